@@ -1,0 +1,244 @@
+"""The records everything else is written in: what was asked, what came back, what it was paid.
+
+Plain dataclasses without behaviour beyond their own checks; importing this file loads neither torch nor vLLM. The reason for each
+field stands beside it, and so does what ``None`` means. ``SCHEMA_VERSION`` is written into every stored run; a reader refuses newer ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, get_args
+
+SCHEMA_VERSION = 1
+
+MediaKind = Literal["image", "volume", "video"]
+AnswerType = Literal["mcq", "multi", "yes_no", "open", "numeric", "report", "box"]
+Status = Literal["ok", "abstain", "error", "timeout"]
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class BadSample(ValueError):
+    """A row of a data set that cannot be asked or graded. Raised when the row is loaded, never inside a reward (ANSWERS.md, rule 13)."""
+
+
+@dataclass(frozen=True)
+class Media:
+    """One image, volume or video of a question. A volume or a video is an ordered list of RGB frames by the time a model sees it."""
+
+    kind: MediaKind
+    # Where the bytes are: exactly one of the two. Generated images come as encoded bytes, real ones as a path.
+    path: str | None = None
+    data: bytes | None = None
+    # SHA-256 of the encoded source file; the store keeps each file once under it. "" = not computed yet, see `with_hash`.
+    sha256: str = ""
+    # Indices of the slices or frames that were chosen from the source, in order; None = a single image, or all of them.
+    frame_indices: tuple[int, ...] | None = None
+    # Encoded frames of a volume or video (PNG each), in order; None = a single image.
+    frames: tuple[bytes, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(MediaKind):
+            raise BadSample(f"media kind is {self.kind!r}, expected one of {get_args(MediaKind)}")
+        if sum(source is not None for source in (self.path, self.data, self.frames)) != 1:
+            raise BadSample("media needs exactly one of path, data, frames")
+        if self.frames is not None and not self.frames:
+            raise BadSample(f"a {self.kind} needs at least one frame, got none")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question with its images and its gold answer. Letter and text of the gold are both kept, so one item can be asked closed or open."""
+
+    id: str
+    question: str
+    answer_type: AnswerType
+    # What the reference answer says in words. For yes_no: "yes" or "no".
+    gold_text: str
+    # Ordered option texts, 2 to 26; None = asked without options.
+    options: tuple[str, ...] | None = None
+    # Letters of the right options ("B",); more than one only for `multi`; None = no options.
+    gold_letters: tuple[str, ...] | None = None
+    # Other wordings that mean the gold answer exactly.
+    aliases: tuple[str, ...] = ()
+    media: tuple[Media, ...] = ()
+    split: str = "train"
+    source: str = ""
+    modality: str = ""
+    language: Literal["en", "zh"] = "en"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    # Steps a good rationale would cover (process rewards); empty = not annotated.
+    reference_steps: tuple[str, ...] = ()
+    # Boxes x0, y0, x1, y1 in pixels of the first image; empty = not annotated.
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    # What is to be seen, in words (Perception-R1); empty = not annotated.
+    visual_references: tuple[str, ...] = ()
+    # Items that must be right together (ProbMed); None = stands alone.
+    pair_id: str | None = None
+    # 0 easy .. 1 hard, as measured by whoever made the set; None = unknown.
+    difficulty: float | None = None
+
+    def __post_init__(self) -> None:
+        check_sample(self)
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The letters of the options in order; empty where there are none."""
+        return tuple(LETTERS[: len(self.options)]) if self.options else ()
+
+
+def check_sample(sample: Sample) -> None:
+    """Raise BadSample with what was got, what was expected and the sample's id (ANSWERS.md, rule 13)."""
+    where = f"sample {sample.id!r}: "
+    if sample.answer_type not in get_args(AnswerType):
+        raise BadSample(f"{where}answer_type is {sample.answer_type!r}, expected one of {get_args(AnswerType)}")
+    if not sample.question.strip():
+        raise BadSample(f"{where}the question is empty")
+    if not sample.gold_text.strip():
+        raise BadSample(f"{where}the gold answer is empty")
+    if sample.answer_type in ("mcq", "multi") and not sample.options:
+        raise BadSample(f"{where}answer_type {sample.answer_type} needs options, got none")
+    if sample.answer_type == "yes_no" and sample.gold_text not in ("yes", "no"):
+        raise BadSample(f"{where}a yes_no gold must be 'yes' or 'no', got {sample.gold_text!r}")
+    if sample.options is not None:
+        _check_options(sample, where)
+
+
+def _check_options(sample: Sample, where: str) -> None:
+    options = sample.options or ()
+    if not 2 <= len(options) <= len(LETTERS):
+        raise BadSample(f"{where}{len(options)} options, expected 2 to {len(LETTERS)}")
+    if any(not option.strip() for option in options):
+        raise BadSample(f"{where}an option is empty: {list(options)}")
+    folded = [" ".join(option.casefold().split()) for option in options]
+    if len(set(folded)) != len(folded):
+        raise BadSample(f"{where}two options have the same text: {list(options)}")
+    gold = sample.gold_letters or ()
+    if not gold or any(letter not in sample.letters for letter in gold) or len(set(gold)) != len(gold):
+        raise BadSample(f"{where}gold letters are {list(gold)}, expected letters of {list(sample.letters)}")
+    if sample.answer_type != "multi" and len(gold) != 1:
+        raise BadSample(f"{where}{sample.answer_type} needs one gold letter, got {list(gold)}")
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer of the policy, as the engine gave it."""
+
+    token_ids: tuple[int, ...]
+    text: str
+    # "stop" = the model ended by itself; "length" = cut at max_completion_length; "abort" = the engine gave up.
+    finish_reason: Literal["stop", "length", "abort"]
+    # Log-probability of each token under the distribution it was drawn from (temperature and bans applied); same length as token_ids.
+    logprobs: tuple[float, ...]
+    # Sampling seed of this completion: hash(seed, step, prompt id, sample index, attempt).
+    seed: int
+    # Version of the weights that drew it: number of optimiser steps of the controller at the last sync.
+    policy_version: int
+    engine: str = ""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A completion read once; format, option match, judge, evaluation and viewer all use this (ANSWERS.md, rule 15)."""
+
+    # Text of the thoughts; None = no closed think block.
+    think: str | None
+    # The answer span; None = there is none (an unclosed think, no text).
+    answer: str | None
+    # Letters the answer commits to, sorted; () = none could be resolved. More than one only where the question asks for several.
+    letters: tuple[str, ...] = ()
+    # "yes" or "no" where the answer says so by whole word; None otherwise.
+    yes_no: Literal["yes", "no"] | None = None
+    # Exactly the four tags in order, nothing outside, no blank body (rule 14).
+    well_formed: bool = False
+    # Why nothing was resolved, or by which rule it was; shown to the reader.
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one reward said of one completion. A failed judgement is never a number (JUDGING.md): `value` is None unless status is ok."""
+
+    value: float | None
+    status: Status = "ok"
+    reason: str = ""
+    # Named components that make up the value, each a finite number.
+    parts: Mapping[str, float] = field(default_factory=dict)
+    # Transcript of a judge or other proof, JSON-ready; None = none was needed.
+    evidence: Mapping[str, Any] | None = None
+    # Money in the judge's currency, and wall seconds this outcome took.
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.status not in get_args(Status):
+            raise ValueError(f"outcome status is {self.status!r}, expected one of {get_args(Status)}")
+        finite = isinstance(self.value, (int, float)) and abs(self.value) < float("inf")
+        if (self.status == "ok") != finite:
+            raise ValueError(f"outcome {self.status!r} with value {self.value!r}: a finite value goes with 'ok' and only with it")
+
+
+class RolloutKey(NamedTuple):
+    """What makes a rollout unique in the world."""
+
+    run: str
+    step: int
+    prompt_id: str
+    sample_index: int
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """All that is known of one completion; the unit of the store, of replay and of the viewer."""
+
+    run: str
+    step: int
+    prompt_id: str
+    # 0..N-1 inside the group of completions of one prompt.
+    sample_index: int
+    sample: Sample
+    # The prompt as the model saw it (after the chat template, before image tokens are multiplied).
+    prompt_text: str
+    completion: Completion
+    parsed: Parsed
+    # Reward name -> outcome; and reward name -> weight of it in the total.
+    outcomes: Mapping[str, Outcome]
+    weights: Mapping[str, float]
+    # Weighted sum; None = a required reward is not ok, then `valid` is False and the row is not trained on.
+    total: float | None
+    valid: bool
+    # Group-relative advantage; 0.0 for an invalid row; None = not computed yet.
+    advantage: float | None = None
+    # Log-probs of each completion token under the policy at the step's start and under the frozen reference; None = not computed.
+    old_logprobs: tuple[float, ...] | None = None
+    ref_logprobs: tuple[float, ...] | None = None
+    # Wall seconds by name: gen, reward.
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> RolloutKey:
+        return RolloutKey(self.run, self.step, self.prompt_id, self.sample_index)
+
+
+def stable_hash(*parts: object) -> int:
+    """A 63-bit integer that depends on nothing but its arguments: the source of every seed and every order (DESIGN.md, One step)."""
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def to_dict(record: Any) -> Any:
+    """A record as JSON-ready values; bytes are left out (the store keeps media by hash)."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        pairs = ((f.name, getattr(record, f.name)) for f in dataclasses.fields(record))
+        return {name: to_dict(value) for name, value in pairs if not _holds_bytes(value)}
+    if isinstance(record, Mapping):
+        return {str(key): to_dict(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [to_dict(value) for value in record]
+    return record
+
+
+def _holds_bytes(value: Any) -> bool:
+    return isinstance(value, bytes) or (isinstance(value, tuple) and bool(value) and isinstance(value[0], bytes))
