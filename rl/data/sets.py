@@ -1,0 +1,88 @@
+"""What every source of data gives: rows for SFT, the RL set, held-out items and a list of the rows that could not be used.
+
+A source is a module with `load(data: DataConfig) -> DataSplits` whose `rl` is the whole training pool; the RL set is drawn from that
+pool here, by the paper's rules (`rl/data/curate.py`), the same for every source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rl.config import DataConfig
+from rollouts.records import Sample
+
+
+@dataclass(frozen=True)
+class SftRow:
+    """One row of the SFT corpus: the question, and the whole response the model should learn (`rollouts.prompts.response`)."""
+
+    sample: Sample
+    response: str
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be asked or graded."""
+
+    # Line of the file, counted from 1; for a file that is one JSON list, the position in the list, counted from 1.
+    line: int
+    # Id of the row where it has one that can be read; "" otherwise.
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """One data set, ready for a run. No image of `eval` is in `sft` or `rl`; the two training parts may share images (Sec 3.2)."""
+
+    sft: list[SftRow]
+    rl: list[Sample]
+    eval: list[Sample]
+    bad_rows: list[BadRow] = field(default_factory=list)
+
+
+class BadRows(ValueError):
+    """Rows that cannot be used, all of them, told on one screen. Raised before anything starts."""
+
+    def __init__(self, source: str, rows: Sequence[BadRow], list_path: str | None = None) -> None:
+        self.source = source
+        self.rows = tuple(rows)
+        super().__init__(bad_rows_table(source, self.rows, list_path))
+
+
+def bad_rows_table(source: str, rows: Sequence[BadRow], list_path: str | None = None, *, num_shown: int = 20) -> str:
+    """The first `num_shown` bad rows as lines `line  id  reason`, how many more there are, and what to do."""
+    width = max((len(row.id[:24]) for row in rows), default=0)
+    shown = [f"  line {row.line:>6}  {row.id[:24]:<{width}}  {row.reason}" for row in rows[:num_shown]]
+    more = [f"  and {len(rows) - num_shown} more"] if len(rows) > num_shown else []
+    where = [f"  all of them are listed in {list_path}"] if list_path else []
+    head = f"{source}: {len(rows)} row{'' if len(rows) == 1 else 's'} cannot be used"
+    fix = "Correct these rows, or set data.on_bad_row=skip to go on without them (they are recorded)."
+    return "\n".join([head, *shown, *more, *where, fix])
+
+
+def load(data: DataConfig) -> DataSplits:
+    """The data set that `data.name` names, with its RL set drawn from the training pool. Raises BadRows, FileNotFoundError."""
+    from rl.data import curate  # here, because the sources and curate.py build the records above
+
+    splits = _source(data)
+    pool = splits.rl
+    drawn = curate.rl_set(
+        pool,
+        num_rl=data.num_rl,
+        open_fraction=data.open_fraction,
+        max_yes_no_fraction=data.max_yes_no_fraction,
+        seed=data.seed,
+    )
+    return DataSplits(sft=splits.sft, rl=drawn, eval=splits.eval, bad_rows=splits.bad_rows)
+
+
+def _source(data: DataConfig) -> DataSplits:
+    if data.name == "phantoms":
+        from rl.data import phantoms as source
+    elif data.name == "vqa_rad":
+        from rl.data import vqa_rad as source
+    else:
+        from rl.data import jsonl as source
+    return source.load(data)

@@ -1,0 +1,66 @@
+"""Lets torchvision's Python part load beside a torch build that its compiled extension does not fit (a CPU torch with PyPI's CUDA torchvision).
+
+Image and video processors need only the Python part, but importing it registers fake kernels for `torchvision::nms` and
+`torchvision::qnms`, which exist only where the extension has loaded. This hook waits for that very import and defines the two
+operator schemas if, and only if, they are missing: where the extension loads by itself the hook does nothing.
+
+`python -m rl.torchvision_shim` writes a `.pth` file into site-packages, so that the hook is there in every process of the
+environment, the ones included that vLLM starts to inspect model classes. `make setup` calls it.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+TRIGGERS = ("torchvision._autograd_registrations", "torchvision._meta_registrations")
+SCHEMAS = ("nms", "qnms")
+PTH_NAME = "rounds_torchvision.pth"
+_libraries: list[object] = []  # a torch Library unregisters its operators when it is collected
+
+
+class TorchvisionHook(importlib.abc.MetaPathFinder):
+    """Finds nothing itself; it only notices that torchvision is about to register its fake kernels."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname in TRIGGERS:
+            sys.meta_path.remove(self)
+            define_missing_operators()
+        return None
+
+
+def define_missing_operators() -> list[str]:
+    """Define the schemas that no extension has defined, and return their names: empty where torchvision's extension has loaded."""
+    import torch  # here because this file is imported at every start of Python
+
+    missing = [name for name in SCHEMAS if not hasattr(torch.ops.torchvision, name)]
+    if missing:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in missing:
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _libraries.append(library)
+    return missing
+
+
+def install() -> None:
+    """Put the hook first, once."""
+    if not any(isinstance(finder, TorchvisionHook) for finder in sys.meta_path):
+        sys.meta_path.insert(0, TorchvisionHook())
+
+
+def write_pth(site_packages: Path) -> Path:
+    """Make every Python of this environment install the hook at its start. A start without the package stays silent."""
+    pth = site_packages / PTH_NAME
+    pth.write_text("import importlib.util as u; u.find_spec('rl') and __import__('rl.torchvision_shim').torchvision_shim.install()\n")
+    return pth
+
+
+if __name__ == "__main__":
+    print(f"torchvision shim: wrote {write_pth(Path(sysconfig.get_path('purelib')))}")
