@@ -1,4 +1,4 @@
-"""Lets torchvision's Python part load beside a torch build that its compiled extension does not fit (a CPU torch with PyPI's CUDA torchvision).
+"""Lets torchvision's Python part load beside a torch its compiled extension does not fit (CPU torch, PyPI's CUDA torchvision).
 
 Image and video processors need only the Python part, but importing it registers fake kernels for `torchvision::nms` and
 `torchvision::qnms`, which exist only where the extension has loaded. This hook waits for that very import and defines the two
