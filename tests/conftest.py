@@ -1,0 +1,47 @@
+"""What all tests share: where real data is found, one thread per process, and no network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports torch: several tests start processes of their own, and a handful of cores is all there may be.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+for variable, value in {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_NO_USAGE_STATS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+}.items():
+    os.environ.setdefault(variable, value)
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real data: ROUNDS_DATA, else ../shared/data beside the repository. Skips the test where there is none."""
+    folder = Path(os.environ.get("ROUNDS_DATA") or REPOSITORY / "../shared/data").resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is not a folder (set ROUNDS_DATA to one that holds vqa_rad/)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vqa_rad_root(real_data: Path) -> Path:
+    """The folder of VQA-RAD: trainset.json and images/."""
+    folder = real_data / "vqa_rad"
+    if not (folder / "trainset.json").is_file():
+        pytest.skip(f"no VQA-RAD: {folder} has no trainset.json")
+    return folder

@@ -1,0 +1,256 @@
+"""The rules of the house (CONTRIBUTING.md), held by tests because prose does not hold them."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from rl.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("judges", "rollouts", "rewards", "rl", "conf")
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 50
+# The main loop is one screen of verbs; it may be a little longer than other functions, and never longer than this.
+LONGER_FUNCTIONS = {("rl/grpo.py", "train"): 60}
+
+# What each package may import of the others; "rollouts.records" allows that module only.
+MAY_IMPORT = {
+    "conf": (),
+    "judges": (),
+    "rollouts": (),
+    "rewards": ("judges", "rollouts.records", "rollouts.media"),
+    "rl": ("judges", "rollouts", "rewards", "conf"),
+}
+# The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable.
+HOMES = {
+    "hydra": "rl/compose.py",
+    "omegaconf": "rl/compose.py",
+    "openai": "judges/client.py",
+    "ray": "rl/workers/cluster.py",
+    "sympy": "rewards/numeric.py",
+    "trl": "rl/sft.py",
+    "verl": "rl/workers/cluster.py",
+    "vllm": "rollouts/engine.py",
+    "wandb": "rl/tracking.py",
+}
+HEAVY = ("torch", "transformers", "vllm", "ray", "verl", "trl", "wandb", "datasets", "hydra")
+CODE_FROM_DATA = ("pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib")
+BAD_NAME = re.compile(r"^(utils?|common|core|helpers?|misc)$|^base_|_v\d+$")
+# Names of one workplace that mean nothing to a reader elsewhere, spelled in parts so that this file does not name them.
+WORKPLACE = tuple("/".join(("", *parts)) for parts in (("work", "main"), ("work", "shared"), ("opt", "wheels"), ("opt", "pypi")))
+TEXT_ENDINGS = {".py", ".md", ".yaml", ".toml", ".txt", ".html", ".jinja", ".json", ""}
+
+
+def package_files() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def all_python() -> list[Path]:
+    others = (path for folder in ("tests", "examples", "requirements") for path in (ROOT / folder).rglob("*.py"))
+    return sorted([*package_files(), *others])
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything a file imports, inside functions too; `from a import b` gives "a.b"."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno} imports relatively; write the package's name"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def within(name: str, allowed: str) -> bool:
+    return name == allowed or name.startswith(allowed + ".")
+
+
+def calls(path: Path) -> Iterator[tuple[ast.Call, str]]:
+    """Every call of a file with the dotted name of what is called ("" where it has none)."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield node, dotted(node.func)
+
+
+def dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else node.attr
+    return ""
+
+
+def report(faults: list[str], rule: str) -> None:
+    assert not faults, rule + "\n" + "\n".join(faults)
+
+
+def test_packages_import_only_what_the_house_allows() -> None:
+    faults = []
+    for path in package_files():
+        package = name_of(path).split("/")[0]
+        allowed = (package, *MAY_IMPORT[package])
+        for line, name in imports(path):
+            if name.split(".")[0] in (*PACKAGES, "tests", "examples") and not any(within(name, ok) for ok in allowed):
+                faults.append(f"{name_of(path)}:{line} imports {name}; {package} may import {allowed}")
+    report(faults, "import directions")
+
+
+def test_each_heavy_dependency_has_one_home() -> None:
+    faults = [
+        f"{name_of(path)}:{line} imports {name}; its one home is {HOMES[name.split('.')[0]]}"
+        for path in package_files()
+        for line, name in imports(path)
+        if HOMES.get(name.split(".")[0], name_of(path)) != name_of(path)
+    ]
+    report(faults, "one home for each heavy dependency")
+
+
+def test_files_and_functions_are_short() -> None:
+    faults = []
+    for path in all_python():
+        num_lines = len(path.read_text(encoding="utf-8").splitlines())
+        if num_lines > MAX_FILE_LINES:
+            faults.append(f"{name_of(path)} has {num_lines} lines, at most {MAX_FILE_LINES}")
+        for node in ast.walk(tree(path)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                num_lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                limit = LONGER_FUNCTIONS.get((name_of(path), node.name), MAX_FUNCTION_LINES)
+                if num_lines > limit:
+                    faults.append(f"{name_of(path)}:{node.lineno} {node.name} has {num_lines} lines, at most {limit}")
+    report(faults, "sizes")
+
+
+def test_no_file_is_named_after_nothing() -> None:
+    faults = [
+        name_of(path) for path in all_python() if any(BAD_NAME.search(Path(part).stem) for part in path.relative_to(ROOT).parts)
+    ]
+    report(faults, "no utils, common, core, base_ or _v2: a file is named after what it holds")
+
+
+def test_rewards_judges_and_records_load_no_torch() -> None:
+    code = f"import rewards, judges, rollouts.records, sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]", f"loaded by an import that should be light: {done.stdout}"
+
+
+def test_nothing_runs_code_from_text_or_data() -> None:
+    faults = []
+    examples = (path for path in (ROOT / "examples").rglob("*.py"))
+    for path in (*package_files(), *examples):
+        faults += [
+            f"{name_of(path)}:{line} imports {name}" for line, name in imports(path) if name.split(".")[0] in CODE_FROM_DATA
+        ]
+        faults += [
+            f"{name_of(path)}:{call.lineno} calls {name}" for call, name in calls(path) if name in ("eval", "exec", "torch.load")
+        ]
+    report(faults, "no eval, no exec, no pickle: model text and files are data")
+
+
+def test_zip_is_strict_everywhere() -> None:
+    faults = [
+        f"{name_of(path)}:{call.lineno}"
+        for path in all_python()
+        for call, name in calls(path)
+        if name == "zip" and not any(keyword.arg == "strict" for keyword in call.keywords)
+    ]
+    report(faults, "zip needs strict=True (or strict=False where a shorter end is meant)")
+
+
+def test_config_is_read_by_attribute_behind_the_door() -> None:
+    faults = [
+        f"{name_of(path)}:{call.lineno} calls {name}"
+        for path in package_files()
+        for call, name in calls(path)
+        if name in ("config.get", "cfg.get") and name_of(path) != "rl/compose.py"
+    ]
+    report(faults, "config is a typed tree, not a dictionary")
+
+
+def test_skipped_tests_say_why() -> None:
+    faults = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for call, name in calls(path):
+            if name in ("pytest.skip", "pytest.xfail") and not (call.args or call.keywords):
+                faults.append(f"{name_of(path)}:{call.lineno} {name} without a reason")
+            needs_reason = ("pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail", "pytest.importorskip")
+            if name in needs_reason and not any(keyword.arg == "reason" for keyword in call.keywords):
+                faults.append(f"{name_of(path)}:{call.lineno} {name} without reason=")
+        bare = [node for node in ast.walk(tree(path)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        for node in bare:
+            faults += [f"{name_of(path)}:{node.lineno} bare @{dotted(d)}" for d in node.decorator_list
+                       if dotted(d) in ("pytest.mark.skip", "pytest.mark.xfail")]  # fmt: skip
+    report(faults, "a test that does not run says why")
+
+
+def test_every_test_asserts_something() -> None:
+    faults = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in tree(path).body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_"):
+                inside = list(ast.walk(node))
+                called = [dotted(n.func).split(".")[-1] for n in inside if isinstance(n, ast.Call)]
+                telling = any(re.match(r"assert|check|raises$|warns$|report$|fail$", name) for name in called)
+                if not telling and not any(isinstance(n, ast.Assert) for n in inside):
+                    faults.append(f"{name_of(path)}:{node.lineno} {node.name}")
+    report(faults, "a test without an assertion proves nothing")
+
+
+def test_every_module_and_public_function_is_explained() -> None:
+    faults = []
+    for path in package_files():
+        if path.name != "__init__.py" and not ast.get_docstring(tree(path)):
+            faults.append(f"{name_of(path)} has no docstring")
+        for node in tree(path).body:
+            public = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+            if public and not ast.get_docstring(node):
+                faults.append(f"{name_of(path)}:{node.lineno} {node.name} has no docstring")
+    report(faults, "public things carry a docstring")
+
+
+def config_leaves(kind: type = Config, prefix: str = "") -> Iterator[str]:
+    hints = get_type_hints(kind)
+    for entry in dataclasses.fields(kind):
+        hint = hints[entry.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from config_leaves(hint, f"{prefix}{entry.name}.")
+        else:
+            yield prefix + entry.name
+
+
+def test_config_leaves_are_the_ones_agreed_on() -> None:
+    agreed = set((ROOT / "tests/config_leaves.txt").read_text().split())
+    have = set(config_leaves())
+    assert have == agreed, (
+        f"settings changed: new {sorted(have - agreed)}, gone {sorted(agreed - have)}. A setting is a promise: if this one is meant, "
+        "edit tests/config_leaves.txt in the same commit and say in CHANGELOG.md what it does."
+    )
+
+
+@pytest.mark.parametrize("workplace", WORKPLACE)
+def test_no_file_names_the_place_it_was_written_in(workplace: str) -> None:
+    folders = (*PACKAGES, "tests", "examples", "requirements", ".ci")
+    inside = (path for folder in folders for path in (ROOT / folder).rglob("*"))
+    files = [path for path in (*ROOT.glob("*"), *inside) if path.is_file() and path.suffix in TEXT_ENDINGS]
+    report(
+        [name_of(path) for path in files if workplace in path.read_text(errors="replace")], f"{workplace} means nothing elsewhere"
+    )
