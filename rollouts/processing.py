@@ -22,10 +22,10 @@ from rollouts.media import frames
 from rollouts.prompts import render_prompt
 from rollouts.records import BadSample, Sample
 
-# Tensors of a processor that run along the tokens, not along the images; positions are worked out from them before rows are joined.
+# Tensors of a processor that run along the tokens, not along the images; positions are worked out from them beforehand.
 TOKEN_ALIGNED = ("mm_token_type_ids", "token_type_ids")
-# Tokens that stand for media, or open and close them, in the families of models this project feeds. A model that could say one of
-# them would break its own next forward pass ("Image features and image tokens do not match", verl #7038).
+# Tokens that stand for media, or open and close them, in the families of models this project feeds. A model that could say
+# one of them would break its own next forward pass ("Image features and image tokens do not match", verl #7038).
 MEDIA_TOKENS = (
     *("<img>", "</img>", "<IMG_CONTEXT>", "<image>", "<video>"),
     *("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
@@ -120,7 +120,7 @@ def prompt_positions(model: Any, prompt: EncodedPrompt) -> torch.Tensor:
 
 
 def media_token_ids(processor: Any) -> tuple[int, ...]:
-    """Ids of every token that stands for, opens or closes an image or a video; sorted. Banned in sampling and in the trainer's softmax."""
+    """Sorted ids of every token that stands for, opens or closes an image or a video: banned in sampling and in the trainer alike."""
     tokenizer = getattr(processor, "tokenizer", processor)
     added = tokenizer.get_added_vocab()
     found = {added[token] for token in MEDIA_TOKENS if token in added}

@@ -1,6 +1,6 @@
-"""Two random vision-language models of 0.2 to 0.4M parameters, built from their config classes: an InternVL and its Qwen2.5-VL twin.
+"""Two random vision-language models of 0.2 to 0.4M parameters, from their config classes: an InternVL and its Qwen2.5-VL twin.
 
-Both share one byte tokenizer (every byte is a token, so any text round-trips) and a chat template that asks for think and answer tags.
+Both share one byte tokenizer (every byte is a token, any text round-trips) and a chat template that asks for think and answer tags.
 `head_dim` is 32, the least vLLM's CPU attention takes. Same seed, same weights.
 """
 
@@ -53,7 +53,7 @@ def make_internvl(path: Path, seed: int = 0, layers: int = 2, hidden: int = 64) 
             patch_size=[14, 14],
             initializer_range=0.1,
         ),
-        text_config=_text_config(transformers.Qwen2Config, tokenizer, layers, hidden),
+        text_config=_text_config(tokenizer, layers, hidden),
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=4,
         tie_word_embeddings=True,
@@ -80,7 +80,7 @@ def make_qwen25vl(path: Path, seed: int = 0, layers: int = 2, hidden: int = 64) 
         "vision_start_token_id": "<|vision_start|>",
         "vision_end_token_id": "<|vision_end|>",
     }
-    text_config = _text_config(transformers.Qwen2Config, tokenizer, layers, hidden).to_dict()
+    text_config = _text_config(tokenizer, layers, hidden).to_dict()
     text_config["rope_parameters"] = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]}
     text_config["model_type"] = "qwen2_5_vl_text"
     config = transformers.Qwen2_5_VLConfig(
@@ -109,8 +109,8 @@ def make_qwen25vl(path: Path, seed: int = 0, layers: int = 2, hidden: int = 64) 
     return _save(path, model, processor)
 
 
-def _text_config(config_class: type, tokenizer: PreTrainedTokenizerFast, layers: int, hidden: int) -> transformers.PretrainedConfig:
-    return config_class(
+def _text_config(tokenizer: PreTrainedTokenizerFast, layers: int, hidden: int) -> transformers.Qwen2Config:
+    return transformers.Qwen2Config(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         hidden_size=hidden,
         intermediate_size=2 * hidden,

@@ -1,0 +1,194 @@
+"""Rows become micro-batches in which the completions of one prompt share it: prompt and images are computed once, not eight times.
+
+A *tree* is one sequence: the prompt, then its completions one after the other. A token sees the prompt and its own completion only, and
+stands at the position it would have alone, so every completion gets the numbers of a separate row. Results depend on neither the token
+budget nor the padding nor the order of the rows (tests/test_batching.py).
+
+Legend: T trees of a micro-batch, L their padded length, N completion tokens of a micro-batch end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rollouts.processing import EncodedPrompt
+
+PROMPT, PADDING = 0, -1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One completion on its way to the policy."""
+
+    prompt: EncodedPrompt
+    completion_ids: tuple[int, ...]
+    advantage: float = 0.0
+    # False = not trained on: in no sum and in no denominator.
+    valid: bool = True
+    # Log-probs at the step's start; None = those of this very forward pass (right for the first update of a step).
+    old_logprobs: tuple[float, ...] | None = None
+    # Log-probs under the frozen reference; None = no KL.
+    ref_logprobs: tuple[float, ...] | None = None
+
+
+class Tree(NamedTuple):
+    """One prompt with some of its completions."""
+
+    prompt: EncodedPrompt
+    # Places of its rows in the list that was given.
+    rows: tuple[int, ...]
+    length: int
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one forward pass takes, all of it data; nothing is deduced from a pad id."""
+
+    trees: tuple[Tree, ...]
+    # Places of the rows in the list that was given, in the order of their tokens in N.
+    rows: tuple[int, ...]
+    # Completion tokens of each of those rows.
+    lengths: tuple[int, ...]
+    input_ids: Tensor  # [T, L]
+    # 0 = prompt, k = k-th completion of the tree, -1 = padding.
+    segments: Tensor  # [T, L]
+    # Place of each token inside its own segment.
+    offsets: Tensor  # [T, L]
+    # Where in the flattened [T * L] the hidden state lies that predicts each completion token, and the token.
+    sources: Tensor  # [N]
+    targets: Tensor  # [N]
+
+
+def make_micro_batches(rows: Sequence[Row], token_budget: int, pad_id: int = 0) -> list[MicroBatch]:
+    """Micro-batches of at most `token_budget` tokens, padding included; deterministic. A tree over the budget is cut between completions, and
+    one completion that is longer than the budget goes alone. Rows without tokens appear in none of them.
+    """
+    trees = [tree for group in _by_prompt(rows) for tree in _cut(group, rows, token_budget)]
+    trees.sort(key=lambda tree: -tree.length)  # stable: equal lengths keep the order of the rows
+    batches: list[list[Tree]] = []
+    for tree in trees:
+        if batches and (len(batches[-1]) + 1) * batches[-1][0].length <= token_budget:
+            batches[-1].append(tree)
+        else:
+            batches.append([tree])
+    return [_assemble(batch, rows, pad_id) for batch in batches]
+
+
+def split_rows(rows: Sequence[Row], num_parts: int) -> list[list[int]]:
+    """Places of the rows for each rank: whole prompts together, token counts as even as greedy filling makes them, order kept; deterministic.
+
+    A part may be empty where there are fewer prompts than parts.
+    """
+    parts: list[list[int]] = [[] for _ in range(num_parts)]
+    loads = [0] * num_parts
+    groups = sorted(_by_prompt(rows), key=lambda group: -_tree_length(rows, group))
+    for group in groups:
+        lightest = loads.index(min(loads))
+        parts[lightest].extend(group)
+        loads[lightest] += _tree_length(rows, group)
+    return [sorted(part) for part in parts]
+
+
+def in_order(batches: Sequence[MicroBatch], values: Sequence[Tensor], num_rows: int) -> list[list[float]]:
+    """Per-token values [N] of each micro-batch as one list a row, in the order the rows were given; empty for rows without tokens."""
+    restored: list[list[float]] = [[] for _ in range(num_rows)]
+    for batch, value in zip(batches, values, strict=True):
+        for row, part in zip(batch.rows, value.split(list(batch.lengths)), strict=True):
+            restored[row] = part.tolist()
+    return restored
+
+
+def attention_mask(batch: MicroBatch, dtype: torch.dtype) -> Tensor:
+    """Additive mask [T, 1, L, L]: 0 where a token may look (earlier, and in the prompt or in its own segment), the least number elsewhere.
+
+    A padding token sees itself, so that no row of the softmax is empty.
+    """
+    segments = batch.segments
+    length = segments.shape[1]
+    earlier = torch.ones(length, length, dtype=torch.bool).tril()
+    keys, queries = segments.unsqueeze(1), segments.unsqueeze(2)
+    seen = earlier & ((keys == PROMPT) | (keys == queries)) & (keys != PADDING)
+    seen |= torch.eye(length, dtype=torch.bool)
+    mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
+    return mask.unsqueeze(1)
+
+
+def position_ids(batch: MicroBatch, prompt_positions: Sequence[Tensor]) -> Tensor:
+    """Positions [T, L], or [3, T, L] when the model counts in three directions, from the positions [P] or [3, P] of each tree's prompt."""
+    three = any(positions.dim() == 2 for positions in prompt_positions)
+    columns = []
+    for tree, offsets in enumerate(batch.offsets):
+        positions = prompt_positions[tree]
+        whole = offsets + (positions.max() + 1)
+        whole = whole.expand(3, -1).clone() if three else whole.clone()
+        whole[..., : positions.shape[-1]] = positions
+        columns.append(whole)
+    return torch.stack(columns, dim=-2)
+
+
+def _by_prompt(rows: Sequence[Row]) -> list[list[int]]:
+    groups: dict[Any, list[int]] = {}
+    for place, row in enumerate(rows):
+        # Without a fingerprint nothing proves that two prompts hold the same images.
+        key = row.prompt.fingerprint or id(row.prompt)
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _num_inputs(row: Row) -> int:
+    """Tokens of a completion that are fed: the last one predicts nothing."""
+    return max(len(row.completion_ids) - 1, 0)
+
+
+def _tree_length(rows: Sequence[Row], places: Sequence[int]) -> int:
+    return len(rows[places[0]].prompt.token_ids) + sum(_num_inputs(rows[place]) for place in places)
+
+
+def _cut(places: Sequence[int], rows: Sequence[Row], token_budget: int) -> list[Tree]:
+    prompt = rows[places[0]].prompt
+    parts: list[list[int]] = []
+    length = 0
+    for place in places:
+        if not rows[place].completion_ids:
+            continue
+        more = _num_inputs(rows[place])
+        if not parts or length + more > token_budget:
+            parts.append([])
+            length = len(prompt.token_ids)
+        parts[-1].append(place)
+        length += more
+    return [Tree(prompt, tuple(part), _tree_length(rows, part)) for part in parts]
+
+
+def _assemble(trees: Sequence[Tree], rows: Sequence[Row], pad_id: int) -> MicroBatch:
+    length = max(tree.length for tree in trees)
+    input_ids = torch.full((len(trees), length), pad_id)
+    segments = torch.full((len(trees), length), PADDING)
+    offsets = torch.zeros((len(trees), length), dtype=torch.long)
+    sources: list[int] = []
+    targets: list[int] = []
+    for index, tree in enumerate(trees):
+        end = len(tree.prompt.token_ids)
+        start = index * length
+        input_ids[index, :end] = torch.tensor(tree.prompt.token_ids)
+        segments[index, :end] = PROMPT
+        offsets[index, :end] = torch.arange(end)
+        last_of_prompt = start + end - 1
+        for number, place in enumerate(tree.rows, start=1):
+            completion = rows[place].completion_ids
+            fed = len(completion) - 1
+            span = slice(end, end + fed)
+            input_ids[index, span] = torch.tensor(completion[:fed], dtype=torch.long)
+            segments[index, span] = number
+            offsets[index, span] = torch.arange(fed)
+            sources += [last_of_prompt, *range(start + end, start + end + fed)]
+            targets += completion
+            end += fed
+    places = tuple(place for tree in trees for place in tree.rows)
+    lengths = tuple(len(rows[place].completion_ids) for place in places)
+    return MicroBatch(tuple(trees), places, lengths, input_ids, segments, offsets, torch.tensor(sources), torch.tensor(targets))
