@@ -1,0 +1,103 @@
+"""Whether a stored run is complete: counts, unique keys, every image there under its hash, a weights version on each completion."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rollouts.codec import KEY_COLUMNS, Row
+from rollouts.disk import sha256_file
+from rollouts.layout import PARQUET, StepFiles, StoreError, list_steps, media_path
+from rollouts.reader import files_of, read_manifest, read_rows
+
+
+@dataclass(frozen=True)
+class RunCheck:
+    """What was counted, and every problem found in words; `ok` = none."""
+
+    num_steps: int
+    num_rollouts: int
+    num_media: int
+    # Steps without a manifest: the one being written, or torn by a kill.
+    unfinished_steps: tuple[int, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def check_run(
+    run_dir: Path | str, *, num_steps: int | None = None, prompts_per_step: int | None = None, num_generations: int | None = None
+) -> RunCheck:
+    """Read everything a run has stored and list what is wrong with it.
+
+    A number that is not given is taken from the run itself: groups must all have the size of the largest, steps the prompts of the fullest.
+
+    Raises:
+        NotARun: the folder holds no rollouts.
+    """
+    steps = list_steps(run_dir)
+    problems: list[str] = []
+    counts: dict[int, Counter[str]] = {}
+    media: set[str] = set()
+    keys: set[tuple[object, ...]] = set()
+    total = 0
+    for stored in steps:
+        try:
+            rows = read_rows(stored)
+            problems += _file_problems(Path(run_dir), stored)
+        except StoreError as error:
+            problems.append(str(error))
+            continue
+        counts[stored.step] = Counter(row["prompt_id"] for row in rows)
+        total += len(rows)
+        problems += _row_problems(rows, stored.step, keys)
+        media |= {name for row in rows for medium in row["media"] for name in files_of(medium)}
+    missing = sorted(name for name in media if not media_path(run_dir, name).is_file())
+    problems += [f"image {name} is missing from {Path(run_dir) / 'media'}" for name in missing]
+    problems += _count_problems(counts, num_steps, prompts_per_step, num_generations)
+    unfinished = tuple(stored.step for stored in steps if not stored.finished)
+    return RunCheck(len(steps), total, len(media), unfinished, tuple(problems))
+
+
+def _file_problems(run_dir: Path, stored: StepFiles) -> Iterator[str]:
+    if not stored.finished:
+        return
+    manifest = read_manifest(stored.folder)
+    parquet = stored.folder / PARQUET
+    if sha256_file(parquet) != manifest["files"][PARQUET]["sha256"]:
+        yield f"{parquet} changed since its manifest was written"
+    for name, expected in manifest["media"].items():
+        path = media_path(run_dir, name)
+        if path.is_file() and sha256_file(path) != expected:
+            yield f"{path} changed since step {stored.step} was written"
+
+
+def _row_problems(rows: list[Row], step: int, keys: set[tuple[object, ...]]) -> Iterator[str]:
+    for row in rows:
+        key = tuple(row[name] for name in KEY_COLUMNS)
+        if key in keys:
+            yield f"rollout {key} is stored twice"
+        keys.add(key)
+        if row["step"] != step:
+            yield f"rollout {key} lies in the folder of step {step}"
+        if row["policy_version"] is None or row["policy_version"] < 0:
+            yield f"rollout {key} has no weights version (got {row['policy_version']})"
+
+
+def _count_problems(
+    counts: dict[int, Counter[str]], num_steps: int | None, prompts_per_step: int | None, num_generations: int | None
+) -> Iterator[str]:
+    if num_steps is not None and len(counts) != num_steps:
+        yield f"{len(counts)} steps are stored, expected {num_steps}"
+    prompts = prompts_per_step or max((len(groups) for groups in counts.values()), default=0)
+    size = num_generations or max((count for groups in counts.values() for count in groups.values()), default=0)
+    for step, groups in counts.items():
+        if len(groups) != prompts:
+            yield f"step {step} holds {len(groups)} prompts, expected {prompts}"
+        yield from (
+            f"step {step}, prompt {name}: {count} completions, expected {size}" for name, count in groups.items() if count != size
+        )

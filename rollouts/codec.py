@@ -1,0 +1,213 @@
+"""A rollout as one flat row, and back: the same row is a line of JSONL while a step runs and a row of Parquet once it is finished.
+
+Columns are flat and typed, so that pandas, polars, DuckDB and `datasets` read the files as they stand. What is keyed by name in a record
+(outcomes, weights, parts, tags, timings) is a list of structs with a `name`, because the set of names differs from run to run and a schema must not.
+A number that is not finite is stored as null and its column is named in `not_finite`: JSON has no NaN, and a NaN must not pass as "not computed".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from rollouts.records import SCHEMA_VERSION, Completion, Media, Outcome, Parsed, Rollout, Sample
+
+Row = dict[str, Any]
+
+KEY_COLUMNS = ("run", "step", "prompt_id", "sample_index")
+
+_TEXT, _NUMBER, _COUNT, _TEXTS, _NUMBERS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string()), pa.list_(pa.float64())
+_NAMED_NUMBERS = pa.list_(pa.struct({"name": _TEXT, "value": _NUMBER}))
+_MEDIA = pa.struct(
+    # `sha256` names the file of an image; `frames` names the files of a volume or video in order, null for an image.
+    {"kind": _TEXT, "sha256": _TEXT, "frame_indices": pa.list_(pa.int32()), "frames": _TEXTS}
+)
+_OUTCOME = pa.struct(
+    # `evidence` is JSON text: its shape belongs to the reward that wrote it.
+    {
+        "name": _TEXT, "value": _NUMBER, "status": _TEXT, "reason": _TEXT, "parts": _NAMED_NUMBERS,
+        "evidence": _TEXT, "cost": _NUMBER, "seconds": _NUMBER,
+    }
+)  # fmt: skip
+SCHEMA = pa.schema(
+    {
+        "run": _TEXT, "step": pa.int32(), "prompt_id": _TEXT, "sample_index": pa.int32(), "schema_version": pa.int32(),
+        # The sample.
+        "sample_id": _TEXT, "split": _TEXT, "source": _TEXT, "modality": _TEXT, "language": _TEXT,
+        "question": _TEXT, "answer_type": _TEXT, "options": _TEXTS, "gold_letters": _TEXTS, "gold_text": _TEXT, "aliases": _TEXTS,
+        "media": pa.list_(_MEDIA), "tags": pa.list_(pa.struct({"name": _TEXT, "value": _TEXT})),
+        "reference_steps": _TEXTS, "boxes": pa.list_(_NUMBERS), "visual_references": _TEXTS, "pair_id": _TEXT, "difficulty": _NUMBER,
+        # What was asked and what came back.
+        "prompt_text": _TEXT, "completion": _TEXT, "token_ids": pa.list_(pa.int32()), "finish_reason": _TEXT, "logprobs": _NUMBERS,
+        "seed": _COUNT, "policy_version": _COUNT, "engine": _TEXT,
+        "think": _TEXT, "answer": _TEXT, "letters": _TEXTS, "yes_no": _TEXT, "well_formed": pa.bool_(), "parse_reason": _TEXT,
+        # What it was paid and why.
+        "outcomes": pa.list_(_OUTCOME), "weights": _NAMED_NUMBERS, "total": _NUMBER, "valid": pa.bool_(), "advantage": _NUMBER,
+        "old_logprobs": _NUMBERS, "ref_logprobs": _NUMBERS, "timings": _NAMED_NUMBERS, "not_finite": _TEXTS,
+    },
+    metadata={"rounds_schema_version": str(SCHEMA_VERSION)},
+)  # fmt: skip
+
+_SAMPLE_TEXTS = ("split", "source", "modality", "language", "question", "answer_type", "gold_text", "pair_id", "difficulty")
+_COMPLETION = ("finish_reason", "seed", "policy_version", "engine")
+_PARSED = ("think", "answer", "yes_no", "well_formed")
+
+
+def row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
+    """The row of a rollout, ready for JSON and for SCHEMA; `media` are the media as they were stored (kind, sha256, frame_indices, frames)."""
+    sample, completion, parsed = rollout.sample, rollout.completion, rollout.parsed
+    row: Row = {name: getattr(rollout, name) for name in (*KEY_COLUMNS, "prompt_text", "valid")}
+    row |= {"total": _float(rollout.total), "advantage": _float(rollout.advantage)}
+    row |= {"schema_version": SCHEMA_VERSION, "sample_id": sample.id, "media": list(media)}
+    row |= {name: getattr(sample, name) for name in _SAMPLE_TEXTS}
+    row |= {
+        name: _list(getattr(sample, name))
+        for name in ("options", "gold_letters", "aliases", "reference_steps", "visual_references")
+    }
+    row |= {
+        "boxes": [_floats(box) for box in sample.boxes],
+        "tags": [{"name": n, "value": str(v)} for n, v in sample.tags.items()],
+    }
+    row |= {name: getattr(completion, name) for name in _COMPLETION}
+    row |= {
+        "completion": completion.text,
+        "token_ids": [int(i) for i in completion.token_ids],
+        "logprobs": _floats(completion.logprobs),
+    }
+    row |= {name: getattr(parsed, name) for name in _PARSED}
+    row |= {"letters": list(parsed.letters), "parse_reason": parsed.reason}
+    row |= {"outcomes": [_outcome_row(name, outcome) for name, outcome in rollout.outcomes.items()]}
+    row |= {"weights": _named(rollout.weights), "timings": _named(rollout.timings)}
+    row |= {"old_logprobs": _floats(rollout.old_logprobs), "ref_logprobs": _floats(rollout.ref_logprobs)}
+    cleaned = {name: _clean(value) for name, value in row.items()}
+    return cleaned | {"not_finite": [name for name, value in row.items() if _holds_non_finite(value)]}
+
+
+def rollout_from_row(row: Row, open_media: Callable[[Row], Media]) -> Rollout:
+    """The record of a row that came from JSONL or Parquet; `open_media` finds the stored files of one medium."""
+    return Rollout(
+        run=row["run"],
+        step=row["step"],
+        prompt_id=row["prompt_id"],
+        sample_index=row["sample_index"],
+        sample=sample_from_row(row, open_media),
+        prompt_text=row["prompt_text"],
+        completion=Completion(
+            token_ids=tuple(row["token_ids"]), text=row["completion"], logprobs=_tuple(row["logprobs"]), **_pick(row, _COMPLETION)
+        ),
+        parsed=Parsed(letters=tuple(row["letters"]), reason=row["parse_reason"], **_pick(row, _PARSED)),
+        outcomes={outcome["name"]: _outcome(outcome) for outcome in row["outcomes"]},
+        weights=_mapping(row["weights"]),
+        total=_scalar(row, "total"),
+        valid=row["valid"],
+        advantage=_scalar(row, "advantage"),
+        old_logprobs=_optional(row["old_logprobs"]),
+        ref_logprobs=_optional(row["ref_logprobs"]),
+        timings=_mapping(row["timings"]),
+    )
+
+
+def sample_from_row(row: Row, open_media: Callable[[Row], Media]) -> Sample:
+    """The question of a row, with its stored images."""
+    return Sample(
+        id=row["sample_id"],
+        options=tuple(row["options"]) if row["options"] is not None else None,
+        gold_letters=tuple(row["gold_letters"]) if row["gold_letters"] is not None else None,
+        aliases=tuple(row["aliases"]),
+        media=tuple(open_media(medium) for medium in row["media"]),
+        tags={tag["name"]: tag["value"] for tag in row["tags"]},
+        reference_steps=tuple(row["reference_steps"]),
+        boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in row["boxes"]),
+        visual_references=tuple(row["visual_references"]),
+        **_pick(row, _SAMPLE_TEXTS),
+    )
+
+
+def _outcome_row(name: str, outcome: Outcome) -> Row:
+    evidence = None if outcome.evidence is None else json.dumps(_clean(outcome.evidence), default=str, ensure_ascii=False)
+    row = {
+        "name": name,
+        "value": _float(outcome.value),
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "parts": _named(outcome.parts),
+    }
+    return row | {"evidence": evidence, "cost": float(outcome.cost), "seconds": float(outcome.seconds)}
+
+
+def _outcome(row: Row) -> Outcome:
+    evidence = None if row["evidence"] is None else json.loads(row["evidence"])
+    return Outcome(
+        value=row["value"],
+        status=row["status"],
+        reason=row["reason"],
+        parts=_mapping(row["parts"]),
+        evidence=evidence,
+        cost=_or_nan(row["cost"]),
+        seconds=_or_nan(row["seconds"]),
+    )
+
+
+def _pick(row: Row, names: Sequence[str]) -> Row:
+    return {name: row[name] for name in names}
+
+
+def _list(values: Sequence[Any] | None) -> list[Any] | None:
+    return None if values is None else list(values)
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _floats(values: Sequence[float] | None) -> list[float] | None:
+    return None if values is None else [float(value) for value in values]
+
+
+def _named(values: Mapping[str, float]) -> list[Row]:
+    return [{"name": name, "value": float(value)} for name, value in values.items()]
+
+
+def _mapping(rows: Sequence[Row]) -> dict[str, float]:
+    return {row["name"]: _or_nan(row["value"]) for row in rows}
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _tuple(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(math.nan if value is None else value for value in values)
+
+
+def _optional(values: Sequence[float | None] | None) -> tuple[float, ...] | None:
+    return None if values is None else _tuple(values)
+
+
+def _scalar(row: Row, name: str) -> float | None:
+    return math.nan if row[name] is None and name in row["not_finite"] else row[name]
+
+
+def _holds_non_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(_holds_non_finite(item) for item in value.values())
+    return isinstance(value, list) and any(_holds_non_finite(item) for item in value)
+
+
+def _clean(value: Any) -> Any:
+    """The same value with non-finite numbers as None and lone surrogates, which UTF-8 cannot hold, as replacement characters."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {str(_clean(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(item) for item in value]
+    return value

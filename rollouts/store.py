@@ -1,0 +1,191 @@
+"""The rollouts of a run on disk: appended group by group while a step runs, one sorted Parquet file and a manifest once it is finished.
+
+rollouts/step_000001/rollouts.jsonl     while it is written: one line a completion, one write a group
+rollouts/step_000001/rollouts.parquet   afterwards, sorted by (run, step, prompt_id, sample_index)
+rollouts/step_000001/manifest.json      written last: counts, SHA-256, schema version; with it the step is finished
+rollouts/superseded/                    steps that a resumed run did again
+media/<sha256>.png                      every image once, named after its source file's hash
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rollouts.codec import SCHEMA, Row, row_from_rollout
+from rollouts.disk import append_whole, replace_from, sha256_file, sync_folder, write_atomically
+from rollouts.layout import (
+    JSONL,
+    MANIFEST,
+    PARQUET,
+    DamagedStore,
+    DuplicateRollout,
+    StoreError,
+    list_steps,
+    media_path,
+    step_folder,
+)
+from rollouts.media import encoded_files, frames, with_hash
+from rollouts.reader import files_of, read_jsonl, read_rollouts, sort_rows
+from rollouts.records import SCHEMA_VERSION, Media, Rollout
+
+__all__ = ["RunWriter", "media_path", "read_rollouts"]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class RunWriter:
+    """Writes the rollouts of one run. One process writes; any number may read meanwhile."""
+
+    def __init__(self, run_dir: Path | str) -> None:
+        self.run_dir = Path(run_dir)
+        (self.run_dir / "rollouts").mkdir(parents=True, exist_ok=True)
+        (self.run_dir / "media").mkdir(exist_ok=True)
+        self._files: dict[int, int] = {}
+        self._keys: dict[int, set[tuple[str, int, str, int]]] = {}
+        # Name of a stored image (hash of its source) -> hash of its file.
+        self._media: dict[str, str] = {}
+
+    def append_group(self, rollouts: Sequence[Rollout]) -> None:
+        """Store the completions of one prompt: images first, then all rows in one write, which a killed process leaves readable.
+
+        Raises:
+            DuplicateRollout: a key is stored already (a resumed run calls `drop_steps_after` first).
+            DiskFull: there is no room; the step's file is cut back to the groups before.
+        """
+        if len({rollout.key[:3] for rollout in rollouts}) != 1:
+            raise StoreError(f"a group is the completions of one prompt in one step, got {[r.key[:3] for r in rollouts][:3]}")
+        step = rollouts[0].step
+        file = self._files.get(step)
+        if file is None:
+            file = self._open(step)
+        keys = [tuple(rollout.key) for rollout in rollouts]
+        if len(set(keys)) != len(keys) or not self._keys[step].isdisjoint(keys):
+            again = sorted(key for key in keys if keys.count(key) > 1 or key in self._keys[step])[0]
+            raise DuplicateRollout(f"rollout {again} is stored twice; (run, step, prompt_id, sample_index) must be unique")
+        media: dict[int, list[Row]] = {}
+        lines = []
+        for rollout in rollouts:
+            if id(rollout.sample) not in media:
+                media[id(rollout.sample)] = [self._store_media(medium) for medium in rollout.sample.media]
+            row = row_from_rollout(rollout, media[id(rollout.sample)])
+            lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        append_whole(file, step_folder(self.run_dir, step) / JSONL, ("\n".join(lines) + "\n").encode())
+        self._keys[step].update(keys)
+
+    def finish_step(self, step: int) -> Path:
+        """Turn the step's JSONL into sorted Parquet, verify it, write the manifest, then remove the JSONL. Returns the Parquet file.
+
+        Raises:
+            StoreError: nothing was appended for this step.
+            DiskFull: there is no room; the JSONL stays, so nothing is lost.
+        """
+        folder = step_folder(self.run_dir, step)
+        if step not in self._files:
+            raise StoreError(f"step {step} cannot be finished: no group was appended to it")
+        os.fsync(self._files[step])
+        rows = sort_rows(read_jsonl(folder / JSONL))
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        parquet = folder / PARQUET
+        replace_from(parquet, lambda path: pq.write_table(table, path, compression="zstd"))
+        if not pq.read_table(parquet, schema=SCHEMA, partitioning=None).equals(table):
+            raise DamagedStore(f"{parquet} does not hold what was written; {JSONL} beside it is kept. Check the disk.")
+        write_atomically(folder / MANIFEST, json.dumps(self._manifest(step, rows, parquet), indent=1).encode())
+        sync_folder(self.run_dir / "media")
+        sync_folder(folder)
+        sync_folder(folder.parent)
+        os.close(self._files.pop(step))
+        del self._keys[step]
+        (folder / JSONL).unlink()
+        return parquet
+
+    def drop_steps_after(self, step: int) -> list[int]:
+        """Set aside every later step, so that a run resumed from `step` does them again. Returns their numbers; nothing is deleted."""
+        aside = self.run_dir / "rollouts" / "superseded"
+        dropped = [stored for stored in list_steps(self.run_dir) if stored.step > step]
+        for stored in dropped:
+            self._close(stored.step)
+            aside.mkdir(exist_ok=True)
+            attempt = sum(1 for _ in aside.glob(f"{stored.folder.name}.*"))
+            shutil.move(stored.folder, aside / f"{stored.folder.name}.{attempt}")
+        return [stored.step for stored in dropped]
+
+    def close(self) -> None:
+        """Close the files of unfinished steps; what was appended stays readable."""
+        for step in list(self._files):
+            self._close(step)
+
+    def _close(self, step: int) -> None:
+        if step in self._files:
+            os.close(self._files.pop(step))
+            del self._keys[step]
+
+    def _open(self, step: int) -> int:
+        folder = step_folder(self.run_dir, step)
+        if (folder / MANIFEST).exists():
+            raise DuplicateRollout(f"step {step} is finished already in {folder}; a resumed run calls drop_steps_after first")
+        folder.mkdir(exist_ok=True)
+        jsonl = folder / JSONL
+        file = os.open(jsonl, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        # A line that a killed writer tore off would run into the next one.
+        os.ftruncate(file, jsonl.read_bytes().rfind(b"\n") + 1)
+        self._files[step] = file
+        self._keys[step] = {(row["run"], row["step"], row["prompt_id"], row["sample_index"]) for row in read_jsonl(jsonl)}
+        return file
+
+    def _store_media(self, medium: Media) -> Row:
+        medium = with_hash(medium)
+        indices = None if medium.frame_indices is None else [int(index) for index in medium.frame_indices]
+        if medium.frames is None:
+            self._store_image(medium)
+            return {"kind": medium.kind, "sha256": medium.sha256, "frame_indices": indices, "frames": None}
+        parts = [with_hash(Media(kind="image", data=frame)) for frame in medium.frames]
+        for part in parts:
+            self._store_image(part)
+        return {"kind": medium.kind, "sha256": medium.sha256, "frame_indices": indices, "frames": [part.sha256 for part in parts]}
+
+    def _store_image(self, image: Media) -> None:
+        path = media_path(self.run_dir, image.sha256)
+        if image.sha256 in self._media:
+            return
+        if path.exists():
+            self._media[image.sha256] = sha256_file(path)
+            return
+        data = encoded_files(image)[0]
+        if (found := hashlib.sha256(data).hexdigest()) != image.sha256:
+            raise StoreError(
+                f"image {image.path or ''} has SHA-256 {found}, its record says {image.sha256}: the file changed since it was loaded"
+            )
+        if not data.startswith(_PNG):
+            data = _as_png(image)
+        write_atomically(path, data)
+        self._media[image.sha256] = hashlib.sha256(data).hexdigest()
+
+    def _manifest(self, step: int, rows: list[Row], parquet: Path) -> Row:
+        names = sorted({name for row in rows for medium in row["media"] for name in files_of(medium)})
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "run": rows[0]["run"],
+            "step": step,
+            "num_rollouts": len(rows),
+            "num_prompts": len({row["prompt_id"] for row in rows}),
+            "policy_versions": sorted({row["policy_version"] for row in rows}),
+            "files": {PARQUET: {"bytes": parquet.stat().st_size, "sha256": sha256_file(parquet)}},
+            # The file's name is the hash of its source; a JPEG is kept as PNG, so the hash of the file itself stands here.
+            "media": {name: self._media.get(name) or sha256_file(media_path(self.run_dir, name)) for name in names},
+        }
+
+
+def _as_png(image: Media) -> bytes:
+    buffer = io.BytesIO()
+    # Level 1 is several times as fast as the default, for files a tenth larger.
+    frames(image)[0].save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
