@@ -1,0 +1,85 @@
+"""The tiny model before training: an InternVL (vision transformer, pixel shuffle, two-layer projector, Qwen2) of about 2.5 million parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import (
+    GenerationConfig,
+    GotOcr2ImageProcessor,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLProcessor,
+    InternVLVideoProcessor,
+    set_seed,
+)
+
+from examples.tiny.tokenizer import CHAT_TEMPLATE, IMAGE, build_tokenizer
+
+IMAGE_SIZE, PATCH_SIZE = 64, 8
+# (64 / 8)^2 patches, a quarter of them after pixel shuffle.
+NUM_VISUAL_TOKENS = (IMAGE_SIZE // PATCH_SIZE) ** 2 // 4
+
+
+def build_processor() -> InternVLProcessor:
+    """Image, video and text processing of the tiny model; one tile an image (dynamic tiling off, Table 2)."""
+    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    return InternVLProcessor(
+        image_processor=GotOcr2ImageProcessor(size=size, crop_to_patches=False, min_patches=1, max_patches=1),
+        tokenizer=build_tokenizer(),
+        video_processor=InternVLVideoProcessor(size=size),
+        image_seq_length=NUM_VISUAL_TOKENS,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_model(processor: InternVLProcessor, seed: int) -> InternVLForConditionalGeneration:
+    """The model with random weights from a seed, float32."""
+    tokenizer = processor.tokenizer
+    config = InternVLConfig(
+        vision_config={
+            "hidden_size": 128,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "intermediate_size": 384,
+            "image_size": [IMAGE_SIZE, IMAGE_SIZE],
+            "patch_size": [PATCH_SIZE, PATCH_SIZE],
+            # 0.1 slows the learning of so shallow an encoder from scratch.
+            "layer_scale_init_value": 1.0,
+            "initializer_range": 0.04,
+        },
+        text_config={
+            "model_type": "qwen2",
+            "vocab_size": len(tokenizer),
+            "hidden_size": 192,
+            "intermediate_size": 448,
+            "num_hidden_layers": 4,
+            # 192 / 6 = 32, the smallest head that vLLM's CPU attention takes.
+            "num_attention_heads": 6,
+            "num_key_value_heads": 6,
+            "max_position_embeddings": 1024,
+            "initializer_range": 0.04,
+            "tie_word_embeddings": True,
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_seq_length=NUM_VISUAL_TOKENS,
+        tie_word_embeddings=True,
+    )
+    set_seed(seed)
+    model = InternVLForConditionalGeneration(config).to(torch.float32)
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
+    )
+    return model
+
+
+def write_untrained(path: Path, seed: int = 0) -> Path:
+    """Write model and processor with random weights in Hugging Face format."""
+    processor = build_processor()
+    build_model(processor, seed).save_pretrained(path)
+    processor.save_pretrained(path)
+    return path
