@@ -1,0 +1,233 @@
+"""What a configuration must satisfy beyond the types of its leaves: ranges, arithmetic between settings, files that exist, settings without effect.
+
+Each rule is a pure function from the configuration to sentences that say got, expected and fix; none stops at the first fault.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from rl.config import Config
+from rl.config_build import leaves, nearest
+from rollouts.records import AnswerType
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Bound(NamedTuple):
+    """A limit on one number."""
+
+    symbol: str
+    holds: Callable[[float, float], bool]
+    limit: float
+
+
+def _bounds(text: str) -> list[Bound]:
+    """`"> 0, <= 1"` as bounds."""
+    symbols = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+    return [Bound(symbol, symbols[symbol], float(limit)) for symbol, limit in (part.split() for part in text.split(","))]
+
+
+# Settings by the range they share. An optional setting that is null passes.
+RANGES: dict[str, str] = {
+    "model.max_model_len model.max_images grpo.min_valid grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": ">= 1",
+    "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size sft.micro_batch_size sft.num_epochs": ">= 1",
+    "data.num_sft data.num_rl data.num_eval compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size": ">= 1",
+    "compute.num_threads judge.max_attempts judge.max_concurrency": ">= 1",
+    "seed data.seed eval.num_samples eval.every_steps sft.weight_decay grpo.weight_decay grpo.beta": ">= 0",
+    "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": "> 0",
+    "judge.timeout_seconds compute.cpu_kv_cache_gib compute.worker_timeout_seconds": "> 0",
+    "grpo.top_p grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
+    "grpo.epsilon data.eval_fraction": "> 0, < 1",
+    "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction": ">= 0, < 1",
+    "data.shortcut_fraction data.open_fraction sft.min_format_rate": ">= 0, <= 1",
+}
+
+
+def problems(config: Config, explicit: set[str]) -> list[str]:
+    """Every fault of a well-typed configuration, in words.
+
+    Args:
+        config: the whole tree.
+        explicit: dotted paths the user set on the command line; only these can be "without effect".
+    """
+    rules = (_ranges, _batches, _lengths, _judge, _rewards, _device, _files)
+    return [fault for rule in rules for fault in rule(config)] + without_effect(config, explicit)
+
+
+def value_at(config: Config, path: str) -> Any:
+    """The setting at a dotted path."""
+    return operator.attrgetter(path)(config)
+
+
+def _ranges(config: Config) -> Iterable[str]:
+    for paths, text in RANGES.items():
+        for path in paths.split():
+            value = value_at(config, path)
+            if value is not None and not all(bound.holds(value, bound.limit) for bound in _bounds(text)):
+                yield f"{path}: got {value}, expected {text.replace(',', ' and')}"
+    for path in ("out_dir", "wandb_project", "model.path", "sft.cache_dir", "judge.api_key_env"):
+        if not value_at(config, path).strip():
+            yield f"{path}: got an empty text"
+
+
+def _batches(config: Config) -> Iterable[str]:
+    grpo, sft = config.grpo, config.sft
+    if grpo.num_generations < 2:
+        yield (
+            f"grpo.num_generations: got {grpo.num_generations}. GRPO needs at least two completions a prompt, because an advantage is a reward "
+            "minus its group's mean; the paper uses 8"
+        )
+    elif grpo.min_valid > grpo.num_generations:
+        yield f"grpo.min_valid: got {grpo.min_valid}, but a group has only grpo.num_generations={grpo.num_generations} completions"
+    rows = grpo.prompts_per_step * grpo.num_generations
+    if grpo.num_minibatches >= 1 and rows >= 1 and rows % grpo.num_minibatches:
+        yield (
+            f"grpo.num_minibatches: {grpo.prompts_per_step} prompts x {grpo.num_generations} = {rows} completions do not divide into "
+            f"{grpo.num_minibatches} mini-batches; {_divisors_near(rows, grpo.num_minibatches)} would"
+        )
+    if sft.micro_batch_size >= 1 and sft.batch_size % sft.micro_batch_size:
+        near = _divisors_near(sft.batch_size, sft.micro_batch_size)
+        yield (
+            f"sft.batch_size: got {sft.batch_size}, expected a multiple of sft.micro_batch_size={sft.micro_batch_size}; "
+            f"micro-batches of {near} would do"
+        )
+    if config.data.num_rl is not None and grpo.prompts_per_step > config.data.num_rl:
+        yield f"grpo.prompts_per_step: got {grpo.prompts_per_step}, but data.num_rl={config.data.num_rl} leaves fewer questions than that"
+
+
+def _divisors_near(total: int, wanted: int) -> str:
+    """The divisors of `total` on both sides of `wanted`, as "3 or 6"."""
+    divisors = [number for number in range(1, total + 1) if total % number == 0]
+    below = [number for number in divisors if number < wanted][-1:]
+    above = [number for number in divisors if number > wanted][:1]
+    return " or ".join(str(number) for number in below + above)
+
+
+def _lengths(config: Config) -> Iterable[str]:
+    grpo, model = config.grpo, config.model
+    if grpo.max_completion_length >= model.max_model_len:
+        yield (
+            f"grpo.max_completion_length: got {grpo.max_completion_length}, expected less than model.max_model_len={model.max_model_len}, "
+            "which holds prompt and completion together"
+        )
+    if grpo.micro_batch_tokens < model.max_model_len:
+        yield (
+            f"grpo.micro_batch_tokens: got {grpo.micro_batch_tokens}, expected at least model.max_model_len={model.max_model_len}, so that "
+            "the longest row fits into one forward pass"
+        )
+
+
+def _judge(config: Config) -> Iterable[str]:
+    judge = config.judge
+    if judge.kind != "openai":
+        return
+    if judge.base_url is None:
+        yield "judge.base_url: judge.kind=openai needs the address of the endpoint, such as judge.base_url=http://localhost:8000/v1"
+    elif not re.match(r"https?://[^/\s]+", judge.base_url):
+        yield f"judge.base_url: got {judge.base_url!r}, expected an address that begins with http:// or https://"
+    if judge.model is None:
+        yield "judge.model: judge.kind=openai needs the name under which the endpoint serves its model, such as judge.model=Qwen/Qwen3-8B"
+
+
+def _rewards(config: Config) -> Iterable[str]:
+    reward = config.reward
+    if not any(reward.weights.values()):
+        yield f"reward.weights: got {reward.weights}, expected at least one weight other than 0"
+    for answer_type in reward.routes:
+        if answer_type not in get_args(AnswerType):
+            near = nearest(answer_type, get_args(AnswerType))
+            hint = f"the nearest is {near}" if near else f"expected one of {', '.join(get_args(AnswerType))}"
+            yield f"reward.routes.{answer_type}: there is no such answer type; {hint}"
+
+
+def _device(config: Config) -> Iterable[str]:
+    here = config.compute.device == "cuda" and config.compute.ray_address is None
+    if here and not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
+        yield "compute.device: got cuda, but this machine shows no NVIDIA GPU; use compute.device=cpu, or join a cluster (compute=cluster)"
+
+
+def _files(config: Config) -> Iterable[str]:
+    data = config.data
+    if not Path(config.model.path).exists() and not looks_like_hub_id(config.model.path):
+        yield f"model.path: there is no folder {config.model.path}; expected a folder in Hugging Face format or a Hub id (organisation/name)"
+    if config.sft.checkpoint is not None and not Path(config.sft.checkpoint).is_dir():
+        yield f"sft.checkpoint: there is no folder {config.sft.checkpoint}; expected a finished SFT model in Hugging Face format"
+    if data.name == "phantoms":
+        return
+    if data.root is None:
+        what = "folder with trainset.json and images/" if data.name == "vqa_rad" else "JSONL file"
+        yield f"data.root: data={data.name} needs the {what}, such as data.root=PATH"
+    elif not Path(data.root).exists() and not (data.name == "vqa_rad" and looks_like_hub_id(data.root)):
+        yield f"data.root: {data.root} does not exist"
+
+
+def looks_like_hub_id(path: str) -> bool:
+    """Whether a path that is not on this disk may name a repository of the Hub: `organisation/name`, and no local folder `organisation`."""
+    return HUB_ID.fullmatch(path) is not None and not path.startswith(".") and not Path(path.split("/")[0]).exists()
+
+
+class Effect(NamedTuple):
+    """Settings that do nothing while a condition holds."""
+
+    paths: tuple[str, ...]
+    idle: Callable[[Config], bool]
+    why: str
+
+
+def _under(section: str, *kept: str) -> tuple[str, ...]:
+    return tuple(path for path in leaves() if path.startswith(section + ".") and path not in kept)
+
+
+EFFECTS = (
+    Effect(
+        ("data.root",), lambda c: c.data.name == "phantoms", "data=phantoms reads no files; choose data=vqa_rad or data=jsonl"
+    ),
+    Effect(("data.shortcut_fraction",), lambda c: c.data.name != "phantoms", "only data=phantoms writes rationales of its own"),
+    Effect(
+        ("data.eval_fraction",), lambda c: c.data.name == "phantoms", "data=phantoms has a split of its own, see data.num_eval"
+    ),
+    Effect(
+        (*_under("sft", "sft.enabled", "sft.min_format_rate"), "data.num_sft", "data.shortcut_fraction"),
+        lambda c: not c.sft.enabled,
+        "sft.enabled=false starts RL from the base model",
+    ),
+    Effect(
+        (*_under("sft", "sft.enabled", "sft.min_format_rate", "sft.checkpoint"), "data.num_sft", "data.shortcut_fraction"),
+        lambda c: c.sft.enabled and c.sft.checkpoint is not None,
+        "sft.checkpoint names a finished SFT model, so none is trained",
+    ),
+    Effect(
+        ("sft.warmup_ratio",), lambda c: c.sft.lr_scheduler_type == "constant", "sft.lr_scheduler_type=constant has no warm-up"
+    ),
+    Effect(("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"),
+    Effect(
+        _under("judge", "judge.kind"), lambda c: c.judge.kind == "rules", "judge.kind=rules asks no endpoint; use judge=openai"
+    ),
+    Effect(
+        ("compute.tensor_parallel_size", "compute.gpu_memory_utilization"),
+        lambda c: c.compute.device == "cpu",
+        "compute.device is cpu",
+    ),
+    Effect(("compute.cpu_kv_cache_gib", "compute.num_threads"), lambda c: c.compute.device == "cuda", "compute.device is cuda"),
+    Effect(("wandb_project",), lambda c: c.wandb == "off", "wandb=off writes no W&B files"),
+)
+
+
+def without_effect(config: Config, explicit: set[str]) -> list[str]:
+    """Sentences on the settings that the user changed on the command line although nothing reads them in this combination."""
+    default = {path: leaf.default for path, leaf in leaves().items()}
+    found: dict[str, str] = {}
+    for effect in EFFECTS:
+        if effect.idle(config):
+            touched = (path for path in effect.paths if path in explicit and value_at(config, path) != default[path])
+            found |= {path: f"{path}: setting it has no effect, because {effect.why}" for path in touched}
+    if config.judge.kind == "openai" and "judge" not in config.reward.routes.values() and "judge.kind" in explicit:
+        found["judge.kind"] = (
+            "judge.kind: setting it has no effect, because no answer type of reward.routes is graded by the judge"
+        )
+    return list(found.values())
