@@ -1,0 +1,313 @@
+"""The configuration door: what it composes, what it refuses and how it says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rl import compose
+from rl.compose import ConfigError, config_hash, load, to_yaml
+from rl.config import Config, GrpoConfig
+from rl.config_build import build, check_value, leaves, nearest
+from rl.config_help import comments, help_text
+from rl.config_rules import RANGES, problems, without_effect
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def model_path(tmp_path: Path) -> str:
+    """An argument that names a model folder which exists, so that these tests need no model."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    return f"model.path={folder}"
+
+
+def faults_of(*argv: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        compose.compose(argv)
+    return caught.value.problems
+
+
+def test_the_surface_is_frozen() -> None:
+    """A new setting is a decision: it changes this list in the same commit."""
+    expected = """
+        out_dir seed resume wandb wandb_project
+        model.path model.dtype model.max_model_len model.max_images
+        data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction data.open_fraction
+        data.max_yes_no_fraction data.on_bad_row data.seed
+        sft.enabled sft.checkpoint sft.cache_dir sft.learning_rate sft.weight_decay sft.warmup_ratio sft.lr_scheduler_type sft.batch_size
+        sft.micro_batch_size sft.num_epochs sft.max_grad_norm sft.min_format_rate
+        grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_generations grpo.num_minibatches grpo.micro_batch_tokens
+        grpo.temperature grpo.top_p grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type grpo.warmup_ratio grpo.weight_decay
+        grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high grpo.loss_type
+        grpo.scale_rewards grpo.min_valid grpo.max_failure_rate grpo.save_steps
+        reward.weights reward.routes
+        judge.kind judge.base_url judge.model judge.api_key_env judge.timeout_seconds judge.max_attempts judge.max_concurrency
+        compute.ray_address compute.device compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size
+        compute.gpu_memory_utilization compute.cpu_kv_cache_gib compute.num_threads compute.worker_timeout_seconds
+        eval.num_samples eval.blank_images eval.every_steps
+    """
+    assert list(leaves()) == expected.split()
+
+
+def test_the_defaults_are_the_papers_values(model_path: str) -> None:
+    """Table 2, stage 4, and Sec 4: what a real model is trained with."""
+    grpo = compose.compose(["model=internvl3_8b"]).grpo
+    assert (grpo.num_generations, grpo.temperature, grpo.beta, grpo.num_minibatches) == (8, 0.9, 0.04, 4)
+    assert (grpo.learning_rate, grpo.weight_decay, grpo.warmup_ratio, grpo.lr_scheduler_type) == (1e-6, 0.0, 0.1, "cosine")
+    sft = compose.compose(["model=internvl3_8b"]).sft
+    assert (sft.learning_rate, sft.weight_decay, sft.warmup_ratio, sft.batch_size) == (2e-5, 0.05, 0.03, 128)
+
+
+def test_the_experiment_picks_the_embedded_run(model_path: str) -> None:
+    config = compose.compose(["+experiment=med_grpo", model_path])
+    assert (config.data.name, config.judge.kind, config.compute.device, config.compute.ray_address) == (
+        "phantoms",
+        "rules",
+        "cpu",
+        None,
+    )
+    assert config.reward.weights == {"accuracy": 0.9, "format": 0.1}
+    assert config.grpo.num_generations == 8
+
+
+def test_groups_and_settings_override_the_experiment(tmp_path: Path, model_path: str) -> None:
+    arguments = [
+        "+experiment=med_grpo",
+        "data=vqa_rad",
+        f"data.root={tmp_path}",
+        model_path,
+        "grpo.beta=0.02",
+        "grpo.num_steps=20",
+    ]
+    config = compose.compose(arguments)
+    assert (config.data.name, config.data.root, config.grpo.beta, config.grpo.num_steps) == ("vqa_rad", str(tmp_path), 0.02, 20)
+
+
+def test_the_plus_before_a_group_is_no_stumbling_block(model_path: str) -> None:
+    assert compose.compose(["experiment=med_grpo", "+data=phantoms", model_path]) == compose.compose(
+        ["+experiment=med_grpo", model_path]
+    )
+
+
+def test_no_setting_of_the_experiment_hides_one_that_a_model_or_data_file_demands() -> None:
+    """Hydra lets the experiment win over the group files; so it must not state what they state."""
+
+    def stated(values: object, prefix: str = "") -> set[str]:
+        if not isinstance(values, dict):
+            return {prefix}
+        return set().union(
+            *(stated(value, f"{prefix}.{name}".strip(".")) for name, value in values.items() if name != "defaults")
+        )
+
+    experiment = stated(yaml.safe_load((compose.CONF_DIR / "experiment/med_grpo.yaml").read_text()))
+    for file in compose.CONF_DIR.glob("*/*.yaml"):
+        if file.parent.name != "experiment":
+            package = "" if "@package _global_" in file.read_text() else file.parent.name
+            assert not experiment & stated(yaml.safe_load(file.read_text()), package), file
+
+
+@pytest.mark.parametrize("option", [f"{group}={name}" for group, names in compose.groups().items() for name in names])
+def test_every_file_of_conf_holds_known_settings_of_the_right_type(option: str, model_path: str, tmp_path: Path) -> None:
+    needs = {"data=vqa_rad": [f"data.root={tmp_path}"], "data=jsonl": [f"data.root={tmp_path}"]}
+    needs["judge=openai"] = ["judge.base_url=http://localhost:1/v1", "judge.model=m"]
+    assert isinstance(compose.compose([option, model_path, *needs.get(option, [])]), Config)
+
+
+def test_texts_are_taken_as_they_stand(model_path: str) -> None:
+    """No quotes are needed for what Hydra's grammar would read as numbers, lists of values or syntax errors."""
+    assert compose.compose([model_path, "out_dir=2024"]).out_dir == "2024"
+    assert compose.compose([model_path, "out_dir=a,b (1)/~c=d"]).out_dir == "a,b (1)/~c=d"
+    assert compose.compose([model_path, "out_dir='quoted'"]).out_dir == "quoted"
+    assert compose.compose([model_path, "out_dir=runs/${data.name}"]).out_dir == "runs/phantoms"
+    assert compose.compose([model_path, "data.root=null"]).data.root is None
+
+
+def test_mappings_grow_and_shrink(model_path: str) -> None:
+    reward = compose.compose([model_path, "reward.weights.brevity=0.2", "~reward.routes.open"]).reward
+    assert reward.weights == {"accuracy": 0.9, "format": 0.1, "brevity": 0.2}
+    assert "open" not in reward.routes
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("grpo.num_generation=8", ["grpo.num_generation (command line)", "nearest is grpo.num_generations"]),
+        ("temperature=0.5", ["nearest is grpo.temperature"]),
+        ("modle=tiny", ["nearest is model"]),
+        ("model=internvl3", ["nearest is internvl3_8b", "available: ", "tiny", "model.path="]),
+        ("--foo", ["'--foo'", "expected GROUP=OPTION or SETTING=VALUE"]),
+        ("seed=true", ["got True (bool), expected int"]),
+        ("seed=1.5", ["got 1.5 (float), expected int"]),
+        ("grpo.beta=big", ["got 'big' (str), expected float"]),
+        ("grpo.beta=nan", ["expected a finite number"]),
+        ("grpo.num_steps=many", ["expected int | null"]),
+        ("wandb=offf", ["expected one of offline, online, off"]),
+        ("grpo.beta=0.1,0.2", ["got several values", "a command is one run"]),
+        ("reward.weights.format=high", ["reward.weights (command line)", "expected float under 'format'"]),
+        ("reward.routes.opne=judge", ["there is no such answer type", "nearest is open"]),
+        ("~grpo.beta", ["only a name under a mapping can be removed"]),
+        ("grpo=3", ["expected a section"]),
+        ("grpo.num_generations=1", ["GRPO needs at least two completions a prompt"]),
+        ("grpo.num_minibatches=5", ["16 prompts x 8 = 128 completions do not divide into 5 mini-batches; 4 or 8 would"]),
+        ("sft.micro_batch_size=24", ["expected a multiple of sft.micro_batch_size=24", "16 or 32"]),
+        ("grpo.epsilon=0", ["grpo.epsilon: got 0.0, expected > 0 and < 1"]),
+        ("grpo.temperature=0", ["grpo.temperature: got 0.0, expected > 0"]),
+        ("grpo.min_valid=9", ["a group has only grpo.num_generations=8"]),
+        ("grpo.max_completion_length=512", ["expected less than model.max_model_len=512"]),
+        ("grpo.micro_batch_tokens=100", ["expected at least model.max_model_len=512"]),
+        ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
+        ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
+        ("sft.checkpoint=/no/such", ["sft.checkpoint: there is no folder /no/such"]),
+        ("reward.weights={accuracy:0,format:0}", ["at least one weight other than 0"]),
+        ("out_dir=", ["out_dir: got an empty text"]),
+    ],
+)
+def test_one_wrong_argument_is_told_with_got_expected_and_fix(argument: str, words: list[str], model_path: str) -> None:
+    arguments = [model_path, "model.max_model_len=512", "grpo.prompts_per_step=16", "sft.batch_size=128", argument]
+    (fault,) = faults_of(*dict.fromkeys(arguments))
+    for word in words:
+        assert word in fault
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [
+        (["data.root=."], "data.root"),
+        (["data=vqa_rad", "data.root=.", "data.shortcut_fraction=0.1"], "data.shortcut_fraction"),
+        (["judge.base_url=http://localhost:1/v1"], "judge.base_url"),
+        (["compute.tensor_parallel_size=2"], "compute.tensor_parallel_size"),
+        (["compute.gpu_memory_utilization=0.9"], "compute.gpu_memory_utilization"),
+        (["sft.checkpoint=.", "sft.learning_rate=1"], "sft.learning_rate"),
+        (["sft.enabled=false", "sft.num_epochs=7"], "sft.num_epochs"),
+        (["grpo.num_steps=5", "grpo.num_epochs=2"], "grpo.num_epochs"),
+        (["wandb=off", "wandb_project=mine"], "wandb_project"),
+        (
+            ["judge=openai", "judge.kind=openai", "judge.base_url=http://a/v1", "judge.model=m", "~reward.routes.open"],
+            "judge.kind",
+        ),
+    ],
+)
+def test_a_setting_without_effect_is_an_error_that_names_why(arguments: list[str], setting: str, model_path: str) -> None:
+    (fault,) = faults_of(model_path, *arguments)
+    assert fault.startswith(f"{setting}: setting it has no effect, because ")
+
+
+def test_settings_of_files_and_unchanged_defaults_are_never_without_effect() -> None:
+    config = dataclasses.replace(Config(), wandb="off", wandb_project="mine")
+    assert without_effect(config, set()) == []
+    assert without_effect(Config(), {"compute.tensor_parallel_size"}) == []
+
+
+def test_cuda_on_a_machine_without_a_gpu_is_refused_unless_a_cluster_is_joined(model_path: str) -> None:
+    if any(Path("/dev").glob("nvidia[0-9]*")):
+        assert compose.compose([model_path, "compute.device=cuda"]).compute.device == "cuda"
+    else:
+        assert "no NVIDIA GPU" in faults_of(model_path, "compute.device=cuda")[0]
+    assert compose.compose([model_path, "compute=cluster"]).compute.ray_address == "auto"
+
+
+def test_all_faults_are_told_at_once(model_path: str) -> None:
+    faults = faults_of(
+        model_path, "grpo.num_generations=1", "grpo.bta=1", "seed=x", "judge.base_url=http://x", "model=nano", "grpo.epsilon=2"
+    )
+    assert [fault.split(":")[0].split(" ")[0] for fault in faults] == [
+        "grpo.bta", "model=nano", "seed", "grpo.epsilon", "grpo.num_generations", "judge.base_url",
+    ]  # fmt: skip
+
+
+def test_an_unknown_setting_in_a_file_names_the_file() -> None:
+    config, faults = build({"grpo": {"betta": 1}}, lambda path: f"conf/model/tiny.yaml states {path}")
+    assert config == Config()
+    assert faults == ["grpo.betta (conf/model/tiny.yaml states grpo.betta): there is no such setting; the nearest is grpo.beta"]
+
+
+def test_the_origin_of_a_value_is_the_last_file_that_states_it() -> None:
+    choices = {"judge": "rules", "experiment": "med_grpo", "model": "internvl3_8b"}
+    assert compose._origin("judge.kind", choices, set()) == "conf/judge/rules.yaml"
+    assert compose._origin("grpo.beta", choices, set()) == "conf/experiment/med_grpo.yaml"
+    assert compose._origin("grpo.micro_batch_tokens", choices, set()) == "conf/model/internvl3_8b.yaml"
+    assert compose._origin("grpo.beta", choices, {"grpo.beta"}) == "command line"
+
+
+def test_types_are_strict() -> None:
+    assert check_value(3, float) == (3.0, None)
+    assert check_value(True, float)[1] == "float"
+    assert check_value(True, int)[1] == "int"
+    assert check_value("3", int)[1] == "int"
+    assert check_value(None, int | None) == (None, None)
+    assert check_value(None, int)[1] == "int"
+    assert check_value({"a": 1}, dict[str, float]) == ({"a": 1.0}, None)
+    assert check_value([1], dict[str, float])[1] == "a mapping of names to float"
+
+
+def test_nothing_near_is_not_guessed() -> None:
+    assert nearest("zzzz.qqqq", leaves()) is None
+    assert nearest("lerning_rate", leaves()) == "sft.learning_rate"
+    assert nearest("grpo.learning_rat", leaves()) == "grpo.learning_rate"
+
+
+def test_every_number_has_a_range_that_its_default_satisfies() -> None:
+    ranged = {path for paths in RANGES for path in paths.split()}
+    numbers = {path for path, leaf in leaves().items() if leaf.annotation in (int, float, int | None, float | None)}
+    assert ranged | {"grpo.num_generations"} == numbers
+    default = dataclasses.replace(Config(), model=dataclasses.replace(Config().model, path="."))
+    assert problems(default, set()) == []
+
+
+def test_a_config_survives_its_own_yaml(tmp_path: Path) -> None:
+    config = dataclasses.replace(Config(), wandb="off", grpo=GrpoConfig(learning_rate=3e-7, num_steps=None))
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load(tmp_path / "config.yaml") == config
+
+
+def test_a_stored_config_with_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("grpo: {betta: 1}")
+    with pytest.raises(ConfigError, match=r"nearest is grpo\.beta"):
+        load(tmp_path / "config.yaml")
+
+
+def test_the_hash_depends_on_values_alone() -> None:
+    assert config_hash(GrpoConfig()) == config_hash(GrpoConfig(beta=0.04))
+    assert config_hash(GrpoConfig()) != config_hash(GrpoConfig(beta=0.05))
+    assert config_hash({"a": 1, "b": 2}) == config_hash({"b": 2, "a": 1})
+    assert len(config_hash(Config(), "x", 3)) == 12
+
+
+def test_the_help_tells_every_setting_group_and_option() -> None:
+    text = help_text("python -m rl.train", "Trains.", compose.groups())
+    for path in leaves():
+        assert f"  {path}  " in text
+    assert "model=internvl3_8b | tiny" in text
+    assert "Weight of the k3 KL to the SFT model, in the loss." in " ".join(text.split())
+    assert comments()["GrpoConfig.beta"] == "Weight of the k3 KL to the SFT model, in the loss."
+
+
+def test_a_command_leaves_with_2_and_one_screen_and_writes_nothing(tmp_path: Path) -> None:
+    program = "import sys; from rl.compose import from_command_line; from_command_line(sys.argv[1:], 'x', 'y')"
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    arguments = [sys.executable, "-c", program, "model.path=/no/such/model", "grpo.num_generations=1"]
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "there is no folder /no/such/model" in done.stderr
+    assert "GRPO needs at least two completions" in done.stderr
+    assert len(done.stderr.splitlines()) < 24
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cfg_prints_yaml_and_help_prints_help(model_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for flag in ("--cfg", "--help"):
+        with pytest.raises(SystemExit) as left:
+            compose.from_command_line([model_path, "grpo.beta=0.5", flag], "python -m rl.train", "Trains.")
+        assert left.value.code == 0
+        output = capsys.readouterr().out
+        assert yaml.safe_load(output)["grpo"]["beta"] == 0.5 if flag == "--cfg" else "python -m rl.train" in output
