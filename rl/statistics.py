@@ -1,0 +1,120 @@
+"""Intervals and tests for shares of right answers, as pure functions of counts and of per-item values.
+
+The unit is always the held-out item. Several samples of one item are not independent draws; they enter as that item's mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+Z_95 = 1.959963984540054  # 97.5 % point of the standard normal
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval of a share, both ends in [0, 1]."""
+
+    low: float
+    high: float
+
+    def overlaps(self, other: Interval) -> bool:
+        """Whether the two intervals share a point."""
+        return self.low <= other.high and other.low <= self.high
+
+
+def wilson(successes: float, total: float, z: float = Z_95) -> Interval:
+    """Wilson's score interval (Wilson 1927) of the share successes / total; [0, 1] where there is nothing to count.
+
+    Unlike p +- 1.96 sqrt(p(1-p)/n) it stays inside [0, 1] and has a width at 0 and at 1. Counts may be fractional: `clustered_wilson` uses
+    an effective number of items.
+
+    Raises:
+        ValueError: unless 0 <= successes <= total.
+    """
+    if not 0 <= successes <= total:
+        raise ValueError(f"a share needs 0 <= successes <= total, got {successes} of {total}")
+    if total == 0:
+        return Interval(0.0, 1.0)
+    share = successes / total
+    denominator = 1 + z * z / total
+    centre = (share + z * z / (2 * total)) / denominator
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / denominator
+    # At the edges the exact bounds are 0 and 1; rounding would leave 1e-17 beyond them.
+    return Interval(0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == total else min(1.0, centre + half))
+
+
+def clustered_wilson(item_means: Sequence[float], z: float = Z_95) -> Interval:
+    """Wilson's interval of the mean of items, each the mean of several samples of that item: the cluster is the item.
+
+    The variance of the mean is that between items, s^2 / n, never p(1-p) / (n k). It is turned into the number of independent yes/no draws
+    with the same variance, n_eff = p(1-p) / (s^2 / n), which lies between n and n k, and Wilson's interval is taken of p * n_eff in n_eff.
+    With one sample an item it is the plain Wilson interval of n items (up to n - 1 for n in s^2).
+    """
+    n = len(item_means)
+    if n == 0:
+        return Interval(0.0, 1.0)
+    share = math.fsum(item_means) / n
+    between = math.fsum((mean - share) ** 2 for mean in item_means) / n
+    # All items alike: the samples tell nothing about the spread of items, so the n items themselves are the count.
+    effective = n if between <= 1e-15 else share * (1 - share) / (between / n)
+    return wilson(share * effective, effective, z)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p of McNemar's test with mid-p (Fagerland et al. 2013) from the two discordant counts.
+
+    Under the null each of the n = only_first + only_second items that one model got right and the other wrong falls to either side with 1/2.
+    The exact two-sided p is 2 P(X <= min); mid-p takes half of the observed point, which removes most of the exact test's conservatism.
+    """
+    n, smaller = only_first + only_second, min(only_first, only_second)
+    if n == 0:
+        return 1.0
+    below = sum(math.comb(n, k) for k in range(smaller))
+    point = math.comb(n, smaller)
+    return min(1.0, (2 * below + point) / 2**n)
+
+
+def mcnemar_exact(only_first: int, only_second: int) -> float:
+    """Two-sided p of McNemar's exact binomial test, at most 1."""
+    n, smaller = only_first + only_second, min(only_first, only_second)
+    return min(1.0, 2 * sum(math.comb(n, k) for k in range(smaller + 1)) / 2**n)
+
+
+def two_proportions(successes_a: int, total_a: int, successes_b: int, total_b: int) -> float:
+    """Two-sided p of the pooled z test that two independent shares are equal; 1.0 where a sample is empty or nothing varies.
+
+    Raises:
+        ValueError: a count is outside 0 .. total.
+    """
+    for successes, total in ((successes_a, total_a), (successes_b, total_b)):
+        if not 0 <= successes <= total:
+            raise ValueError(f"a share needs 0 <= successes <= total, got {successes} of {total}")
+    if not total_a or not total_b:
+        return 1.0
+    pooled = (successes_a + successes_b) / (total_a + total_b)
+    variance = pooled * (1 - pooled) * (1 / total_a + 1 / total_b)
+    if variance == 0:
+        return 1.0
+    z = abs(successes_a / total_a - successes_b / total_b) / math.sqrt(variance)
+    return math.erfc(z / math.sqrt(2))
+
+
+def paired_permutation(differences: Sequence[float], *, num_draws: int = 10_000, seed: int = 0) -> float:
+    """Two-sided p that the mean of paired per-item differences is 0, by flipping the sign of each item at random.
+
+    For items that are means of several samples, where McNemar's yes/no does not apply. The observed arrangement counts as one draw, so that
+    p is never 0: (1 + #{|flipped mean| >= |mean|}) / (1 + num_draws).
+    """
+    values = np.asarray([value for value in differences if value != 0.0], dtype=np.float64)
+    if values.size == 0:
+        return 1.0
+    generator = np.random.default_rng(seed)
+    observed = abs(float(values.sum())) - 1e-9
+    at_least = 0
+    for start in range(0, num_draws, 1000):
+        signs = generator.integers(0, 2, size=(min(1000, num_draws - start), values.size)) * 2 - 1
+        at_least += int(np.count_nonzero(np.abs(signs @ values) >= observed))
+    return (1 + at_least) / (1 + num_draws)
