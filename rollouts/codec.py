@@ -192,22 +192,30 @@ def _scalar(row: Row, name: str) -> float | None:
     return math.nan if row[name] is None and name in row["not_finite"] else row[name]
 
 
+def _plain(values: Any) -> bool:
+    """Whether a list holds finite numbers only: the fast path of token ids and log-probs, thousands a row."""
+    try:
+        return all(map(math.isfinite, values))
+    except TypeError:
+        return False
+
+
 def _holds_non_finite(value: Any) -> bool:
     if isinstance(value, float):
         return not math.isfinite(value)
     if isinstance(value, dict):
         return any(_holds_non_finite(item) for item in value.values())
-    return isinstance(value, list) and any(_holds_non_finite(item) for item in value)
+    return isinstance(value, list) and not _plain(value) and any(_holds_non_finite(item) for item in value)
 
 
 def _clean(value: Any) -> Any:
     """The same value with non-finite numbers as None and lone surrogates, which UTF-8 cannot hold, as replacement characters."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return list(value) if _plain(value) else [_clean(item) for item in value]
     if isinstance(value, Mapping):
         return {str(_clean(key)): _clean(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_clean(item) for item in value]
     return value
