@@ -23,7 +23,7 @@ def read_rollouts(run_dir: Path | str, step: int | None = None) -> Iterator[Roll
     Raises:
         NotARun: no rollouts there, or no such step. NewerSchema: written by a later version. DamagedStore: a file cannot be read.
     """
-    return (rollout for stored in _chosen(run_dir, step) for rollout in read_step(run_dir, stored))
+    return (rollout for stored in chosen_steps(run_dir, step) for rollout in read_step(run_dir, stored))
 
 
 def read_step(run_dir: Path | str, stored: StepFiles) -> Iterator[Rollout]:
@@ -67,7 +67,8 @@ def read_manifest(folder: Path) -> Row:
     return manifest
 
 
-def _chosen(run_dir: Path | str, step: int | None) -> list[StepFiles]:
+def chosen_steps(run_dir: Path | str, step: int | None) -> list[StepFiles]:
+    """All stored steps, or the one that is asked for. Raises NotARun, which says which steps there are."""
     steps = list_steps(run_dir)
     if not steps:
         raise NotARun(f"{run_dir} holds no step yet")
