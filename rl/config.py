@@ -47,6 +47,8 @@ class DataConfig:
     open_fraction: float = 0.25
     # yes/no items are at most this share of the final RL set: keep floor(f * M / (1 - f)) beside M others.
     max_yes_no_fraction: float = 0.05
+    # Slices or frames taken of one volume or video, evenly spaced (jsonl only); model.max_images must allow as many.
+    max_frames: int = 4
     # "raise" lists every bad row with line number and reason and stops; "skip" records them in bad_rows.jsonl and goes on.
     on_bad_row: Literal["raise", "skip"] = "raise"
     seed: int = 0

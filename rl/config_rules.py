@@ -36,7 +36,8 @@ def _bounds(text: str) -> list[Bound]:
 RANGES: dict[str, str] = {
     "model.max_model_len model.max_images grpo.min_valid grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": ">= 1",
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size sft.micro_batch_size sft.num_epochs": ">= 1",
-    "data.num_sft data.num_rl data.num_eval compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size": ">= 1",
+    "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
+    "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size": ">= 1",
     "compute.num_threads judge.max_attempts judge.max_concurrency": ">= 1",
     "seed data.seed eval.num_samples eval.every_steps sft.weight_decay grpo.weight_decay grpo.beta": ">= 0",
     "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": "> 0",
@@ -186,6 +187,9 @@ def _under(section: str, *kept: str) -> tuple[str, ...]:
 EFFECTS = (
     Effect(
         ("data.root",), lambda c: c.data.name == "phantoms", "data=phantoms reads no files; choose data=vqa_rad or data=jsonl"
+    ),
+    Effect(
+        ("data.max_frames",), lambda c: c.data.name != "jsonl", "only data=jsonl chooses slices of volumes and frames of videos"
     ),
     Effect(("data.shortcut_fraction",), lambda c: c.data.name != "phantoms", "only data=phantoms writes rationales of its own"),
     Effect(

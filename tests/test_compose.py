@@ -41,7 +41,7 @@ def test_the_surface_is_frozen() -> None:
         out_dir seed resume wandb wandb_project
         model.path model.dtype model.max_model_len model.max_images
         data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction data.open_fraction
-        data.max_yes_no_fraction data.on_bad_row data.seed
+        data.max_yes_no_fraction data.max_frames data.on_bad_row data.seed
         sft.enabled sft.checkpoint sft.cache_dir sft.learning_rate sft.weight_decay sft.warmup_ratio sft.lr_scheduler_type sft.batch_size
         sft.micro_batch_size sft.num_epochs sft.max_grad_norm sft.min_format_rate
         grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_generations grpo.num_minibatches grpo.micro_batch_tokens

@@ -6,8 +6,11 @@ pool here, by the paper's rules (`rl/data/curate.py`), the same for every source
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from rl.config import DataConfig
 from rollouts.records import Sample
@@ -40,6 +43,8 @@ class DataSplits:
     rl: list[Sample]
     eval: list[Sample]
     bad_rows: list[BadRow] = field(default_factory=list)
+    # What cleaning did -> how many rows it took away; told to the reader, no fault of anybody.
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 class BadRows(ValueError):
@@ -62,20 +67,42 @@ def bad_rows_table(source: str, rows: Sequence[BadRow], list_path: str | None = 
     return "\n".join([head, *shown, *more, *where, fix])
 
 
+def refuse_bad_rows(data: DataConfig, rows: Sequence[BadRow]) -> None:
+    """Stop before anything starts when a source has bad rows and `data.on_bad_row` is "raise"; all of them go into a file beside the data.
+
+    Raises:
+        BadRows: there are some, and they are not to be skipped.
+    """
+    if not rows or data.on_bad_row == "skip":
+        return
+    root = Path(str(data.root))
+    beside = root if root.is_dir() else root.parent
+    try:
+        where = write_bad_rows(beside / "bad_rows.jsonl", rows)
+    except OSError:  # the data may lie in a folder that cannot be written to
+        where = write_bad_rows(Path(tempfile.mkdtemp(prefix="rounds-bad-rows-")) / "bad_rows.jsonl", rows)
+    raise BadRows(f"data={data.name} data.root={data.root}", rows, str(where))
+
+
+def write_bad_rows(path: Path, rows: Sequence[BadRow]) -> Path:
+    """One JSON object a line: line, id, reason. Raises OSError."""
+    path.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 def load(data: DataConfig) -> DataSplits:
     """The data set that `data.name` names, with its RL set drawn from the training pool. Raises BadRows, FileNotFoundError."""
     from rl.data import curate  # here, because the sources and curate.py build the records above
 
     splits = _source(data)
-    pool = splits.rl
     drawn = curate.rl_set(
-        pool,
+        splits.rl,
         num_rl=data.num_rl,
         open_fraction=data.open_fraction,
         max_yes_no_fraction=data.max_yes_no_fraction,
         seed=data.seed,
     )
-    return DataSplits(sft=splits.sft, rl=drawn, eval=splits.eval, bad_rows=splits.bad_rows)
+    return replace(splits, rl=drawn)
 
 
 def _source(data: DataConfig) -> DataSplits:

@@ -1,0 +1,83 @@
+"""Train or held out: decided by image and seed alone, so that no image is on both sides; and seeded subsets of rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from rl.data.sets import SftRow
+from rollouts.prompts import response
+from rollouts.records import Sample, stable_hash
+
+_UNIT = float(1 << 63)  # stable_hash gives 63 bits
+
+
+def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Training and held-out samples. Samples that share an image, a `pair_id` or (without images) a question stay together.
+
+    Each such family is held out by a hash of its own, so that new images do not move old ones. Two files with the same bytes are one image.
+
+    Raises:
+        ValueError: the fraction is outside 0 to 1, or leaves nothing on one side.
+    """
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"data.eval_fraction is {fraction}, expected more than 0 and less than 1")
+    families = _families(samples)
+    held_out = {name for name in set(families) if stable_hash(seed, "held-out", name) / _UNIT < fraction}
+    named = list(zip(samples, families, strict=True))
+    train = [dataclasses.replace(sample, split="train") for sample, name in named if name not in held_out]
+    held = [dataclasses.replace(sample, split="eval") for sample, name in named if name in held_out]
+    if not train or not held:
+        raise ValueError(
+            f"{len(set(families))} images split with data.eval_fraction={fraction} and data.seed={seed} leave {len(train)} questions "
+            f"to train on and {len(held)} held out; both need some: give more images, another fraction or another seed"
+        )
+    return train, held
+
+
+def image_keys(sample: Sample) -> Iterator[str]:
+    """What must not be on both sides: the content of each image; the question where there is none; the pair the sample belongs to."""
+    yield from (media.sha256 for media in sample.media)
+    if not sample.media:
+        yield "question " + " ".join(sample.question.casefold().split())
+    if sample.pair_id is not None:
+        yield f"pair {sample.pair_id}"
+
+
+def _families(samples: Sequence[Sample]) -> list[str]:
+    """The name of each sample's family: the smallest key that can be reached over shared keys (union-find)."""
+    parent: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        parent.setdefault(key, key)
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    for sample in samples:
+        first, *others = [root(key) for key in image_keys(sample)]
+        for other in others:
+            first, other = sorted((root(first), root(other)))
+            parent[other] = first
+    return [root(next(image_keys(sample))) for sample in samples]
+
+
+def subset(samples: Sequence[Sample], count: int | None, seed: int, purpose: str) -> list[Sample]:
+    """At most `count` samples, chosen and ordered by seed, purpose and id; None keeps all."""
+    ordered = sorted(samples, key=lambda sample: stable_hash(seed, purpose, sample.id))
+    return ordered if count is None else ordered[:count]
+
+
+def answer_to_teach(sample: Sample) -> str:
+    """What stands in the answer tag of a right response: letter and text where one option is right, letters where several are."""
+    if sample.answer_type == "mcq" and sample.gold_letters:
+        return f"{sample.gold_letters[0]}. {sample.gold_text}"
+    if sample.answer_type == "multi":
+        return ", ".join(sample.gold_letters or ())
+    return sample.gold_text
+
+
+def sft_row(sample: Sample, think: str) -> SftRow:
+    """A row of the SFT corpus in the one shape of a response."""
+    return SftRow(sample, response(think, answer_to_teach(sample)))
