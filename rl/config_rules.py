@@ -116,11 +116,6 @@ def _lengths(config: Config) -> Iterable[str]:
             f"grpo.max_completion_length: got {grpo.max_completion_length}, expected less than model.max_model_len={model.max_model_len}, "
             "which holds prompt and completion together"
         )
-    if grpo.micro_batch_tokens < model.max_model_len:
-        yield (
-            f"grpo.micro_batch_tokens: got {grpo.micro_batch_tokens}, expected at least model.max_model_len={model.max_model_len}, so that "
-            "the longest row fits into one forward pass"
-        )
 
 
 def _judge(config: Config) -> Iterable[str]:

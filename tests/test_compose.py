@@ -162,7 +162,6 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("grpo.temperature=0", ["grpo.temperature: got 0.0, expected > 0"]),
         ("grpo.min_valid=9", ["a group has only grpo.num_generations=8"]),
         ("grpo.max_completion_length=512", ["expected less than model.max_model_len=512"]),
-        ("grpo.micro_batch_tokens=100", ["expected at least model.max_model_len=512"]),
         ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
         ("sft.checkpoint=/no/such", ["sft.checkpoint: there is no folder /no/such"]),

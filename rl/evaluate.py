@@ -1,0 +1,194 @@
+"""How often a model is right on held-out items: greedily, sampled as in training, and with every image blanked. Also a command.
+
+Accuracy goes through the parser and the rubric of training (one extractor): a completion is right when its accuracy reward is 1. A completion
+that could not be judged is counted apart and never as wrong. The comparison of two models is `rl/comparison.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+from rl.config import Config
+from rl.order import sampling_seed
+from rollouts.processing import EncodedPrompt, encode, media_token_ids
+from rollouts.records import Completion, Outcome, Parsed, Sample
+from rollouts.requests import Request, RequestKey, SamplingSettings
+
+Mode = Literal["greedy", "sampled", "blank"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+# Training steps count from 1, so evaluation draws with seeds that no step uses; two models get the same ones.
+EVALUATION_STEP = 0
+ACCURACY = "accuracy"
+
+
+class Sampler(Protocol):
+    """A group of rollout workers, or one engine."""
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterable[tuple[RequestKey, Completion]]: ...
+
+
+class ScoredLike(Protocol):
+    """What scoring one completion gave."""
+
+    @property
+    def parsed(self) -> Parsed: ...
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]: ...
+
+
+class ScorerLike(Protocol):
+    """`rewards.scorer.Scorer`, or a fake of it."""
+
+    def submit(self, sample: Sample, completion: str, group_key: str) -> Future[Any]: ...
+
+
+# Told after each completion that was judged: which way of asking, how many so far, how many in all.
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(mode: str, done: int, total: int) -> None:
+    """The progress nobody watches."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out items, encoded once for all models and ways of asking."""
+
+    samples: tuple[Sample, ...]
+    prompts: tuple[EncodedPrompt, ...]
+    # The same with every image mid-grey; empty = not asked.
+    blank_prompts: tuple[EncodedPrompt, ...]
+    banned_token_ids: tuple[int, ...]
+
+
+class Judged(NamedTuple):
+    """One completion of a held-out item, judged."""
+
+    # None = could not be judged, or the engine gave up: no verdict, and not a wrong answer.
+    correct: bool | None
+    well_formed: bool
+    num_tokens: int
+    text: str
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """All answers of one model."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    # Way of asking -> for each sample, in order, its judged completions.
+    answers: Mapping[Mode, tuple[tuple[Judged, ...], ...]]
+    seconds: float
+
+    def item_means(self, mode: Mode) -> list[float | None]:
+        """Share of right answers of each item over its judged completions; None = none of them could be judged."""
+        verdicts = ([float(judged.correct) for judged in item if judged.correct is not None] for item in self.answers[mode])
+        return [sum(item) / len(item) if item else None for item in verdicts]
+
+
+def prepare(samples: Sequence[Sample], processor: Any, *, blank: bool) -> HeldOut:
+    """Encode held-out items for `evaluate`. Raises BadSample where an image does not open."""
+    return HeldOut(
+        samples=tuple(samples),
+        prompts=tuple(encode(processor, sample) for sample in samples),
+        blank_prompts=tuple(encode(processor, sample, blank=True) for sample in samples) if blank else (),
+        banned_token_ids=media_token_ids(processor),
+    )
+
+
+def evaluate(
+    rollout: Sampler,
+    scorer: ScorerLike,
+    held_out: HeldOut,
+    config: Config,
+    *,
+    name: str,
+    policy_version: int,
+    modes: Sequence[Mode] = MODES,
+    progress: Progress = _silent,
+) -> EvalResult:
+    """Ask every held-out item in each of `modes` and judge the answers.
+
+    Args:
+        rollout: draws completions; it must hold the weights `policy_version`.
+        scorer: the parser and rubric of training. Judging overlaps with sampling.
+        held_out: see `prepare`.
+        config: `grpo` gives temperature, top_p and length; `eval` the number of samples and whether to blank; `seed` the sampling seeds.
+        name: of the model, for the table and the judge's groups ("SFT", "GRPO").
+        policy_version: version of the weights to draw with.
+        modes: which ways of asking; "blank" is left out where eval.blank_images is off, "sampled" where eval.num_samples is 0.
+        progress: told after each judged completion.
+
+    Raises:
+        whatever the engine or the scorer raise; a reward that fails on one completion does not raise but leaves it without a verdict.
+    """
+    started = time.monotonic()
+    answers: dict[Mode, tuple[tuple[Judged, ...], ...]] = {}
+    for mode in modes:
+        prompts = held_out.blank_prompts if mode == "blank" else held_out.prompts
+        count = config.eval.num_samples if mode == "sampled" else 1
+        if not prompts or not count:
+            continue
+        settings = SamplingSettings(
+            temperature=config.grpo.temperature if mode == "sampled" else 0.0,
+            top_p=config.grpo.top_p if mode == "sampled" else 1.0,
+            max_completion_length=config.grpo.max_completion_length,
+            policy_version=policy_version,
+            banned_token_ids=held_out.banned_token_ids,
+        )
+        drawn = rollout.sample(_requests(prompts, count, config.seed), settings)
+        group = f"eval/{name}/{mode}"
+        answers[mode] = _judge(drawn, scorer, held_out.samples, count, group, partial(progress, mode))
+    return EvalResult(name, held_out.samples, answers, time.monotonic() - started)
+
+
+def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[Request]:
+    """`count` requests an item, whose seeds depend on the run's seed and the item alone, so that two models are drawn with the same ones."""
+    return [
+        Request(
+            prompt_id=prompt.prompt_id,
+            sample_index=index,
+            text=prompt.text,
+            images=prompt.images,
+            seed=sampling_seed(seed, EVALUATION_STEP, prompt.prompt_id, index),
+            token_ids=prompt.token_ids,
+        )
+        for prompt in prompts
+        for index in range(count)
+    ]
+
+
+def _judge(
+    drawn: Iterable[tuple[RequestKey, Completion]],
+    scorer: ScorerLike,
+    samples: Sequence[Sample],
+    count: int,
+    group: str,
+    progress: Callable[[int, int], None],
+) -> tuple[tuple[Judged, ...], ...]:
+    """Submit each completion as it arrives, then collect the verdicts in the order of the items."""
+    by_id = {sample.id: sample for sample in samples}
+    pending: dict[RequestKey, tuple[Completion, Future[Any]]] = {}
+    for key, completion in drawn:
+        pending[RequestKey(*key)] = completion, scorer.submit(by_id[key[0]], completion.text, f"{group}/{key[0]}")
+    missing = len(samples) * count - len(pending)
+    if missing:
+        raise RuntimeError(f"{group}: {missing} of {len(samples) * count} completions never came back from the engine")
+    judged: dict[RequestKey, Judged] = {}
+    for key, (completion, future) in pending.items():
+        judged[key] = _verdict(completion, future.result())
+        progress(len(judged), len(pending))
+    return tuple(tuple(judged[RequestKey(sample.id, index)] for index in range(count)) for sample in samples)
+
+
+def _verdict(completion: Completion, scored: ScoredLike) -> Judged:
+    outcome = scored.outcomes.get(ACCURACY)
+    unjudged = completion.finish_reason == "abort" or outcome is None or outcome.value is None
+    correct = None if unjudged or outcome is None else outcome.value == 1.0
+    return Judged(correct, scored.parsed.well_formed, len(completion.token_ids), completion.text)
