@@ -1,0 +1,289 @@
+"""Draws completions with vLLM 0.30, in this process, and proves which weights it draws them with. The one home of vLLM.
+
+Completions are handed over as they finish, with the log-probability of every token under the distribution it was drawn from.
+New weights come through `reload_weights` with Hugging Face names, which works on CPU (where vLLM packs linear weights after loading) and on
+CUDA. Later and faster on CUDA: vLLM's own weight transfer (start / update / finish over NCCL or IPC) behind the same `load_weights`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from rollouts.live_weights import checkpoint_shapes, count_elements, reload_and_compare
+from rollouts.records import Completion
+from rollouts.requests import EngineDead, PromptMismatch, Request, RequestKey, SamplingSettings, StaleWeights, WeightsRejected
+from rollouts.weights import checksum as checksum_of
+
+# vLLM reads these while it is imported. One process: no engine process that could outlive ours, no copy of the weights on the way.
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    # Threads are counted by OMP_NUM_THREADS, not pinned to cores that other workers use too.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
+if not torch.cuda.is_available():
+    # The CPU sampler would be compiled with g++ before the first token, 2 to 10 s, even with enforce_eager.
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+
+from vllm import EngineArgs, LLMEngine, SamplingParams  # noqa: E402 - after the environment it reads
+from vllm.sampling_params import RequestOutputKind  # noqa: E402
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor  # noqa: E402
+from vllm.v1.sample.logits_processor.builtin import process_dict_updates  # noqa: E402
+
+BANNED = "banned_token_ids"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine needs to know at its start."""
+
+    # float32 or bfloat16.
+    dtype: str = "float32"
+    # Longest prompt plus completion, in tokens.
+    max_model_len: int = 512
+    # Images a prompt may hold.
+    max_images: int = 4
+    # Completions in flight at most; more wait their turn.
+    max_num_seqs: int = 128
+    # KV cache in GiB (CPU), and share of the GPU's memory (CUDA).
+    cpu_kv_cache_gib: float = 0.5
+    gpu_memory_utilization: float = 0.5
+    # GPUs of this engine.
+    tensor_parallel_size: int = 1
+
+
+class BanTokens(LogitsProcessor):
+    """Sets the logits of a request's banned tokens to -inf, exactly and at every temperature.
+
+    vLLM's `logit_bias` is clamped at -100 before the temperature, and `bad_words` costs a Python loop over requests and words per token.
+    """
+
+    def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
+        self.device = device
+        self.banned: dict[int, tuple[int, ...]] = {}
+        self.rows_K = self.columns_K = torch.empty(0, dtype=torch.long, device=device)
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        if process_dict_updates(self.banned, batch_update, lambda params, _prompt, _output: _banned_of(params)):
+            pairs = [(row, token) for row, tokens in self.banned.items() for token in tokens]
+            self.rows_K, self.columns_K = torch.tensor(pairs, dtype=torch.long, device=self.device).reshape(-1, 2).unbind(1)
+
+    def apply(self, logits: torch.Tensor) -> torch.Tensor:
+        logits[self.rows_K, self.columns_K] = -torch.inf
+        return logits
+
+
+def _banned_of(params: SamplingParams) -> tuple[int, ...] | None:
+    """The request's banned tokens; None = none (requests of vLLM's own, such as a warm-up, have no extra arguments)."""
+    return params.extra_args[BANNED] or None if params.extra_args else None
+
+
+class VllmEngine:
+    """One vLLM engine. Not thread-safe; one `sample` at a time.
+
+    Args:
+        model_path: a folder in Hugging Face format, processor included, or a Hub id.
+        settings: sizes and arithmetic.
+        disk_version: the weights on disk count as this version, for tools that never update them; None = it must be given weights first.
+        name: written into every completion and every error.
+    """
+
+    def __init__(
+        self, model_path: str | Path, settings: EngineSettings, disk_version: int | None = None, name: str = "vllm-0"
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        # Version and checksum of the weights in use; None = none that it may sample with.
+        self.version = disk_version
+        self.checksum: str | None = None
+        # Why it may not be used any more; "" = alive.
+        self.dead = ""
+        self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
+        self._tokenizer = self._engine.get_tokenizer()
+        self._tied = bool(getattr(self._engine.model_config.hf_config, "tie_word_embeddings", False))
+        self._checkpoint_elements = count_elements(checkpoint_shapes(Path(model_path)), self._tied)
+
+    def load_weights(self, version: int, weights: Mapping[str, torch.Tensor], checksum: str) -> None:
+        """Take over the policy's weights (Hugging Face names, whole tensors) as `version`; afterwards the engine may sample with them.
+
+        Raises:
+            WeightsRejected: they arrived changed or incomplete, or the live model does not hold them afterwards. The engine then has no
+                version and refuses to sample.
+            EngineDead: vLLM failed while it loaded.
+        """
+        self._refuse_when_dead()
+        self.version = self.checksum = None
+        arrived = checksum_of(weights)
+        if arrived != checksum:
+            raise WeightsRejected(
+                f"{self.name}: weights of version {version} arrived with checksum {arrived[:12]}, sent with {checksum[:12]}; send them again"
+            )
+        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        missing = self._checkpoint_elements - count_elements(shapes, self._tied)
+        if missing > 0:
+            raise WeightsRejected(
+                f"{self.name}: version {version} lacks {missing} numbers that the model on disk has; "
+                "send every parameter, whole and under its Hugging Face name"
+            )
+        try:
+            comparisons = self._engine.collective_rpc(reload_and_compare, args=(dict(weights),))
+            # Features of known images and keys of known prompts belong to the old weights.
+            self._engine.reset_mm_cache()
+            self._engine.reset_encoder_cache()
+            self._engine.reset_prefix_cache()
+        except Exception as error:  # vLLM raises many kinds; after any of them layers may be half loaded
+            raise self._died(f"while it loaded version {version}", error) from error
+        for num_compared, different in comparisons:
+            if different or not num_compared:
+                what = f"computes with others in {different[:3]}" if different else "has none of their names"
+                raise WeightsRejected(f"{self.name}: weights of version {version} were loaded, but the live model {what}")
+        self.version, self.checksum = version, checksum
+
+    def confirm(self, version: int, checksum: str) -> None:
+        """Raise StaleWeights unless exactly these weights are in use."""
+        self._refuse_when_dead()
+        if (self.version, self.checksum) != (version, checksum):
+            held = f"version {self.version} ({(self.checksum or 'none')[:12]})"
+            raise StaleWeights(f"{self.name} holds {held}, wanted version {version} ({checksum[:12]}); sync the weights first")
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
+        """Draw one completion per request and yield each as soon as it is finished.
+
+        A completion depends on its prompt, seed, settings and weights, not on its neighbours (up to rounding of the arithmetic).
+
+        Raises:
+            StaleWeights: other weights than `settings.policy_version` are in use.
+            PromptMismatch: vLLM expands a prompt into other tokens than `Request.token_ids`.
+            ValueError: prompt plus completion do not fit into max_model_len.
+            EngineDead: vLLM failed.
+        """
+        self._refuse_when_dead()
+        if self.version is None or self.version != settings.policy_version:
+            raise StaleWeights(
+                f"{self.name} holds version {self.version}, wanted {settings.policy_version}; sync the weights first"
+            )
+        prompts: dict[str, Any] = {}
+        for request in requests:
+            if request.prompt_id not in prompts:
+                prompts[request.prompt_id] = self._render(request, settings)
+        waiting = {f"{index}": request for index, request in enumerate(requests)}
+        try:
+            for request_id, request in waiting.items():
+                self._engine.add_request(request_id, prompts[request.prompt_id], _sampling_params(request, settings))
+            while self._engine.has_unfinished_requests():
+                for output in self._step():
+                    request = waiting.pop(output.request_id)
+                    yield request.key, self._completion(request, output)
+        finally:
+            # The reader went away, or something failed: nothing of this call may run on into the next one.
+            if waiting and not self.dead:
+                self._engine.abort_request(list(waiting))
+
+    def _render(self, request: Request, settings: SamplingSettings) -> Any:
+        """The prompt as vLLM's own input, expanded once for the whole group and compared with the trainer's expansion."""
+        media = {"multi_modal_data": {"image": list(request.images)}} if request.images else {}
+        rendered = self._engine.renderer.render_cmpl([{"prompt": request.text, **media}])[0]
+        token_ids = tuple(rendered["prompt_token_ids"])
+        if request.token_ids is not None and token_ids != request.token_ids:
+            where = next((i for i, pair in enumerate(zip(token_ids, request.token_ids)) if pair[0] != pair[1]), "the end")  # noqa: B905 - lengths may differ
+            raise PromptMismatch(
+                f"{self.name}: prompt {request.prompt_id!r} has {len(token_ids)} tokens in vLLM and {len(request.token_ids)} in the trainer's "
+                f"processor, different from {where} on; both must read the same processor files"
+            )
+        if len(token_ids) + settings.max_completion_length > self.settings.max_model_len:
+            raise ValueError(
+                f"prompt {request.prompt_id!r}: {len(token_ids)} tokens plus max_completion_length {settings.max_completion_length} "
+                f"exceed model.max_model_len {self.settings.max_model_len}; raise the latter"
+            )
+        return rendered
+
+    def _step(self) -> list[Any]:
+        try:
+            return [output for output in self._engine.step() if output.finished]
+        except Exception as error:  # whatever kind it is, requests are lost and the state is unknown
+            raise self._died("while it sampled", error) from error
+
+    def _completion(self, request: Request, output: Any) -> Completion:
+        drawn = output.outputs[0]
+        reason: Literal["stop", "length", "abort"]
+        token_ids = tuple(drawn.token_ids)
+        reason = drawn.finish_reason if drawn.finish_reason in ("stop", "length") else "abort"
+        # The end token is learnt from and so belongs to the ids; a reader does not want to see it.
+        spoken = token_ids[:-1] if reason == "stop" else token_ids
+        return Completion(
+            token_ids=token_ids,
+            text=self._tokenizer.decode(list(spoken), skip_special_tokens=False),
+            finish_reason=reason,
+            logprobs=tuple(position[token].logprob for token, position in zip(token_ids, drawn.logprobs, strict=True)),
+            seed=request.seed,
+            policy_version=self.version if self.version is not None else -1,
+            engine=self.name,
+        )
+
+    def _refuse_when_dead(self) -> None:
+        if self.dead:
+            raise EngineDead(self.dead)
+
+    def _died(self, when: str, error: Exception) -> EngineDead:
+        self.version = self.checksum = None
+        self.dead = f"{self.name} failed {when}: {type(error).__name__}: {error}; it must be started anew"
+        return EngineDead(self.dead)
+
+
+def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
+    on_cpu = not torch.cuda.is_available()
+    device = (
+        # A seeded request cut in the middle of its prompt fails on CPU ("CPU Generator does not use offset"), hence no chunks;
+        # a cache of given size needs no warm-up pass.
+        {
+            "enable_chunked_prefill": False,
+            "enable_prefix_caching": False,
+            "max_num_batched_tokens": max(8192, settings.max_model_len),
+        }
+        | {"kv_cache_memory_bytes": int(settings.cpu_kv_cache_gib * 2**30)}
+        if on_cpu
+        else {"gpu_memory_utilization": settings.gpu_memory_utilization}
+    )
+    return EngineArgs(
+        model=model_path,
+        dtype=settings.dtype,
+        seed=0,
+        enforce_eager=on_cpu,
+        max_model_len=settings.max_model_len,
+        max_num_seqs=settings.max_num_seqs,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        limit_mm_per_prompt={"image": settings.max_images, "video": 0},
+        # Each prompt is rendered once a call, so a cache of processed images would only hold memory.
+        mm_processor_cache_gb=0,
+        # The distribution drawn from: temperature, top-p and bans applied. The default ignores all three.
+        logprobs_mode="processed_logprobs",
+        logits_processors=[BanTokens],
+        disable_log_stats=True,
+        **device,
+    )
+
+
+def _sampling_params(request: Request, settings: SamplingSettings) -> SamplingParams:
+    return SamplingParams(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_tokens=settings.max_completion_length,
+        seed=None if settings.greedy else request.seed,
+        # The log-prob of the drawn token alone.
+        logprobs=0,
+        # Text is decoded once at the end, not after every token.
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        extra_args={BANNED: settings.banned_token_ids},
+    )

@@ -1,0 +1,95 @@
+"""Puts new weights into a live vLLM model and proves that the model computes with them. The functions run inside vLLM's worker.
+
+vLLM 0.30 packs linear weights on CPU after loading, and its reload forgets one case: a head tied to the embedding keeps the packed copy of the
+old embedding, so that logits come from old weights while every parameter looks new. Here such heads are packed again, and packed layers
+are compared by what they compute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+# Larger tensors are not compared one by one; the checksum covers them on the way.
+MAX_COMPARED_ELEMENTS = 1 << 24
+
+
+@torch.no_grad()
+def reload_and_compare(worker: Any, weights: Mapping[str, Tensor]) -> tuple[int, list[str]]:
+    """Load `weights` (Hugging Face names) into the worker's live model; returns what `compare_with_live` says afterwards."""
+    worker.reload_weights(weights_iterator=list(weights.items()))
+    model = worker.model_runner.get_model()
+    for module in model.modules():
+        if _is_packed(module) and module.weight.numel():
+            module.quant_method.process_weights_after_loading(module)
+    return compare_with_live(model, weights)
+
+
+def compare_with_live(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, list[str]]:
+    """How many live parameters could be compared with what was sent, and the names of those that differ.
+
+    Plain parameters (embeddings, norms, biases, convolutions; on CUDA also unfused linear layers) are compared bit by bit, packed ones by
+    the product with a fixed vector. Fused and sharded ones have no counterpart among the names and are left out.
+    """
+    live = dict(model.named_parameters(remove_duplicate=False))
+    num_compared, different = 0, []
+    for name, sent in weights.items():
+        live_name = _live_name(model, name, sent)
+        held = live.get(live_name)
+        if held is None or sent.numel() > MAX_COMPARED_ELEMENTS:
+            continue
+        module = model.get_submodule(live_name.rpartition(".")[0])
+        sent = sent.to(device=held.device, dtype=held.dtype)
+        if held.shape == sent.shape:
+            same = torch.equal(held, sent)
+        elif not held.numel() and _is_packed(module):
+            same = _computes_with(module, sent)
+        else:
+            continue
+        num_compared += 1
+        different += [] if same else [name]
+    heads = [(name, module) for name, module in model.named_modules() if _is_packed(module) and module.weight.numel()]
+    different += [name for name, module in heads if not _computes_with(module, module.weight)]
+    return num_compared + len(heads), different
+
+
+def _live_name(model: nn.Module, name: str, sent: Tensor) -> str:
+    """vLLM's name of a Hugging Face parameter; "" where it is dropped, or becomes a part of another one."""
+    mapper = getattr(model, "hf_to_vllm_mapper", None)
+    mapped = [live_name for live_name, _ in mapper.apply([(name, sent)])] if mapper is not None else [name]
+    whole = bool(mapped) and mapped[0].split(".")[-2:] == name.split(".")[-2:]
+    return mapped[0] if whole else ""
+
+
+def _is_packed(module: nn.Module) -> bool:
+    """Whether vLLM computes this layer with a packed copy of its weight (CPU only)."""
+    return hasattr(module, "cpu_linear") and isinstance(getattr(module, "weight", None), Tensor) and module.weight.ndim <= 2
+
+
+def _computes_with(module: nn.Module, weight_OI: Tensor) -> bool:
+    """Whether a packed layer multiplies by this weight [O out, I in], up to rounding."""
+    probe_I = torch.linspace(-1.0, 1.0, weight_OI.shape[1], dtype=weight_OI.dtype, device=weight_OI.device).unsqueeze(0)
+    got = module.cpu_linear(probe_I, module.weight, None)[:, : weight_OI.shape[0]]
+    expected = nn.functional.linear(probe_I, weight_OI)
+    allowed = 16 * torch.finfo(weight_OI.dtype).eps * nn.functional.linear(probe_I.abs(), weight_OI.abs())
+    return got.shape == expected.shape and bool(((got - expected).abs() <= allowed).all())
+
+
+def count_elements(shapes: Mapping[str, Sequence[int]], tied: bool) -> int:
+    """Numbers in a set of weights; a head tied to the embedding is not counted, because some files hold it and some do not."""
+    return sum(math.prod(shape) for name, shape in shapes.items() if not (tied and name.endswith("lm_head.weight")))
+
+
+def checkpoint_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the safetensors files in a model folder; empty for a Hub id, whose files vLLM finds by itself."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 - not a mapping
+    return shapes

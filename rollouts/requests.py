@@ -1,0 +1,78 @@
+"""What is asked of an engine and what can go wrong there; importing this file loads neither torch nor vLLM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class StaleWeights(RuntimeError):
+    """The engine does not hold the weights it was asked to use, or cannot prove that it does. It draws nothing until it has them."""
+
+
+class WeightsRejected(RuntimeError):
+    """Weights that arrived damaged or incomplete, or that the live model did not take over."""
+
+
+class PromptMismatch(RuntimeError):
+    """The engine expanded a prompt into other tokens than the trainer's processor: both would speak of different images."""
+
+
+class EngineDead(RuntimeError):
+    """vLLM failed in the middle of its work. Its state is unknown, so it is never asked again; the worker starts anew."""
+
+
+class RequestKey(NamedTuple):
+    """Which completion of a step this is."""
+
+    prompt_id: str
+    # 0..N-1 inside the group of completions of one prompt.
+    sample_index: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to draw."""
+
+    prompt_id: str
+    sample_index: int
+    # After the chat template, one placeholder an image.
+    text: str
+    # RGB frames in the order of the placeholders; the same objects in all requests of a group, so that they travel once.
+    images: tuple[Image.Image, ...]
+    # Sampling seed, below 2**63; see rl/order.py.
+    seed: int
+    # The prompt as the trainer's processor expands it, image tokens multiplied; None = not compared (tools without a trainer).
+    token_ids: tuple[int, ...] | None = None
+
+    @property
+    def key(self) -> RequestKey:
+        return RequestKey(self.prompt_id, self.sample_index)
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How a batch of requests is drawn."""
+
+    temperature: float
+    top_p: float
+    # Completion tokens at most, the end token included.
+    max_completion_length: int
+    # Version of the weights to draw with: the engine refuses any other (StaleWeights).
+    policy_version: int
+    # Tokens with probability 0; the trainer masks the same ones, or the two distributions differ.
+    banned_token_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise ValueError(f"temperature {self.temperature}, top_p {self.top_p}; expected temperature >= 0 and 0 < top_p <= 1")
+        if self.max_completion_length < 1:
+            raise ValueError(f"max_completion_length is {self.max_completion_length}, expected at least 1")
+
+    @property
+    def greedy(self) -> bool:
+        """Temperature 0: always the likeliest token; log-probs are then those at temperature 1."""
+        return self.temperature == 0
