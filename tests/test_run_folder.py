@@ -1,0 +1,111 @@
+"""One run, one folder, one process: everything else is a clear error that names out_dir= and resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rl.config import Config, GrpoConfig
+from rl.run_folder import RunFolder, RunFolderError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def config(path: Path, **changes: object) -> Config:
+    return dataclasses.replace(Config(out_dir=str(path)), **changes)
+
+
+def test_a_new_folder_holds_the_resolved_configuration_and_the_versions(tmp_path):
+    with RunFolder(config(tmp_path / "deep" / "run", seed=3)) as folder:
+        assert folder.is_new
+    settings = yaml.safe_load((folder.path / "config.yaml").read_text())
+    assert settings["seed"] == 3
+    assert settings["grpo"]["beta"] == 0.04
+    assert json.loads((folder.path / "versions.json").read_text())["torch"]
+    assert sorted(path.name for path in folder.path.iterdir()) == ["config.yaml", "versions.json"]
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(RunFolderError, match=r"not empty \(metrics\.jsonl\)(.|\n)*out_dir=(.|\n)*resume=true"):
+        RunFolder(config(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_resume_goes_on_and_may_change_where_but_not_what(tmp_path):
+    with RunFolder(config(tmp_path)):
+        pass
+    with RunFolder(config(tmp_path, resume=True, wandb="off")) as folder:
+        assert not folder.is_new
+    with pytest.raises(RunFolderError, match=r"grpo\.beta: was 0\.04, now 0\.1"):
+        RunFolder(config(tmp_path, resume=True, grpo=GrpoConfig(beta=0.1)))
+
+
+def test_resume_of_a_folder_that_is_no_run_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunFolderError, match="no run to resume"):
+        RunFolder(config(tmp_path, resume=True))
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_two_processes_cannot_write_one_run(tmp_path):
+    code = (
+        "import sys; from rl.config import Config; from rl.run_folder import RunFolder;"
+        "folder = RunFolder(Config(out_dir=sys.argv[1])); print('held', flush=True); input()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RunFolderError, match=rf"another run \(process {other.pid}\)"):
+            RunFolder(config(tmp_path, resume=True))
+    finally:
+        other.kill()
+        other.communicate()
+    # A killed process holds nothing.
+    RunFolder(config(tmp_path, resume=True)).close()
+
+
+def test_an_error_before_anything_was_done_leaves_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="no such model"), RunFolder(config(tmp_path / "run")):
+        raise ValueError("no such model")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_was_done_before_an_error_stays(tmp_path, error):
+    def one_step_and_out() -> None:
+        with RunFolder(config(tmp_path / "run")) as folder:
+            (folder.path / "rollouts/step_000001").mkdir(parents=True)
+            raise error
+
+    with pytest.raises(error):
+        one_step_and_out()
+    assert (tmp_path / "run/config.yaml").exists()
+
+
+def test_an_interrupt_keeps_even_an_empty_run(tmp_path):
+    with pytest.raises(KeyboardInterrupt), RunFolder(config(tmp_path / "run")):
+        raise KeyboardInterrupt
+    assert (tmp_path / "run/config.yaml").exists()
+
+
+def test_the_summary_is_strict_json(tmp_path):
+    with RunFolder(config(tmp_path / "run")) as folder:
+        folder.write_summary({"accuracy": {"sft": 0.5, "grpo": math.nan}, "list": [1, math.inf]})
+        text = (folder.path / "summary.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"accuracy": {"sft": 0.5, "grpo": None}, "list": [1, None]}
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot be made"):
+        RunFolder(config(tmp_path / "file" / "run"))
