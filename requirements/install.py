@@ -79,7 +79,7 @@ def make_venv() -> None:
 def install_lists() -> None:
     """Install the exact lists, with PyTorch's CPU index where it answers, and without it where it does not."""
     lists = [part for name in LISTS for part in ("-r", str(ROOT / name))]
-    command = ["install", "-q", "--no-deps", *lists]
+    command = ["install", "-qq", "--no-deps", *lists]
     if cpu_index_answers():
         say(f"installing packages (2 to 5 minutes); PyTorch from {CPU_INDEX}")
         try:

@@ -91,7 +91,7 @@ def dotted(node: ast.expr) -> str:
         return node.id
     if isinstance(node, ast.Attribute):
         before = dotted(node.value)
-        return f"{before}.{node.attr}" if before else node.attr
+        return f"{before}.{node.attr}"
     return ""
 
 

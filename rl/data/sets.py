@@ -91,10 +91,17 @@ def write_bad_rows(path: Path, rows: Sequence[BadRow]) -> Path:
 
 
 def load(data: DataConfig) -> DataSplits:
-    """The data set that `data.name` names, with its RL set drawn from the training pool. Raises BadRows, FileNotFoundError."""
-    from rl.data import curate  # here, because the sources and curate.py build the records above
+    """The data set that `data.name` names, with its RL set drawn from the training pool.
 
-    splits = _source(data)
+    Raises:
+        BadRows: rows cannot be used, and `data.on_bad_row` is "raise".
+        FileNotFoundError: `data.root` is not there.
+        ValueError: what is there cannot make a data set (no row left, nothing to hold out, no RL item).
+    """
+    from rl.data import curate, jsonl, phantoms, vqa_rad  # here, because all of them build the records above
+
+    sources = {"phantoms": phantoms.load, "vqa_rad": vqa_rad.load, "jsonl": jsonl.load}
+    splits = sources[data.name](data)
     drawn = curate.rl_set(
         splits.rl,
         num_rl=data.num_rl,
@@ -103,13 +110,3 @@ def load(data: DataConfig) -> DataSplits:
         seed=data.seed,
     )
     return replace(splits, rl=drawn)
-
-
-def _source(data: DataConfig) -> DataSplits:
-    if data.name == "phantoms":
-        from rl.data import phantoms as source
-    elif data.name == "vqa_rad":
-        from rl.data import vqa_rad as source
-    else:
-        from rl.data import jsonl as source
-    return source.load(data)
