@@ -18,20 +18,22 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
     Each such family is held out by a hash of its own, so that new images do not move old ones. Two files with the same bytes are one image.
 
     Raises:
-        ValueError: the fraction is outside 0 to 1, or leaves nothing on one side.
+        ValueError: the fraction is outside 0 to 1, or all samples are one family.
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"data.eval_fraction is {fraction}, expected more than 0 and less than 1")
     families = _families(samples)
-    held_out = {name for name in set(families) if stable_hash(seed, "held-out", name) / _UNIT < fraction}
+    drawn = sorted((stable_hash(seed, "held-out", name) / _UNIT, name) for name in set(families))
+    if len(drawn) < 2:
+        raise ValueError(
+            f"all {len(samples)} questions share images, so none can be held out; give more images, or a split of your own"
+        )
+    num_held_out = sum(number < fraction for number, _ in drawn)
+    # a handful of images may all fall on one side; each side gets at least one
+    held_out = {name for _, name in drawn[: min(max(num_held_out, 1), len(drawn) - 1)]}
     named = list(zip(samples, families, strict=True))
     train = [dataclasses.replace(sample, split="train") for sample, name in named if name not in held_out]
     held = [dataclasses.replace(sample, split="eval") for sample, name in named if name in held_out]
-    if not train or not held:
-        raise ValueError(
-            f"{len(set(families))} images split with data.eval_fraction={fraction} and data.seed={seed} leave {len(train)} questions "
-            f"to train on and {len(held)} held out; both need some: give more images, another fraction or another seed"
-        )
     return train, held
 
 

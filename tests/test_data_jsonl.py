@@ -1,0 +1,221 @@
+"""data=jsonl: anyone's file is read, and every kind of bad line is told with its number and reason."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from rl.config import DataConfig
+from rl.data import jsonl, sets
+from rl.data.images import image_fault
+from rollouts import media
+
+
+def write_file(root: Path, lines: list[Any], **settings: Any) -> DataConfig:
+    """A JSONL file beside images a0.png .. a9.png and a folder `scan` of 12 slices; a line may be an object or raw text."""
+    for index in range(10):
+        Image.new("RGB", (6, 6), (index, 9, 9)).save(root / f"a{index}.png")
+    (root / "scan").mkdir(exist_ok=True)
+    for index in range(12):
+        Image.new("L", (6, 6), index).save(root / "scan" / f"slice{index}.png")
+    path = root / "rows.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    return DataConfig(name="jsonl", root=str(path), num_sft=None, num_rl=None, num_eval=None, **settings)
+
+
+GOOD = [{"question": f"What is in image {i}?", "answer": f"thing {i}", "image": f"a{i}.png"} for i in range(10)]
+
+
+def one(root: Path, row: dict[str, Any]) -> Any:
+    """The sample of one row."""
+    lines, bad_rows = jsonl.read_lines(Path(str(write_file(root, [row]).root)), 4)
+    assert bad_rows == [], bad_rows
+    return lines[0].sample
+
+
+def reason(root: Path, row: Any) -> str:
+    """Why one row is bad."""
+    lines, bad_rows = jsonl.read_lines(Path(str(write_file(root, [row]).root)), 4)
+    assert lines == []
+    return bad_rows[0].reason
+
+
+def test_answer_types_follow_from_answer_and_options(tmp_path: Path) -> None:
+    assert one(tmp_path, {"question": "Q", "answer": "liver"}).answer_type == "open"
+    assert (one(tmp_path, {"question": "Q", "answer": "Yes"})).gold_text == "yes"
+    mcq = one(tmp_path, {"question": "Q", "answer": "b", "options": ["cyst", "stone"]})
+    assert (mcq.answer_type, mcq.gold_letters, mcq.gold_text) == ("mcq", ("B",), "stone")
+    multi = one(tmp_path, {"question": "Q", "answer": ["C", "cyst"], "options": ["cyst", "stone", "mass"]})
+    assert (multi.answer_type, multi.gold_letters, multi.gold_text) == ("multi", ("A", "C"), "cyst; mass")
+    assert one(tmp_path, {"question": "Q", "answer": 4.5, "answer_type": "numeric"}).gold_text == "4.5"
+
+
+def test_an_option_that_is_a_letter_wins_over_the_label(tmp_path: Path) -> None:
+    """Blood groups: the answer "B" is the text of option A here."""
+    sample = one(tmp_path, {"question": "Blood group?", "answer": "B", "options": ["B", "A", "0"]})
+    assert sample.gold_letters == ("A",)
+
+
+def test_volume_folder_becomes_evenly_spaced_slices_in_natural_order(tmp_path: Path) -> None:
+    sample = one(tmp_path, {"question": "Q", "answer": "x", "volume": "scan"})
+    volume = sample.media[0]
+    # 4 of 12, centred in their shares: (2i + 1) * 12 // 8 = 1, 4, 7, 10
+    assert (volume.kind, volume.frame_indices) == ("volume", (1, 4, 7, 10))
+    # slice10 comes after slice9, so grey values are the indices
+    assert [frame.getpixel((0, 0))[0] for frame in media.frames(volume)] == [1, 4, 7, 10]
+    assert volume.sha256
+
+
+def test_list_of_frames_keeps_its_order_and_images_theirs(tmp_path: Path) -> None:
+    sample = one(tmp_path, {"question": "Q", "answer": "x", "video": ["a3.png", "a1.png"], "images": ["a2.png", "a0.png"]})
+    kinds = [(medium.kind, [frame.getpixel((0, 0))[0] for frame in media.frames(medium)]) for medium in sample.media]
+    assert kinds == [("image", [2]), ("image", [0]), ("video", [3, 1])]
+
+
+BAD_LINES = [
+    ('{"question": "Q", "answer": ', "not JSON"),
+    ("[1, 2]", "expected one JSON object, got a list"),
+    ('{"question": "Q", "answer": "a", "answer": "b"}', "field 'answer' stands there twice"),
+    ({"question": " ", "answer": "x"}, "the question is empty"),
+    ({"answer": "x"}, "the question is empty"),
+    ({"question": "Q"}, "answer is None"),
+    ({"question": "Q", "answer": ""}, "answer is ''"),
+    ({"question": "Q", "answer": "x", "image": "none.png"}, "image none.png does not exist"),
+    ({"question": "Q", "answer": "x", "image": "text.png"}, "image text.png does not open"),
+    ({"question": "Q", "answer": "x", "image": "cut.png"}, "image cut.png does not open"),
+    ({"question": "Q", "answer": "x", "image": "cut.jpg"}, "image cut.jpg does not open"),
+    ({"question": "Q", "answer": "x", "image": "empty.png"}, "image empty.png is an empty file"),
+    ({"question": "Q", "answer": "x", "image": "huge.png"}, "image huge.png has 9000 x 9000 pixels, at most 50,000,000"),
+    ({"question": "Q", "answer": "D", "options": ["u", "v"]}, "the gold answer 'D' is not among the options"),
+    ({"question": "Q", "answer": "w", "options": ["u", "v"]}, "the gold answer 'w' is not among the options"),
+    ({"question": "Q", "answer": "A", "options": ["u", "U "]}, "two options have the same text"),
+    ({"question": "Q", "answer": "u", "options": ["u", "U "]}, "two options have the same text"),
+    ({"question": "Q", "answer": "A", "options": ["u", " "]}, "an option is empty"),
+    ({"question": "Q", "answer": "A", "options": ["u"]}, "1 options, expected 2 to 26"),
+    ({"question": "Q", "answer": "A", "options": "u"}, "options is 'u', expected a list"),
+    ({"question": "Q", "answer": "maybe", "answer_type": "yes_no"}, "a yes_no gold must be 'yes' or 'no'"),
+    ({"question": "Q", "answer": "x", "answer_type": "essay"}, "answer_type is 'essay'"),
+    ({"question": "Q", "anwser": "x"}, "unknown field 'anwser', did you mean 'answer'?"),
+    ({"question": "Q", "answer": "x", "split": "dev"}, "split is 'dev'"),
+    ({"question": "Q", "answer": "x", "volume": "nowhere"}, "volume folder nowhere does not exist"),
+    ({"question": "Q", "answer": "x", "volume": "ct.nii.gz"}, "volume ct.nii.gz is one file"),
+    ({"question": "Q", "answer": "x", "boxes": [[5, 5, 1, 1]]}, "boxes is"),
+    ({"question": "Q", "answer": "x", "difficulty": 3}, "difficulty is 3"),
+    ({"question": "Q", "answer": "x", "language": "fr"}, "language is 'fr'"),
+]
+
+
+@pytest.fixture
+def broken_images(tmp_path: Path) -> Path:
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "empty.png").write_bytes(b"")
+    noise = Image.effect_noise((64, 64), 80)
+    for ending in ("png", "jpg"):
+        noise.save(tmp_path / f"whole.{ending}")
+        whole = (tmp_path / f"whole.{ending}").read_bytes()
+        (tmp_path / f"cut.{ending}").write_bytes(whole[: len(whole) // 2])
+    # a file of a few bytes that says it holds 81 megapixels: signature, header chunk (9000 x 9000, 1 bit a pixel), end
+    header = b"IHDR" + struct.pack(">IIBBBBB", 9000, 9000, 1, 0, 0, 0, 0)
+    chunks = (header, b"IDAT", b"IEND")
+    body = b"".join(struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("row", "expected"), BAD_LINES)
+def test_every_kind_of_bad_line_has_its_reason(broken_images: Path, row: Any, expected: str) -> None:
+    assert reason(broken_images, row).startswith(expected)
+
+
+def test_all_bad_lines_are_told_at_once_on_one_screen(broken_images: Path) -> None:
+    data = write_file(broken_images, [*GOOD, *(row for row, _ in BAD_LINES)])
+    with pytest.raises(sets.BadRows) as caught:
+        sets.load(data)
+    assert [bad.line for bad in caught.value.rows] == list(range(11, 11 + len(BAD_LINES)))
+    screen = str(caught.value).splitlines()
+    assert len(screen) <= 25
+    assert f"{len(BAD_LINES)} rows cannot be used" in screen[0]
+    assert screen[1].split() [:2] == ["line", "11"]  # fmt: skip
+    assert f"and {len(BAD_LINES) - 20} more" in screen[21]
+    written = [json.loads(line) for line in (broken_images / "bad_rows.jsonl").read_text().splitlines()]
+    assert [entry["line"] for entry in written] == [bad.line for bad in caught.value.rows]
+
+
+def test_skip_goes_on_and_records(broken_images: Path) -> None:
+    data = write_file(broken_images, [*GOOD, *(row for row, _ in BAD_LINES)], on_bad_row="skip", eval_fraction=0.4)
+    splits = sets.load(data)
+    assert len(splits.bad_rows) == len(BAD_LINES)
+    assert len(splits.rl) + len(splits.eval) == len(GOOD)
+
+
+def test_repeated_ids_and_half_given_splits_are_bad_rows(tmp_path: Path) -> None:
+    rows = [{**GOOD[0], "id": "x", "split": "train"}, {**GOOD[1], "id": "x", "split": "test"}, GOOD[2]]
+    with pytest.raises(sets.BadRows) as caught:
+        jsonl.load(write_file(tmp_path, rows))
+    assert [(bad.line, bad.reason) for bad in caught.value.rows] == [
+        (2, "the id is taken by line 1"),
+        (3, "has no split, but other lines have one; give it to all lines or to none"),
+    ]
+
+
+def test_an_image_on_both_sides_of_a_given_split_is_a_bad_row(tmp_path: Path) -> None:
+    rows = [{**GOOD[0], "split": "train"}, {**GOOD[1], "split": "train"}, {**GOOD[0], "question": "Else?", "split": "val"}]
+    with pytest.raises(sets.BadRows) as caught:
+        jsonl.load(write_file(tmp_path, rows))
+    assert [(bad.line, bad.reason) for bad in caught.value.rows] == [
+        (1, "is for training, but its image (or question) is held out in line 3")
+    ]
+
+
+def test_samples_that_share_an_image_stay_on_one_side(tmp_path: Path) -> None:
+    """Image i is asked about together with image i + 1 for i < 4, so 0..4 are one family; 5 and 6 share a file's bytes."""
+    chain = [{"question": "Which?", "answer": "left", "images": [f"a{i}.png", f"a{i + 1}.png"]} for i in range(4)]
+    data = write_file(tmp_path, [*GOOD, *chain], eval_fraction=0.5)
+    (tmp_path / "a6.png").write_bytes((tmp_path / "a5.png").read_bytes())
+    for seed in range(8):
+        splits = jsonl.load(DataConfig(**{**vars(data), "seed": seed}))
+        held = {medium.sha256 for sample in splits.eval for medium in sample.media}
+        assert held
+        assert not held & {medium.sha256 for sample in splits.rl for medium in sample.media}
+
+
+def test_one_family_cannot_be_split_and_two_always_can(tmp_path: Path) -> None:
+    same = [{**GOOD[0], "question": f"Question {i}?"} for i in range(3)]
+    with pytest.raises(ValueError, match="all 3 questions share images"):
+        jsonl.load(write_file(tmp_path, same))
+    for seed in range(6):
+        splits = jsonl.load(write_file(tmp_path, [*same, GOOD[1]], seed=seed))
+        assert {len(splits.rl), len(splits.eval)} == {1, 3}
+
+
+def test_sft_rows_hold_thought_and_answer(tmp_path: Path) -> None:
+    rows = [
+        {**GOOD[0], "split": "train", "think": "I see it.", "answer": "A", "options": ["bone", "air"]},
+        {**GOOD[1], "split": "train", "modality": "CT"},
+        {**GOOD[2], "split": "eval"},
+    ]
+    responses = {row.sample.id: row.response for row in jsonl.load(write_file(tmp_path, rows)).sft}
+    assert responses == {
+        "line-1": "<think>I see it.</think>\n<answer>A. bone</answer>",
+        "line-2": "<think>I look at the CT image and answer what is asked.</think>\n<answer>thing 1</answer>",
+    }
+
+
+def test_a_missing_file_and_a_file_without_rows_say_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected a JSONL file, there is none"):
+        jsonl.load(DataConfig(name="jsonl", root=str(tmp_path / "no.jsonl")))
+    with pytest.raises(FileNotFoundError, match="got a folder"):
+        jsonl.load(DataConfig(name="jsonl", root=str(tmp_path)))
+    with pytest.raises(ValueError, match="no usable row"):
+        jsonl.load(write_file(tmp_path, []))
+
+
+def test_a_whole_image_has_no_fault(broken_images: Path) -> None:
+    assert image_fault((broken_images / "whole.png").read_bytes()) is None
+    assert image_fault((broken_images / "whole.jpg").read_bytes()) is None
