@@ -99,7 +99,7 @@ def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
 
 
 def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = "accuracy") -> dict[str, float]:
-    """Share of judged completions that are right (more than half of the accuracy reward), in all, by answer type and by modality."""
+    """Share of judged completions that are right (an accuracy reward of 1, as in evaluation), in all, by answer type and by modality."""
     right: dict[str, list[bool]] = defaultdict(list)
     for one in rollouts:
         outcome = one.outcomes.get(reward)
@@ -109,7 +109,7 @@ def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = "accuracy") -> d
         if one.sample.modality:
             names.append(f"vision/accuracy/{one.sample.modality}")
         for name in names:
-            right[name].append(outcome.value > 0.5)
+            right[name].append(outcome.value == 1.0)
     images = [sum(len(medium.frames) if medium.frames else 1 for medium in one.sample.media) for one in rollouts]
     return {name: _mean(values) for name, values in sorted(right.items())} | {"vision/images_per_prompt": _mean(images)}
 
