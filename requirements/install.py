@@ -48,7 +48,9 @@ def main() -> int:
         fix_cuda_torch()
         say("installing the project itself")
         pip("install", "-q", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
-        run(str(PYTHON), "-m", "rl.torchvision_shim")
+        run(
+            str(PYTHON), "-W", "ignore::RuntimeWarning:runpy", "-m", "rl.torchvision_shim"
+        )  # a former set-up has loaded it already
         say("checking: import vllm, torchvision, trl, verl, ray")
         run(str(PYTHON), "-c", VERIFY, env={**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
     except subprocess.CalledProcessError as error:

@@ -27,11 +27,15 @@ _libraries: list[object] = []  # a torch Library unregisters its operators when 
 class TorchvisionHook(importlib.abc.MetaPathFinder):
     """Finds nothing itself; it only notices that torchvision is about to register its fake kernels."""
 
+    def __init__(self) -> None:
+        # The hook stays in sys.meta_path: removing it while the list is walked would make this very import skip the next finder.
+        self.done = False
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname in TRIGGERS:
-            sys.meta_path.remove(self)
+        if fullname in TRIGGERS and not self.done:
+            self.done = True
             define_missing_operators()
         return None
 
@@ -55,10 +59,15 @@ def install() -> None:
         sys.meta_path.insert(0, TorchvisionHook())
 
 
+# Runs at every start of this environment's Python. It must never disturb one: whatever goes wrong (the package is gone, or broken),
+# the start stays silent, and torchvision then fails in its own words.
+PTH_LINE = r"""import sys; exec("try:\n import rl.torchvision_shim as shim\n shim.install()\nexcept Exception:\n pass")"""
+
+
 def write_pth(site_packages: Path) -> Path:
-    """Make every Python of this environment install the hook at its start. A start without the package stays silent."""
+    """Make every Python of this environment install the hook at its start."""
     pth = site_packages / PTH_NAME
-    pth.write_text("import importlib.util as u; u.find_spec('rl') and __import__('rl.torchvision_shim').torchvision_shim.install()\n")
+    pth.write_text(PTH_LINE + "\n")
     return pth
 
 
