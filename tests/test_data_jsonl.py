@@ -14,6 +14,7 @@ from PIL import Image
 from rl.config import DataConfig
 from rl.data import jsonl, sets
 from rl.data.images import image_fault
+from rl.data.jsonl_row import FIELDS
 from rollouts import media
 
 
@@ -219,3 +220,15 @@ def test_a_missing_file_and_a_file_without_rows_say_so(tmp_path: Path) -> None:
 def test_a_whole_image_has_no_fault(broken_images: Path) -> None:
     assert image_fault((broken_images / "whole.png").read_bytes()) is None
     assert image_fault((broken_images / "whole.jpg").read_bytes()) is None
+
+
+def test_the_lines_of_the_guide_are_good_and_name_every_field(tmp_path: Path, repository: Path) -> None:
+    text = (repository / "examples" / "data.md").read_text()
+    lines = text.split("```json\n")[1].split("```")[0].splitlines()
+    for name in ("images/17.png", "images/18.jpg", "scans/4711/1.png", "a.png", "b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / name)
+    found, bad_rows = jsonl.read_lines(Path(str(write_file(tmp_path, lines).root)), 4)
+    assert bad_rows == []
+    assert [line.sample.answer_type for line in found] == ["mcq", "yes_no", "multi", "open"]
+    assert [name for name in FIELDS if f"`{name}`" not in text] == []
