@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,16 @@ import torch
 
 from rollouts.live_weights import checkpoint_shapes, count_elements, reload_and_compare
 from rollouts.records import Completion
-from rollouts.requests import EngineDead, PromptMismatch, Request, RequestKey, SamplingSettings, StaleWeights, WeightsRejected
+from rollouts.requests import (
+    EngineDead,
+    EngineSettings,
+    PromptMismatch,
+    Request,
+    RequestKey,
+    SamplingSettings,
+    StaleWeights,
+    WeightsRejected,
+)
 from rollouts.weights import checksum as checksum_of
 
 # vLLM reads these while it is imported. One process: no engine process that could outlive ours, no copy of the weights on the way.
@@ -39,25 +47,6 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor  # noqa
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates  # noqa: E402
 
 BANNED = "banned_token_ids"
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """What an engine needs to know at its start."""
-
-    # float32 or bfloat16.
-    dtype: str = "float32"
-    # Longest prompt plus completion, in tokens.
-    max_model_len: int = 512
-    # Images a prompt may hold.
-    max_images: int = 4
-    # Completions in flight at most; more wait their turn.
-    max_num_seqs: int = 128
-    # KV cache in GiB (CPU), and share of the GPU's memory (CUDA).
-    cpu_kv_cache_gib: float = 0.5
-    gpu_memory_utilization: float = 0.5
-    # GPUs of this engine.
-    tensor_parallel_size: int = 1
 
 
 class BanTokens(LogitsProcessor):
@@ -158,7 +147,14 @@ class VllmEngine:
             raise StaleWeights(f"{self.name} holds {held}, wanted version {version} ({checksum[:12]}); sync the weights first")
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
-        """Draw one completion per request and yield each as soon as it is finished.
+        """Draw one completion per request and yield each as soon as it is finished; for the rest see `sample_together`."""
+        for together in self.sample_together(requests, settings):
+            yield from together
+
+    def sample_together(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[list[tuple[RequestKey, Completion]]]:
+        """Draw one completion per request; those that finish with the same token of the batch come in one list.
 
         A completion depends on its prompt, seed, settings and weights, not on its neighbours (up to rounding of the arithmetic).
 
@@ -173,18 +169,18 @@ class VllmEngine:
             raise StaleWeights(
                 f"{self.name} holds version {self.version}, wanted {settings.policy_version}; sync the weights first"
             )
-        prompts: dict[str, Any] = {}
+        prompts: dict[Any, Any] = {}
         for request in requests:
-            if request.prompt_id not in prompts:
-                prompts[request.prompt_id] = self._render(request, settings)
+            if _asked(request) not in prompts:
+                prompts[_asked(request)] = self._render(request, settings)
         waiting = {f"{index}": request for index, request in enumerate(requests)}
         try:
             for request_id, request in waiting.items():
-                self._engine.add_request(request_id, prompts[request.prompt_id], _sampling_params(request, settings))
+                self._engine.add_request(request_id, prompts[_asked(request)], _sampling_params(request, settings))
             while self._engine.has_unfinished_requests():
-                for output in self._step():
-                    request = waiting.pop(output.request_id)
-                    yield request.key, self._completion(request, output)
+                finished = [(waiting.pop(output.request_id), output) for output in self._step()]
+                if finished:
+                    yield [(request.key, self._completion(request, output)) for request, output in finished]
         finally:
             # The reader went away, or something failed: nothing of this call may run on into the next one.
             if waiting and not self.dead:
@@ -196,7 +192,8 @@ class VllmEngine:
         rendered = self._engine.renderer.render_cmpl([{"prompt": request.text, **media}])[0]
         token_ids = tuple(rendered["prompt_token_ids"])
         if request.token_ids is not None and token_ids != request.token_ids:
-            where = next((i for i, pair in enumerate(zip(token_ids, request.token_ids)) if pair[0] != pair[1]), "the end")  # noqa: B905 - lengths may differ
+            pairs = enumerate(zip(token_ids, request.token_ids, strict=False))
+            where = next((place for place, (ours, theirs) in pairs if ours != theirs), "the end of the shorter")
             raise PromptMismatch(
                 f"{self.name}: prompt {request.prompt_id!r} has {len(token_ids)} tokens in vLLM and {len(request.token_ids)} in the trainer's "
                 f"processor, different from {where} on; both must read the same processor files"
@@ -272,6 +269,11 @@ def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
         disable_log_stats=True,
         **device,
     )
+
+
+def _asked(request: Request) -> tuple[Any, ...]:
+    """Equal for the requests of one group, which share text and image objects."""
+    return request.prompt_id, request.text, *map(id, request.images)
 
 
 def _sampling_params(request: Request, settings: SamplingSettings) -> SamplingParams:

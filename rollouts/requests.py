@@ -76,3 +76,22 @@ class SamplingSettings:
     def greedy(self) -> bool:
         """Temperature 0: always the likeliest token; log-probs are then those at temperature 1."""
         return self.temperature == 0
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What an engine needs to know at its start."""
+
+    # float32 or bfloat16.
+    dtype: str = "float32"
+    # Longest prompt plus completion, in tokens.
+    max_model_len: int = 512
+    # Images a prompt may hold.
+    max_images: int = 4
+    # Completions in flight at most; more wait their turn.
+    max_num_seqs: int = 128
+    # KV cache in GiB (CPU), and share of the GPU's memory (CUDA).
+    cpu_kv_cache_gib: float = 0.5
+    gpu_memory_utilization: float = 0.5
+    # GPUs of this engine.
+    tensor_parallel_size: int = 1

@@ -1,0 +1,75 @@
+"""One rank of the policy. Every rank gets the same calls in the same order, each with its own rows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from rl import checkpoints
+from rl.batching import Row
+from rl.config import Config
+from rl.losses import Denominators
+from rl.policy import Policy
+from rl.workers.worker_setup import WorkerInfo, join_process_group, ready_since, set_threads
+from rollouts.weights import checksum as checksum_of
+
+
+class PolicyWorker:
+    """Holds a Policy; `start` loads it."""
+
+    def __init__(self, config: Config, model_path: str, total_updates: int) -> None:
+        self.config = config
+        self.model_path = model_path
+        self.total_updates = total_updates
+        self.rank = int(os.environ["RANK"])
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def start(self) -> WorkerInfo:
+        started = time.monotonic()
+        set_threads()
+        compute, model = self.config.compute, self.config.model
+        join_process_group(compute.device, compute.worker_timeout_seconds)
+        self.policy = Policy(
+            self.model_path,
+            self.config.grpo,
+            total_updates=self.total_updates,
+            dtype=model.dtype,
+            device=compute.device,
+        )
+        return ready_since(started)
+
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        return self.policy.log_probs(rows)
+
+    def update(self, part: tuple[Sequence[Row], Denominators]) -> dict[str, float]:
+        return self.policy.update(*part)
+
+    def export_weights(self) -> tuple[dict[str, Tensor], str]:
+        """The weights and their checksum; the first rank's are used, the others help to collect them."""
+        weights = self.policy.weights()
+        return (weights, checksum_of(weights)) if self.rank == 0 else ({}, "")
+
+    def save_pretrained(self, path: str) -> None:
+        self.policy.save_pretrained(path)
+
+    def checkpoint(self, root: str, step: int, extra: dict[str, Any], keep: int | None) -> str:
+        """Every rank collects the state, the first writes it."""
+        tensors, state = self.policy.state()
+        if self.rank != 0:
+            return ""
+        return str(checkpoints.save(Path(root), step, tensors, {"policy": state, "extra": extra}, keep))
+
+    def restore(self, root: str) -> tuple[int, dict[str, Any]] | None:
+        """Take up the newest checkpoint that verifies: its step and what was given as `extra`; None where there is none."""
+        found = checkpoints.load_latest(Path(root))
+        if found is None:
+            return None
+        self.policy.load_state(found.tensors, found.state["policy"])
+        return found.step, found.state["extra"]

@@ -1,0 +1,38 @@
+"""The frozen SFT model that the policy is held to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from rl.batching import Row
+from rl.config import Config
+from rl.policy import Reference
+from rl.workers.worker_setup import WorkerInfo, ready_since, set_threads
+
+
+class ReferenceWorker:
+    """Holds a Reference; `start` loads it. Several of them share the rows and know nothing of one another."""
+
+    def __init__(self, config: Config, model_path: str) -> None:
+        self.config = config
+        self.model_path = model_path
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def start(self) -> WorkerInfo:
+        started = time.monotonic()
+        set_threads()
+        self.reference = Reference(
+            self.model_path,
+            temperature=self.config.grpo.temperature,
+            micro_batch_tokens=self.config.grpo.micro_batch_tokens,
+            dtype=self.config.model.dtype,
+            device=self.config.compute.device,
+        )
+        return ready_since(started)
+
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        return self.reference.log_probs(rows)

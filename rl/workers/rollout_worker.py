@@ -1,0 +1,95 @@
+"""One engine that draws completions. After a restart it holds no weights and refuses to draw until it is given the wanted ones."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from rl.config import Config
+from rl.workers.worker_setup import RANK_VARIABLES, WorkerInfo, ready_since, set_threads
+from rollouts.records import Completion
+from rollouts.requests import EngineDead, EngineSettings, Request, RequestKey, SamplingSettings
+
+if TYPE_CHECKING:
+    from rollouts.engine import VllmEngine
+
+# Exit code of a worker whose engine died.
+ENGINE_DIED = 70
+MAX_SEQUENCES_IN_FLIGHT = 512
+
+
+class RolloutWorker:
+    """Holds a VllmEngine; `start` starts it."""
+
+    def __init__(self, config: Config, model_path: str, disk_version: int | None) -> None:
+        self.config = config
+        self.model_path = model_path
+        self.disk_version = disk_version
+        self.name = f"rollout-{os.environ['RANK']}"
+        self.engine: VllmEngine | None = None
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def start(self) -> WorkerInfo:
+        started = time.monotonic()
+        for name in RANK_VARIABLES:
+            os.environ.pop(name, None)
+        set_threads()
+        # Not at the head of the file: the driver imports this module too, and must not pay for vLLM.
+        from rollouts.engine import VllmEngine
+
+        with _death_of_the_engine_is_ours():
+            self.engine = VllmEngine(self.model_path, engine_settings(self.config), self.disk_version, self.name)
+        return ready_since(started)
+
+    def load_weights(self, version: int, weights: Mapping[str, Tensor], checksum: str) -> tuple[int, str]:
+        """Returns version and checksum of what the engine draws with from now on."""
+        if self.engine is None:  # restarted
+            self.start()
+        assert self.engine is not None
+        with _death_of_the_engine_is_ours():
+            self.engine.load_weights(version, weights, checksum)
+            self.engine.confirm(version, checksum)
+        return version, checksum
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[list[tuple[RequestKey, Completion]]]:
+        """Completions as they finish, those that finish together in one list."""
+        if self.engine is None:
+            raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")
+        with _death_of_the_engine_is_ours():
+            yield from self.engine.sample_together(requests, settings)
+
+
+@contextmanager
+def _death_of_the_engine_is_ours() -> Iterator[None]:
+    """A worker with a dead engine is of no use: say why and exit, so that Ray can start another."""
+    try:
+        yield
+    except EngineDead:
+        traceback.print_exc(file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(ENGINE_DIED)
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    """What the configuration says about one engine."""
+    compute = config.compute
+    share = math.ceil(config.grpo.prompts_per_step * config.grpo.num_generations / compute.num_rollout_workers)
+    return EngineSettings(
+        dtype=config.model.dtype,
+        max_model_len=config.model.max_model_len,
+        max_images=config.model.max_images,
+        max_num_seqs=min(share, MAX_SEQUENCES_IN_FLIGHT),
+        cpu_kv_cache_gib=compute.cpu_kv_cache_gib,
+        gpu_memory_utilization=compute.gpu_memory_utilization,
+        tensor_parallel_size=compute.tensor_parallel_size,
+    )

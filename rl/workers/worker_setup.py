@@ -1,0 +1,40 @@
+"""What every worker process does first: threads, process group, and a word on who it is."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+# Set for every worker of a group; vLLM would take them for its own.
+RANK_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker that is ready."""
+
+    pid: int
+    host: str
+    # From the first line of the worker's own set-up until it can work.
+    start_seconds: float
+
+
+def set_threads() -> None:
+    """As many threads as OMP_NUM_THREADS says; torch reads it only where it was set before the import."""
+    if "OMP_NUM_THREADS" in os.environ:
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+def join_process_group(device: str, timeout_seconds: float) -> None:
+    """Join the ranks of this group (gloo on CPU, NCCL on CUDA); alone, there is nothing to join."""
+    if int(os.environ["WORLD_SIZE"]) > 1:
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(seconds=timeout_seconds))
+
+
+def ready_since(started: float) -> WorkerInfo:
+    return WorkerInfo(os.getpid(), os.uname().nodename, time.monotonic() - started)
