@@ -1,0 +1,6 @@
+"""Scores completions: one parser, small rewards, a rubric that adds them up, a scorer that runs them. Loads no torch."""
+
+from rewards.parsing import grade_option, parse
+from rewards.tags import grade_format
+
+__all__ = ["grade_format", "grade_option", "parse"]

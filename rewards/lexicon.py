@@ -1,0 +1,167 @@
+"""The words the answer grammar knows. Plain tables, so that a reader can see and extend what counts as denial, hedge or correction."""
+
+from __future__ import annotations
+
+import re
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# A single letter after one of these belongs to a name, not to an option (rule 10).
+NAME_BEFORE = words(
+    """vitamin vitamins hepatitis figure fig figs panel image images picture view series type types group groups grade stage class category
+    factor lead protein influenza flu level segment zone area region table part patient case plan appendix section column row point line
+    haemophilus streptococcus immunoglobulin ig complement antigen receptor phase period band wave haemoglobin hemoglobin dr mr subtype
+    nerve arch child pugh tanner dukes stanford killip class syndrome chromosome chain serotype genotype carrier ring score blood malignant"""
+)
+# A single letter before one of these belongs to a name.
+NAME_AFTER = words(
+    """cell cells line lines wave waves virus viruses lymphocyte lymphocytes streptococcus streptococci antigen antibody scan mode fibre
+    fibres fiber fibers sign strain subunit protein reactive spine tube ray rays natriuretic symptoms band chain peptide dimer type types arm waves"""
+)
+# Second words of species names: "C. difficile" is a bacterium (rule 10).
+EPITHETS = words(
+    """difficile coli fragilis aureus epidermidis pneumoniae albicans jejuni pylori burgdorferi botulinum tetani perfringens anthracis cereus
+    pertussis bronchiseptica abortus melitensis suis trachomatis psittaci diphtheriae neoformans immitis dermatitidis capsulatum fumigatus
+    flavus niger faecalis faecium cloacae aerogenes influenzae ducreyi parainfluenzae pneumophila monocytogenes meningitidis gonorrhoeae
+    catarrhalis aeruginosa cepacia mirabilis vulgaris enterica typhi typhimurium sonnei flexneri dysenteriae marcescens pyogenes agalactiae
+    mutans viridans bovis pallidum cholerae parahaemolyticus vulnificus enterocolitica pestis pseudotuberculosis tuberculosis leprae avium
+    kansasii israelii henselae quintana burnetii rickettsii prowazekii falciparum vivax ovale malariae knowlesi gondii lamblia histolytica
+    vaginalis cruzi brucei donovani mansoni haematobium japonicum solium saginata granulosus lumbricoides duodenale stercoralis trichiura
+    vermicularis medinensis bancrofti loa volvulus scabiei carinii jirovecii glabrata krusei tropicalis parapsilosis auris elegans gallolyticus
+    urealyticum hominis genitalium baumannii oxytoca freundii morganii stuartii"""
+)
+# "A" or "I" before one of these is a label; before any other word "A" is the article and "I" the pronoun.
+VERBISH = words(
+    """is was are were seems appears because since as and or but nor not fits fit matches would will should could can cannot may might must
+    looks shows has best only then rather instead though although while unlikely likely possible wrong incorrect correct right definitely
+    probably most here again if when also remains makes does doesn't isn't wasn't can't over vs versus xor so by than to alone too
+    describes explains reads applies stands wins better first second last excluded ruled no yes plus with without"""
+)
+PRONOUN_LABEL = words("is was because since fits seems and or as rather instead over vs versus")
+# Before a lower-case letter one of these makes it a label: "option b", "I would go with b".
+LOWER_BEFORE = words(
+    """option options choice answer letter choose chose pick select selected with for is say opción opcion opçao opção lettre letra buchstabe
+    réponse respuesta resposta antwort risposta lettera antwoord be"""
+)
+# Words that do not weaken a commitment: a clause of these and one option is a bare choice.
+LIGHT = words(
+    """the a an my our your i i'm i'd i'll i've we this that it it's its he she is are was were be been being am will would should shall must
+    answer answers option options choice choices letter letters choose chooses choosing chose chosen pick picks picking select selects selected
+    selecting opt opting vote go goes going went take taking say saying with for on to of in by at from final finally correct right best most
+    truly really just only definitely certainly clearly surely obviously confidently confident sure certain likely probable probably possibly
+    perhaps maybe think thinks believe feel guess conclude conclusion concluding decide decision diagnosis impression opinion overall both one
+    single here there have has had do does did suggest suggests suggesting indicate indicates indicating show shows showing
+    support supports fit fits matches match favour favours favor favors mean means point points consistent compatible evidence sign signs
+    definite obvious image film scan picture therefore so thus hence then now yes please hope looks look like appears appear seems seem
+    correspond corresponds called named stick staying stay settle settled response result solution question statement statements
+    want accept accepts left remain remains actual actually all these those them they any could can may might
+    é e es est la el le o die der das ist lautet correcta correct correcto correta bonne réponse respuesta resposta antwort risposta antwoord
+    letra lettre lettera buchstabe opción opcion opção finale richtige opzione corretta réponses ответ правильный
+    答 案 正 确 选 项 择 应 当 为 是 的 最 终 我 们 认 本 题 目 对 诊 断 结 论 该 则 就 属 于 判 佳 符 合 支 持 提 示 显 可 见 患 者 故 考 虑 有
+    会 也 都 把 这 此 处 理 由 综 上 述 填 写 图 像 片 能 会 指 向 倾 觉 得 回 复 一 定 了 吧 呢 啊 解 说 : " ' [ ] { } = < > # ` ¿ ¡"""
+)
+# A clause with one of these about an answer, but without any option in it, commits to something that is not on offer.
+ANSWER_NOUNS = words("answer diagnosis conclusion choice")
+COPULAS = words("is : are was =")
+# Comparisons and ranges: "more than 5 mm" is not "5 mm".
+COMPARES = words("than least most under over below above exceeding nearly almost to between")
+UNITS = words(
+    """mm cm m km µm μm um nm mg g kg µg μg ug ng ml dl l cl mmol mol iu u ms s sec second seconds min minute minutes h hour hours day days week weeks
+    month months year years percent hz khz mhz kev mev mgy gy msv sv bpm mmhg kpa pa hu tesla t d fold times degrees celsius inch inches"""
+)
+
+# Read on the normalised text, before anything else: phrases that contain "no", "not" or a letter and mean nothing of the kind.
+IDIOMS = re.compile(
+    r"\b(?:there(?:'s| is) )?(?:no|without(?: a| any)?|beyond(?: a| any)?) (?:reasonable )?(?:doubts?|questions?|hesitation)\b"
+    r"|\bnot (?:only|just|merely|entirely sure|quite sure|fully sure|sure|certain)\b"
+    r"|\b(?:if|unless) (?:i am|i'm) (?:not )?mistaken\b|\b(?:e\.g\.|i\.e\.|p\.s\.|a\.m\.|p\.m\.|a\.k\.a\.|u\.s\.)(?!\w)|\bn/a\b"
+    r"|\b(?:i )?(?:have|has|had|there is|there's) (?:absolutely )?no (?:idea|clue|way|opinion|answer|comment|information|preference|access)\b"
+    r"|\bno (?:idea|clue|wonder|opinion|comment|answer|information|one knows|way to (?:tell|know|say))\b|\bin no way\b|\bno longer\b",
+    re.IGNORECASE,
+)
+_NAILED = r"(?:(?:can(?:not|'t| not)|could(?: not|n't)) be |(?:is|are) not |isn't )"
+# Phrase -> control word, tried in this order on the lower-case clause text in which options stand as "@0", "@1".
+CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), f" {word} " if word else " ")
+    for pattern, word in (
+        (
+            r"\b(?:can ?not|can't|could not|couldn't|may not|should not|shouldn't|is not|isn't|not) (?:yet )?(?:be )?"
+            r"(?:fully |entirely |completely |safely |definitively )?(?:ruled out|rule out|excluded?|dismiss(?:ed)?|discounted|impossible|unlikely)\b"
+            r"|\b(?:also|equally|still|just as|another) (?:an? )?(?:possible|plausible|likely|possibility|reasonable"
+            r"|option|candidate|correct|right|fits?)\b"
+            r"|\b(?:could|might|may) (?:also|equally|as well|well) be\b|\bin which case\b|\bsecond (?:choice|guess|best)\b|\brunner[- ]up\b"
+            r"|也可能|亦可能|也有可能|都有可能|都可能|均有可能|均可能|可能也|不能排除|不能除外|不排除|未能排除|也可以|其次|次选|也行|也对|也正确",
+            "OPEN",
+        ),
+        (r"\bas well as\b|\bas well\b", "and"),
+        (_NAILED + r"(?:anything|anyone|any one|any other)(?: else)?(?: option)? (?:but|than|except)\b", ""),
+        (r"\b(?:nothing|none|no one|no other(?: option| choice| answer)?)(?: else| other)? (?:but|than|except)\b", ""),
+        (
+            r"\b(?:(?:anything|everything|all|any|every option|all options|everyone|each)(?: of them)? (?:but|except(?: for)?|other than|save)"
+            r"|other than|rather than|instead of|as opposed to|in place of|in contrast to|with the exception of|apart from|aside from|far from"
+            r"|except(?: for)?|excluding|without|unlike|over(?= @))\b",
+            "XNEG",
+        ),
+        (
+            r"\b(?:rul(?:ed|es?|ing) out|(?:less|least) likely|lacks?|lacking|requires?"
+            r"|would (?:need|require|show|have|produce|cause|present|blunt|appear))\b",
+            "NEG",
+        ),
+        (
+            r"\b(?:no|but|oh|hmm|hm|and|or)?[ ,]*(?:wait|scratch that|strike that|on (?:second thought|second thoughts|reflection|review|balance)"
+            r"|correction|i mean|let me (?:correct|rephrase|reconsider|revise)(?: that| this| myself)?|my mistake|i was wrong|i stand corrected"
+            r"|sorry|oops|change my (?:answer|mind|choice)(?: from @\d+)?(?: to)?|changed my (?:answer|mind|choice)(?: from @\d+)?(?: to)?"
+            r"|edit|actually|or rather|upon (?:reflection|review|second thought)|revised(?: answer)?|reconsidering|apologies)\b"
+            r"|(?<=[.…—?-] )no ,? ?(?=(?:it is |it's |that is |the answer is )?@\d)"
+            r"|等等|等一下|更正|纠正|改为|改选|改成|重新考虑|我错了|说错了|修正",
+            "FIX",
+        ),
+        (r"\bnor\b", "or NEG"),
+        (r"\bneither\b", "NEG"),
+        (
+            r"\b\w+n't\b|\bcannot\b|\bcan not\b|\b(?:not|never|non|no|none|absent|absence|denies|denied|negative for|free of)\b",
+            "NEG",
+        ),
+        (
+            r"\b(?:wrong|incorrect|incorrectly|false|falsely|unlikely|impossible|improbable|implausible"
+            r"|inconsistent|incompatible|mistaken|invalid|untrue)\b",
+            "NEG",
+        ),
+        (
+            r"\b(?:reject|exclud|eliminat|discard|dismiss|disfavou?r|refut|contradict|disprov|omit|avoid)\w*\b"
+            r"|\b(?:is|are|was) (?:ruled )?out\b|\bleave out\b",
+            "NEG",
+        ),
+        (r"不仅|不但|毫无疑问|无疑|是否", ""),
+        (r"而不是|除了|除去", "XNEG"),
+        (
+            r"并不是|并非|不应该?选|不选|不是|而非|不对|不正确|不符合|不像|不考虑|不支持|不可能|不太可能|不能选|不能|不应|不为|错误|错的|排除"
+            r"|除外|除|没有|未见|否定|无|未|非|不|没|错|否",
+            "NEG",
+        ),
+        (
+            r"\b(?:because|since|as|given|due to|owing to|considering that|seeing that|the reason being)\b|因为|由于|鉴于|原因是|理由是|因",
+            "BECAUSE",
+        ),
+        (r"\b(?:although|though|even though|despite|while|whereas|when|whenever|where|albeit)\b|虽然|尽管", "CONCEDE"),
+        (r"\b(?:if|unless|otherwise|else|assuming|provided|depending|depends)\b|如果|若|否则|要么", "COND"),
+        (r"\b(?:so|therefore|thus|hence|consequently|accordingly|leaving|leaves)\b|所以|因此|故|综上所述|综上|从而|那么", "SO"),
+        (
+            r"\b(?:initially|originally|at first|first thought|first glance|consider(?:ed|ing|s)?|tempt(?:ed|ing)"
+            r"|(?:was|were) going to (?:say|choose|pick)|would have (?:said|chosen)|entertained|at first sight|differential)\b|起初|最初|曾考虑",
+            "PAST",
+        ),
+        (r"\b(?:but|however|yet|which)\b|但是|但|而是|然而|却", "but"),
+        (
+            r"\b(?:maybe|perhaps|possibly|possible|plausible|alternatively|alternative|alternately|probabl[ey]|likely|also|might|may|could)\b|可能|也许|大概|或许",
+            "HEDGE",
+        ),
+        (r"\b(?:between|among)\b|介于", "BETWEEN"),
+        (r"或者|或是|抑或|还是|或", "or"),
+        (r"以及|并且|和|与|及|跟|同时", "and"),
+        (r"\b(?:versus|vs|xor)\b", "or"),
+    )
+)

@@ -1,0 +1,291 @@
+"""Finds the options an answer mentions: letters that are labels, texts that stand in full, and a letter bound to a text (rules 3, 4, 5, 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rewards import lexicon
+from rewards.text import Token, key
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ROMAN = frozenset("i ii iii iv v vi vii viii ix x".split())
+_OPEN, _CLOSE = frozenset("([{\"'<"), frozenset(")]}\"'>")
+
+
+class Mention(NamedTuple):
+    """An option named in an answer: tokens first..last (inclusive) name `letter`."""
+
+    letter: str
+    first: int
+    last: int
+    by: str  # "label", "text" or "both"
+    particle: bool = False  # the text is the word yes or no
+
+
+class OptionTexts(NamedTuple):
+    """The options in comparable form."""
+
+    letters: tuple[str, ...]
+    # First token of an option -> its forms (key, letter), longest first.
+    by_first: dict[str, list[tuple[tuple[str, ...], str]]]
+
+
+def option_texts(texts: Sequence[str], skip: Sequence[str] = ()) -> OptionTexts:
+    """Index the option texts A, B, C..; a text that is itself one of the labels is left to the label rule (rule 3), and so are those in `skip`."""
+    letters = tuple(LETTERS[: len(texts)])
+    by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for letter, text in zip(letters, texts, strict=True):
+        form = key(text)
+        if (
+            len(form) > 2
+            and form[0] == letter.casefold()
+            and text.lstrip()[1:2] in (".", ")", ":")
+            and form[1:] not in [key(t) for t in texts]
+        ):
+            form = form[1:]
+        if len(form) > 1 and form[0] in ("a", "an", "the") and form[1].isalpha():
+            form = form[1:]
+        if form and letter not in skip and not (len(form) == 1 and form[0].upper() in letters):
+            by_first.setdefault(form[0], []).append((form, letter))
+    for forms in by_first.values():
+        forms.sort(key=lambda pair: -len(pair[0]))
+    return OptionTexts(letters, by_first)
+
+
+def find(stream: list[Token], options: OptionTexts) -> list[Mention]:
+    """All mentions in order; labels are not looked for inside texts."""
+    texts = _texts(stream, options)
+    covered = {index for mention in texts for index in range(mention.first, mention.last + 1)}
+    labels = [] if not options.letters else _labels(stream, options, texts, covered)
+    return _bind(stream, sorted([*texts, *labels], key=lambda mention: mention.first))
+
+
+def _texts(stream: list[Token], options: OptionTexts) -> list[Mention]:
+    found: list[Mention] = []
+    keys = [token.key if token.kind != "p" else "" for token in stream]
+    index = 0
+    while index < len(stream):
+        match = next(
+            (m for form, letter in options.by_first.get(keys[index], ()) if (m := _match(stream, keys, index, form, letter))),
+            None,
+        )
+        if match and not _part_of_more(stream, match):
+            found.append(match)
+            index = match.last + 1
+        else:
+            index += 1
+    return found
+
+
+def _match(stream: list[Token], keys: list[str], start: int, form: tuple[str, ...], letter: str) -> Mention | None:
+    index = start
+    for position, wanted in enumerate(form):
+        while position and index < len(stream) and stream[index].kind == "p" and stream[index].text not in (";", "\n", "?", "!"):
+            index += 1
+        if index >= len(stream) or keys[index] != wanted:
+            return None
+        index += 1
+    return Mention(letter, start, index - 1, "text", form in (("yes",), ("no",)))
+
+
+def _part_of_more(stream: list[Token], match: Mention) -> bool:
+    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, or a further letter or number of a name (rule 5)."""
+    first, last = stream[match.first], stream[match.last]
+    before = stream[match.first - 1] if match.first else None
+    after = stream[match.last + 1] if match.last + 1 < len(stream) else None
+    if before and before.kind == "s" and (first.kind == "n" or before.end == first.start) and before.text not in "/+=>":
+        return True
+    if before and first.kind == "n" and (before.text in "<>≤≥" or before.key in lexicon.COMPARES):
+        return True
+    if not after:
+        return False
+    beyond = stream[match.last + 2] if match.last + 2 < len(stream) else None
+    if first.kind == "n" and after.key in ("to", "-") and beyond and beyond.kind == "n":
+        return True
+    if after.kind == "s":
+        return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or (after.text == "/" and last.kind == "n")
+    if (
+        after.text == "-"
+        and after.start == last.end
+        and after.end < (stream[match.last + 2].start if match.last + 2 < len(stream) else 0)
+    ):
+        return False
+    if last.kind == "n" and (after.key in lexicon.UNITS or after.kind == "n"):
+        return True
+    named = after.kind == "n" or (after.kind == "w" and (after.key in _ROMAN or (len(after.text) == 1 and after.text.isupper())))
+    return named and last.kind == "w" and after.text not in ("A", "I", match.letter)
+
+
+def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], covered: set[int]) -> list[Mention]:
+    glued = _glued(stream, options, covered)
+    if glued:
+        return glued
+    by_first = {mention.first: mention for mention in texts}
+    words = [index for index, token in enumerate(stream) if token.kind in "wnc"]
+    found: list[Mention] = []
+    for index in words:
+        token = stream[index]
+        if index in covered or token.kind != "w" or len(token.text) != 1 or token.text.upper() not in LETTERS:
+            continue
+        sole = len(words) == 1
+        if sole or _is_label(stream, index, token, by_first, options):
+            found.append(Mention(token.text.upper(), index, index, "label"))
+    return found
+
+
+def _glued(stream: list[Token], options: OptionTexts, covered: set[int]) -> list[Mention]:
+    """Letters written as one word, "BC", where that word is the whole answer beside anchor words."""
+    words = [i for i, token in enumerate(stream) if token.kind in "wn"]
+    runs = [
+        i for i in words if i not in covered and 2 <= len(stream[i].text) <= 26 and set(stream[i].text) <= set(options.letters)
+    ]
+    if len(runs) != 1 or len(set(stream[runs[0]].text)) != len(stream[runs[0]].text):
+        return []
+    others = [stream[i].key for i in words if i != runs[0]]
+    if any(other not in lexicon.LIGHT for other in others):
+        return []
+    return [Mention(letter, runs[0], runs[0], "label") for letter in stream[runs[0]].text]
+
+
+def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Mention], options: OptionTexts) -> bool:
+    before = stream[index - 1] if index else None
+    after = stream[index + 1] if index + 1 < len(stream) else None
+    later = stream[index + 2] if index + 2 < len(stream) else None
+    glued_before = before is not None and before.end == token.start
+    glued_after = after is not None and after.start == token.end
+    letter = token.text.upper()
+    own = next((texts[i].letter == letter for i in (index + 1, index + 2) if i in texts), False)
+    if glued_before and before and (before.kind in "wn" or (before.text in "-'/+" and not _joins(stream, index - 1))):
+        return False
+    if glued_after and after and not own:
+        if after.kind in "wn" or (
+            after.text in "-+'" and not (later is None or later.start > after.end or _joins(stream, index + 1))
+        ):
+            return False
+        if after.text == "+" and not _joins(stream, index + 1):
+            return False
+    if (
+        before
+        and before.kind == "w"
+        and before.key in lexicon.NAME_BEFORE
+        and not (before.key == "case" and stream[index - 2].key == "which")
+    ):
+        return False
+    if after and after.text == "." and later and later.key in lexicon.EPITHETS and not own:
+        return False
+    if _chinese_name(before, after, later, stream, index):
+        return False
+    bracketed = bool(before and after and before.text in _OPEN and after.text in _CLOSE and glued_before and glued_after)
+    if token.text.islower():
+        return bracketed or _lower_label(stream, index, before, after)
+    if letter not in options.letters and not bracketed and not _in_label_position(index, before, after):
+        return False
+    return bracketed or _upper_label(token, before, after, own, texts, index, options)
+
+
+def _joins(stream: list[Token], index: int) -> bool:
+    """True where a sign stands between two single letters: "B+C", "B/C", "A-D"."""
+    sides = [stream[i] for i in (index - 1, index + 1) if 0 <= i < len(stream)]
+    return len(sides) == 2 and all(side.kind == "w" and len(side.text) == 1 and side.text.isupper() for side in sides)
+
+
+def _in_label_position(index: int, before: Token | None, after: Token | None) -> bool:
+    """Where a letter outside the options counts, to fail closed: at the head with label punctuation, or after "option", "answer", ":" (rule 4)."""
+    punctuated = after is None or after.text in (".", ")", ":", ",", "]", "\n", ";")
+    anchored = before is not None and (
+        before.key in lexicon.LOWER_BEFORE or before.text in ":,/、&" or before.key in ("and", "or") or before.kind == "c"
+    )
+    listed = after is not None and after.key in ("and", "or", "/", "&")
+    return (index == 0 and (punctuated or listed)) or (anchored and punctuated)
+
+
+def _lower_label(stream: list[Token], index: int, before: Token | None, after: Token | None) -> bool:
+    ends = after is None or (after.kind in "ps" and after.text != "-")
+    if index == 0 or (before is not None and before.text in '(["'):
+        return (after is not None and after.text in (".", ")", ":", "]", '"')) or after is None
+    anchored = before is not None and (
+        before.key in lexicon.LOWER_BEFORE or before.text == ":" or before.text in ("选", "是", "为")
+    )
+    return anchored and ends
+
+
+def _upper_label(
+    token: Token,
+    before: Token | None,
+    after: Token | None,
+    own: bool,
+    texts: dict[int, Mention],
+    index: int,
+    options: OptionTexts,
+) -> bool:
+    if own or after is None or after.kind not in "wn":
+        return not (token.text == "I" and after is not None and after.text == "," and "I" not in options.letters)
+    if before is not None and before.key in ("option", "choice", "letter"):
+        return True
+    if token.text == "A":
+        other_label = index + 1 in texts and after.text[:1].isupper() and after.text[1:2].islower()
+        return after.key in lexicon.VERBISH or other_label
+    if token.text == "I":
+        return after.key in lexicon.PRONOUN_LABEL
+    return after.key not in lexicon.NAME_AFTER
+
+
+_ZH_BEFORE = ("维生素", "图", "附图", "肝炎", "类型", "因子", "导联", "素")
+_ZH_AFTER = (
+    "超",
+    "型",
+    "线",
+    "细胞",
+    "组",
+    "族",
+    "反应",
+    "臂",
+    "期",
+    "级",
+    "区",
+    "段",
+    "图",
+    "淋巴",
+    "波",
+    "肝",
+    "肽",
+    "蛋白",
+    "链",
+    "类",
+)
+
+
+def _chinese_name(before: Token | None, after: Token | None, later: Token | None, stream: list[Token], index: int) -> bool:
+    left = (
+        "".join(token.text for token in stream[max(0, index - 3) : index] if token.kind == "c")
+        if before and before.kind == "c"
+        else ""
+    )
+    right = "".join(token.text for token in (after, later) if token and token.kind == "c") if after and after.kind == "c" else ""
+    return left.endswith(_ZH_BEFORE) or right.startswith(_ZH_AFTER)
+
+
+def _bind(stream: list[Token], mentions: list[Mention]) -> list[Mention]:
+    """A label and the text that follows it, or a text and the label in brackets behind it, become one mention; a pair that disagrees becomes "?"."""
+    bound: list[Mention] = []
+    for mention in mentions:
+        last = bound[-1] if bound else None
+        between = [token.text for token in stream[last.last + 1 : mention.first]] if last else []
+        pair = bool(last) and {last.by, mention.by} == {"label", "text"} if last else False
+        if last and pair and _adjacent(last, between):
+            letter = last.letter if last.letter == mention.letter else "?"
+            bound[-1] = Mention(letter, last.first, mention.last, "both")
+        else:
+            bound.append(mention)
+    return bound
+
+
+def _adjacent(last: Mention, between: list[str]) -> bool:
+    if last.by == "label":
+        return (
+            all(text in ".):-—([]}\"'、" or text in ("a", "the", "an") for text in between)
+            and len(between) <= 4
+            and "、" not in between[1:]
+        )
+    return bool(between) and all(text in "([-—" for text in between)

@@ -1,0 +1,75 @@
+"""Rewrites an answer for the clause grammar: options become "@0", "@1", .., phrases of the lexicon become control words, corrections are cut."""
+
+from __future__ import annotations
+
+import re
+
+from rewards import lexicon
+from rewards.mentions import Mention
+from rewards.text import Token
+
+
+def control_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
+    """The answer as lower-case words, "@k" for mention k, and control words in capitals."""
+    text = _canonical(stream, mentions)
+    for pattern, control in lexicon.CONTROL:
+        text = pattern.sub(control, text)
+    return _split_words(text)
+
+
+def after_correction(words: list[str]) -> list[str] | None:
+    """What follows the last self-correction that leads to a choice (rule 8); None where an answer is taken back without a new one."""
+    while "FIX" in words:
+        cut = len(words) - 1 - words[::-1].index("FIX")
+        before, after = words[:cut], words[cut + 1 :]
+        if any(word.startswith("@") for word in after):
+            return after
+        if any(word in ("NEG", "OPEN") for word in after):
+            return None
+        words = [*before, ".", *after]
+    return words
+
+
+def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
+    by_first: dict[int, list[int]] = {}
+    for number, mention in enumerate(mentions):
+        by_first.setdefault(mention.first, []).append(number)
+    inside = {i for mention in mentions for i in range(mention.first, mention.last + 1)}
+    parts: list[str] = []
+    for index, token in enumerate(stream):
+        if index in by_first:
+            parts.append(" " + " , ".join(f"@{number}" for number in by_first[index]) + " ")
+        elif index in inside:
+            continue
+        elif token.kind == "c":
+            parts.append(token.text)
+        elif token.kind == "n":
+            parts.append(" 0% " if token.text.startswith(("0.", ".")) else " 0 ")
+        elif token.text in ("'", '"', "@") or (token.text in "()[]{}<>" and _hugs(index, by_first, inside)):
+            continue
+        elif (
+            token.text == "-"
+            and 0 < index < len(stream) - 1
+            and stream[index - 1].end == token.start
+            and stream[index + 1].start == token.end
+        ):
+            parts.append(" ")
+        else:
+            parts.append(
+                " … " if token.text.startswith("...") else f" {token.text.lower()} " if token.kind == "w" else f" {token.text} "
+            )
+    return re.sub(r" +", " ", "".join(parts)).strip()
+
+
+def _hugs(index: int, by_first: dict[int, list[int]], inside: set[int]) -> bool:
+    return ((index + 1) in by_first and (index - 1) not in inside) or (index - 1) in inside
+
+
+def _split_words(text: str) -> list[str]:
+    words: list[str] = []
+    for word in text.split(" "):
+        if word and "\u2e80" < word[0] and word != "、" and len(word) > 1:
+            words.extend(word)
+        elif word:
+            words.append(word)
+    return words
