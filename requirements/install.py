@@ -6,6 +6,7 @@ a mirror of it.
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,8 +18,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / ".rounds-setup"
 LISTS = ("requirements/cpu.txt", "requirements/dev.txt")
-# A change in any of these makes the next `make setup` do its work again.
-INPUTS = (*LISTS, "requirements/install.py", "pyproject.toml", "rl/torchvision_shim.py")
+# A change in any of these, or in what pyproject.toml says of the package, makes the next `make setup` do its work again.
+INPUTS = (*LISTS, "requirements/install.py", "rl/torchvision_shim.py")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 6
 MIN_PYTHON = (3, 11)
@@ -63,8 +64,16 @@ def main() -> int:
 
 
 def stamp_key() -> str:
-    """SHA-256 over the files set-up depends on and the place the environment is in (a virtual environment cannot be moved)."""
-    digest = hashlib.sha256(str(ROOT).encode())
+    """SHA-256 over what set-up depends on, and over the place the environment is in (a virtual environment cannot be moved)."""
+    import tomllib  # here, because an older Python has none and still has to be told what is needed
+
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    package = [
+        pyproject["build-system"],
+        pyproject["project"],
+        pyproject["tool"]["setuptools"],
+    ]  # not the settings of ruff or pytest
+    digest = hashlib.sha256((str(ROOT) + json.dumps(package, sort_keys=True)).encode())
     for name in INPUTS:
         digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
     return digest.hexdigest()

@@ -179,6 +179,9 @@ def test_set_up_ends_at_once_when_its_stamp_fits_and_not_when_a_list_changed(tmp
     (tmp_path / ".venv/.rounds-setup").write_text(key)
     again = run_python("requirements/install.py", cwd=tmp_path)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    with (tmp_path / "pyproject.toml").open("a") as file:
+        file.write("[tool.other]\nline = 1\n")  # a tool's setting needs no new environment
+    assert run_python("requirements/install.py", cwd=tmp_path).stdout == ""
     (tmp_path / "requirements/cpu.txt").write_text("changed==1.0\n")
     changed = run_python("-c", "import install; print(install.stamp_key())", cwd=tmp_path / "requirements").stdout.strip()
     assert changed != key
