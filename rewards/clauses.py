@@ -7,6 +7,7 @@ right where several are. Whatever the grammar is unsure of ends with no letters:
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ from rewards import lexicon
 from rewards.mentions import Mention
 from rewards.rewriting import after_correction, control_words
 from rewards.text import Token
-import itertools
 
 NOTHING_NAMED = "no option is named"
 _SENTENCE_ENDS = frozenset(".!?;\n")
