@@ -100,7 +100,7 @@ def test_faults_are_named() -> None:
         group_advantages(torch.tensor([[0.0, float("nan")]]), torch.ones(1, 2, dtype=torch.bool))
     with pytest.raises(ValueError, match="expected one shape"):
         group_advantages(two, torch.ones(2, 1, dtype=torch.bool))
-    with pytest.raises(ValueError, match="grpo.scale_rewards"):
+    with pytest.raises(ValueError, match=r"grpo\.scale_rewards"):
         group_advantages(two, torch.ones(1, 2, dtype=torch.bool), scale="std")  # type: ignore[arg-type]
 
 
