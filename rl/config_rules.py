@@ -155,11 +155,12 @@ def _files(config: Config) -> Iterable[str]:
         yield f"sft.checkpoint: there is no folder {config.sft.checkpoint}; expected a finished SFT model in Hugging Face format"
     if data.name == "phantoms":
         return
+    what = "folder with trainset.json and images/" if data.name == "vqa_rad" else "JSONL file"
+    found = data.root is not None and (Path(data.root).is_dir() if data.name == "vqa_rad" else Path(data.root).is_file())
     if data.root is None:
-        what = "folder with trainset.json and images/" if data.name == "vqa_rad" else "JSONL file"
         yield f"data.root: data={data.name} needs the {what}, such as data.root=PATH"
-    elif not Path(data.root).exists() and not (data.name == "vqa_rad" and looks_like_hub_id(data.root)):
-        yield f"data.root: {data.root} does not exist"
+    elif not found and not (data.name == "vqa_rad" and looks_like_hub_id(data.root)):
+        yield f"data.root: expected a {what}, but {data.root} {'is none' if Path(data.root).exists() else 'does not exist'}"
 
 
 def looks_like_hub_id(path: str) -> bool:

@@ -6,6 +6,7 @@ that could not be judged is counted apart and never as wrong. The comparison of 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from rl.config import Config
 from rl.order import sampling_seed
-from rollouts.processing import EncodedPrompt, encode, media_token_ids
+from rollouts.processing import EncodedPrompt, encode, load_processor, media_token_ids
 from rollouts.records import Completion, Outcome, Parsed, Sample
 from rollouts.requests import Request, RequestKey, SamplingSettings
 
@@ -192,3 +193,37 @@ def _verdict(completion: Completion, scored: ScoredLike) -> Judged:
     unjudged = completion.finish_reason == "abort" or outcome is None or outcome.value is None
     correct = None if unjudged or outcome is None else outcome.value == 1.0
     return Judged(correct, scored.parsed.well_formed, len(completion.token_ids), completion.text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: `python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in this process."""
+    # Here, because whoever calls `evaluate` with an engine of its own needs none of this.
+    from judges import make_judge
+    from rewards.scorer import Scorer
+    from rl import comparison, compose, evaluation_table, failures, progress, scoring
+    from rl.data import sets
+    from rl.workers.rollout_worker import engine_settings
+    from rollouts.engine import VllmEngine
+
+    command = "python -m rl.evaluate"
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config = compose.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
+    with failures.told(command), progress.Teller() as teller:
+        splits = sets.load(config.data)
+        held_out = prepare(splits.eval, load_processor(config.model.path), blank=config.eval.blank_images)
+        judge = make_judge(config.judge)
+        judge.check_now()
+        teller.say(judge.describe())
+        engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
+        total = (1 + config.eval.num_samples + config.eval.blank_images) * len(held_out.samples)
+        with Scorer(scoring.build_rubric(config.reward, judge)) as scorer, teller.bar("evaluate", total) as bar:
+            result = evaluate(
+                engine, scorer, held_out, config,
+                name=config.model.path, policy_version=0, progress=lambda mode, done, total: bar.advance(),
+            )  # fmt: skip
+        evaluation_table.print_one(result, comparison.majority_baseline([row.sample for row in splits.sft], splits.eval))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Building and checking the configuration tree: strict types, ranges, nearest names; pure functions without Hydra."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rl.config import Config
+from rl.config_build import build, check_value, leaves, nearest
+from rl.config_rules import RANGES, problems, without_effect
+
+
+def test_settings_of_files_and_unchanged_defaults_are_never_without_effect() -> None:
+    config = dataclasses.replace(Config(), wandb="off", wandb_project="mine")
+    assert without_effect(config, set()) == []
+    assert without_effect(Config(), {"compute.tensor_parallel_size"}) == []
+
+
+def test_an_unknown_setting_in_a_file_names_the_file() -> None:
+    config, faults = build({"grpo": {"betta": 1}}, lambda path: f"conf/model/tiny.yaml states {path}")
+    assert config == Config()
+    assert faults == ["grpo.betta (conf/model/tiny.yaml states grpo.betta): there is no such setting; the nearest is grpo.beta"]
+
+
+def test_types_are_strict() -> None:
+    assert check_value(3, float) == (3.0, None)
+    assert check_value(True, float)[1] == "float"
+    assert check_value(True, int)[1] == "int"
+    assert check_value("3", int)[1] == "int"
+    assert check_value(None, int | None) == (None, None)
+    assert check_value(None, int)[1] == "int"
+    assert check_value({"a": 1}, dict[str, float]) == ({"a": 1.0}, None)
+    assert check_value([1], dict[str, float])[1] == "a mapping of names to float"
+
+
+def test_nothing_near_is_not_guessed() -> None:
+    assert nearest("zzzz.qqqq", leaves()) is None
+    assert nearest("lerning_rate", leaves()) == "sft.learning_rate"
+    assert nearest("grpo.learning_rat", leaves()) == "grpo.learning_rate"
+
+
+def test_every_number_has_a_range_that_its_default_satisfies() -> None:
+    ranged = {path for paths in RANGES for path in paths.split()}
+    numbers = {path for path, leaf in leaves().items() if leaf.annotation in (int, float, int | None, float | None)}
+    assert ranged | {"grpo.num_generations"} == numbers
+    default = dataclasses.replace(Config(), model=dataclasses.replace(Config().model, path="."))
+    assert problems(default, set()) == []
