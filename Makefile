@@ -31,5 +31,5 @@ lint: setup  ## ruff and mypy
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
 
-bench: setup  ## the measurements of tests/bench (minutes; wants a quiet machine)
-	$(VENV_PYTHON) -m pytest -s tests/bench $(ARGS)
+bench: setup  ## one GRPO step against its floor and against TRL (minutes; wants a quiet machine)
+	$(VENV_PYTHON) -m tests.bench.step $(ARGS)

@@ -41,7 +41,7 @@ HOMES = {
 }
 HEAVY = ("torch", "transformers", "vllm", "ray", "verl", "trl", "wandb", "datasets", "hydra")
 CODE_FROM_DATA = ("pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib")
-BAD_NAME = re.compile(r"^(utils?|common|core|helpers?|misc)$|^base_|_v\d+$")
+BAD_NAME = re.compile(r"^(utils?|common|core|helpers?|misc)$|_utils?$|^base_|_v\d+$")
 # Names of one workplace that mean nothing to a reader elsewhere, spelled in parts so that this file does not name them.
 WORKPLACE = tuple("/".join(("", *parts)) for parts in (("work", "main"), ("work", "shared"), ("opt", "wheels"), ("opt", "pypi")))
 TEXT_ENDINGS = {".py", ".md", ".yaml", ".toml", ".txt", ".html", ".jinja", ".json", ""}
