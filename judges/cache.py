@@ -1,0 +1,63 @@
+"""Verdicts kept in SQLite (WAL), so that no answer is judged twice and a stored run can be graded again offline (JUDGING.md, Calls)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from judges.verdict import Question
+
+
+def cache_key(question: Question, *, model: str, prompt_version: str, schema_version: str, sampling: Mapping[str, Any]) -> str:
+    """SHA-256 of canonical JSON of everything a reply depends on; the nonce is left out, because it differs in every call."""
+    parts = {
+        "model": model,
+        "prompt_version": prompt_version,
+        "schema_version": schema_version,
+        "sampling": dict(sampling),
+        "question": question.question,
+        "reference": question.reference,
+        "aliases": list(question.aliases),
+        "answer": question.answer,
+        "media": list(question.media_sha256),
+    }
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class VerdictCache:
+    """A table key -> JSON; safe to use from several threads and processes. Only readable replies are put in, never a failure."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(self._path, timeout=30.0, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The stored reply, or None."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM verdicts WHERE key = ?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def put(self, key: str, value: Mapping[str, Any]) -> None:
+        """Store a reply; the first one stays, so that a verdict never changes under a run."""
+        with self._lock:
+            self._db.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", (key, json.dumps(dict(value), ensure_ascii=True)))
+
+    def __len__(self) -> int:
+        with self._lock:
+            return int(self._db.execute("SELECT COUNT(*) FROM verdicts").fetchone()[0])
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        with self._lock:
+            self._db.close()
