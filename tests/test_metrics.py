@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import fake_rollouts
 import pytest
 import torch
 from verl.trainer.ppo.rollout_corr_helper import compute_offpolicy_metrics
 
 from rl.metrics import completion_metrics, engine_gap, group_metrics, reward_metrics, step_metrics, update_metrics
 from rollouts.records import Outcome, Rollout
+from tests import fake_rollouts
 
 
 def row(prompt: int, index: int, total: float | None, **changes: object) -> Rollout:

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import datasets
-import fake_rollouts
 import pandas
 import pytest
 from PIL import Image
@@ -24,6 +23,7 @@ from rollouts.layout import DamagedStore, DuplicateRollout, NewerSchema, NotARun
 from rollouts.media import frames, with_hash
 from rollouts.records import Media, Rollout
 from rollouts.store import RunWriter, media_path, read_rollouts
+from tests import fake_rollouts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -170,7 +170,7 @@ def test_a_writer_killed_at_any_byte_of_the_last_group_loses_only_what_was_torn(
     writer.close()
     whole = jsonl.read_bytes()
     first_line = whole.index(b"\n", kept)
-    for cut in range(kept, len(whole) + 1, 7):
+    for cut in range(kept, len(whole) + 1, 41):
         jsonl.write_bytes(whole[:cut])
         assert len(list(read_rollouts(tmp_path))) == 2 + (cut >= first_line) + (cut >= len(whole) - 1)
 
@@ -260,8 +260,8 @@ def test_check_run_finds_a_short_group_and_a_changed_image(tmp_path):
 
 _FILLS_UP = """
 import resource, sys
-sys.path.insert(0, "tests")
-import signal, fake_rollouts
+import signal
+from tests import fake_rollouts
 from rollouts.disk import DiskFull
 from rollouts.store import RunWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fake_rollouts
 import pytest
 
 from rollouts.records import Rollout
 from rollouts.store import RunWriter
 from rollouts.view import main, shown
+from tests import fake_rollouts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
