@@ -1,0 +1,232 @@
+"""Starts policy, reference and engines as groups of Ray actors and stops them whatever happens. The one home of Ray and of verl.
+
+Groups are verl's `RayWorkerGroup`s on placement groups of our own. Every wait has a deadline, every failure names its worker, and no weight
+passes through the driver: the policy puts them into Ray's object store, the engines fetch them there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from rl.config import Config
+from rl.workers import interrupts, processes
+from rl.workers.failures import ClusterUnavailable
+from rl.workers.groups import Gone, Group, PolicyGroup, RolloutGroup
+from rl.workers.placement import Placement, place
+from rl.workers.policy_worker import PolicyWorker
+from rl.workers.reference_worker import ReferenceWorker
+from rl.workers.rollout_worker import RolloutWorker
+
+# Rows and two versions of the weights; what does not fit is spilled to disk.
+OBJECT_STORE_BYTES = 512 << 20
+LOOPBACK = "127.0.0.1"
+# Read by Ray's own processes. No usage report, and no Python processes that wait for tasks that never come.
+_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+
+
+class RaySession:
+    """A Ray of our own on this machine, or a connection to one that is there already; nothing of ours is left after `close`."""
+
+    def __init__(self, config: Config, num_workers: int) -> None:
+        self.timeout = config.compute.worker_timeout_seconds
+        self.own = config.compute.ray_address is None
+        self.handlers = interrupts.install()
+        self.folder = ""
+        self.handles: list[Any] = []
+        self.pools: dict[str, list[PlacementGroup]] = {}
+        # verl's import takes seconds that Ray's start spends waiting. Not the other way round: the kernel ends Ray's processes together with
+        # the thread that started them, which is how they follow a driver that is killed.
+        verl = threading.Thread(target=importlib.import_module, args=("verl.single_controller.ray",))
+        verl.start()
+        try:
+            self._connect(config.compute.ray_address, num_workers)
+            verl.join()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, (RayError, RuntimeError, ConnectionError, ValueError, OSError)):
+                raise ClusterUnavailable(
+                    f"Ray does not start or answer ({config.compute.ray_address or 'local'}): {error}"
+                ) from error
+            raise
+
+    def _connect(self, address: str | None, num_workers: int) -> None:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        try:
+            if address is not None:
+                ray.init(address=address, **quiet)
+                return
+            os.environ.update(_RAY_ENVIRONMENT)
+            # Short, because socket names end at 107 characters.
+            self.folder = tempfile.mkdtemp(prefix="rounds-ray-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
+            ray.init(
+                address="local",
+                num_cpus=num_workers,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=self.folder,
+                _node_ip_address=LOOPBACK,
+                **quiet,
+            )
+        except SystemExit as error:  # Ray's own SIGTERM handler is in place while it starts
+            raise interrupts.Interrupted(128 + signal.SIGTERM) if error.code == signal.SIGTERM else error from None
+        finally:
+            interrupts.install()
+
+    def group(self, name: str, worker: type, placement: Placement, *arguments: Any, **options: Any) -> Any:
+        """A verl worker group: its actors are being started when this returns."""
+        from verl.single_controller.ray import RayClassWithInitArgs, RayResourcePool, RayWorkerGroup
+
+        own = self.own
+
+        class GroupWithPort(RayWorkerGroup):
+            def _get_master_addr_port(self, pg: Any, bundle_index: int = 0, master_port_range: Any = None) -> None:
+                """verl starts one more process to find a port; on one machine it can be found here."""
+                if not own:
+                    super()._get_master_addr_port(pg, bundle_index, master_port_range)
+                    return
+                with socket.socket() as free:
+                    free.bind((LOOPBACK, 0))
+                    self._master_addr, self._master_port = LOOPBACK, str(free.getsockname()[1])
+
+        pool = RayResourcePool([1] * placement.count, use_gpu=False, max_colocate_count=1, name_prefix=name)
+        pool.pgs = self._placement_groups(placement)
+        blueprint = RayClassWithInitArgs(ray.remote(worker), *arguments)
+        blueprint.update_options({"num_gpus": placement.num_gpus, **options})
+        group = GroupWithPort(pool, blueprint, name_prefix=f"{name}-", device_name="cpu", worker_env=placement.environment)
+        self.handles += group.workers
+        return group
+
+    def _placement_groups(self, placement: Placement) -> list[PlacementGroup]:
+        """One bundle a worker. Groups of the same pool get the same bundles, so these are made large enough for three."""
+        if placement.pool not in self.pools:
+            shared = 0 < placement.num_gpus < 1
+            bundle = (
+                {"CPU": 3.0, "GPU": 1.0} if shared else {"CPU": 1.0} | ({"GPU": placement.num_gpus} if placement.num_gpus else {})
+            )
+            self.pools[placement.pool] = [placement_group([bundle]) for _ in range(placement.count)]
+        groups = self.pools[placement.pool]
+        if not all(group.wait(self.timeout) for group in groups):
+            raise ClusterUnavailable(
+                f"the cluster has no room for {placement.count} workers with {groups[0].bundle_specs[0]} each"
+            )
+        return groups
+
+    def first_ready(self, references: Sequence[Any], seconds: float) -> Any | None:
+        ready, _ = ray.wait(list(references), num_returns=1, timeout=seconds)
+        return ready[0] if ready else None
+
+    def fetch(self, reference: Any, seconds: float | None = None) -> Any:
+        try:
+            return ray.get(reference, timeout=seconds)
+        except GetTimeoutError:
+            raise Gone(f"gave no answer for {seconds:g} s") from None
+        except RayActorError as error:
+            raise Gone(f"died: {' '.join(str(error).split())[:400]}") from None
+        except RayTaskError as error:
+            raise error.cause if isinstance(error.cause, Exception) else Gone(f"raised {error}") from None
+        except RayError as error:
+            raise Gone(f"was lost: {error}") from None
+
+    def log_files(self, pid: int) -> list[Path]:
+        return sorted(Path(self.folder).glob(f"session_*/logs/worker-*-{pid}.*")) if self.folder else []
+
+    def close(self) -> None:
+        """Stop every worker and, where it is ours, Ray itself; wait until the processes are gone. May be called twice."""
+        with interrupts.held_back():
+            for handle in self.handles if not self.own else ():
+                with contextlib.suppress(Exception):  # a worker that is gone already is as we want it
+                    ray.kill(handle, no_restart=True)
+            for group in (group for pool in self.pools.values() for group in pool if not self.own):
+                with contextlib.suppress(Exception):
+                    remove_placement_group(group)
+            running = processes.started_for(self.folder) if self.folder else []
+            ray.shutdown()
+            processes.end(running)
+            if self.folder:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self.handles, self.pools, self.folder = [], {}, ""
+        interrupts.restore(self.handlers)
+        self.handlers = {}
+
+
+class Cluster:
+    """The workers of one run; a context manager. `policy` and `reference` are None where only engines were started."""
+
+    def __init__(self, session: RaySession, rollout: RolloutGroup, policy: PolicyGroup | None, reference: Group | None) -> None:
+        self._session = session
+        self.rollout = rollout
+        self._policy = policy
+        self._reference = reference
+
+    @property
+    def policy(self) -> PolicyGroup:
+        assert self._policy is not None, "this cluster was started without total_updates, so it has no policy"
+        return self._policy
+
+    @property
+    def reference(self) -> Group:
+        assert self._reference is not None, "this cluster was started without total_updates, so it has no reference"
+        return self._reference
+
+    def sync(self, version: int) -> None:
+        """Give the policy's weights as they are now to every engine, as `version`; afterwards engines draw with no others."""
+        self.rollout.sync(version, *self.policy.weights_ref())
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def start(config: Config, model_path: str | Path, *, total_updates: int | None) -> Cluster:
+    """Start all workers at the same time and wait until they can work.
+
+    Args:
+        model_path: the SFT model: start of the policy, and the frozen reference.
+        total_updates: optimiser updates of the whole run (steps x minibatches); None = engines only, with the weights on disk as version 0.
+
+    Raises:
+        ClusterUnavailable: Ray does not start or has no room.
+        WorkerFailed: a worker died or was not ready within compute.worker_timeout_seconds. Everything is stopped again in either case.
+    """
+    path = str(Path(model_path).resolve()) if Path(model_path).exists() else str(model_path)
+    counts: Mapping[str, Placement] = place(config.compute, float("inf"))
+    session = RaySession(config, sum(placement.count for placement in counts.values()))
+    try:
+        places = place(config.compute, ray.cluster_resources().get("GPU", 0.0))
+        # Engines take longest, so they are first in the queue for the cores.
+        disk_version = 0 if total_updates is None else None
+        engines = session.group("rollout", RolloutWorker, places["rollout"], config, path, disk_version, max_restarts=1)
+        groups: list[Group] = [rollout := RolloutGroup("rollout", engines, session)]
+        policy = reference = None
+        if total_updates is not None:
+            ranks = session.group("policy", PolicyWorker, places["policy"], config, path, total_updates)
+            groups.append(policy := PolicyGroup("policy", ranks, session))
+            frozen = session.group("reference", ReferenceWorker, places["reference"], config, path)
+            groups.append(reference := Group("reference", frozen, session))
+        for group in groups:
+            group.wait_until_ready()
+        return Cluster(session, rollout, policy, reference)
+    except BaseException:
+        session.close()
+        raise

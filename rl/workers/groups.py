@@ -1,0 +1,221 @@
+"""The groups of workers and their verbs: thin, no maths. They speak to Ray only through the session they are given (rl/workers/cluster.py)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from rl.batching import Row, split_rows
+from rl.losses import Denominators
+from rl.workers.failures import WorkerFailed, last_log_lines
+from rl.workers.worker_setup import WorkerInfo
+from rollouts.records import Completion
+from rollouts.requests import Request, RequestKey, SamplingSettings, StaleWeights
+
+log = logging.getLogger(__name__)
+
+
+class Gone(RuntimeError):
+    """The process behind a call is not there any more. Becomes WorkerFailed where the worker's name is known."""
+
+
+class Session(Protocol):
+    """What groups need of Ray."""
+
+    # Seconds without any answer after which a worker counts as failed.
+    timeout: float
+
+    def first_ready(self, references: Sequence[Any], seconds: float) -> Any | None:
+        """One of the references whose answer is there; None after so many seconds."""
+
+    def fetch(self, reference: Any, seconds: float | None = None) -> Any:
+        """The answer; raises what the worker raised, or Gone."""
+
+    def log_files(self, pid: int) -> list[Path]:
+        """Where a worker's output went; empty for other machines."""
+
+
+class Group:
+    """Workers of one kind, in the order of their ranks."""
+
+    def __init__(self, name: str, verl_group: Any, session: Session) -> None:
+        self.name = name
+        self.size = verl_group.world_size
+        self._verl = verl_group
+        self._session = session
+        self.workers: list[Any] = verl_group.workers
+        self._pids = self.ask("pid")
+        self._started = self.ask("start")
+        self.infos: list[WorkerInfo] = []
+
+    def ask(self, method: str, *arguments: Any) -> list[Any]:
+        """Start the same call on every worker. Lists are handed over as tuples, because verl would deal them out silently."""
+        frozen = [tuple(one) if isinstance(one, list) else one for one in arguments]
+        return self._verl.execute_all_async(method, *frozen)
+
+    def ask_each(self, method: str, parts: Sequence[Any]) -> list[Any]:
+        """Start a call with one part for each worker."""
+        if len(parts) != self.size:
+            raise ValueError(f"{len(parts)} parts for the {self.size} workers of {self.name}")
+        return self._verl.execute_all_async(method, list(parts))
+
+    def wait(self, references: Sequence[Any]) -> list[Any]:
+        """The answers to one `ask`, worker by worker; the first failure ends the wait.
+
+        Raises:
+            WorkerFailed: a worker died, or was silent for longer than compute.worker_timeout_seconds.
+            Exception: whatever a worker raised, as it raised it.
+        """
+        ranks = {reference: rank for rank, reference in enumerate(references)}
+        answers: list[Any] = [None] * len(references)
+        deadline = time.monotonic() + self._session.timeout
+        while ranks:
+            ready = self._session.first_ready(list(ranks), max(0.0, deadline - time.monotonic()))
+            if ready is None:
+                raise self.failed(min(ranks.values()), f"gave no answer for {self._session.timeout:g} s")
+            rank = ranks.pop(ready)
+            answers[rank] = self.fetch(rank, ready)
+        return answers
+
+    def wait_until_ready(self) -> None:
+        self.infos = self.wait(self._started)
+
+    def fetch(self, rank: int, reference: Any) -> Any:
+        """One answer of one worker; its death as WorkerFailed."""
+        try:
+            return self._session.fetch(reference, self._session.timeout)
+        except Gone as error:
+            raise self.failed(rank, str(error)) from None
+
+    def failed(self, rank: int, what: str) -> WorkerFailed:
+        return WorkerFailed(f"worker {self.name}-{rank} {what}\nIts last words:\n{last_log_lines(self._logs(rank))}")
+
+    def _logs(self, rank: int) -> list[Path]:
+        try:
+            return self._session.log_files(self._session.fetch(self._pids[rank], 1.0))
+        except Gone:
+            return []
+
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-prob of every completion token, one list a row in the order given, under this group's model."""
+        return self.start_log_probs(rows)()
+
+    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
+        """The same without waiting: the function that is returned waits. Two groups so work at the same time."""
+        places = split_rows(rows, self.size)
+        asked = self.ask_each("log_probs", [tuple(rows[place] for place in part) for part in places])
+
+        def collect() -> list[list[float]]:
+            values: list[list[float]] = [[] for _ in rows]
+            for part, answer in zip(places, self.wait(asked), strict=True):
+                for place, value in zip(part, answer, strict=True):
+                    values[place] = value
+            return values
+
+        return collect
+
+
+class PolicyGroup(Group):
+    """The ranks of the policy that learns."""
+
+    def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
+        """One optimiser update on a minibatch, its rows dealt out over the ranks; metrics of the whole minibatch."""
+        parts = [(tuple(rows[place] for place in part), totals) for part in split_rows(rows, self.size)]
+        return self.wait(self.ask_each("update", parts))[0]
+
+    def weights_ref(self) -> tuple[Any, str]:
+        """A reference to the weights in the object store, and their checksum."""
+        pairs = [worker.export_weights.options(num_returns=2).remote() for worker in self.workers]
+        return pairs[0][0], self.wait([checksum for _, checksum in pairs])[0]
+
+    def save(self, path: str | Path) -> None:
+        """Model and processor in Hugging Face format, written by the first rank."""
+        self.wait(self.ask("save_pretrained", str(path)))
+
+    def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> Path:
+        """Weights, optimiser and random state after `step` as a checkpoint under `root` (rl/checkpoints.py), with `extra` (JSON) beside them."""
+        return Path(self.wait(self.ask("checkpoint", str(root), step, dict(extra), keep))[0])
+
+    def restore(self, root: str | Path) -> tuple[int, dict[str, Any]] | None:
+        """Take up the newest checkpoint under `root` that verifies: its step and `extra`; None where there is none."""
+        return self.wait(self.ask("restore", str(root)))[0]
+
+
+class RolloutGroup(Group):
+    """The engines. Prompt number i of a call goes to engine i modulo their number, so that a run can be repeated."""
+
+    def __init__(self, name: str, verl_group: Any, session: Session) -> None:
+        super().__init__(name, verl_group, session)
+        # Version, reference and checksum of the last sync, for an engine that had to be started again.
+        self._weights: tuple[int, Any, str] | None = None
+        self._restarted: set[int] = set()
+
+    def sync(self, version: int, weights_ref: Any, checksum: str) -> None:
+        """Give every engine these weights.
+
+        Raises:
+            StaleWeights: an engine confirmed others.
+            WeightsRejected: they arrived damaged or were not taken over.
+        """
+        self._weights = version, weights_ref, checksum
+        for rank, held in enumerate(self.wait([self._load(rank) for rank in range(self.size)])):
+            if held != (version, checksum):
+                raise StaleWeights(f"{self.name}-{rank} holds {held}, wanted {(version, checksum)}; it must not draw")
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
+        """Completions as they finish, from all engines. An engine that dies is started again once and draws the same completions again.
+
+        Raises:
+            StaleWeights: an engine does not hold `settings.policy_version`.
+            WorkerFailed: an engine died twice, lost completions, or was silent for too long.
+        """
+        prompts = {prompt_id: place for place, prompt_id in enumerate(dict.fromkeys(request.prompt_id for request in requests))}
+        left: list[dict[RequestKey, Request]] = [{} for _ in range(self.size)]
+        for request in requests:
+            left[prompts[request.prompt_id] % self.size][request.key] = request
+        streams = {self._draw(rank, left[rank], settings): rank for rank in range(self.size) if left[rank]}
+        while streams:
+            stream = self._session.first_ready(list(streams), self._session.timeout)
+            if stream is None:
+                raise self.failed(min(streams.values()), f"drew nothing for {self._session.timeout:g} s")
+            rank = streams[stream]
+            try:
+                together = self.fetch(rank, next(stream))
+            except StopIteration:
+                del streams[stream]
+                if left[rank]:
+                    raise self.failed(rank, f"lost {len(left[rank])} completions") from None
+                continue
+            except WorkerFailed as error:
+                del streams[stream]
+                self._start_again(rank, error)
+                streams[self._draw(rank, left[rank], settings)] = rank
+                continue
+            for key, completion in together:
+                del left[rank][key]
+                yield key, completion
+
+    def _draw(self, rank: int, requests: Mapping[RequestKey, Request], settings: SamplingSettings) -> Any:
+        return self.workers[rank].sample.options(num_returns="streaming").remote(list(requests.values()), settings)
+
+    def _load(self, rank: int) -> Any:
+        return self.workers[rank].load_weights.remote(*(self._weights or ()))
+
+    def _start_again(self, rank: int, error: WorkerFailed) -> None:
+        """Ray starts a dead engine's process once more; here it gets its weights. The second death is final."""
+        if rank in self._restarted or self._weights is None:
+            raise error
+        self._restarted.add(rank)
+        log.warning("%s\nIt is started again.", error)
+        deadline = time.monotonic() + self._session.timeout
+        while time.monotonic() < deadline:
+            try:
+                self._pids[rank] = self.workers[rank].pid.remote()
+                self._session.fetch(self._pids[rank], self._session.timeout)
+                break
+            except Gone:  # not up again yet
+                time.sleep(0.2)
+        self.fetch(rank, self._load(rank))

@@ -1,0 +1,65 @@
+"""How many workers of each kind there are and what each gets: arithmetic on ComputeConfig, no Ray."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from rl.config import ComputeConfig
+from rl.workers.failures import ClusterUnavailable
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One group of workers."""
+
+    count: int
+    # GPUs of each worker; a fraction = it shares one.
+    num_gpus: float
+    threads: int
+    # Groups with the same pool name stand on the same CPUs and GPUs, worker by worker.
+    pool: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false"}
+
+
+def place(compute: ComputeConfig, num_gpus: float) -> dict[str, Placement]:
+    """The groups policy, reference and rollout on a cluster with so many GPUs (0 on CPU).
+
+    On CPU each worker is a process with its share of the cores; the groups take turns, so each group may use all of them. On CUDA the reference
+    stands on the policy's GPUs; engines have GPUs of their own where there are enough, else they share the policy's, one to one.
+
+    Raises:
+        ClusterUnavailable: there are too few GPUs.
+    """
+    cores = os.cpu_count() or 1
+
+    def group(count: int, gpus: float, pool: str) -> Placement:
+        return Placement(count, gpus, compute.num_threads or max(1, cores // count), pool)
+
+    num_policy, num_rollout, tensor_parallel = (
+        compute.num_policy_workers,
+        compute.num_rollout_workers,
+        compute.tensor_parallel_size,
+    )
+    if compute.device == "cpu":
+        return {
+            "policy": group(num_policy, 0, "policy"),
+            "reference": group(1, 0, "reference"),
+            "rollout": group(num_rollout, 0, "rollout"),
+        }
+    if num_gpus >= num_policy + num_rollout * tensor_parallel:
+        return {
+            "policy": group(num_policy, 0.5, "policy"),
+            "reference": group(num_policy, 0.5, "policy"),
+            "rollout": group(num_rollout, tensor_parallel, "rollout"),
+        }
+    if num_gpus >= num_policy == num_rollout and tensor_parallel == 1:
+        return {name: group(num_policy, 0.33, "policy") for name in ("policy", "reference", "rollout")}
+    raise ClusterUnavailable(
+        f"the cluster has {num_gpus:g} GPUs; {num_policy} policy workers and {num_rollout} engines of {tensor_parallel} GPUs need "
+        f"{num_policy + num_rollout * tensor_parallel}, or {num_policy} shared ones with as many engines of one GPU: lower compute.num_* or "
+        "tensor_parallel_size"
+    )

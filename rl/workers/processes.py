@@ -1,0 +1,34 @@
+"""The operating system's view of a run: which processes Ray started for it, and making sure that none is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+import psutil
+
+GRACE_SECONDS = 5.0
+
+
+def started_for(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
+    """Our children whose command line names `folder` (Ray's session), everything below them, and the given pids where they still run."""
+    found: dict[int, psutil.Process] = {}
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any(folder in part for part in child.cmdline()):
+                found |= {process.pid: process for process in (child, *child.children(recursive=True))}
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            found.setdefault(pid, psutil.Process(pid))
+    found.pop(os.getpid(), None)
+    return list(found.values())
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """Wait a little for processes that were told to stop, then kill the rest."""
+    _, alive = psutil.wait_procs(list(processes), timeout=GRACE_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=GRACE_SECONDS)
