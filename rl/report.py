@@ -17,7 +17,6 @@ import yaml
 from markupsafe import Markup
 
 from rl.charts import Series, area_chart, line_chart
-from rl.evaluation_table import WAYS
 from rl.progress import duration
 from rl.report_groups import choose_groups, describe_group
 from rl.tracking import read_metrics
@@ -55,6 +54,8 @@ _GROUP_AREAS = (
     ("by_group/frac_mixed", "mixed", "--grey"),
     ("by_group/frac_all_good", "all right", "--blue"),
 )
+# Ways of asking the held-out items, as in `rl.evaluate.MODES`, which would load torch.
+_WAYS = {"greedy": "greedy", "sampled": "sampled", "blank": "greedy, image blanked"}
 _KIND_COLOURS = ("--blue", "--orange", "--aqua", "--violet", "--yellow")
 
 
@@ -179,7 +180,7 @@ def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each way of asking the rows of the SFT-versus-GRPO table, as `rl.comparison.compare` made them."""
     comparison, baseline = summary.get("comparison", {}), summary.get("majority_baseline", {})
     tables = []
-    for mode, label in WAYS.items():
+    for mode, label in _WAYS.items():
         rows = [
             {
                 **row,

@@ -6,10 +6,13 @@ import dataclasses
 import io
 import random
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
 from rollouts.records import Completion, Media, Outcome, Parsed, Rollout, Sample, stable_hash
+from rollouts.store import RunWriter
 
 MODALITIES = ("radiograph", "ct", "ultrasound", "dermoscopy")
 WEIGHTS = {"accuracy": 0.9, "format": 0.1}
@@ -71,21 +74,10 @@ def rollout(
 ) -> Rollout:
     """One completion of `asked`. An accuracy that is not ok makes the row invalid, as the rubric does."""
     rng = random.Random(stable_hash(step, asked.id, index))
-    wrong = {"yes_no": "no"}.get(
-        asked.answer_type, _PLACES[(_PLACES.index(asked.gold_text) + 1) % 4] if asked.gold_text in _PLACES else "no"
-    )
-    said = asked.gold_text if right else wrong
-    letters = ("ABCD"[_PLACES.index(said)],) if asked.answer_type == "mcq" else ()
-    answer = f"{letters[0]}. {said}" if letters else said
-    think = (
-        f"I see {rng.choice(_LESIONS)} in the {said} part of the image, which is {rng.choice(('clear', 'subtle', 'typical'))}."
-    )
-    text = f"<think>{think}</think>\n<answer>{answer}</answer>" if formed else f"{think} {answer}"
-    count = len(text.split())
-    old = tuple(-rng.random() for _ in range(count))
-    outcomes = _outcomes(asked, right, formed, status, answer)
+    parsed, text = _said(asked, rng, right, formed)
+    old = tuple(-rng.random() for _ in text.split())
+    outcomes = _outcomes(asked, right, formed, status, parsed.answer or "")
     valid = status == "ok"
-    total = sum(WEIGHTS[name] * (outcome.value or 0.0) for name, outcome in outcomes.items()) if valid else None
     return Rollout(
         run=run,
         step=step,
@@ -94,31 +86,42 @@ def rollout(
         sample=asked,
         prompt_text=f"<|user|><image>{asked.question}<|assistant|>",
         completion=Completion(
-            token_ids=tuple(rng.randrange(5, 900) for _ in range(count)),
+            token_ids=tuple(rng.randrange(5, 900) for _ in old),
             text=text,
             finish_reason="stop" if formed else "length",
             logprobs=tuple(value + 1e-7 for value in old),
             seed=stable_hash(0, step, asked.id, index, 0),
-            policy_version=(step - 1) * 4,
+            policy_version=step - 1,
             engine="fake-0",
         ),
-        parsed=Parsed(
-            think=think if formed else None,
-            answer=answer if formed else text,
-            letters=letters,
-            yes_no=said if asked.answer_type == "yes_no" else None,
-            well_formed=formed,
-            reason="letter and text agree" if letters else "",
-        ),
+        parsed=parsed,
         outcomes=outcomes,
         weights=WEIGHTS,
-        total=total,
+        total=sum(WEIGHTS[name] * (outcome.value or 0.0) for name, outcome in outcomes.items()) if valid else None,
         valid=valid,
-        advantage=None,
         old_logprobs=old,
         ref_logprobs=tuple(value - 0.01 for value in old),
         timings={"gen": round(rng.random(), 3), "reward": 0.002},
     )
+
+
+def _said(asked: Sample, rng: random.Random, right: bool, formed: bool) -> tuple[Parsed, str]:
+    other = _PLACES[(_PLACES.index(asked.gold_text) + 1) % 4] if asked.gold_text in _PLACES else "no"
+    said = asked.gold_text if right else other
+    letters = ("ABCD"[_PLACES.index(said)],) if asked.answer_type == "mcq" else ()
+    answer = f"{letters[0]}. {said}" if letters else said
+    think = (
+        f"I see {rng.choice(_LESIONS)} in the {said} part of the image, which is {rng.choice(('clear', 'subtle', 'typical'))}."
+    )
+    parsed = Parsed(
+        think=think if formed else None,
+        answer=answer if formed else f"{think} {answer}",
+        letters=letters,
+        yes_no="yes" if said == "yes" else "no" if said == "no" else None,
+        well_formed=formed,
+        reason="letter and text agree" if letters else "",
+    )
+    return parsed, f"<think>{think}</think>\n<answer>{answer}</answer>" if formed else f"{think} {answer}"
 
 
 def _outcomes(asked: Sample, right: bool, formed: bool, status: str, answer: str) -> dict[str, Outcome]:
@@ -169,3 +172,15 @@ def steps(
         skill = 0.3 + 0.6 * step / num_steps
         first = (step - 1) * prompts_per_step
         yield [group(first + k, step=step, size=size, skill=skill, failures=failures, run=run) for k in range(prompts_per_step)]
+
+
+def written(run_dir: Path, num_steps: int = 2, **options: Any) -> list[Rollout]:
+    """A stored run and what went into it, sorted by key."""
+    writer = RunWriter(run_dir)
+    everything = []
+    for number, groups in enumerate(steps(num_steps, **options), start=1):
+        for group in groups:
+            writer.append_group(group)
+            everything += group
+        writer.finish_step(number)
+    return sorted(everything, key=lambda one: one.key)

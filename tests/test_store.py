@@ -18,7 +18,6 @@ import pandas
 import pytest
 from PIL import Image
 
-from rollouts.check import check_run
 from rollouts.layout import DamagedStore, DuplicateRollout, NewerSchema, NotARun, StoreError
 from rollouts.media import frames, with_hash
 from rollouts.records import Media, Rollout
@@ -26,18 +25,6 @@ from rollouts.store import RunWriter, media_path, read_rollouts
 from tests import fake_rollouts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-def written(run_dir: Path, num_steps: int = 2, **options: object) -> list[Rollout]:
-    """A stored run and what went into it, sorted by key."""
-    writer = RunWriter(run_dir)
-    everything = []
-    for number, groups in enumerate(fake_rollouts.steps(num_steps, **options), start=1):
-        for group in groups:
-            writer.append_group(group)
-            everything += group
-        writer.finish_step(number)
-    return sorted(everything, key=lambda one: one.key)
 
 
 def comparable(rollout: Rollout) -> Rollout:
@@ -51,7 +38,7 @@ def comparable(rollout: Rollout) -> Rollout:
 
 
 def test_a_stored_rollout_comes_back_equal_with_the_same_pixels(tmp_path):
-    before = written(tmp_path, failures=0.1)
+    before = fake_rollouts.written(tmp_path, failures=0.1)
     after = list(read_rollouts(tmp_path))
     assert [comparable(one) for one in after] == [comparable(one) for one in before]
     for one, other in zip(before[::8], after[::8], strict=True):
@@ -71,7 +58,7 @@ def test_a_step_that_is_being_written_reads_like_a_finished_one(tmp_path):
 
 
 def test_the_manifest_counts_and_hashes_what_is_there(tmp_path):
-    written(tmp_path, 1, prompts_per_step=3)
+    fake_rollouts.written(tmp_path, 1, prompts_per_step=3)
     folder = tmp_path / "rollouts/step_000001"
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["num_rollouts"], manifest["num_prompts"], manifest["policy_versions"]) == (24, 3, [0])
@@ -83,7 +70,7 @@ def test_the_manifest_counts_and_hashes_what_is_there(tmp_path):
 
 
 def test_pandas_and_datasets_read_the_files_as_they_stand(tmp_path):
-    before = written(tmp_path)
+    before = fake_rollouts.written(tmp_path)
     table = pandas.concat(pandas.read_parquet(path) for path in sorted(tmp_path.glob("rollouts/*/rollouts.parquet")))
     assert list(table["total"]) == [one.total for one in before]
     assert list(table.columns[:4]) == ["run", "step", "prompt_id", "sample_index"]
@@ -188,7 +175,7 @@ def test_a_step_torn_by_a_kill_can_be_appended_to(tmp_path):
 
 
 def test_a_kill_between_parquet_and_manifest_leaves_the_lines_in_charge(tmp_path):
-    before = written(tmp_path, 1)
+    before = fake_rollouts.written(tmp_path, 1)
     folder = tmp_path / "rollouts/step_000001"
     writer = RunWriter(tmp_path / "other")
     for group in next(fake_rollouts.steps(1)):
@@ -200,7 +187,7 @@ def test_a_kill_between_parquet_and_manifest_leaves_the_lines_in_charge(tmp_path
 
 
 def test_a_resumed_run_sets_later_steps_aside_and_does_them_again(tmp_path):
-    written(tmp_path, 3)
+    fake_rollouts.written(tmp_path, 3)
     writer = RunWriter(tmp_path)
     assert writer.drop_steps_after(1) == [2, 3]
     assert {one.step for one in read_rollouts(tmp_path)} == {1}
@@ -211,7 +198,7 @@ def test_a_resumed_run_sets_later_steps_aside_and_does_them_again(tmp_path):
 
 
 def test_a_newer_schema_is_refused_with_both_numbers(tmp_path):
-    written(tmp_path, 1)
+    fake_rollouts.written(tmp_path, 1)
     manifest = tmp_path / "rollouts/step_000001/manifest.json"
     manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 9'))
     with pytest.raises(NewerSchema, match="version 9, this version reads up to 1"):
@@ -221,7 +208,7 @@ def test_a_newer_schema_is_refused_with_both_numbers(tmp_path):
 def test_errors_name_the_folder_and_the_steps_there_are(tmp_path):
     with pytest.raises(NotARun, match="is not a run"):
         read_rollouts(tmp_path)
-    written(tmp_path, 2)
+    fake_rollouts.written(tmp_path, 2)
     with pytest.raises(NotARun, match="has no step 7; it has steps 1 to 2"):
         read_rollouts(tmp_path, step=7)
     (tmp_path / "rollouts/step_000002/rollouts.parquet").write_bytes(b"rubbish")
@@ -234,28 +221,6 @@ def test_an_image_that_changed_since_it_was_loaded_is_refused(tmp_path):
     asked = dataclasses.replace(fake_rollouts.sample(0), media=(Media(kind="image", data=fake_rollouts.png(1), sha256="0" * 64),))
     with pytest.raises(StoreError, match="the file changed"):
         RunWriter(tmp_path).append_group([fake_rollouts.rollout(asked)])
-
-
-def test_check_run_finds_what_is_missing(tmp_path):
-    written(tmp_path, 2)
-    assert check_run(tmp_path).problems == ()
-    check = check_run(tmp_path, num_steps=2, prompts_per_step=4, num_generations=8)
-    assert (check.num_steps, check.num_rollouts, check.num_media, check.ok) == (2, 64, 12, True)
-    assert "expected 3" in " ".join(check_run(tmp_path, num_steps=3).problems)
-    next(iter((tmp_path / "media").iterdir())).unlink()
-    assert "missing" in " ".join(check_run(tmp_path).problems)
-
-
-def test_check_run_finds_a_short_group_and_a_changed_image(tmp_path):
-    writer = RunWriter(tmp_path)
-    writer.append_group(fake_rollouts.group(0, size=8))
-    writer.append_group(fake_rollouts.group(2, size=7))
-    writer.finish_step(1)
-    next(iter((tmp_path / "media").iterdir())).write_bytes(fake_rollouts.png(99))
-    problems = " ".join(check_run(tmp_path).problems)
-    assert "item-0002" in problems
-    assert "7 completions" in problems
-    assert "changed" in problems
 
 
 _FILLS_UP = """
