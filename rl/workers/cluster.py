@@ -199,7 +199,7 @@ class Cluster:
 
 
 def start(config: Config, model_path: str | Path, *, total_updates: int | None) -> Cluster:
-    """Start all workers at the same time and wait until they can work.
+    """Start all workers at the same time and wait until they can work; engines then hold the policy's weights as version 0.
 
     Args:
         model_path: the SFT model: start of the policy, and the frozen reference.
@@ -226,7 +226,10 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
             groups.append(reference := Group("reference", frozen, session))
         for group in groups:
             group.wait_until_ready()
-        return Cluster(session, rollout, policy, reference)
+        cluster = Cluster(session, rollout, policy, reference)
+        if policy is not None:
+            cluster.sync(version=0)
+        return cluster
     except BaseException:
         session.close()
         raise
