@@ -19,7 +19,7 @@ from transformers import AutoProcessor
 
 from rollouts.media import blank as blank_media
 from rollouts.media import frames
-from rollouts.prompts import render_prompt
+from rollouts.prompts import question_text, render_prompt
 from rollouts.records import BadSample, Sample
 
 # Tensors of a processor that run along the tokens, not along the images; positions are worked out from them beforehand.
@@ -75,15 +75,17 @@ def encode(processor: Any, sample: Sample, *, blank: bool = False) -> EncodedPro
     """A sample as the model is asked it; `blank` greys every image out and keeps its size.
 
     Raises:
-        BadSample: an image does not open, or the processor refuses the images of this prompt.
+        BadSample: an image does not open, or the question itself contains a token that stands for media.
     """
+    named = [token for token in _media_tokens(processor) if token in question_text(sample)]
+    if named:
+        raise BadSample(
+            f"sample {sample.id!r}: the question contains {named}, which this model takes for media; remove it from the text"
+        )
     media = [blank_media(medium) for medium in sample.media] if blank else list(sample.media)
     images = tuple(frame for medium in media for frame in frames(medium))
     text = render_prompt(sample, processor)
-    try:
-        output = dict(processor(text=[text], images=list(images) or None, return_tensors="pt"))
-    except ValueError as error:
-        raise BadSample(f"sample {sample.id!r}: the processor refuses its {len(images)} images: {error}") from error
+    output = dict(processor(text=[text], images=list(images) or None, return_tensors="pt"))
     token_ids = tuple(output.pop("input_ids")[0].tolist())
     output.pop("attention_mask", None)
     return EncodedPrompt(sample.id, text, token_ids, output, images, _fingerprint(token_ids, output))
@@ -122,10 +124,14 @@ def prompt_positions(model: Any, prompt: EncodedPrompt) -> torch.Tensor:
 def media_token_ids(processor: Any) -> tuple[int, ...]:
     """Sorted ids of every token that stands for, opens or closes an image or a video: banned in sampling and in the trainer alike."""
     tokenizer = getattr(processor, "tokenizer", processor)
-    added = tokenizer.get_added_vocab()
-    found = {added[token] for token in MEDIA_TOKENS if token in added}
+    found = set(_media_tokens(processor).values())
     for owner in (processor, tokenizer):
         for name in MEDIA_TOKEN_ATTRIBUTES:
             value = getattr(owner, name, None)
             found.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
     return tuple(sorted(found))
+
+
+def _media_tokens(processor: Any) -> dict[str, int]:
+    added = getattr(processor, "tokenizer", processor).get_added_vocab()
+    return {token: added[token] for token in MEDIA_TOKENS if token in added}

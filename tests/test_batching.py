@@ -1,0 +1,97 @@
+"""Shared-prompt micro-batches: the budget holds, order is restored, and a token sees what it would see in a row of its own."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from rl.batching import Row, attention_mask, in_order, make_micro_batches, position_ids, split_rows
+from rollouts.processing import EncodedPrompt
+
+
+def prompt(name: str, length: int) -> EncodedPrompt:
+    return EncodedPrompt(name, name, tuple(range(100, 100 + length)), {}, fingerprint=name)
+
+
+def some_rows(seed: int = 0, num_prompts: int = 5, num_generations: int = 4) -> list[Row]:
+    chance = random.Random(seed)
+    prompts = [prompt(f"p{index}", chance.randint(3, 12)) for index in range(num_prompts)]
+    return [Row(one, tuple(chance.choices(range(50), k=chance.randint(0, 9)))) for one in prompts for _ in range(num_generations)]
+
+
+def test_one_tree_by_hand() -> None:
+    # Prompt 100 101, completions (1 2 3) and (4): the last token of each predicts nothing and is not fed.
+    shared = prompt("p", 2)
+    [batch] = make_micro_batches([Row(shared, (1, 2, 3)), Row(shared, (4,))], 64)
+    assert batch.input_ids.tolist() == [[100, 101, 1, 2]]
+    assert batch.segments.tolist() == [[0, 0, 1, 1]]
+    assert batch.targets.tolist() == [1, 2, 3, 4]
+    # 1 is predicted by the prompt's last token (place 1), 2 by 1 (place 2), 3 by 2 (place 3), 4 again by the prompt's last token.
+    assert batch.sources.tolist() == [1, 2, 3, 1]
+    assert batch.lengths == (3, 1)
+    assert position_ids(batch, [torch.arange(2)]).tolist() == [[0, 1, 2, 3]]
+
+
+def test_completions_stand_where_they_would_stand_alone_and_do_not_see_each_other() -> None:
+    shared = prompt("p", 2)
+    [batch] = make_micro_batches([Row(shared, (1, 2, 3)), Row(shared, (4, 5)), Row(prompt("q", 1), (6, 7))], 64, pad_id=9)
+    assert batch.input_ids.tolist() == [[100, 101, 1, 2, 4], [100, 6, 9, 9, 9]]
+    assert position_ids(batch, [torch.arange(2), torch.arange(1)])[0].tolist() == [0, 1, 2, 3, 2]
+    seen = (attention_mask(batch, torch.float32)[:, 0] == 0).int().tolist()
+    assert seen[0] == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
+    # Nobody sees padding but padding itself (it looks at the prompt too, and nothing looks at it).
+    assert seen[1] == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 0, 1]]
+
+
+def test_three_dimensional_positions_go_on_after_the_largest_of_the_prompt() -> None:
+    [batch] = make_micro_batches([Row(prompt("p", 3), (1, 2, 3))], 64)
+    positions = position_ids(batch, [torch.tensor([[0, 1, 1], [0, 1, 2], [0, 1, 3]])])
+    assert positions.shape == (3, 1, 5)
+    assert positions[:, 0, 3:].tolist() == [[4, 5]] * 3
+    assert positions[:, 0, :3].tolist() == [[0, 1, 1], [0, 1, 2], [0, 1, 3]]
+
+
+@pytest.mark.parametrize("budget", [1, 10, 25, 60, 1000])
+def test_the_budget_holds_padding_included_and_no_token_is_lost(budget: int) -> None:
+    rows = some_rows()
+    batches = make_micro_batches(rows, budget)
+    for batch in batches:
+        alone = len(batch.rows) == 1
+        assert batch.input_ids.numel() <= budget or alone
+    restored = in_order(batches, [batch.targets for batch in batches], len(rows))
+    assert [tuple(map(int, row)) for row in restored] == [row.completion_ids for row in rows]
+
+
+def test_the_same_rows_give_the_same_micro_batches() -> None:
+    first, second = make_micro_batches(some_rows(), 40), make_micro_batches(some_rows(), 40)
+    assert [batch.rows for batch in first] == [batch.rows for batch in second]
+
+
+def test_shared_prompts_are_fed_once() -> None:
+    shared = prompt("p", 50)
+    rows = [Row(shared, (1, 2, 3)) for _ in range(8)]
+    [batch] = make_micro_batches(rows, 1000)
+    assert batch.input_ids.numel() == 50 + 8 * 2
+
+
+def test_prompts_that_differ_in_their_images_alone_are_kept_apart() -> None:
+    ids = (100, 101)
+    rows = [Row(EncodedPrompt("p", "p", ids, {}, fingerprint=name), (1, 2)) for name in ("one image", "another image")]
+    [batch] = make_micro_batches(rows, 1000)
+    assert len(batch.trees) == 2
+    unknown = [Row(EncodedPrompt("p", "p", ids, {}), (1, 2)) for _ in range(2)]
+    [batch] = make_micro_batches(unknown, 1000)
+    assert len(batch.trees) == 2
+
+
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 7])
+def test_rows_are_split_over_ranks_by_whole_prompts(num_parts: int) -> None:
+    rows = some_rows()
+    parts = split_rows(rows, num_parts)
+    assert len(parts) == num_parts
+    assert sorted(place for part in parts for place in part) == list(range(len(rows)))
+    owners = [{rows[place].prompt.prompt_id for place in part} for part in parts]
+    assert sum(map(len, owners)) == 5
+    assert parts == split_rows(rows, num_parts)
