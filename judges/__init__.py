@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
+from judges.cache import VerdictCache
 from judges.rules import RulesJudge
 from judges.verdict import Decision, Failure, Judge, JudgeConfigError, JudgeError, JudgeUnreachable, Question, Verdict
 
@@ -14,6 +16,7 @@ __all__ = [
     "Judge",
     "JudgeConfigError",
     "JudgeError",
+    "JudgeSettings",
     "JudgeUnreachable",
     "Question",
     "RulesJudge",
@@ -22,31 +25,43 @@ __all__ = [
 ]
 
 
+class JudgeSettings(Protocol):
+    """The settings of a judge, by attribute; any record with these names will do."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def base_url(self) -> str | None: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def api_key_env(self) -> str: ...
+    @property
+    def timeout_seconds(self) -> float: ...
+    @property
+    def max_attempts(self) -> int: ...
+    @property
+    def max_concurrency(self) -> int: ...
+
+
 def make_judge(
-    kind: str,
-    *,
-    base_url: str | None = None,
-    model: str | None = None,
-    api_key_env: str = "OPENAI_API_KEY",
-    timeout_seconds: float = 30.0,
-    max_attempts: int = 14,
-    max_concurrency: int = 32,
-    deadline_seconds: float = 300.0,
-    cache_path: str | Path | None = None,
-    offline: bool = False,
+    settings: JudgeSettings, *, cache_path: str | Path | None = None, offline: bool = False, deadline_seconds: float = 300.0
 ) -> Judge:
-    """The judge of a configuration. Raises JudgeConfigError where a setting is missing; nothing is asked yet (see `check`).
+    """The judge of a configuration. Raises JudgeConfigError where a setting is missing; nothing is asked yet (see `check_now`).
 
     `cache_path`: SQLite file for verdicts, None = no cache. `offline`: answer from the cache only; a miss is a failed judgement.
+    `deadline_seconds`: all attempts of one judgement together, waiting included.
     """
-    if kind == "rules":
+    if settings.kind == "rules":
         return RulesJudge()
-    if kind != "openai":
-        raise JudgeConfigError(f"judge.kind is {kind!r}, expected 'rules' or 'openai'")
-    missing = [name for name, value in (("judge.base_url", base_url), ("judge.model", model)) if not value]
-    if missing or not base_url or not model:
+    if settings.kind != "openai":
+        raise JudgeConfigError(f"judge.kind is {settings.kind!r}, expected 'rules' or 'openai'")
+    base_url, model = settings.base_url, settings.model
+    if not base_url or not model:
+        missing = [name for name, value in (("judge.base_url", base_url), ("judge.model", model)) if not value]
         raise JudgeConfigError(
-            f"judge=openai needs {' and '.join(missing)}: for example judge.base_url=http://127.0.0.1:8000/v1 judge.model=NAME, or judge=rules"
+            f"judge=openai needs {' and '.join(missing)}: for example judge.base_url=http://127.0.0.1:8000/v1 judge.model=NAME, "
+            "or judge=rules"
         )
     if not base_url.startswith(("http://", "https://")):
         raise JudgeConfigError(f"judge.base_url is {base_url!r}, expected http://... or https://...")
@@ -56,12 +71,8 @@ def make_judge(
     from judges.client import ChatClient, Endpoint, missing_key
     from judges.llm import LlmJudge
 
-    cache = None
-    if not offline and not os.environ.get(api_key_env):
-        raise JudgeConfigError(missing_key(api_key_env))
-    if cache_path is not None:
-        from judges.cache import VerdictCache
-
-        cache = VerdictCache(cache_path)
-    endpoint = Endpoint(base_url, model, api_key_env, timeout_seconds, deadline_seconds, max_attempts, max_concurrency)
-    return LlmJudge(ChatClient(endpoint), cache=cache, offline=offline)
+    if not offline and not os.environ.get(settings.api_key_env):
+        raise JudgeConfigError(missing_key(settings.api_key_env))
+    limits = (settings.timeout_seconds, deadline_seconds, settings.max_attempts, settings.max_concurrency)
+    cache = VerdictCache(cache_path) if cache_path is not None else None
+    return LlmJudge(ChatClient(Endpoint(base_url, model, settings.api_key_env, *limits)), cache=cache, offline=offline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -134,6 +135,22 @@ class LlmJudge:
         """Raise JudgeUnreachable or JudgeConfigError unless the endpoint can be asked."""
         if not self._offline:
             await self._client.check()
+
+    def check_now(self) -> None:
+        """`check` in an event loop of its own; connections are opened anew in the loop that judges."""
+
+        async def once() -> None:
+            try:
+                await self.check()
+            finally:
+                await self._client.close()
+
+        asyncio.run(once())
+
+    def describe(self) -> str:
+        """Says which model decides, where, and under which prompt."""
+        endpoint = self._client.endpoint
+        return f"judge=openai: open answers are judged by {endpoint.model} at {endpoint.base_url}, prompt {self._prompts['en'].version}"
 
     def metrics(self) -> dict[str, float]:
         """`judge/correct`, `judge/failed_timeout`, `judge/calls`, `judge/retries`, `judge/http_429`, .. since the start."""

@@ -33,7 +33,8 @@ _SLOT = re.compile(
     re.IGNORECASE,
 )
 _OPENERS = re.compile(
-    r"(?:thought process|thinking process|solution|explanation|reasoning|analysis|answer|final answer|response|conclusion|verdict|output|result|step 1"
+    r"(?:thought process|thinking process|solution|explanation|reasoning|analysis|answer|final answer|response"
+    r"|conclusion|verdict|output|result|step 1"
     r"|respuesta|réponse|reponse|antwort|lösung|losung|risposta|resposta"
     r"|解答|答案|回答|解释|解析|分析|解|思考过程|以下のように考えます|回答[::]以下のように考えます)\s*[::.]*"
     r"|(?:let'?s|let me|i will|i'll|we will|we'll) (?:think|work|solve|go|reason|break|consider|analy[sz]e|look|start|begin|take)[^.!?]{0,80}[.!?:]*"
@@ -106,6 +107,13 @@ class RulesJudge:
 
     async def check(self) -> None:
         """Nothing can fail."""
+
+    def check_now(self) -> None:
+        """Nothing can fail."""
+
+    def describe(self) -> str:
+        """Says that no model is asked."""
+        return "judge=rules: open answers are compared with the gold text and its aliases after normalisation; no judge model is asked"
 
     def metrics(self) -> dict[str, float]:
         """The number of judgements."""

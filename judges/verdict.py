@@ -78,6 +78,14 @@ class Judge(Protocol):
         """Raise JudgeUnreachable if judging cannot work; called once before a run starts."""
         ...
 
+    def check_now(self) -> None:
+        """`check` for callers without an event loop."""
+        ...
+
+    def describe(self) -> str:
+        """One line that says plainly who decides."""
+        ...
+
     def metrics(self) -> dict[str, float]:
         """Counters since the start, named `judge/..`."""
         ...

@@ -35,6 +35,8 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     if not span.bodies:
         return Parsed(span.think, None, (), None, well_formed, span.reason)
     answer = span.bodies[-1].strip()
+    if not texts and len({key(body) for body in span.bodies}) > 1:
+        return Parsed(span.think, None, (), None, well_formed, "several answer tags that differ")
     reading = (
         _agreed([read_options(body, texts, tagged=span.tagged) for body in span.bodies])
         if texts

@@ -1,0 +1,19 @@
+"""The accuracy reward of multiple-choice questions, single and multi-select."""
+
+from rewards.registry import RewardError, reward
+from rollouts.records import Outcome, Parsed, Sample
+
+
+@reward("option_match")
+def option_match(parsed: Parsed, sample: Sample, partial: bool = False) -> Outcome:
+    """1 if the answer commits to exactly the gold letters, else 0. Range [0, 1]. Source: Fleming-VL, Sec 3.2.
+
+    `partial`: multi-select only, pays (right - wrong) / gold letters, at least 0, instead of all or nothing.
+    """
+    if not sample.options or not sample.gold_letters:
+        raise RewardError(f"sample {sample.id!r} has no options: route answer_type {sample.answer_type!r} to another reward")
+    said, gold = set(parsed.letters), set(sample.gold_letters)
+    value = 1.0 if said == gold else 0.0
+    if partial and sample.answer_type == "multi":
+        value = max(0.0, (len(said & gold) - len(said - gold)) / len(gold))
+    return Outcome(value, reason=f"{' '.join(parsed.letters) or 'no choice'}: {parsed.reason}")
