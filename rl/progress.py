@@ -78,7 +78,9 @@ class Bar:
         self._done = done
         numbers = numbers_line(metrics or {})
         if self._teller.live is not None and self._task is not None:
-            self._teller.live.update(self._task, completed=done, **({"numbers": numbers} if numbers else {}))
+            self._teller.live.update(self._task, completed=done)
+            if numbers:
+                self._teller.live.update(self._task, numbers=numbers)
             return
         now = time.monotonic()
         if done == self._first + 1 or done >= self._total or now - self._last_line >= _SECONDS_BETWEEN_LINES:

@@ -54,6 +54,11 @@ SCHEMA = pa.schema(
 
 _SAMPLE_TEXTS = ("split", "source", "modality", "language", "question", "answer_type", "gold_text", "pair_id", "difficulty")
 _COMPLETION = ("finish_reason", "seed", "policy_version", "engine")
+# Columns that hold measured numbers, which may turn out not to be finite.
+_MEASURED = (
+    *("difficulty", "boxes", "logprobs", "outcomes", "weights", "total", "advantage"),
+    *("old_logprobs", "ref_logprobs", "timings"),
+)
 _PARSED = ("think", "answer", "yes_no", "well_formed")
 
 
@@ -84,7 +89,7 @@ def row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
     row |= {"weights": _named(rollout.weights), "timings": _named(rollout.timings)}
     row |= {"old_logprobs": _floats(rollout.old_logprobs), "ref_logprobs": _floats(rollout.ref_logprobs)}
     cleaned = {name: _clean(value) for name, value in row.items()}
-    return cleaned | {"not_finite": [name for name, value in row.items() if _holds_non_finite(value)]}
+    return cleaned | {"not_finite": [name for name in _MEASURED if _holds_non_finite(row[name])]}
 
 
 def rollout_from_row(row: Row, open_media: Callable[[Row], Media]) -> Rollout:

@@ -6,7 +6,8 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # No space left, quota exceeded, file larger than the limit of the process.
@@ -23,14 +24,14 @@ def _full(path: Path, size: int, error: OSError) -> DiskFull:
     except OSError:
         free = "an unknown amount"
     return DiskFull(
-        f"the disk is full: {size:,} bytes of {path} could not be written ({error.strerror}; {free} free there).\n"
+        f"the disk is full: {size:,} bytes of {path} could not be written ({os.strerror(error.errno or 0)}; {free} free there).\n"
         "Nothing half-written was kept, and everything written before it is whole.\n"
         "Free some space (or choose another out_dir=), then start again with resume=true."
     )
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `path` so that it holds all of `data` or stays as it was, also when the process or the machine dies meanwhile.
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write `path` so that it holds all of `data` or stays as it was, also when the process dies meanwhile; if `durable`, the machine too.
 
     Raises:
         DiskFull: there is no room; the unfinished file is removed.
@@ -40,7 +41,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         with open(beside, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
         beside.unlink(missing_ok=True)
@@ -82,6 +84,17 @@ def append_whole(file: int, path: Path, data: bytes) -> None:
         if error.errno in _FULL:
             raise _full(path, len(data), error) from error
         raise
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Make the contents of files durable, many at once: file systems answer them with one commit."""
+
+    def sync(path: Path) -> None:
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        list(pool.map(sync, paths))
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rollouts.codec import SCHEMA, Row, row_from_rollout
-from rollouts.disk import append_whole, replace_from, sha256_file, sync_folder, write_atomically
+from rollouts.disk import append_whole, replace_from, sha256_file, sync_files, sync_folder, write_atomically
 from rollouts.layout import (
     JSONL,
     MANIFEST,
@@ -50,9 +50,11 @@ class RunWriter:
         (self.run_dir / "rollouts").mkdir(parents=True, exist_ok=True)
         (self.run_dir / "media").mkdir(exist_ok=True)
         self._files: dict[int, int] = {}
-        self._keys: dict[int, set[tuple[str, int, str, int]]] = {}
+        self._keys: dict[int, set[tuple[object, ...]]] = {}
         # Name of a stored image (hash of its source) -> hash of its file.
         self._media: dict[str, str] = {}
+        # Images written since the last finished step, made durable together at the end of this one.
+        self._unsynced: list[Path] = []
 
     def append_group(self, rollouts: Sequence[Rollout]) -> None:
         """Store the completions of one prompt: images first, then all rows in one write, which a killed process leaves readable.
@@ -67,10 +69,10 @@ class RunWriter:
         file = self._files.get(step)
         if file is None:
             file = self._open(step)
-        keys = [tuple(rollout.key) for rollout in rollouts]
+        keys: list[tuple[object, ...]] = [rollout.key for rollout in rollouts]
         if len(set(keys)) != len(keys) or not self._keys[step].isdisjoint(keys):
-            again = sorted(key for key in keys if keys.count(key) > 1 or key in self._keys[step])[0]
-            raise DuplicateRollout(f"rollout {again} is stored twice; (run, step, prompt_id, sample_index) must be unique")
+            again = next(key for key in keys if keys.count(key) > 1 or key in self._keys[step])
+            raise DuplicateRollout(f"rollout {tuple(again)} is stored twice; (run, step, prompt_id, sample_index) must be unique")
         media: dict[int, list[Row]] = {}
         lines = []
         for rollout in rollouts:
@@ -91,7 +93,8 @@ class RunWriter:
         folder = step_folder(self.run_dir, step)
         if step not in self._files:
             raise StoreError(f"step {step} cannot be finished: no group was appended to it")
-        os.fsync(self._files[step])
+        sync_files([folder / JSONL, *self._unsynced])
+        self._unsynced.clear()
         rows = sort_rows(read_jsonl(folder / JSONL))
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         parquet = folder / PARQUET
@@ -166,7 +169,8 @@ class RunWriter:
             )
         if not data.startswith(_PNG):
             data = _as_png(image)
-        write_atomically(path, data)
+        write_atomically(path, data, durable=False)
+        self._unsynced.append(path)
         self._media[image.sha256] = hashlib.sha256(data).hexdigest()
 
     def _manifest(self, step: int, rows: list[Row], parquet: Path) -> Row:
