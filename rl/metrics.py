@@ -120,7 +120,10 @@ def outcome_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     for name, outcomes in _by_reward(rollouts).items():
         for status in get_args(Status):
             metrics[f"reward_status/{name}/{status}"] = _share(sum(o.status == status for o in outcomes), len(outcomes))
-    judged = [outcome for one in rollouts for outcome in one.outcomes.values() if outcome.evidence is not None]
+    # Identical answers of a group share one verdict, which was asked and paid for once.
+    judged = {
+        id(outcome): outcome for one in rollouts for outcome in one.outcomes.values() if outcome.evidence is not None
+    }.values()
     metrics["judge/verdicts"] = float(len(judged))
     if judged:
         metrics["judge/failed_ratio"] = _share(sum(outcome.status != "ok" for outcome in judged), len(judged))

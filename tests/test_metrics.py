@@ -147,6 +147,14 @@ def test_the_order_of_completions_changes_nothing():
     assert step_metrics(rows) == step_metrics(rows[::-1])
 
 
+def test_a_verdict_shared_by_identical_answers_is_counted_and_paid_once():
+    shared = {"accuracy": Outcome(1.0, evidence={"judge": "openai:x"}, cost=0.25, seconds=2.0)}
+    own = {"accuracy": Outcome(None, status="timeout", evidence={"judge": "openai:x"}, cost=0.5, seconds=4.0)}
+    metrics = step_metrics([row(0, 0, 1.0, outcomes=shared), row(0, 1, 1.0, outcomes=shared), row(0, 2, None, outcomes=own)])
+    assert (metrics["judge/verdicts"], metrics["judge/cost"], metrics["judge/mean_seconds"]) == (2, 0.75, 3.0)
+    assert metrics["judge/failed_ratio"] == 0.5
+
+
 def test_a_step_without_a_valid_completion_has_no_reward_rather_than_zero():
     metrics = step_metrics([row(0, k, None) for k in range(8)])
     assert math.isnan(metrics["reward"])
