@@ -1,0 +1,108 @@
+"""TRL's whole GRPOTrainer beside ours, on a vision-language model with images: advantages, log-probs and loss of the same completions.
+
+`tests/test_losses.py` runs TRL's loss alone; here the trainer generates, scores, pads and computes everything itself.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rl.advantages import group_advantages
+from rl.batching import Row, make_micro_batches
+from rl.losses import denominators, policy_loss, token_weights
+from rl.token_model import TokenModel
+from rollouts.media import frames
+from rollouts.processing import encode, load_processor
+from rollouts.prompts import build_messages
+from tests.policy_cases import noise, sample
+from tests.tiny_models import make_qwen25vl
+
+N = 4
+MAX_LENGTH = 8
+
+
+def rows_of(inputs: dict[str, Any], encoded: list[Any]) -> list[Row]:
+    """TRL's padded batch as our rows; a prompt is known again by its tokens."""
+    by_ids = {prompt.token_ids: prompt for prompt in encoded}
+    rows = []
+    for index in range(len(inputs["completion_ids"])):
+        prompt_ids = inputs["prompt_ids"][index][inputs["prompt_mask"][index].bool()].tolist()
+        kept = inputs["completion_mask"][index].bool()
+        completion_ids = tuple(inputs["completion_ids"][index][kept].tolist())
+        reference = tuple(inputs["ref_per_token_logps"][index][kept].tolist())
+        advantage = inputs["advantages"][index].item()
+        rows.append(Row(by_ids[tuple(prompt_ids)], completion_ids, advantage, ref_logprobs=reference))
+    return rows
+
+
+def our_loss(model: Any, rows: list[Row]) -> float:
+    [batch] = make_micro_batches(rows, 100_000)
+    logprobs, _ = TokenModel(model, 0.9, (), torch.float32)(batch)
+    mine = [rows[place] for place in batch.rows]
+    [totals] = denominators([[len(row.completion_ids) for row in rows]], MAX_LENGTH)
+    loss, _ = policy_loss(
+        logprobs,
+        logprobs.detach(),
+        torch.tensor([value for row in mine for value in row.ref_logprobs or ()]),
+        torch.tensor([row.advantage for row in mine]).repeat_interleave(torch.tensor(batch.lengths)),
+        token_weights("grpo", batch.lengths, totals),
+        epsilon=0.2,
+        beta=0.04,
+    )
+    return loss.item()
+
+
+@pytest.mark.slow
+def test_trls_trainer_and_ours_agree_on_advantages_and_loss(tmp_path: Path) -> None:
+    trl = pytest.importorskip("trl")
+    datasets = pytest.importorskip("datasets")
+    folder = make_qwen25vl(tmp_path / "model")
+    asked = [sample("one", "Where?", (noise(1),)), sample("two", "And in these two?", (noise(2), noise(3)))]
+    encoded = [encode(load_processor(folder), one) for one in asked]
+    data = [{"prompt": build_messages(one), "images": [image for media in one.media for image in frames(media)]} for one in asked]
+    paid: list[list[float]] = []
+    seen: list[tuple[float, float, float, list[float]]] = []
+
+    def reward(completions: list[Any], **_: Any) -> list[float]:
+        paid.append([random.Random(len(paid) * 100 + index).choice([0.0, 0.1, 0.9, 1.0]) for index in range(len(completions))])
+        return paid[-1]
+
+    class Recorded(trl.GRPOTrainer):  # type: ignore[misc, name-defined]
+        def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+            loss = super()._compute_loss(model, inputs)
+            with torch.no_grad():
+                ours = our_loss(model, rows_of(inputs, encoded))
+            seen.append((loss.item(), ours, self._metrics["train"]["kl"][-1], inputs["advantages"].tolist()))
+            return loss
+
+    arguments = trl.GRPOConfig(
+        output_dir=str(tmp_path / "trl"),
+        per_device_train_batch_size=2 * N,
+        num_generations=N,
+        max_completion_length=MAX_LENGTH,
+        max_steps=3,
+        learning_rate=1e-3,
+        lr_scheduler_type="constant",
+        temperature=0.9,
+        beta=0.04,
+        loss_type="grpo",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        shuffle_dataset=False,
+    )
+    Recorded(model=str(folder), reward_funcs=reward, args=arguments, train_dataset=datasets.Dataset.from_list(data)).train()
+    assert len(seen) == 3
+    for (theirs, ours, _, advantages), rewards in zip(seen, paid, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+        grouped = torch.tensor(rewards).view(2, N)
+        expected = group_advantages(grouped, torch.ones(2, N, dtype=torch.bool)).advantages.flatten().tolist()
+        # TRL shuffles the rows of a generation batch before it trains on them.
+        assert sorted(advantages) == pytest.approx(sorted(expected), abs=1e-5)
+    assert seen[2][2] > 1e-4  # the policy has left the reference, so the KL term was compared too
