@@ -1,4 +1,5 @@
-"""`report.html`: what a run learned, as one file that opens anywhere, without a server, a network or a script.
+"""`report.html`: what a run learned, as one file that opens anywhere, without a server, a network or a script. Written at the end of a run;
+`python -m rl.report RUN` writes it for a run that is going on or was interrupted.
 
 Reads only what the run's folder holds (config.yaml, metrics.jsonl, summary.json, rollouts), whatever of it is there yet. Model text is escaped by
 the template engine, and a content security policy in the page forbids everything but its own style and pictures.
@@ -6,8 +7,10 @@ the template engine, and a content security policy in the page forbids everythin
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from markupsafe import Markup
 from rl.charts import Series, area_chart, line_chart
 from rl.progress import duration
 from rl.report_groups import choose_groups, describe_group
+from rl.run_folder import CONFIG, SUMMARY
 from rl.tracking import read_metrics
 from rollouts.disk import write_atomically
 from rollouts.view import shown
@@ -67,7 +71,7 @@ def write_report(run_dir: Path | str) -> Path:
     """
     run_dir = Path(run_dir)
     metrics = read_metrics(run_dir)
-    summary = _read(run_dir / "summary.json", json.loads)
+    summary = _read(run_dir / SUMMARY, json.loads)
     groups, troubles = choose_groups(run_dir)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -79,7 +83,7 @@ def write_report(run_dir: Path | str) -> Path:
     )
     page = environment.get_template("report.html").render(
         name=run_dir.resolve().name,
-        config=_read(run_dir / "config.yaml", yaml.safe_load),
+        config=_read(run_dir / CONFIG, yaml.safe_load),
         summary=summary,
         num_steps=len(metrics),
         tiles=_tiles(metrics, summary),
@@ -193,3 +197,23 @@ def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         if rows:
             tables.append({"mode": mode, "label": label, "rows": rows})
     return tables
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 = written, 2 = the folder is no run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rl.report", description="Write report.html for a run, whatever of it is there yet."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), finished or still going on")
+    run_dir = parser.parse_args(argv).run
+    if not (run_dir / CONFIG).exists():
+        print(
+            f"rl.report: {run_dir} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`.", file=sys.stderr
+        )
+        return 2
+    print(write_report(run_dir))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,7 @@ import pytest
 from rl.charts import Series, area_chart, line_chart, smoothed, ticks
 from rl.config import Config
 from rl.metrics import step_metrics
-from rl.report import write_report
+from rl.report import main, write_report
 from rl.report_groups import choose_groups
 from rl.run_folder import RunFolder
 from rl.tracking import Tracker
@@ -174,6 +174,13 @@ def test_a_damaged_step_and_a_missing_image_are_named_and_the_rest_is_shown(run_
     assert "Step 6 is not shown" in page.words
     assert "image missing" in page.words
     assert len([tag for tag, _ in page.tags if tag == "article"]) == 8
+
+
+def test_the_command_writes_it_and_refuses_a_folder_that_is_no_run(run_dir, tmp_path, capsys):
+    assert main([str(run_dir)]) == 0
+    assert capsys.readouterr().out == f"{run_dir / 'report.html'}\n"
+    assert main([str(tmp_path)]) == 2
+    assert "is not a run" in capsys.readouterr().err
 
 
 def test_groups_come_from_the_first_and_the_last_steps_and_of_every_kind(run_dir):
