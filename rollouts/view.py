@@ -65,6 +65,8 @@ def _question(sample: Sample) -> RenderableType:
     for letter, option in zip(sample.letters, sample.options or (), strict=True):
         mark = "●" if letter in (sample.gold_letters or ()) else "○"
         lines.append(shown(f"\n  {mark} {letter}. {option}"), style="not dim")
+    if sample.options and sample.answer_type not in ("mcq", "multi"):
+        lines.append("\n  asked open: the options were not shown", style="dim")
     aliases = f" (also: {', '.join(sample.aliases)})" if sample.aliases else ""
     lines.append("\n  gold ", style="dim").append(shown(sample.gold_text + aliases), style="green not dim")
     for medium in sample.media:
