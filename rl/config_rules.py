@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+from rewards import registry
+from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.config import Config
 from rl.config_build import leaves, nearest
 from rollouts.records import AnswerType
@@ -132,13 +134,23 @@ def _judge(config: Config) -> Iterable[str]:
 
 def _rewards(config: Config) -> Iterable[str]:
     reward = config.reward
-    if not any(reward.weights.values()):
-        yield f"reward.weights: got {reward.weights}, expected at least one weight other than 0"
+    if abs(sum(reward.weights.values())) < 1e-12:
+        yield f"reward.weights: got {reward.weights}, which sum to 0, so that every completion would be paid the same; give at least one a weight"
     for answer_type in reward.routes:
         if answer_type not in get_args(AnswerType):
-            near = nearest(answer_type, get_args(AnswerType))
-            hint = f"the nearest is {near}" if near else f"expected one of {', '.join(get_args(AnswerType))}"
-            yield f"reward.routes.{answer_type}: there is no such answer type; {hint}"
+            yield f"reward.routes.{answer_type}: there is no such answer type; {_hint(answer_type, get_args(AnswerType))}"
+    if ACCURACY in reward.weights and not reward.routes:
+        yield "reward.routes: there is none, but reward.weights names accuracy, which routes measure; add one such as reward.routes.mcq=option_match"
+    named = {f"reward.weights.{name}": name for name in reward.weights if name != ACCURACY}
+    named |= {f"reward.routes.{answer_type}": name for answer_type, name in reward.routes.items()}
+    for path, name in named.items():
+        if name not in registry.names():
+            yield f"{path}: there is no reward named {name!r}; {_hint(name, registry.names())}"
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    near = nearest(name, known)
+    return f"the nearest is {near}" if near else f"there are {', '.join(known)}"
 
 
 def _device(config: Config) -> Iterable[str]:

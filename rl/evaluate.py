@@ -45,7 +45,7 @@ class ScoredLike(Protocol):
 class ScorerLike(Protocol):
     """`rewards.scorer.Scorer`, or a fake of it."""
 
-    def submit(self, sample: Sample, completion: str, group_key: str) -> Future[Any]: ...
+    def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Future[Any]: ...
 
 
 # Told after each completion that was judged: which way of asking, how many so far, how many in all.
@@ -177,7 +177,8 @@ def _judge(
     by_id = {sample.id: sample for sample in samples}
     pending: dict[RequestKey, tuple[Completion, Future[Any]]] = {}
     for key, completion in drawn:
-        pending[RequestKey(*key)] = completion, scorer.submit(by_id[key[0]], completion.text, f"{group}/{key[0]}")
+        future = scorer.submit(by_id[key[0]], completion.text, f"{group}/{key[0]}", completion.finish_reason)
+        pending[RequestKey(*key)] = completion, future
     missing = len(samples) * count - len(pending)
     if missing:
         raise RuntimeError(f"{group}: {missing} of {len(samples) * count} completions never came back from the engine")
@@ -199,8 +200,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command: `python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in this process."""
     # Here, because whoever calls `evaluate` with an engine of its own needs none of this.
     from judges import make_judge
+    from rewards.rubric import Rubric
     from rewards.scorer import Scorer
-    from rl import comparison, compose, evaluation_table, failures, progress, scoring
+    from rl import comparison, compose, evaluation_table, failures, progress
     from rl.data import sets
     from rl.workers.rollout_worker import engine_settings
     from rollouts.engine import VllmEngine
@@ -216,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         teller.say(judge.describe())
         engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
         total = (1 + config.eval.num_samples + config.eval.blank_images) * len(held_out.samples)
-        with Scorer(scoring.build_rubric(config.reward, judge)) as scorer, teller.bar("evaluate", total) as bar:
+        with Scorer(Rubric(config.reward.weights, config.reward.routes, judge)) as scorer, teller.bar("evaluate", total) as bar:
             result = evaluate(
                 engine, scorer, held_out, config,
                 name=config.model.path, policy_version=0, progress=lambda mode, done, total: bar.advance(),

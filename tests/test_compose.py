@@ -131,8 +131,8 @@ def test_texts_are_taken_as_they_stand(model_path: str) -> None:
 
 
 def test_mappings_grow_and_shrink(model_path: str) -> None:
-    reward = compose.compose([model_path, "reward.weights.brevity=0.2", "~reward.routes.open"]).reward
-    assert reward.weights == {"accuracy": 0.9, "format": 0.1, "brevity": 0.2}
+    reward = compose.compose([model_path, "reward.weights.numeric=0.2", "~reward.routes.open"]).reward
+    assert reward.weights == {"accuracy": 0.9, "format": 0.1, "numeric": 0.2}
     assert "open" not in reward.routes
 
 
@@ -153,6 +153,8 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("grpo.beta=0.1,0.2", ["got several values", "a command is one run"]),
         ("reward.weights.format=high", ["reward.weights (command line)", "expected float under 'format'"]),
         ("reward.routes.opne=judge", ["there is no such answer type", "nearest is open"]),
+        ("reward.routes.open=juge", ["there is no reward named 'juge'", "nearest is judge"]),
+        ("reward.weights.politeness=1", ["reward.weights.politeness", "no reward named 'politeness'"]),
         ("~grpo.beta", ["only a name under a mapping can be removed"]),
         ("grpo=3", ["expected a section"]),
         ("grpo.num_generations=1", ["GRPO needs at least two completions a prompt"]),
@@ -165,7 +167,7 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
         ("sft.checkpoint=/no/such", ["sft.checkpoint: there is no folder /no/such"]),
-        ("reward.weights={accuracy:0,format:0}", ["at least one weight other than 0"]),
+        ("reward.weights={accuracy:0,format:0}", ["sum to 0"]),
         ("out_dir=", ["out_dir: got an empty text"]),
     ],
 )

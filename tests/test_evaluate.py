@@ -49,7 +49,7 @@ class FakeScorer:
 
     groups: list[str] = field(default_factory=list)
 
-    def submit(self, sample: Sample, completion: str, group_key: str) -> Future[FakeScored]:
+    def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Future[FakeScored]:
         self.groups.append(group_key)
         failed = Outcome(None, "timeout", "judge did not answer")
         accuracy = failed if completion == "?" else Outcome(float(completion == sample.gold_text))
