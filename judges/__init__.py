@@ -45,12 +45,17 @@ class JudgeSettings(Protocol):
 
 
 def make_judge(
-    settings: JudgeSettings, *, cache_path: str | Path | None = None, offline: bool = False, deadline_seconds: float = 300.0
+    settings: JudgeSettings,
+    *,
+    cache_path: str | Path | None = None,
+    offline: bool = False,
+    deadline_seconds: float = 300.0,
+    backoff_seconds: float = 0.5,
 ) -> Judge:
     """The judge of a configuration. Raises JudgeConfigError where a setting is missing; nothing is asked yet (see `check_now`).
 
     `cache_path`: SQLite file for verdicts, None = no cache. `offline`: answer from the cache only; a miss is a failed judgement.
-    `deadline_seconds`: all attempts of one judgement together, waiting included.
+    `deadline_seconds`: all attempts of one judgement together, waiting included. `backoff_seconds`: base of the full-jitter backoff.
     """
     if settings.kind == "rules":
         return RulesJudge()
@@ -73,6 +78,6 @@ def make_judge(
 
     if not offline and not os.environ.get(settings.api_key_env):
         raise JudgeConfigError(missing_key(settings.api_key_env))
-    limits = (settings.timeout_seconds, deadline_seconds, settings.max_attempts, settings.max_concurrency)
+    limits = (settings.timeout_seconds, deadline_seconds, settings.max_attempts, settings.max_concurrency, backoff_seconds)
     cache = VerdictCache(cache_path) if cache_path is not None else None
     return LlmJudge(ChatClient(Endpoint(base_url, model, settings.api_key_env, *limits)), cache=cache, offline=offline)

@@ -34,6 +34,8 @@ class Endpoint:
     deadline_seconds: float = 300.0
     max_attempts: int = 14
     max_concurrency: int = 32
+    # Base of the full-jitter backoff, in seconds.
+    backoff_seconds: float = 0.5
     # Sent with every request and part of the cache key.
     sampling: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 400})
 
@@ -75,7 +77,7 @@ class ChatClient:
             if last == "refused":
                 return Said(None, None, 0, attempt + 1, last, problem)
             pause = (
-                full_jitter(attempt, self._rng)
+                full_jitter(attempt, self._rng, self.endpoint.backoff_seconds)
                 if outcome.retry_after is None
                 else retry_after_sleep(outcome.retry_after, self._rng)
             )

@@ -1,8 +1,9 @@
 """The one registry of rewards: `@reward("name")` on a function, found by name, called by what its parameters are called.
 
 A reward asks for what it needs by naming it as a parameter: `parsed` (Parsed), `sample` (Sample), `completion` (str, the raw text), `judge`
-(Judge). Any further parameter is an argument of the reward and comes from the configuration or its default. It returns a number or an Outcome, at once or as
-a coroutine. What it may not do is fail silently: an exception, None, NaN or another type becomes an Outcome with status "error", never a number.
+(Judge). Any further parameter is an argument of the reward and comes from the configuration or its default. It returns a number or an Outcome,
+at once or as a coroutine. What it may not do is fail silently: an exception, None, NaN or another type becomes an Outcome with status "error",
+never a number.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ class Rubric:
     """Weights, routes and bound rewards, checked once when built.
 
     weights: reward name -> weight; "accuracy" stands for the reward that `routes` names for the sample's answer_type. A reward of weight 0
-    is measured and not required. arguments: reward name -> its arguments. Raises RewardError for an unknown reward, answer type or argument, for weights
-    that sum to zero, and for a reward that needs a judge where there is none.
+    is measured and not required. arguments: reward name -> its arguments. Raises RewardError for an unknown reward, answer type or
+    argument, for weights that sum to zero, and for a reward that needs a judge where there is none.
     """
 
     def __init__(

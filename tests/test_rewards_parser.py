@@ -25,7 +25,7 @@ STATEMENTS = (
 
 
 def cases(name: str) -> list[dict]:
-    return [json.loads(line) for line in (CASES / name).read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in (CASES / name).read_text(encoding="utf-8").split("\n") if line]
 
 
 def in_tags(answer: str) -> str:

@@ -1,0 +1,53 @@
+"""What is decided without a model: whole-answer equality and answers without content."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from judges import RulesJudge
+from judges.rules import equals_reference, precheck
+from judges.verdict import Question, Verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "equal"),
+    [
+        ("liver", "Liver", True), ("The liver.", "Liver", True),
+        (" **Liver** ", "liver", True), ("\\boxed{Liver}", "Liver", True),
+        ("ＬＩＶＥＲ", "liver", True),
+        ("livers", "Liver", False), ("liver or spleen", "Liver", False), ("not liver", "Liver", False), (".5 mg", "5 mg", False),
+        ("> 5 mm", "5 mm", False),
+        ("-2", "2", False), ("10²", "102", False), ("A positive", "positive", False), ("", "Liver", False), ("肝脏。", "肝脏", True),
+    ],
+)  # fmt: skip
+def test_rules_accept_whole_answers_only(answer, reference, equal):
+    assert equals_reference(answer, reference) is equal
+
+
+def test_aliases_are_accepted_and_the_letter_of_an_item_asked_open_is_not():
+    judge = RulesJudge()
+    assert asyncio.run(judge.judge("Which artery?", "Right coronary artery", ("RCA",), "RCA")).decision == "correct"
+    assert asyncio.run(judge.judge("Which artery?", "Right coronary artery", ("RCA",), "B")).decision == "incorrect"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "", " \n", "...", "\u200b\u2060", ":", "✔", "null", "N/A", "[REFERENCE]", "{{ reference }}", "ditto", "Which organ?", "Thought process:",
+        "Lösung:",
+        "Let me think step by step.", "x" * 5000, "{reference} {question!r}",
+    ],
+)  # fmt: skip
+def test_answers_without_content_are_refused_without_a_call(answer):
+    verdict = precheck(Question("Which organ?", "Liver", answer))
+    assert verdict is not None
+    assert verdict.decision == "incorrect"
+
+
+def test_a_verdict_holds_a_decision_or_a_failure():
+    with pytest.raises(ValueError, match="exactly one"):
+        Verdict(None)
+    with pytest.raises(ValueError, match="exactly one"):
+        Verdict("correct", "timeout")
