@@ -11,6 +11,10 @@ from rollouts.records import stable_hash
 MAX_SEED = 2**31 - 1  # engines take a signed 32-bit seed on some platforms
 
 
+class TooFewSamples(ValueError):
+    """The RL set cannot fill one step."""
+
+
 class Position(NamedTuple):
     """Where in the epochs a step begins: the whole training state of the data loader."""
 
@@ -22,10 +26,10 @@ def steps_per_epoch(num_samples: int, prompts_per_step: int) -> int:
     """Whole steps in one epoch; the ragged rest of an epoch is left for the next permutation.
 
     Raises:
-        ValueError: there are fewer samples than one step asks.
+        TooFewSamples: there are fewer than one step asks.
     """
     if num_samples < prompts_per_step:
-        raise ValueError(
+        raise TooFewSamples(
             f"the RL set has {num_samples} samples, one step asks {prompts_per_step}: "
             "lower grpo.prompts_per_step or raise data.num_rl"
         )

@@ -1,0 +1,47 @@
+"""The boundary of the commands: an expected failure becomes one screen of text and an exit code, anything else keeps its traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from judges import JudgeError
+from rewards.registry import RewardError
+from rl.checkpoints import CheckpointError
+from rl.data.sets import BadRows
+from rl.order import TooFewSamples
+from rl.policy import NonFiniteUpdate
+from rl.run_folder import RunFolderError
+from rl.step import LostCompletions, TooManyFailures
+from rl.tracking import TrackingError
+from rl.workers import interrupts
+from rl.workers.failures import ClusterUnavailable, WorkerFailed
+from rollouts.disk import DiskFull
+from rollouts.layout import StoreError
+from rollouts.records import BadSample
+from rollouts.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
+
+# Failures that a person can mend; each message says what was got, what was expected and what to do.
+EXPECTED = (
+    *(BadRows, BadSample, FileNotFoundError, JudgeError, RewardError, TooFewSamples),
+    *(CheckpointError, DiskFull, RunFolderError, StoreError, TrackingError),
+    *(ClusterUnavailable, WorkerFailed, EngineDead, PromptMismatch, StaleWeights, WeightsRejected),
+    *(LostCompletions, NonFiniteUpdate, TooManyFailures),
+)
+
+
+@contextmanager
+def told(command: str) -> Iterator[None]:
+    """Print an expected failure and leave with exit code 1; Ctrl-C leaves with 130, `kill` with 143. Others are bugs and keep their traceback."""
+    handlers = interrupts.install()
+    try:
+        yield
+    except EXPECTED as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, interrupts.Interrupted) as stop:
+        print(f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
+    finally:
+        interrupts.restore(handlers)

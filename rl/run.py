@@ -1,0 +1,60 @@
+"""What a training run holds in its hands: workers, scorer, store, tracker, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rewards.scorer import Scorer
+from rl.config import Config
+from rl.order import steps_per_epoch
+from rl.progress import Bar
+from rl.tracking import Tracker
+from rl.workers.cluster import Cluster
+from rollouts.processing import media_token_ids
+from rollouts.records import Sample
+from rollouts.store import RunWriter
+
+CHECKPOINTS = "checkpoints"
+# Checkpoints kept: the newest, and the one before in case the newest is damaged.
+CHECKPOINTS_KEPT = 2
+
+
+def total_steps(config: Config, num_samples: int) -> int:
+    """Steps of a run: `grpo.num_steps`, or `grpo.num_epochs` over the RL set. Raises TooFewSamples where the set is smaller than one step."""
+    per_epoch = steps_per_epoch(num_samples, config.grpo.prompts_per_step)
+    return config.grpo.num_steps or config.grpo.num_epochs * per_epoch
+
+
+@dataclass
+class Run:
+    """One GRPO run in progress."""
+
+    config: Config
+    folder: Path
+    # The RL set; the order it is asked in follows from the seed.
+    samples: Sequence[Sample]
+    processor: Any
+    cluster: Cluster
+    scorer: Scorer
+    writer: RunWriter
+    tracker: Tracker
+    bar: Bar
+    # First step to do: 1, or the one after the checkpoint that is resumed from.
+    start_step: int = 1
+
+    def __post_init__(self) -> None:
+        self.name = self.folder.name
+        self.num_steps = total_steps(self.config, len(self.samples))
+        self.banned_token_ids = media_token_ids(self.processor)
+
+    def tell(self, step: int, metrics: dict[str, float]) -> None:
+        """One step's numbers to metrics.jsonl, W&B and the terminal."""
+        self.tracker.log(step, metrics)
+        self.bar.reach(step, metrics)
+
+    def save(self, step: int) -> None:
+        """A checkpoint from which the run goes on to the last bit."""
+        self.cluster.policy.checkpoint(self.folder / CHECKPOINTS, step, {"num_steps": self.num_steps}, keep=CHECKPOINTS_KEPT)

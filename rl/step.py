@@ -1,0 +1,221 @@
+"""The verbs of one GRPO step (DESIGN.md, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in advantages, losses, logprobs.
+
+Legend: P prompts of the step, N completions of each; rows are the P x N completions in prompt order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from rewards.scorer import Scored
+from rl.advantages import group_advantages
+from rl.batching import Row
+from rl.config import GrpoConfig
+from rl.losses import denominators
+from rl.order import sampling_seed
+from rollouts.processing import EncodedPrompt, encode
+from rollouts.records import Completion, Rollout, Sample
+from rollouts.requests import Request, RequestKey, SamplingSettings
+
+
+class TooManyFailures(RuntimeError):
+    """More rewards of a step failed than `grpo.max_failure_rate` allows; training on the rest would be training on luck."""
+
+
+class LostCompletions(RuntimeError):
+    """The rollout workers returned fewer completions than were asked for."""
+
+
+@dataclass
+class Clock:
+    """Wall seconds of the parts of a step, by verl's names (`timing_s/*`)."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+
+@dataclass(frozen=True)
+class Group:
+    """One prompt with its completions, on the way through the step."""
+
+    sample: Sample
+    prompt: EncodedPrompt
+    completions: tuple[Completion, ...]
+    # Scores in the order of the completions; judges may still be thinking.
+    scores: tuple[Future[Scored], ...]
+    # Seconds from the start of sampling until each completion was there.
+    seconds: tuple[float, ...]
+
+
+def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: int, step: int) -> list[Request]:
+    """P x N requests in prompt order, each with a seed of its own that depends on nothing but its place."""
+    return [
+        Request(prompt.prompt_id, index, prompt.text, prompt.images, sampling_seed(seed, step, prompt.prompt_id, index), prompt.token_ids)
+        for prompt in prompts
+        for index in range(num_generations)
+    ]
+
+
+def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[int, ...]) -> SamplingSettings:
+    """How a training step draws, with the weights of `version`."""
+    return SamplingSettings(grpo.temperature, grpo.top_p, grpo.max_completion_length, version, banned_token_ids)
+
+
+def sample_and_score(run: Any, step: int, samples: Sequence[Sample]) -> list[Group]:
+    """Draw N completions of each sample; each is handed to the scorer the moment it arrives, so that judges think while engines draw.
+
+    Raises:
+        LostCompletions: some never came back.
+    """
+    grpo = run.config.grpo
+    prompts = [encode(run.processor, sample) for sample in samples]
+    by_id = {sample.id: sample for sample in samples}
+    requests = requests_for(prompts, grpo.num_generations, run.config.seed, step)
+    arrived: dict[RequestKey, tuple[Completion, Future[Scored], float]] = {}
+    started = time.monotonic()
+    for key, completion in run.cluster.rollout.sample(requests, sampling_settings(grpo, step - 1, run.banned_token_ids)):
+        score = run.scorer.submit(
+            by_id[key.prompt_id], completion.text, f"{run.name}/{step}/{key.prompt_id}", completion.finish_reason
+        )
+        arrived[key] = completion, score, time.monotonic() - started
+    if len(arrived) != len(requests):
+        raise LostCompletions(f"step {step}: {len(arrived)} of {len(requests)} completions came back from the rollout workers")
+    groups = []
+    for sample, prompt in zip(samples, prompts, strict=True):
+        members = [arrived[RequestKey(prompt.prompt_id, index)] for index in range(grpo.num_generations)]
+        completions, scores, seconds = zip(*members, strict=True)
+        groups.append(Group(sample, prompt.without_images(), completions, scores, seconds))
+    return groups
+
+
+def rows_of(groups: Sequence[Group]) -> list[Row]:
+    """P x N rows for the log-prob passes, in prompt order."""
+    return [Row(group.prompt, completion.token_ids) for group in groups for completion in group.completions]
+
+
+def collect_scores(run: Any, groups: Sequence[Group]) -> list[list[Scored]]:
+    """Wait for the judges. A group with fewer valid members than `grpo.min_valid` has its failed ones scored once more (JUDGING.md).
+
+    Raises:
+        TooManyFailures: a larger share than `grpo.max_failure_rate` still has no score.
+    """
+    grpo = run.config.grpo
+    scored = [[score.result() for score in group.scores] for group in groups]
+    for group, members in zip(groups, scored, strict=True):
+        if sum(member.valid for member in members) < grpo.min_valid:
+            again = {
+                index: run.scorer.submit(
+                    group.sample,
+                    group.completions[index].text,
+                    f"{run.name}/again/{group.completions[0].policy_version}/{group.prompt.prompt_id}",
+                    group.completions[index].finish_reason,
+                )
+                for index, member in enumerate(members)
+                if not member.valid
+            }
+            for index, future in again.items():
+                members[index] = future.result()
+    everyone = [member for members in scored for member in members]
+    failed = [member for member in everyone if not member.valid]
+    if len(failed) > grpo.max_failure_rate * len(everyone):
+        raise TooManyFailures(_failure_text(failed, len(everyone), grpo.max_failure_rate))
+    return scored
+
+
+def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
+    reasons: dict[str, int] = {}
+    for member in failed:
+        for name, outcome in member.outcomes.items():
+            if outcome.status != "ok":
+                line = f"{name}: {outcome.status}: {outcome.reason}"
+                reasons[line] = reasons.get(line, 0) + 1
+    lines = [f"  {count} x {line}" for line, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]]
+    head = f"{len(failed)} of {total} completions could not be scored, at most {limit:.0%} may fail (grpo.max_failure_rate):"
+    return "\n".join([head, *lines, "Mend the reward or the judge, then run the same command with resume=true."])
+
+
+def with_advantages(run: Any, step: int, groups: Sequence[Group], scored: Sequence[Sequence[Scored]]) -> list[list[Rollout]]:
+    """Scores become group-relative advantages, and everything known so far becomes the records of the step."""
+    grpo = run.config.grpo
+    usable = [
+        [member.valid and completion.finish_reason != "abort" for member, completion in zip(members, group.completions, strict=True)]
+        for group, members in zip(groups, scored, strict=True)
+    ]
+    rewards_PN = torch.tensor([[_number(member.total) for member in members] for members in scored], dtype=torch.float64)
+    result = group_advantages(rewards_PN, torch.tensor(usable), scale=grpo.scale_rewards, min_valid=grpo.min_valid)
+    return [
+        [
+            Rollout(
+                run=run.name,
+                step=step,
+                prompt_id=group.prompt.prompt_id,
+                sample_index=index,
+                sample=group.sample,
+                prompt_text=group.prompt.text,
+                completion=completion,
+                parsed=member.parsed,
+                outcomes=member.outcomes,
+                weights=member.weights,
+                total=member.total,
+                valid=bool(result.trained[place, index]),
+                advantage=float(result.advantages[place, index]),
+                timings={"gen": group.seconds[index], "reward": sum(o.seconds for o in member.outcomes.values())},
+            )
+            for index, (completion, member) in enumerate(zip(group.completions, members, strict=True))
+        ]
+        for place, (group, members) in enumerate(zip(groups, scored, strict=True))
+    ]
+
+
+def _number(total: float | None) -> float:
+    return float("nan") if total is None else total
+
+
+def with_logprobs(
+    groups: Sequence[Sequence[Rollout]], old: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]
+) -> list[list[Rollout]]:
+    """The same records with the log-probs of policy and reference, given as one list a row in prompt order."""
+    pairs = iter(zip(old, reference, strict=True))
+    return [
+        [
+            dataclasses.replace(rollout, old_logprobs=tuple(own), ref_logprobs=tuple(frozen))
+            for rollout, (own, frozen) in ((rollout, next(pairs)) for rollout in group)
+        ]
+        for group in groups
+    ]
+
+
+def record(run: Any, step: int, groups: Sequence[Sequence[Rollout]]) -> None:
+    """Every completion is on disk before it is trained on."""
+    for group in groups:
+        run.writer.append_group(group)
+    run.writer.finish_step(step)
+
+
+def update_policy(run: Any, prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Rollout]]) -> list[dict[str, float]]:
+    """`num_minibatches` optimiser updates, each on an equal share of the rows in prompt order; returns the metrics of each."""
+    rows = [
+        Row(prompt, one.completion.token_ids, one.advantage or 0.0, one.valid, one.old_logprobs, one.ref_logprobs)
+        for prompt, group in zip(prompts, groups, strict=True)
+        for one in group
+    ]
+    size = len(rows) // run.config.grpo.num_minibatches
+    minibatches = [rows[start : start + size] for start in range(0, len(rows), size)]
+    lengths = [[len(row.completion_ids) for row in minibatch if row.valid] for minibatch in minibatches]
+    totals = denominators(lengths, run.config.grpo.max_completion_length)
+    return [run.cluster.policy.update(minibatch, total) for minibatch, total in zip(minibatches, totals, strict=True)]

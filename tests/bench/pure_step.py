@@ -1,0 +1,93 @@
+"""The floor under one GRPO step: the same tokens sampled and trained on in plain processes, without Ray, scoring, store or telling.
+
+`python -m tests.bench.pure_step sample RUN SFT` and `... train RUN SFT` print seconds a step as JSON; `tests/bench/step.py` calls both.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from rl.batching import Row
+from rl.compose import load
+from rl.config import Config
+from rl.losses import denominators
+from rollouts.processing import EncodedPrompt, encode, load_processor, media_token_ids
+from rollouts.reader import list_steps
+from rollouts.records import Rollout
+from rollouts.store import read_rollouts
+
+
+def stored_steps(run: Path) -> Iterator[list[list[Rollout]]]:
+    """The groups of each stored step, with their samples' images."""
+    for step in list_steps(run):
+        rollouts = sorted(read_rollouts(run, step.step), key=lambda one: (one.prompt_id, one.sample_index))
+        yield [list(group) for _, group in groupby(rollouts, key=lambda one: one.prompt_id)]
+
+
+def sample(run: Path, sft: Path, config: Config) -> list[float]:
+    """Seconds to draw each step's completions again, in one process."""
+    from rollouts.engine import EngineSettings, VllmEngine
+    from rollouts.requests import Request, SamplingSettings
+
+    processor = load_processor(sft)
+    engine = VllmEngine(sft, EngineSettings(max_model_len=config.model.max_model_len, max_images=config.model.max_images), disk_version=0)
+    grpo = config.grpo
+    settings = SamplingSettings(grpo.temperature, grpo.top_p, grpo.max_completion_length, 0, media_token_ids(processor))
+    seconds = []
+    for groups in stored_steps(run):
+        prompts = [encode(processor, group[0].sample) for group in groups]
+        requests = [
+            Request(prompt.prompt_id, one.sample_index, prompt.text, prompt.images, one.completion.seed, prompt.token_ids)
+            for prompt, group in zip(prompts, groups, strict=True)
+            for one in group
+        ]
+        started = time.monotonic()
+        drawn = dict(engine.sample(requests, settings))
+        seconds.append(time.monotonic() - started)
+        same = sum(drawn[(one.prompt_id, one.sample_index)].token_ids == one.completion.token_ids for group in groups for one in group)
+        print(f"pure sampling: {seconds[-1]:.2f} s, {same} of {len(requests)} completions as in the run", file=sys.stderr)
+    return seconds
+
+
+def train(run: Path, sft: Path, config: Config) -> list[float]:
+    """Seconds for both log-prob passes and the updates on each step's rows, in one process."""
+    import torch
+
+    from rl.policy import Policy, Reference
+
+    torch.set_num_threads(config.compute.num_threads or torch.get_num_threads())
+    processor = load_processor(sft)
+    policy = Policy(sft, config.grpo, total_updates=1000)
+    reference = Reference(sft, temperature=config.grpo.temperature, micro_batch_tokens=config.grpo.micro_batch_tokens)
+    seconds = []
+    for groups in stored_steps(run):
+        prompts = [encode(processor, group[0].sample).without_images() for group in groups]
+        rows = [rows_of(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
+        flat = [row for group in rows for row in group]
+        started = time.monotonic()
+        policy.log_probs(flat)
+        reference.log_probs(flat)
+        size = len(flat) // config.grpo.num_minibatches
+        minibatches = [flat[start : start + size] for start in range(0, len(flat), size)]
+        lengths = [[len(row.completion_ids) for row in batch if row.valid] for batch in minibatches]
+        for batch, totals in zip(minibatches, denominators(lengths, config.grpo.max_completion_length), strict=True):
+            policy.update(batch, totals)
+        seconds.append(time.monotonic() - started)
+        print(f"pure forward and backward: {seconds[-1]:.2f} s", file=sys.stderr)
+    return seconds
+
+
+def rows_of(prompt: EncodedPrompt, group: list[Rollout]) -> list[Row]:
+    return [
+        Row(prompt, one.completion.token_ids, one.advantage or 0.0, one.valid, one.old_logprobs, one.ref_logprobs) for one in group
+    ]
+
+
+if __name__ == "__main__":
+    part, run_dir, sft_dir = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    print(json.dumps({"sample": sample, "train": train}[part](run_dir, sft_dir, load(run_dir / "config.yaml"))))

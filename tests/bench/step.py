@@ -1,0 +1,100 @@
+"""One GRPO step measured three ways, side by side: `python -m tests.bench.step [--steps 6] [--rounds 2] [overrides]`.
+
+(a) Rounds, split by `timing_s/*`, and its overhead over pure sampling plus pure forward and backward on the same tokens;
+(b) the same work through TRL's GRPOTrainer. The parts take turns, so that a noisy machine disturbs all of them; ratios of medians are printed.
+The learning rate is next to nothing, so that every part draws and trains on the same tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rl.tracking import read_metrics
+
+PARTS = ("sync", "gen", "old_log_prob", "ref", "reward", "record", "update_actor", "step")
+# The first step of a process compiles and fills caches.
+WARM_UP_STEPS = 1
+
+
+def run_rounds(folder: Path, steps: int, overrides: list[str]) -> tuple[list[dict[str, Any]], Path]:
+    """A run of `steps` steps by the main command; its metrics and its SFT model."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _python(
+        "rl.train", "+experiment=med_grpo", f"out_dir={folder}", f"grpo.num_steps={steps}", "grpo.learning_rate=1e-12",
+        "data.num_eval=16", "eval.num_samples=0", "eval.blank_images=false", "wandb=off", *overrides,
+    )  # fmt: skip
+    summary = json.loads((folder / "summary.json").read_text())
+    return read_metrics(folder)[WARM_UP_STEPS:], Path(summary["sft_model"])
+
+
+def _python(module: str, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"python -m {module} {' '.join(arguments)} ended with {done.returncode}; its error is above")
+    return done.stdout
+
+
+def seconds_of(module: str, *arguments: str) -> list[float]:
+    """The list of seconds that a part prints as its last line, without the warm-up."""
+    return [float(value) for value in json.loads(_python(module, *arguments).strip().splitlines()[-1])][WARM_UP_STEPS:]
+
+
+def measure(steps: int, rounds: int, overrides: list[str], with_trl: bool) -> dict[str, Any]:
+    """All parts in turn, `rounds` times; medians of seconds a step, and the ratios."""
+    seconds: dict[str, list[float]] = {name: [] for name in (*PARTS, "pure sampling", "pure forward and backward", "TRL step")}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent) / "run"
+            metrics, sft = run_rounds(folder, steps, overrides)
+            for name in PARTS:
+                seconds[name] += [float(one[f"timing_s/{name}"]) for one in metrics]
+            seconds["pure sampling"] += seconds_of("tests.bench.pure_step", "sample", str(folder), str(sft))
+            seconds["pure forward and backward"] += seconds_of("tests.bench.pure_step", "train", str(folder), str(sft))
+            if with_trl:
+                seconds["TRL step"] += seconds_of("tests.bench.trl_step", str(folder), str(sft), str(steps))
+    medians = {name: statistics.median(values) for name, values in seconds.items() if values}
+    floor = medians["pure sampling"] + medians["pure forward and backward"]
+    ratios = {"overhead over the floor": medians["step"] / floor - 1.0}
+    if with_trl:
+        ratios["TRL seconds / Rounds seconds"] = medians["TRL step"] / medians["step"]
+    return {"seconds": medians, "ratios": ratios, "num_steps": len(seconds["step"]), "all_seconds": seconds}
+
+
+def show(result: dict[str, Any]) -> None:
+    table = Table("part", "median s/step", "share of the step")
+    step = result["seconds"]["step"]
+    for name, value in result["seconds"].items():
+        table.add_row(name, f"{value:.3f}", f"{value / step:.0%}")
+    console = Console()
+    console.print(table)
+    for name, value in result["ratios"].items():
+        console.print(f"{name}: {value:+.1%}" if "overhead" in name else f"{name}: {value:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=6, help="GRPO steps of each part, the first of which does not count")
+    parser.add_argument("--rounds", type=int, default=2, help="how often all parts take their turn")
+    parser.add_argument("--no-trl", action="store_true", help="leave TRL out")
+    parser.add_argument("--json", type=Path, help="also write everything measured to this file")
+    parser.add_argument("overrides", nargs="*", help="settings of the run, such as grpo.prompts_per_step=8")
+    arguments = parser.parse_args()
+    result = measure(arguments.steps, arguments.rounds, arguments.overrides, not arguments.no_trl)
+    show(result)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
