@@ -74,7 +74,8 @@ def _is_packed(module: nn.Module) -> bool:
 
 def _computes_with(module: nn.Module, weight_OI: Tensor) -> bool:
     """Whether a packed layer multiplies by this weight [O out, I in], up to rounding."""
-    probe_I = torch.linspace(-1.0, 1.0, weight_OI.shape[1], dtype=weight_OI.dtype, device=weight_OI.device).unsqueeze(0)
+    # All of one sign: a probe that sums to nothing would not see that all weights of a row moved together.
+    probe_I = torch.linspace(0.5, 1.5, weight_OI.shape[1], dtype=weight_OI.dtype, device=weight_OI.device).unsqueeze(0)
     got = module.cpu_linear(probe_I, module.weight, None)[:, : weight_OI.shape[0]]
     expected = nn.functional.linear(probe_I, weight_OI)
     allowed = 16 * torch.finfo(weight_OI.dtype).eps * nn.functional.linear(probe_I.abs(), weight_OI.abs())

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+# vLLM takes no higher one.
+MAX_TEMPERATURE = 2.0
+
+
 class StaleWeights(RuntimeError):
     """The engine does not hold the weights it was asked to use, or cannot prove that it does. It draws nothing until it has them."""
 
@@ -67,8 +71,10 @@ class SamplingSettings:
     banned_token_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise ValueError(f"temperature {self.temperature}, top_p {self.top_p}; expected temperature >= 0 and 0 < top_p <= 1")
+        if not 0 <= self.temperature <= MAX_TEMPERATURE or not 0 < self.top_p <= 1:
+            raise ValueError(
+                f"temperature {self.temperature}, top_p {self.top_p}; expected 0 <= temperature <= {MAX_TEMPERATURE:g} and 0 < top_p <= 1"
+            )
         if self.max_completion_length < 1:
             raise ValueError(f"max_completion_length is {self.max_completion_length}, expected at least 1")
 
