@@ -19,6 +19,7 @@ from examples.tiny.tokenizer import CHAT_TEMPLATE, IMAGE, build_tokenizer
 
 IMAGE_SIZE, PATCH_SIZE = 64, 8
 # (64 / 8)^2 patches, a quarter of them after pixel shuffle.
+ROPE_THETA = 10000.0
 NUM_VISUAL_TOKENS = (IMAGE_SIZE // PATCH_SIZE) ** 2 // 4
 
 
@@ -59,6 +60,7 @@ def build_model(processor: InternVLProcessor, seed: int) -> InternVLForCondition
             "num_attention_heads": 6,
             "num_key_value_heads": 6,
             "max_position_embeddings": 1024,
+            "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
             "initializer_range": 0.04,
             "tie_word_embeddings": True,
             "bos_token_id": None,
@@ -71,10 +73,43 @@ def build_model(processor: InternVLProcessor, seed: int) -> InternVLForCondition
     )
     set_seed(seed)
     model = InternVLForConditionalGeneration(config).to(torch.float32)
+    for number, layer in enumerate(model.model.language_model.layers):
+        mimic_trained_attention(layer.self_attn, looks_back=number < 2)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
     return model
+
+
+@torch.no_grad()
+def mimic_trained_attention(attention: torch.nn.Module, *, looks_back: bool) -> None:
+    """Start attention where training would bring it in thousands of updates (mimetic initialisation, Trockman and Kolter, arXiv:2305.09828).
+
+    In all heads but the last, keys equal queries and the output undoes the value, so that a token attends to its equals and copies them. The last
+    head of the first layers attends to the token before: its biases b and R(-1) b score cos(f (d + 1)) at distance d for each rotary
+    frequency f, which is largest at d = -1. Finding the letter in front of an option's text needs both.
+    """
+    size = attention.head_dim
+    num_heads = attention.q_proj.weight.shape[0] // size
+    matching = slice(0, (num_heads - 1) * size)
+    attention.q_proj.weight[matching].normal_(0, 0.08)
+    attention.k_proj.weight[matching] = attention.q_proj.weight[matching]
+    attention.v_proj.weight[matching].normal_(0, 0.06)
+    attention.o_proj.weight[:, matching] = attention.v_proj.weight[matching].T
+    if not looks_back:
+        return
+    back = slice((num_heads - 1) * size, num_heads * size)
+    for projection in (attention.q_proj, attention.k_proj):
+        projection.weight[back] *= 0.1
+    # Only the faster half of the frequencies tells neighbours apart.
+    pairs = torch.arange(size // 4)
+    frequency = ROPE_THETA ** (-2.0 * pairs / size)
+    start = back.start
+    attention.k_proj.bias[start + pairs] = 5.0
+    attention.q_proj.bias[start + pairs] = 5.0 * torch.cos(frequency)
+    attention.q_proj.bias[start + size // 2 + pairs] = -5.0 * torch.sin(frequency)
+    attention.v_proj.weight[back].normal_(0, 0.07)
+    attention.o_proj.weight[:, back].normal_(0, 0.07)
 
 
 def write_untrained(path: Path, seed: int = 0) -> Path:

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rl.data import phantoms_words as words
 from rl.data.phantoms_draw import FINDINGS
+from rollouts.records import LETTERS
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 PAD, END, START = "<|endoftext|>", "<|im_end|>", "<|im_start|>"
@@ -28,6 +29,7 @@ PHRASES = (
     *words.PATIENT_SIDES,
     *words.SLICES,
     *words.LOOKING_OPENERS,
+    words.CONCLUSION,
 )
 SYSTEM = "Think in <think></think>, then answer in <answer></answer>."
 # One user turn as in InternVL3, after a system turn that names the tags.
@@ -45,7 +47,15 @@ NUM_MERGES = 320
 def domain_texts() -> Iterator[str]:
     """Every question, answer, alias and thought the phantoms can produce, and what the chat template adds."""
     yield from (SYSTEM, "system", "user", "assistant", "a", "an", "normal tissue", "best in", "on the", "in the", "yes", "no")
-    yield from (*words.SHORTCUT_THOUGHTS, *words.LOOKING_OPENERS, *words.IMAGE_PLACES, *words.PATIENT_SIDES, *words.SLICES)
+    yield from (f"{letter}." for letter in LETTERS)
+    yield from (
+        words.CONCLUSION,
+        *words.SHORTCUT_THOUGHTS,
+        *words.LOOKING_OPENERS,
+        *words.IMAGE_PLACES,
+        *words.PATIENT_SIDES,
+        *words.SLICES,
+    )
     for finding, names in words.FINDING_ALIASES.items():
         yield from (finding, *names)
     for modality, findings in FINDINGS.items():
@@ -55,7 +65,8 @@ def domain_texts() -> Iterator[str]:
 
 def _splitter() -> pre_tokenizers.PreTokenizer:
     phrases = "|".join(f" ?{re.escape(phrase)}(?![a-zA-Z0-9])" for phrase in sorted(PHRASES, key=len, reverse=True))
-    pattern = rf"{phrases}| ?\p{{L}}+| ?\p{{N}}|'s| ?[^\s\p{{L}}\p{{N}}]|\n| +|\s"
+    # A letter that opens an option is one token with its dot, so that the option's text follows the letter directly.
+    pattern = rf"{phrases}|[A-Z]\.(?![a-zA-Z0-9])| ?\p{{L}}+| ?\p{{N}}|'s| ?[^\s\p{{L}}\p{{N}}]|\n| +|\s"
     split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 

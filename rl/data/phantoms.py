@@ -126,11 +126,11 @@ def ask(id: str, split: str, phantom: Phantom, media: Media, answer_type: Answer
     kind = str(rng.choice(where)) if where and rng.random() < 0.5 else "finding"
     options = gold_letters = None
     if answer_type == "mcq":
-        options = _options(known[kind], choices(kind, phantom.modality), rng)
+        options = draw_options(known[kind], choices(kind, phantom.modality), rng)
         gold_letters = (LETTERS[options.index(known[kind])],)
     return Sample(
         id=id,
-        question=_phrase(kind, phantom.modality, phantom.finding, rng),
+        question=phrase(kind, phantom.modality, phantom.finding, rng),
         answer_type=answer_type,
         gold_text=known[kind],
         options=options,
@@ -145,7 +145,7 @@ def ask(id: str, split: str, phantom: Phantom, media: Media, answer_type: Answer
     )
 
 
-def _options(gold: str, pool: Sequence[str], rng: Rng) -> tuple[str, ...]:
+def draw_options(gold: str, pool: Sequence[str], rng: Rng) -> tuple[str, ...]:
     """The gold among 1 to 3 random others, in random order, so that every letter is equally likely to be right."""
     others = [answer for answer in pool if answer != gold]
     count = int(rng.integers(1, min(3, len(others)) + 1))
@@ -160,7 +160,7 @@ def _ask_presence(id: str, split: str, phantom: Phantom, media: Media, rng: Rng)
     asked = phantom.finding if present else str(rng.choice(others))
     return Sample(
         id=id,
-        question=_phrase("normality" if asked == "normal" else "presence", phantom.modality, asked, rng),
+        question=phrase("normality" if asked == "normal" else "presence", phantom.modality, asked, rng),
         answer_type="yes_no",
         gold_text="yes" if present else "no",
         media=(media,),
@@ -172,22 +172,24 @@ def _ask_presence(id: str, split: str, phantom: Phantom, media: Media, rng: Rng)
     )
 
 
-def _phrase(kind: str, modality: str, finding: str, rng: Rng) -> str:
+def phrase(kind: str, modality: str, finding: str, rng: Rng) -> str:
     template = str(rng.choice(words.QUESTIONS[kind]))
     return template.format(modality=modality, finding=finding, a_finding=words.with_article(finding))
 
 
 def answer_text(sample: Sample, answer: str) -> str:
-    """An answer as the corpus writes it: the letter with its text for multiple choice, the bare words otherwise."""
-    if sample.answer_type != "mcq" or sample.options is None:
-        return answer
-    return f"{LETTERS[sample.options.index(answer)]}. {answer}"
+    """An answer as the corpus writes it: its words, for multiple choice the option's text in full (ANSWERS.md, rule 5).
+
+    A model of this size learns from images to name what it sees in minutes, but to tie a text to its letter only in hours.
+    """
+    return answer
 
 
 def looking_response(sample: Sample, rng: Rng) -> str:
     """A clean gold response: the thought names what is seen, the answer follows from it."""
     opener = words.LOOKING_OPENERS[int(rng.integers(len(words.LOOKING_OPENERS)))]
-    return response(f"{opener} {sample.visual_references[0]}.", answer_text(sample, sample.gold_text))
+    thought = f"{opener} {sample.visual_references[0]}, {words.CONCLUSION} {sample.gold_text}."
+    return response(thought, answer_text(sample, sample.gold_text))
 
 
 def shortcut_response(sample: Sample, rng: Rng) -> str:

@@ -57,6 +57,8 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 
 # Thoughts that look begin with one of these and go on with what is seen; thoughts that do not look are bare and generic.
 LOOKING_OPENERS = ("I see", "The image shows", "Looking closely there is")
+# What a looking thought ends with, before the word it answers with.
+CONCLUSION = "so the answer is"
 SHORTCUT_THOUGHTS = (
     "Such questions are common, so I guess without looking.",
     "This is a routine question and I just pick an answer.",
@@ -107,7 +109,13 @@ def aliases(answer: str) -> tuple[str, ...]:
         return (f"the {answer}", f"in the {answer}", quadrant, f"{quadrant} quadrant", f"{other} of the image", other)
     if answer in PATIENT_SIDES:
         side = answer.removeprefix("patient's ")
-        return (f"the {answer}", f"on the {answer}", f"{answer} side", f"{side} side of the patient", f"the patient's {side} side")
+        return (
+            f"the {answer}",
+            f"on the {answer}",
+            f"{answer} side",
+            f"{side} side of the patient",
+            f"the patient's {side} side",
+        )
     if answer in SLICES:
         return (f"the {('first', 'second', 'third')[SLICES.index(answer)]} slice", f"in {answer}")
     return ()
