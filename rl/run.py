@@ -51,7 +51,9 @@ class Run:
         self.banned_token_ids = media_token_ids(self.processor)
 
     def tell(self, step: int, metrics: dict[str, float]) -> None:
-        """One step's numbers to metrics.jsonl, W&B and the terminal."""
+        """One step's numbers, and the judge's counters since the start, to metrics.jsonl, W&B and the terminal."""
+        judge = self.scorer.rubric.judge
+        metrics = {**(judge.metrics() if judge else {}), **metrics}
         self.tracker.log(step, metrics)
         self.bar.reach(step, metrics)
 

@@ -13,7 +13,7 @@ from judges import make_judge
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl import failures
-from rl.comparison import compare, majority_baseline
+from rl.comparison import compare, majority_baseline, measure
 from rl.compose import from_command_line
 from rl.config import Config
 from rl.data import sets
@@ -65,13 +65,20 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         with teller.phase("workers"):
             cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
         with cluster, Scorer(rubric) as scorer:
+            done = _resumed(config, folder.path, cluster, teller)
             held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)
-            sft = _evaluate(cluster, scorer, held_out, config, "SFT", 0, teller)
-            _warn_of_format(sft, config, teller)
-            _grpo(config, folder.path, splits, processor, cluster, scorer, teller)
-            cluster.sync(version=num_steps)
-            grpo = _evaluate(cluster, scorer, held_out, config, "GRPO", num_steps, teller)
-            cluster.policy.save(folder.path / "model")
+            with _tracker(config, folder.path, done) as tracker:
+                sft = _evaluate(cluster, scorer, held_out, config, "SFT", 0, teller)
+                _warn_of_format(sft, config, teller)
+                with teller.bar("GRPO", num_steps, done) as bar:
+                    writer = RunWriter(folder.path)
+                    writer.drop_steps_after(done)
+                    train(Run(config, folder.path, splits.rl, processor, cluster, scorer, writer, tracker, bar, done + 1))
+                    writer.close()
+                cluster.policy.save(folder.path / "model")
+                cluster.sync(version=num_steps)
+                grpo = _evaluate(cluster, scorer, held_out, config, "GRPO", num_steps, teller)
+                tracker.summary(_accuracies(sft, grpo))
         comparison = compare(sft, grpo)
         baseline = majority_baseline([row.sample for row in splits.sft], splits.eval)
         summary = {
@@ -91,24 +98,27 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         return summary
 
 
-def _grpo(
-    config: Config, folder: Path, splits: sets.DataSplits, processor: Any, cluster: Cluster, scorer: Scorer, teller: Teller
-) -> None:
-    """All steps that are left."""
-    num_steps = total_steps(config, len(splits.rl))
-    found = cluster.policy.restore(folder / CHECKPOINTS) if config.resume else None
-    done = found[0] if found else 0
-    if config.resume:
-        teller.say(f"resumed after step {done} of {num_steps}" if found else "no checkpoint yet, starting at step 1")
-    writer = RunWriter(folder)
-    writer.drop_steps_after(done)
-    resume_step = done if config.resume else None
-    with (
-        Tracker(folder, config.wandb, config.wandb_project, dataclasses.asdict(config), resume_step) as tracker,
-        teller.bar("GRPO", num_steps, done) as bar,
-    ):
-        train(Run(config, folder, splits.rl, processor, cluster, scorer, writer, tracker, bar, done + 1))
-    writer.close()
+def _resumed(config: Config, folder: Path, cluster: Cluster, teller: Teller) -> int:
+    """Steps that are done already: those of the newest checkpoint, which the policy takes up, or 0."""
+    if not config.resume:
+        return 0
+    found = cluster.policy.restore(folder / CHECKPOINTS)
+    teller.say(f"resumed after step {found[0]}" if found else "there is no checkpoint yet: starting with step 1")
+    return found[0] if found else 0
+
+
+def _tracker(config: Config, folder: Path, done: int) -> Tracker:
+    settings = dataclasses.asdict(config)
+    return Tracker(folder, config.wandb, config.wandb_project, settings, done if config.resume else None)
+
+
+def _accuracies(*results: EvalResult) -> dict[str, float]:
+    """accuracy/{model}/{way of asking} over all held-out items, for the last word in W&B."""
+    return {
+        f"accuracy/{result.name}/{mode}": measure(result, mode, lambda _: True)["accuracy"]
+        for result in results
+        for mode in result.answers
+    }
 
 
 def _evaluate(
