@@ -161,10 +161,14 @@ def _device(config: Config) -> Iterable[str]:
 
 def _files(config: Config) -> Iterable[str]:
     data = config.data
-    if not Path(config.model.path).exists() and not looks_like_hub_id(config.model.path):
-        yield f"model.path: there is no folder {config.model.path}; expected a folder in Hugging Face format or a Hub id (organisation/name)"
-    if config.sft.checkpoint is not None and not Path(config.sft.checkpoint).is_dir():
-        yield f"sft.checkpoint: there is no folder {config.sft.checkpoint}; expected a finished SFT model in Hugging Face format"
+    for path, folder in (("model.path", config.model.path), ("sft.checkpoint", config.sft.checkpoint)):
+        if folder is None or (path == "model.path" and looks_like_hub_id(folder)):
+            continue
+        fix = "expected a folder in Hugging Face format" + (" or a Hub id (organisation/name)" if path == "model.path" else "")
+        if not Path(folder).is_dir():
+            yield f"{path}: there is no folder {folder}; {fix}"
+        elif not (Path(folder) / "config.json").is_file():
+            yield f"{path}: {folder} holds no config.json, so it is no model; {fix}"
     if data.name == "phantoms":
         return
     what = "folder with trainset.json and images/" if data.name == "vqa_rad" else "JSONL file"

@@ -25,6 +25,7 @@ def model_path(tmp_path: Path) -> str:
     """An argument that names a model folder which exists, so that these tests need no model."""
     folder = tmp_path / "model"
     folder.mkdir()
+    (folder / "config.json").write_text("{}")
     return f"model.path={folder}"
 
 
@@ -167,6 +168,7 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
         ("sft.checkpoint=/no/such", ["sft.checkpoint: there is no folder /no/such"]),
+        ("sft.checkpoint=tests", ["sft.checkpoint: tests holds no config.json, so it is no model"]),
         ("reward.weights={accuracy:0,format:0}", ["sum to 0"]),
         ("out_dir=", ["out_dir: got an empty text"]),
     ],
@@ -186,7 +188,7 @@ def test_one_wrong_argument_is_told_with_got_expected_and_fix(argument: str, wor
         (["judge.base_url=http://localhost:1/v1"], "judge.base_url"),
         (["compute.tensor_parallel_size=2"], "compute.tensor_parallel_size"),
         (["compute.gpu_memory_utilization=0.9"], "compute.gpu_memory_utilization"),
-        (["sft.checkpoint=.", "sft.learning_rate=1"], "sft.learning_rate"),
+        (["sft.checkpoint=examples/tiny/model", "sft.learning_rate=1"], "sft.learning_rate"),
         (["sft.enabled=false", "sft.num_epochs=7"], "sft.num_epochs"),
         (["grpo.num_steps=5", "grpo.num_epochs=2"], "grpo.num_epochs"),
         (["wandb=off", "wandb_project=mine"], "wandb_project"),
