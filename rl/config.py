@@ -1,7 +1,7 @@
 """The whole configuration of a run as one frozen dataclass tree: what every setting means, its unit and where its default comes from.
 
 Hydra composes `conf/`, `rl/compose.py` turns the result into a `Config` once, and behind that door there is no DictConfig and no `.get(`.
-A default is the paper's (Fleming-VL, Sec 4 and Table 2) where it states one; `RECIPE.md`-silent ones are ours. YAML files may only override.
+A default is the paper's (Fleming-VL, Sec 4 and Table 2) where it states one and ours where it is silent. YAML files may only override.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The verbs of one GRPO step (DESIGN.md, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in advantages, losses, logprobs.
+"""The verbs of one GRPO step (README, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in advantages, losses, logprobs.
 
 Legend: P prompts of the step, N completions of each; rows are the P x N completions in prompt order.
 """

@@ -70,7 +70,7 @@ def with_hash(media: Media) -> Media:
 
 
 def evenly_spaced(count: int, wanted: int) -> tuple[int, ...]:
-    """Indices of `wanted` of `count` slices or frames, evenly spaced and centred in their shares, in order (RECIPE.md A9).
+    """Indices of `wanted` of `count` slices or frames, evenly spaced and centred in their shares, in order (Fleming-VL, Sec 3.3).
 
     Raises:
         ValueError: fewer than one is wanted, or there is none.

@@ -55,7 +55,7 @@ class EncodedPrompt:
 
 
 def load_processor(path: str | Path) -> Any:
-    """The processor of a model folder; one tile an image (DESIGN.md, defaults), whatever the folder was saved with.
+    """The processor of a model folder; one tile an image (Fleming-VL, Table 2), whatever the folder was saved with.
 
     Raises:
         FileNotFoundError: there is no such folder, or it holds no processor.

@@ -223,7 +223,7 @@ class Rollout:
 
 
 def stable_hash(*parts: object) -> int:
-    """A 63-bit integer that depends on nothing but its arguments: the source of every seed and every order (DESIGN.md, One step)."""
+    """A 63-bit integer that depends on nothing but its arguments: the source of every seed and every order (README, One step of GRPO)."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
