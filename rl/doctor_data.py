@@ -22,6 +22,10 @@ NUM_ENCODED = 24
 NUM_SHOWN = 5
 
 
+class NotReady(RuntimeError):
+    """The machine cannot do the run; found before the first minute is spent."""
+
+
 class Finding(NamedTuple):
     """One line of the doctor."""
 

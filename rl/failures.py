@@ -10,6 +10,7 @@ from judges import JudgeError
 from rewards.registry import RewardError
 from rl.checkpoints import CheckpointError
 from rl.data.sets import BadRows
+from rl.doctor_data import NotReady
 from rl.order import TooFewSamples
 from rl.policy import NonFiniteUpdate
 from rl.run_folder import RunFolderError
@@ -17,16 +18,16 @@ from rl.step import LostCompletions, TooManyFailures
 from rl.tracking import TrackingError
 from rl.workers import interrupts
 from rl.workers.failures import ClusterUnavailable, WorkerFailed
-from rollouts.disk import DiskFull
 from rollouts.layout import StoreError
 from rollouts.records import BadSample
 from rollouts.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
 
 # Failures that a person can mend; each message says what was got, what was expected and what to do.
 EXPECTED = (
-    *(BadRows, BadSample, FileNotFoundError, JudgeError, RewardError, TooFewSamples),
-    *(CheckpointError, DiskFull, RunFolderError, StoreError, TrackingError),
-    *(ClusterUnavailable, WorkerFailed, EngineDead, PromptMismatch, StaleWeights, WeightsRejected),
+    # OSError: a file that is not there, and what transformers says of a model folder or Hub id that it cannot load.
+    *(BadRows, BadSample, OSError, JudgeError, RewardError, TooFewSamples),
+    *(CheckpointError, RunFolderError, StoreError, TrackingError),
+    *(ClusterUnavailable, NotReady, WorkerFailed, EngineDead, PromptMismatch, StaleWeights, WeightsRejected),
     *(LostCompletions, NonFiniteUpdate, TooManyFailures),
 )
 

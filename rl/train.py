@@ -2,156 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from judges import make_judge
-from rewards.rubric import Rubric
-from rewards.scorer import Scorer
-from rl import failures
-from rl.comparison import compare, majority_baseline, measure
 from rl.compose import from_command_line
-from rl.config import Config
-from rl.data import sets
-from rl.evaluate import EvalResult, HeldOut, evaluate, prepare
-from rl.evaluation_table import print_table
-from rl.grpo import train
-from rl.progress import Teller
-from rl.report import write_report
-from rl.run import CHECKPOINTS, Run, total_steps
-from rl.run_folder import RunFolder, versions
-from rl.sft import ensure_sft
-from rl.tracking import Tracker
-from rl.workers.cluster import Cluster, start
-from rollouts.processing import load_processor
-from rollouts.store import RunWriter
 
 COMMAND = "python -m rl.train"
 PURPOSE = "Supervised fine-tuning, then GRPO with vLLM rollouts, then the comparison of both models on held-out items."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130/143 = interrupted."""
+    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 or 143 = interrupted."""
     config = from_command_line(list(sys.argv[1:] if argv is None else argv), COMMAND, PURPOSE)
+    # Here, because torch, Ray and TRL take seconds that nobody should wait for to read --help or to learn of a typing error.
+    from rl import failures
+    from rl.progress import Teller
+    from rl.recipe import run_recipe
+
     with failures.told(COMMAND), Teller() as teller:
         run_recipe(config, teller)
     return 0
-
-
-def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
-    """The whole recipe in `config.out_dir`; returns what summary.json says.
-
-    Raises:
-        the typed errors of `rl.failures.EXPECTED`.
-    """
-    started = time.monotonic()
-    with RunFolder(config) as folder:
-        with teller.phase("data"):
-            splits = sets.load(config.data)
-        _tell_data(splits, folder.path, teller)
-        num_steps = total_steps(config, len(splits.rl))
-        judge = make_judge(config.judge)
-        rubric = Rubric(config.reward.weights, config.reward.routes, judge)
-        rubric.check_sample_types({sample.answer_type for sample in [*splits.rl, *splits.eval]})
-        judge.check_now()
-        teller.say(judge.describe())
-        with teller.phase("SFT"):
-            sft_path = ensure_sft(config, splits.sft) if config.sft.enabled or config.sft.checkpoint else Path(config.model.path)
-        processor = load_processor(sft_path)
-        with teller.phase("workers"):
-            cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
-        with cluster, Scorer(rubric) as scorer:
-            done = _resumed(config, folder.path, cluster, teller)
-            held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)
-            with _tracker(config, folder.path, done) as tracker:
-                sft = _evaluate(cluster, scorer, held_out, config, "SFT", 0, teller)
-                _warn_of_format(sft, config, teller)
-                with teller.bar("GRPO", num_steps, done) as bar:
-                    writer = RunWriter(folder.path)
-                    writer.drop_steps_after(done)
-                    train(Run(config, folder.path, splits.rl, processor, cluster, scorer, writer, tracker, bar, done + 1))
-                    writer.close()
-                cluster.policy.save(folder.path / "model")
-                cluster.sync(version=num_steps)
-                grpo = _evaluate(cluster, scorer, held_out, config, "GRPO", num_steps, teller)
-                tracker.summary(_accuracies(sft, grpo))
-        comparison = compare(sft, grpo)
-        baseline = majority_baseline([row.sample for row in splits.sft], splits.eval)
-        summary = {
-            "comparison": comparison,
-            "majority_baseline": baseline,
-            "num_steps": num_steps,
-            "sft_model": str(sft_path),
-            "judge": judge.describe(),
-            "seconds": time.monotonic() - started,
-            "versions": versions(),
-        }
-        folder.write_summary(summary)
-        report = write_report(folder.path)
-        print_table(comparison, baseline)
-        teller.say(f"report: {report}")
-        teller.say(f"rollouts: python -m rollouts.view {folder.path} --text")
-        return summary
-
-
-def _resumed(config: Config, folder: Path, cluster: Cluster, teller: Teller) -> int:
-    """Steps that are done already: those of the newest checkpoint, which the policy takes up, or 0."""
-    if not config.resume:
-        return 0
-    found = cluster.policy.restore(folder / CHECKPOINTS)
-    teller.say(f"resumed after step {found[0]}" if found else "there is no checkpoint yet: starting with step 1")
-    return found[0] if found else 0
-
-
-def _tracker(config: Config, folder: Path, done: int) -> Tracker:
-    settings = dataclasses.asdict(config)
-    return Tracker(folder, config.wandb, config.wandb_project, settings, done if config.resume else None)
-
-
-def _accuracies(*results: EvalResult) -> dict[str, float]:
-    """accuracy/{model}/{way of asking} over all held-out items, for the last word in W&B."""
-    return {
-        f"accuracy/{result.name}/{mode}": measure(result, mode, lambda _: True)["accuracy"]
-        for result in results
-        for mode in result.answers
-    }
-
-
-def _evaluate(
-    cluster: Cluster, scorer: Scorer, held_out: HeldOut, config: Config, name: str, version: int, teller: Teller
-) -> EvalResult:
-    per_item = 1 + config.eval.num_samples + bool(held_out.blank_prompts)
-    with teller.bar(f"evaluate {name}", per_item * len(held_out.samples)) as bar:
-        return evaluate(
-            cluster.rollout, scorer, held_out, config,
-            name=name, policy_version=version, progress=lambda mode, done, total: bar.advance(),
-        )  # fmt: skip
-
-
-def _tell_data(splits: sets.DataSplits, folder: Path, teller: Teller) -> None:
-    teller.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
-    for note in splits.notes:
-        teller.say(note)
-    if splits.bad_rows:
-        sets.write_bad_rows(folder / "bad_rows.jsonl", splits.bad_rows)
-        teller.warn(f"{len(splits.bad_rows)} bad rows were left out; they are listed in {folder / 'bad_rows.jsonl'}")
-
-
-def _warn_of_format(sft: EvalResult, config: Config, teller: Teller) -> None:
-    """RL cannot start from a model that never writes the tags: every format reward is then 0 (VLM-R1 #173)."""
-    mode = "sampled" if "sampled" in sft.answers else "greedy"
-    judged = [one for item in sft.answers[mode] for one in item]
-    rate = sum(one.well_formed for one in judged) / max(1, len(judged))
-    teller.say(f"format rate of the SFT model: {rate:.1%} ({mode})")
-    if rate < config.sft.min_format_rate:
-        teller.warn(
-            f"only {rate:.1%} of the SFT model's completions are well-formed, below sft.min_format_rate={config.sft.min_format_rate:.0%}: "
-            "RL will hardly start. Train SFT longer, raise sft.learning_rate, or check that the chat template speaks of the tags."
-        )
 
 
 if __name__ == "__main__":
