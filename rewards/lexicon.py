@@ -34,6 +34,30 @@ EPITHETS = words(
     vermicularis medinensis bancrofti loa volvulus scabiei carinii jirovecii glabrata krusei tropicalis parapsilosis auris elegans gallolyticus
     urealyticum hominis genitalium baumannii oxytoca freundii morganii stuartii"""
 )
+# The same in Chinese: what the text before the letter ends with, and what the text after it begins with.
+ZH_NAME_BEFORE = ("维生素", "图", "附图", "肝炎", "类型", "因子", "导联", "素")
+ZH_NAME_AFTER = (
+    "超",
+    "型",
+    "线",
+    "细胞",
+    "组",
+    "族",
+    "反应",
+    "臂",
+    "期",
+    "级",
+    "区",
+    "段",
+    "图",
+    "淋巴",
+    "波",
+    "肝",
+    "肽",
+    "蛋白",
+    "链",
+    "类",
+)
 # "A" or "I" before one of these is a label; before any other word "A" is the article and "I" the pronoun.
 VERBISH = words(
     """is was are were seems appears because since as and or but nor not fits fit matches would will should could can cannot may might must

@@ -113,7 +113,9 @@ def _part_of_more(stream: list[Token], match: Mention) -> bool:
         return False
     if last.kind == "n" and (after.key in lexicon.UNITS or after.kind == "n"):
         return True
-    named = after.kind == "n" or (after.kind == "w" and (after.key in _ROMAN or (len(after.text) == 1 and after.text.isupper())))
+    named = after.kind == "n" or (
+        after.kind == "w" and ((after.key in _ROMAN and len(after.text) > 1) or (len(after.text) == 1 and after.text.isupper()))
+    )
     return named and last.kind == "w" and after.text not in ("A", "I", match.letter)
 
 
@@ -156,15 +158,20 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
     glued_after = after is not None and after.start == token.end
     letter = token.text.upper()
     own = next((texts[i].letter == letter for i in (index + 1, index + 2) if i in texts), False)
-    if glued_before and before and (before.kind in "wn" or (before.text in "-'/+" and not _joins(stream, index - 1))):
+    opens_quote = (
+        before is not None
+        and before.text == "'"
+        and (index < 2 or stream[index - 2].end < before.start or stream[index - 2].kind == "p")
+    )
+    if (
+        glued_before
+        and before
+        and not opens_quote
+        and (before.kind in "wn" or (before.text in "-'/+" and not _joins(stream, index - 1)))
+    ):
         return False
-    if glued_after and after and not own:
-        if after.kind in "wn" or (
-            after.text in "-+'" and not (later is None or later.start > after.end or _joins(stream, index + 1))
-        ):
-            return False
-        if after.text == "+" and not _joins(stream, index + 1):
-            return False
+    if glued_after and after and not own and _goes_on(stream, index + 1, after, later):
+        return False
     if (
         before
         and before.kind == "w"
@@ -182,6 +189,16 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
     if letter not in options.letters and not bracketed and not _in_label_position(index, before, after):
         return False
     return bracketed or _upper_label(token, before, after, own, texts, index, options)
+
+
+def _goes_on(stream: list[Token], place: int, after: Token, later: Token | None) -> bool:
+    """True where a letter is the beginning of something longer: "B-lines", "B's", "A+"."""
+    glued = later is not None and later.start == after.end
+    if after.kind in "wn":
+        return True
+    if after.text == "'":
+        return glued and later is not None and later.kind in "wn"
+    return not _joins(stream, place) and (after.text == "+" or (after.text == "-" and glued))
 
 
 def _joins(stream: list[Token], index: int) -> bool:
@@ -231,31 +248,6 @@ def _upper_label(
     return after.key not in lexicon.NAME_AFTER
 
 
-_ZH_BEFORE = ("维生素", "图", "附图", "肝炎", "类型", "因子", "导联", "素")
-_ZH_AFTER = (
-    "超",
-    "型",
-    "线",
-    "细胞",
-    "组",
-    "族",
-    "反应",
-    "臂",
-    "期",
-    "级",
-    "区",
-    "段",
-    "图",
-    "淋巴",
-    "波",
-    "肝",
-    "肽",
-    "蛋白",
-    "链",
-    "类",
-)
-
-
 def _chinese_name(before: Token | None, after: Token | None, later: Token | None, stream: list[Token], index: int) -> bool:
     left = (
         "".join(token.text for token in stream[max(0, index - 3) : index] if token.kind == "c")
@@ -263,7 +255,7 @@ def _chinese_name(before: Token | None, after: Token | None, later: Token | None
         else ""
     )
     right = "".join(token.text for token in (after, later) if token and token.kind == "c") if after and after.kind == "c" else ""
-    return left.endswith(_ZH_BEFORE) or right.startswith(_ZH_AFTER)
+    return left.endswith(lexicon.ZH_NAME_BEFORE) or right.startswith(lexicon.ZH_NAME_AFTER)
 
 
 def _bind(stream: list[Token], mentions: list[Mention]) -> list[Mention]:

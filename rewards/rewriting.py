@@ -38,6 +38,8 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
     parts: list[str] = []
     for index, token in enumerate(stream):
         if index in by_first:
+            if token.start and index > 1 and stream[index - 1].text == "(" and stream[index - 2].key in ("no", "yes"):
+                parts.append(" ,")  # "(a) no (b) yes": the bracket begins another statement
             parts.append(" " + " , ".join(f"@{number}" for number in by_first[index]) + " ")
         elif index in inside:
             continue
