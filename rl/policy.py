@@ -209,6 +209,7 @@ class Policy:
                 f"the state does not fit this run: {len(missing)} of {len(names)} weights are missing, and it counts "
                 f"{meta['total_updates']} updates where this run has {self.total_updates}; resume with the configuration it was saved with"
             )
+        self.optimizer.state.clear()
         with torch.no_grad():
             for name, parameter in self.tokens.named_parameters():
                 parameter.copy_(_like(tensors[f"weight/{name}"], parameter))

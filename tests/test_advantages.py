@@ -45,11 +45,13 @@ def test_what_lies_under_a_mask_is_never_read() -> None:
         assert advantages([[1.0, rubbish, 0.0, 0.5]], masked) == clean
 
 
-def test_equal_rewards_give_exactly_zero_where_a_float_std_does_not() -> None:
-    rewards = [0.1] * 7
-    assert np.std(np.float32(rewards), ddof=1) != 0.0  # 8e-9: a test on the std would call this group mixed
-    result = group_advantages(torch.tensor([rewards]), torch.ones(1, 7, dtype=torch.bool), epsilon=0.0)
-    assert result.advantages.tolist() == [[0.0] * 7]
+@pytest.mark.parametrize(("dtype", "count"), [(torch.float32, 7), (torch.float64, 3)])
+def test_equal_rewards_give_exactly_zero_where_a_float_std_does_not(dtype: torch.dtype, count: int) -> None:
+    rewards = torch.full((1, count), 0.1, dtype=dtype)
+    # (0.1 + 0.1 + 0.1) / 3 is not 0.1: a test on the std would call this group mixed.
+    assert np.std(rewards.numpy(), ddof=1) != 0.0
+    result = group_advantages(rewards, torch.ones(1, count, dtype=torch.bool), epsilon=0.0)
+    assert result.advantages.tolist() == [[0.0] * count]
     assert result.zero_std.tolist() == [True]
     assert result.std.tolist() == [0.0]
     assert result.trained.all()  # kept: the KL still acts on them

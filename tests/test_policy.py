@@ -139,7 +139,8 @@ def test_a_non_finite_update_is_skipped_whole_and_the_third_in_a_row_stops(inter
     rows = with_logprobs(some_rows(internvl), policy)
     policy.update(rows, totals_of(rows))
     before, meta = policy.state()
-    poison = float("inf") if field == "advantage" else (float("nan"),) * len(rows[4].completion_ids)
+    # The clamp of the log ratio would make -inf a finite 20 and train on it: the inputs themselves must be looked at.
+    poison = float("inf") if field == "advantage" else (-float("inf"),) * len(rows[4].completion_ids)
     poisoned = [dataclasses.replace(row, **{field: poison}) if place == 4 else row for place, row in enumerate(rows)]
     for count in (1, 2):
         assert policy.update(poisoned, totals_of(rows))["update/skipped"] == 1.0
