@@ -32,11 +32,12 @@ from rl.workers.policy_worker import PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
 
+log = logging.getLogger(__name__)
 # Rows and two versions of the weights; what does not fit is spilled to disk.
 OBJECT_STORE_BYTES = 512 << 20
 LOOPBACK = "127.0.0.1"
 # Read by Ray's own processes. No usage report, and no Python processes that wait for tasks that never come.
-_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
 
 
 class RaySession:
@@ -56,37 +57,43 @@ class RaySession:
         try:
             self._connect(config.compute.ray_address, num_workers)
             verl.join()
-        except BaseException as error:
+        except BaseException:
             self.close()
-            if isinstance(error, (RayError, RuntimeError, ConnectionError, ValueError, OSError)):
-                raise ClusterUnavailable(
-                    f"Ray does not start or answer ({config.compute.ray_address or 'local'}): {error}"
-                ) from error
             raise
 
     def _connect(self, address: str | None, num_workers: int) -> None:
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+        """Join the cluster at `address`, or start one here. Ray gives its own processes 30 s, which a busy machine may exceed: then once more."""
         logging.getLogger("ray").setLevel(logging.ERROR)
-        try:
-            if address is not None:
-                ray.init(address=address, **quiet)
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+        for attempts_left in (2, 1, 0):
+            try:
+                ray.init(**quiet, **({"address": address} if address is not None else self._own_cluster(num_workers)))
                 return
-            os.environ.update(_RAY_ENVIRONMENT)
-            # Short, because socket names end at 107 characters.
-            self.folder = tempfile.mkdtemp(prefix="rounds-ray-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
-            ray.init(
-                address="local",
-                num_cpus=num_workers,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=self.folder,
-                _node_ip_address=LOOPBACK,
-                **quiet,
-            )
-        except SystemExit as error:  # Ray's own SIGTERM handler is in place while it starts
-            raise interrupts.Interrupted(128 + signal.SIGTERM) if error.code == signal.SIGTERM else error from None
-        finally:
-            interrupts.install()
+            except SystemExit as error:  # Ray's own SIGTERM handler is in place while it starts
+                raise interrupts.Interrupted(128 + signal.SIGTERM) if error.code == signal.SIGTERM else error from None
+            except Exception as error:  # Ray raises bare Exceptions here
+                if address is not None or not attempts_left:
+                    where = address or "on this machine"
+                    raise ClusterUnavailable(
+                        f"Ray does not start or answer ({where}): {error}; see compute.ray_address"
+                    ) from error
+                log.warning("Ray did not start (%s); trying again", error)
+                self._stop_ray()
+            finally:
+                interrupts.install()
+
+    def _own_cluster(self, num_workers: int) -> dict[str, Any]:
+        os.environ.update(_RAY_ENVIRONMENT)
+        # Short, because socket names end at 107 characters.
+        self.folder = tempfile.mkdtemp(prefix="rounds-ray-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
+        return {
+            "address": "local",
+            "num_cpus": num_workers,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": self.folder,
+            "_node_ip_address": LOOPBACK,
+        }
 
     def group(self, name: str, worker: type, placement: Placement, *arguments: Any, **options: Any) -> Any:
         """A verl worker group: its actors are being started when this returns."""
@@ -155,14 +162,18 @@ class RaySession:
             for group in (group for pool in self.pools.values() for group in pool if not self.own):
                 with contextlib.suppress(Exception):
                     remove_placement_group(group)
-            running = processes.started_for(self.folder) if self.folder else []
-            ray.shutdown()
-            processes.end(running)
-            if self.folder:
-                shutil.rmtree(self.folder, ignore_errors=True)
-            self.handles, self.pools, self.folder = [], {}, ""
+            self._stop_ray()
+            self.handles, self.pools = [], {}
         interrupts.restore(self.handlers)
         self.handlers = {}
+
+    def _stop_ray(self) -> None:
+        running = processes.started_for(self.folder) if self.folder else []
+        ray.shutdown()
+        processes.end(running)
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder = ""
 
 
 class Cluster:

@@ -89,6 +89,9 @@ class Group:
             return self._session.fetch(reference, self._session.timeout)
         except Gone as error:
             raise self.failed(rank, str(error)) from None
+        except Exception as error:
+            error.add_note(f"raised in worker {self.name}-{rank}")
+            raise
 
     def failed(self, rank: int, what: str) -> WorkerFailed:
         return WorkerFailed(f"worker {self.name}-{rank} {what}\nIts last words:\n{last_log_lines(self._logs(rank))}")
