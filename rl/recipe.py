@@ -28,6 +28,8 @@ from rl.workers.cluster import Cluster, start
 from rollouts.processing import load_processor
 from rollouts.store import RunWriter
 
+JUDGE_CACHE = "judge.sqlite"
+
 
 def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
     """The whole recipe in `config.out_dir`; returns what summary.json says.
@@ -41,7 +43,7 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
             splits = sets.load(config.data)
         _tell_data(splits, folder.path, teller)
         num_steps = total_steps(config, len(splits.rl))
-        rubric = _rubric(config, splits, teller)
+        rubric = _rubric(config, folder.path, splits, teller)
         _check_machine(config, num_steps)
         with teller.phase("SFT"):
             sft_path = ensure_sft(config, splits.sft) if config.sft.enabled or config.sft.checkpoint else Path(config.model.path)
@@ -66,9 +68,9 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         return summary
 
 
-def _rubric(config: Config, splits: sets.DataSplits, teller: Teller) -> Rubric:
-    """The rewards of the run, checked against its data; the judge has answered once."""
-    judge = make_judge(config.judge)
+def _rubric(config: Config, folder: Path, splits: sets.DataSplits, teller: Teller) -> Rubric:
+    """The rewards of the run, checked against its data; the judge has answered once. Its verdicts are kept in the run's folder."""
+    judge = make_judge(config.judge, cache_path=folder / JUDGE_CACHE)
     rubric = Rubric(config.reward.weights, config.reward.routes, judge)
     rubric.check_sample_types({sample.answer_type for sample in [*splits.rl, *splits.eval]})
     judge.check_now()
