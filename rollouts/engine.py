@@ -7,6 +7,7 @@ CUDA. Later and faster on CUDA: vLLM's own weight transfer (start / update / fin
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ if not torch.cuda.is_available():
     # The CPU sampler would be compiled with g++ before the first token, 2 to 10 s, even with enforce_eager.
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
-from vllm import EngineArgs, LLMEngine, SamplingParams  # noqa: E402 - after the environment it reads
+from vllm import EngineArgs, LLMEngine, ModelRegistry, SamplingParams  # noqa: E402 - after the environment it reads
 from vllm.sampling_params import RequestOutputKind  # noqa: E402
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor  # noqa: E402
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates  # noqa: E402
@@ -98,6 +99,8 @@ class VllmEngine:
         self.checksum: str | None = None
         # Why it may not be used any more; "" = alive.
         self.dead = ""
+        if not torch.cuda.is_available():
+            _look_at_model_here(Path(model_path))
         self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
         self._tokenizer = self._engine.get_tokenizer()
         self._tied = bool(getattr(self._engine.model_config.hf_config, "tie_word_embeddings", False))
@@ -121,10 +124,8 @@ class VllmEngine:
         shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         missing = self._checkpoint_elements - count_elements(shapes, self._tied)
         if missing > 0:
-            raise WeightsRejected(
-                f"{self.name}: version {version} lacks {missing} numbers that the model on disk has; "
-                "send every parameter, whole and under its Hugging Face name"
-            )
+            whole = "send every parameter, whole and under its Hugging Face name"
+            raise WeightsRejected(f"{self.name}: version {version} lacks {missing} numbers that the model on disk has; {whole}")
         try:
             comparisons = self._engine.collective_rpc(reload_and_compare, args=(dict(weights),))
             # Features of known images and keys of known prompts belong to the old weights.
@@ -166,9 +167,8 @@ class VllmEngine:
         """
         self._refuse_when_dead()
         if self.version is None or self.version != settings.policy_version:
-            raise StaleWeights(
-                f"{self.name} holds version {self.version}, wanted {settings.policy_version}; sync the weights first"
-            )
+            wanted = f"wanted {settings.policy_version}; sync the weights first"
+            raise StaleWeights(f"{self.name} holds version {self.version}, {wanted}")
         prompts: dict[Any, Any] = {}
         for request in requests:
             if _asked(request) not in prompts:
@@ -236,6 +236,15 @@ class VllmEngine:
         self.version = self.checksum = None
         self.dead = f"{self.name} failed {when}: {type(error).__name__}: {error}; it must be started anew"
         return EngineDead(self.dead)
+
+
+def _look_at_model_here(model_path: Path) -> None:
+    """Import the model's class in this process. vLLM would do it in a subprocess first, to keep CUDA untouched: 10 s on a fresh machine."""
+    config = model_path / "config.json"
+    for name in json.loads(config.read_text(encoding="utf-8"))["architectures"] if config.is_file() else ():
+        known = ModelRegistry.models.get(name)
+        if hasattr(known, "load_model_cls"):
+            ModelRegistry.register_model(name, known.load_model_cls())
 
 
 def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
