@@ -23,7 +23,7 @@ from rl.report import write_report
 from rl.run import CHECKPOINTS, Run, total_steps
 from rl.run_folder import RunFolder, versions
 from rl.sft import ensure_sft
-from rl.tracking import Tracker
+from rl.tracking import Tracker, check_login
 from rl.workers.cluster import Cluster, start
 from rollouts.processing import load_processor
 from rollouts.store import RunWriter
@@ -79,6 +79,8 @@ def _rubric(config: Config, folder: Path, splits: sets.DataSplits, teller: Telle
 
 
 def _check_machine(config: Config, num_steps: int) -> None:
+    """What only the workers and W&B need, before SFT spends minutes."""
+    check_login(config.wandb)
     for finding in (check_ray(config), check_disk(config, num_steps)):
         if not finding.good:
             raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")

@@ -94,13 +94,22 @@ def _keep_until(path: Path, step: int | None) -> None:
     write_atomically(path, b"".join(line + b"\n" for line in kept))
 
 
-def _start_wandb(run_dir: Path, mode: Literal["offline", "online"], project: str, config: dict[str, Any]) -> Any:
+def check_login(mode: Literal["offline", "online", "off"]) -> None:
+    """Raise TrackingError where `online` has no key; asked before the first minute of a run is spent."""
+    if mode != "online" or os.environ.get("WANDB_API_KEY"):
+        return
     import wandb  # half a second, and `wandb=off` must not need it
 
-    if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
+    if not wandb.api.api_key:
         raise TrackingError(
             "wandb=online needs an API key: set WANDB_API_KEY or run `wandb login`, or use wandb=offline (the default)"
         )
+
+
+def _start_wandb(run_dir: Path, mode: Literal["offline", "online"], project: str, config: dict[str, Any]) -> Any:
+    import wandb  # half a second, and `wandb=off` must not need it
+
+    check_login(mode)
     settings = wandb.Settings(
         silent=True,
         console="off",  # its redirection of stdout garbles the progress display
