@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import make_internvl, make_qwen25vl
 from transformers import AutoModelForImageTextToText
 
 from rl.config import ComputeConfig, Config, DataConfig, ModelConfig, SftConfig
@@ -20,6 +19,7 @@ from rl.sft import IGNORED, collate, encode_row, ensure_sft, sft_hash, train_sft
 from rollouts.processing import load_processor
 from rollouts.prompts import render_prompt, response
 from rollouts.records import Sample
+from tests.tiny_models import make_internvl, make_qwen25vl
 
 
 @pytest.fixture(scope="module")
