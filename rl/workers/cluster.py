@@ -36,8 +36,14 @@ log = logging.getLogger(__name__)
 # Rows and two versions of the weights; what does not fit is spilled to disk.
 OBJECT_STORE_BYTES = 512 << 20
 LOOPBACK = "127.0.0.1"
-# Read by Ray's own processes. No usage report, and no Python processes that wait for tasks that never come.
-_RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
+# Read by Ray's own processes. No usage report, no Python processes that wait for tasks that never come, and workers that are not nicer than
+# whatever else runs on the machine (Ray gives them 15).
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_worker_niceness": "0",
+}
 
 
 class RaySession:
