@@ -1,0 +1,90 @@
+"""Where workers go, as arithmetic; what a signal becomes; the last words of a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rl.config import ComputeConfig
+from rl.workers import interrupts, processes
+from rl.workers.failures import ClusterUnavailable, last_log_lines
+from rl.workers.placement import place
+
+
+def test_on_cpu_groups_have_no_gpus_and_share_the_cores() -> None:
+    places = place(ComputeConfig(num_policy_workers=2, num_rollout_workers=3, num_threads=5), num_gpus=0)
+    assert {name: (one.count, one.num_gpus, one.threads) for name, one in places.items()} == {
+        "policy": (2, 0, 5),
+        "reference": (1, 0, 5),
+        "rollout": (3, 0, 5),
+    }
+    alone = place(ComputeConfig(), num_gpus=0)["rollout"]
+    assert alone.environment["OMP_NUM_THREADS"] == str(os.cpu_count())
+
+
+def test_engines_get_gpus_of_their_own_where_there_are_enough() -> None:
+    compute = ComputeConfig(device="cuda", num_policy_workers=4, num_rollout_workers=2, tensor_parallel_size=2)
+    places = place(compute, num_gpus=8)  # 4 + 2 x 2
+    assert {name: (one.count, one.num_gpus, one.pool) for name, one in places.items()} == {
+        "policy": (4, 0.5, "policy"),
+        "reference": (4, 0.5, "policy"),
+        "rollout": (2, 2, "rollout"),
+    }
+    with pytest.raises(ClusterUnavailable, match="has 7 GPUs.*need 8"):
+        place(compute, num_gpus=7)
+
+
+def test_engines_share_the_gpus_of_the_policy_where_there_are_too_few() -> None:
+    compute = ComputeConfig(device="cuda", num_policy_workers=2, num_rollout_workers=2)
+    places = place(compute, num_gpus=2)
+    assert {(one.count, one.pool) for one in places.values()} == {(2, "policy")}
+    assert sum(one.num_gpus for one in places.values()) <= 1.0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_unwinds_contexts_and_gives_its_exit_code(number: signal.Signals, code: int) -> None:
+    before = signal.getsignal(number)
+    unwound = []
+    handlers = interrupts.install()
+    try:
+        with pytest.raises(interrupts.Interrupted) as caught:
+            try:
+                os.kill(os.getpid(), number)
+                signal.pause()
+            finally:
+                with interrupts.held_back():
+                    os.kill(os.getpid(), number)  # a second one must not cut the clean-up short
+                    unwound.append(number)
+    finally:
+        interrupts.restore(handlers)
+    assert (caught.value.code, unwound) == (code, [number])
+    assert signal.getsignal(number) == before
+
+
+def test_only_processes_of_the_session_are_ended(tmp_path: Path) -> None:
+    sleeping = "import sys, time; time.sleep(60)"
+    ours, other = (
+        subprocess.Popen([sys.executable, "-c", sleeping, str(folder)]) for folder in (tmp_path / "ray", tmp_path / "else")
+    )
+    try:
+        found = processes.started_for(str(tmp_path / "ray"))
+        assert [process.pid for process in found] == [ours.pid]
+        ours.terminate()
+        processes.end(found)
+        assert not psutil.pid_exists(ours.pid) and other.poll() is None
+    finally:
+        for process in (ours, other):
+            process.kill()
+            process.wait()
+
+
+def test_the_last_words_are_the_end_of_the_log(tmp_path: Path) -> None:
+    (tmp_path / "a.err").write_text("\n".join(f"line {number}" for number in range(30)) + "\n\n")
+    assert last_log_lines([tmp_path / "a.err"], num_lines=2) == "  | line 28\n  | line 29"
+    assert "no log" in last_log_lines([])
