@@ -56,7 +56,7 @@ def test_a_broken_image_says_so(data: bytes) -> None:
 
 
 def test_a_missing_image_names_its_path(tmp_path) -> None:
-    with pytest.raises(BadSample, match="nowhere.png"):
+    with pytest.raises(BadSample, match=r"nowhere\.png"):
         media_files.frames(Media(kind="image", path=str(tmp_path / "nowhere.png")))
 
 

@@ -1,4 +1,4 @@
-"""The embedded data set: drawn images turned into questions by the paper's curation rules (RECIPE.md 1.4), and its SFT corpus.
+"""The embedded data set: drawn images turned into questions by the paper's curation rules (Fleming-VL, Sec 3.3), and its SFT corpus.
 
 A mask becomes location words (D2), a label becomes multiple choice with 1 to 3 random other labels as distractors (D4, D8) or a
 direct question, and a question is drawn from a pool of synonymous phrasings (D1). Everything follows from `DataConfig.seed`; an image of one
@@ -173,6 +173,7 @@ def _ask_presence(id: str, split: str, phantom: Phantom, media: Media, rng: Rng)
 
 
 def phrase(kind: str, modality: str, finding: str, rng: Rng) -> str:
+    """One of the synonymous wordings of a kind of question (D1)."""
     template = str(rng.choice(words.QUESTIONS[kind]))
     return template.format(modality=modality, finding=finding, a_finding=words.with_article(finding))
 

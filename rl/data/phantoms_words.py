@@ -1,6 +1,6 @@
 """The words of the phantoms: where a mask lies, what a finding is also called, and the pools of synonymous phrasings.
 
-Two conventions of side are kept apart everywhere (RECIPE.md 1.4, D2): "left of the image" is where a reader points, "patient's left" is
+Two conventions of side are kept apart everywhere (Fleming-VL, Sec 3.3): "left of the image" is where a reader points, "patient's left" is
 the patient's own left, which a frontal radiograph and an axial slice show on the right of the image.
 """
 
@@ -67,6 +67,7 @@ SHORTCUT_THOUGHTS = (
 
 
 def with_article(finding: str) -> str:
+    """"a nodule", "an effusion"."""
     return f"{'an' if finding[0] in 'aeiou' else 'a'} {finding}"
 
 

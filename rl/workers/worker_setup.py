@@ -37,4 +37,5 @@ def join_process_group(device: str, timeout_seconds: float) -> None:
 
 
 def ready_since(started: float) -> WorkerInfo:
+    """What a worker answers once it can work; `started` is time.monotonic() of its first line."""
     return WorkerInfo(os.getpid(), os.uname().nodename, time.monotonic() - started)
