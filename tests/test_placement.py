@@ -36,7 +36,7 @@ def test_engines_get_gpus_of_their_own_where_there_are_enough() -> None:
         "reference": (4, 0.5, "policy"),
         "rollout": (2, 2, "rollout"),
     }
-    with pytest.raises(ClusterUnavailable, match="has 7 GPUs.*need 8"):
+    with pytest.raises(ClusterUnavailable, match=r"has 7 GPUs.*need 8"):
         place(compute, num_gpus=7)
 
 
@@ -47,20 +47,24 @@ def test_engines_share_the_gpus_of_the_policy_where_there_are_too_few() -> None:
     assert sum(one.num_gpus for one in places.values()) <= 1.0
 
 
+def be_stopped(number: signal.Signals, unwound: list[int]) -> None:
+    try:
+        os.kill(os.getpid(), number)
+        signal.pause()
+    finally:
+        with interrupts.held_back():
+            os.kill(os.getpid(), number)  # a second one must not cut the clean-up short
+            unwound.append(number)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_unwinds_contexts_and_gives_its_exit_code(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
-    unwound = []
+    unwound: list[int] = []
     handlers = interrupts.install()
     try:
         with pytest.raises(interrupts.Interrupted) as caught:
-            try:
-                os.kill(os.getpid(), number)
-                signal.pause()
-            finally:
-                with interrupts.held_back():
-                    os.kill(os.getpid(), number)  # a second one must not cut the clean-up short
-                    unwound.append(number)
+            be_stopped(number, unwound)
     finally:
         interrupts.restore(handlers)
     assert (caught.value.code, unwound) == (code, [number])

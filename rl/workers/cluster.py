@@ -126,7 +126,7 @@ class RaySession:
         return group
 
     def _placement_groups(self, placement: Placement) -> list[PlacementGroup]:
-        """One bundle a worker. Groups of the same pool get the same bundles, so these are made large enough for three."""
+        """One bundle a worker. Groups of the same pool stand in the same bundles, so these hold a whole GPU and a CPU for each of them."""
         if placement.pool not in self.pools:
             shared = 0 < placement.num_gpus < 1
             bundle = (
