@@ -49,7 +49,7 @@ class ScorerLike(Protocol):
     def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Future[Any]: ...
 
 
-# Told after each completion that was judged: which way of asking, how many so far, how many in all.
+# Told as each completion arrives and goes to its judge: which way of asking, how many so far, how many in all.
 Progress = Callable[[str, int, int], None]
 
 
@@ -125,7 +125,7 @@ def evaluate(
         name: of the model, for the table and the judge's groups ("SFT", "GRPO").
         policy_version: version of the weights to draw with.
         modes: which ways of asking; "blank" is left out where eval.blank_images is off, "sampled" where eval.num_samples is 0.
-        progress: told after each judged completion.
+        progress: told as each completion arrives.
 
     Raises:
         whatever the engine or the scorer raise; a reward that fails on one completion does not raise but leaves it without a verdict.
@@ -179,6 +179,7 @@ def _judge(
     pending: dict[RequestKey, tuple[Completion, Future[Any]]] = {}
     for key, completion in drawn:
         future = scorer.submit(by_id[key[0]], completion.text, f"{group}/{key[0]}", completion.finish_reason)
+        progress(len(pending) + 1, len(samples) * count)
         pending[RequestKey(*key)] = completion, future
     missing = len(samples) * count - len(pending)
     if missing:
@@ -186,7 +187,6 @@ def _judge(
     judged: dict[RequestKey, Judged] = {}
     for key, (completion, future) in pending.items():
         judged[key] = _verdict(completion, future.result())
-        progress(len(judged), len(pending))
     return tuple(tuple(judged[RequestKey(sample.id, index)] for index in range(count)) for sample in samples)
 
 

@@ -15,7 +15,7 @@ from rl.config import Config
 from rl.data import sets
 from rl.doctor import check_disk, check_ray
 from rl.doctor_data import NotReady
-from rl.evaluate import EvalResult, HeldOut, evaluate, prepare
+from rl.evaluate import MODES, EvalResult, HeldOut, evaluate, prepare
 from rl.evaluation_table import print_table
 from rl.grpo import train
 from rl.progress import Teller, duration
@@ -130,7 +130,8 @@ def _accuracies(*results: EvalResult) -> dict[str, float]:
     return {
         f"accuracy/{result.name}/{mode}": measure(result, mode, lambda _: True)["accuracy"]
         for result in results
-        for mode in result.answers
+        for mode in MODES
+        if mode in result.answers
     }
 
 

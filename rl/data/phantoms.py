@@ -90,7 +90,7 @@ def facts(phantom: Phantom) -> dict[str, str]:
     known = {"finding": phantom.finding}
     if phantom.finding == "normal":
         return known
-    mask = phantom.masks.any(axis=0)
+    mask = np.asarray(phantom.masks.any(axis=0))
     known["place"] = words.image_place(mask)
     if phantom.modality in words.FACING_PATIENT:
         known["side"] = words.patient_side(mask)

@@ -74,7 +74,7 @@ def _grey(frames: np.ndarray) -> np.ndarray:
 
 def _radiograph(finding: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     shift_x, shift_y = rng.uniform(-1.5, 1.5, 2)
-    image = np.full((SIZE, SIZE), 150.0, np.float32)
+    image: np.ndarray = np.full((SIZE, SIZE), 150.0, np.float32)
     lungs = [_ellipse(18 + shift_x, 31 + shift_y, 11, 23), _ellipse(46 + shift_x, 31 + shift_y, 11, 23)]
     for lung in lungs:
         image = _blend(image, 65, _soft(lung))
