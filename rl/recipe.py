@@ -15,7 +15,7 @@ from rl.config import Config
 from rl.data import sets
 from rl.doctor import check_disk, check_ray
 from rl.doctor_data import NotReady
-from rl.evaluate import MODES, EvalResult, HeldOut, evaluate, prepare
+from rl.evaluate import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
 from rl.evaluation_table import print_table
 from rl.grpo import train
 from rl.progress import Teller, duration
@@ -157,7 +157,7 @@ def _tell_data(splits: sets.DataSplits, folder: Path, teller: Teller) -> None:
 
 def _warn_of_format(sft: EvalResult, config: Config, teller: Teller) -> None:
     """RL cannot start from a model that never writes the tags: every format reward is then 0 (VLM-R1 #173)."""
-    mode = "sampled" if "sampled" in sft.answers else "greedy"
+    mode: Mode = "sampled" if "sampled" in sft.answers else "greedy"
     judged = [one for item in sft.answers[mode] for one in item]
     rate = sum(one.well_formed for one in judged) / max(1, len(judged))
     teller.say(f"format rate of the SFT model: {rate:.1%} ({mode})")
