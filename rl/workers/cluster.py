@@ -15,6 +15,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 # Rows and two versions of the weights; what does not fit is spilled to disk.
 OBJECT_STORE_BYTES = 512 << 20
 LOOPBACK = "127.0.0.1"
+CONNECT_SECONDS = 10.0
 # Read by Ray's own processes. No usage report, no Python processes that wait for tasks that never come, and workers that are not nicer than
 # whatever else runs on the machine (Ray gives them 15).
 _RAY_ENVIRONMENT = {
@@ -68,17 +70,18 @@ class RaySession:
             raise
 
     def _connect(self, address: str | None, num_workers: int) -> None:
-        """Join the cluster at `address`, or start one here. Ray gives its own processes 30 s, which a busy machine may exceed: then once more."""
+        """Join the cluster at `address`, or start one here. Ray gives its own processes 30 s, which a busy machine may exceed: then again."""
         logging.getLogger("ray").setLevel(logging.ERROR)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-        for attempts_left in (2, 1, 0):
+        deadline = time.monotonic() + self.timeout
+        while True:
             try:
-                ray.init(**quiet, **({"address": address} if address is not None else self._own_cluster(num_workers)))
+                ray.init(**quiet, **(_joining(address) if address is not None else self._own_cluster(num_workers)))
                 return
             except SystemExit as error:  # Ray's own SIGTERM handler is in place while it starts
                 raise interrupts.Interrupted(128 + signal.SIGTERM) if error.code == signal.SIGTERM else error from None
             except Exception as error:  # Ray raises bare Exceptions here
-                if address is not None or not attempts_left:
+                if address is not None or time.monotonic() > deadline:
                     where = address or "on this machine"
                     raise ClusterUnavailable(
                         f"Ray does not start or answer ({where}): {error}; see compute.ray_address"
@@ -182,6 +185,15 @@ class RaySession:
         self.folder = ""
 
 
+def _joining(address: str) -> dict[str, Any]:
+    """Arguments that join a running cluster. Ray tries a dead address for minutes, so that somebody listens is seen to first."""
+    wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, colon, port = wanted.rpartition(":")
+    if colon and port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    return {"address": address}
+
+
 class Cluster:
     """The workers of one run; a context manager. `policy` and `reference` are None where only engines were started."""
 
@@ -223,10 +235,13 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
         total_updates: optimiser updates of the whole run (steps x minibatches); None = engines only, with the weights on disk as version 0.
 
     Raises:
+        FileNotFoundError: there is no model folder at an absolute path.
         ClusterUnavailable: Ray does not start or has no room.
         WorkerFailed: a worker died or was not ready within compute.worker_timeout_seconds. Everything is stopped again in either case.
     """
     path = str(Path(model_path).resolve()) if Path(model_path).exists() else str(model_path)
+    if Path(path).is_absolute() and not Path(path).is_dir():
+        raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format")
     counts: Mapping[str, Placement] = place(config.compute, float("inf"))
     session = RaySession(config, sum(placement.count for placement in counts.values()))
     try:
