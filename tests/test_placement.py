@@ -71,6 +71,21 @@ def test_a_signal_unwinds_contexts_and_gives_its_exit_code(number: signal.Signal
     assert signal.getsignal(number) == before
 
 
+def test_what_ray_makes_of_an_interruption_is_one_again() -> None:
+    bare = SystemExit(1)
+    handlers = interrupts.install()
+    try:
+        interrupts.tell_apart(bare)  # no signal came: a plain exit stays what it is
+        with pytest.raises(interrupts.Interrupted):
+            be_stopped(signal.SIGTERM, [])
+        with pytest.raises(interrupts.Interrupted) as caught:
+            interrupts.tell_apart(bare)
+        interrupts.tell_apart(ValueError("something else"))
+    finally:
+        interrupts.restore(handlers)
+    assert caught.value.code == 143
+
+
 def test_only_processes_of_the_session_are_ended(tmp_path: Path) -> None:
     sleeping = "import sys, time; time.sleep(60)"
     ours, other = (

@@ -78,8 +78,11 @@ class RaySession:
             try:
                 ray.init(**quiet, **(_joining(address) if address is not None else self._own_cluster(num_workers)))
                 return
-            except SystemExit as error:  # Ray's own SIGTERM handler is in place while it starts
-                raise interrupts.Interrupted(128 + signal.SIGTERM) if error.code == signal.SIGTERM else error from None
+            except SystemExit as error:
+                if error.code == signal.SIGTERM:  # Ray's own handler is in place while it starts
+                    raise interrupts.Interrupted(128 + signal.SIGTERM) from None
+                interrupts.tell_apart(error)
+                raise
             except Exception as error:  # Ray raises bare Exceptions here
                 if address is not None or time.monotonic() > deadline:
                     where = address or "on this machine"
@@ -223,8 +226,9 @@ class Cluster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.close()
+        interrupts.tell_apart(error)
 
 
 def start(config: Config, model_path: str | Path, *, total_updates: int | None) -> Cluster:
@@ -262,6 +266,7 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
         if policy is not None:
             cluster.sync(version=0)
         return cluster
-    except BaseException:
+    except BaseException as error:
         session.close()
+        interrupts.tell_apart(error)
         raise

@@ -10,6 +10,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
+# Signals that came since `install`.
+_received: list[int] = []
 
 
 class Interrupted(SystemExit):
@@ -23,7 +25,10 @@ def install() -> dict[signal.Signals, Any]:
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {number: signal.signal(number, _raise) for number in CAUGHT}
+    before = {number: signal.signal(number, _raise) for number in CAUGHT}
+    if _raise not in before.values():
+        _received.clear()
+    return before
 
 
 def restore(handlers: dict[signal.Signals, Any]) -> None:
@@ -45,5 +50,12 @@ def held_back() -> Iterator[None]:
         restore(before)
 
 
+def tell_apart(error: BaseException | None) -> None:
+    """Raise Interrupted for a bare SystemExit that follows a signal: Ray makes that of an Interrupted that is raised inside one of its waits."""
+    if isinstance(error, SystemExit) and not isinstance(error, Interrupted) and _received:
+        raise Interrupted(128 + _received[-1]) from None
+
+
 def _raise(number: int, _frame: FrameType | None) -> NoReturn:
+    _received.append(number)
     raise Interrupted(128 + number)
