@@ -63,6 +63,17 @@ def one_worker_of(cluster: Cluster) -> object:
     return alone
 
 
+def test_a_missing_model_or_cluster_is_told_before_anything_starts(folder: Path, tmp_path: Path) -> None:
+    # First in this file: Ray may be started once at a time in a process, and later tests share a cluster.
+    before = len(psutil.Process().children(recursive=True))
+    with pytest.raises(FileNotFoundError, match="no model folder"):
+        start(config_for(folder), tmp_path / "nothing", total_updates=4)
+    compute = dataclasses.replace(ComputeConfig(), ray_address="127.0.0.1:1")
+    with pytest.raises(ClusterUnavailable, match=r"127\.0\.0\.1:1.*compute\.ray_address"):
+        start(dataclasses.replace(Config(), compute=compute), folder, total_updates=4)
+    assert len(psutil.Process().children(recursive=True)) == before
+
+
 def test_two_engines_give_the_completions_of_one(cluster: Cluster, prompts: list[EncodedPrompt]) -> None:
     requests = requests_of(prompts, per_prompt=8)
     cluster.sync(version=7)
@@ -206,13 +217,3 @@ def test_every_moment_of_start_up_can_be_interrupted(folder: Path, number: signa
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_driver_takes_its_workers_along(folder: Path, number: signal.Signals) -> None:
     check_stop(folder, "SAMPLING", number, to_all=False)
-
-
-def test_a_missing_model_or_cluster_is_told_before_anything_starts(folder: Path, tmp_path: Path) -> None:
-    before = len(psutil.Process().children(recursive=True))
-    with pytest.raises(FileNotFoundError, match="no model folder"):
-        start(config_for(folder), tmp_path / "nothing", total_updates=4)
-    compute = dataclasses.replace(ComputeConfig(), ray_address="127.0.0.1:1")
-    with pytest.raises(ClusterUnavailable, match=r"127\.0\.0\.1:1.*compute\.ray_address"):
-        start(dataclasses.replace(Config(), compute=compute), folder, total_updates=4)
-    assert len(psutil.Process().children(recursive=True)) == before
