@@ -104,7 +104,6 @@ class RaySession:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
             "_temp_dir": self.folder,
-            "_node_ip_address": LOOPBACK,
         }
 
     def group(self, name: str, worker: type, placement: Placement, *arguments: Any, **options: Any) -> Any:
