@@ -189,7 +189,8 @@ def check_stop(folder: Path, until: str, number: signal.Signals, *, to_all: bool
         (os.killpg if to_all else os.kill)(driver.pid, number)
         rest, _ = driver.communicate(timeout=DEADLINE_SECONDS)
         assert driver.returncode == (-number if number == signal.SIGKILL else 128 + number), rest[-3000:]
-        patience = time.monotonic() + 30
+        # Nobody is left to stop Ray after SIGKILL; its helpers notice after a minute that the rest is gone.
+        patience = time.monotonic() + (100 if number == signal.SIGKILL else 30)
         while (left := session_processes(driver.pid)) and time.monotonic() < patience:
             time.sleep(0.2)
         assert not left
