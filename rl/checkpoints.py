@@ -6,10 +6,8 @@ it, is not a checkpoint; the loader says so and takes the one before. No pickle 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from rollouts.disk import sha256_file, sync_files, sync_folder
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "MANIFEST.json"
 FORMAT_VERSION = 1
@@ -56,15 +56,14 @@ def save(root: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[st
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
         (partial / STATE).write_text(json.dumps({**state, "step": step}, indent=1, sort_keys=True, allow_nan=False))
         files = {name: _fingerprint(partial / name) for name in (TENSORS, STATE)}
-        for name in files:
-            _flush(partial / name)
+        sync_files([partial / name for name in files])
         (partial / MANIFEST).write_text(json.dumps({"format": FORMAT_VERSION, "step": step, "files": files}, indent=1))
-        _flush(partial / MANIFEST)
-        _flush(partial)
+        sync_files([partial / MANIFEST])
+        sync_folder(partial)
         if final.exists():  # a resumed run writes this step again
             shutil.rmtree(final)
         partial.rename(final)
-        _flush(root)
+        sync_folder(root)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"checkpoint {final} could not be written: {error}; free space or set out_dir elsewhere") from error
@@ -114,17 +113,4 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def _flush(path: Path) -> None:
-    """fsync of a file or a folder, so that a power cut after the rename cannot leave an empty file behind it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
