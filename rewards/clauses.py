@@ -23,6 +23,8 @@ _BREAKS = frozenset(
 )
 _JOINERS = frozenset({",", "、", "and", "&", "+", "/", "|", "or", "and/or", "plus"})
 _CONTROLS = frozenset({"NEG", "XNEG", "OPEN", "HEDGE", "PAST", "BETWEEN", "but", "BECAUSE", "CONCEDE", "COND", "SO", "and", "or"})
+# "C or none", "C or something else": the second half of a choice that is left open.
+_SOMETHING_ELSE = frozenset("NEG HEDGE something anything nothing else another other others the of them above these".split())
 _AFFIRM = frozenset("correct right answer best better choice 正 确 对 选 答".split())
 
 
@@ -76,6 +78,8 @@ def _clauses(words: list[str]) -> list[_Clause]:
             and words[index + 1][0] != "@"
         ):
             word = ":"
+        if word == ":" and "NEG" in current.words and current.words[-1].startswith("@"):
+            ends = "".join(words[index + 1 : index + 2]).startswith("@")  # "neither A nor B: C"
         if not ends and (word not in _BREAKS or _inside_list(words, index)):
             current.words.append(word)
             continue
@@ -146,6 +150,10 @@ def _resolve(clauses: list[_Clause], mentions: list[Mention], text: str) -> Read
     plain = [c for c in asserted if not c.weak]
     chosen = strong or plain or asserted
     letters = {letter for clause in chosen for letter in clause.letters}
+    if any(c.opener == "or" and set(c.words) <= _SOMETHING_ELSE for c in clauses):
+        return Reading((), "an alternative is appended")
+    if any(a in chosen and b.opener in ("—", "-", ",") and set(b.words) == {"NEG"} for a, b in itertools.pairwise(clauses)):
+        return Reading((), "the same option is chosen and denied")
     if not letters:
         return Reading((), "only denied: nothing is inferred by elimination")
     if any(_half_of_pair(a, b, mentions) for a, b in itertools.pairwise(clauses) if a in chosen or b in chosen):

@@ -156,7 +156,8 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "NEG",
         ),
         (
-            r"\b(?:reject|exclud|eliminat|discard|dismiss|disfavou?r|refut|contradict|disprov|omit|avoid)\w*\b"
+            r"\b(?:reject|exclud|eliminat|discard|dismiss|disfavou?r|refut|contradict|disprov|omit|avoid|disagree)\w*\b"
+            r"|\b(?:an?|the) (?:mistake|error)\b"
             r"|\b(?:is|are|was) (?:ruled )?out\b|\bleave out\b",
             "NEG",
         ),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from rewards import lexicon
-from rewards.text import Token, key
+from rewards.option_index import LETTERS, OptionTexts
+from rewards.text import Token
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ROMAN = frozenset("i ii iii iv v vi vii viii ix x".split())
 _OPEN, _CLOSE = frozenset("([{\"'<"), frozenset(")]}\"'>")
 
@@ -21,36 +20,6 @@ class Mention(NamedTuple):
     last: int
     by: str  # "label", "text" or "both"
     particle: bool = False  # the text is the word yes or no
-
-
-class OptionTexts(NamedTuple):
-    """The options in comparable form."""
-
-    letters: tuple[str, ...]
-    # First token of an option -> its forms (key, letter), longest first.
-    by_first: dict[str, list[tuple[tuple[str, ...], str]]]
-
-
-def option_texts(texts: Sequence[str], skip: Sequence[str] = ()) -> OptionTexts:
-    """Index the option texts A, B, C..; a text that is itself one of the labels is left to the label rule (rule 3), and so are those in `skip`."""
-    letters = tuple(LETTERS[: len(texts)])
-    by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
-    for letter, text in zip(letters, texts, strict=True):
-        form = key(text)
-        if (
-            len(form) > 2
-            and form[0] == letter.casefold()
-            and text.lstrip()[1:2] in (".", ")", ":")
-            and form[1:] not in [key(t) for t in texts]
-        ):
-            form = form[1:]
-        if len(form) > 1 and form[0] in ("a", "an", "the") and form[1].isalpha():
-            form = form[1:]
-        if form and letter not in skip and not (len(form) == 1 and form[0].upper() in letters):
-            by_first.setdefault(form[0], []).append((form, letter))
-    for forms in by_first.values():
-        forms.sort(key=lambda pair: -len(pair[0]))
-    return OptionTexts(letters, by_first)
 
 
 def find(stream: list[Token], options: OptionTexts) -> list[Mention]:
@@ -81,6 +50,8 @@ def _texts(stream: list[Token], options: OptionTexts) -> list[Mention]:
 def _match(stream: list[Token], keys: list[str], start: int, form: tuple[str, ...], letter: str) -> Mention | None:
     index = start
     for position, wanted in enumerate(form):
+        if position and index < len(stream) and stream[index].text == "\n":
+            index += 1  # a text that was wrapped
         while position and index < len(stream) and stream[index].kind == "p" and stream[index].text not in (";", "\n", "?", "!"):
             index += 1
         if index >= len(stream) or keys[index] != wanted:
@@ -101,6 +72,8 @@ def _part_of_more(stream: list[Token], match: Mention) -> bool:
     if not after:
         return False
     beyond = stream[match.last + 2] if match.last + 2 < len(stream) else None
+    if after.text in "-/" and beyond and _ranges(last, beyond):
+        return True
     if first.kind == "n" and after.key in ("to", "-") and beyond and beyond.kind == "n":
         return True
     if after.kind == "s":
@@ -119,8 +92,14 @@ def _part_of_more(stream: list[Token], match: Mention) -> bool:
     return named and last.kind == "w" and after.text not in ("A", "I", match.letter)
 
 
+def _ranges(last: Token, beyond: Token) -> bool:
+    """True for what stands on both sides of the sign in "Stage II-III", "Grade 2-3", "C5/6": two members of one scale."""
+    numeral = last.key in _ROMAN and beyond.key in _ROMAN
+    return numeral or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
+
+
 def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], covered: set[int]) -> list[Mention]:
-    glued = _glued(stream, options, covered)
+    glued = _glued(stream, options, covered) or _spaced(stream, options)
     if glued:
         return glued
     by_first = {mention.first: mention for mention in texts}
@@ -150,6 +129,14 @@ def _glued(stream: list[Token], options: OptionTexts, covered: set[int]) -> list
     return [Mention(letter, runs[0], runs[0], "label") for letter in stream[runs[0]].text]
 
 
+def _spaced(stream: list[Token], options: OptionTexts) -> list[Mention]:
+    """Letters side by side, "A D", where the answer says nothing else: a list, whose first letter is no article."""
+    words = [index for index, token in enumerate(stream) if token.kind in "wnc"]
+    if len(words) < 2 or any(stream[index].text not in options.letters for index in words):
+        return []
+    return [Mention(stream[index].text, index, index, "label") for index in words]
+
+
 def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Mention], options: OptionTexts) -> bool:
     before = stream[index - 1] if index else None
     after = stream[index + 1] if index + 1 < len(stream) else None
@@ -158,6 +145,8 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
     glued_after = after is not None and after.start == token.end
     letter = token.text.upper()
     own = next((texts[i].letter == letter for i in (index + 1, index + 2) if i in texts), False)
+    if before is not None and (before.kind == "n" or before.text == "°") and letter in "CFK":
+        return False  # a temperature
     opens_quote = (
         before is not None
         and before.text == "'"

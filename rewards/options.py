@@ -8,6 +8,7 @@ from typing import Literal
 
 from rewards import clauses, lexicon, mentions, text, wrappers
 from rewards.clauses import Reading
+from rewards.option_index import LETTERS, OptionTexts, option_texts
 
 # An answer longer than this is no answer. Without tags the statement is looked for at the end of the text.
 MAX_ANSWER_CHARS = 1500
@@ -33,7 +34,7 @@ def as_texts(options: Options) -> tuple[str, ...]:
     """The option texts in the order A, B, C.. Raises ValueError for a map whose letters are not exactly those."""
     if not isinstance(options, Mapping):
         return tuple(options)
-    letters = mentions.LETTERS[: len(options)]
+    letters = LETTERS[: len(options)]
     if sorted(options) != list(letters):
         raise ValueError(f"option letters are {sorted(options)}, expected {list(letters)}: fix the row of the data set")
     return tuple(options[letter] for letter in letters)
@@ -50,12 +51,12 @@ def read_options(answer: str, options: Sequence[str], *, tagged: bool = True) ->
     except wrappers.NoCommitment as none:
         return Reading((), str(none))
     polarity = {i: _zh_word(option) for i, option in enumerate(options)}
-    skip = [mentions.LETTERS[i] for i, word in polarity.items() if word]
+    skip = [LETTERS[i] for i, word in polarity.items() if word]
     reading = _read(plain, options, skip)
     if not skip or reading.reason != clauses.NOTHING_NAMED:
         return reading
     said = zh_polarity(plain)
-    letters = tuple(mentions.LETTERS[i] for i, word in polarity.items() if word == said and said)
+    letters = tuple(LETTERS[i] for i, word in polarity.items() if word == said and said)
     return Reading(letters, "yes/no by word") if len(letters) == 1 else reading
 
 
@@ -63,14 +64,14 @@ def _read(plain: str, options: Sequence[str], skip: Sequence[str] = (), labels: 
     if _LETTER_LIST.fullmatch(plain.strip()):
         plain = plain.upper().replace("AND", "and")
     stream = text.tokens(plain)
-    index = mentions.option_texts(options, skip)
+    index = option_texts(options, skip)
     if not labels:
-        index = mentions.OptionTexts((), index.by_first)
+        index = OptionTexts((), index.by_first)
     found = mentions.find(stream, index)
     if len(found) > MAX_MENTIONS:
         return Reading((), f"more than {MAX_MENTIONS} options are named")
     reading = clauses.read(*_without_determiners(stream, found))
-    if any(letter not in mentions.LETTERS[: len(options)] for letter in reading.letters):
+    if any(letter not in LETTERS[: len(options)] for letter in reading.letters):
         return Reading((), "a letter outside the options")
     return reading
 

@@ -59,7 +59,12 @@ def _main_field(pairs: list[tuple[str, Any]]) -> str:
     raise NoCommitment("the object has no answer field")
 
 
-def _said(value: Any) -> str:
+def _said(value: Any, nested: bool = False) -> str:
+    """The text of an answer field. An object inside it (its pairs are tuples) is read the same way, once."""
+    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value) and not nested:
+        inner = _main_field(value) if len(value) > 1 or len(value[0][0]) > 1 else ""
+        if inner:
+            return inner
     if isinstance(value, str):
         return value.replace("{", " ").replace("}", " ")
     if isinstance(value, (int, float)) and not isinstance(value, bool):

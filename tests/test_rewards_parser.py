@@ -32,7 +32,7 @@ def in_tags(answer: str) -> str:
     return f"<think>The zone is dense.</think>\n<answer>{answer}</answer>"
 
 
-@pytest.mark.parametrize("name", ["option_cases.jsonl", "own_option_cases.jsonl", "own_option_cases_2.jsonl", "own_option_cases_3.jsonl"])
+@pytest.mark.parametrize("name", ["option_cases.jsonl", "own_option_cases.jsonl", "own_option_cases_2.jsonl", "own_option_cases_3.jsonl", "own_option_cases_4.jsonl", "own_option_cases_5.jsonl"])
 def test_every_option_case_is_graded_as_written(name):
     rows = cases(name)
     wrong = [row for row in rows if rewards.grade_option(row["completion"], row["options"], row["gold"]) != row["verdict"]]
@@ -145,7 +145,7 @@ def test_an_appended_alternative_makes_it_false(choice, step, statement, tail):
 
 def test_every_right_single_choice_case_becomes_false_with_an_alternative_in_its_tag():
     checked = 0
-    for name in ("option_cases.jsonl", "own_option_cases.jsonl", "own_option_cases_2.jsonl"):
+    for name in ("option_cases.jsonl", "own_option_cases.jsonl", "own_option_cases_2.jsonl", "own_option_cases_4.jsonl"):
         for row in cases(name):
             if not (row["verdict"] and isinstance(row["gold"], str) and row["completion"].endswith("</answer>")):
                 continue
