@@ -1,9 +1,26 @@
-"""Scores completions: one parser, small rewards, a rubric that adds them up, a scorer that runs them. Loads no torch."""
+"""Scores completions: one parser, small rewards, a rubric that adds them up, a scorer that runs them. Loads no torch.
+
+A reward of one's own needs `from rewards import reward` and, to say more than a number, `Outcome`.
+"""
 
 from rewards.parsing import grade_option, parse
-from rewards.registry import RewardError, reward
+from rewards.registry import Member, RewardError, reward
 from rewards.rubric import Rubric, Scored
 from rewards.scorer import Scorer
 from rewards.tags import grade_format
+from rollouts.records import Outcome, Parsed, Sample
 
-__all__ = ["RewardError", "Rubric", "Scored", "Scorer", "grade_format", "grade_option", "parse", "reward"]
+__all__ = [
+    "Member",
+    "Outcome",
+    "Parsed",
+    "RewardError",
+    "Rubric",
+    "Sample",
+    "Scored",
+    "Scorer",
+    "grade_format",
+    "grade_option",
+    "parse",
+    "reward",
+]

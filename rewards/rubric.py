@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from judges import Judge
-from rewards import format, judge, numeric, option_match, registry, yes_no
+from rewards import format, judge, numeric, option_match, yes_no
+from rewards.calling import BoundReward, bind
 from rewards.parsing import parse
-from rewards.registry import BoundReward, RewardError
+from rewards.registry import RewardError
 from rollouts.records import AnswerType, Outcome, Parsed, Sample
 
 # The shipped rewards; importing their files registers them.
@@ -59,9 +60,14 @@ class Rubric:
         named = [name for name in self.weights if name != ACCURACY] + list(routes.values())
         if unused := sorted(set(arguments) - set(named)):
             raise RewardError(f"arguments are given for {unused[0]!r}, which no weight and no route names")
-        bound = {name: registry.bind(name, arguments.get(name), judge) for name in named}
+        bound = {name: bind(name, arguments.get(name), judge) for name in named}
         self._fixed = {name: bound[name] for name in self.weights if name != ACCURACY}
         self._routed = {answer_type: bound[name] for answer_type, name in routes.items()}
+
+    @property
+    def has_group_rewards(self) -> bool:
+        """Whether any reward compares the completions of a group, so that a group can only be scored whole."""
+        return any(bound.reward.is_group for bound in (*self._fixed.values(), *self._routed.values()))
 
     def rewards_for(self, sample: Sample) -> dict[str, BoundReward]:
         """Outcome name -> reward for a sample. Raises RewardError for an answer type without a route."""

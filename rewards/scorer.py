@@ -7,16 +7,26 @@ import threading
 from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from rewards.registry import BoundReward, failed
+from rewards.calling import BoundReward, failed
+from rewards.registry import Member
 from rewards.rubric import Rubric, Scored
-from rollouts.records import Outcome, Parsed, Sample
+from rollouts.records import Outcome, Sample
 
 # Groups whose answers are remembered; older ones are forgotten, which costs a question asked again and nothing else.
 MAX_GROUPS = 4096
-Shared = dict[tuple[str, str, str], "asyncio.Task[Outcome]"]
+Shared = dict[tuple[str, str, str], "asyncio.Task[list[Outcome]]"]
+
+
+@dataclass
+class _Gathering:
+    """The members of a group that a group-level reward waits for, and where each one's outcome goes."""
+
+    members: list[Member] = field(default_factory=list)
+    places: list[asyncio.Future[Outcome]] = field(default_factory=list)
 
 
 class Scorer:
@@ -26,68 +36,129 @@ class Scorer:
         self.rubric = rubric
         self._timeout_seconds = timeout_seconds
         self._groups: OrderedDict[str, Shared] = OrderedDict()
+        self._gathering: dict[tuple[str, str], _Gathering] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = False
 
-    def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Future[Scored]:
+    def submit(
+        self,
+        sample: Sample,
+        completion: str,
+        group_key: str,
+        finish_reason: str = "stop",
+        *,
+        num_tokens: int | None = None,
+        group_size: int | None = None,
+    ) -> Future[Scored]:
         """Score one completion. What needs no waiting is done before this returns; the future never holds an exception of a reward.
 
         `group_key`: completions under one key share judgements of identical answers. `finish_reason` "length" makes an unfinished answer none.
-        Raises RewardError for an answer type without a route, RuntimeError after `close`.
+        `num_tokens`: completion tokens, None where only the text is known. `group_size`: completions that will come under this key; group-level
+        rewards run when they are there, and abstain where it is None. Raises RewardError for an answer type without a route, RuntimeError
+        after `close`.
         """
         if self._closed:
             raise RuntimeError("this scorer is closed")
-        parsed = self.rubric.parse(sample, completion, finish_reason)
+        member = Member(self.rubric.parse(sample, completion, finish_reason), completion, num_tokens, finish_reason)
         rewards = self.rubric.rewards_for(sample)
-        outcomes = {name: bound.now(parsed, sample, completion) for name, bound in rewards.items() if not bound.reward.is_async}
-        waiting = {name: bound for name, bound in rewards.items() if bound.reward.is_async}
+        waiting = {name: bound for name, bound in rewards.items() if bound.reward.is_async or bound.reward.is_group}
+        outcomes = {name: bound.now(sample, [member])[0] for name, bound in rewards.items() if name not in waiting}
         if not waiting:
             done: Future[Scored] = Future()
-            done.set_result(self.rubric.total(parsed, outcomes))
+            done.set_result(self.rubric.total(member.parsed, outcomes))
             return done
         return asyncio.run_coroutine_threadsafe(
-            self._finish(sample, completion, parsed, outcomes, waiting, group_key), self._running()
+            self._finish(sample, member, outcomes, waiting, group_key, group_size), self._running()
         )
 
-    def score_group(self, sample: Sample, completions: Sequence[str], group_key: str | None = None) -> list[Scored]:
-        """Score all completions of one prompt and wait for them."""
-        futures = [self.submit(sample, completion, group_key or sample.id) for completion in completions]
+    def score_group(
+        self,
+        sample: Sample,
+        completions: Sequence[str],
+        group_key: str | None = None,
+        *,
+        num_tokens: Sequence[int] | None = None,
+        finish_reasons: Sequence[str] | None = None,
+    ) -> list[Scored]:
+        """Score all completions of one prompt and wait for them. `num_tokens` and `finish_reasons`: one a completion, where known."""
+        size = len(completions)
+        tokens: Sequence[int | None] = num_tokens or [None] * size
+        reasons = finish_reasons or ["stop"] * size
+        futures = [
+            self.submit(sample, completion, group_key or sample.id, reason, num_tokens=count, group_size=size)
+            for completion, count, reason in zip(completions, tokens, reasons, strict=True)
+        ]
         return [future.result() for future in futures]
 
     async def _finish(
         self,
         sample: Sample,
-        completion: str,
-        parsed: Parsed,
+        member: Member,
         outcomes: dict[str, Outcome],
         waiting: dict[str, BoundReward],
         group_key: str,
+        group_size: int | None,
     ) -> Scored:
-        tasks = {name: self._task(name, bound, sample, completion, parsed, group_key) for name, bound in waiting.items()}
-        found = await asyncio.gather(*(asyncio.shield(task) for task in tasks.values()))
-        return self.rubric.total(parsed, {**outcomes, **dict(zip(tasks, found, strict=True))})
+        calls = [
+            self._in_group(name, bound, sample, member, group_key, group_size)
+            if bound.reward.is_group
+            else self._alone(name, bound, sample, member, group_key)
+            for name, bound in waiting.items()
+        ]
+        found = await asyncio.gather(*calls)
+        return self.rubric.total(member.parsed, {**outcomes, **dict(zip(waiting, found, strict=True))})
 
-    def _task(
-        self, name: str, bound: BoundReward, sample: Sample, completion: str, parsed: Parsed, group_key: str
-    ) -> asyncio.Task[Outcome]:
+    async def _alone(self, name: str, bound: BoundReward, sample: Sample, member: Member, group_key: str) -> Outcome:
         if not bound.reward.by_answer:
-            return asyncio.ensure_future(self._limited(bound.later(parsed, sample, completion)))
+            return (await self._limited(bound.later(sample, [member]), 1))[0]
         shared = self._groups.setdefault(group_key, {})
         self._groups.move_to_end(group_key)
         while len(self._groups) > MAX_GROUPS:
             self._groups.popitem(last=False)
-        key = (name, sample.id, parsed.answer or "")
+        key = (name, sample.id, member.parsed.answer or "")
         if key not in shared:
-            shared[key] = asyncio.ensure_future(self._limited(bound.later(parsed, sample, completion)))
-        return shared[key]
+            shared[key] = asyncio.ensure_future(self._limited(bound.later(sample, [member]), 1))
+        return (await asyncio.shield(shared[key]))[0]
 
-    async def _limited(self, call: Coroutine[Any, Any, Outcome]) -> Outcome:
+    async def _in_group(
+        self, name: str, bound: BoundReward, sample: Sample, member: Member, group_key: str, group_size: int | None
+    ) -> Outcome:
+        if group_size is None:
+            return Outcome(None, "abstain", "this reward compares the completions of a group, and this one was scored alone")
+        gathering = self._gathering.setdefault((name, group_key), _Gathering())
+        place: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        gathering.members.append(member)
+        gathering.places.append(place)
+        if len(gathering.members) == group_size:
+            del self._gathering[name, group_key]
+            for waiting, outcome in zip(gathering.places, await self._ask_group(bound, sample, gathering.members), strict=True):
+                if not waiting.done():
+                    waiting.set_result(outcome)
+        try:
+            return await asyncio.wait_for(place, self._timeout_seconds)
+        except TimeoutError:
+            return failed(TimeoutError(f"the group was not complete and scored within {self._timeout_seconds} s"))
+
+    async def _ask_group(self, bound: BoundReward, sample: Sample, members: Sequence[Member]) -> list[Outcome]:
+        """One outcome a member. The reward sees them in an order of their texts, so that it cannot depend on which arrived first."""
+        order = sorted(
+            range(len(members)), key=lambda i: (members[i].completion, members[i].num_tokens or 0, members[i].finish_reason)
+        )
+        sorted_members = [members[i] for i in order]
+        if bound.reward.is_async:
+            found = await self._limited(bound.later(sample, sorted_members), len(members))
+        else:
+            found = bound.now(sample, sorted_members)
+        back = dict(zip(order, found, strict=True))
+        return [back[i] for i in range(len(members))]
+
+    async def _limited(self, call: Coroutine[Any, Any, list[Outcome]], num_members: int) -> list[Outcome]:
         try:
             return await asyncio.wait_for(call, self._timeout_seconds)
         except TimeoutError:
-            return failed(TimeoutError(f"no outcome within {self._timeout_seconds} s"))
+            return [failed(TimeoutError(f"no outcome within {self._timeout_seconds} s"))] * num_members
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:

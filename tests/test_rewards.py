@@ -9,8 +9,9 @@ import time
 import pytest
 
 from judges import RulesJudge, Verdict
-from rewards import RewardError, Rubric, Scorer, registry
-from rewards.registry import as_outcome, bind, reward
+from rewards import Member, RewardError, Rubric, Scorer, parse, registry
+from rewards.calling import as_outcome, bind
+from rewards.registry import reward
 from rollouts.records import Outcome, Sample
 
 OPTIONS = ("Pleural effusion", "Pneumonia", "Pneumothorax", "Normal chest")
@@ -226,7 +227,7 @@ def test_a_second_reward_of_one_name_is_an_error():
         def loose(**anything):
             return 0.0
 
-    assert bind("mine").now(None, MCQ, "x").value == 1.0
+    assert bind("mine").now(MCQ, [Member(parse("x"), "x")])[0].value == 1.0
 
 
 @pytest.mark.usefixtures("_own_registry")
@@ -236,7 +237,7 @@ def test_what_is_no_number_becomes_an_error(returned):
     def odd(completion):
         return returned
 
-    outcome = bind("odd").now(None, MCQ, "x")
+    (outcome,) = bind("odd").now(MCQ, [Member(parse("x"), "x")])
     assert (outcome.value, outcome.status) == (None, "error")
     assert "expected a finite number" in outcome.reason
 
@@ -247,13 +248,13 @@ def test_a_reward_that_raises_is_an_error_with_its_kind(kind):
     if kind == "sync":
 
         @reward("raising")
-        def raising(sample):
+        def raising(completion):
             raise KeyError("lesion")
 
     else:
 
         @reward("raising")
-        async def raising_later(sample):
+        async def raising_later(completion):
             raise KeyError("lesion")
 
     with Scorer(Rubric({"raising": 1.0})) as scorer:
