@@ -8,14 +8,29 @@ from typing import Protocol
 
 from judges.cache import VerdictCache
 from judges.rules import RulesJudge
-from judges.verdict import Decision, Failure, Judge, JudgeConfigError, JudgeError, JudgeUnreachable, Question, Verdict
+from judges.verdict import (
+    Assessment,
+    Criteria,
+    Decision,
+    Failure,
+    Judge,
+    JudgeConfigError,
+    JudgeError,
+    JudgeMedia,
+    JudgeUnreachable,
+    Question,
+    Verdict,
+)
 
 __all__ = [
+    "Assessment",
+    "Criteria",
     "Decision",
     "Failure",
     "Judge",
     "JudgeConfigError",
     "JudgeError",
+    "JudgeMedia",
     "JudgeSettings",
     "JudgeUnreachable",
     "Question",

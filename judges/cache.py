@@ -24,7 +24,7 @@ def cache_key(question: Question, *, model: str, prompt_version: str, schema_ver
         "reference": question.reference,
         "aliases": list(question.aliases),
         "answer": question.answer,
-        "media": list(question.media_sha256),
+        "media": [one.sha256 for one in question.media],
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

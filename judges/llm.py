@@ -9,6 +9,7 @@ import re
 import secrets
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from judges.cache import VerdictCache, cache_key
 from judges.client import ChatClient
 from judges.reply import SCHEMA, SCHEMA_VERSION, parse_reply
 from judges.rules import clean, precheck
-from judges.verdict import Question, Verdict
+from judges.verdict import JudgeMedia, Question, Verdict
 
 PROMPT_FOLDER = Path(__file__).parent / "prompts"
 _RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": SCHEMA}}
@@ -72,10 +73,20 @@ class LlmJudge:
         self._max_reasks = max_reasks
         self._counts: Counter[str] = Counter()
 
-    async def judge(self, question: str, reference: str, aliases: tuple[str, ...], answer: str, language: str = "en") -> Verdict:
+    async def judge(
+        self,
+        question: str,
+        reference: str,
+        aliases: tuple[str, ...],
+        answer: str,
+        language: str = "en",
+        *,
+        media: Sequence[JudgeMedia] = (),
+        group_key: str | None = None,
+    ) -> Verdict:
         """The verdict on one answer. Never raises on an answer or a reply; a missing key raises JudgeConfigError."""
         began = time.monotonic()
-        asked = Question(question, reference, answer, tuple(aliases), language)
+        asked = Question(question, reference, answer, tuple(aliases), language, tuple(media), group_key)
         verdict = precheck(asked) or await self._ask(asked)
         self._counts[verdict.decision or f"failed_{verdict.failure}"] += 1
         self._counts[f"by_{verdict.layer}"] += 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
-from judges.verdict import Question, Verdict
+from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
 
 # An answer span longer than this is no short answer; it is refused before it can fill a judge's context.
 MAX_ANSWER_CHARS = 1500
@@ -91,6 +92,15 @@ def _settled(decision: str, reason: str) -> Verdict:
     return Verdict("incorrect" if decision == "incorrect" else "correct", reason=reason, layer="precheck")
 
 
+def _stands_in(words: str, text: str) -> bool:
+    """Word-bounded, except beside Chinese and Japanese characters, which are written without spaces."""
+    if not words:
+        return False
+    before, after = ("" if edge >= "\u2e80" else r"\w" for edge in (words[0], words[-1]))
+    pattern = (rf"(?<!{before})" if before else "") + re.escape(words) + (rf"(?!{after})" if after else "")
+    return re.search(pattern, text) is not None
+
+
 class RulesJudge:
     """Equality with the gold text and its aliases; everything else is incorrect. For debugging and runs without an endpoint."""
 
@@ -99,11 +109,28 @@ class RulesJudge:
     def __init__(self) -> None:
         self._num_judged = 0
 
-    async def judge(self, question: str, reference: str, aliases: tuple[str, ...], answer: str, language: str = "en") -> Verdict:
-        """Correct or incorrect, at once."""
+    async def judge(
+        self,
+        question: str,
+        reference: str,
+        aliases: tuple[str, ...],
+        answer: str,
+        language: str = "en",
+        *,
+        media: Sequence[JudgeMedia] = (),
+        group_key: str | None = None,
+    ) -> Verdict:
+        """Correct or incorrect, at once. Neither images nor groups change it."""
         self._num_judged += 1
         settled = precheck(Question(question, reference, answer, aliases, language))
         return settled or Verdict("incorrect", reason="not equal to the reference or an alias", layer="rules")
+
+    async def assess(self, asked: Criteria) -> Assessment:
+        """Met iff the words of the criterion stand in the candidate as they are: for debugging, understands neither negation nor synonyms."""
+        self._num_judged += 1
+        candidate = fold(asked.candidate)
+        met = tuple(_stands_in(fold(criterion), candidate) for criterion in asked.criteria)
+        return Assessment(met, reason="the criterion's words were looked up in the text, for debugging only", layer="rules")
 
     async def check(self) -> None:
         """Nothing can fail."""

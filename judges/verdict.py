@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 Decision = Literal["correct", "incorrect", "unsure"]
 # timeout: no answer before the deadline. unavailable: the endpoint failed on every attempt. unreadable: no reply was one valid verdict.
 # refused: the endpoint rejects the request itself (key, model, schema). offline: not in the cache and asking is switched off.
-Failure = Literal["timeout", "unavailable", "unreadable", "refused", "offline"]
+# budget: the run's calls or tokens are spent; nothing more is asked.
+Failure = Literal["timeout", "unavailable", "unreadable", "refused", "offline", "budget"]
 
 
 class JudgeError(RuntimeError):
@@ -25,6 +26,16 @@ class JudgeUnreachable(JudgeError):
 
 
 @dataclass(frozen=True)
+class JudgeMedia:
+    """One image a judge may be shown; it is sent only where `show_images` is on."""
+
+    # SHA-256 of the source file in hex: stands for the image in the cache key and in the transcript.
+    sha256: str
+    # The encoded image, PNG.
+    png: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Question:
     """One judgement to make: does `answer` mean `reference`?"""
 
@@ -35,8 +46,32 @@ class Question:
     aliases: tuple[str, ...] = ()
     # Language of the prompt; another one falls back to English.
     language: str = "en"
-    # SHA-256 of the media shown to the judge; part of the cache key. () = the judge sees text only.
-    media_sha256: tuple[str, ...] = ()
+    # The images that go with the question; () = text only.
+    media: tuple[JudgeMedia, ...] = ()
+    # Judgements under one key that wait at the same time share one deadline; None = a deadline of its own.
+    group_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """Several yes/no criteria about one text, to be judged in one call."""
+
+    # What is asked for: names the prompt file `TASK_1.LANGUAGE.md` ("rubric", "keypoints", "perception").
+    task: str
+    # What the candidate text is an answer to.
+    question: str
+    candidate: str
+    # Each is met or not met by the candidate, independently of the others; at least one.
+    criteria: tuple[str, ...]
+    # Language of the prompt; another one falls back to English.
+    language: str = "en"
+    media: tuple[JudgeMedia, ...] = ()
+    # As in `Question`.
+    group_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.criteria or not all(isinstance(text, str) and text.strip() for text in self.criteria):
+            raise ValueError(f"criteria are {self.criteria!r}, expected at least one and each a text that is not blank")
 
 
 @dataclass(frozen=True)
@@ -47,13 +82,15 @@ class Verdict:
     failure: Failure | None = None
     # One sentence for the reader: which check decided, or what went wrong.
     reason: str = ""
-    # Which layer decided: "precheck", "rules", "cache" or "judge".
+    # Which layer decided: "precheck", "rules", "cache", "judge", "second_opinion" or "panel".
     layer: str = "judge"
     # Everything that was said, JSON-ready; never holds a key.
     transcript: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     num_calls: int = 0
     num_tokens: int = 0
+    # Money, in the currency of the configured prices; 0 where none are configured.
+    cost: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.decision is None) == (self.failure is None):
@@ -64,14 +101,49 @@ class Verdict:
             raise ValueError(f"decision is {self.decision!r}, expected one of {get_args(Decision)}")
 
 
+@dataclass(frozen=True)
+class Assessment:
+    """The outcome of judging criteria. Exactly one of `met` and `failure` is set."""
+
+    # One entry per criterion, in order: met, not met, or None where the judge is unsure about that one. None = judging failed.
+    met: tuple[bool | None, ...] | None
+    failure: Failure | None = None
+    reason: str = ""
+    # As in `Verdict`.
+    layer: str = "judge"
+    transcript: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    num_calls: int = 0
+    num_tokens: int = 0
+    cost: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.met is None) == (self.failure is None):
+            raise ValueError(f"assessment has met {self.met!r} and failure {self.failure!r}: exactly one of them must be set")
+
+
 class Judge(Protocol):
     """Anything that can compare an answer with a reference."""
 
     # What the log and the transcript call it: "rules", "openai:MODEL".
     name: str
 
-    async def judge(self, question: str, reference: str, aliases: tuple[str, ...], answer: str, language: str = "en") -> Verdict:
-        """Compare; never raises on any answer."""
+    async def judge(
+        self,
+        question: str,
+        reference: str,
+        aliases: tuple[str, ...],
+        answer: str,
+        language: str = "en",
+        *,
+        media: Sequence[JudgeMedia] = (),
+        group_key: str | None = None,
+    ) -> Verdict:
+        """Compare; never raises on any answer. `media`: shown where the judge shows images. `group_key`: shares a deadline."""
+        ...
+
+    async def assess(self, asked: Criteria) -> Assessment:
+        """Judge several criteria about one text; never raises on any text."""
         ...
 
     async def check(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from judges import JudgeConfigError, JudgeUnreachable, make_judge
+from judges import JudgeConfigError, JudgeMedia, JudgeUnreachable, make_judge
 from judges.cache import VerdictCache, cache_key
 from judges.limits import ShrinkingLimit, full_jitter, retry_after_sleep
 from judges.llm import user_message
@@ -227,7 +227,7 @@ def test_the_cache_key_changes_with_each_part_a_reply_depends_on():
         Question("q", "r2", "a"),
         Question("q", "r", "a2"),
         Question("q", "r", "a", ("b",)),
-        Question("q", "r", "a", (), "en", ("f0",)),
+        Question("q", "r", "a", (), "en", (JudgeMedia("f0", b""),)),
     ):
         keys.add(cache_key(question, **parts))
     assert len(keys) == 10

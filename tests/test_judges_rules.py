@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from judges import RulesJudge
+from judges import Assessment, Criteria, RulesJudge
 from judges.rules import equals_reference, precheck
 from judges.verdict import Question, Verdict
 
@@ -51,3 +51,27 @@ def test_a_verdict_holds_a_decision_or_a_failure():
         Verdict(None)
     with pytest.raises(ValueError, match="exactly one"):
         Verdict("correct", "timeout")
+
+
+def test_criteria_are_looked_up_word_bounded_by_the_debugging_judge():
+    judge = RulesJudge()
+    asked = Criteria(
+        "rubric",
+        "What is seen?",
+        "No effusion; the HEART is enlarged. 左侧胸腔积液。",
+        ("heart", "hear", "effusion", "胸腔积液", "The."),
+    )
+    found = asyncio.run(judge.assess(asked))
+    # "effusion" stands there although it is denied: this judge understands nothing. "The." folds to "the", which stands there too.
+    assert found.met == (True, False, True, True, True)
+    assert found.layer == "rules"
+
+
+def test_criteria_and_assessments_refuse_what_cannot_be():
+    for criteria in ((), ("", "x"), (" ",)):
+        with pytest.raises(ValueError, match="at least one"):
+            Criteria("rubric", "q", "c", criteria)
+    with pytest.raises(ValueError, match="exactly one"):
+        Assessment(None)
+    with pytest.raises(ValueError, match="exactly one"):
+        Assessment((True,), "timeout")
