@@ -19,7 +19,8 @@ _PLACEHOLDERS = frozenset(
     |your thinking process here|your thoughts here|thoughts here|your thoughts|think here|answer here|your answer here|your answer
     |final answer here|your final answer here|your final answer|the answer here|insert answer here|put your answer here|answer letter here
     |the final answer here|your choice here|option letter here|the reasoning process here|insert reasoning here
-    |推理过程|思考过程|在此作答|你的答案|你的思考过程|此处填写答案|答案写在这里|推理过程写在这里|在这里写答案|在这里写推理过程""".replace(
+    |reasoning|answer|the answer|final answer|the final answer|think|thinking
+    |推理过程|思考过程|在此作答|你的答案|答案|推理|思考|你的思考过程|此处填写答案|答案写在这里|推理过程写在这里|在这里写答案|在这里写推理过程""".replace(
         "\n", ""
     ).split("|")
 )

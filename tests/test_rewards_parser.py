@@ -40,8 +40,10 @@ def test_every_option_case_is_graded_as_written(name):
     assert wrong == []
 
 
-def test_every_format_case_is_graded_as_written():
-    rows = cases("format_cases.jsonl")
+@pytest.mark.parametrize("name", ["format_cases.jsonl", "own_format_cases.jsonl"])
+def test_every_format_case_is_graded_as_written(name):
+    rows = cases(name)
+    assert len(rows) > 20
     assert [row for row in rows if rewards.grade_format(row["completion"]) != row["verdict"]] == []
 
 
