@@ -266,12 +266,12 @@ def test_a_reward_that_raises_is_an_error_with_its_kind(kind):
 
 @pytest.mark.usefixtures("_own_registry")
 def test_an_asynchronous_reward_is_awaited_for_every_completion_of_its_own():
-    @reward("length")
-    async def length(completion, parsed, sample, scale: float = 1.0):
+    @reward("num_chars")
+    async def num_chars(completion, parsed, sample, scale: float = 1.0):
         await asyncio.sleep(0)
         return Outcome(scale * len(parsed.answer or ""), parts={"chars": float(len(completion))})
 
-    with Scorer(Rubric({"length": 2.0}, arguments={"length": {"scale": 0.5}})) as scorer:
+    with Scorer(Rubric({"num_chars": 2.0}, arguments={"num_chars": {"scale": 0.5}})) as scorer:
         assert [s.total for s in scorer.score_group(MCQ, [said("B"), said("four")])] == [1.0, 4.0]
 
 
