@@ -8,14 +8,42 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from judges import Judge
-from rewards import box_iou, format, giou, judge, length, majority_vote, numeric, option_match, rouge_l, yes_no
+from rewards import (
+    box_iou,
+    format,
+    giou,
+    judge,
+    keypoints,
+    length,
+    majority_vote,
+    numeric,
+    option_match,
+    perception,
+    rouge_l,
+    rubric_judge,
+    yes_no,
+)
 from rewards.calling import BoundReward, bind
 from rewards.parsing import parse
 from rewards.registry import RewardError
 from rollouts.records import AnswerType, Outcome, Parsed, Sample
 
 # The shipped rewards; importing their files registers them.
-SHIPPED = (box_iou, format, giou, judge, length, majority_vote, numeric, option_match, rouge_l, yes_no)
+SHIPPED = (
+    box_iou,
+    format,
+    giou,
+    judge,
+    keypoints,
+    length,
+    majority_vote,
+    numeric,
+    option_match,
+    perception,
+    rouge_l,
+    rubric_judge,
+    yes_no,
+)
 # The name under which the routed reward stands in weights and outcomes.
 ACCURACY = "accuracy"
 

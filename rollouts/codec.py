@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rollouts.records import SCHEMA_VERSION, Completion, Media, Outcome, Parsed, Rollout, Sample
+from rollouts.records import SCHEMA_VERSION, Completion, Media, Outcome, Parsed, Rollout, RubricCriterion, Sample
 
 Row = dict[str, Any]
 
@@ -40,7 +40,8 @@ SCHEMA = pa.schema(
         "sample_id": _TEXT, "split": _TEXT, "source": _TEXT, "modality": _TEXT, "language": _TEXT,
         "question": _TEXT, "answer_type": _TEXT, "options": _TEXTS, "gold_letters": _TEXTS, "gold_text": _TEXT, "aliases": _TEXTS,
         "media": pa.list_(_MEDIA), "tags": pa.list_(pa.struct({"name": _TEXT, "value": _TEXT})),
-        "reference_steps": _TEXTS, "boxes": pa.list_(_NUMBERS), "visual_references": _TEXTS, "pair_id": _TEXT, "difficulty": _NUMBER,
+        "reference_steps": _TEXTS, "boxes": pa.list_(_NUMBERS), "visual_references": _TEXTS,
+        "rubric": pa.list_(pa.struct({"text": _TEXT, "points": _NUMBER})), "pair_id": _TEXT, "difficulty": _NUMBER,
         # What was asked and what came back.
         "prompt_text": _TEXT, "completion": _TEXT, "token_ids": pa.list_(pa.int32()), "finish_reason": _TEXT, "logprobs": _NUMBERS,
         "seed": _COUNT, "policy_version": _COUNT, "engine": _TEXT,
@@ -75,6 +76,7 @@ def row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
     }
     row |= {
         "boxes": [_floats(box) for box in sample.boxes],
+        "rubric": [{"text": criterion.text, "points": float(criterion.points)} for criterion in sample.rubric],
         "tags": [{"name": n, "value": str(v)} for n, v in sample.tags.items()],
     }
     row |= {name: getattr(completion, name) for name in _COMPLETION}
@@ -128,6 +130,8 @@ def sample_from_row(row: Row, open_media: Callable[[Row], Media]) -> Sample:
         reference_steps=tuple(row["reference_steps"]),
         boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in row["boxes"]),
         visual_references=tuple(row["visual_references"]),
+        # A run that was stored before there were rubrics has no such column.
+        rubric=tuple(RubricCriterion(criterion["text"], criterion["points"]) for criterion in row.get("rubric") or ()),
         **_pick(row, _SAMPLE_TEXTS),
     )
 

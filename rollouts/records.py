@@ -49,6 +49,15 @@ class Media:
 
 
 @dataclass(frozen=True)
+class RubricCriterion:
+    """One thing that a judge looks for in an answer, and what finding it is worth (HealthBench, arXiv:2505.08775)."""
+
+    text: str
+    # Points for an answer that meets it; negative = a fault that costs points.
+    points: float
+
+
+@dataclass(frozen=True)
 class Sample:
     """One question with its images and its gold answer. Letter and text of the gold are both kept, so one item can be asked closed or open."""
 
@@ -75,6 +84,8 @@ class Sample:
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     # What is to be seen, in words (Perception-R1); empty = not annotated.
     visual_references: tuple[str, ...] = ()
+    # Criteria with points for open answers and reports; empty = not annotated.
+    rubric: tuple[RubricCriterion, ...] = ()
     # Items that must be right together (ProbMed); None = stands alone.
     pair_id: str | None = None
     # 0 easy .. 1 hard, as measured by whoever made the set; None = unknown.
@@ -104,6 +115,8 @@ def check_sample(sample: Sample) -> None:
         raise BadSample(f"{where}a yes_no gold must be 'yes' or 'no', got {sample.gold_text!r}")
     if sample.options is not None:
         _check_options(sample, where)
+    if sample.rubric:
+        _check_rubric(sample.rubric, where)
 
 
 def _check_options(sample: Sample, where: str) -> None:
@@ -120,6 +133,20 @@ def _check_options(sample: Sample, where: str) -> None:
         raise BadSample(f"{where}gold letters are {list(gold)}, expected letters of {list(sample.letters)}")
     if sample.answer_type != "multi" and len(gold) != 1:
         raise BadSample(f"{where}{sample.answer_type} needs one gold letter, got {list(gold)}")
+
+
+def _check_rubric(rubric: tuple[RubricCriterion, ...], where: str) -> None:
+    for criterion in rubric:
+        if not criterion.text.strip():
+            raise BadSample(f"{where}a criterion of the rubric is empty")
+        if not 0 < abs(criterion.points) < float("inf"):
+            raise BadSample(
+                f"{where}criterion {criterion.text[:60]!r} has {criterion.points!r} points, expected a finite number but 0"
+            )
+    if not any(criterion.points > 0 for criterion in rubric):
+        raise BadSample(f"{where}no criterion of the rubric has positive points, so nothing could be earned")
+    if len({criterion.text for criterion in rubric}) < len(rubric):
+        raise BadSample(f"{where}two criteria of the rubric have the same text")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rl.data import jsonl, sets
 from rl.data.images import image_fault
 from rl.data.jsonl_row import FIELDS
 from rollouts import media
+from rollouts.records import RubricCriterion
 
 
 def write_file(root: Path, lines: list[Any], **settings: Any) -> DataConfig:
@@ -55,6 +56,14 @@ def test_answer_types_follow_from_answer_and_options(tmp_path: Path) -> None:
     multi = one(tmp_path, {"question": "Q", "answer": ["C", "cyst"], "options": ["cyst", "stone", "mass"]})
     assert (multi.answer_type, multi.gold_letters, multi.gold_text) == ("multi", ("A", "C"), "cyst; mass")
     assert one(tmp_path, {"question": "Q", "answer": 4.5, "answer_type": "numeric"}).gold_text == "4.5"
+
+
+def test_a_rubric_is_read_with_its_points(tmp_path: Path) -> None:
+    rubric = [{"criterion": "names the side", "points": 5}, {"criterion": "invents an effusion", "points": -2.5}]
+    assert one(tmp_path, {"question": "Q", "answer": "x", "rubric": rubric}).rubric == (
+        RubricCriterion("names the side", 5.0),
+        RubricCriterion("invents an effusion", -2.5),
+    )
 
 
 def test_an_option_that_is_a_letter_wins_over_the_label(tmp_path: Path) -> None:
@@ -108,6 +117,16 @@ BAD_LINES = [
     ({"question": "Q", "answer": "x", "volume": "ct.nii.gz"}, "volume ct.nii.gz is one file"),
     ({"question": "Q", "answer": "x", "boxes": [[5, 5, 1, 1]]}, "boxes is"),
     ({"question": "Q", "answer": "x", "difficulty": 3}, "difficulty is 3"),
+    ({"question": "Q", "answer": "x", "rubric": ["says it"]}, "rubric is"),
+    ({"question": "Q", "answer": "x", "rubric": [{"criterion": "says it", "points": True}]}, "rubric is"),
+    ({"question": "Q", "answer": "x", "rubric": [{"criterion": "says it", "points": 1, "tag": "t"}]}, "rubric is"),
+    ({"question": "Q", "answer": "x", "rubric": [{"criterion": " ", "points": 1}]}, "a criterion of the rubric is empty"),
+    ({"question": "Q", "answer": "x", "rubric": [{"criterion": "says it", "points": 0}]}, "criterion 'says it' has 0.0 points"),
+    (
+        {"question": "Q", "answer": "x", "rubric": [{"criterion": "lies", "points": -2}]},
+        "no criterion of the rubric has positive",
+    ),
+    ({"question": "Q", "answer": "x", "rubric": [{"criterion": "a", "points": 2}] * 2}, "two criteria of the rubric"),
     ({"question": "Q", "answer": "x", "language": "fr"}, "language is 'fr'"),
 ]
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rl.data.images import ImageReader
-from rollouts.records import LETTERS, BadSample, Media, Sample
+from rollouts.records import LETTERS, BadSample, Media, RubricCriterion, Sample
 
 FIELDS = (
     "question answer options answer_type image images volume video id split think aliases modality source language tags pair_id "
-    "difficulty boxes reference_steps visual_references"
+    "difficulty boxes reference_steps visual_references rubric"
 ).split()
 _EVAL_NAMES = ("eval", "test", "val", "validation")
 
@@ -61,6 +61,7 @@ def parse_row(row: Mapping[str, Any], row_id: str, reader: ImageReader, max_fram
         tags=_tags(row),
         reference_steps=_texts(row, "reference_steps"),
         visual_references=_texts(row, "visual_references"),
+        rubric=_rubric(row),
         boxes=_boxes(row),
         pair_id=_text(row, "pair_id") or None,
         difficulty=_difficulty(row),
@@ -176,6 +177,14 @@ def _boxes(row: Mapping[str, Any]) -> tuple[tuple[float, float, float, float], .
     if not whole or any(box[0] >= box[2] or box[1] >= box[3] for box in boxes):
         raise BadSample(f"boxes is {boxes!r}, expected a list of [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1")
     return tuple((float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes)
+
+
+def _rubric(row: Mapping[str, Any]) -> tuple[RubricCriterion, ...]:
+    rubric = row.get("rubric", [])
+    whole = isinstance(rubric, list) and all(isinstance(one, dict) and set(one) == {"criterion", "points"} for one in rubric)
+    if not whole or not all(isinstance(one["criterion"], str) and _is_number(one["points"]) for one in rubric):
+        raise BadSample(f'rubric is {rubric!r}, expected a list of {{"criterion": text, "points": number}}')
+    return tuple(RubricCriterion(one["criterion"].strip(), float(one["points"])) for one in rubric)
 
 
 def _difficulty(row: Mapping[str, Any]) -> float | None:
