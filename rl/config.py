@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from judges.settings import JudgeConfig  # its home, because `python -m judges.calibrate` reads it too
+
 LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
 ScaleRewards = Literal["group", "batch", "none"]
 
@@ -125,21 +127,6 @@ class RewardConfig:
     routes: dict[str, str] = field(
         default_factory=lambda: {"mcq": "option_match", "multi": "option_match", "yes_no": "yes_no", "open": "judge"}
     )
-
-
-@dataclass(frozen=True)
-class JudgeConfig:
-    """Who decides whether an open answer means the reference."""
-
-    # "rules": normalised equality with the gold text and its aliases. "openai": any OpenAI-compatible endpoint.
-    kind: Literal["rules", "openai"] = "rules"
-    base_url: str | None = None
-    model: str | None = None
-    # Name of the environment variable that holds the key; the key itself never enters a config.
-    api_key_env: str = "OPENAI_API_KEY"
-    timeout_seconds: float = 30.0
-    max_attempts: int = 5
-    max_concurrency: int = 32
 
 
 @dataclass(frozen=True)

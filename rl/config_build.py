@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -38,6 +39,11 @@ def leaves(cls: type = Config, prefix: str = "") -> dict[str, Leaf]:
             default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
             found[path] = Leaf(path, hints[item.name], default)
     return found
+
+
+def value_at(config: Config, path: str) -> Any:
+    """The setting at a dotted path."""
+    return operator.attrgetter(path)(config)
 
 
 def sections() -> list[str]:
@@ -94,6 +100,8 @@ def check_value(value: Any, annotation: Any) -> tuple[Any, str | None]:
         return value, None if good else f"one of {', '.join(get_args(annotation))}"
     if origin is dict:
         return _check_mapping(value, get_args(annotation)[1])
+    if dataclasses.is_dataclass(annotation):
+        return _check_record(value, annotation)  # type: ignore[arg-type]
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value), None
     if annotation is float and isinstance(value, float) and not math.isfinite(value):
@@ -108,6 +116,18 @@ def _check_mapping(value: Any, annotation: Any) -> tuple[Any, str | None]:
     wrong = [f"{type_name(annotation)} under {name!r} (got {item!r})" for name, (item, fault) in checked.items() if fault]
     wrong += [f"a text as name (got {name!r})" for name in checked if not isinstance(name, str)]
     return {name: item for name, (item, _) in checked.items()}, "; ".join(wrong) or None
+
+
+def _check_record(value: Any, cls: type) -> tuple[Any, str | None]:
+    """A mapping's value that is a record of its own, such as a member of judge.panel."""
+    hints = get_type_hints(cls)
+    expected = f"settings among {', '.join(hints)}"
+    if not isinstance(value, Mapping):
+        return value, expected
+    checked = {name: check_value(item, hints[name]) for name, item in value.items() if name in hints}
+    wrong = [f"{expected} (got {name!r})" for name in value if name not in hints]
+    wrong += [f"{fault} as {name} (got {item!r})" for name, (item, fault) in checked.items() if fault]
+    return (value, "; ".join(wrong)) if wrong else (cls(**{name: item for name, (item, _) in checked.items()}), None)
 
 
 def build(values: Mapping[str, Any], origin: Origin) -> tuple[Config, list[str]]:

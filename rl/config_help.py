@@ -1,4 +1,5 @@
-"""The `--help` of every command, made from `rl/config.py` itself: names, types and defaults from the dataclasses, words from their comments."""
+"""The `--help` of every command, made from the dataclasses themselves (`rl/config.py`, `judges/settings.py`): names, types and defaults from
+the fields, words from the comments above them."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
 
+import judges.settings
 import rl.config
 from rl.config_build import Leaf, leaves, type_name
 
@@ -32,7 +34,12 @@ Settings (type = default)
 
 def comments() -> dict[str, str]:
     """Class name or `Class.field` -> the comment that stands above it (or the class's docstring), on one line."""
-    source = inspect.getsource(rl.config)
+    return {
+        name: words for module in (rl.config, judges.settings) for name, words in _comments_of(inspect.getsource(module)).items()
+    }
+
+
+def _comments_of(source: str) -> dict[str, str]:
     lines = source.splitlines()
     found: dict[str, str] = {}
     for node in ast.parse(source).body:

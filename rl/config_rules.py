@@ -9,12 +9,14 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
+import judges.settings
 from rewards import registry
 from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.config import Config
-from rl.config_build import leaves, nearest
+from rl.config_build import nearest, value_at
+from rl.config_effects import without_effect
 from rollouts.records import AnswerType
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -40,10 +42,14 @@ RANGES: dict[str, str] = {
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size sft.micro_batch_size sft.num_epochs": ">= 1",
     "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
     "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size": ">= 1",
-    "compute.num_threads judge.max_attempts judge.max_concurrency": ">= 1",
+    "compute.num_threads judge.max_attempts judge.max_concurrency judge.max_reply_tokens judge.breaker_failures": ">= 1",
+    "judge.max_calls judge.max_tokens judge.panel_quorum": ">= 1",
+    "judge.max_reasks judge.price_input judge.price_output": ">= 0",
+    "judge.canary_fraction judge.min_sensitivity judge.min_specificity": ">= 0, <= 1",
+    "judge.min_kappa": ">= -1, <= 1",
     "seed data.seed eval.num_samples eval.every_steps sft.weight_decay grpo.weight_decay grpo.beta": ">= 0",
     "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": "> 0",
-    "judge.timeout_seconds compute.cpu_kv_cache_gib compute.worker_timeout_seconds": "> 0",
+    "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds compute.cpu_kv_cache_gib compute.worker_timeout_seconds": "> 0",
     "grpo.top_p grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
     "grpo.epsilon data.eval_fraction": "> 0, < 1",
     "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction": ">= 0, < 1",
@@ -60,11 +66,6 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
     """
     rules = (_ranges, _batches, _lengths, _judge, _rewards, _device, _files)
     return [fault for rule in rules for fault in rule(config)] + without_effect(config, explicit)
-
-
-def value_at(config: Config, path: str) -> Any:
-    """The setting at a dotted path."""
-    return operator.attrgetter(path)(config)
 
 
 def _ranges(config: Config) -> Iterable[str]:
@@ -121,15 +122,10 @@ def _lengths(config: Config) -> Iterable[str]:
 
 
 def _judge(config: Config) -> Iterable[str]:
-    judge = config.judge
-    if judge.kind != "openai":
-        return
-    if judge.base_url is None:
-        yield "judge.base_url: judge.kind=openai needs the address of the endpoint, such as judge.base_url=http://localhost:8000/v1"
-    elif not re.match(r"https?://[^/\s]+", judge.base_url):
-        yield f"judge.base_url: got {judge.base_url!r}, expected an address that begins with http:// or https://"
-    if judge.model is None:
-        yield "judge.model: judge.kind=openai needs the name under which the endpoint serves its model, such as judge.model=Qwen/Qwen3-8B"
+    yield from judges.settings.faults(config.judge)
+    for path, file in (("judge.canaries", config.judge.canaries), ("judge.calibration", config.judge.calibration)):
+        if file is not None and not judges.settings.found(file).is_file():
+            yield f"{path}: there is no file {file}; expected JSON lines with question, reference, completion and expected"
 
 
 def _rewards(config: Config) -> Iterable[str]:
@@ -182,68 +178,3 @@ def _files(config: Config) -> Iterable[str]:
 def looks_like_hub_id(path: str) -> bool:
     """Whether a path that is not on this disk may name a repository of the Hub: `organisation/name`, and no local folder `organisation`."""
     return HUB_ID.fullmatch(path) is not None and not path.startswith(".") and not Path(path.split("/")[0]).exists()
-
-
-class Effect(NamedTuple):
-    """Settings that do nothing while a condition holds."""
-
-    paths: tuple[str, ...]
-    idle: Callable[[Config], bool]
-    why: str
-
-
-def _under(section: str, *kept: str) -> tuple[str, ...]:
-    return tuple(path for path in leaves() if path.startswith(section + ".") and path not in kept)
-
-
-EFFECTS = (
-    Effect(
-        ("data.root",), lambda c: c.data.name == "phantoms", "data=phantoms reads no files; choose data=vqa_rad or data=jsonl"
-    ),
-    Effect(
-        ("data.max_frames",), lambda c: c.data.name != "jsonl", "only data=jsonl chooses slices of volumes and frames of videos"
-    ),
-    Effect(("data.shortcut_fraction",), lambda c: c.data.name != "phantoms", "only data=phantoms writes rationales of its own"),
-    Effect(
-        ("data.eval_fraction",), lambda c: c.data.name == "phantoms", "data=phantoms has a split of its own, see data.num_eval"
-    ),
-    Effect(
-        (*_under("sft", "sft.enabled", "sft.min_format_rate"), "data.num_sft", "data.shortcut_fraction"),
-        lambda c: not c.sft.enabled,
-        "sft.enabled=false starts RL from the base model",
-    ),
-    Effect(
-        (*_under("sft", "sft.enabled", "sft.min_format_rate", "sft.checkpoint"), "data.num_sft", "data.shortcut_fraction"),
-        lambda c: c.sft.enabled and c.sft.checkpoint is not None,
-        "sft.checkpoint names a finished SFT model, so none is trained",
-    ),
-    Effect(
-        ("sft.warmup_ratio",), lambda c: c.sft.lr_scheduler_type == "constant", "sft.lr_scheduler_type=constant has no warm-up"
-    ),
-    Effect(("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"),
-    Effect(
-        _under("judge", "judge.kind"), lambda c: c.judge.kind == "rules", "judge.kind=rules asks no endpoint; use judge=openai"
-    ),
-    Effect(
-        ("compute.tensor_parallel_size", "compute.gpu_memory_utilization"),
-        lambda c: c.compute.device == "cpu",
-        "compute.device is cpu",
-    ),
-    Effect(("compute.cpu_kv_cache_gib", "compute.num_threads"), lambda c: c.compute.device == "cuda", "compute.device is cuda"),
-    Effect(("wandb_project",), lambda c: c.wandb == "off", "wandb=off writes no W&B files"),
-)
-
-
-def without_effect(config: Config, explicit: set[str]) -> list[str]:
-    """Sentences on the settings that the user changed on the command line although nothing reads them in this combination."""
-    default = {path: leaf.default for path, leaf in leaves().items()}
-    found: dict[str, str] = {}
-    for effect in EFFECTS:
-        if effect.idle(config):
-            touched = (path for path in effect.paths if path in explicit and value_at(config, path) != default[path])
-            found |= {path: f"{path}: setting it has no effect, because {effect.why}" for path in touched}
-    if config.judge.kind == "openai" and "judge" not in config.reward.routes.values() and "judge.kind" in explicit:
-        found["judge.kind"] = (
-            "judge.kind: setting it has no effect, because no answer type of reward.routes is graded by the judge"
-        )
-    return list(found.values())

@@ -49,7 +49,12 @@ def test_the_surface_is_frozen() -> None:
         grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high grpo.loss_type
         grpo.scale_rewards grpo.min_valid grpo.max_failure_rate grpo.save_steps
         reward.weights reward.routes
-        judge.kind judge.base_url judge.model judge.api_key_env judge.timeout_seconds judge.max_attempts judge.max_concurrency
+        judge.kind judge.base_url judge.model judge.api_key_env judge.prompt judge.show_images judge.timeout_seconds judge.deadline_seconds
+        judge.max_attempts judge.max_reasks judge.max_concurrency judge.max_reply_tokens judge.breaker_failures judge.breaker_pause_seconds
+        judge.max_calls judge.max_tokens judge.price_input judge.price_output judge.cache judge.offline
+        judge.second_opinion judge.second_base_url judge.second_model judge.second_api_key_env judge.second_prompt
+        judge.panel judge.panel_rule judge.panel_quorum judge.canary_fraction judge.canaries judge.on_canary
+        judge.calibration judge.min_kappa judge.min_sensitivity judge.min_specificity
         compute.ray_address compute.device compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size
         compute.gpu_memory_utilization compute.cpu_kv_cache_gib compute.num_threads compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps
