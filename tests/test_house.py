@@ -33,6 +33,7 @@ HOMES = {
     "omegaconf": "rl/compose.py",
     "openai": "judges/client.py",
     "ray": "rl/workers/cluster.py",
+    "sacrebleu": "rewards/report.py",
     "sympy": "rewards/numeric.py",
     "trl": "rl/sft.py",
     "verl": "rl/workers/cluster.py",
