@@ -10,24 +10,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from judges.verdict import Question
+from judges.verdict import Criteria, Question
 
 
-def cache_key(question: Question, *, model: str, prompt_version: str, schema_version: str, sampling: Mapping[str, Any]) -> str:
-    """SHA-256 of canonical JSON of everything a reply depends on; the nonce is left out, because it differs in every call."""
+def cache_key(
+    asked: Question | Criteria, *, model: str, prompt_version: str, schema_version: str, sampling: Mapping[str, Any]
+) -> str:
+    """SHA-256 of canonical JSON of everything a reply depends on; the nonce is left out, because it differs in every call, and so is the group."""
     parts = {
         "model": model,
         "prompt_version": prompt_version,
         "schema_version": schema_version,
         "sampling": dict(sampling),
-        "question": question.question,
-        "reference": question.reference,
-        "aliases": list(question.aliases),
-        "answer": question.answer,
-        "media": [one.sha256 for one in question.media],
+        "question": asked.question,
+        "media": [one.sha256 for one in asked.media],
+        **_asked(asked),
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _asked(asked: Question | Criteria) -> dict[str, Any]:
+    if isinstance(asked, Criteria):
+        return {"task": asked.task, "criteria": list(asked.criteria), "candidate": asked.candidate}
+    return {"reference": asked.reference, "aliases": list(asked.aliases), "answer": asked.answer}
 
 
 class VerdictCache:

@@ -1,33 +1,62 @@
-"""How many calls may be in flight, and how long to wait before the next attempt."""
+"""How many calls may be in flight, how long to wait before the next attempt, and until when a group may wait at all."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from types import TracebackType
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 
 class ShrinkingLimit:
-    """A semaphore whose size halves on 429 and grows by one per round of successes (additive increase, multiplicative decrease)."""
+    """A semaphore whose size halves on 429 and grows by one per round of successes (additive increase, multiplicative decrease).
+
+    A call that is tried again goes before those not yet begun: it has waited its Retry-After already. Belongs to one event loop at a time.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.size = float(most)
         self._in_flight = 0
-        self._condition = asyncio.Condition()
+        self._again: deque[asyncio.Future[None]] = deque()
+        self._fresh: deque[asyncio.Future[None]] = deque()
         self._last_shrink = -1.0
 
-    async def __aenter__(self) -> ShrinkingLimit:
-        async with self._condition:
-            await self._condition.wait_for(lambda: self._in_flight < max(1, int(self.size)))
-            self._in_flight += 1
-        return self
+    @asynccontextmanager
+    async def slot(self, *, again: bool = False) -> AsyncIterator[None]:
+        """Hold one of the places; waits in the order of arrival. `again`: before all that were never tried."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        (self._again if again else self._fresh).append(turn)
+        self._wake()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the place was given in the moment of the cancellation
+                self._give_back()
+            raise
+        try:
+            yield
+        finally:
+            self._give_back()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        async with self._condition:
-            self._in_flight -= 1
-            self._condition.notify_all()
+    def _give_back(self) -> None:
+        self._in_flight -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._in_flight < max(1, int(self.size)):
+            queue = self._again or self._fresh
+            if not queue:
+                return
+            turn = queue.popleft()
+            if not turn.done():  # a cancelled waiter gives its turn to the next
+                self._in_flight += 1
+                turn.set_result(None)
 
     def refused(self, started: float) -> None:
         """A call that began at monotonic time `started` got 429. One wave of refusals shrinks once."""
@@ -38,13 +67,67 @@ class ShrinkingLimit:
     def succeeded(self) -> None:
         """A call was answered."""
         self.size = min(float(self.most), self.size + 1.0 / max(1.0, self.size))
+        self._wake()
+
+
+class GroupDeadlines:
+    """One deadline for all calls of a group that wait at the same time; it is forgotten with the last of them, so that a group can be asked again."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        # Group -> (deadline on the loop's clock, calls that wait under it).
+        self._groups: dict[str, tuple[float, int]] = {}
+
+    @contextmanager
+    def share(self, group_key: str | None) -> Iterator[float]:
+        """The deadline, in the running loop's time, of a call that begins now. None = a deadline of its own."""
+        deadline = asyncio.get_running_loop().time() + self.seconds
+        if group_key is None:
+            yield deadline
+            return
+        deadline, waiting = self._groups.get(group_key, (deadline, 0))
+        self._groups[group_key] = (deadline, waiting + 1)
+        try:
+            yield deadline
+        finally:
+            waiting = self._groups[group_key][1] - 1
+            if waiting:
+                self._groups[group_key] = (deadline, waiting)
+            else:
+                del self._groups[group_key]
 
 
 def full_jitter(attempt: int, rng: random.Random, base_seconds: float = 0.5, most_seconds: float = 20.0) -> float:
     """Seconds to sleep after failed attempt 0, 1, ..: uniform in 0 .. min(most, base * 2^attempt) (AWS "full jitter")."""
-    return rng.uniform(0.0, min(most_seconds, base_seconds * 2.0**attempt))
+    return rng.uniform(0.0, min(most_seconds, base_seconds * 2.0 ** min(attempt, 60)))
 
 
 def retry_after_sleep(seconds: float, rng: random.Random) -> float:
     """A little more than Retry-After asks for (at most 5 %), so that not all callers come back in the same instant."""
     return seconds * rng.uniform(1.0, 1.05)
+
+
+def retry_after_seconds(value: str | None, server_date: str | None = None) -> float | None:
+    """Seconds from now that a Retry-After header asks for (RFC 9110, 10.2.3: seconds, or an HTTP-date); None for nonsense or no header.
+
+    `server_date`: the Date header of the same reply. A date is measured against it, so that a wrong clock on either side does not count.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        until = _instant(value)
+        if until is None:
+            return None
+        now = _instant(server_date) if server_date else None
+        seconds = max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
+    return seconds if math.isfinite(seconds) and seconds >= 0.0 else None
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

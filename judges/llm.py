@@ -1,61 +1,30 @@
-"""The LLM judge: prechecks, cache, one structured question per attempt, strict reading, re-asking, failing (JUDGING.md, layers 1 to 5)."""
+"""The LLM judge: prechecks first, then a model is asked under a versioned prompt (JUDGING.md, layers 1 to 5)."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import re
-import secrets
 import time
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from judges.asking import Answer, Asker, Task
 from judges.cache import VerdictCache, cache_key
 from judges.client import ChatClient
-from judges.reply import SCHEMA, SCHEMA_VERSION, parse_reply
-from judges.rules import clean, precheck
-from judges.verdict import JudgeMedia, Question, Verdict
+from judges.prompt_files import LANGUAGES, Prompt, load_prompt
+from judges.redaction import redacted
+from judges.reply import VERDICT_FORM, Form, criteria_form
+from judges.rules import MAX_CANDIDATE_CHARS, clean, precheck
+from judges.verdict import Assessment, Criteria, JudgeMedia, JudgeUnreachable, Question, Verdict
 
-PROMPT_FOLDER = Path(__file__).parent / "prompts"
-_RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": SCHEMA}}
-# What opens a chat template's control token or a markup tag; inside JSON it is written as an escape, so that no tokenizer sees it.
-_MARKUP = re.compile(r"<(?=[|/a-zA-Z!])")
-
-
-class Prompt(NamedTuple):
-    """A system prompt from a file; `version` is its name and the first digits of its SHA-256, so that an edited file is another version."""
-
-    version: str
-    text: str
-
-
-def load_prompt(name: str, language: str) -> Prompt:
-    """The prompt `NAME.LANGUAGE.md`, or the English one where there is none in that language. Raises FileNotFoundError for an unknown name."""
-    path = PROMPT_FOLDER / f"{name}.{language}.md"
-    path = path if path.exists() else PROMPT_FOLDER / f"{name}.en.md"
-    if not path.exists():
-        raise FileNotFoundError(f"no judge prompt named {name!r}; there are {sorted(p.stem for p in PROMPT_FOLDER.glob('*.md'))}")
-    text = path.read_text(encoding="utf-8")
-    return Prompt(f"{path.stem}@{hashlib.sha256(text.encode()).hexdigest()[:12]}", text)
-
-
-def user_message(question: Question, nonce: str) -> str:
-    """All data as one JSON object; nothing is pasted into a sentence, so there is no fence to break."""
-    data = {
-        "nonce": nonce,
-        "question": clean(question.question),
-        "reference": clean(question.reference),
-        "accepted_wordings": [clean(alias) for alias in question.aliases],
-        "candidate": clean(question.answer),
-    }
-    return _MARKUP.sub("\\\\u003c", json.dumps(data, ensure_ascii=False))
+# Asked before a run starts, to see that replies keep to the schema; what the verdict is does not matter here.
+PROBE = Question("Which organ is shown?", "Liver", "It is the hepatic organ.")
+_PROBE_SECONDS = 60.0
 
 
 class LlmJudge:
-    """Asks an OpenAI-compatible endpoint. A reply that is not one valid verdict is asked again up to `max_reasks` times, then judging failed."""
+    """Asks an OpenAI-compatible endpoint. A reply that is not one valid object is asked again up to `max_reasks` times, then judging failed."""
 
     def __init__(
         self,
@@ -64,14 +33,25 @@ class LlmJudge:
         cache: VerdictCache | None = None,
         offline: bool = False,
         max_reasks: int = 2,
+        show_images: bool = False,
+        nonce_in_schema: bool = False,
     ) -> None:
+        """Raises JudgeConfigError for a prompt that is not there or has slots.
+
+        prompt: name of a shipped prompt for verdicts, or a path (`load_prompt`). show_images: send the images that come with a question.
+        nonce_in_schema: let a server that enforces schemas write the nonce, for models too small to copy it. Every call then has a schema of its own.
+        """
         self.name = f"openai:{client.endpoint.model}"
         self._client = client
-        self._prompts = {language: load_prompt(prompt, language) for language in ("en", "zh")}
+        self._prompt = prompt
+        self._show_images = show_images
         self._cache = cache
         self._offline = offline
-        self._max_reasks = max_reasks
         self._counts: Counter[str] = Counter()
+        self._prompts: dict[tuple[str, str], Prompt] = {}
+        for language in LANGUAGES:
+            self._prompt_for(prompt, language, bool(show_images))
+        self._asker = Asker(client, cache, offline, max_reasks, nonce_in_schema, self._counts)
 
     async def judge(
         self,
@@ -86,66 +66,103 @@ class LlmJudge:
     ) -> Verdict:
         """The verdict on one answer. Never raises on an answer or a reply; a missing key raises JudgeConfigError."""
         began = time.monotonic()
-        asked = Question(question, reference, answer, tuple(aliases), language, tuple(media), group_key)
-        verdict = precheck(asked) or await self._ask(asked)
-        self._counts[verdict.decision or f"failed_{verdict.failure}"] += 1
-        self._counts[f"by_{verdict.layer}"] += 1
-        return Verdict(**{**vars(verdict), "seconds": time.monotonic() - began})
+        shown = tuple(media) if self._show_images else ()
+        asked = Question(question, reference, answer, tuple(aliases), language, shown, group_key)
+        verdict = precheck(asked) or _verdict(await self._asker.answer(self._verdict_task(asked)))
+        self._count(verdict.layer, verdict.decision or f"failed_{verdict.failure}")
+        return replace(verdict, seconds=time.monotonic() - began)
 
-    async def _ask(self, asked: Question) -> Verdict:
-        prompt = self._prompts.get(asked.language, self._prompts["en"])
+    async def assess(self, asked: Criteria) -> Assessment:
+        """One verdict per criterion. Never raises on a text or a reply; a missing key raises JudgeConfigError, an unknown task too."""
+        began = time.monotonic()
+        if not self._show_images:
+            asked = replace(asked, media=())
+        # The only text settled without a call: an empty one may rightly meet a criterion such as "does not claim a fracture".
+        if len(asked.candidate) > MAX_CANDIDATE_CHARS:
+            reason = f"the text is longer than {MAX_CANDIDATE_CHARS} characters"
+            found = Assessment((False,) * len(asked.criteria), reason=reason, layer="precheck")
+        else:
+            found = _assessment(await self._asker.answer(self._criteria_task(asked)), len(asked.criteria))
+        self._count(found.layer, "assessed" if found.met is not None else f"failed_{found.failure}")
+        return replace(found, seconds=time.monotonic() - began)
+
+    def _verdict_task(self, asked: Question) -> Task:
+        data = {
+            "question": clean(asked.question),
+            "reference": clean(asked.reference),
+            "accepted_wordings": [clean(alias) for alias in asked.aliases],
+            "candidate": clean(asked.answer),
+        }
+        about = {"reference": asked.reference, "answer": asked.answer}
+        return self._task(asked, VERDICT_FORM, self._prompt, data, about)
+
+    def _criteria_task(self, asked: Criteria) -> Task:
+        numbered = {str(i + 1): clean(text) for i, text in enumerate(asked.criteria)}
+        data = {"question": clean(asked.question), "criteria": numbered, "candidate": clean(asked.candidate)}
+        about = {"task": asked.task, "criteria": list(asked.criteria), "answer": asked.candidate}
+        return self._task(asked, criteria_form(len(asked.criteria)), f"{asked.task}_1", data, about)
+
+    def _task(
+        self, asked: Question | Criteria, form: Form, prompt_name: str, data: Mapping[str, Any], about: Mapping[str, Any]
+    ) -> Task:
+        prompt = self._prompt_for(prompt_name, asked.language, bool(asked.media))
         endpoint = self._client.endpoint
         key = cache_key(
-            asked, model=endpoint.model, prompt_version=prompt.version, schema_version=SCHEMA_VERSION, sampling=endpoint.sampling
+            asked,
+            model=endpoint.model,
+            prompt_version=prompt.version,
+            schema_version=form.version,
+            sampling=endpoint.sampling,
         )
-        if self._cache is not None and (stored := self._cache.get(key)):
-            return Verdict(stored["decision"], reason=stored["reason"], layer="cache", transcript=stored["transcript"])
-        if self._offline:
-            return Verdict(None, "offline", f"not in the cache, and asking is switched off (key {key[:12]})", "cache")
-        verdict = await self._asked_until_readable(asked, prompt)
-        if self._cache is not None and verdict.decision is not None:
-            self._cache.put(key, {"decision": verdict.decision, "reason": verdict.reason, "transcript": dict(verdict.transcript)})
-        return verdict
+        # The transcript is stored beside the rollout: no text in it may hold a key, whoever wrote it.
+        said = redacted({"judge": self.name, **about, "media": [one.sha256 for one in asked.media]})
+        return Task(form, prompt, redacted(dict(data)), key, said, asked.media, asked.group_key)
 
-    async def _asked_until_readable(self, asked: Question, prompt: Prompt) -> Verdict:
-        attempts: list[dict[str, Any]] = []
-        transcript = {
-            "judge": self.name,
-            "prompt": prompt.version,
-            "reference": asked.reference,
-            "answer": asked.answer,
-            "attempts": attempts,
-        }
-        calls = tokens = 0
-        for _ in range(1 + self._max_reasks):
-            nonce = secrets.token_hex(8)
-            messages = [{"role": "system", "content": prompt.text}, {"role": "user", "content": user_message(asked, nonce)}]
-            said = await self._client.ask(messages, _RESPONSE_FORMAT)
-            calls, tokens = calls + said.num_attempts, tokens + said.num_tokens
-            if said.failure:
-                attempts.append({"problem": said.problem})
-                return Verdict(None, said.failure, said.problem, "judge", transcript, 0.0, calls, tokens)
-            reply = parse_reply(said.text, nonce, said.finish_reason)
-            attempts.append({"reply": str(said.text)[:4000], "finish_reason": said.finish_reason, "problem": reply.problem})
-            if reply.decision:
-                reason = f"judge: {reply.contradiction}" if reply.contradiction else "judge"
-                return Verdict(reply.decision, None, reason, "judge", transcript, 0.0, calls, tokens)
-            self._counts["reasks"] += 1
-        return Verdict(
-            None,
-            "unreadable",
-            f"{len(attempts)} replies, none a valid verdict: {attempts[-1]['problem']}",
-            "judge",
-            transcript,
-            0.0,
-            calls,
-            tokens,
-        )
+    def _prompt_for(self, name: str, language: str, with_images: bool) -> Prompt:
+        language = language if language in LANGUAGES else "en"
+        where = (f"{name}{'+images' if with_images else ''}", language)
+        if where not in self._prompts:
+            prompt = load_prompt(name, language)
+            self._prompts[where] = prompt.plus(load_prompt("images_1", language)) if with_images else prompt
+        return self._prompts[where]
+
+    def _count(self, layer: str, outcome: str) -> None:
+        self._counts[outcome] += 1
+        self._counts[f"by_{layer}"] += 1
 
     async def check(self) -> None:
-        """Raise JudgeUnreachable or JudgeConfigError unless the endpoint can be asked."""
-        if not self._offline:
-            await self._client.check()
+        """Raise JudgeUnreachable or JudgeConfigError unless the endpoint can be asked and its replies keep to the schema."""
+        if self._offline:
+            return
+        await self._client.check()
+        with self._client.deadline(None) as until:
+            soon = min(until, asyncio.get_running_loop().time() + _PROBE_SECONDS)
+            found = await self._asker.converse(self._verdict_task(PROBE), soon)
+        if found.content is None:
+            raise JudgeUnreachable(self._no_schema(found))
+
+    def _no_schema(self, found: Answer) -> str:
+        """What a failed probe means and how to mend it."""
+        endpoint = self._client.endpoint
+        who = f"judge.model={endpoint.model!r} at {endpoint.base_url}"
+        if found.failure == "unreadable":
+            last = found.transcript["attempts"][-1]
+            hint = ""
+            if last["finish_reason"] == "length":
+                hint = "The reply was cut: raise the token limit of judge.sampling, or switch the model's thinking off.\n"
+            return (
+                f"{who} does not keep to a JSON schema. Asked one question, it replied {str(last['reply'])[:200]!r} "
+                f"(finish_reason {last['finish_reason']!r}): {last['problem']}.\n"
+                'Expected one object {"nonce": .., "claims": [..], "contradiction": .., "verdict": ..} as response_format demands.\n'
+                f"{hint}Name a judge.model with structured output, serve it with a server that enforces response_format=json_schema "
+                "(vLLM does), or use judge=rules."
+            )
+        if found.failure == "refused":
+            return (
+                f"{who} lists its model but refuses a question with response_format=json_schema: {found.reason}.\n"
+                "Name a judge.model with structured output, or correct judge.sampling, or use judge=rules."
+            )
+        return f"{who} lists its model but does not answer one question ({found.failure}: {found.reason}). Is the server ready?"
 
     def check_now(self) -> None:
         """`check` in an event loop of its own; connections are opened anew in the loop that judges."""
@@ -161,14 +178,33 @@ class LlmJudge:
     def describe(self) -> str:
         """Says which model decides, where, and under which prompt."""
         endpoint = self._client.endpoint
-        return f"judge=openai: open answers are judged by {endpoint.model} at {endpoint.base_url}, prompt {self._prompts['en'].version}"
+        version = self._prompt_for(self._prompt, "en", self._show_images).version
+        images = "; it is shown the images" if self._show_images else ""
+        return f"judge=openai: open answers are judged by {endpoint.model} at {endpoint.base_url}, prompt {version}{images}"
 
     def metrics(self) -> dict[str, float]:
-        """`judge/correct`, `judge/failed_timeout`, `judge/calls`, `judge/retries`, `judge/http_429`, .. since the start."""
-        return {f"judge/{name}": float(count) for name, count in sorted((self._counts + self._client.counts).items())}
+        """`judge/correct`, `judge/failed_timeout`, `judge/calls`, `judge/retries`, `judge/http_429`, `judge/cost_total`, .. since the start."""
+        counted = {f"judge/{name}": float(count) for name, count in sorted((self._counts + self._client.counts).items())}
+        return counted | {"judge/cost_total": self._client.cost}
 
     async def close(self) -> None:
         """Close connections and cache."""
         await self._client.close()
         if self._cache is not None:
             self._cache.close()
+
+
+def _verdict(answer: Answer) -> Verdict:
+    decision = None if answer.content is None else answer.content["decision"]
+    costs = (answer.num_calls, answer.num_tokens, answer.cost)
+    return Verdict(decision, answer.failure, answer.reason, answer.layer, answer.transcript, 0.0, *costs)
+
+
+def _assessment(answer: Answer, count: int) -> Assessment:
+    met = None if answer.content is None else tuple(answer.content["met"])
+    if met is not None and len(met) != count:
+        raise ValueError(
+            f"a stored assessment has {len(met)} entries for {count} criteria: the judge's cache is damaged, remove it"
+        )
+    costs = (answer.num_calls, answer.num_tokens, answer.cost)
+    return Assessment(met, answer.failure, answer.reason, answer.layer, answer.transcript, 0.0, *costs)

@@ -10,6 +10,8 @@ from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
 
 # An answer span longer than this is no short answer; it is refused before it can fill a judge's context.
 MAX_ANSWER_CHARS = 1500
+# The same for a text judged by criteria, which may be a whole report.
+MAX_CANDIDATE_CHARS = 20_000
 # A capital A is left alone: "A positive" is a blood group.
 _ARTICLES = re.compile(r"^(?:[Tt]he|[Aa]n|a)\s+(?=\w)")
 # A leading point stays (".5 mg"), and so does every sign.

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from judges.llm import PROBE
+
 MODEL = "scripted-judge"
 
 
@@ -34,8 +36,14 @@ Script = Callable[[dict[str, Any]], Reply]
 
 
 def data_of(body: dict[str, Any]) -> dict[str, Any]:
-    """The question, reference, candidate and nonce of a request."""
-    return json.loads(body["messages"][-1]["content"])
+    """The question, reference, candidate (or criteria) and nonce of a request, with images or without."""
+    content = body["messages"][-1]["content"]
+    return json.loads(content if isinstance(content, str) else content[0]["text"])
+
+
+def is_probe(body: dict[str, Any]) -> bool:
+    data = data_of(body)
+    return (data.get("question"), data.get("candidate")) == (PROBE.question, PROBE.answer)
 
 
 def verdict_json(nonce: str, verdict: str, claims: list[str] | None = None, contradiction: str = "") -> str:
@@ -70,10 +78,18 @@ def credulous(body: dict[str, Any]) -> Reply:
 
 
 class ScriptedJudge:
-    """The server, on a free port, in a thread of its own; a context manager. `requests` holds each body with its arrival time and headers."""
+    """The server, on a free port, in a thread of its own; a context manager. `requests` holds each body, `times` when it came.
 
-    def __init__(self, script: Script, models: list[str] | None = None, models_status: int = 200) -> None:
+    The question by which `check` sees that replies keep to the schema is answered as it should be and left out of `requests`, so that a script only
+    speaks of the judgements of its test; `answers_probe=False` leaves it to the script.
+    """
+
+    def __init__(
+        self, script: Script, models: list[str] | None = None, models_status: int = 200, answers_probe: bool = True
+    ) -> None:
         self.script = script
+        self.answers_probe = answers_probe
+        self.num_probes = 0
         self.models = [MODEL] if models is None else models
         self.models_status = models_status
         self.requests: list[dict[str, Any]] = []
@@ -125,6 +141,10 @@ class ScriptedJudge:
             self._send(writer, self.models_status, json.dumps(listed).encode(), {})
             return True
         request = json.loads(body)
+        if self.answers_probe and is_probe(request):
+            self.num_probes += 1
+            self._send(writer, 200, _completion(always("correct")(request)), {})
+            return True
         self.requests.append(request)
         self.times.append(time.monotonic())
         self.in_flight += 1
