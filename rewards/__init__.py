@@ -5,7 +5,7 @@ A reward of one's own needs `from rewards import reward` and, to say more than a
 
 from rewards.parsing import grade_option, parse
 from rewards.registry import Member, RewardError, reward
-from rewards.rubric import Rubric, Scored
+from rewards.rubric import Rubric, Scored, make_rubric
 from rewards.scorer import Scorer
 from rewards.tags import grade_format
 from rollouts.records import Outcome, Parsed, Sample
@@ -21,6 +21,7 @@ __all__ = [
     "Scorer",
     "grade_format",
     "grade_option",
+    "make_rubric",
     "parse",
     "reward",
 ]

@@ -10,11 +10,14 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from judges import Judge
 from rewards import registry
-from rewards.registry import Member, Reward, RewardError
+from rewards.arguments import check_arguments
+from rewards.children import Limits, describe
+from rewards.contract import SHIPPED_FOLDER, Member, Reward, RewardError, Source
 from rollouts.records import Outcome, Sample
 
 # Characters of a traceback that are kept: its end, which names the line that failed.
@@ -29,30 +32,36 @@ class BoundReward:
     judge: Judge | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def _call(self, sample: Sample, members: Sequence[Member]) -> Any:
-        offered: dict[str, Any] = {"sample": sample, "judge": self.judge, "group": tuple(members)}
+    @property
+    def waits(self) -> bool:
+        """Whether it has to be waited for: it is asynchronous, or lives in child processes."""
+        return self.reward.is_async or self.reward.source is not None
+
+    def _call(self, sample: Sample, members: Sequence[Member], group_key: str | None) -> Any:
+        offered: dict[str, Any] = {"sample": sample, "judge": self.judge, "group": tuple(members), "group_key": group_key}
         if not self.reward.is_group:
             (member,) = members
             offered |= vars(member)
-        if "num_tokens" in self.reward.supplied and offered["num_tokens"] is None:
-            raise RewardError("the number of completion tokens is not known here, only the text is")
         assert self.reward.function is not None
         return self.reward.function(**{name: offered[name] for name in self.reward.supplied}, **self.arguments)
 
-    def now(self, sample: Sample, members: Sequence[Member]) -> list[Outcome]:
-        """One outcome a member, in order, of a reward that needs no waiting. A reward of one completion takes exactly one member."""
+    def now(self, sample: Sample, members: Sequence[Member], group_key: str | None = None) -> list[Outcome]:
+        """One outcome a member, in order, of a reward that needs no waiting. A reward of one completion takes exactly one member.
+
+        `group_key`: what a reward that asks for it passes on to the judge, so that the judgements of a group share one deadline.
+        """
         began = time.perf_counter()
         try:
-            result = self._call(sample, members)
+            result = self._call(sample, members, group_key)
         except Exception as error:  # the boundary to code of others: a failure of ours is no wrong answer of the model
             return [failed(error, time.perf_counter() - began)] * len(members)
         return self._read(result, len(members), time.perf_counter() - began)
 
-    async def later(self, sample: Sample, members: Sequence[Member]) -> list[Outcome]:
+    async def later(self, sample: Sample, members: Sequence[Member], group_key: str | None = None) -> list[Outcome]:
         """The same of an asynchronous reward."""
         began = time.perf_counter()
         try:
-            result = await self._call(sample, members)
+            result = await self._call(sample, members, group_key)
         except Exception as error:  # the same boundary
             return [failed(error, time.perf_counter() - began)] * len(members)
         return self._read(result, len(members), time.perf_counter() - began)
@@ -63,42 +72,47 @@ class BoundReward:
         return as_outcomes(result, num_members, seconds)
 
 
-def bind(spec: str, arguments: Mapping[str, Any] | None = None, judge: Judge | None = None) -> BoundReward:
-    """A reward with its arguments. Raises RewardError for unknown or missing arguments and for a judge that is needed and not there."""
-    found, given = registry.find(spec), dict(arguments or {})
-    unknown = sorted(set(given) - set(found.arguments))
-    if unknown:
-        raise RewardError(f"reward {spec!r} has no argument {unknown[0]!r}; it takes {sorted(found.arguments) or 'none'}")
-    missing = [key for key, default in found.arguments.items() if default is inspect.Parameter.empty and key not in given]
-    if missing:
-        raise RewardError(f"reward {spec!r} needs the argument {missing[0]!r}")
+def bind(
+    spec: str, arguments: Mapping[str, Any] | None = None, judge: Judge | None = None, limits: Limits | None = None
+) -> BoundReward:
+    """The reward of a name, a `path/to/file.py:function` or an entry point, with its arguments. One that is not shipped is imported once, in a
+    child process under `limits`, to see that it works.
+
+    Raises RewardError for a reward that is not found or does not import, for arguments that are unknown, missing or of another type, and for a
+    judge that is needed and not there.
+    """
+    given = dict(arguments or {})
+    found = registry.find(spec)
+    if isinstance(found, Source):
+        found = describe(spec, found, given, limits or Limits())
+    else:
+        check_arguments(found, given)
     if "judge" in found.supplied and judge is None:
-        raise RewardError(f"reward {spec!r} asks a judge and none is configured; use judge=rules or judge=openai")
+        raise RewardError(f"reward {spec!r} asks a judge and none is configured; use judge=rules or judge=openai ({found.home})")
     return BoundReward(found, judge, given)
 
 
 def failed(error: BaseException, seconds: float = 0.0) -> Outcome:
-    """The outcome of a reward that raised: kind, message and the line where, with the traceback as evidence."""
-    where = traceback.extract_tb(error.__traceback__)
+    """The outcome of a reward that raised: kind, message and the line where; the traceback, from the reward's own code on, is evidence."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and Path(trace.tb_frame.f_code.co_filename).parent == SHIPPED_FOLDER:
+        trace = trace.tb_next
+    where = traceback.extract_tb(trace)
     place = f" ({where[-1].filename}:{where[-1].lineno})" if where else ""
-    text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:] if where else ""
-    reason = f"{type(error).__name__}: {error}"[:300] + place
-    return Outcome(
-        None,
-        "timeout" if isinstance(error, TimeoutError) else "error",
-        reason,
-        evidence={"traceback": text} if text else None,
-        seconds=seconds,
-    )
+    text = "".join(traceback.format_exception(type(error), error, trace))[-MAX_TRACEBACK:]
+    status: Literal["timeout", "error"] = "timeout" if isinstance(error, TimeoutError) else "error"
+    evidence = {"traceback": text} if where else None
+    return Outcome(None, status, f"{type(error).__name__}: {error}"[:300] + place, evidence=evidence, seconds=seconds)
 
 
 def as_outcome(result: Any, seconds: float = 0.0) -> Outcome:
     """What a reward returned as an Outcome: a finite number is ok, everything else that is no Outcome is an error."""
     if isinstance(result, Outcome):
-        wrong = {name: part for name, part in result.parts.items() if number(part) is None}
-        if wrong:
-            return Outcome(None, "error", f"the parts of an Outcome are finite numbers, got {str(wrong)[:60]}", seconds=seconds)
-        return replace(result, seconds=result.seconds or seconds)
+        parts = {str(name): finite for name, part in result.parts.items() if (finite := number(part)) is not None}
+        if len(parts) < len(result.parts):
+            odd = {name: part for name, part in result.parts.items() if number(part) is None}
+            return Outcome(None, "error", f"the parts of an Outcome are finite numbers, got {str(odd)[:60]}", seconds=seconds)
+        return replace(result, parts=parts, seconds=result.seconds or seconds)
     value = number(result)
     if value is not None:
         return Outcome(value, seconds=seconds)

@@ -1,116 +1,53 @@
-"""The one registry of rewards: `@reward("name")` on a function, found by name, called by what its parameters are called.
+"""The one registry of rewards: `@reward("name")` on a function, found by name, by `path/to/file.py:function`, or as an installed entry point.
 
 A reward asks for what it needs by naming it as a parameter. Of one completion: `parsed` (Parsed), `completion` (str, the raw text), `num_tokens`
 (int, completion tokens), `finish_reason` (str: stop, length, abort). Of a whole group: `group` (Sequence[Member], in no meaningful order), then it
-returns a list with one result a member. Either kind may name `sample` (Sample) and `judge` (Judge; then it must be `async def`). Any further
-parameter is an argument of the reward and comes from the configuration or its default. A result is a finite number or an Outcome.
+returns a list with one result a member. Either kind may name `sample` (Sample), `group_key` (str) and `judge` (Judge; then it must be
+`async def`). Any further parameter is an argument of the reward and comes from the configuration or its default. A result is a finite number or
+an Outcome.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from rollouts.records import Parsed
+from rewards.contract import SHIPPED_FOLDER, Member, Reward, RewardError, Source, described, home_of
 
-OF_ONE = frozenset({"parsed", "completion", "num_tokens", "finish_reason"})
-SUPPLIED = OF_ONE | {"sample", "judge", "group"}
-# Rewards whose file lies here are shipped with the project and trusted: they run where the scorer runs. All others run in child processes.
-SHIPPED_FOLDER = Path(__file__).resolve().parent
+__all__ = ["ENTRY_POINTS", "Member", "Reward", "RewardError", "Source", "described", "find", "get", "home_of", "names", "reward"]
 
-
-class RewardError(ValueError):
-    """A reward or a rubric that cannot work; found before the first rollout."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """One completion as a reward sees it; a group-level reward sees all of its prompt."""
-
-    parsed: Parsed
-    # The raw text, tags and thoughts included.
-    completion: str
-    # Completion tokens as the policy drew them; None = only the text is known (a stored text file, a case file).
-    num_tokens: int | None = None
-    # "stop", "length" (cut at the limit) or "abort" (the engine gave up).
-    finish_reason: str = "stop"
-
-
-@dataclass(frozen=True)
-class Reward:
-    """A reward as it was found."""
-
-    name: str
-    # None = it lives in child processes only, which find it by `spec`.
-    function: Callable[..., Any] | None
-    # Parameters it takes beside the supplied ones -> default; inspect.Parameter.empty = must be given.
-    arguments: Mapping[str, Any]
-    supplied: frozenset[str]
-    # Two completions of one sample with the same answer get the same outcome: asked once per group.
-    by_answer: bool = False
-    is_async: bool = False
-    # File and line of the function, for messages.
-    home: str = ""
-    # How a child process finds it; None = shipped, it runs where the scorer runs.
-    spec: str | None = None
-
-    @property
-    def is_group(self) -> bool:
-        return "group" in self.supplied
-
-
+# The group of entry points under which an installed package offers rewards: NAME = "package.module:function".
+ENTRY_POINTS = "rounds.rewards"
 _REGISTRY: dict[str, Reward] = {}
 
 
-def reward(name: str, *, by_answer: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def reward(name: str, *, by_answer: bool = False, isolate: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the reward `name`.
 
-    `by_answer`: completions of one sample with the same answer get the same outcome, so it is asked once a group.
-    Raises RewardError for a second reward of that name, naming both homes, and for a signature that cannot be called.
+    `by_answer`: completions of one sample with the same answer get the same outcome, so it is asked once a group. `isolate`: a reward that is not
+    shipped with the project runs in child processes; False runs it where the scorer runs, which only helps a reward that must see this process's
+    own objects, and has no effect on one that is found by its file or entry point. Raises RewardError for a second reward of that name, naming
+    both homes, and for a signature that cannot be called.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         found = described(name, function, by_answer)
         if name in _REGISTRY and _REGISTRY[name].home != found.home:
             raise RewardError(f"two rewards are named {name!r}: {_REGISTRY[name].home} and {found.home}. Rename one.")
+        path = Path(found.home.rpartition(":")[0])
+        if isolate and SHIPPED_FOLDER not in path.resolve().parents:
+            found = dataclasses.replace(found, source=Source(str(path), None, name))
         _REGISTRY[name] = found
         return function
 
     return register
-
-
-def described(name: str, function: Callable[..., Any], by_answer: bool = False) -> Reward:
-    """What the signature of a function says of it as a reward. Raises RewardError, with file and line, where it cannot be one."""
-    home = home_of(function)
-    parameters = inspect.signature(function).parameters.values()
-    supplied = frozenset(p.name for p in parameters if p.name in SUPPLIED)
-    is_async = inspect.iscoroutinefunction(function)
-    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY) for p in parameters):
-        raise RewardError(
-            f"reward {name!r} takes *args, **kwargs or positional-only parameters; name each parameter instead ({home})"
-        )
-    if "group" in supplied and (both := sorted(supplied & OF_ONE)):
-        raise RewardError(
-            f"reward {name!r} asks for the group and for {both[0]!r} of one completion; read it from the members ({home})"
-        )
-    if not supplied & (OF_ONE | {"group"}):
-        wanted = ", ".join(sorted(OF_ONE))
-        raise RewardError(f"reward {name!r} sees no completion: name one of the parameters {wanted}, or group ({home})")
-    if "judge" in supplied and not is_async:
-        raise RewardError(f"reward {name!r} asks the judge, so it must be `async def` and await the answer ({home})")
-    arguments = {p.name: p.default for p in parameters if p.name not in SUPPLIED}
-    return Reward(name, function, arguments, supplied, by_answer, is_async, home)
-
-
-def home_of(function: Callable[..., Any]) -> str:
-    """Where a function is written, as `path:line`."""
-    plain = inspect.unwrap(function)
-    code = getattr(plain, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else f"{getattr(plain, '__module__', '?')}.{plain!r}"
 
 
 def names() -> tuple[str, ...]:
@@ -118,10 +55,50 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_REGISTRY))
 
 
-def find(spec: str) -> Reward:
-    """The reward of a name. Raises RewardError with the nearest and all available names."""
-    if spec not in _REGISTRY:
-        near = difflib.get_close_matches(spec, names(), 1)
+def get(name: str) -> Reward:
+    """The reward registered in this process under that name. Raises RewardError with the nearest and all available names."""
+    if name not in _REGISTRY:
+        known = sorted({*names(), *(point.name for point in _installed(tuple(sys.path)))})
+        near = difflib.get_close_matches(name, known, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise RewardError(f"there is no reward named {spec!r}.{hint} Available: {', '.join(names())}")
-    return _REGISTRY[spec]
+        how = "A reward of your own is named as path/to/file.py:function."
+        raise RewardError(f"there is no reward named {name!r}.{hint} Available: {', '.join(known)}. {how}")
+    return _REGISTRY[name]
+
+
+def find(spec: str) -> Reward | Source:
+    """The shipped reward of a name; or where a child process finds the one of a name, a `path/to/file.py:function` or an entry point.
+
+    Raises RewardError for a name that nobody has or two have, and for a file that is not there.
+    """
+    path, colon, attribute = spec.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _in_file(spec, path, attribute)
+    points = [point for point in _installed(tuple(sys.path)) if point.name == spec]
+    homes = sorted({point.value for point in points} | ({_REGISTRY[spec].home} if spec in _REGISTRY else set()))
+    if len(homes) > 1:
+        raise RewardError(f"two rewards are named {spec!r}: {' and '.join(homes)}. Rename one, or uninstall its package.")
+    if points:
+        return Source(None, points[0].module, points[0].attr, spec)
+    found = get(spec)
+    if found.source is None:
+        return found
+    if not os.path.isfile(found.source.path or "") or "<locals>" in getattr(found.function, "__qualname__", "<locals>"):
+        how = "move it to the top level of a file, or register it with isolate=False"
+        raise RewardError(f"reward {spec!r} ({found.home}) cannot be found by a child process: {how}")
+    return found.source
+
+
+def _in_file(spec: str, path: str, attribute: str) -> Source:
+    file = Path(path).expanduser().absolute()
+    if not attribute.isidentifier() and attribute not in _REGISTRY and not attribute.strip():
+        raise RewardError(f"reward {spec!r} names no function; write {path}:FUNCTION")
+    if not file.is_file():
+        raise RewardError(f"reward {spec!r}: there is no file {file}")
+    return Source(str(file), None, attribute)
+
+
+@lru_cache(maxsize=8)
+def _installed(search_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """What installed packages offer; looked up once for a search path, because it opens a file of every installed package."""
+    return tuple(entry_points(group=ENTRY_POINTS))

@@ -1,11 +1,12 @@
-"""What a completion is paid: a weighted sum of rewards, accuracy routed by the answer type of the sample."""
+"""What a completion is paid: a weighted sum of rewards behind gates, accuracy routed by the answer type of the sample."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 from judges import Judge
 from rewards import (
@@ -26,8 +27,9 @@ from rewards import (
     yes_no,
 )
 from rewards.calling import BoundReward, bind
+from rewards.children import Limits
+from rewards.contract import RewardError
 from rewards.parsing import parse
-from rewards.registry import RewardError
 from rollouts.records import AnswerType, Outcome, Parsed, Sample
 
 # The shipped rewards; importing their files registers them.
@@ -52,6 +54,25 @@ SHIPPED = (
 ACCURACY = "accuracy"
 
 
+class RewardSettings(Protocol):
+    """The settings of a rubric, by attribute; any record with these names will do."""
+
+    @property
+    def weights(self) -> Mapping[str, float]: ...
+    @property
+    def routes(self) -> Mapping[str, str]: ...
+    @property
+    def arguments(self) -> Mapping[str, Mapping[str, Any]]: ...
+    @property
+    def gates(self) -> Mapping[str, float]: ...
+    @property
+    def plugin_timeout_seconds(self) -> float: ...
+    @property
+    def plugin_memory_gib(self) -> float: ...
+    @property
+    def plugin_workers(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Scored:
     """What scoring one completion gave."""
@@ -60,17 +81,21 @@ class Scored:
     # Reward name ("accuracy", "format", ..) -> outcome, and -> its weight in the total.
     outcomes: Mapping[str, Outcome]
     weights: Mapping[str, float]
-    # Weighted sum; None = a required reward is not ok, then `valid` is False.
+    # Weighted sum, 0 behind a closed gate; None = a required reward is not ok, then `valid` is False.
     total: float | None
     valid: bool
+    # Whether a gate is closed, so that the completion is paid nothing whatever its rewards say.
+    gated: bool = False
 
 
 class Rubric:
-    """Weights, routes and bound rewards, checked once when built.
+    """Weights, routes, gates and bound rewards, checked once when built. A reward is named as `rewards.registry.find` reads it.
 
-    weights: reward name -> weight; "accuracy" stands for the reward that `routes` names for the sample's answer_type. A reward of weight 0
-    is measured and not required. arguments: reward name -> its arguments. Raises RewardError for an unknown reward, answer type or
-    argument, for weights that sum to zero, and for a reward that needs a judge where there is none.
+    weights: reward -> weight; "accuracy" stands for the reward that `routes` names for the sample's answer_type. A reward of weight 0
+    is measured and not required. arguments: reward -> its arguments. gates: reward -> the least value below which the total is 0; a gate is
+    required, and measured where it has no weight. limits: of rewards in child processes.
+    Raises RewardError for an unknown reward, answer type or argument, for a reward that does not import, for two rewards of one name, for
+    weights that sum to zero, and for a reward that needs a judge where there is none.
     """
 
     def __init__(
@@ -80,26 +105,39 @@ class Rubric:
         judge: Judge | None = None,
         arguments: Mapping[str, Mapping[str, Any]] | None = None,
         prefill: str = "",
+        *,
+        gates: Mapping[str, float] | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self.weights = dict(weights)
         self.judge = judge
         # What the chat template prefills of the answer; put back before reading.
         self.prefill = prefill
-        arguments = dict(arguments or {})
-        _check_weights(self.weights)
-        routes = dict(routes or {}) if ACCURACY in self.weights else {}
-        _check_routes(routes, self.weights)
-        named = [name for name in self.weights if name != ACCURACY] + list(routes.values())
-        if unused := sorted(set(arguments) - set(named)):
-            raise RewardError(f"arguments are given for {unused[0]!r}, which no weight and no route names")
-        bound = {name: bind(name, arguments.get(name), judge) for name in named}
-        self._fixed = {name: bound[name] for name in self.weights if name != ACCURACY}
-        self._routed = {answer_type: bound[name] for answer_type, name in routes.items()}
+        self.limits = limits or Limits()
+        arguments, gates = dict(arguments or {}), dict(gates or {})
+        _check_weights(weights, gates)
+        measured = [*weights, *(name for name in gates if name not in weights)]
+        routes = dict(routes or {}) if ACCURACY in measured else {}
+        _check_routes(routes, measured)
+        specs = dict.fromkeys([name for name in measured if name != ACCURACY] + list(routes.values()))
+        _check_arguments(arguments, specs)
+        bound = {spec: bind(spec, arguments.get(spec), judge, self.limits) for spec in specs}
+        _check_names(bound)
+        named = {spec: reward.reward.name for spec, reward in bound.items()} | {ACCURACY: ACCURACY}
+        # By the reward's own name, under which its outcome stands.
+        self.weights = {named[spec]: float(weights.get(spec, 0.0)) for spec in measured}
+        self.gates = {named[spec]: float(least) for spec, least in gates.items()}
+        self._fixed = {named[spec]: bound[spec] for spec in measured if spec != ACCURACY}
+        self._routed = {answer_type: bound[spec] for answer_type, spec in routes.items()}
 
     @property
     def has_group_rewards(self) -> bool:
         """Whether any reward compares the completions of a group, so that a group can only be scored whole."""
         return any(bound.reward.is_group for bound in (*self._fixed.values(), *self._routed.values()))
+
+    def plugins(self) -> dict[str, str]:
+        """The rewards that run in child processes: name -> file and line."""
+        everything = [*self._fixed.values(), *self._routed.values()]
+        return {bound.reward.name: bound.reward.home for bound in everything if bound.reward.source is not None}
 
     def rewards_for(self, sample: Sample) -> dict[str, BoundReward]:
         """Outcome name -> reward for a sample. Raises RewardError for an answer type without a route."""
@@ -125,27 +163,36 @@ class Rubric:
         return parse(completion, shown, prefill=self.prefill, finish_reason=finish_reason)
 
     def total(self, parsed: Parsed, outcomes: Mapping[str, Outcome]) -> Scored:
-        """Add up: sum of weight x value over the rewards with a weight; None where one of these is not ok."""
-        required = [name for name, weight in self.weights.items() if weight]
-        values = [outcomes[name].value for name in required]
-        if any(outcomes[name].status != "ok" or value is None for name, value in zip(required, values, strict=True)):
+        """Add up: sum of weight x value over the rewards with a weight, 0 behind a closed gate; None where a reward with a weight or a gate is
+        not ok."""
+        values = {name: outcomes[name].value for name, weight in self.weights.items() if weight or name in self.gates}
+        paid = {name: value for name, value in values.items() if value is not None and outcomes[name].status == "ok"}
+        if len(paid) < len(values):
             return Scored(parsed, dict(outcomes), dict(self.weights), None, False)
-        total = sum(self.weights[name] * value for name, value in zip(required, values, strict=True) if value is not None)
-        return Scored(parsed, dict(outcomes), dict(self.weights), float(total), True)
+        gated = any(paid[name] < least for name, least in self.gates.items())
+        total = 0.0 if gated else float(sum(self.weights[name] * value for name, value in paid.items()))
+        return Scored(parsed, dict(outcomes), dict(self.weights), total, True, gated)
 
 
-def _check_weights(weights: Mapping[str, float]) -> None:
-    for name, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or abs(weight) == float("inf") or weight != weight:
-            raise RewardError(f"the weight of {name!r} is {weight!r}, expected a finite number")
+def make_rubric(settings: RewardSettings, judge: Judge | None = None) -> Rubric:
+    """The rubric of a configuration. Raises RewardError as `Rubric` does."""
+    limits = Limits(settings.plugin_timeout_seconds, settings.plugin_memory_gib, settings.plugin_workers)
+    return Rubric(settings.weights, settings.routes, judge, settings.arguments, gates=settings.gates, limits=limits)
+
+
+def _check_weights(weights: Mapping[str, float], gates: Mapping[str, float]) -> None:
+    for what, numbers in (("weight", weights), ("gate", gates)):
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise RewardError(f"the {what} of {name!r} is {value!r}, expected a finite number")
     if abs(sum(weights.values())) < 1e-12:
         raise RewardError(
             f"the weights {dict(weights)} sum to zero: every completion would be paid the same. Give at least one a weight."
         )
 
 
-def _check_routes(routes: Mapping[str, str], weights: Mapping[str, float]) -> None:
-    if ACCURACY in weights and not routes:
+def _check_routes(routes: Mapping[str, str], measured: Sequence[str]) -> None:
+    if ACCURACY in measured and not routes:
         raise RewardError("weights name 'accuracy' and routes are empty; give routes such as {'mcq': 'option_match'}")
     for answer_type in routes:
         if answer_type not in get_args(AnswerType):
@@ -154,3 +201,19 @@ def _check_routes(routes: Mapping[str, str], weights: Mapping[str, float]) -> No
             raise RewardError(
                 f"routes name the answer type {answer_type!r}, which does not exist.{hint} There are {', '.join(get_args(AnswerType))}."
             )
+
+
+def _check_arguments(arguments: Mapping[str, Mapping[str, Any]], specs: Mapping[str, None]) -> None:
+    for name in arguments:
+        if name not in specs:
+            near = difflib.get_close_matches(name, specs, 1)
+            hint = f". Did you mean {near[0]!r}?" if near else ""
+            raise RewardError(f"arguments are given for {name!r}, which no weight, no gate and no route names{hint}")
+
+
+def _check_names(bound: Mapping[str, BoundReward]) -> None:
+    """Two rewards of one name would stand in each other's place in outcomes and metrics."""
+    homes: dict[str, str] = {ACCURACY: "the routed reward"}
+    for reward in (one.reward for one in bound.values()):
+        if homes.setdefault(reward.name, reward.home) != reward.home:
+            raise RewardError(f"two rewards are named {reward.name!r}: {homes[reward.name]} and {reward.home}. Rename one.")

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from rewards.calling import BoundReward, failed
-from rewards.registry import Member
+from rewards.contract import Member
+from rewards.pool import Pool
 from rewards.rubric import Rubric, Scored
 from rollouts.records import Outcome, Sample
 
@@ -37,6 +38,8 @@ class Scorer:
         self._timeout_seconds = timeout_seconds
         self._groups: OrderedDict[str, Shared] = OrderedDict()
         self._gathering: dict[tuple[str, str], _Gathering] = {}
+        # Reward of others (by the identity of what the rubric bound) -> its child processes.
+        self._pools: dict[int, Pool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -63,8 +66,8 @@ class Scorer:
             raise RuntimeError("this scorer is closed")
         member = Member(self.rubric.parse(sample, completion, finish_reason), completion, num_tokens, finish_reason)
         rewards = self.rubric.rewards_for(sample)
-        waiting = {name: bound for name, bound in rewards.items() if bound.reward.is_async or bound.reward.is_group}
-        outcomes = {name: bound.now(sample, [member])[0] for name, bound in rewards.items() if name not in waiting}
+        waiting = {name: bound for name, bound in rewards.items() if bound.waits or bound.reward.is_group}
+        outcomes = {name: bound.now(sample, [member], group_key)[0] for name, bound in rewards.items() if name not in waiting}
         if not waiting:
             done: Future[Scored] = Future()
             done.set_result(self.rubric.total(member.parsed, outcomes))
@@ -112,14 +115,14 @@ class Scorer:
 
     async def _alone(self, name: str, bound: BoundReward, sample: Sample, member: Member, group_key: str) -> Outcome:
         if not bound.reward.by_answer:
-            return (await self._limited(bound.later(sample, [member]), 1))[0]
+            return (await self._limited(self._ask(bound, sample, [member], group_key), 1))[0]
         shared = self._groups.setdefault(group_key, {})
         self._groups.move_to_end(group_key)
         while len(self._groups) > MAX_GROUPS:
             self._groups.popitem(last=False)
         key = (name, sample.id, member.parsed.answer or "")
         if key not in shared:
-            shared[key] = asyncio.ensure_future(self._limited(bound.later(sample, [member]), 1))
+            shared[key] = asyncio.ensure_future(self._limited(self._ask(bound, sample, [member], group_key), 1))
         return (await asyncio.shield(shared[key]))[0]
 
     async def _in_group(
@@ -133,7 +136,8 @@ class Scorer:
         gathering.places.append(place)
         if len(gathering.members) == group_size:
             del self._gathering[name, group_key]
-            for waiting, outcome in zip(gathering.places, await self._ask_group(bound, sample, gathering.members), strict=True):
+            found = await self._ask_group(bound, sample, gathering.members, group_key)
+            for waiting, outcome in zip(gathering.places, found, strict=True):
                 if not waiting.done():
                     waiting.set_result(outcome)
         try:
@@ -141,18 +145,23 @@ class Scorer:
         except TimeoutError:
             return failed(TimeoutError(f"the group was not complete and scored within {self._timeout_seconds} s"))
 
-    async def _ask_group(self, bound: BoundReward, sample: Sample, members: Sequence[Member]) -> list[Outcome]:
+    async def _ask_group(self, bound: BoundReward, sample: Sample, members: Sequence[Member], group_key: str) -> list[Outcome]:
         """One outcome a member. The reward sees them in an order of their texts, so that it cannot depend on which arrived first."""
         order = sorted(
             range(len(members)), key=lambda i: (members[i].completion, members[i].num_tokens or 0, members[i].finish_reason)
         )
-        sorted_members = [members[i] for i in order]
-        if bound.reward.is_async:
-            found = await self._limited(bound.later(sample, sorted_members), len(members))
-        else:
-            found = bound.now(sample, sorted_members)
-        back = dict(zip(order, found, strict=True))
+        asked = self._ask(bound, sample, [members[i] for i in order], group_key)
+        back = dict(zip(order, await self._limited(asked, len(members)), strict=True))
         return [back[i] for i in range(len(members))]
+
+    async def _ask(self, bound: BoundReward, sample: Sample, members: Sequence[Member], group_key: str) -> list[Outcome]:
+        if bound.reward.source is not None:
+            if id(bound) not in self._pools:
+                self._pools[id(bound)] = Pool(bound, self.rubric.limits)
+            return await self._pools[id(bound)].later(sample, members, group_key)
+        if bound.waits:
+            return await bound.later(sample, members, group_key)
+        return bound.now(sample, members, group_key)
 
     async def _limited(self, call: Coroutine[Any, Any, list[Outcome]], num_members: int) -> list[Outcome]:
         try:
@@ -188,6 +197,8 @@ class Scorer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for pool in self._pools.values():
+            await pool.close()
         if self.rubric.judge is not None:
             await self.rubric.judge.close()
 

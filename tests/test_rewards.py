@@ -41,7 +41,7 @@ class CountingJudge(RulesJudge):
         self.asked: list[str] = []
         self.closed = False
 
-    async def judge(self, question, reference, aliases, answer, language="en") -> Verdict:
+    async def judge(self, question, reference, aliases, answer, language="en", *, media=(), group_key=None) -> Verdict:
         self.asked.append(answer)
         await asyncio.sleep(self.seconds)
         return self.verdict or await super().judge(question, reference, aliases, answer, language)
@@ -186,7 +186,7 @@ def test_arguments_reach_a_reward_and_unknown_ones_are_errors():
         assert [s.total for s in scorer.score_group(MULTI, [said("B"), said("A, B, C"), said("A")])] == [0.5, 0.5, 0.0]
     with pytest.raises(RewardError, match=r"no argument 'partail'; it takes \['partial'\]"):
         Rubric({"accuracy": 1.0}, {"multi": "option_match"}, arguments={"option_match": {"partail": True}})
-    with pytest.raises(RewardError, match="no weight and no route"):
+    with pytest.raises(RewardError, match="no weight, no gate and no route"):
         Rubric({"format": 1.0}, arguments={"option_match": {"partial": True}})
 
 
@@ -211,13 +211,13 @@ def _own_registry(monkeypatch):
 
 @pytest.mark.usefixtures("_own_registry")
 def test_a_second_reward_of_one_name_is_an_error():
-    @reward("mine")
+    @reward("mine", isolate=False)
     def first(parsed):
         return 1.0
 
     with pytest.raises(RewardError, match=r"two rewards are named 'mine'.*test_rewards.py"):
 
-        @reward("mine")
+        @reward("mine", isolate=False)
         def second(parsed):
             return 0.0
 
@@ -233,7 +233,7 @@ def test_a_second_reward_of_one_name_is_an_error():
 @pytest.mark.usefixtures("_own_registry")
 @pytest.mark.parametrize("returned", [None, float("nan"), float("inf"), "1.0", [1.0], (1.0, 2.0), {"value": 1}, object()])
 def test_what_is_no_number_becomes_an_error(returned):
-    @reward("odd")
+    @reward("odd", isolate=False)
     def odd(completion):
         return returned
 
@@ -247,13 +247,13 @@ def test_what_is_no_number_becomes_an_error(returned):
 def test_a_reward_that_raises_is_an_error_with_its_kind(kind):
     if kind == "sync":
 
-        @reward("raising")
+        @reward("raising", isolate=False)
         def raising(completion):
             raise KeyError("lesion")
 
     else:
 
-        @reward("raising")
+        @reward("raising", isolate=False)
         async def raising_later(completion):
             raise KeyError("lesion")
 
@@ -266,7 +266,7 @@ def test_a_reward_that_raises_is_an_error_with_its_kind(kind):
 
 @pytest.mark.usefixtures("_own_registry")
 def test_an_asynchronous_reward_is_awaited_for_every_completion_of_its_own():
-    @reward("num_chars")
+    @reward("num_chars", isolate=False)
     async def num_chars(completion, parsed, sample, scale: float = 1.0):
         await asyncio.sleep(0)
         return Outcome(scale * len(parsed.answer or ""), parts={"chars": float(len(completion))})

@@ -1,0 +1,300 @@
+"""The process in which a reward of others runs: `python -m rewards.child SOCKET PARENT`. Started by `rewards.children`, not by hand.
+
+It loads one reward, answers calls over its socket, and ends when that closes. What the reward prints goes to the scorer's log. A reward of
+one completion or group at a time is called directly; asynchronous ones run side by side and may ask the scorer's judge through the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import faulthandler
+import importlib
+import importlib.util
+import itertools
+import math
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
+from rewards import registry, wire
+from rewards.arguments import check_arguments
+from rewards.calling import BoundReward, failed
+from rewards.children import Limits, Ready
+from rewards.contract import Member, Reward, RewardError, Source, described
+from rollouts.records import Outcome, Sample
+
+# Bytes of what one call may return, evidence included.
+MAX_REPLY = 1 << 20
+# The share of its memory limit at which a child is replaced before it fails for lack of room.
+RETIRE_AT = 0.75
+PR_SET_PDEATHSIG = 1
+# The call on whose behalf code runs, in tasks that the reward starts as well: its clock stands while the judge is asked.
+_CALL: ContextVar[int] = ContextVar("call")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The first message of the parent."""
+
+    source: Source
+    arguments: Mapping[str, Any]
+    limits: Limits
+    # Name of the judge; "" = there is none.
+    judge: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One completion, or one group, to score."""
+
+    call: int
+    sample: Sample
+    members: tuple[Member, ...]
+    group_key: str | None
+
+
+def load(source: Source) -> Reward:
+    """Import the file or module and find the reward in it. Raises RewardError, and whatever the import raises."""
+    before = set(registry.names())  # the shipped ones, so that a second one of their name is noticed
+    module = importlib.import_module(source.module or "") if source.path is None else _from_file(Path(source.path))
+    function = getattr(module, source.attribute, None)
+    registered = [registry.get(name) for name in registry.names()]
+    found = next((r for r in registered if r.function is function and function is not None), None)
+    if found is None and source.attribute in registry.names() and source.attribute not in before:
+        found = registry.get(source.attribute)
+    if found is not None and found.function is not None:
+        return described(source.name, found.function, found.by_answer) if source.name else found
+    if not callable(function):
+        offered = sorted(name for name, value in vars(module).items() if _is_own(value, module))
+        near = get_close_matches(source.attribute, offered, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise RewardError(f"{source.path or source.module} has no function {source.attribute!r}.{hint} It has {offered}.")
+    return described(source.name or source.attribute, function)
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    return callable(value) and getattr(value, "__module__", None) == module.__name__
+
+
+def _from_file(path: Path) -> ModuleType:
+    """A file as a module; its folder is searched for what it imports, as for a script."""
+    sys.path.insert(0, str(path.parent))
+    name = f"rounds_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def why_not(error: BaseException, source: Source) -> str:
+    """Why a reward does not load: a fault of its own in its words, anything else with the end of its traceback."""
+    if isinstance(error, RewardError):
+        return str(error)
+    lines = traceback.format_exception(error)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source.path]
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(source.path or source.module)
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    shown = "".join(lines).rstrip().splitlines()[-8:]
+    return f"{place} does not import: {type(error).__name__}: {error}\n" + "\n".join(shown)
+
+
+class ParentJudge:
+    """The judge as a reward in a child sees it: every question goes to the scorer's one judge and its limits."""
+
+    def __init__(self, name: str, writer: asyncio.StreamWriter) -> None:
+        self.name = name
+        self._writer = writer
+        self._numbers = itertools.count()
+        self._asked: dict[int, asyncio.Future[wire.Frame]] = {}
+
+    async def judge(
+        self,
+        question: str,
+        reference: str,
+        aliases: Sequence[str],
+        answer: str,
+        language: str = "en",
+        *,
+        media: Sequence[JudgeMedia] = (),
+        group_key: str | None = None,
+    ) -> Verdict:
+        """As `judges.Judge.judge`."""
+        asked = Question(question, reference, answer, tuple(aliases), language, tuple(media), group_key)
+        return wire.build(Verdict, await self._ask("question", asked))
+
+    async def assess(self, asked: Criteria) -> Assessment:
+        """As `judges.Judge.assess`."""
+        return wire.build(Assessment, await self._ask("criteria", asked))
+
+    async def _ask(self, kind: str, asked: Question | Criteria) -> Any:
+        number = next(self._numbers)
+        self._asked[number] = asyncio.get_running_loop().create_future()
+        self._writer.write(wire.encode({"ask": number, "call": _CALL.get(), kind: asked}))
+        try:
+            body = (await self._asked[number]).body
+        finally:
+            del self._asked[number]
+        if "refused" in body:
+            raise RewardError(f"the judge was not asked: {body['refused']}")
+        return body["said"]
+
+    def answered(self, frame: wire.Frame) -> None:
+        """Hand the parent's answer to whoever asked."""
+        waiting = self._asked.get(frame.body["answer"])
+        if waiting is not None and not waiting.done():
+            waiting.set_result(frame)
+
+
+class Child:
+    """One reward, its limits, and the socket on which it is called."""
+
+    def __init__(self, connection: socket.socket, told: Setup, reward: Reward) -> None:
+        self.connection, self.told = connection, told
+        self.reward = reward
+        self._memory_bytes = int(told.limits.memory_gib * 2**30)
+        self._pid = os.getpid()
+
+    def serve(self) -> None:
+        """Answer calls, one at a time, until the socket closes."""
+        bound = BoundReward(self.reward, None, self.told.arguments)
+        while (frame := wire.receive(self.connection)) is not None:
+            call = wire.build(Call, frame.body, frame.attached)
+            self._allow_cpu()
+            try:
+                outcomes = bound.now(call.sample, call.members, call.group_key)
+            except BaseException as error:  # sys.exit and the like: an outcome of this call
+                outcomes = [failed(error)] * len(call.members)
+            if os.getpid() != self._pid:  # the reward forked, and this is the copy
+                os._exit(0)
+            self.connection.sendall(self._reply(call.call, outcomes))
+
+    async def serve_side_by_side(self) -> None:
+        """The same for an asynchronous reward, many calls at a time."""
+        reader, writer = await asyncio.open_connection(sock=self.connection)
+        judge = ParentJudge(self.told.judge, writer)
+        bound = BoundReward(self.reward, judge if self.told.judge else None, self.told.arguments)  # type: ignore[arg-type]
+        running: dict[int, asyncio.Task[None]] = {}
+        while (frame := await wire.read(reader)) is not None:
+            if "answer" in frame.body:
+                judge.answered(frame)
+            elif "cancel" in frame.body:
+                if task := running.get(frame.body["cancel"]):
+                    task.cancel()
+            else:
+                call = wire.build(Call, frame.body, frame.attached)
+                self._allow_cpu()
+                task = asyncio.create_task(self._one(bound, call, writer))
+                running[call.call] = task
+                task.add_done_callback(partial(self._forget, running, call.call))
+
+    @staticmethod
+    def _forget(running: dict[int, asyncio.Task[None]], number: int, task: asyncio.Task[None]) -> None:
+        running.pop(number, None)
+
+    async def _one(self, bound: BoundReward, call: Call, writer: asyncio.StreamWriter) -> None:
+        _CALL.set(call.call)
+        try:
+            outcomes = await bound.later(call.sample, call.members, call.group_key)
+        except asyncio.CancelledError:
+            late = f"no outcome within {self.told.limits.timeout_seconds:g} s (reward.plugin_timeout_seconds)"
+            outcomes = [failed(TimeoutError(late))] * len(call.members)
+        except BaseException as error:  # as above
+            outcomes = [failed(error)] * len(call.members)
+        if os.getpid() != self._pid:
+            os._exit(0)
+        writer.write(self._reply(call.call, outcomes))
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+
+    def _reply(self, number: int, outcomes: Sequence[Outcome]) -> bytes:
+        retire = any(outcome.reason.startswith("MemoryError") for outcome in outcomes)
+        retire = retire or _address_space() > RETIRE_AT * self._memory_bytes
+        try:
+            reply = wire.encode({"done": number, "outcomes": list(outcomes), "retire": retire})
+        except wire.WireError as error:
+            reply, problem = b"", f"the outcome cannot be stored: {error}"
+        else:
+            problem = f"the outcome has {len(reply):,} bytes, at most {MAX_REPLY:,} are kept" if len(reply) > MAX_REPLY else ""
+        if problem:
+            reply = wire.encode({"done": number, "outcomes": [Outcome(None, "error", problem)] * len(outcomes), "retire": retire})
+        return reply
+
+    def _allow_cpu(self) -> None:
+        """CPU seconds up to the deadline of this call and some: a last resort where nobody is left to kill this process or its copies."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        more = (self.told.limits.timeout_seconds + 10.0) * (os.cpu_count() or 1)
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime + more), hard))
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def _confine(limits: Limits) -> None:
+    num_bytes = int(limits.memory_gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _die_with(parent: int) -> None:
+    """The kernel kills this process when its parent ends, however that ends; where it has ended already, so does this."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _ready(reward: Reward) -> Ready:
+    defaults = {name: repr(default) for name, default in reward.arguments.items()}
+    return Ready(reward.name, defaults, tuple(sorted(reward.supplied)), reward.by_answer, reward.is_async, reward.home)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Load the reward that the parent names, tell it what was found, then serve."""
+    _die_with(int(argv[1]))
+    printed = os.fdopen(os.dup(2), "w")  # a copy, so that a reward that closes its streams can still be asked where it stands
+    faulthandler.enable(printed)
+    faulthandler.register(signal.SIGUSR1, printed, all_threads=False)
+    connection = socket.socket(fileno=int(argv[0]))
+    connection.set_inheritable(False)
+    first = wire.receive(connection)
+    if first is None:
+        return
+    told = wire.build(Setup, first.body)
+    _confine(told.limits)
+    try:
+        reward = load(told.source)
+        check_arguments(reward, told.arguments)
+        connection.sendall(wire.encode({"ready": _ready(reward)}))
+    except BaseException as error:  # sys.exit in a module, too, is a reward that does not load
+        connection.sendall(wire.encode({"failed": why_not(error, told.source)}))
+        return
+    child = Child(connection, told, reward)
+    if reward.is_async:
+        asyncio.run(child.serve_side_by_side())
+    else:
+        child.serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,168 @@
+"""What passes between the scorer and a child process: frames of JSON with binary attachments over a socket. Nothing is ever unpickled.
+
+A frame is two 32-bit lengths, a JSON envelope and the attachments end to end. Either side may be hostile: lengths are capped, NaN is no JSON,
+and a record is built only from values of the types its fields are annotated with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import math
+import socket
+import struct
+import types
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+_HEAD = struct.Struct(">II")
+# Bytes of JSON and of attachments in one frame. Images and volumes travel as attachments.
+MAX_JSON = 8 << 20
+MAX_ATTACHED = 1 << 30
+
+
+class WireError(ValueError):
+    """A frame or a value that may not travel."""
+
+
+class Frame(NamedTuple):
+    """One message and the bytes that its values refer to by place."""
+
+    body: dict[str, Any]
+    attached: tuple[bytes, ...] = ()
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """A message as bytes. Records become objects, bytes attachments. Raises WireError for what JSON cannot hold or what is too large."""
+    attached: list[bytes] = []
+    try:
+        packed = _pack(body, attached)
+        text = json.dumps({"sizes": [len(part) for part in attached], "body": packed}, allow_nan=False).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WireError(f"not JSON: {error}") from None
+    if len(text) > MAX_JSON or sum(map(len, attached)) > MAX_ATTACHED:
+        raise WireError(f"{len(text):,} bytes of JSON, at most {MAX_JSON:,} may travel")
+    return b"".join((_HEAD.pack(len(text), sum(map(len, attached))), text, *attached))
+
+
+def _pack(value: Any, attached: list[bytes]) -> Any:
+    if isinstance(value, bytes):
+        attached.append(value)
+        return {"attached": len(attached) - 1}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _pack(getattr(value, f.name), attached) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _pack(item, attached) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(item, attached) for item in value]
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):  # a scalar of NumPy or torch
+        return value.item()
+    return value
+
+
+def _decode(text: bytes, rest: bytes) -> Frame:
+    def refuse(constant: str) -> None:
+        raise WireError(f"{constant} is no JSON")
+
+    try:
+        envelope = json.loads(text, parse_constant=refuse)
+        sizes, body = envelope["sizes"], envelope["body"]
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+        if not isinstance(body, dict) or (ends[-1] if ends else 0) != len(rest) or any(size < 0 for size in sizes):
+            raise WireError("the envelope does not fit its attachments")
+        return Frame(body, tuple(rest[end - size : end] for end, size in zip(ends, sizes, strict=True)))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise WireError(f"no message: {error}") from None
+
+
+def _lengths(head: bytes) -> tuple[int, int]:
+    num_json, num_attached = _HEAD.unpack(head)
+    if num_json > MAX_JSON or num_attached > MAX_ATTACHED:
+        raise WireError(f"a frame of {num_json:,} + {num_attached:,} bytes is announced")
+    return num_json, num_attached
+
+
+def receive(connection: socket.socket) -> Frame | None:
+    """The next frame; None where the other side has closed. Raises WireError, TimeoutError where the socket has one."""
+    head = _exactly(connection, _HEAD.size)
+    if head is None:
+        return None
+    num_json, num_attached = _lengths(head)
+    text, rest = _exactly(connection, num_json), _exactly(connection, num_attached)
+    return None if text is None or rest is None else _decode(text, rest)
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes | None:
+    parts, missing = [], count
+    while missing:
+        part = connection.recv(min(missing, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+async def read(reader: asyncio.StreamReader) -> Frame | None:
+    """The same from a stream."""
+    try:
+        num_json, num_attached = _lengths(await reader.readexactly(_HEAD.size))
+        return _decode(await reader.readexactly(num_json), await reader.readexactly(num_attached))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+@cache
+def _fields(record: type) -> dict[str, Any]:
+    return get_type_hints(record)
+
+
+def build(annotation: Any, value: Any, attached: Sequence[bytes] = ()) -> Any:
+    """A value of the annotated type from what stood in a frame. Raises WireError for another type, and what the record's own checks raise."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is Any:
+        return value
+    if origin in (types.UnionType, Union):
+        return _first(inner, value, attached)
+    if origin is Literal:
+        if value not in inner or isinstance(value, bool):
+            raise WireError(f"got {value!r:.60}, expected one of {inner}")
+        return value
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return _record(annotation, value, attached)
+    if origin is tuple and isinstance(value, list):
+        items = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        if len(items) == len(value):
+            return tuple(build(item, part, attached) for item, part in zip(items, value, strict=True))
+    if origin is list and isinstance(value, list):
+        return [build(inner[0], part, attached) for part in value]
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, dict):
+        return {key: build(inner[1], part, attached) for key, part in value.items()}
+    if annotation is bytes and isinstance(value, dict) and value.get("attached") in range(len(attached)):
+        return attached[value["attached"]]
+    if annotation is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if annotation in (str, int, bool, type(None)) and type(value) is annotation:
+        return value
+    raise WireError(f"got {value!r:.60} ({type(value).__name__}), expected {annotation}")
+
+
+def _first(choices: Sequence[Any], value: Any, attached: Sequence[bytes]) -> Any:
+    for choice in choices:
+        try:
+            return build(choice, value, attached)
+        except WireError:
+            continue
+    raise WireError(f"got {value!r:.60} ({type(value).__name__}), expected {' or '.join(map(str, choices))}")
+
+
+def _record(record: type, value: Any, attached: Sequence[bytes]) -> Any:
+    hints = _fields(record)
+    if not isinstance(value, dict) or not set(value) <= set(hints):
+        raise WireError(f"got {value!r:.60}, expected the fields of {record.__name__}")
+    try:
+        return record(**{name: build(hints[name], part, attached) for name, part in value.items()})
+    except (TypeError, ValueError) as error:
+        raise WireError(f"{record.__name__}: {error}") from None
