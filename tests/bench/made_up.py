@@ -56,7 +56,9 @@ def _varied(sample: Sample, number: int) -> Sample:
     if number % 20 == 13:
         gold = (sample.visual_references or (sample.gold_text,))[0]
         question = f"Describe this {sample.modality} in one sentence."
-        return dataclasses.replace(sample, question=question, answer_type="report", gold_text=gold, aliases=(), **plain)
+        return dataclasses.replace(
+            sample, question=question, answer_type="report", gold_text=gold, aliases=(), options=None, gold_letters=None
+        )
     if number % 10 == 3 and sample.answer_type == "open":
         return dataclasses.replace(sample, question=_ZH_QUESTION, language="zh")
     return sample
