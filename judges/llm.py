@@ -44,7 +44,7 @@ class LlmJudge:
         self.name = f"openai:{client.endpoint.model}"
         self._client = client
         self._prompt = prompt
-        self._show_images = show_images
+        self.shows_images = show_images
         self._cache = cache
         self._offline = offline
         self._counts: Counter[str] = Counter()
@@ -66,7 +66,7 @@ class LlmJudge:
     ) -> Verdict:
         """The verdict on one answer. Never raises on an answer or a reply; a missing key raises JudgeConfigError."""
         began = time.monotonic()
-        shown = tuple(media) if self._show_images else ()
+        shown = tuple(media) if self.shows_images else ()
         asked = Question(question, reference, answer, tuple(aliases), language, shown, group_key)
         verdict = precheck(asked) or _verdict(await self._asker.answer(self._verdict_task(asked)))
         self._count(verdict.layer, verdict.decision or f"failed_{verdict.failure}")
@@ -75,7 +75,7 @@ class LlmJudge:
     async def assess(self, asked: Criteria) -> Assessment:
         """One verdict per criterion. Never raises on a text or a reply; a missing key raises JudgeConfigError, an unknown task too."""
         began = time.monotonic()
-        if not self._show_images:
+        if not self.shows_images:
             asked = replace(asked, media=())
         # The only text settled without a call: an empty one may rightly meet a criterion such as "does not claim a fracture".
         if len(asked.candidate) > MAX_CANDIDATE_CHARS:
@@ -178,8 +178,8 @@ class LlmJudge:
     def describe(self) -> str:
         """Says which model decides, where, and under which prompt."""
         endpoint = self._client.endpoint
-        version = self._prompt_for(self._prompt, "en", self._show_images).version
-        images = "; it is shown the images" if self._show_images else ""
+        version = self._prompt_for(self._prompt, "en", self.shows_images).version
+        images = "; it is shown the images" if self.shows_images else ""
         return f"judge=openai: open answers are judged by {endpoint.model} at {endpoint.base_url}, prompt {version}{images}"
 
     def metrics(self) -> dict[str, float]:

@@ -107,6 +107,7 @@ class RulesJudge:
     """Equality with the gold text and its aliases; everything else is incorrect. For debugging and runs without an endpoint."""
 
     name = "rules"
+    shows_images = False
 
     def __init__(self) -> None:
         self._num_judged = 0

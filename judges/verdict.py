@@ -128,6 +128,11 @@ class Judge(Protocol):
     # What the log and the transcript call it: "rules", "openai:MODEL".
     name: str
 
+    @property
+    def shows_images(self) -> bool:
+        """Whether it looks at `media`; a caller need not open images for a judge that does not."""
+        ...
+
     async def judge(
         self,
         question: str,
