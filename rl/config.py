@@ -7,12 +7,13 @@ A default is the paper's (Fleming-VL, Sec 4 and Table 2) where it states one and
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from judges.settings import JudgeConfig  # its home, because `python -m judges.calibrate` reads it too
 
 LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
 ScaleRewards = Literal["group", "batch", "none"]
+Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ class GrpoConfig:
     epsilon_high: float | None = None
     loss_type: LossType = "grpo"
     scale_rewards: ScaleRewards = "group"
+    # "sum_then_normalize": the weighted sum becomes an advantage. "normalize_then_sum": each reward is normalised in its group first, then
+    # summed by weight and normalised over the batch, so that a reward of small range is not drowned (GDPO, arXiv:2601.05242).
+    multi_objective_aggregation: Aggregation = "sum_then_normalize"
     # Fewer valid members than this and a group is scored again, then dropped and counted.
     min_valid: int = 2
     # The run stops with an error when a larger share of a step's rewards failed.
@@ -119,14 +123,26 @@ class GrpoConfig:
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """reward = format_weight * format + accuracy_weight * accuracy, accuracy routed by the sample's answer_type."""
+    """reward = format_weight * format + accuracy_weight * accuracy, accuracy routed by the sample's answer_type.
 
-    # Reward name -> weight in the total. "accuracy" stands for the routed one.
+    A reward is named by its name, as path/to/file.py:function, or as an installed entry point.
+    """
+
+    # Reward -> weight in the total. "accuracy" stands for the routed one. 0 = measured, not paid.
     weights: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.9, "format": 0.1})
     # answer_type -> name of the reward that measures accuracy there.
     routes: dict[str, str] = field(
         default_factory=lambda: {"mcq": "option_match", "multi": "option_match", "yes_no": "yes_no", "open": "judge"}
     )
+    # Reward -> its arguments, such as {option_match: {partial: true}}.
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Reward -> the least value that opens its gate; below it the completion is paid 0, whatever the other rewards say.
+    gates: dict[str, float] = field(default_factory=dict)
+    # Rewards that are not shipped run in child processes: wall seconds of one call (a judge's time not counted), address space of one
+    # child in GiB, and children of each such reward.
+    plugin_timeout_seconds: float = 10.0
+    plugin_memory_gib: float = 4.0
+    plugin_workers: int = 2
 
 
 @dataclass(frozen=True)

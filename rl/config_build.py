@@ -65,6 +65,8 @@ def type_name(annotation: Any) -> str:
         return " | ".join(type_name(part) for part in get_args(annotation))
     if origin is dict:
         return f"{type_name(get_args(annotation)[1])} by name"
+    if annotation is Any:
+        return "value"
     return "null" if annotation is type(None) else annotation.__name__
 
 
@@ -92,6 +94,8 @@ def unknown_setting(path: str, origin: str, groups: Iterable[str] = ()) -> str:
 def check_value(value: Any, annotation: Any) -> tuple[Any, str | None]:
     """The value as the annotation wants it, and None; or the value as it came and what was expected instead."""
     origin = get_origin(annotation)
+    if annotation is Any:
+        return value, None
     if origin in (types.UnionType, Union):
         results = [check_value(value, part) for part in get_args(annotation)]
         return next((result for result in results if result[1] is None), (value, type_name(annotation)))

@@ -93,18 +93,45 @@ EFFECTS = (
         "compute.device is cpu",
     ),
     Effect(("compute.cpu_kv_cache_gib", "compute.num_threads"), lambda c: c.compute.device == "cuda", "compute.device is cuda"),
+    Effect(
+        ("grpo.scale_rewards",),
+        lambda c: c.grpo.multi_objective_aggregation == "normalize_then_sum",
+        "grpo.multi_objective_aggregation=normalize_then_sum scales every reward in its group and the sum over the batch",
+    ),
+    Effect(
+        ("reward.routes",),
+        lambda c: ACCURACY not in (*c.reward.weights, *c.reward.gates),
+        "neither reward.weights nor reward.gates names accuracy",
+    ),
+    Effect(
+        _under("reward", "reward.weights", "reward.routes", "reward.arguments", "reward.gates"),
+        lambda c: not _has_plugins(c),
+        "every reward of this run is shipped, and those run in no child process",
+    ),
     Effect(("wandb_project",), lambda c: c.wandb == "off", "wandb=off writes no W&B files"),
 )
 
 
+def _found(config: Config) -> list[registry.Reward | registry.Source | None]:
+    """The rewards that a configuration names; None = one that cannot be found."""
+
+    def find(name: str) -> registry.Reward | registry.Source | None:
+        try:
+            return registry.find(name)
+        except registry.RewardError:
+            return None
+
+    reward = config.reward
+    return [find(name) for name in sorted({*reward.weights, *reward.gates, *reward.routes.values()} - {ACCURACY})]
+
+
+def _has_plugins(config: Config) -> bool:
+    return any(not isinstance(one, registry.Reward) for one in _found(config))
+
+
 def asks_judge(config: Config) -> bool:
     """Whether any reward of the configuration asks a judge. One that cannot be found, or looked into, counts as asking."""
-    names = {*config.reward.weights, *config.reward.routes.values()} - {ACCURACY}
-    try:
-        found = [registry.find(name) for name in names]
-    except registry.RewardError:
-        return True
-    return any(not isinstance(one, registry.Reward) or "judge" in one.supplied for one in found)
+    return any(not isinstance(one, registry.Reward) or "judge" in one.supplied for one in _found(config))
 
 
 def without_effect(config: Config, explicit: set[str]) -> list[str]:

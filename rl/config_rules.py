@@ -50,6 +50,8 @@ RANGES: dict[str, str] = {
     "seed data.seed eval.num_samples eval.every_steps sft.weight_decay grpo.weight_decay grpo.beta": ">= 0",
     "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": "> 0",
     "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds compute.cpu_kv_cache_gib compute.worker_timeout_seconds": "> 0",
+    "reward.plugin_timeout_seconds reward.plugin_memory_gib": "> 0",
+    "reward.plugin_workers": ">= 1",
     "grpo.top_p grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
     "grpo.epsilon data.eval_fraction": "> 0, < 1",
     "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction": ">= 0, < 1",
@@ -135,13 +137,20 @@ def _rewards(config: Config) -> Iterable[str]:
     for answer_type in reward.routes:
         if answer_type not in get_args(AnswerType):
             yield f"reward.routes.{answer_type}: there is no such answer type; {_hint(answer_type, get_args(AnswerType))}"
-    if ACCURACY in reward.weights and not reward.routes:
+    if ACCURACY in (*reward.weights, *reward.gates) and not reward.routes:
         yield "reward.routes: there is none, but reward.weights names accuracy, which routes measure; add one such as reward.routes.mcq=option_match"
     named = {f"reward.weights.{name}": name for name in reward.weights if name != ACCURACY}
+    named |= {f"reward.gates.{name}": name for name in reward.gates if name not in (ACCURACY, *reward.weights)}
     named |= {f"reward.routes.{answer_type}": name for answer_type, name in reward.routes.items()}
     for path, name in named.items():
-        if name not in registry.names():
-            yield f"{path}: there is no reward named {name!r}; {_hint(name, registry.names())}"
+        try:
+            registry.find(name)  # its code is looked into when the run starts, in a child process
+        except registry.RewardError as error:
+            spec = name.rpartition(":")[0].endswith(".py") or name in registry.names()
+            yield f"{path}: {error if spec else f'there is no reward named {name!r}; {_hint(name, registry.names())}'}"
+    for name in reward.arguments:
+        if name not in named.values():
+            yield f"reward.arguments.{name}: no weight, gate or route names this reward; {_hint(name, [*named.values()])}"
 
 
 def _hint(name: str, known: Sequence[str]) -> str:

@@ -47,8 +47,9 @@ def test_the_surface_is_frozen() -> None:
         grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_generations grpo.num_minibatches grpo.micro_batch_tokens
         grpo.temperature grpo.top_p grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type grpo.warmup_ratio grpo.weight_decay
         grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high grpo.loss_type
-        grpo.scale_rewards grpo.min_valid grpo.max_failure_rate grpo.save_steps
-        reward.weights reward.routes
+        grpo.scale_rewards grpo.multi_objective_aggregation grpo.min_valid grpo.max_failure_rate grpo.save_steps
+        reward.weights reward.routes reward.arguments reward.gates reward.plugin_timeout_seconds reward.plugin_memory_gib
+        reward.plugin_workers
         judge.kind judge.base_url judge.model judge.api_key_env judge.prompt judge.show_images judge.timeout_seconds judge.deadline_seconds
         judge.max_attempts judge.max_reasks judge.max_concurrency judge.max_reply_tokens judge.breaker_failures judge.breaker_pause_seconds
         judge.max_calls judge.max_tokens judge.price_input judge.price_output judge.cache judge.offline
@@ -160,6 +161,13 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("reward.weights.format=high", ["reward.weights (command line)", "expected float under 'format'"]),
         ("reward.routes.opne=judge", ["there is no such answer type", "nearest is open"]),
         ("reward.routes.open=juge", ["there is no reward named 'juge'", "nearest is judge"]),
+        (
+            "reward.arguments.formt.x=1",
+            ["reward.arguments.formt", "no weight, gate or route names this reward", "nearest is format"],
+        ),
+        ("reward.gates.formt=1", ["reward.gates.formt", "no reward named 'formt'", "nearest is format"]),
+        ("reward.routes.open=no/such.py:polite", ["reward.routes.open", "there is no file", "no/such.py"]),
+        ("reward.arguments.format=1", ["expected value by name under 'format'"]),
         ("reward.weights.politeness=1", ["reward.weights.politeness", "no reward named 'politeness'"]),
         ("~grpo.beta", ["only a name under a mapping can be removed"]),
         ("grpo=3", ["expected a section"]),
@@ -197,6 +205,12 @@ def test_one_wrong_argument_is_told_with_got_expected_and_fix(argument: str, wor
         (["sft.enabled=false", "sft.num_epochs=7"], "sft.num_epochs"),
         (["grpo.num_steps=5", "grpo.num_epochs=2"], "grpo.num_epochs"),
         (["wandb=off", "wandb_project=mine"], "wandb_project"),
+        (["reward.plugin_workers=3"], "reward.plugin_workers"),
+        (["reward.weights={format:1}", "~reward.weights.accuracy", "reward.routes.open=yes_no"], "reward.routes"),
+        (
+            ["grpo.multi_objective_aggregation=normalize_then_sum", "grpo.scale_rewards=batch"],
+            "grpo.scale_rewards",
+        ),
         (
             ["judge=openai", "judge.kind=openai", "judge.base_url=http://a/v1", "judge.model=m", "~reward.routes.open"],
             "judge.kind",
