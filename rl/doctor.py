@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.text import Text
 
 from judges import make_judge
-from rewards.rubric import Rubric
+from rewards.contract import RewardError
+from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.compose import from_command_line
 from rl.config import Config, JudgeConfig
@@ -59,6 +60,7 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
         f"KL to the SFT model x {grpo.beta:g}, advantages scaled by {grpo.scale_rewards}",
         "reward: " + " + ".join(f"{weight:g} {name}" for name, weight in config.reward.weights.items()),
         "accuracy: " + ", ".join(f"{kind} by {name}" for kind, name in config.reward.routes.items()),
+        *(f"gate: paid 0 where {name} is below {least:g}" for name, least in config.reward.gates.items()),
         _evaluation(config, len(splits.eval)),
     ]
     return lines
@@ -213,7 +215,11 @@ def main(argv: Sequence[str]) -> int:
     config = from_command_line(argv, "python -m rl.doctor", "Composes a run without starting it, and checks what would stop it.")
     console = Console(highlight=False)
     # Reference answers are checked by rule, so that the doctor costs nobody a judge call; whether the judge answers is a check of its own.
-    with Scorer(Rubric(config.reward.weights, config.reward.routes, make_judge(JudgeConfig()))) as scorer:
+    try:
+        rubric = make_rubric(config.reward, make_judge(JudgeConfig()))
+    except RewardError as error:
+        return tell([("Rewards", [Finding(False, f"a reward cannot work: {error}")])], console)
+    with Scorer(rubric) as scorer:
         bad = tell(examine(config, scorer), console)
     console.print(f"\n{bad} check{'' if bad == 1 else 's'} failed." if bad else "\nAll checks passed: the run can start.")
     return 1 if bad else 0

@@ -201,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command: `python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in this process."""
     # Here, because whoever calls `evaluate` with an engine of its own needs none of this.
     from judges import make_judge
-    from rewards.rubric import Rubric
+    from rewards.rubric import make_rubric
     from rewards.scorer import Scorer
     from rl import comparison, compose, evaluation_table, failures, progress
     from rl.data import sets
@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         teller.say(judge.describe())
         engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
         total = (1 + config.eval.num_samples + config.eval.blank_images) * len(held_out.samples)
-        with Scorer(Rubric(config.reward.weights, config.reward.routes, judge)) as scorer, teller.bar("evaluate", total) as bar:
+        with Scorer(make_rubric(config.reward, judge)) as scorer, teller.bar("evaluate", total) as bar:
             result = evaluate(
                 engine, scorer, held_out, config,
                 name=config.model.path, policy_version=0, progress=lambda mode, done, total: bar.advance(),

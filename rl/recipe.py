@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from judges import make_judge
-from rewards.rubric import Rubric
+from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
 from rl.comparison import compare, majority_baseline, measure
 from rl.config import Config
@@ -71,10 +71,12 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
 def _rubric(config: Config, folder: Path, splits: sets.DataSplits, teller: Teller) -> Rubric:
     """The rewards of the run, checked against its data; the judge has answered once. Its verdicts are kept in the run's folder."""
     judge = make_judge(config.judge, cache_path=folder / JUDGE_CACHE)
-    rubric = Rubric(config.reward.weights, config.reward.routes, judge)
+    rubric = make_rubric(config.reward, judge)
     rubric.check_sample_types({sample.answer_type for sample in [*splits.rl, *splits.eval]})
     judge.check_now()
     teller.say(judge.describe())
+    for name, home in rubric.plugins().items():
+        teller.say(f"reward {name}: {home}, in child processes")
     return rubric
 
 
