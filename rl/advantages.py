@@ -1,7 +1,7 @@
-"""Rewards of groups become advantages (GRPO, arXiv:2402.03300, Eq. 3; scaling as in TRL's `scale_rewards`).
+"""Rewards of groups become advantages (GRPO, arXiv:2402.03300, Eq. 3; scaling as in TRL's `scale_rewards`; GDPO, arXiv:2601.05242).
 
-Legend: G groups (prompts), N completions in a group. `valid_GN` is data: a completion whose judgement failed is not in the mean, not in
-the std, and gets advantage 0 (JUDGING.md, the rule that comes first).
+Legend: G groups (prompts), N completions in a group, R rewards of a completion. `valid_GN` is data: a completion whose judgement failed is not
+in the mean, not in the std, and gets advantage 0 (JUDGING.md, the rule that comes first).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Advantages(NamedTuple):
     trained: Tensor
     # Fewer valid members than `min_valid`.
     dropped: Tensor
-    # At least min_valid members, all of them paid exactly the same: advantage 0, only the KL acts on them.
+    # At least min_valid members, all of them paid exactly the same by every reward: advantage 0, only the KL acts on them.
     zero_std: Tensor
-    # Mean and std (ddof=1) over the valid members; mean NaN without any, std 0 with fewer than two.
+    # Mean and std (ddof=1) of the total over the valid members; mean NaN without any, std 0 with fewer than two.
     mean: Tensor
     std: Tensor
 
@@ -66,6 +66,50 @@ def group_advantages(
     advantages = torch.where(trained & ~flat.unsqueeze(1), centred / divisor, 0.0)
     as_given = rewards_GN.dtype
     return Advantages(advantages.to(as_given), trained, dropped_G, zero_std_G, mean_G.to(as_given), std_G.to(as_given))
+
+
+def decoupled_advantages(
+    rewards_GNR: Tensor,
+    weights_R: Tensor,
+    valid_GN: Tensor,
+    *,
+    min_valid: int = 2,
+    epsilon: float = STD_EPSILON,
+) -> Advantages:
+    """Each reward normalised in its group, (r - mean) / (std + epsilon), then summed by weight and divided by the std of the batch.
+
+    GDPO (arXiv:2601.05242), TRL's `multi_objective_aggregation="normalize_then_sum"`: a reward of small range, or one that is nearly always
+    earned, is not drowned by the others. The batch's mean need not be subtracted: it is 0, because every group's is. Members and groups leave
+    as in `group_advantages`, and so do values under them.
+
+    Raises:
+        ValueError: the shapes differ, a valid reward is not finite, or min_valid is below 1.
+    """
+    if rewards_GNR.dim() != 3 or weights_R.shape != rewards_GNR.shape[2:]:
+        raise ValueError(
+            f"rewards {tuple(rewards_GNR.shape)} and weights {tuple(weights_R.shape)}: expected [groups, completions, rewards] and [rewards]"
+        )
+    each = [
+        group_advantages(rewards_GN, valid_GN, min_valid=min_valid, epsilon=epsilon)
+        for rewards_GN in rewards_GNR.double().unbind(2)
+    ]
+    weights = weights_R.double()
+    normalised = torch.stack([one.advantages for one in each], 2)
+    total = group_advantages(
+        (torch.where(valid_GN.bool()[..., None], rewards_GNR.double(), 0.0) @ weights), valid_GN, min_valid=min_valid
+    )
+    summed = normalised @ weights
+    advantages = torch.where(total.trained, summed / _divisor("batch", total.std, summed[total.trained], epsilon), 0.0)
+    flat_G = torch.stack([one.zero_std for one in each]).all(0)
+    given = rewards_GNR.dtype
+    return Advantages(
+        torch.where(flat_G[:, None], 0.0, advantages).to(given),
+        total.trained,
+        total.dropped,
+        flat_G,
+        total.mean.to(given),
+        total.std.to(given),
+    )
 
 
 def _divisor(scale: str, std_G: Tensor, trained_rewards: Tensor, epsilon: float) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl.advantages import group_advantages
+from rl.advantages import decoupled_advantages, group_advantages
 
 YES, NO = True, False
 
@@ -138,3 +138,74 @@ def test_equal_to_verl_on_the_same_rewards(scale: str) -> None:
     ours = group_advantages(rewards, valid, scale=scale, epsilon=1e-6).advantages  # type: ignore[arg-type]
     assert torch.allclose(ours.flatten()[places], expected.squeeze(1), atol=1e-5)
     assert (ours[~valid] == 0.0).all()
+
+
+def decoupled(rewards: list[list[list[float]]], weights: list[float], valid: list[list[bool]] | None = None, **settings: object):
+    rewards_GNR = torch.tensor(rewards, dtype=torch.float64)
+    valid_GN = torch.ones(rewards_GNR.shape[:2], dtype=torch.bool) if valid is None else torch.tensor(valid)
+    return decoupled_advantages(rewards_GNR, torch.tensor(weights, dtype=torch.float64), valid_GN, **settings)  # type: ignore[arg-type]
+
+
+def test_each_reward_is_normalised_in_its_group_by_hand() -> None:
+    # Reward 1: 1, 0 -> mean 1/2, std sqrt(1/2) = 0.7071, so +-0.7071. Reward 2: 0, 10 -> -+0.7071: its range has no say.
+    # Sum with weights 1 and 1/2: 0.7071 - 0.3536 = 0.3536 and its negative; std of the batch of two: 0.3536 * sqrt(2) = 0.5; quotient 0.7071.
+    result = decoupled([[[1.0, 0.0], [0.0, 10.0]]], [1.0, 0.5], epsilon=0.0)
+    assert result.advantages[0].tolist() == pytest.approx([0.70711, -0.70711], abs=1e-4)
+    # The sum alone, 1 and 5, prefers the second one.
+    assert advantages([[1.0, 5.0]], epsilon=0.0)[0] == pytest.approx([-0.70711, 0.70711], abs=1e-4)
+
+
+def test_an_invalid_member_is_in_no_mean_and_no_std_of_any_reward() -> None:
+    # Reward 1 over the valid 1, 0, 0: 1.1547, -0.5774, -0.5774 (JUDGING.md). Reward 2 is flat: 0 for all, although a float std of 0.1 is not.
+    masked = [[YES, NO, YES, YES]]
+    rubbish = float("nan")
+    result = decoupled([[[1.0, 0.1], [1.0, rubbish], [0.0, 0.1], [0.0, 0.1]]], [2.0, 1.0], masked, epsilon=0.0)
+    # Times weight 2: 2.3094, -1.1547, -1.1547; their std (4 * (4/3 + 1/3 + 1/3) / 2) ** 0.5 = 2; quotient as at first.
+    assert result.advantages[0].tolist() == pytest.approx([1.1547, 0.0, -0.5774, -0.5774], abs=1e-4)
+    assert result.trained.tolist() == masked
+    assert result.zero_std.tolist() == [False]
+
+
+def test_rewards_whose_sum_is_flat_are_no_flat_group_when_each_counts_for_itself() -> None:
+    """The zero-variance test looks at the components (SkyRL #2104)."""
+    two = [[[1.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]]
+    result = decoupled(two, [1.0, 1.0])
+    assert result.zero_std.tolist() == [False, True]
+    assert result.advantages[1].tolist() == [0.0, 0.0]
+
+
+def test_dropped_groups_are_not_in_the_batch_that_the_sum_is_normalised_over() -> None:
+    alone = decoupled([[[1.0, 0.0], [0.0, 0.0]]], [1.0, 1.0])
+    both = decoupled([[[1.0, 0.0], [0.0, 0.0]], [[9.0, 9.0], [0.0, 0.0]]], [1.0, 1.0], [[YES, YES], [YES, NO]])
+    assert both.advantages[0].tolist() == alone.advantages[0].tolist()
+    assert both.advantages[1].tolist() == [0.0, 0.0]
+    assert both.dropped.tolist() == [False, True]
+    with pytest.raises(ValueError, match=r"expected \[groups, completions, rewards\]"):
+        decoupled([[[1.0, 0.0]]], [1.0])
+
+
+@pytest.mark.parametrize("mask", ["none", "some"])
+def test_decoupled_advantages_equal_trl_on_the_same_rewards(mask: str) -> None:
+    trl = pytest.importorskip("trl.trainer.utils")
+    generator = torch.Generator().manual_seed(3)
+    rewards = torch.rand(6, 8, 3, generator=generator).round(decimals=1)
+    valid = torch.rand(6, 8, generator=generator) > (0.25 if mask == "some" else -1.0)
+    weights = torch.tensor([0.9, 0.1, -0.5])
+    # The branch "normalize_then_sum" of GRPOTrainer._generate_and_score_completions, with TRL's own nanstd; an unscorable row is all NaN.
+    seen = torch.where(valid[..., None], rewards, torch.nan)
+    each = (seen - torch.nanmean(seen, dim=1, keepdim=True)) / (trl.nanstd(seen, dim=1, keepdim=True) + 1e-4)
+    summed = (each.view(-1, 3) * weights).nansum(1)
+    summed[~valid.flatten()] = torch.nan
+    expected = ((summed - torch.nanmean(summed)) / (trl.nanstd(summed) + 1e-4)).nan_to_num(0.0).view(6, 8)
+    ours = decoupled_advantages(rewards, weights, valid)
+    assert torch.allclose(ours.advantages, expected, atol=1e-5)
+    assert (ours.advantages[~valid] == 0.0).all()
+
+
+def test_permuting_groups_and_members_permutes_decoupled_advantages() -> None:
+    rewards = torch.randn(5, 8, 2, generator=torch.Generator().manual_seed(0))
+    valid = torch.rand(5, 8, generator=torch.Generator().manual_seed(1)) > 0.3
+    rows, columns, weights = torch.tensor([3, 0, 4, 1, 2]), torch.tensor([7, 2, 0, 1, 6, 5, 3, 4]), torch.tensor([1.0, 0.3])
+    plain = decoupled_advantages(rewards, weights, valid).advantages
+    moved = decoupled_advantages(rewards[rows][:, columns], weights, valid[rows][:, columns]).advantages
+    assert torch.allclose(moved, plain[rows][:, columns], atol=1e-6)
