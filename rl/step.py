@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from rewards.scorer import Scored
-from rl.advantages import group_advantages
+from rl.advantages import Advantages, decoupled_advantages, group_advantages
 from rl.batching import Row
 from rl.config import GrpoConfig
 from rl.losses import denominators
@@ -65,7 +65,14 @@ class Group:
 def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: int, step: int) -> list[Request]:
     """P x N requests in prompt order, each with a seed of its own that depends on nothing but its place."""
     return [
-        Request(prompt.prompt_id, index, prompt.text, prompt.images, sampling_seed(seed, step, prompt.prompt_id, index), prompt.token_ids)
+        Request(
+            prompt.prompt_id,
+            index,
+            prompt.text,
+            prompt.images,
+            sampling_seed(seed, step, prompt.prompt_id, index),
+            prompt.token_ids,
+        )
         for prompt in prompts
         for index in range(num_generations)
     ]
@@ -90,7 +97,12 @@ def sample_and_score(run: Any, step: int, samples: Sequence[Sample]) -> list[Gro
     started = time.monotonic()
     for key, completion in run.cluster.rollout.sample(requests, sampling_settings(grpo, step - 1, run.banned_token_ids)):
         score = run.scorer.submit(
-            by_id[key.prompt_id], completion.text, f"{run.name}/{step}/{key.prompt_id}", completion.finish_reason
+            by_id[key.prompt_id],
+            completion.text,
+            f"{run.name}/{step}/{key.prompt_id}",
+            completion.finish_reason,
+            num_tokens=len(completion.token_ids),
+            group_size=grpo.num_generations,
         )
         arrived[key] = completion, score, time.monotonic() - started
     if len(arrived) != len(requests):
@@ -111,6 +123,8 @@ def rows_of(groups: Sequence[Group]) -> list[Row]:
 def collect_scores(run: Any, groups: Sequence[Group]) -> list[list[Scored]]:
     """Wait for the judges. A group with fewer valid members than `grpo.min_valid` has its failed ones scored once more (JUDGING.md).
 
+    Where a reward compares the members of a group, all of them are scored once more, and only the failed ones take the new score.
+
     Raises:
         TooManyFailures: a larger share than `grpo.max_failure_rate` still has no score.
     """
@@ -118,18 +132,21 @@ def collect_scores(run: Any, groups: Sequence[Group]) -> list[list[Scored]]:
     scored = [[score.result() for score in group.scores] for group in groups]
     for group, members in zip(groups, scored, strict=True):
         if sum(member.valid for member in members) < grpo.min_valid:
+            failed_places = [index for index, member in enumerate(members) if not member.valid]
+            places = range(len(members)) if run.scorer.rubric.has_group_rewards else failed_places
             again = {
                 index: run.scorer.submit(
                     group.sample,
                     group.completions[index].text,
                     f"{run.name}/again/{group.completions[0].policy_version}/{group.prompt.prompt_id}",
                     group.completions[index].finish_reason,
+                    num_tokens=len(group.completions[index].token_ids),
+                    group_size=len(places),
                 )
-                for index, member in enumerate(members)
-                if not member.valid
+                for index in places
             }
-            for index, future in again.items():
-                members[index] = future.result()
+            for index in failed_places:
+                members[index] = again[index].result()
     everyone = [member for members in scored for member in members]
     failed = [member for member in everyone if not member.valid]
     if len(failed) > grpo.max_failure_rate * len(everyone):
@@ -139,25 +156,32 @@ def collect_scores(run: Any, groups: Sequence[Group]) -> list[list[Scored]]:
 
 def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
     reasons: dict[str, int] = {}
+    traces: dict[str, str] = {}
     for member in failed:
         for name, outcome in member.outcomes.items():
             if outcome.status != "ok":
                 line = f"{name}: {outcome.status}: {outcome.reason}"
                 reasons[line] = reasons.get(line, 0) + 1
-    lines = [f"  {count} x {line}" for line, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]]
+                evidence = outcome.evidence or {}
+                traces[line] = str(evidence.get("traceback") or evidence.get("output") or "")
+    commonest = sorted(reasons, key=lambda line: -reasons[line])[:5]
+    lines = [f"  {reasons[line]} x {line}" for line in commonest]
+    trace = [f"    {line}" for line in traces[commonest[0]].splitlines()[-12:]] if commonest else []
     head = f"{len(failed)} of {total} completions could not be scored, at most {limit:.0%} may fail (grpo.max_failure_rate):"
-    return "\n".join([head, *lines, "Mend the reward or the judge, then run the same command with resume=true."])
+    return "\n".join([head, *lines, *trace, "Mend the reward or the judge, then run the same command with resume=true."])
 
 
 def with_advantages(run: Any, step: int, groups: Sequence[Group], scored: Sequence[Sequence[Scored]]) -> list[list[Rollout]]:
     """Scores become group-relative advantages, and everything known so far becomes the records of the step."""
     grpo = run.config.grpo
     usable = [
-        [member.valid and completion.finish_reason != "abort" for member, completion in zip(members, group.completions, strict=True)]
+        [
+            member.valid and completion.finish_reason != "abort"
+            for member, completion in zip(members, group.completions, strict=True)
+        ]
         for group, members in zip(groups, scored, strict=True)
     ]
-    rewards_PN = torch.tensor([[_number(member.total) for member in members] for members in scored], dtype=torch.float64)
-    result = group_advantages(rewards_PN, torch.tensor(usable), scale=grpo.scale_rewards, min_valid=grpo.min_valid)
+    result = advantages_of(scored, usable, grpo)
     return [
         [
             Rollout(
@@ -180,6 +204,21 @@ def with_advantages(run: Any, step: int, groups: Sequence[Group], scored: Sequen
         ]
         for place, (group, members) in enumerate(zip(groups, scored, strict=True))
     ]
+
+
+def advantages_of(scored: Sequence[Sequence[Scored]], usable: Sequence[Sequence[bool]], grpo: GrpoConfig) -> Advantages:
+    """Advantages [P, N] of scored groups, as `grpo.multi_objective_aggregation` says. Behind a closed gate every reward counts as 0."""
+    valid_PN = torch.tensor(usable)
+    if grpo.multi_objective_aggregation == "sum_then_normalize":
+        totals_PN = torch.tensor([[_number(member.total) for member in members] for members in scored], dtype=torch.float64)
+        return group_advantages(totals_PN, valid_PN, scale=grpo.scale_rewards, min_valid=grpo.min_valid)
+    weights = {name: weight for name, weight in scored[0][0].weights.items() if weight}
+    values_PNR = torch.tensor(
+        [[[0.0 if m.gated else _number(m.outcomes[name].value) for name in weights] for m in members] for members in scored],
+        dtype=torch.float64,
+    )
+    weights_R = torch.tensor(list(weights.values()), dtype=torch.float64)
+    return decoupled_advantages(values_PNR, weights_R, valid_PN, min_valid=grpo.min_valid)
 
 
 def _number(total: float | None) -> float:
