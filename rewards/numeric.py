@@ -1,10 +1,15 @@
-"""The accuracy reward of numeric answers: one quantity with its unit, read by a small grammar of its own. Nothing is ever evaluated."""
+"""The accuracy reward of numeric answers: one quantity with its unit, read by a small grammar of its own.
+
+An answer that is arithmetic ("3/4", "2π", "1.2 × 10^9/l") is read by a second grammar (rewards/expressions.py) and compared by sympy in a child
+process. Nothing a model writes is ever evaluated.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
+from rewards import expressions, sympy_parent
 from rewards.registry import RewardError, reward
 from rewards.text import normalise, strip_markup
 from rollouts.records import Outcome, Parsed, Sample
@@ -33,7 +38,7 @@ _ALIASES = dict(
 _WORDS = {
     word: value for value, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
 } | {char: value for value, char in enumerate("零一二三四五六七八九十")}
-_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][+-]?\d{1,3})?(?!\d)")
+_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?(?!\d)")
 _UNIT = re.compile(r"\s*(%|°|[^\W\d_]+(?:\s*/\s*[^\W\d_]+)?(?:\^[23])?)")
 _VAGUE = re.compile(r"\b(?:or|either|between|at least|at most|more than|less than|over|under|up to)\b|[<>≤≥]|或|至少|大于|小于")
 MAX_CHARS = 500
@@ -61,10 +66,8 @@ def quantities(text: str) -> list[Quantity] | None:
         return None
     found: list[Quantity] = []
     for match in _NUMBER.finditer(plain):
-        if any(char.isdigit() for char in match.group()):
-            found.append(
-                _quantity(float(match.group().replace(",", "")), "." not in match.group(), plain[match.end() : match.end() + 30])
-            )
+        number = float(match.group().replace(",", ""))
+        found.append(_quantity(number, "." not in match.group(), plain[match.end() : match.end() + 30]))
     if not found:
         for word in re.findall(r"[^\W\d_]+", plain.casefold()):
             if word in _WORDS:
@@ -75,14 +78,21 @@ def quantities(text: str) -> list[Quantity] | None:
 def _quantity(value: float, whole: bool, rest: str) -> Quantity:
     match = _UNIT.match(rest)
     word = re.sub(r"\s", "", match.group(1)).casefold() if match else ""
+    dimension, factor = _unit(word)
+    return Quantity(value, factor, dimension, whole and not dimension)
+
+
+def _unit(word: str) -> tuple[str, float]:
+    """Dimension and factor of a case-folded unit: "cm^2", "mg/dl", "/l"; ("", 1) for any other word."""
     power = int(word[-1]) if word[-2:-1] == "^" else 1
-    known = _known(word[:-2] if power > 1 else word)
-    if known is None:
-        over = [_known(part) for part in word.split("/")] if word.count("/") == 1 else []
-        if len(over) == 2 and over[0] and over[1]:
-            return Quantity(value, over[0][1] / over[1][1], f"{over[0][0]}/{over[1][0]}", False)
-        return Quantity(value, 1.0, "", whole)
-    return Quantity(value, known[1] ** power, known[0] if power == 1 else f"{known[0]}^{power}", False)
+    if (known := _known(word[:-2] if power > 1 else word)) is not None:
+        return (known[0], known[1]) if power == 1 else (f"{known[0]}^{power}", known[1] ** power)
+    above, slash, below = word.partition("/")
+    over, under = _known(above), _known(below)
+    if slash and under and (over or not above):
+        dimension, factor = over or ("", 1.0)
+        return f"{dimension}/{under[0]}", factor / under[1]
+    return "", 1.0
 
 
 def _known(word: str) -> tuple[str, float] | None:
@@ -94,11 +104,14 @@ def _known(word: str) -> tuple[str, float] | None:
 
 @reward("numeric")
 def numeric(parsed: Parsed, sample: Sample, tolerance: float = 0.01) -> Outcome:
-    """1 if the answer states exactly the gold quantities in any equal unit, else 0. Range {0, 1}. Source: ours.
+    """1 if the answer states the gold quantities in any equal unit, or arithmetic that comes to them, else 0. Range {0, 1}. Source: ours.
 
     `tolerance`: relative; a whole number without unit must be exact. A missing unit is a wrong answer where the gold has one. Two numbers make
-    a range ("0.3 to 0.5 mg"), in order. A gold text without a number raises RewardError, which becomes an error, never a 0.
+    a range ("0.3 to 0.5 mg"), in order. A gold text without a number raises RewardError, which becomes an error, never a 0, as does a sympy process
+    that fails; one that does not answer in time is a timeout.
     """
+    if parsed.answer and (settled := _as_expressions(parsed.answer, sample.gold_text, tolerance)) is not None:
+        return settled
     gold = _ranged(quantities(sample.gold_text) or [])
     if not gold:
         raise RewardError(f"sample {sample.id!r}: the gold {sample.gold_text!r} holds no number that can be compared")
@@ -107,6 +120,24 @@ def numeric(parsed: Parsed, sample: Sample, tolerance: float = 0.01) -> Outcome:
         return Outcome(0.0, reason="no single quantity" if not said else f"{len(said)} numbers, expected {len(gold)}")
     right = all(_equal(a, b, tolerance) for a, b in zip(_ranged(said), gold, strict=True))
     return Outcome(1.0 if right else 0.0, reason="equal quantity" if right else "another quantity or unit")
+
+
+def _as_expressions(answer: str, gold_text: str, tolerance: float) -> Outcome | None:
+    """What arithmetic says, or None where neither text holds any, or the gold only looks like it ("120/80", "3-5")."""
+    gold, said = expressions.read(gold_text), expressions.read(answer)
+    if gold is None or gold.is_notation:
+        return None
+    if said is None:
+        unread = not gold.is_number or expressions.MATHS.search(answer)
+        return Outcome(0.0, reason="not one expression that can be read") if unread else None
+    if (gold.is_number and said.is_number) or (said.is_notation and said.tree[0] == "-"):
+        return None
+    (dimension, factor), (gold_dimension, gold_factor) = _unit(said.unit.casefold()), _unit(gold.unit.casefold())
+    if dimension != gold_dimension:
+        return Outcome(0.0, reason="another unit")
+    exact = gold.is_number and gold.tree[1].lstrip("-").isdigit() and not gold_dimension
+    right = sympy_parent.equal(said.tree, gold.tree, factor, gold_factor, 0.0 if exact else tolerance)
+    return Outcome(1.0 if right else 0.0, reason="an equal expression" if right else "an expression of another value")
 
 
 def _ranged(found: list[Quantity]) -> list[Quantity]:

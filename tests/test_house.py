@@ -34,7 +34,7 @@ HOMES = {
     "openai": "judges/client.py",
     "ray": "rl/workers/cluster.py",
     "sacrebleu": "rewards/report.py",
-    "sympy": "rewards/numeric.py",
+    "sympy": "rewards/sympy_child.py",
     "trl": "rl/sft.py",
     "verl": "rl/workers/cluster.py",
     "vllm": "rollouts/engine.py",

@@ -42,6 +42,6 @@ def test_a_gold_without_a_number_is_an_error_and_no_zero():
 
 
 def test_the_number_grammar_survives_hostile_text():
-    for text in ("9" * 400, "1e999", "-" * 500, "1." * 200, "٣", "½", "1/0", "\ud800", "e" * 500):
+    for text in ("9" * 400, "1e999", "-" * 500, "1." * 200, "٣", "½", "1/0", "\ud800", "e" * 500, "e0", "+e5", "-.e3"):
         found = quantities(text)
         assert found is None or isinstance(found, list)
