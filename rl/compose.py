@@ -35,7 +35,9 @@ CONF_DIR = Path(conf.__file__).parent
 COMMAND_LINE = "command line"
 # The one group that is not in the defaults list of conf/config.yaml, so that Hydra wants it with a plus.
 APPENDED_GROUP = "experiment"
-OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./-]*)(?:=(?P<value>.*))?", re.DOTALL)
+OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?P<value>.*))?", re.DOTALL)
+# A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart at its dots.
+FILE_NAME = re.compile(r"(?P<name>.+\.py:\w+)(?:\.(?P<inner>\w+))?")
 
 
 class ConfigError(ValueError):
@@ -61,6 +63,8 @@ class Request(NamedTuple):
     hydra_overrides: list[str]
     explicit: set[str]
     faults: list[str]
+    # What the user set under names that Hydra cannot hold: path of names -> value.
+    under_files: dict[tuple[str, ...], Any]
 
 
 def groups() -> dict[str, list[str]]:
@@ -78,6 +82,11 @@ def compose(argv: Sequence[str]) -> Config:
     """
     request = _read_arguments(argv)
     values, choices = _run_hydra(request.hydra_overrides, request.faults)
+    for names, value in request.under_files.items():
+        place = values
+        for name in names[:-1]:
+            place = place.setdefault(name, {})
+        place[names[-1]] = value
     config, faults = build(values, lambda path: _origin(path, choices, request.explicit))
     config = _found_model(config)
     faults = request.faults + faults
@@ -150,7 +159,7 @@ def _paths_of(faults: Sequence[str]) -> set[str]:
 
 
 def _read_arguments(argv: Sequence[str]) -> Request:
-    request = Request([], set(), [])
+    request = Request([], set(), [], {})
     for argument in argv:
         match = OVERRIDE.fullmatch(argument)
         if match is None or (match["value"] is None and match["prefix"] != "~"):
@@ -201,7 +210,11 @@ def _read_setting(override: Override, request: Request) -> None:
     if fault is not None:
         request.faults.append(fault)
         return
-    request.hydra_overrides.append(f"++{override.path}={value}")
+    if mapping is not None and (in_file := FILE_NAME.fullmatch(override.path.removeprefix(mapping + "."))):
+        names = (*mapping.split("."), in_file["name"], *filter(None, (in_file["inner"],)))
+        request.under_files[names] = OverridesParser.create().parse_override(f"value={value}").value()
+    else:
+        request.hydra_overrides.append(f"++{override.path}={value}")
     inside = {path for path in known if path.startswith(override.path + ".")}
     request.explicit.update(inside or {mapping or override.path})
 
@@ -213,7 +226,7 @@ def _read_value(override: Override, leaf: Leaf | None) -> tuple[str, str | None]
     if is_text and text[:1] not in ("'", '"') and text != "null":
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"', None
     try:
-        parsed = OverridesParser.create().parse_override(f"{override.path}={text}")
+        parsed = OverridesParser.create().parse_override(f"value={text}")
     except HydraException as error:
         return (
             "",

@@ -50,8 +50,8 @@ def test_the_surface_is_frozen() -> None:
         grpo.scale_rewards grpo.multi_objective_aggregation grpo.min_valid grpo.max_failure_rate grpo.save_steps
         reward.weights reward.routes reward.arguments reward.gates reward.plugin_timeout_seconds reward.plugin_memory_gib
         reward.plugin_workers
-        judge.kind judge.base_url judge.model judge.api_key_env judge.prompt judge.show_images judge.timeout_seconds judge.deadline_seconds
-        judge.max_attempts judge.max_reasks judge.max_concurrency judge.max_reply_tokens judge.breaker_failures judge.breaker_pause_seconds
+        judge.kind judge.base_url judge.model judge.api_key_env judge.prompt judge.show_images judge.prechecks judge.timeout_seconds judge.deadline_seconds
+        judge.max_attempts judge.max_reasks judge.max_concurrency judge.sampling judge.breaker_failures judge.breaker_pause_seconds
         judge.max_calls judge.max_tokens judge.price_input judge.price_output judge.cache judge.offline
         judge.second_opinion judge.second_base_url judge.second_model judge.second_api_key_env judge.second_prompt
         judge.panel judge.panel_rule judge.panel_quorum judge.canary_fraction judge.canaries judge.on_canary
@@ -296,3 +296,16 @@ def test_cfg_prints_yaml_and_help_prints_help(model_path: str, capsys: pytest.Ca
         assert left.value.code == 0
         output = capsys.readouterr().out
         assert yaml.safe_load(output)["grpo"]["beta"] == 0.5 if flag == "--cfg" else "python -m rl.train" in output
+
+
+def test_a_reward_in_a_file_is_set_like_any_other(tmp_path: Path, model_path: str) -> None:
+    file = tmp_path / "my.reward.py"
+    file.write_text("def polite(completion): return 1.0\n")
+    spec = f"{file}:polite"
+    reward = compose.compose([model_path, f"reward.weights.{spec}=0.5", f"reward.arguments.{spec}.words=[a, b]"]).reward
+    assert reward.weights == {"accuracy": 0.9, "format": 0.1, spec: 0.5}
+    assert reward.arguments == {spec: {"words": ["a", "b"]}}
+    (fault,) = faults_of(model_path, f"reward.weights.{tmp_path}/none.py:polite=0.5")
+    assert f"there is no file {tmp_path}/none.py" in fault
+    (fault,) = faults_of(model_path, f"reward.weights.{spec}=much")
+    assert "expected float under" in fault
