@@ -6,24 +6,35 @@ from collections.abc import Sequence
 
 from judges import Judge
 from judges.verdict import Assessment, Criteria
+from rewards.judge_images import images_for
 from rewards.registry import RewardError
 from rollouts.records import Outcome, Parsed, Sample
 
 
 async def judged(
-    judge: Judge, task: str, sample: Sample, candidate: str, criteria: Sequence[str], points: Sequence[float]
+    judge: Judge,
+    task: str,
+    sample: Sample,
+    candidate: str,
+    criteria: Sequence[str],
+    points: Sequence[float],
+    group_key: str | None,
 ) -> Outcome:
-    """Ask in one call which criteria a text meets, and weigh the answer; `task` names the prompt."""
-    assessment = await judge.assess(Criteria(task, sample.question, candidate, tuple(criteria), sample.language))
+    """Ask in one call which criteria a text meets, and weigh the answer; `task` names the prompt. The images go along where the judge shows them."""
+    images = images_for(judge, sample)
+    asked = Criteria(task, sample.question, candidate, tuple(criteria), sample.language, images, group_key)
+    assessment = await judge.assess(asked)
     return weighed(assessment, judge, criteria, points)
 
 
-async def covered(judge: Judge, task: str, parsed: Parsed, sample: Sample, wanted: Sequence[str]) -> Outcome:
+async def covered(
+    judge: Judge, task: str, parsed: Parsed, sample: Sample, wanted: Sequence[str], group_key: str | None
+) -> Outcome:
     """The share of the `wanted` statements that thoughts and answer make; 0 where neither was written."""
     text = "\n\n".join(body.strip() for body in (parsed.think, parsed.answer) if body and body.strip())
     if not text:
         return Outcome(0.0, reason=parsed.reason or "nothing was written")
-    return await judged(judge, task, sample, text, wanted, [1.0] * len(wanted))
+    return await judged(judge, task, sample, text, wanted, [1.0] * len(wanted), group_key)
 
 
 def not_annotated(sample: Sample, field: str, unannotated: float | None) -> Outcome:

@@ -7,7 +7,9 @@ from rollouts.records import Outcome, Parsed, Sample
 
 
 @reward("keypoints")
-async def keypoints(parsed: Parsed, sample: Sample, judge: Judge, unannotated: float | None = None) -> Outcome:
+async def keypoints(
+    parsed: Parsed, sample: Sample, judge: Judge, group_key: str | None = None, unannotated: float | None = None
+) -> Outcome:
     """Share of the sample's reference steps that a judge finds in thoughts and answer. Range [0, 1]; 0 for an empty completion.
 
     A step the judge is unsure about shrinks the denominator; with none decided the reward abstains. Here the judge does read the thoughts, so
@@ -16,4 +18,4 @@ async def keypoints(parsed: Parsed, sample: Sample, judge: Judge, unannotated: f
     """
     if not sample.reference_steps:
         return not_annotated(sample, "reference_steps", unannotated)
-    return await covered(judge, "keypoints", parsed, sample, sample.reference_steps)
+    return await covered(judge, "keypoints", parsed, sample, sample.reference_steps, group_key)

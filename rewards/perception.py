@@ -7,7 +7,9 @@ from rollouts.records import Outcome, Parsed, Sample
 
 
 @reward("perception")
-async def perception(parsed: Parsed, sample: Sample, judge: Judge, unannotated: float | None = None) -> Outcome:
+async def perception(
+    parsed: Parsed, sample: Sample, judge: Judge, group_key: str | None = None, unannotated: float | None = None
+) -> Outcome:
     """Share of the sample's visual references that a judge finds said, correctly, in thoughts and answer. Range [0, 1]; 0 for an empty completion.
 
     A reference the judge is unsure about shrinks the denominator; with none decided the reward abstains. The judge compares texts: it need not see
@@ -16,4 +18,4 @@ async def perception(parsed: Parsed, sample: Sample, judge: Judge, unannotated: 
     """
     if not sample.visual_references:
         return not_annotated(sample, "visual_references", unannotated)
-    return await covered(judge, "perception", parsed, sample, sample.visual_references)
+    return await covered(judge, "perception", parsed, sample, sample.visual_references, group_key)

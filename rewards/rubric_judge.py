@@ -7,7 +7,9 @@ from rollouts.records import Outcome, Parsed, Sample
 
 
 @reward("rubric_judge", by_answer=True)
-async def rubric_judge(parsed: Parsed, sample: Sample, judge: Judge, unannotated: float | None = None) -> Outcome:
+async def rubric_judge(
+    parsed: Parsed, sample: Sample, judge: Judge, group_key: str | None = None, unannotated: float | None = None
+) -> Outcome:
     """Points of the criteria the answer meets over all positive points, clipped to [0, 1]; 0 without an answer.
 
     Negative points are faults and take away. A criterion the judge is unsure about shrinks the denominator; with none decided the reward abstains.
@@ -20,4 +22,4 @@ async def rubric_judge(parsed: Parsed, sample: Sample, judge: Judge, unannotated
         return Outcome(0.0, reason=parsed.reason or "no answer")
     criteria = [criterion.text for criterion in sample.rubric]
     points = [criterion.points for criterion in sample.rubric]
-    return await judged(judge, "rubric", sample, parsed.answer, criteria, points)
+    return await judged(judge, "rubric", sample, parsed.answer, criteria, points, group_key)

@@ -19,7 +19,7 @@ from rewards.keypoints import keypoints
 from rewards.perception import perception
 from rewards.registry import RewardError
 from rewards.rubric_judge import rubric_judge
-from rollouts.records import BadSample, Outcome, RubricCriterion, Sample
+from rollouts.records import BadSample, Media, Outcome, RubricCriterion, Sample
 from rollouts.store import RunWriter, read_rollouts
 from tests import fake_rollouts
 
@@ -131,6 +131,16 @@ def test_a_sample_without_annotation_is_an_error_or_a_constant(reward, field):
         paid(reward, bare, (True,))
     outcome, judge = paid(reward, bare, (True,), unannotated=0.5)
     assert (outcome.value, judge.asked) == (0.5, [])
+
+
+def test_the_group_and_the_images_go_along_where_the_judge_shows_them():
+    sample = dataclasses.replace(GRADED, media=(Media("image", data=fake_rollouts.png(1)),), reference_steps=("a", "b"))
+    judge = Told(Assessment((True,) * 5))
+    with Scorer(Rubric({"rubric_judge": 1.0}, judge=judge)) as scorer:
+        scorer.score_group(sample, ["<answer>A</answer>"], "group 7")
+        judge.shows_images = True
+        scorer.score_group(sample, ["<answer>B</answer>"], "group 8")
+    assert [(asked.group_key, len(asked.media)) for asked in judge.asked] == [("group 7", 0), ("group 8", 1)]
 
 
 def test_through_the_scorer_with_the_rules_judge_identical_answers_are_asked_once():
