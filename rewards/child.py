@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import ctypes
 import faulthandler
-import importlib
-import importlib.util
 import itertools
 import math
 import os
@@ -19,22 +17,19 @@ import resource
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
-from rewards import registry, wire
+from rewards import wire
 from rewards.arguments import check_arguments
 from rewards.calling import BoundReward, failed
-from rewards.children import Limits, Ready
-from rewards.contract import Member, Reward, RewardError, Source, described
+from rewards.children import Limits
+from rewards.contract import Member, Reward, RewardError, Source
+from rewards.loading import ROOM, load, ready, why_not
 from rollouts.records import Outcome, Sample
 
 # Bytes of what one call may return, evidence included.
@@ -65,55 +60,6 @@ class Call:
     sample: Sample
     members: tuple[Member, ...]
     group_key: str | None
-
-
-def load(source: Source) -> Reward:
-    """Import the file or module and find the reward in it. Raises RewardError, and whatever the import raises."""
-    before = set(registry.names())  # the shipped ones, so that a second one of their name is noticed
-    module = importlib.import_module(source.module or "") if source.path is None else _from_file(Path(source.path))
-    function = getattr(module, source.attribute, None)
-    registered = [registry.get(name) for name in registry.names()]
-    found = next((r for r in registered if r.function is function and function is not None), None)
-    if found is None and source.attribute in registry.names() and source.attribute not in before:
-        found = registry.get(source.attribute)
-    if found is not None and found.function is not None:
-        return described(source.name, found.function, found.by_answer) if source.name else found
-    if not callable(function):
-        offered = sorted(name for name, value in vars(module).items() if _is_own(value, module))
-        near = get_close_matches(source.attribute, offered, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise RewardError(f"{source.path or source.module} has no function {source.attribute!r}.{hint} It has {offered}.")
-    return described(source.name or source.attribute, function)
-
-
-def _is_own(value: Any, module: ModuleType) -> bool:
-    return callable(value) and getattr(value, "__module__", None) == module.__name__
-
-
-def _from_file(path: Path) -> ModuleType:
-    """A file as a module; its folder is searched for what it imports, as for a script."""
-    sys.path.insert(0, str(path.parent))
-    name = f"rounds_plugin_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def why_not(error: BaseException, source: Source) -> str:
-    """Why a reward does not load: a fault of its own in its words, anything else with the end of its traceback."""
-    if isinstance(error, RewardError):
-        return str(error)
-    lines = traceback.format_exception(error)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source.path]
-    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(source.path or source.module)
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}:{error.lineno}"
-    shown = "".join(lines).rstrip().splitlines()[-8:]
-    return f"{place} does not import: {type(error).__name__}: {error}\n" + "\n".join(shown)
 
 
 class ParentJudge:
@@ -225,8 +171,12 @@ class Child:
             await writer.drain()
 
     def _reply(self, number: int, outcomes: Sequence[Outcome]) -> bytes:
-        retire = any(outcome.reason.startswith("MemoryError") for outcome in outcomes)
-        retire = retire or _address_space() > RETIRE_AT * self._memory_bytes
+        short = [outcome.reason.startswith("MemoryError") for outcome in outcomes]
+        outcomes = [
+            replace(outcome, reason=f"{outcome.reason} ({ROOM})") if out_of_room else outcome
+            for outcome, out_of_room in zip(outcomes, short, strict=True)
+        ]
+        retire = any(short) or _address_space() > RETIRE_AT * self._memory_bytes
         try:
             reply = wire.encode({"done": number, "outcomes": list(outcomes), "retire": retire})
         except wire.WireError as error:
@@ -264,11 +214,6 @@ def _die_with(parent: int) -> None:
         os._exit(0)
 
 
-def _ready(reward: Reward) -> Ready:
-    defaults = {name: repr(default) for name, default in reward.arguments.items()}
-    return Ready(reward.name, defaults, tuple(sorted(reward.supplied)), reward.by_answer, reward.is_async, reward.home)
-
-
 def main(argv: Sequence[str]) -> None:
     """Load the reward that the parent names, tell it what was found, then serve."""
     _die_with(int(argv[1]))
@@ -285,7 +230,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         reward = load(told.source)
         check_arguments(reward, told.arguments)
-        connection.sendall(wire.encode({"ready": _ready(reward)}))
+        connection.sendall(wire.encode({"ready": ready(reward)}))
     except BaseException as error:  # sys.exit in a module, too, is a reward that does not load
         connection.sendall(wire.encode({"failed": why_not(error, told.source)}))
         return

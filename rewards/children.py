@@ -141,9 +141,11 @@ class Ready:
 
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Whether the process is gone; it is not reaped, so that its process group can still be ended."""
-    if process.returncode is not None:
-        return True
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return process.returncode is not None or _exit_of(process) is not None
+
+
+def _exit_of(process: subprocess.Popen[bytes]) -> os.waitid_result | None:
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
 
 def how_it_ended(process: subprocess.Popen[bytes], patience_seconds: float = 0.5) -> str:
@@ -156,11 +158,11 @@ def how_it_ended(process: subprocess.Popen[bytes], patience_seconds: float = 0.5
 
 def ending(process: subprocess.Popen[bytes]) -> str:
     """How a process whose socket is closed came to its end, in words."""
-    if process.returncode is not None or not has_ended(process):
+    found = _exit_of(process) if process.returncode is None else None
+    if found is None:
         return "its process closed the connection to the scorer"
-    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if found is None or found.si_code == os.CLD_EXITED:
-        return f"its process ended with exit code {found.si_status if found else '?'}"
+    if found.si_code == os.CLD_EXITED:
+        return f"its process ended with exit code {found.si_status}"
     return f"its process was killed by {signal.Signals(found.si_status).name}"
 
 

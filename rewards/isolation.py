@@ -69,6 +69,7 @@ class Child:
         self._printed = b""
         self._num_lines = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._last = Outcome(None, "error", "its process is gone")
 
     async def start(self) -> None:
         """Start the process and let it load the reward. Raises Lost where it does not, OSError where the machine starts no process."""
@@ -98,6 +99,8 @@ class Child:
 
     async def call(self, sample: Sample, members: Sequence[Member], group_key: str | None) -> list[Outcome]:
         """One outcome a member. Raises Lost where the child went away first."""
+        if self.dead:
+            raise Lost(self._last, shared=True)
         number = next(self._numbers)
         call = self.calls[number] = _Call(asyncio.get_running_loop().create_future())
         try:
