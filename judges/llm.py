@@ -12,11 +12,12 @@ from typing import Any
 from judges.asking import Answer, Asker, Task
 from judges.cache import VerdictCache, cache_key
 from judges.client import ChatClient
+from judges.prechecks import MAX_CANDIDATE_CHARS, precheck
 from judges.prompt_files import LANGUAGES, Prompt, load_prompt
 from judges.redaction import redacted
 from judges.reply import VERDICT_FORM, Form, criteria_form
-from judges.rules import MAX_CANDIDATE_CHARS, clean, precheck
 from judges.verdict import Assessment, Criteria, JudgeMedia, JudgeUnreachable, Question, Verdict
+from judges.wording import clean
 
 # Asked before a run starts, to see that replies keep to the schema; what the verdict is does not matter here.
 PROBE = Question("Which organ is shown?", "Liver", "It is the hepatic organ.")
@@ -35,6 +36,7 @@ class LlmJudge:
         max_reasks: int = 2,
         show_images: bool = False,
         nonce_in_schema: bool = False,
+        prechecks: bool = True,
     ) -> None:
         """Raises JudgeConfigError for a prompt that is not there or has slots.
 
@@ -47,6 +49,7 @@ class LlmJudge:
         self.shows_images = show_images
         self._cache = cache
         self._offline = offline
+        self._prechecks = prechecks
         self._counts: Counter[str] = Counter()
         self._prompts: dict[tuple[str, str], Prompt] = {}
         for language in LANGUAGES:
@@ -68,7 +71,8 @@ class LlmJudge:
         began = time.monotonic()
         shown = tuple(media) if self.shows_images else ()
         asked = Question(question, reference, answer, tuple(aliases), language, shown, group_key)
-        verdict = precheck(asked) or _verdict(await self._asker.answer(self._verdict_task(asked)))
+        settled = precheck(asked) if self._prechecks else None
+        verdict = settled or _verdict(await self._asker.answer(self._verdict_task(asked)))
         self._count(verdict.layer, verdict.decision or f"failed_{verdict.failure}")
         return replace(verdict, seconds=time.monotonic() - began)
 

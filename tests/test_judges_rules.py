@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from judges import Assessment, Criteria, RulesJudge
-from judges.rules import equals_reference, precheck
+from judges.prechecks import precheck
 from judges.verdict import Question, Verdict
+from judges.wording import equals_reference
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""What is settled before any call (JUDGING.md, layer 1): answers without content are incorrect, the reference itself is correct.
+
+A wrong guess here must be impossible. Words that are no answer to one question are the answer to another ("Na" for sodium, "same" after a comparison,
+"solution" for saline, "target" for the target sign), so they are settled only where neither question nor reference speaks of such a thing, and are
+left to the judge otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+
+from judges.verdict import Question, Verdict
+from judges.wording import clean, equals_reference, fold
+
+# An answer span longer than this is no short answer; it is refused before it can fill a judge's context.
+MAX_ANSWER_CHARS = 1500
+# The same for a text judged by criteria, which may be a whole report.
+MAX_CANDIDATE_CHARS = 20_000
+# A question that is neither long nor begins like one may be answered by its own words ("Pneumothorax?").
+_IS_A_QUESTION = re.compile(r"(?:which|what|where|who|when|why|how|name|in which|on which)\b|.{25}|.*(?:哪|什么|何)")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.replace("\n", "").split("|"))
+
+
+# These speak of an answer and never are one.
+_PLACEHOLDERS = _words(
+    """answer|your answer|your answer here|answer here|final answer|the final answer|reference|reference answer|ground truth|
+    see ground truth|see reference|see the reference|gold answer|gold text|expert answer|the answer is|correct answer|
+    right answer|true answer|the reference answer is correct|same as reference|same as the reference|same as the expert answer|
+    same as the expert answer above|identical to the reference|as per reference|as in the reference|copy of the reference|
+    placeholder|insert answer here|insert your answer here|todo|tbd|no answer|none given|my answer|this is the correct answer|
+    my answer is right|my answer is correct|参考答案|正确答案|答案|标准答案|见参考答案|与参考答案相同|与参考答案一致|
+    与标准答案一致|同参考答案|同标准答案|答案是|答案如下"""
+)
+# Openers of a text that goes on, and does not.
+_OPENERS = _words(
+    """thought process|thinking process|reasoning|explanation|analysis|verdict|réponse|reponse|respuesta|antwort|lösung|losung|
+    risposta|resposta|explication|analyse|raisonnement|begründung|erklärung|razonamiento|explicación|ответ|решение|объяснение|
+    解答|回答|解释|解析|分析|思考过程|解题过程|推理过程|以下のように考えます|回答:以下のように考えます|かいせつ|解説|答え|考察|풀이|해설|답"""
+)
+# Settled only where question, reference and aliases hold nothing that the pattern finds.
+_UNLESS = (
+    (
+        _words("null|nil|undefined|nan|n/a|na"),
+        r"\b(?:no|non|none|not|nil|zero|0|never|without|absen\w*|negative|normal\w*|unremarkable|clear|nothing|health\w*|intact|free"
+        r"|un\w+|empty|any|how many|how much|number|count|null|applicable|available|n/?a|sodium|natr\w+)\b|无|没|未|否|不|阴性|正常|零|钠|几|多少",
+    ),
+    (
+        _words("ditto|same|idem|see above|as above|same as above|同上|见上"),
+        r"compar|chang|prior|previous|former|earlier|differ|same|follow|interval|stable|identical|equal|above|alike|similar|比较|变化|相同|一致|上方",
+    ),
+    (
+        _words("correct|正确|对|it is correct|this is correct|correct correct"),
+        r"correct|proper|appropriate|right|true|yes|adequate|satisf|accept|good|well|ok|valid|accura|position|place"
+        r"|^(?:is|are|was|were|do|does|did|has|have|had|can|could|should|will|would|whether)\b|是|对|正确|适当|吗|否",
+    ),
+    (_words("solution|solucion|solución"), r"solu|saline|fluid|liquid|dissol|suspens|infus|irrigat|溶|液"),
+    (
+        _words("response|output|result|conclusion"),
+        r"respon|react|remission|recist|output|result|outcome|conclu|test|urine|cardiac|反应|结果",
+    ),
+    (_words("step 1|step one|first step|步骤1|第一步"), r"step|first|stage|phase|\b1\b|\bone\b|\bi\b|步|阶段|一"),
+    (_words("解"), r"解"),
+)
+_PHRASES = re.compile(
+    r"(?:let'?s|let me|i will|i'll|we will|we'll) (?:think|work|solve|go|reason|break|consider|analy[sz]e|look|start|begin|take)[^.!?]{0,80}[.!?:]*"
+    r"|(?:okay|ok|so|well|alright)(?:, (?:so|well))?[,.:!]*"
+    r"|first,? (?:let me|let'?s|i will|i'll|we) [^.!?]{0,80}[.!?:]*"
+    r"|(?:sure|certainly|of course|okay|ok|great question)[!,.]*(?: (?:happy|glad) to help[^.!?]{0,80}"
+    r"| i(?:'d| would) be (?:happy|glad)[^.!?]{0,80}| here(?: is|'s)[^.!?]{0,80})?[.!:]*"
+    r"|here(?: is|'s| are) (?:my|the|a|how i)[^.!?]{0,80}:"
+    r"|(?:based on (?:the|this) (?:image|picture|scan|question)[^.!?:]{0,40}, )?(?:the|my) (?:final )?answer(?: is)?[:.]*"
+    r"|首先[,，]?让(?:我们|我)[^。!?]{0,40}[。.:：]*",
+    re.IGNORECASE,
+)
+# A slot of a template that was never filled: any name in the brackets of a template language, or words of grading in any brackets.
+_SLOT = re.compile(
+    r"(?:\{\{|\{%|<%|\$\{|#\{|%\(|<<|\[%|\[\[|\{)[^{}<>\[\]()%]{0,20}\b(?:reference|target|answer|question|rubric|gold|gold_text|truth|label|response"
+    r"|candidate|rubric_item|raw|endraw)\b[^{}<>\[\]()%]{0,60}(?:\}\}|%\}|%>|\}|\)s|>>|%\]|\]\])"
+    r"|\{[\w#/ ]{0,20}\.?__\w{1,40}[\w.]{0,60}\}"
+    r"|[\[(<]\s*(?:the |your |insert |see |cited )*(?:reference|reference answer|ground truth|answer|answer here|gold answer|rubric)\s*[\])>]",
+    re.IGNORECASE,
+)
+_SYMBOL_ANSWERS = re.compile(r"[+\-−–±♀♂↑↓<>=✓✔✅☑✗✘❌👍👎]")
+_SYMBOL_QUESTIONS = re.compile(
+    r"positiv|negativ|plus|minus|present|absent|\byes\b|\bno\b|correct|true|false|normal|male|female|\bman\b|woman|boy|girl|\bsex\b|increas|decreas|rais"
+    r"|elevat|high|low|reduc|\bup|\bdown|\brh\b|sign|symbol|equal|greater|less|(?<!\w)[+-]|[+-](?!\w)|阳|阴|男|女|升|降|高|低|有|无|是|否|对|错",
+    re.IGNORECASE,
+)
+
+
+def precheck(question: Question) -> Verdict | None:
+    """The verdict that needs no model, or None. A wrong guess here must be impossible: only degenerate answers and whole-answer equality."""
+    if len(question.answer) > MAX_ANSWER_CHARS:
+        return _incorrect(f"the answer is longer than {MAX_ANSWER_CHARS} characters")
+    if equals_reference(question.answer, question.reference, question.aliases):
+        return Verdict("correct", reason="equal to the reference or an alias", layer="rules")
+    folded, cleaned = fold(question.answer), clean(question.answer)
+    spoken_of = "\n".join(clean(text).casefold() for text in (question.question, question.reference, *question.aliases))
+    if not any(char.isalnum() for char in folded):
+        if _SYMBOL_ANSWERS.search(cleaned) and _SYMBOL_QUESTIONS.search(spoken_of):
+            return None
+        return _incorrect("the answer holds no letter or digit")
+    asked = fold(question.question)
+    if folded == asked and _IS_A_QUESTION.match(asked):
+        return _incorrect("the answer repeats the question")
+    if folded in _PLACEHOLDERS or _only_slots(cleaned):
+        return _incorrect("the answer is a placeholder")
+    if folded in _OPENERS and folded not in spoken_of:
+        return _incorrect("the answer is an opening phrase without content")
+    if any(folded in words and not re.search(unless, spoken_of, re.MULTILINE) for words, unless in _UNLESS):
+        return _incorrect("the answer is a placeholder or an opening phrase")
+    if _PHRASES.fullmatch(cleaned):
+        return _incorrect("the answer is an opening phrase without content")
+    return None
+
+
+def _only_slots(cleaned: str) -> bool:
+    rest, count = _SLOT.subn(" ", cleaned)
+    return count > 0 and not any(char.isalnum() for char in rest)
+
+
+def _incorrect(reason: str) -> Verdict:
+    return Verdict("incorrect", reason=reason, layer="precheck")
