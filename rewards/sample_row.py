@@ -1,0 +1,155 @@
+"""A question as it stands in one row of a table or one JSON object becomes a Sample; every fault is told in words.
+
+One reader for `data=jsonl` and for rewards that are called from TRL or verl. `rl/data/jsonl.py` says what each field means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rollouts.records import LETTERS, BadSample, Media, RubricCriterion, Sample
+
+# The fields that are read here; pictures, splits and thoughts belong to whoever reads a file.
+FIELDS = (
+    "question answer options answer_type aliases modality source language tags pair_id difficulty boxes reference_steps "
+    "visual_references rubric"
+).split()
+
+
+def sample_of(
+    row: Mapping[str, Any], row_id: str, *, media: tuple[Media, ...] = (), split: str = "train", source: str = ""
+) -> Sample:
+    """The sample of a row; fields beyond FIELDS are not looked at. Raises BadSample with what was got, what was expected and what to do."""
+    options = texts_of(row, "options") or None
+    gold = _gold(row, options)
+    return Sample(
+        id=row_id,
+        question=text_of(row, "question"),
+        answer_type=gold.answer_type,  # type: ignore[arg-type]  # checked by the record itself
+        gold_text=gold.text,
+        options=options,
+        gold_letters=gold.letters,
+        aliases=texts_of(row, "aliases"),
+        media=media,
+        split=split,
+        source=text_of(row, "source", default=source),
+        modality=text_of(row, "modality"),
+        language=_language(row),  # type: ignore[arg-type]  # checked there
+        tags=_tags(row),
+        reference_steps=texts_of(row, "reference_steps"),
+        visual_references=texts_of(row, "visual_references"),
+        rubric=_rubric(row),
+        boxes=_boxes(row),
+        pair_id=text_of(row, "pair_id") or None,
+        difficulty=_difficulty(row),
+    )
+
+
+class Gold(NamedTuple):
+    """The right answer of a row, in words and, with options, in letters."""
+
+    answer_type: str
+    text: str
+    letters: tuple[str, ...] | None
+
+
+def text_of(row: Mapping[str, Any], name: str, default: str = "") -> str:
+    """The stripped text of a field. Raises BadSample for anything but text."""
+    value = row.get(name, default)
+    if not isinstance(value, str):
+        raise BadSample(f"{name} is {value!r}, expected text")
+    return value.strip()
+
+
+def texts_of(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The texts of a list; numbers are written out. Raises BadSample for anything else."""
+    value = row.get(name, [])
+    if not isinstance(value, list) or not all(
+        isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in value
+    ):
+        raise BadSample(f"{name} is {value!r}, expected a list of texts")
+    return tuple(str(item).strip() for item in value)
+
+
+def _gold(row: Mapping[str, Any], options: tuple[str, ...] | None) -> Gold:
+    answer = row.get("answer")
+    many = answer if isinstance(answer, list) else [answer]
+    if not many or any(
+        isinstance(item, bool) or not isinstance(item, (str, int, float)) or not str(item).strip() for item in many
+    ):
+        raise BadSample(f"answer is {answer!r}, expected text, a number or a list of letters")
+    texts = [str(item).strip() for item in many]
+    kind = text_of(row, "answer_type") or _guess(isinstance(answer, list), texts[0], options)
+    if options is None:
+        if isinstance(answer, list):
+            raise BadSample("answer is a list, but there are no options; other wordings of one answer go into 'aliases'")
+        return Gold(kind, texts[0].lower() if kind == "yes_no" else texts[0], None)
+    indices = sorted({_option_index(text, options) for text in texts})
+    return Gold(kind, "; ".join(options[index] for index in indices), tuple(LETTERS[index] for index in indices))
+
+
+def _guess(is_list: bool, first: str, options: tuple[str, ...] | None) -> str:
+    if options is not None:
+        return "multi" if is_list else "mcq"
+    return "yes_no" if first.lower() in ("yes", "no") else "open"
+
+
+def _option_index(answer: str, options: tuple[str, ...]) -> int:
+    """The option an answer names, by its full text first ("A" may be a blood group) and by its letter otherwise."""
+    folded = [" ".join(option.casefold().split()) for option in options]
+    target = " ".join(answer.casefold().split())
+    if folded.count(target) == 1:
+        return folded.index(target)
+    letter = answer.upper()
+    if len(options) <= len(LETTERS) and len(letter) == 1 and letter in LETTERS[: len(options)]:
+        return LETTERS.index(letter)
+    if folded.count(target) > 1:
+        raise BadSample(f"two options have the same text: {list(options)}")
+    raise BadSample(f"the gold answer {answer!r} is not among the options {list(options)}")
+
+
+def _language(row: Mapping[str, Any]) -> str:
+    language = text_of(row, "language", default="en")
+    if language not in ("en", "zh"):
+        raise BadSample(f"language is {language!r}, expected en or zh")
+    return language
+
+
+def _tags(row: Mapping[str, Any]) -> dict[str, str]:
+    tags = row.get("tags", {})
+    if not isinstance(tags, dict):
+        raise BadSample(f"tags is {tags!r}, expected an object of texts")
+    return {str(name): str(value) for name, value in tags.items()}
+
+
+def _boxes(row: Mapping[str, Any]) -> tuple[tuple[float, float, float, float], ...]:
+    boxes = row.get("boxes", [])
+    whole = isinstance(boxes, list) and all(
+        isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) for box in boxes
+    )
+    if not whole or any(box[0] >= box[2] or box[1] >= box[3] for box in boxes):
+        raise BadSample(f"boxes is {boxes!r}, expected a list of [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1")
+    return tuple((float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes)
+
+
+def _rubric(row: Mapping[str, Any]) -> tuple[RubricCriterion, ...]:
+    rubric = row.get("rubric", [])
+    whole = isinstance(rubric, list) and all(isinstance(one, dict) and set(one) == {"criterion", "points"} for one in rubric)
+    if not whole or not all(isinstance(one["criterion"], str) and _is_number(one["points"]) for one in rubric):
+        raise BadSample(f'rubric is {rubric!r}, expected a list of {{"criterion": text, "points": number}}')
+    return tuple(RubricCriterion(one["criterion"].strip(), float(one["points"])) for one in rubric)
+
+
+def _difficulty(row: Mapping[str, Any]) -> float | None:
+    value = row.get("difficulty")
+    if value is None:
+        return None
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise BadSample(f"difficulty is {value!r}, expected a number from 0 (easy) to 1 (hard)")
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
