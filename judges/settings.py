@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 CACHE_OFF = "off"
+SAMPLING = ("temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "frequency_penalty", "presence_penalty")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class JudgeConfig:
     prompt: str = "equivalence_1"
     # Send the question's images too; the judge model must take images.
     show_images: bool = False
+    # Settle degenerate answers, and those equal to the reference, before any call.
+    prechecks: bool = True
     # Seconds one attempt may take, and all calls of one group together, waiting included.
     timeout_seconds: float = 30.0
     deadline_seconds: float = 300.0
@@ -47,10 +50,11 @@ class JudgeConfig:
     max_reasks: int = 2
     # Calls in flight; halves on 429 and grows back.
     max_concurrency: int = 32
-    max_reply_tokens: int = 400
+    # Sent with every request: temperature, top_p, seed, max_tokens (of the reply) or max_completion_tokens. Part of the cache's key.
+    sampling: dict[str, int | float] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 400})
     # So many failed attempts in a row pause all calls for so many seconds.
     breaker_failures: int = 10
-    breaker_pause_seconds: float = 10.0
+    breaker_pause_seconds: float = 5.0
     # What a run may spend: calls, and tokens of prompts and replies. null = no limit.
     max_calls: int | None = None
     max_tokens: int | None = None
@@ -148,10 +152,11 @@ def faults(settings: JudgeConfig) -> Iterator[str]:
     yield from _panel_faults(settings, seats)
     if settings.second_opinion != "off":
         yield from _second_faults(settings, seats)
+    unknown = sorted(set(settings.sampling) - set(SAMPLING))
+    if unknown:
+        yield f"judge.sampling.{unknown[0]}: there is no such parameter of a chat completion; there are {', '.join(SAMPLING)}"
     if settings.offline and settings.cache == CACHE_OFF:
         yield "judge.offline: an offline judge answers from its cache only, but judge.cache is off"
-    if settings.canary_fraction > 0 and settings.offline:
-        yield "judge.canary_fraction: canaries are asked live, never from the cache, and judge.offline=true asks nobody"
 
 
 def _incomplete(seat: Seat, where: str, what: str) -> Iterator[str]:

@@ -117,7 +117,12 @@ def _check_mapping(value: Any, annotation: Any) -> tuple[Any, str | None]:
     if not isinstance(value, Mapping):
         return value, f"a mapping of names to {type_name(annotation)}"
     checked = {name: check_value(item, annotation) for name, item in value.items()}
-    wrong = [f"{type_name(annotation)} under {name!r} (got {item!r})" for name, (item, fault) in checked.items() if fault]
+    record = dataclasses.is_dataclass(annotation)
+    wrong = [
+        f"{fault if record else type_name(annotation)} under {name!r} (got {item!r})"
+        for name, (item, fault) in checked.items()
+        if fault
+    ]
     wrong += [f"a text as name (got {name!r})" for name in checked if not isinstance(name, str)]
     return {name: item for name, (item, _) in checked.items()}, "; ".join(wrong) or None
 

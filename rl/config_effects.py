@@ -56,7 +56,7 @@ JUDGE_EFFECTS = (
     ),
     Effect(
         tuple(f"judge.{name}" for name in """timeout_seconds deadline_seconds max_attempts max_reasks max_concurrency breaker_failures
-        breaker_pause_seconds max_calls max_tokens price_input price_output""".split()),
+        breaker_pause_seconds max_calls max_tokens price_input price_output canary_fraction""".split()),
         lambda c: c.judge.offline,
         "judge.offline=true asks nobody",
     ),

@@ -42,7 +42,7 @@ RANGES: dict[str, str] = {
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size sft.micro_batch_size sft.num_epochs": ">= 1",
     "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
     "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size": ">= 1",
-    "compute.num_threads judge.max_attempts judge.max_concurrency judge.max_reply_tokens judge.breaker_failures": ">= 1",
+    "compute.num_threads judge.max_attempts judge.max_concurrency judge.breaker_failures": ">= 1",
     "judge.max_calls judge.max_tokens judge.panel_quorum": ">= 1",
     "judge.max_reasks judge.price_input judge.price_output": ">= 0",
     "judge.canary_fraction judge.min_sensitivity judge.min_specificity": ">= 0, <= 1",

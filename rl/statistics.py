@@ -7,43 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-Z_95 = 1.959963984540054  # 97.5 % point of the standard normal
-
-
-class Interval(NamedTuple):
-    """A 95 % confidence interval of a share, both ends in [0, 1]."""
-
-    low: float
-    high: float
-
-    def overlaps(self, other: Interval) -> bool:
-        """Whether the two intervals share a point."""
-        return self.low <= other.high and other.low <= self.high
-
-
-def wilson(successes: float, total: float, z: float = Z_95) -> Interval:
-    """Wilson's score interval (Wilson 1927) of the share successes / total; [0, 1] where there is nothing to count.
-
-    Unlike p +- 1.96 sqrt(p(1-p)/n) it stays inside [0, 1] and has a width at 0 and at 1. Counts may be fractional: `clustered_wilson` uses
-    an effective number of items.
-
-    Raises:
-        ValueError: unless 0 <= successes <= total.
-    """
-    if not 0 <= successes <= total:
-        raise ValueError(f"a share needs 0 <= successes <= total, got {successes} of {total}")
-    if total == 0:
-        return Interval(0.0, 1.0)
-    share = successes / total
-    denominator = 1 + z * z / total
-    centre = (share + z * z / (2 * total)) / denominator
-    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / denominator
-    # At the edges the exact bounds are 0 and 1; rounding would leave 1e-17 beyond them.
-    return Interval(0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == total else min(1.0, centre + half))
+from judges.agreement import Z_95, Interval, wilson
 
 
 def clustered_wilson(item_means: Sequence[float], z: float = Z_95) -> Interval:

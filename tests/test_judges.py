@@ -5,31 +5,26 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from judges import JudgeConfigError, JudgeMedia, JudgeUnreachable, make_judge
+from judges import JudgeConfig, JudgeConfigError, JudgeMedia, JudgeUnreachable, make_judge
 from judges.asking import as_json
 from judges.cache import VerdictCache, cache_key
 from judges.limits import ShrinkingLimit, full_jitter, retry_after_sleep
-from judges.rules import clean
 from judges.verdict import Question, Verdict
+from judges.wording import clean
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, honest, verdict_json
 
 KEY = "sk-planted-key-4711"
 
 
-@dataclass(frozen=True)
-class Settings:
-    kind: str = "openai"
-    base_url: str | None = None
-    model: str | None = MODEL
-    api_key_env: str = "TEST_JUDGE_KEY"
-    timeout_seconds: float = 30.0
-    max_attempts: int = 4
-    max_concurrency: int = 8
+Settings = partial(
+    JudgeConfig, kind="openai", model=MODEL, api_key_env="TEST_JUDGE_KEY", max_attempts=4, max_concurrency=8, max_reasks=2
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +44,7 @@ def ask(judge, answer="Spleen", question="Which organ?", reference="Liver", alia
     return asyncio.run(once())
 
 
-def settings_for(server: ScriptedJudge, **changes) -> Settings:
+def settings_for(server: ScriptedJudge, **changes) -> JudgeConfig:
     return replace(Settings(base_url=server.url), **changes)
 
 
@@ -130,7 +125,7 @@ def test_a_truncated_reply_is_no_verdict():
 def test_the_deadline_ends_all_attempts_together():
     with ScriptedJudge(lambda body: Reply(status=429, headers={"retry-after": "30"})) as server:
         started = time.monotonic()
-        found = ask(make_judge(settings_for(server), deadline_seconds=1.0))
+        found = ask(make_judge(settings_for(server, deadline_seconds=1.0)))
     assert found.failure == "timeout"
     assert time.monotonic() - started < 15.0
 
@@ -205,12 +200,12 @@ def test_a_judgement_is_cached_by_everything_but_the_nonce_and_failures_are_not(
             found = ask(make_judge(settings_for(server), cache_path=path))
         assert (found.decision, found.layer, len(server.requests)) == ("correct", "cache", 1)
         assert ask(make_judge(settings_for(server), cache_path=path), answer="Kidney").layer == "judge"
-        offline = Settings(base_url=server.url)
-        assert ask(make_judge(offline, cache_path=path, offline=True)).decision == "correct"
-        assert ask(make_judge(offline, cache_path=path, offline=True), answer="Heart").failure == "offline"
+        offline = Settings(base_url=server.url, offline=True)
+        assert ask(make_judge(offline, cache_path=path)).decision == "correct"
+        assert ask(make_judge(offline, cache_path=path), answer="Heart").failure == "offline"
         assert len(server.requests) == 2
     with ScriptedJudge(lambda body: Reply("no")) as server:
-        assert ask(make_judge(replace(offline, base_url=server.url), cache_path=path), answer="Lung").failure == "unreadable"
+        assert ask(make_judge(Settings(base_url=server.url), cache_path=path), answer="Lung").failure == "unreadable"
     cache = VerdictCache(path)
     assert len(cache) == 2
     cache.close()
@@ -270,9 +265,9 @@ def test_a_url_that_does_not_answer_says_what_to_do():
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"base_url": None}, "needs judge.base_url"),
-        ({"base_url": "http://h/v1", "model": None}, "needs judge.model"),
-        ({"base_url": "localhost:8000", "model": "m"}, "expected http"),
+        ({"base_url": None}, "judge.base_url: judge.kind=openai needs the address"),
+        ({"base_url": "http://h/v1", "model": None}, "judge.model: judge.kind=openai needs the name"),
+        ({"base_url": "localhost:8000", "model": "m"}, "expected an address that begins with http"),
         ({"base_url": "http://h/v1", "api_key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY, which is not set"),
         ({"kind": "oracle"}, "expected 'rules' or 'openai'"),
     ],

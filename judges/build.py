@@ -1,0 +1,125 @@
+"""Settings in, judge out: one model or a panel, a second opinion, canaries. All of them share one client for each model, one budget and one cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from judges.budget import Budget, Prices
+from judges.cache import VerdictCache
+from judges.canaries import CanaryJudge
+from judges.case_files import SHIPPED_CANARIES, Case, labelled
+from judges.endpoint import Endpoint, missing_key
+from judges.panel import PanelJudge
+from judges.prechecks import precheck
+from judges.rules import RulesJudge
+from judges.second_opinion import SecondOpinionJudge
+from judges.settings import CACHE_OFF, JudgeConfig, Seat, faults, first_seat, panel_seats, second_seat
+from judges.verdict import Judge, JudgeConfigError, Question
+
+if TYPE_CHECKING:
+    from judges.client import ChatClient
+
+
+def make_judge(settings: JudgeConfig, *, cache_path: str | Path | None = None, backoff_seconds: float = 0.5) -> Judge:
+    """The judge of a configuration. Nothing is asked yet (see `check_now`).
+
+    `cache_path`: where verdicts are kept unless `settings.cache` says otherwise; None = nowhere. `backoff_seconds`: base of the full-jitter backoff.
+    Raises JudgeConfigError with everything that is missing, contradictory or unreadable.
+    """
+    problems = list(faults(settings))
+    if problems:
+        raise JudgeConfigError("\n".join(problems))
+    if settings.kind == "rules":
+        return RulesJudge()
+    path = {None: cache_path, CACHE_OFF: None}.get(settings.cache, settings.cache)
+    if settings.offline and path is None:
+        raise JudgeConfigError("judge.offline: an offline judge answers from its cache only; name its file with judge.cache=PATH")
+    canaries = read_canaries(settings.canaries) if settings.canary_fraction > 0 and not settings.offline else ()
+    clients = _Clients(settings, backoff_seconds)
+    live = _stack(settings, clients, VerdictCache(path) if path is not None else None)
+    if not canaries:
+        return live
+    return CanaryJudge(live, _stack(settings, clients, None), canaries, settings.canary_fraction, settings.on_canary)
+
+
+def read_canaries(path: str | None) -> tuple[Case, ...]:
+    """The known answers of a file, None = the shipped ones. Raises JudgeConfigError for rows that would never reach a model, or hold tags."""
+    cases = labelled(path or SHIPPED_CANARIES, "judge.canaries")
+    for case in cases:
+        where = f"judge.canaries: line {case.line} of {path or SHIPPED_CANARIES}"
+        if "<answer>" in case.completion or "<think>" in case.completion:
+            raise JudgeConfigError(f"{where} holds tags; a canary's completion is the bare answer")
+        settled = precheck(Question(case.question, case.reference, case.completion, case.aliases, case.language))
+        if settled is not None:
+            raise JudgeConfigError(f"{where} never reaches a model ({settled.reason}); word the answer differently")
+    return cases
+
+
+class _Clients:
+    """One client for each model, so that there is one limiter however many prompts ask it; and one budget for all."""
+
+    def __init__(self, settings: JudgeConfig, backoff_seconds: float) -> None:
+        self._settings = settings
+        self._backoff_seconds = backoff_seconds
+        self._budget = Budget(settings.max_calls, settings.max_tokens)
+        self._clients: dict[tuple[str, str, str], ChatClient] = {}
+
+    def of(self, seat: Seat) -> ChatClient:
+        """The client of a seat. Raises JudgeConfigError where its key is not set."""
+        # Imported here: `import judges` and judge=rules stay light, and only this kind needs openai.
+        from judges.client import ChatClient
+
+        settings = self._settings
+        if not settings.offline and not os.environ.get(seat.api_key_env):
+            raise JudgeConfigError(missing_key(seat.api_key_env))
+        where = (str(seat.base_url), str(seat.model), seat.api_key_env)
+        if where not in self._clients:
+            endpoint = Endpoint(
+                *where,
+                timeout_seconds=settings.timeout_seconds,
+                deadline_seconds=settings.deadline_seconds,
+                max_attempts=settings.max_attempts,
+                max_concurrency=settings.max_concurrency,
+                backoff_seconds=self._backoff_seconds,
+                sampling=settings.sampling,
+                breaker_failures=settings.breaker_failures,
+                breaker_pause_seconds=settings.breaker_pause_seconds,
+                prices=Prices(settings.price_input, settings.price_output),
+            )
+            self._clients[where] = ChatClient(endpoint, budget=self._budget)
+        return self._clients[where]
+
+    def traffic(self) -> dict[str, float]:
+        """Calls, tokens, retries, faults and cost of all clients together, each counted once."""
+        names = sorted({name for client in self._clients.values() for name in client.counts})
+        counts = {f"judge/{name}": float(sum(one.counts[name] for one in self._clients.values())) for name in names}
+        return counts | {"judge/cost_total": sum(one.cost for one in self._clients.values())}
+
+
+def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None) -> Judge:
+    """The judges of the settings over shared clients; `cache` None = every question is asked."""
+    from judges.llm import LlmJudge
+
+    def judge_of(seat: Seat) -> Judge:
+        return LlmJudge(
+            clients.of(seat),
+            seat.prompt,
+            cache,
+            settings.offline,
+            settings.max_reasks,
+            settings.show_images,
+            prechecks=settings.prechecks,
+        )
+
+    first = _panel(settings, judge_of, clients) if settings.panel else judge_of(first_seat(settings))
+    if settings.second_opinion == "off":
+        return first
+    return SecondOpinionJudge(first, judge_of(second_seat(settings)), settings.second_opinion, clients.traffic)
+
+
+def _panel(settings: JudgeConfig, judge_of: Callable[[Seat], Judge], clients: _Clients) -> PanelJudge:
+    members = {name: judge_of(seat) for name, seat in panel_seats(settings).items()}
+    return PanelJudge(members, settings.panel_rule, settings.panel_quorum, clients.traffic, settings.prechecks)

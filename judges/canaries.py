@@ -1,0 +1,163 @@
+"""Answers whose verdict is known, asked along with the live ones (JUDGING.md, layer 7): a judge that accepts a wrong one is no judge to train on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from judges.case_files import Case
+from judges.verdict import Assessment, Criteria, Judge, JudgeError, JudgeMedia, Verdict
+
+log = logging.getLogger(__name__)
+
+OnCanary = Literal["stop", "warn"]
+
+
+class CanaryAccepted(JudgeError):
+    """The judge called a known wrong answer correct while it judged the run's answers; what it pays cannot be trusted."""
+
+
+class CanaryJudge:
+    """Judges with `live`, and sends a share of `fraction` known answers to `probe`: the same judges, without a cache that would answer for them.
+
+    A canary goes out when enough live answers have been asked of a model, beside the next of them, and nobody waits for it. Its verdict is counted,
+    never returned, never stored. A wrong answer accepted makes `raise_if_unsafe` raise from then on (`on_canary` "stop"), or is told ("warn").
+    """
+
+    def __init__(
+        self, live: Judge, probe: Judge, canaries: Sequence[Case], fraction: float, on_canary: OnCanary = "stop", seed: int = 0
+    ) -> None:
+        self.name = live.name
+        self._live = live
+        self._probe = probe
+        self._fraction = fraction
+        self._on_canary = on_canary
+        self._counts: Counter[str] = Counter()
+        self._owed = 0.0
+        self._next: list[Case] = []
+        self._canaries = tuple(canaries)
+        self._rng = random.Random(seed)
+        self._in_flight: set[asyncio.Task[None]] = set()
+        # The first known wrong answer that was accepted, with the judge's reason; None = none so far.
+        self._accepted: tuple[Case, str] | None = None
+
+    @property
+    def shows_images(self) -> bool:
+        """As the live judge."""
+        return self._live.shows_images
+
+    async def judge(
+        self,
+        question: str,
+        reference: str,
+        aliases: tuple[str, ...],
+        answer: str,
+        language: str = "en",
+        *,
+        media: Sequence[JudgeMedia] = (),
+        group_key: str | None = None,
+    ) -> Verdict:
+        """The live judge's verdict."""
+        verdict = await self._live.judge(question, reference, aliases, answer, language, media=media, group_key=group_key)
+        self._ride_along(verdict.num_calls)
+        return verdict
+
+    async def assess(self, asked: Criteria) -> Assessment:
+        """The live judge's assessment."""
+        found = await self._live.assess(asked)
+        self._ride_along(found.num_calls)
+        return found
+
+    def _ride_along(self, num_calls: int) -> None:
+        """Owe a share of a canary for every live answer that a model was asked about; start one for each whole canary owed."""
+        self._owed += self._fraction if num_calls else 0.0
+        while self._owed >= 1.0:
+            self._owed -= 1.0
+            task = asyncio.ensure_future(self._ask(self._drawn()))
+            self._in_flight.add(task)
+            task.add_done_callback(self._in_flight.discard)
+
+    def _drawn(self) -> Case:
+        """The next canary: all of them in a random order, then all again in another."""
+        if not self._next:
+            self._next = self._rng.sample(self._canaries, len(self._canaries))
+        return self._next.pop()
+
+    async def _ask(self, canary: Case) -> None:
+        self._counts["asked"] += 1
+        verdict = await self._probe.judge(canary.question, canary.reference, canary.aliases, canary.completion, canary.language)
+        if verdict.decision is None:
+            self._counts["failed"] += 1
+        elif verdict.decision == canary.expected:
+            self._counts["right"] += 1
+        elif verdict.decision == "unsure":
+            self._counts["unsure"] += 1
+        elif verdict.decision == "incorrect":
+            self._counts["false_negatives"] += 1
+        else:
+            self._counts["false_positives"] += 1
+            if self._accepted is None:
+                self._accepted = canary, f"{verdict.layer}: {verdict.reason}"
+            log.warning("the judge accepted a known wrong answer: %s", _quoted(canary))
+
+    def raise_if_unsafe(self) -> None:
+        """Raise CanaryAccepted once a known wrong answer was accepted, unless `on_canary` is "warn"."""
+        if self._accepted is None or self._on_canary == "warn":
+            return
+        canary, reason = self._accepted
+        raise CanaryAccepted(
+            f"{self._live.name} accepted a known wrong answer while it judged this run ({reason}):\n  {_quoted(canary)}\n"
+            f"{self._counts['false_positives']} of {self._counts['asked']} canaries were wrongly accepted. Nothing more is trained on its "
+            "verdicts; steps up to the last checkpoint stand.\nTake a better judge, prompt or second opinion (python -m judges.calibrate grades a "
+            "file), then go on with resume=true; if the canary itself is wrong, correct judge.canaries; on_canary=warn only counts."
+        )
+
+    async def check(self) -> None:
+        """Raise JudgeUnreachable unless the live judge can be asked; the canaries go the same way."""
+        await self._live.check()
+
+    def check_now(self) -> None:
+        """`check` for callers without an event loop."""
+        self._live.check_now()
+
+    def describe(self) -> str:
+        """Who decides, and how it is watched."""
+        what = "ends the run" if self._on_canary == "stop" else "is counted"
+        return f"{self._live.describe()}; {self._fraction:.1%} canaries of {len(self._canaries)} known answers, a wrong one accepted {what}"
+
+    def metrics(self) -> dict[str, float]:
+        """The live judge's counters, and `judge/canaries/{asked,right,unsure,failed,false_positives,false_negatives}`."""
+        return {
+            **self._live.metrics(),
+            **{f"judge/canaries/{name}": float(count) for name, count in sorted(self._counts.items())},
+        }
+
+    async def settled(self) -> None:
+        """Wait until no canary is on its way."""
+        while self._in_flight:
+            await asyncio.gather(*self._in_flight, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Give up canaries that are on their way, and close both judges."""
+        for task in self._in_flight:
+            task.cancel()
+        await self.settled()
+        await self._live.close()
+        await self._probe.close()
+
+
+def raise_if_unsafe(judge: Judge | None) -> None:
+    """Raise CanaryAccepted if a judge has accepted a known wrong answer; asked before its verdicts are trained on."""
+    if isinstance(judge, CanaryJudge):
+        judge.raise_if_unsafe()
+
+
+def _quoted(canary: Case) -> str:
+    """The canary as JSON, so that nothing in it can pass for our own words."""
+    shown = {"question": canary.question, "reference": canary.reference, "answer": canary.completion}
+    return f"line {canary.line}: {json.dumps(shown, ensure_ascii=False)}"

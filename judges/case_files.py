@@ -1,0 +1,156 @@
+"""Cases to grade: files of question, reference and completion, with or without a label. Read whole and checked before anything is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from judges.settings import found
+from judges.verdict import JudgeConfigError
+
+Label = Literal["correct", "incorrect"]
+LABELS = ("correct", "incorrect")
+LANGUAGES = ("en", "zh")
+# Names under which a file may say what kind of question a row is; the first that is there counts.
+_TYPES = ("answer_type", "question_type", "category")
+_READ = ("question", "reference", "completion", "expected", "aliases", "language", "key", *_TYPES)
+_MOST_SHOWN = 10
+SHIPPED_CANARIES = "judges/cases/canaries.jsonl"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One completion to grade against a reference."""
+
+    # Line of the file, from 1.
+    line: int
+    question: str
+    reference: str
+    # What a model wrote, tags and thoughts included where it wrote them.
+    completion: str
+    aliases: tuple[str, ...] = ()
+    # What a person says of it; None = nobody has said.
+    expected: Label | None = None
+    # Kind of question, by which results are told apart; "" = the file does not say.
+    type: str = ""
+    language: str = "en"
+    # What the row is called where it came from; "" = nothing.
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class CaseFile:
+    """The cases of a file, and the fields in it that nobody reads."""
+
+    cases: tuple[Case, ...]
+    unread: tuple[str, ...] = ()
+
+
+def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
+    """The rows of a JSON-lines file. `expected`: the label of rows that carry none.
+
+    Raises JudgeConfigError with every bad row (the first ten), its line number, and what is wrong.
+    """
+    path = found(str(path))
+    try:
+        # Only "\n" ends a line: a completion may hold U+2028 and the like, which splitlines would cut at.
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except OSError as error:
+        raise JudgeConfigError(f"the case file {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise JudgeConfigError(f"the case file {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+    cases, faults, unread = [], [], set()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _object(line)
+            cases.append(_case(row, number, expected))
+            unread |= set(row) - set(_READ)
+        except ValueError as error:
+            faults.append(f"{path}:{number}: {error}")
+    if faults:
+        more = f"\n  and {len(faults) - _MOST_SHOWN} more" if len(faults) > _MOST_SHOWN else ""
+        told = "\n  ".join(faults[:_MOST_SHOWN])
+        raise JudgeConfigError(f"{len(faults)} of {len(cases) + len(faults)} rows cannot be read:\n  {told}{more}")
+    if not cases:
+        raise JudgeConfigError(f"the case file {path} is empty; expected JSON lines with question, reference and completion")
+    return CaseFile(tuple(cases), tuple(sorted(unread)))
+
+
+def labelled(path: str | Path, what: str) -> tuple[Case, ...]:
+    """The rows of a file in which every row has a label and both labels occur. Raises JudgeConfigError, naming the setting `what`."""
+    cases = read_cases(path).cases
+    missing = [case.line for case in cases if case.expected is None]
+    if missing:
+        raise JudgeConfigError(
+            f"{what}: {path} has {len(missing)} rows without a label, the first in line {missing[0]}; expected in every row "
+            '"expected": "correct" or "incorrect"'
+        )
+    counts = {label: sum(case.expected == label for case in cases) for label in LABELS}
+    if not all(counts.values()):
+        have, lack = sorted(counts, key=lambda label: -counts[label])
+        raise JudgeConfigError(
+            f"{what}: all {counts[have]} rows of {path} are labelled {have!r}, none {lack!r}. Without both, a judge that says the same "
+            "to everything would look perfect. Add rows of the other kind."
+        )
+    return cases
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError("the row is nested too deeply") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"got {type(row).__name__}, expected an object with question, reference and completion")
+    return row
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"the field {twice[0]!r} stands twice")
+    return dict(pairs)
+
+
+def _case(row: dict[str, Any], line: int, expected: Label | None) -> Case:
+    faults = list(_faults(row))
+    if faults:
+        raise ValueError("; ".join(faults))
+    kind = next((row[name] for name in _TYPES if row.get(name)), "")
+    return Case(
+        line,
+        row["question"],
+        row["reference"],
+        row["completion"],
+        tuple(row.get("aliases") or ()),
+        cast(Label | None, row.get("expected") or expected),
+        kind,
+        row.get("language") or "en",
+        str(row.get("key") or ""),
+    )
+
+
+def _faults(row: dict[str, Any]) -> Iterator[str]:
+    for name in ("question", "reference", "completion"):
+        if name not in row:
+            yield f"no {name}; there are {sorted(row)}"
+        elif not isinstance(row[name], str):
+            yield f"{name} is {type(row[name]).__name__}, expected a text"
+        # An empty completion is something a model may well say; an empty question or reference is a mistake of the file.
+        elif name != "completion" and not row[name].strip():
+            yield f"{name} is empty"
+    aliases = row.get("aliases")
+    if aliases is not None and not (isinstance(aliases, list) and all(isinstance(alias, str) for alias in aliases)):
+        yield f"aliases are {aliases!r}, expected a list of texts"
+    for name in _TYPES:
+        if row.get(name) is not None and not isinstance(row[name], str):
+            yield f"{name} is {row[name]!r}, expected a text"
+    for name, allowed in (("expected", LABELS), ("language", LANGUAGES)):
+        if row.get(name) is not None and row[name] not in allowed:
+            yield f"{name} is {row[name]!r}, expected {' or '.join(allowed)}"

@@ -1,0 +1,134 @@
+"""A second judge where it pays (JUDGING.md, layer 6): another model, or the same one under really different words. Judges that differ pay nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from judges.suspicion import rule_opinion, suspicious
+from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, Question, Verdict
+
+When = Literal["disagreement", "suspicious", "both"]
+
+
+class SecondOpinionJudge:
+    """Asks `second` where the first verdict and a cautious rule disagree, or where a paid answer holds words that speak to a grader.
+
+    They agree: the first verdict stands. They differ, or the second is unsure: unsure, which is never paid. The second fails: the judgement failed.
+    """
+
+    def __init__(self, first: Judge, second: Judge, when: When, traffic: Callable[[], Mapping[str, float]] = dict) -> None:
+        """`traffic`: counters of all calls, where both judges share a client and must not count them twice."""
+        self.name = first.name
+        self._first = first
+        self._second = second
+        self._when = when
+        self._traffic = traffic
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether either looks at images."""
+        return self._first.shows_images or self._second.shows_images
+
+    async def judge(
+        self,
+        question: str,
+        reference: str,
+        aliases: tuple[str, ...],
+        answer: str,
+        language: str = "en",
+        *,
+        media: Sequence[JudgeMedia] = (),
+        group_key: str | None = None,
+    ) -> Verdict:
+        """The verdict of the first judge, or of both."""
+        began = time.monotonic()
+        arguments = (question, reference, aliases, answer, language)
+        first = await self._first.judge(*arguments, media=media, group_key=group_key)
+        why = self._reason_to_ask(Question(question, reference, answer, tuple(aliases), language), first)
+        if not why:
+            return first
+        self._counts["asked"] += 1
+        second = await self._second.judge(*arguments, media=media, group_key=group_key)
+        return replace(self._both(first, second, why), seconds=time.monotonic() - began)
+
+    def _reason_to_ask(self, asked: Question, first: Verdict) -> str:
+        # What was settled without a model needs no second model, and what failed or is unsure is not paid anyway.
+        if first.decision not in ("correct", "incorrect") or first.layer in ("precheck", "rules"):
+            return ""
+        if self._when != "disagreement" and first.decision == "correct" and (token := suspicious(asked)):
+            self._counts["by_suspicion"] += 1
+            return f"the answer holds {token}"
+        if self._when != "suspicious" and (opinion := rule_opinion(asked)) and opinion.decision != first.decision:
+            self._counts["by_disagreement"] += 1
+            return f"by rule it is {opinion.decision}: {opinion.why}"
+        return ""
+
+    def _both(self, first: Verdict, second: Verdict, why: str) -> Verdict:
+        transcript = {
+            **first.transcript,
+            "second_opinion": {
+                "why": why,
+                "first": {"decision": first.decision, "reason": first.reason, "layer": first.layer},
+                "decision": second.decision,
+                "failure": second.failure,
+                "reason": second.reason,
+                "layer": second.layer,
+                "transcript": second.transcript,
+            },
+        }
+        spent = Verdict(
+            first.decision,
+            None,
+            layer="second_opinion",
+            transcript=transcript,
+            num_calls=first.num_calls + second.num_calls,
+            num_tokens=first.num_tokens + second.num_tokens,
+            cost=first.cost + second.cost,
+        )
+        if second.decision is None:
+            self._counts["failed"] += 1
+            return replace(spent, decision=None, failure=second.failure, reason=f"the second opinion failed: {second.reason}")
+        if second.decision == first.decision:
+            self._counts["agreed"] += 1
+            return replace(spent, reason=f"a second judge agrees ({why}); {first.reason}")
+        self._counts["disagreed"] += 1
+        said = f"the first judge says {first.decision}, the second {second.decision} ({why})"
+        return replace(spent, decision="unsure", reason=said)
+
+    async def assess(self, asked: Criteria) -> Assessment:
+        """By the first judge alone: no rule has an opinion on criteria."""
+        return await self._first.assess(asked)
+
+    async def check(self) -> None:
+        """Raise JudgeUnreachable unless both can be asked."""
+        await self._first.check()
+        await self._second.check()
+
+    def check_now(self) -> None:
+        """`check` for callers without an event loop."""
+        self._first.check_now()
+        self._second.check_now()
+
+    def describe(self) -> str:
+        """Who decides, and who is asked as well."""
+        when = {
+            "disagreement": "where it disagrees with a rule",
+            "suspicious": "where it accepts an answer with suspicious words",
+            "both": "where it disagrees with a rule or accepts an answer with suspicious words",
+        }[self._when]
+        return f"{self._first.describe()}; {when}, a second opinion: {self._second.describe().removeprefix('judge=openai: ')}"
+
+    def metrics(self) -> dict[str, float]:
+        """The first judge's counters, `judge/second_opinion/{asked,by_suspicion,by_disagreement,agreed,disagreed,failed}`, traffic of both."""
+        own = {f"judge/second_opinion/{name}": float(count) for name, count in sorted(self._counts.items())}
+        return {**self._first.metrics(), **own, **self._traffic()}
+
+    async def close(self) -> None:
+        """Close both."""
+        await self._first.close()
+        await self._second.close()

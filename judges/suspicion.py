@@ -1,0 +1,129 @@
+"""What a reader without a model can say of an answer: a cautious opinion by rule, and words that have no place in an answer (JUDGING.md, layer 6).
+
+Neither decides anything. Both only say where a second judge is worth its price.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from judges.verdict import Decision, Question
+from judges.wording import clean, fold
+
+# Words of which an answer can mean only one; the rule speaks where the reference names one and the answer names only another.
+_OPPOSITES = tuple(
+    tuple(group.split())
+    for group in (
+        "left right", "yes no", "present absent", "positive negative", "benign malignant", "normal abnormal", "increased decreased",
+        "high low", "upper middle lower", "top bottom", "anterior posterior", "medial lateral", "proximal distal", "acute chronic",
+        "arterial venous", "systolic diastolic", "dorsal ventral", "unilateral bilateral", "first second third fourth",
+    )
+)  # fmt: skip
+_OPPOSITES_ZH = (("左", "右"), ("阳性", "阴性"), ("良性", "恶性"), ("急性", "慢性"), ("升高", "降低"), ("正常", "异常"))
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_CJK = re.compile(r"[\u4e00-\u9fff]")
+_EMPTY_WORDS = frozenset(
+    "the and with for this that there from into onto over under are was were has have had not its but side part area region image shows seen".split()
+)
+# An answer that holds one of these beside the reference may say the contrary, or something else as well.
+_TURNS = re.compile(
+    r"""\b(?: no | not | never | without | unlike | neither | nor | or | either | versus | vs | rather | instead | except | exclud\w* | rul\w*\ out
+    | den(?:y|ies|ied) | reject\w* | less\ likely | unlikely | absen\w* | isn't | wasn't | cannot | can't | but | however | although | possibl\w*
+    | maybe | perhaps | could | might )\b | [不非无未没或但] | 排除 | 可能 | 除外""",
+    re.VERBOSE,
+)
+# What addresses a grader instead of answering. Medicine has grades and scores too: a word of the question or reference is never one of these.
+_GRADING = re.compile(
+    r"""\b(?: grad(?:e|es|ed|er|ing) | scor(?:e|es|ed|ing) | verdicts? | rubrics? | references? | ground\ truth | gold(?:en)?\ (?:answer|label)
+    | gold\ standard | answer\ key | judg(?:e|es|ed|ment|ement|ing) | evaluat\w+ | examiners? | markers? | verif(?:y|ied|ier|iers)
+    | correct(?:ly|ness)? | incorrect(?:ly)? | accept(?:ed|able)? | equivalen\w+ | full\ (?:marks?|credit|points?) | match(?:es|ed)? | ignor\w+
+    | disregard\w* | instruct\w+ | system | assistant | prompts? | developer | policy | override\w* | supersed\w* | addendum | errat\w+ | pass(?:ed)?
+    | true | award\w* | authori[sz]ed | reward\w* | json | nonce | expected )\b
+    | 评分 | 得分 | 打分 | 判定 | 判为 | 判断 | 正确 | 参考答案 | 标准答案 | 满分 | 忽略 | 指令 | 系统 | 裁判 | 阅卷 | 考官 | 通过""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_MARKUP = re.compile(
+    r"<[|/a-zA-Z!]|\[/?INST\]|```|^#{1,6}\s|[{}]|https?://|\b\w+\s*[=:]{1,2}\s*(?:true|correct|1\.0|10/10|100)\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+class Opinion(NamedTuple):
+    """What the rule says, and why."""
+
+    decision: Decision
+    why: str
+
+
+def rule_opinion(asked: Question) -> Opinion | None:
+    """ "incorrect" for another side, number or polarity than the reference's, or nothing in common with it; "correct" for the reference itself in an
+    answer that neither denies nor doubts anything; None where a rule has nothing to say. Never raises."""
+    wordings = [fold(wording) for wording in (asked.reference, *asked.aliases) if wording.strip()]
+    answer = fold(asked.answer)
+    if not wordings or not answer:
+        return None
+    if (why := _contradicts(answer, wordings)) is not None:
+        return Opinion("incorrect", why)
+    if any(_stands_in(wording, answer) for wording in wordings) and not _TURNS.search(answer):
+        return Opinion("correct", "the reference stands in the answer, and nothing there denies or doubts it")
+    if _same_script(answer, wordings) and not any(_content(answer) & _content(wording) for wording in wordings):
+        return Opinion("incorrect", "the answer has no word in common with the reference")
+    return None
+
+
+def suspicious(asked: Question) -> str:
+    """The first thing in an answer that speaks to a grader, hides characters or carries markup; "" = nothing. Never raises."""
+    hidden = next((char for char in asked.answer if unicodedata.category(char) in ("Cf", "Co", "Cn", "Cs")), None)
+    if hidden is not None:
+        return f"hidden character U+{ord(hidden):04X}"
+    answer = clean(asked.answer)
+    if (mark := _MARKUP.search(asked.answer)) is not None:
+        return f"markup {mark.group().strip()[:20]!r}"
+    known = clean(" ".join((asked.question, asked.reference, *asked.aliases))).casefold()
+    words = (match.group() for match in _GRADING.finditer(answer))
+    return next((f"the word {word[:30]!r}" for word in words if word.casefold() not in known), "")
+
+
+def _contradicts(answer: str, wordings: list[str]) -> str | None:
+    said, meant = set(_words(answer)), [set(_words(wording)) for wording in wordings]
+    for group in _OPPOSITES:
+        wanted = {word for word in group if any(word in words for words in meant)}
+        named = said & set(group)
+        if wanted and named and not wanted & named:
+            return f"the answer says {sorted(named)[0]!r}, the reference {sorted(wanted)[0]!r}"
+    for pair in _OPPOSITES_ZH:
+        wanted = {word for word in pair if any(word in wording for wording in wordings)}
+        named = {word for word in pair if word in answer}
+        if wanted and named and not wanted & named:
+            return f"the answer says {sorted(named)[0]!r}, the reference {sorted(wanted)[0]!r}"
+    numbers = [set(map(float, _NUMBER.findall(wording))) for wording in wordings]
+    found = set(map(float, _NUMBER.findall(answer)))
+    if found and any(numbers) and not any(found & one for one in numbers):
+        return f"the answer's numbers are {sorted(found)[:4]}, none of them the reference's"
+    return None
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text)
+
+
+def _content(text: str) -> set[str]:
+    """First five letters of the words that carry meaning, and every Chinese character."""
+    return {word[:5] for word in _WORD.findall(text) if word not in _EMPTY_WORDS} | set(_CJK.findall(text))
+
+
+def _same_script(answer: str, wordings: list[str]) -> bool:
+    """Whether there are words to compare: an answer in Chinese shares none with an English reference and may be right all the same."""
+    chinese = bool(_CJK.search(answer))
+    return bool(_content(answer)) and any(
+        bool(_CJK.search(wording)) == chinese and bool(_content(wording)) for wording in wordings
+    )
+
+
+def _stands_in(wording: str, answer: str) -> bool:
+    before, after = ("" if _CJK.match(edge) else r"\w" for edge in (wording[0], wording[-1]))
+    pattern = (rf"(?<!{before})" if before else "") + re.escape(wording) + (rf"(?!{after})" if after else "")
+    return re.search(pattern, answer) is not None
