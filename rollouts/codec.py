@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from rollouts.records import SCHEMA_VERSION, Completion, Media, Outcome, Parsed, Rollout, RubricCriterion, Sample
@@ -63,8 +64,21 @@ _MEASURED = (
 _PARSED = ("think", "answer", "yes_no", "well_formed")
 
 
-def row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
-    """The row of a rollout, ready for JSON and for SCHEMA; `media` are the media as they were stored (kind, sha256, frame_indices, frames)."""
+def line_from_rollout(rollout: Rollout, media: Sequence[Row]) -> bytes:
+    """The row of a rollout as one line of JSON; `media` are the media as they were stored (kind, sha256, frame_indices, frames)."""
+    return to_json(_row_from_rollout(rollout, media))
+
+
+def to_json(value: Any) -> bytes:
+    """JSON of any value, UTF-8, on one line: non-finite numbers as null, lone surrogates replaced, unknown objects as their text."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # What orjson refuses: lone surrogates and integers beyond 64 bits.
+        return json.dumps(_clean(value), default=str, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
     sample, completion, parsed = rollout.sample, rollout.completion, rollout.parsed
     row: Row = {name: getattr(rollout, name) for name in (*KEY_COLUMNS, "prompt_text", "valid")}
     row |= {"total": _float(rollout.total), "advantage": _float(rollout.advantage)}
@@ -90,8 +104,7 @@ def row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
     row |= {"outcomes": [_outcome_row(name, outcome) for name, outcome in rollout.outcomes.items()]}
     row |= {"weights": _named(rollout.weights), "timings": _named(rollout.timings)}
     row |= {"old_logprobs": _floats(rollout.old_logprobs), "ref_logprobs": _floats(rollout.ref_logprobs)}
-    cleaned = {name: _clean(value) for name, value in row.items()}
-    return cleaned | {"not_finite": [name for name in _MEASURED if _holds_non_finite(row[name])]}
+    return row | {"not_finite": [name for name in _MEASURED if _holds_non_finite(row[name])]}
 
 
 def rollout_from_row(row: Row, open_media: Callable[[Row], Media]) -> Rollout:
@@ -137,7 +150,7 @@ def sample_from_row(row: Row, open_media: Callable[[Row], Media]) -> Sample:
 
 
 def _outcome_row(name: str, outcome: Outcome) -> Row:
-    evidence = None if outcome.evidence is None else json.dumps(_clean(outcome.evidence), default=str, ensure_ascii=False)
+    evidence = None if outcome.evidence is None else to_json(outcome.evidence).decode()
     row = {
         "name": name,
         "value": _float(outcome.value),
@@ -149,7 +162,7 @@ def _outcome_row(name: str, outcome: Outcome) -> Row:
 
 
 def _outcome(row: Row) -> Outcome:
-    evidence = None if row["evidence"] is None else json.loads(row["evidence"])
+    evidence = None if row["evidence"] is None else orjson.loads(row["evidence"])
     return Outcome(
         value=row["value"],
         status=row["status"],

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rollouts.codec import KEY_COLUMNS, Row, rollout_from_row
-from rollouts.layout import JSONL, MANIFEST, PARQUET, DamagedStore, NewerSchema, NotARun, StepFiles, list_steps, media_path
+from rollouts.codec import KEY_COLUMNS, SCHEMA, Row, rollout_from_row
+from rollouts.layout import (
+    JSONL,
+    MANIFEST,
+    PARQUET,
+    DamagedStore,
+    NewerSchema,
+    NotARun,
+    StepFiles,
+    StoreError,
+    list_steps,
+    media_path,
+)
 from rollouts.records import SCHEMA_VERSION, Media, Rollout
+
+
+class Problem(NamedTuple):
+    """Something of a run that cannot be read, in words; the rest can."""
+
+    # None = not of one step.
+    step: int | None
+    text: str
 
 
 def read_rollouts(run_dir: Path | str, step: int | None = None) -> Iterator[Rollout]:
@@ -37,24 +59,113 @@ def read_step(run_dir: Path | str, stored: StepFiles) -> Iterator[Rollout]:
             raise DamagedStore(f"{stored.folder}: a row cannot be read as a rollout: {error!r}") from error
 
 
+def problems(run_dir: Path | str) -> list[Problem]:
+    """What of a run cannot be read, without reading all of it: steps (manifest, Parquet footer, lines) and images that are missing.
+
+    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.check` compares every hash.
+
+    Raises:
+        NotARun: the folder holds no rollouts.
+    """
+    found: list[Problem] = []
+    images: set[str] = set()
+    for stored in list_steps(run_dir):
+        try:
+            images |= set(_look_at(stored))
+        except StoreError as error:
+            found.append(Problem(stored.step, str(error)))
+    folder = Path(run_dir) / "media"
+    there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    missing = sorted(name for name in images if f"{name}.png" not in there)
+    return found + [Problem(None, f"image {name} is missing from {folder}") for name in missing]
+
+
+def _look_at(stored: StepFiles) -> Iterable[str]:
+    """The names of a step's images, after a look at its files that costs little."""
+    if not stored.finished:
+        return [name for row in read_rows(stored) for medium in row["media"] for name in files_of(medium)]
+    manifest, path = read_manifest(stored.folder), stored.folder / PARQUET
+    try:
+        num_rows, size = pq.read_metadata(path).num_rows, path.stat().st_size
+        expected = manifest["num_rollouts"], manifest["files"][PARQUET]["bytes"]
+        names = list(manifest["media"])
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        raise DamagedStore(f"{path} cannot be read: {error!r}") from error
+    if (num_rows, size) != expected:
+        raise DamagedStore(f"{path} has {num_rows} rows in {size} bytes, its manifest says {expected[0]} in {expected[1]}")
+    return names
+
+
+def readable(
+    run_dir: Path | str, told: Callable[[Problem], None], step: int | None = None
+) -> Iterator[tuple[StepFiles, list[Rollout]]]:
+    """Each step that can be read, with its rollouts; `told` hears of the others.
+
+    Raises:
+        NotARun: no rollouts there, or no such step. NewerSchema: no step is of a version that can be read.
+    """
+    chosen = chosen_steps(run_dir, step)
+    newer: list[NewerSchema] = []
+    for stored in chosen:
+        try:
+            yield stored, list(read_step(run_dir, stored))
+        except StoreError as error:
+            newer += [error] if isinstance(error, NewerSchema) else []
+            if len(newer) == len(chosen):
+                raise
+            told(Problem(stored.step, str(error)))
+
+
 def read_rows(stored: StepFiles) -> list[Row]:
     """The rows of one step as they are stored (see codec.SCHEMA), sorted by key."""
-    if not stored.finished and not (stored.folder / MANIFEST).exists():
-        try:
-            return sort_rows(read_jsonl(stored.folder / JSONL))
-        except FileNotFoundError:
-            # Between two looks the writer may have finished the step, or may not have written its first group.
-            if not (stored.folder / MANIFEST).exists():
-                return []
-    manifest = read_manifest(stored.folder)
-    try:
-        table = pq.read_table(stored.folder / PARQUET, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedStore(f"{stored.folder / PARQUET} cannot be read: {error}") from error
-    if len(table) != manifest["num_rollouts"]:
-        raise DamagedStore(f"{stored.folder / PARQUET} holds {len(table)} rollouts, its manifest says {manifest['num_rollouts']}")
-    rows: list[Row] = table.to_pylist()
+    if (lines := _unfinished_rows(stored)) is not None:
+        return lines
+    rows: list[Row] = _read_parquet(stored, None).to_pylist()
     return rows
+
+
+def read_table(stored: StepFiles, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of one step as a table with the types of codec.SCHEMA, sorted by key; all columns, or those asked for in that order.
+
+    A column that a run of an older version lacks is null. Raises DamagedStore or NewerSchema.
+    """
+    names = list(columns or SCHEMA.names)
+    schema = pa.schema([SCHEMA.field(name) for name in names], metadata=SCHEMA.metadata)
+    lines = _unfinished_rows(stored)
+    try:
+        if lines is not None:
+            return pa.Table.from_pylist(lines, schema=schema)
+        table = _read_parquet(stored, names)
+        for name in names:
+            if name not in table.column_names:
+                table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
+        return table.select(names).cast(schema)
+    except pa.ArrowException as error:
+        raise DamagedStore(f"{stored.folder}: the rows are not those of rollouts: {error}") from error
+
+
+def _unfinished_rows(stored: StepFiles) -> list[Row] | None:
+    """The rows of a step that is being written; None where it is finished."""
+    if stored.finished or (stored.folder / MANIFEST).exists():
+        return None
+    try:
+        return sort_rows(read_jsonl(stored.folder / JSONL))
+    except FileNotFoundError:
+        # Between two looks the writer may have finished the step, or may not have written its first group.
+        return None if (stored.folder / MANIFEST).exists() else []
+
+
+def _read_parquet(stored: StepFiles, columns: Sequence[str] | None) -> pa.Table:
+    manifest, path = read_manifest(stored.folder), stored.folder / PARQUET
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            there = file.schema_arrow.names
+            table = file.read([name for name in there if columns is None or name in columns])
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedStore(f"{path} cannot be read: {error}") from error
+    if len(table) != manifest["num_rollouts"]:
+        raise DamagedStore(f"{path} holds {len(table)} rollouts, its manifest says {manifest['num_rollouts']}")
+    return table
 
 
 def read_manifest(folder: Path) -> Row:
@@ -71,7 +182,7 @@ def chosen_steps(run_dir: Path | str, step: int | None) -> list[StepFiles]:
     """All stored steps, or the one that is asked for. Raises NotARun, which says which steps there are."""
     steps = list_steps(run_dir)
     if not steps:
-        raise NotARun(f"{run_dir} holds no step yet")
+        raise NotARun(f"{run_dir} holds no step yet: its first group is stored when the first step has drawn and scored it")
     if step is None:
         return steps
     chosen = [stored for stored in steps if stored.step == step]
@@ -92,7 +203,7 @@ def read_jsonl(jsonl: Path) -> Iterator[Row]:
     lines = jsonl.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            row: Row = json.loads(line)
+            row: Row = orjson.loads(line)
             _check_schema(row["schema_version"], jsonl)
             _ = [row[name] for name in KEY_COLUMNS]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:

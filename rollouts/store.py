@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rollouts.codec import SCHEMA, Row, row_from_rollout
+from rollouts.codec import SCHEMA, Row, line_from_rollout
 from rollouts.disk import append_whole, replace_from, sha256_file, sync_files, sync_folder, write_atomically
 from rollouts.layout import (
     JSONL,
@@ -78,9 +78,8 @@ class RunWriter:
         for rollout in rollouts:
             if id(rollout.sample) not in media:
                 media[id(rollout.sample)] = [self._store_media(medium) for medium in rollout.sample.media]
-            row = row_from_rollout(rollout, media[id(rollout.sample)])
-            lines.append(json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-        append_whole(file, step_folder(self.run_dir, step) / JSONL, ("\n".join(lines) + "\n").encode())
+            lines.append(line_from_rollout(rollout, media[id(rollout.sample)]) + b"\n")
+        append_whole(file, step_folder(self.run_dir, step) / JSONL, b"".join(lines))
         self._keys[step].update(keys)
 
     def finish_step(self, step: int) -> Path:
@@ -93,13 +92,13 @@ class RunWriter:
         folder = step_folder(self.run_dir, step)
         if step not in self._files:
             raise StoreError(f"step {step} cannot be finished: no group was appended to it")
-        sync_files([folder / JSONL, *self._unsynced])
+        sync_files(self._unsynced)
         self._unsynced.clear()
         rows = sort_rows(read_jsonl(folder / JSONL))
         table = pa.Table.from_pylist(rows, schema=SCHEMA)
         parquet = folder / PARQUET
-        replace_from(parquet, lambda path: pq.write_table(table, path, compression="zstd"))
-        if not pq.read_table(parquet, schema=SCHEMA, partitioning=None).equals(table):
+        replace_from(parquet, lambda path: pq.write_table(table, path, compression="zstd", write_page_checksum=True))
+        if not pq.ParquetFile(parquet, page_checksum_verification=True).read().equals(table):
             raise DamagedStore(f"{parquet} does not hold what was written; {JSONL} beside it is kept. Check the disk.")
         write_atomically(folder / MANIFEST, json.dumps(self._manifest(step, rows, parquet), indent=1).encode())
         sync_folder(self.run_dir / "media")

@@ -13,8 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import datasets
-import pandas
 import pytest
 from PIL import Image
 
@@ -67,18 +65,6 @@ def test_the_manifest_counts_and_hashes_what_is_there(tmp_path):
     assert all(
         hashlib.sha256(media_path(tmp_path, name).read_bytes()).hexdigest() == found for name, found in manifest["media"].items()
     )
-
-
-def test_pandas_and_datasets_read_the_files_as_they_stand(tmp_path):
-    before = fake_rollouts.written(tmp_path)
-    table = pandas.concat(pandas.read_parquet(path) for path in sorted(tmp_path.glob("rollouts/*/rollouts.parquet")))
-    assert list(table["total"]) == [one.total for one in before]
-    assert list(table.columns[:4]) == ["run", "step", "prompt_id", "sample_index"]
-    loaded = datasets.load_dataset(
-        "parquet", data_files=str(tmp_path / "rollouts/*/rollouts.parquet"), split="train", cache_dir=str(tmp_path / "cache")
-    )
-    assert loaded["completion"] == [one.completion.text for one in before]
-    assert loaded[0]["outcomes"][0]["name"] == "accuracy"
 
 
 def test_every_image_is_kept_once_and_a_jpeg_becomes_a_png(tmp_path):
@@ -145,21 +131,6 @@ def test_a_key_is_stored_once(tmp_path):
     with pytest.raises(DuplicateRollout, match="finished already"):
         RunWriter(tmp_path).append_group(fake_rollouts.group(2))
     assert len(list(read_rollouts(tmp_path))) == 8
-
-
-def test_a_writer_killed_at_any_byte_of_the_last_group_loses_only_what_was_torn(tmp_path):
-    writer = RunWriter(tmp_path)
-    first, last = fake_rollouts.group(0, size=2), fake_rollouts.group(1, size=2)
-    writer.append_group(first)
-    jsonl = tmp_path / "rollouts/step_000001/rollouts.jsonl"
-    kept = jsonl.stat().st_size
-    writer.append_group(last)
-    writer.close()
-    whole = jsonl.read_bytes()
-    first_line = whole.index(b"\n", kept)
-    for cut in range(kept, len(whole) + 1, 41):
-        jsonl.write_bytes(whole[:cut])
-        assert len(list(read_rollouts(tmp_path))) == 2 + (cut >= first_line) + (cut >= len(whole) - 1)
 
 
 def test_a_step_torn_by_a_kill_can_be_appended_to(tmp_path):
