@@ -52,6 +52,8 @@ class _Call:
     # Questions to the judge that are under way, during which the clock stands; and all that were asked.
     asking: int = 0
     num_questions: int = 0
+    # Its time is up: what it still says comes too late.
+    late: bool = False
 
 
 class Child:
@@ -134,6 +136,7 @@ class Child:
             await asyncio.wait([call.done], timeout=GRACE_SECONDS)
         if call.done.done() or self.dead or self._process is None:
             return
+        call.late = True
         os.kill(self._process.pid, signal.SIGUSR1)  # it prints where it stands, even inside C code
         await asyncio.sleep(0.1)
         await self._lose("timeout", f"no outcome within {self.limits.timeout_seconds:g} s (reward.plugin_timeout_seconds)")
@@ -155,7 +158,7 @@ class Child:
                 call = self.calls.get(number) if isinstance(number, int) else None
                 if "ask" in frame.body:
                     self._own(self._answer(frame, call))
-                elif call is not None and not call.done.done():
+                elif call is not None and not call.done.done() and not call.late:
                     self.retired = self.retired or frame.body.get("retire") is True
                     call.done.set_result(frame)
         except wire.WireError as error:
