@@ -17,7 +17,8 @@ Health = Literal["alive", "down", "unknown"]
 class CircuitBreaker:
     """Opens after `failures` failed attempts in a row, for `pause_seconds`; then exactly one probe is let through, and its result decides.
 
-    Counts in `counts`: `breaker_opened`, `breaker_probes`, `breaker_paused_seconds`. Belongs to one event loop at a time.
+    An attempt that began before the last success says nothing of now: hung calls end together, long after, and are no outage.
+    Counts in `counts`: `breaker_opened`, `breaker_probes`, `breaker_paused_milliseconds`. Belongs to one event loop at a time.
     """
 
     def __init__(self, name: str, failures: int, pause_seconds: float, counts: Counter[str]) -> None:
@@ -26,6 +27,7 @@ class CircuitBreaker:
         self._pause_seconds = pause_seconds
         self._counts = counts
         self._in_a_row = 0
+        self._last_success = -1.0
         self._opened_at: float | None = None
         self._until = 0.0
         self._probing = False
@@ -47,15 +49,16 @@ class CircuitBreaker:
             await self._changed(None if self._probing else left)
         return False
 
-    def leave(self, probe: bool, health: Health, problem: str = "") -> None:
-        """Tell how an attempt went. A probe that learned nothing gives its turn to the next caller."""
+    def leave(self, probe: bool, health: Health, began: float, problem: str = "") -> None:
+        """Tell how an attempt that began at monotonic time `began` went. A probe that learned nothing gives its turn to the next caller."""
         if probe:
             self._probing = False
         if health == "alive":
             self._in_a_row = 0
+            self._last_success = time.monotonic()
             if self._opened_at is not None:
                 self._close()
-        elif health == "down":
+        elif health == "down" and began > self._last_success:
             self._in_a_row += 1
             if probe or (self._opened_at is None and self._in_a_row >= self._failures):
                 self._open(problem)

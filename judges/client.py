@@ -115,13 +115,17 @@ class ChatClient:
             if pause >= until - loop.time():
                 return _failed("timeout", f"the next attempt would come after the deadline: {outcome.problem}")
             self.counts["retries"] += 1
-            await asyncio.sleep(pause)
+            await self._sleep(pause, outcome.retry_after)
         return _failed("unavailable", "judge.max_attempts allows no attempt")
 
     def _pause(self, attempt: int, retry_after: float | None) -> float:
         if retry_after is None:
             return full_jitter(attempt, self._rng, self.endpoint.backoff_seconds)
         return retry_after_sleep(retry_after, self._rng)
+
+    async def _sleep(self, seconds: float, retry_after: float | None) -> None:
+        """Wait before the next attempt; `retry_after`: what the endpoint asked for. A method of its own, so that a benchmark can time it."""
+        await asyncio.sleep(seconds)
 
     async def _attempt(self, request: Mapping[str, Any], *, again: bool) -> Said | _Problem:
         """One request, once the breaker, the limit of calls in flight and the budget let it through."""
@@ -130,7 +134,7 @@ class ChatClient:
         while True:
             probe = await self._breaker.enter()
             health: Health = "unknown"
-            problem = ""
+            problem, began = "", 0.0
             try:
                 async with self._limit.slot(again=again):
                     if self._breaker.is_open and not probe:
@@ -138,12 +142,13 @@ class ChatClient:
                     if spent := await self.budget.reserve(most_tokens):
                         self.counts["over_budget"] += 1
                         return _Problem("budget", spent, "")
+                    began = time.monotonic()
                     outcome = await self._sent(client, request, most_tokens)
                     health = "alive" if isinstance(outcome, Said) or outcome.alive else "down"
                     problem = outcome.problem
                     return outcome
             finally:
-                self._breaker.leave(probe, health, problem)
+                self._breaker.leave(probe, health, began, problem)
 
     async def _sent(self, client: openai.AsyncOpenAI, request: Mapping[str, Any], most_tokens: int) -> Said | _Problem:
         started, used = time.monotonic(), 0
@@ -156,7 +161,7 @@ class ChatClient:
             problem = _problem(error)
             self.counts[problem.counter] += 1
             if problem.counter == "http_429":
-                self._limit.refused(started)
+                self._limit.refused(started, problem.retry_after)
             return problem
         finally:
             self.budget.settle(most_tokens, used)

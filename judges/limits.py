@@ -25,7 +25,7 @@ class ShrinkingLimit:
         self._in_flight = 0
         self._again: deque[asyncio.Future[None]] = deque()
         self._fresh: deque[asyncio.Future[None]] = deque()
-        self._last_shrink = -1.0
+        self._last_shrink = self._quiet_until = -1.0
 
     @asynccontextmanager
     async def slot(self, *, again: bool = False) -> AsyncIterator[None]:
@@ -58,11 +58,15 @@ class ShrinkingLimit:
                 self._in_flight += 1
                 turn.set_result(None)
 
-    def refused(self, started: float) -> None:
-        """A call that began at monotonic time `started` got 429. One wave of refusals shrinks once."""
-        if started >= self._last_shrink:
+    def refused(self, started: float, retry_after: float | None = None) -> None:
+        """A call that began at monotonic time `started` got 429. One wave of refusals shrinks once.
+
+        Nor does it shrink again before `retry_after` has passed: until then nobody can see what the last halving was worth.
+        """
+        now = time.monotonic()
+        if started >= self._last_shrink and now >= self._quiet_until:
             self.size = max(1.0, self.size / 2)
-            self._last_shrink = time.monotonic()
+            self._last_shrink, self._quiet_until = now, now + (retry_after or 0.0)
 
     def succeeded(self) -> None:
         """A call was answered."""
