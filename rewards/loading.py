@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 
 from rewards import registry
 from rewards.children import Ready
-from rewards.contract import Reward, RewardError, Source, described
+from rewards.contract import Reward, RewardError, Source, described, home_of
+from rewards.trl_adapter import from_trl
 
 # The setting to raise where a reward runs out of memory.
 ROOM = "reward.plugin_memory_gib"
@@ -24,6 +26,8 @@ def load(source: Source) -> Reward:
     before = set(registry.names())  # the shipped ones, so that a second one of their name is noticed
     module = importlib.import_module(source.module or "") if source.path is None else _from_file(Path(source.path))
     function = getattr(module, source.attribute, None)
+    if source.is_trl and callable(function):
+        return dataclasses.replace(described(source.attribute, from_trl(function)), home=home_of(function))
     registered = [registry.get(name) for name in registry.names()]
     found = next((r for r in registered if r.function is function and function is not None), None)
     if found is None and source.attribute in registry.names() and source.attribute not in before:

@@ -25,6 +25,8 @@ __all__ = ["ENTRY_POINTS", "Member", "Reward", "RewardError", "Source", "describ
 
 # The group of entry points under which an installed package offers rewards: NAME = "package.module:function".
 ENTRY_POINTS = "rounds.rewards"
+# Before a file and a function: the function was written for TRL.
+TRL = "trl:"
 _REGISTRY: dict[str, Reward] = {}
 
 
@@ -67,13 +69,20 @@ def get(name: str) -> Reward:
 
 
 def find(spec: str) -> Reward | Source:
-    """The shipped reward of a name; or where a child process finds the one of a name, a `path/to/file.py:function` or an entry point.
+    """The shipped reward of a name; or where a child process finds the one of a name, a `path/to/file.py:function` or an entry point. With
+    `trl:` before the file or a module, the function is one of TRL's kind.
 
     Raises RewardError for a name that nobody has or two have, and for a file that is not there.
     """
-    path, colon, attribute = spec.rpartition(":")
+    path, colon, attribute = spec.removeprefix(TRL).rpartition(":")
     if colon and path.endswith(".py"):
-        return _in_file(spec, path, attribute)
+        return dataclasses.replace(_in_file(spec, path, attribute), is_trl=spec.startswith(TRL))
+    if spec.startswith(TRL):
+        if not colon or not path or not attribute.isidentifier():
+            raise RewardError(
+                f"reward {spec!r} names no function of TRL's kind; write trl:path/to/file.py:FUNCTION or trl:MODULE:FUNCTION"
+            )
+        return Source(None, path, attribute, is_trl=True)
     points = [point for point in _installed(tuple(sys.path)) if point.name == spec]
     homes = sorted({point.value for point in points} | ({_REGISTRY[spec].home} if spec in _REGISTRY else set()))
     if len(homes) > 1:
