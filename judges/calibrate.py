@@ -1,0 +1,148 @@
+"""`python -m judges.calibrate CASES.jsonl [judge=...] --out FILE`: how well a judge grades a file, through the same path as training.
+
+A command, and the only file here that imports other packages: it reads its settings at the door of the configuration (`rl.compose`), so that what is
+measured is what a run with the same settings would use, and grades through the scorer (`rewards.graded_cases`). Nothing imports it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from judges.build import make_judge
+from judges.calibration import Graded, summarise, summary_as_dict
+from judges.calibration_file import Results, case_id, identity
+from judges.calibration_table import print_rows, print_summary
+from judges.case_files import LABELS, Case, read_cases
+from judges.settings import JudgeConfig
+from judges.verdict import JudgeConfigError, JudgeError
+
+COMMAND = "python -m judges.calibrate"
+ABOUT = """\
+Grades each completion of a file against its reference exactly as a training run would: the one parser cuts out the answer, the configured judge
+compares it with the reference, every layer of judges/JUDGING.md in between. Where rows carry a label, it says how far the judge can be trusted."""
+EXAMPLES = """\
+CASES.jsonl has one JSON object a line:
+  question, reference, completion    required; the completion may hold <think> and <answer> tags, or be a bare answer
+  expected                           "correct" or "incorrect"; without it only verdicts are told
+  aliases, language (en, zh)         as in training data;  answer_type (or question_type, category): results are also told by it
+
+judge and judge.* are the settings of rl.train (python -m rl.train --help): judge=openai, judge.model=..., judge.second_opinion=both, ...
+
+  python -m judges.calibrate judges/cases/calibration.jsonl judge=rules --out rules.jsonl
+  python -m judges.calibrate MY.jsonl judge=openai judge.base_url=http://localhost:8000/v1 judge.model=NAME --out mine.jsonl
+  python -m judges.calibrate labels.jsonl judge=panel judge.base_url=URL judge.model=NAME judge.panel.second.model=OTHER --out panel.jsonl
+
+Each verdict is written to FILE when it comes (verdict, layer, failure, reason, whole transcript, seconds, cost). The same command goes on where it
+was stopped, and asks again what failed. Exit code 0 = every row has a verdict, 1 = some have none, 2 = nothing could be graded."""
+# Settings of a run that mean nothing for a single grading.
+_OF_RUNS = ("canary_fraction", "canaries", "on_canary", "calibration", "min_kappa", "min_sensitivity", "min_specificity")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Returns its exit code."""
+    arguments = _arguments(list(sys.argv[1:] if argv is None else argv))
+    # Here, because the door of the configuration and the rewards take a second that --help need not wait for.
+    from rl.compose import ConfigError
+
+    try:
+        return _run(arguments, settings_of(arguments.settings))
+    except (ConfigError, JudgeError, OSError) as error:
+        print(f"{COMMAND}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{COMMAND}: interrupted; every verdict so far is in {arguments.out}, the same command goes on", file=sys.stderr)
+        return 130
+
+
+def settings_of(overrides: Sequence[str]) -> JudgeConfig:
+    """The judge that `judge=..` and `judge.*=..` describe, as a run would have it, without what only concerns runs.
+
+    Raises ConfigError as rl.train does, and for a setting of anything but the judge.
+    """
+    from rl.compose import ConfigError, compose
+
+    names = [override.lstrip("+~").split("=")[0] for override in overrides]
+    faults = [f"{name}: only judge and judge.* are settings of this command" for name in names if name.split(".")[0] != "judge"]
+    faults += [
+        f"{name}: concerns runs; a grading asks the judge itself" for name in names if name.removeprefix("judge.") in _OF_RUNS
+    ]
+    if faults:
+        raise ConfigError(faults)
+    return dataclasses.replace(compose(list(overrides)).judge, canary_fraction=0.0, calibration=None)
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description=ABOUT, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", help="JSON lines with question, reference and completion")
+    parser.add_argument("settings", nargs="*", metavar="judge=...", help="the judge, as for rl.train; default judge=rules")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="JSON lines of verdicts; grading goes on where the file ends"
+    )
+    parser.add_argument(
+        "--expected", choices=LABELS, help="the label of rows that carry none, such as incorrect for a file of attacks"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the summary as JSON on standard output, and nothing else there"
+    )
+    return parser.parse_intermixed_args(argv)
+
+
+def _run(arguments: argparse.Namespace, settings: JudgeConfig) -> int:
+    file = read_cases(arguments.cases, arguments.expected)
+    if file.unread:
+        print(f"fields of {arguments.cases} that are not read: {', '.join(file.unread)}", file=sys.stderr)
+    if Path(arguments.out).resolve() == Path(arguments.cases).resolve():
+        raise JudgeConfigError("--out names the file of cases itself; the verdicts need a file of their own")
+    started = time.monotonic()
+    with Results(arguments.out, identity(settings), file.cases) as results:
+        graded = _grade(file.cases, results, settings)
+    summary = summarise(graded)
+    if arguments.json:
+        told = {**summary_as_dict(summary), "wall_seconds": time.monotonic() - started, "out": str(arguments.out)}
+        print(json.dumps(told, indent=2, allow_nan=False))
+    else:
+        # Outside a terminal a table needs no narrow lines.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+        print_rows(graded, console)
+        print_summary(summary, time.monotonic() - started, console)
+        console.print(f"verdicts: {arguments.out}", soft_wrap=True)
+    return 1 if summary.verdicts.get("failed") else 0
+
+
+def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> list[Graded]:
+    """Every case with its verdict, in the order of the file: those of earlier gradings, and the others asked now."""
+    from rewards.graded_cases import grade_cases
+    from rl.progress import Teller
+
+    # Rows that say the same are one question.
+    left = list({case_id(case): case for case in cases if case_id(case) not in results.done}.values())
+    failed: dict[str, Graded] = {}
+    with Teller(sys.stderr) as teller:
+        judge = make_judge(settings)
+        teller.say(judge.describe())
+        if len(left) < len(cases):
+            teller.say(f"{len(cases) - len(left)} of {len(cases)} rows have their verdict already")
+        if left:
+            judge.check_now()
+        with teller.bar("grading", len(cases), len(cases) - len(left)) as bar:
+            for graded in grade_cases(left, judge, max(64, 2 * settings.max_concurrency)):
+                results.add(graded, judge.name)
+                if graded.decision is None:
+                    failed[case_id(graded.case)] = graded
+                bar.advance()
+    found = {**failed, **results.done}
+    return [dataclasses.replace(found[case_id(case)], case=case) for case in cases]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

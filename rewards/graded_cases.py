@@ -1,0 +1,61 @@
+"""Cases graded the way a run's completions are: the one parser, the judge reward, the scorer; nothing here decides anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, cast
+
+from judges import Judge
+from judges.calibration import Graded
+from judges.case_files import Case
+from rewards.rubric import ACCURACY, Rubric, Scored
+from rewards.scorer import Scorer
+from rollouts.records import Sample
+
+# What stands in a transcript's place beside what was said; a graded row has fields of its own for these.
+_OWN_FIELDS = ("layer", "decision", "failure")
+
+
+def grade_cases(cases: Iterable[Case], judge: Judge, max_in_flight: int = 64) -> Iterator[Graded]:
+    """Each case with its verdict, as they come; at most `max_in_flight` are asked at a time. The judge is closed at the end.
+
+    A case is graded as an open question whatever its type is. A failure of the judge is a row with `failure`, never an exception.
+    """
+    left = iter(cases)
+    with Scorer(Rubric({ACCURACY: 1.0}, {"open": "judge"}, judge)) as scorer:
+        running: dict[Future[Scored], Case] = {}
+        while True:
+            while len(running) < max_in_flight and (case := next(left, None)) is not None:
+                running[scorer.submit(_sample(case), case.completion, f"case/{case.line}")] = case
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield _graded(running.pop(future), future.result())
+
+
+def _sample(case: Case) -> Sample:
+    return Sample(
+        f"case/{case.line}", case.question, "open", case.reference, aliases=case.aliases, language=cast(Any, case.language)
+    )
+
+
+def _graded(case: Case, scored: Scored) -> Graded:
+    outcome = scored.outcomes[ACCURACY]
+    evidence = dict(outcome.evidence or {})
+    if not evidence:
+        # No verdict was asked for: there was no answer, or scoring itself broke.
+        failed = outcome.status != "ok"
+        decision, failure, layer = (None, outcome.status, "scorer") if failed else ("incorrect", None, "parser")
+        return Graded(case, cast(Any, decision), failure, layer, outcome.reason, {}, outcome.seconds, outcome.cost)
+    transcript = {name: value for name, value in evidence.items() if name not in _OWN_FIELDS}
+    return Graded(
+        case,
+        evidence["decision"],
+        evidence["failure"],
+        evidence["layer"],
+        outcome.reason,
+        transcript,
+        outcome.seconds,
+        outcome.cost,
+    )
