@@ -63,7 +63,10 @@ def why_not(error: BaseException, source: Source) -> str:
     """Why a reward does not load: a fault of its own in its words, anything else with the end of its traceback."""
     if isinstance(error, RewardError):
         return str(error)
-    lines = traceback.format_exception(error)
+    trace = error.__traceback__
+    while trace is not None and source.path is not None and trace.tb_frame.f_code.co_filename != source.path:
+        trace = trace.tb_next  # the importing machinery is of no interest
+    lines = traceback.format_exception(type(error), error, trace)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source.path]
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(source.path or source.module)
     if isinstance(error, SyntaxError):
