@@ -1,171 +1,105 @@
-"""`python -m rollouts.view RUN --text`: the groups of a run in the terminal, readable from top to bottom.
-
-Model text is hostile: it is shown as text, with control, bidirectional and zero-width characters made visible, and no markup in it is interpreted.
-"""
+"""`python -m rollouts.view RUN`: look at a run in the browser; `--text` in the terminal; `--export FILE.html` as one file to send on."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import errno
 import sys
-import unicodedata
-from collections.abc import Iterator, Sequence
+import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.panel import Panel
-from rich.rule import Rule
+from rich.console import Console
 from rich.text import Text
 
-from rollouts.layout import DamagedStore, StoreError
-from rollouts.reader import chosen_steps, read_step
-from rollouts.records import Media, Outcome, Rollout, Sample
+from rollouts.layout import NotARun, StoreError, list_steps
+from rollouts.page.terminal import show_text, shown
 
-_STATUS_STYLES = {"ok": "", "abstain": "yellow", "error": "red", "timeout": "red"}
-_BAR_WIDTH = 10
+DEFAULT_PORT = 8765
+_EXAMPLES = """examples:
+  python -m rollouts.view runs/med_grpo                        the page, on http://127.0.0.1:8765
+  python -m rollouts.view runs/med_grpo runs/med_grpo_replay   two runs, the same prompts side by side
+  python -m rollouts.view runs/med_grpo --where is:disagree --export odd.html
+  python -m rollouts.view runs/med_grpo --text --step 12 --prompt item-0042 | less -R
 
+a search (--where, and the box of the page):
+  words, "a phrase", is:disagree, is:all-wrong, is:zero-variance, is:failed, is:truncated, modality:CT, type:open, status:error,
+  reward:<0.5, step:3..9, flipped:10, judge:correct, label:wrong; -TERM takes away. The ? of the page lists all of them.
 
-def shown(text: str) -> str:
-    """Model text that a terminal can print safely: line breaks stay, every other character that would act on the terminal is spelled out."""
-    return "".join(character if character in "\n\t" or not _acts(character) else _spelled(character) for character in text)
-
-
-def _acts(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def _spelled(character: str) -> str:
-    code = ord(character)
-    # Control Pictures has a sign for each of the first 32 control characters.
-    return chr(0x2400 + code) if code < 0x20 else f"<U+{code:04X}>"
-
-
-def groups(rollouts: Iterator[Rollout]) -> Iterator[list[Rollout]]:
-    """The rollouts of one prompt in one step together, in the order they come."""
-    for _, members in itertools.groupby(rollouts, key=lambda one: one.key[:3]):
-        yield list(members)
-
-
-def render_group(members: Sequence[Rollout]) -> RenderableType:
-    """One group for the terminal: the question, its gold answer, then each completion with what it was paid and why."""
-    first = members[0]
-    paid = [one.total for one in members if one.total is not None]
-    mean = f"mean reward {sum(paid) / len(paid):.3f}" if paid else "no valid completion"
-    head = f" step {first.step} · {shown(first.prompt_id)} · {len(members)} completions, {len(paid)} valid · {mean} "
-    return Group(
-        Rule(Text(head, style="bold"), align="left"), _question(first.sample), *(_completion(one) for one in members), Text()
-    )
-
-
-def _question(sample: Sample) -> RenderableType:
-    kind = " · ".join(part for part in (sample.answer_type, sample.modality, sample.source) if part)
-    lines = Text(shown(f"{kind}\n"), style="dim")
-    lines.append(shown(sample.question), style="bold not dim")
-    for letter, option in zip(sample.letters, sample.options or (), strict=True):
-        mark = "●" if letter in (sample.gold_letters or ()) else "○"
-        lines.append(shown(f"\n  {mark} {letter}. {option}"), style="not dim")
-    if sample.options and sample.answer_type not in ("mcq", "multi"):
-        lines.append("\n  asked open: the options were not shown", style="dim")
-    aliases = f" (also: {', '.join(sample.aliases)})" if sample.aliases else ""
-    lines.append("\n  gold ", style="dim").append(shown(sample.gold_text + aliases), style="green not dim")
-    for medium in sample.media:
-        lines.append(f"\n  {_media_line(medium)}", style="dim")
-    return Padding(lines, (0, 0, 1, 1))
-
-
-def _media_line(medium: Media) -> str:
-    if medium.frames is None:
-        return f"image media/{medium.sha256}.png"
-    chosen = f", slices {list(medium.frame_indices)}" if medium.frame_indices is not None else ""
-    return f"{medium.kind} {medium.sha256[:12]} of {len(medium.frames)} frames{chosen}"
-
-
-def _completion(one: Rollout) -> RenderableType:
-    title = Text(f" #{one.sample_index}  ")
-    title.append("not scored" if one.total is None else f"reward {one.total:.3f}", style="bold" if one.valid else "red bold")
-    if one.advantage is not None:
-        title.append(
-            f"  advantage {one.advantage:+.3f}", style="green" if one.advantage > 0 else "red" if one.advantage < 0 else "dim"
-        )
-    if one.completion.finish_reason != "stop":
-        title.append(f"  {one.completion.finish_reason}", style="yellow")
-    body = Text()
-    for name, outcome in one.outcomes.items():
-        body.append_text(_outcome_line(name, outcome, one.weights.get(name)))
-    if one.parsed.well_formed:
-        body.append("think   ", style="cyan").append(shown(one.parsed.think or "").strip() + "\n")
-        body.append("answer  ", style="cyan").append(shown(one.parsed.answer or "").strip(), style="bold")
-    else:
-        body.append("as it came  ", style="yellow").append(shown(one.completion.text).strip())
-    foot = f"{len(one.completion.token_ids)} tokens · weights version {one.completion.policy_version}"
-    return Panel(
-        body, title=title, title_align="left", subtitle=Text(foot, style="dim"), subtitle_align="right", border_style="dim"
-    )
-
-
-def _outcome_line(name: str, outcome: Outcome, weight: float | None) -> Text:
-    line = Text(f"{shown(name):10.20} ")
-    if outcome.value is None:
-        line.append(f"{outcome.status:{_BAR_WIDTH}}", style=_STATUS_STYLES[outcome.status])
-    else:
-        filled = round(min(max(outcome.value, 0.0), 1.0) * _BAR_WIDTH)
-        line.append("█" * filled, style="green").append("░" * (_BAR_WIDTH - filled), style="dim")
-        line.append(f" {outcome.value:.2f}")
-    line.append(f" x {weight:g}" if weight is not None else "", style="dim")
-    return line.append(f"  {shown(outcome.reason)}\n" if outcome.reason else "\n", style="dim")
-
-
-def show_text(console: Console, errors: Console, run: Path, *, step: int | None, prompt: str | None, limit: int) -> int:
-    """Print the groups that were asked for; returns how many. A step that cannot be read is named on `errors`, the rest is shown.
-
-    Raises:
-        NotARun: the folder is no run, or has no such step. NewerSchema: it was written by a later version.
-    """
-    chosen = (members for members in groups(_readable(errors, run, step)) if prompt is None or members[0].prompt_id == prompt)
-    count = 0
-    for members in itertools.islice(chosen, limit or None):
-        console.print(render_group(members))
-        count += 1
-    return count
-
-
-def _readable(errors: Console, run: Path, step: int | None) -> Iterator[Rollout]:
-    for stored in chosen_steps(run, step):
-        try:
-            yield from read_step(run, stored)
-        except DamagedStore as error:
-            errors.print(Text(shown(f"rollouts.view: step {stored.step} is not shown: {error}")), soft_wrap=True)
+The page answers on this machine only. It loads nothing from the network, runs nothing from the run's folder and writes nothing into it
+but labels.jsonl, your word on verdicts."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rollouts.view",
-        description="Look at the rollouts of a run: the question, its gold answer, and every completion with what it was paid and why.",
-        epilog="Examples:\n  python -m rollouts.view runs/med_grpo --text --limit 3\n"
-        "  python -m rollouts.view runs/med_grpo --text --step 12 --prompt item-0042 | less -R",
+        description="Look at the rollouts of a run: the image, the question, and every completion with what it was paid and why.",
+        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), finished or still going on")
-    parser.add_argument("--text", action="store_true", help="print to the terminal (the only view there is so far)")
-    parser.add_argument("--step", type=int, help="only this step")
-    parser.add_argument("--prompt", metavar="ID", help="only the groups of this prompt")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most N groups, 0 for all (default: %(default)s)")
+    parser.add_argument("run_b", type=Path, metavar="RUN_B", nargs="?", help="a second run, beside the first prompt by prompt")
+    page = parser.add_argument_group("page")
+    page.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="N", help="0 for any free one (default: %(default)s)")
+    page.add_argument("--open", action="store_true", help="open the browser")
+    chosen = parser.add_argument_group("one file")
+    chosen.add_argument(
+        "--export", type=Path, metavar="FILE.html", help="write the groups chosen as one page that needs no server"
+    )
+    chosen.add_argument("--where", default="", metavar="SEARCH", help="which groups (default: all)")
+    chosen.add_argument("--sort", default="step", metavar="ORDER", help="step, -step, reward, -reward, -spread, -disagree, ..")
+    text = parser.add_argument_group("terminal")
+    text.add_argument("--text", action="store_true", help="print to the terminal")
+    text.add_argument("--step", type=int, help="only this step")
+    text.add_argument("--prompt", metavar="ID", help="only the groups of this prompt")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="at most N groups (default: 20 for --text, 50 for --export; 0: all)"
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0 shown, 2 nothing to show."""
-    asked = _parser().parse_args(argv)
-    console, errors = Console(highlight=False, markup=False, emoji=False), Console(stderr=True, highlight=False, markup=False)
-    if not asked.text:
-        errors.print("There is no web page yet: add --text to read the rollouts here in the terminal.")
-        return 2
+    """The command; returns its exit code: 0 shown, 2 nothing to show or asked wrongly."""
+    parser = _parser()
+    asked = parser.parse_args(argv)
+    problem = _contradiction(asked)
+    if problem:
+        parser.error(problem)
+    errors = Console(stderr=True, highlight=False, markup=False)
     try:
-        count = show_text(console, errors, asked.run, step=asked.step, prompt=asked.prompt, limit=asked.limit)
-    except StoreError as error:
+        if asked.text:
+            return _text(asked, errors)
+        for run in filter(None, (asked.run, asked.run_b)):
+            if not list_steps(run) and asked.export:
+                raise NotARun(f"{run} holds no step yet")
+        return _export(asked) if asked.export else _serve(asked, errors)
+    except (StoreError, OSError) as error:
         errors.print(Text(shown(f"rollouts.view: {error}")), soft_wrap=True)
         return 2
+
+
+def _contradiction(asked: argparse.Namespace) -> str | None:
+    """A setting that would have no effect is an error that says so."""
+    if asked.text and (asked.export or asked.run_b or asked.open or asked.where):
+        return "--text shows one run in the terminal; it takes --step, --prompt and --limit, no second run and no --export, --open or --where"
+    if not asked.text and (asked.step is not None or asked.prompt):
+        return "--step and --prompt belong to --text; elsewhere say --where 'step:3 prompt:ID'"
+    if asked.export and asked.open:
+        return "--export writes a file and opens nothing; leave --open out"
+    if not asked.export and (asked.where or asked.sort != "step"):
+        return "--where and --sort choose what --export writes; on the page use its search box"
+    if asked.limit is not None and not (asked.text or asked.export):
+        return "--limit belongs to --text and --export; the page shows all groups"
+    if asked.limit is not None and asked.limit < 0:
+        return f"--limit is {asked.limit}; a number of groups, or 0 for all"
+    return None if 0 <= asked.port <= 65535 else f"--port is {asked.port}; ports go from 0 (any free one) to 65535"
+
+
+def _text(asked: argparse.Namespace, errors: Console) -> int:
+    limit = 20 if asked.limit is None else asked.limit
+    console = Console(highlight=False, markup=False, emoji=False)
+    try:
+        count = show_text(console, errors, asked.run, step=asked.step, prompt=asked.prompt, limit=limit)
     except BrokenPipeError:
         # The reader of a pipe, `head` or `less`, has seen enough.
         sys.stderr.close()
@@ -174,6 +108,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         wanted = f"no group of prompt {asked.prompt!r}" if asked.prompt else "no readable group"
         errors.print(Text(shown(f"rollouts.view: {wanted} in {asked.run}")), soft_wrap=True)
         return 2
+    return 0
+
+
+def _runs(asked: argparse.Namespace) -> list[Path]:
+    return [asked.run] if asked.run_b is None else [asked.run, asked.run_b]
+
+
+def _export(asked: argparse.Namespace) -> int:
+    # Here, because the terminal view should not wait for a web server to load.
+    from rollouts.page.export import export_page
+    from rollouts.page.viewer import Viewer
+
+    viewer = Viewer(_runs(asked))
+    try:
+        viewer.index.refresh()
+        for problem in viewer.index.problems.values():
+            print(f"rollouts.view: {shown(problem)}", file=sys.stderr)
+        limit = 50 if asked.limit is None else asked.limit
+        page = export_page(viewer, asked.where, asked.sort, limit or 10**9)
+    finally:
+        viewer.close()
+    asked.export.write_bytes(page)
+    print(f"{asked.export}: {len(page) / 1e6:.1f} MB, opens in any browser without a network")
+    return 0
+
+
+def _serve(asked: argparse.Namespace, errors: Console) -> int:
+    from rollouts.page.server import bind, serve
+    from rollouts.page.viewer import Viewer
+
+    try:
+        listening = bind(asked.port)
+    except OSError as error:
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
+        errors.print(f"rollouts.view: port {asked.port} {reason}. Choose another with --port N, or --port 0 for any free one.")
+        return 2
+    with listening:
+        viewer = Viewer(_runs(asked))
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        print(f"{address}  shows {' and '.join(shown(str(run)) for run in _runs(asked))}; Ctrl-C ends it", flush=True)
+        if asked.open:
+            webbrowser.open(address)
+        serve(viewer, listening)
     return 0
 
 

@@ -111,13 +111,29 @@ def test_a_damaged_step_is_named_and_the_rest_is_shown(run_dir, capsys):
     assert shown_text.out.count("completions,") == 3
 
 
-def test_without_text_it_says_that_there_is_no_page_yet(run_dir, capsys):
-    assert main([str(run_dir)]) == 2
-    assert "--text" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--text", "--export", "x.html"], "--text shows one run"),
+        (["--step", "3"], "belong to --text"),
+        (["--where", "is:wrong"], "use its search box"),
+        (["--limit", "3"], "--limit belongs to"),
+        (["--export", "x.html", "--open"], "opens nothing"),
+        (["--port", "70000"], "ports go from 0"),
+    ],
+)
+def test_a_setting_without_effect_is_an_error_that_says_so(run_dir, capsys, arguments, said):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(run_dir), *arguments])
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_command_runs_and_loads_no_torch(run_dir):
-    code = "import sys, rollouts.view; code = rollouts.view.main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(code)"
+    code = (
+        "import sys, rollouts.view; code = rollouts.view.main(sys.argv[1:]); "
+        "assert not {'torch', 'fastapi', 'duckdb'} & set(sys.modules); sys.exit(code)"
+    )
     command = [sys.executable, "-c", code, str(run_dir), "--text", "--limit", "1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert (done.returncode, done.stderr) == (0, "")

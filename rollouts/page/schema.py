@@ -1,0 +1,94 @@
+"""The tables of the viewer's index, and how a batch of stored rows becomes rows of them."""
+
+from __future__ import annotations
+
+# The columns of codec.SCHEMA that lists, charts and filters need.
+LIGHT = (
+    "step", "prompt_id", "sample_index", "source", "modality", "language", "question", "answer_type", "gold_letters", "gold_text",
+    "aliases", "media", "completion", "token_ids", "finish_reason", "policy_version", "answer", "letters", "yes_no", "well_formed",
+    "outcomes", "weights", "total", "valid", "advantage",
+)  # fmt: skip
+
+TABLES = (
+    """CREATE TABLE rows (
+        side TINYINT, step INTEGER, prompt_id VARCHAR, sample_index INTEGER,
+        total DOUBLE, valid BOOLEAN, advantage DOUBLE, num_tokens INTEGER, finish_reason VARCHAR, well_formed BOOLEAN,
+        -- The outcome that says right or wrong; NULL = it has no value.
+        is_right BOOLEAN,
+        -- "REWARD=STATUS" of every outcome, and the statuses alone.
+        statuses VARCHAR[], named_statuses VARCHAR[],
+        -- What the judge decided, in which layer; NULL = none was asked. What the rule says of the same answer; NULL = there is none to compare.
+        judge VARCHAR, layer VARCHAR, rule_right BOOLEAN,
+        text VARCHAR, cost DOUBLE,
+        -- Of the question, the same in all rows of a group.
+        question VARCHAR, gold VARCHAR, modality VARCHAR, answer_type VARCHAR, source VARCHAR, language VARCHAR,
+        thumb VARCHAR, num_media INTEGER)""",
+    """CREATE TABLE groups (
+        side TINYINT, step INTEGER, prompt_id VARCHAR, question VARCHAR, gold VARCHAR, modality VARCHAR, answer_type VARCHAR,
+        source VARCHAR, language VARCHAR, thumb VARCHAR, num_media INTEGER,
+        num INTEGER, num_valid INTEGER, num_right INTEGER, num_judged INTEGER, mean DOUBLE, spread DOUBLE, num_tokens DOUBLE,
+        num_disagree INTEGER, num_failed INTEGER, num_truncated INTEGER,
+        totals DOUBLE[], rights BOOLEAN[])""",
+    "CREATE TABLE labels (key VARCHAR, expected VARCHAR)",
+)
+
+# Lower case, everything but letters, digits and the signs that are meaning in a finding becomes one space, a space on either side.
+_WORDS = "' ' || trim(regexp_replace(lower(nfc_normalize({0})), '[^\\p{{L}}\\p{{N}}%.+<>/-]+', ' ', 'g'), ' .') || ' '"
+
+# Judge and rule look at the same answer. The rule, from the record alone: a reward of the run that was computed without a judge and says right or
+# wrong (option_match, yes_no, numeric beside the judge); else the letters; else yes or no; else whether the reference or an alias stands in the
+# answer word for word.
+ROWS_OF_BATCH = f"""
+INSERT INTO rows
+WITH read AS (
+    SELECT *,
+        list_filter(outcomes, lambda o: o.name = $main)[1] AS paid,
+        list_filter(outcomes, lambda o: o.evidence IS NOT NULL AND json_valid(o.evidence)
+            AND json_extract_string(o.evidence, '$.judge') IS NOT NULL)[1].evidence AS judged,
+        list_filter(outcomes, lambda o: o.evidence IS NULL AND o.status = 'ok'
+            AND o.name IN ('option_match', 'yes_no', 'numeric', 'rule'))[1].value AS rule_value
+    FROM batch
+), said AS (
+    SELECT *,
+        json_extract_string(judged, '$.layer') AS layer,
+        COALESCE(json_extract_string(judged, '$.decision'),
+            CASE WHEN judged IS NULL THEN NULL ELSE 'failed' END) AS decision,
+        {_WORDS.format("COALESCE(answer, '')")} AS words
+    FROM read
+)
+SELECT $side, step, prompt_id, sample_index, total, valid, advantage, len(token_ids), finish_reason, well_formed,
+    CASE WHEN paid.value IS NULL OR isnan(paid.value) THEN NULL ELSE paid.value > 0.5 END,
+    list_distinct(list_transform(outcomes, lambda o: o.status)),
+    list_transform(outcomes, lambda o: o.name || '=' || o.status),
+    decision, layer,
+    CASE
+        WHEN decision IS NULL OR decision = 'failed' THEN NULL
+        WHEN rule_value IS NOT NULL THEN rule_value > 0.5
+        WHEN len(letters) > 0 AND len(gold_letters) > 0 THEN list_sort(letters) = list_sort(gold_letters)
+        WHEN gold_text IN ('yes', 'no') AND yes_no IS NOT NULL THEN yes_no = gold_text
+        ELSE len(list_filter(list_prepend(gold_text, aliases),
+            lambda w: contains(words, {_WORDS.format("w")}))) > 0
+    END,
+    completion,
+    COALESCE(list_sum(list_transform(outcomes, lambda o: o.cost)), 0),
+    question, gold_text, modality, answer_type, source, language,
+    COALESCE(media[1].frames[len(media[1].frames) // 2 + 1], media[1].sha256), len(media)
+FROM said
+"""
+
+# A verdict that says right where the rule says wrong, or the other way round.
+DISAGREE = "(judge IN ('correct', 'incorrect') AND rule_right IS NOT NULL AND (judge = 'correct') != rule_right)"
+FAILED = "(list_contains(statuses, 'error') OR list_contains(statuses, 'timeout'))"
+
+GROUPS_OF_STEP = f"""
+INSERT INTO groups
+SELECT $side, $step, prompt_id, any_value(question), any_value(gold), any_value(modality), any_value(answer_type),
+    any_value(source), any_value(language), any_value(thumb), any_value(num_media),
+    count(*), count(total), count_if(is_right), count(is_right), avg(total),
+    CASE WHEN count(total) > 0 THEN max(total) - min(total) END, avg(num_tokens),
+    count_if{DISAGREE}, count_if({FAILED}), count_if(finish_reason != 'stop'),
+    list(total ORDER BY sample_index), list(is_right ORDER BY sample_index)
+FROM rows
+WHERE side = $side AND step = $step
+GROUP BY prompt_id
+"""

@@ -1,0 +1,55 @@
+// A judge's transcript as it was stored: laid out where it is JSON, shown as text where it is not.
+
+import { h, number, shown } from "/static/dom.js";
+
+const FIRST = ["decision", "failure", "layer", "judge", "model", "prompt", "reference", "answer", "attempts"];
+const MOST_DEPTH = 6;
+
+export function transcript(reward) {
+  const told = [
+    reward.seconds ? `${number(reward.seconds, 2)} s` : null,
+    reward.cost ? `cost ${number(reward.cost, 5)}` : null,
+  ].filter(Boolean).join(" · ");
+  return h("div", { class: "transcript" }, h("h4", {}, shown(reward.name), h("span", { class: "quiet" }, told)), laidOut(reward.evidence));
+}
+
+function laidOut(text) {
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return h("pre", {}, shown(text));
+  }
+  return layOut(value, 0);
+}
+
+function layOut(value, depth) {
+  if (value === null || typeof value !== "object") return words(value);
+  if (depth >= MOST_DEPTH) return h("pre", {}, shown(JSON.stringify(value)));
+  if (Array.isArray(value)) {
+    if (!value.length) return h("span", { class: "quiet" }, "none");
+    return h("ol", {}, value.map((one) => h("li", {}, layOut(one, depth + 1))));
+  }
+  const names = Object.keys(value).sort((a, b) => rank(a) - rank(b));
+  return h("dl", {}, names.filter((name) => value[name] !== null && value[name] !== "").map((name) =>
+    [h("dt", {}, shown(name)), h("dd", {}, layOut(value[name], depth + 1))]));
+}
+
+function rank(name) {
+  const at = FIRST.indexOf(name);
+  return at < 0 ? FIRST.length : at;
+}
+
+function words(value) {
+  const text = shown(value);
+  const isLong = text.length > 80 || text.includes("\n");
+  // A reply that is itself JSON reads better indented.
+  if (typeof value === "string" && /^\s*\{/.test(value)) {
+    try {
+      return h("pre", {}, shown(JSON.stringify(JSON.parse(value), null, 1)));
+    } catch {
+      return h("pre", {}, text);
+    }
+  }
+  return isLong ? h("pre", {}, text) : h("span", {}, text);
+}
