@@ -1,6 +1,6 @@
 """Judgements at 30 % faults against a real local HTTP server: what is lost, what becomes another verdict, what is asked twice, how long it waits.
 
-`python -m tests.bench.judge_faults [--judgements 10000] [--retry-after 2] [--timeout 2] [--in-flight 64] [--seed 0]`
+`python -m tests.bench.judge_faults [--judgements 10000] [--retry-after 2] [--timeout 5] [--in-flight 64] [--seed 0]`
 """
 
 from __future__ import annotations
@@ -58,14 +58,18 @@ def client_for(url: str, timeout_seconds: float, in_flight: int, backoff_seconds
     return client
 
 
-async def judged(judge: LlmJudge, count: int) -> list[Verdict]:
-    """`count` different answers in groups of eight, each group under one key, all at once."""
-    asked = (
-        judge.judge("Which finding is shown?", "A multiple of three", (), f"finding {i}", group_key=f"group {i // 8}")
-        for i in range(count)
-    )
+async def judged(judge: LlmJudge, count: int, at_once: int = 256) -> list[Verdict]:
+    """`count` different answers in groups of eight, each group under one key; `at_once` wait for their verdict at a time, as in a step of a run."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(index: int) -> Verdict:
+        async with places:
+            return await judge.judge(
+                "Which finding is shown?", "A multiple of three", (), f"finding {index}", group_key=f"group {index // 8}"
+            )
+
     try:
-        return list(await asyncio.gather(*asked))
+        return list(await asyncio.gather(*(one(index) for index in range(count))))
     finally:
         await judge.close()
 
@@ -115,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--judgements", type=int, default=10_000)
     parser.add_argument("--retry-after", type=float, default=2.0)
-    parser.add_argument("--timeout", type=float, default=2.0)
+    parser.add_argument("--timeout", type=float, default=5.0)
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
