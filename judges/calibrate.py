@@ -18,7 +18,7 @@ from rich.console import Console
 
 from judges.build import make_judge
 from judges.calibration import Graded, summarise, summary_as_dict
-from judges.calibration_file import Results, case_id, identity
+from judges.calibration_file import Results, identity
 from judges.calibration_table import print_rows, print_summary
 from judges.case_files import LABELS, Case, read_cases
 from judges.settings import JudgeConfig
@@ -121,27 +121,19 @@ def _run(arguments: argparse.Namespace, settings: JudgeConfig) -> int:
 
 def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> list[Graded]:
     """Every case with its verdict, in the order of the file: those of earlier gradings, and the others asked now."""
-    from rewards.graded_cases import grade_cases
+    from rewards.graded_cases import grade_into
     from rl.progress import Teller
 
-    # Rows that say the same are one question.
-    left = list({case_id(case): case for case in cases if case_id(case) not in results.done}.values())
-    failed: dict[str, Graded] = {}
+    num_left = len(results.left(cases))
     with Teller(sys.stderr) as teller:
         judge = make_judge(settings)
         teller.say(judge.describe())
-        if len(left) < len(cases):
-            teller.say(f"{len(cases) - len(left)} of {len(cases)} rows have their verdict already")
-        if left:
+        if num_left < len(cases):
+            teller.say(f"{len(cases) - num_left} of {len(cases)} rows have their verdict already, or say the same as another row")
+        if num_left:
             judge.check_now()
-        with teller.bar("grading", len(cases), len(cases) - len(left)) as bar:
-            for graded in grade_cases(left, judge, max(64, 2 * settings.max_concurrency)):
-                results.add(graded, judge.name)
-                if graded.decision is None:
-                    failed[case_id(graded.case)] = graded
-                bar.advance()
-    found = {**failed, **results.done}
-    return [dataclasses.replace(found[case_id(case)], case=case) for case in cases]
+        with teller.bar("grading", len(cases), len(cases) - num_left) as bar:
+            return grade_into(results, cases, judge, bar.advance, max(64, 2 * settings.max_concurrency))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,10 @@ class Results:
         if torn:  # a line that a killed process did not finish
             os.truncate(self.path, len(whole) + 1 if whole else 0)
 
+    def left(self, cases: Iterable[Case]) -> list[Case]:
+        """The cases without a verdict; rows that say the same are one."""
+        return list({case_id(case): case for case in cases if case_id(case) not in self.done}.values())
+
     def add(self, graded: Graded, answerer: str) -> None:
         """Append one row in one write. `answerer`: the judge's name, for the reader."""
         row = {"id": case_id(graded.case), "judge_id": self._judge, "judge": answerer, **row_of(graded)}

@@ -113,8 +113,8 @@ class CanaryJudge:
         raise CanaryAccepted(
             f"{self._live.name} accepted a known wrong answer while it judged this run ({reason}):\n  {_quoted(canary)}\n"
             f"{self._counts['false_positives']} of {self._counts['asked']} canaries were wrongly accepted. Nothing more is trained on its "
-            "verdicts; steps up to the last checkpoint stand.\nTake a better judge, prompt or second opinion (python -m judges.calibrate grades a "
-            "file), then go on with resume=true; if the canary itself is wrong, correct judge.canaries; on_canary=warn only counts."
+            "verdicts; steps up to the last checkpoint stand.\nA new run needs a better judge, prompt or second opinion (python -m judges.calibrate "
+            "tells how good one is). This one goes on with resume=true if the canary itself is wrong and corrected, or with judge.on_canary=warn."
         )
 
     async def check(self) -> None:

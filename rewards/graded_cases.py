@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from typing import Any, cast
 
 from judges import Judge
 from judges.calibration import Graded
+from judges.calibration_file import Results, case_id
 from judges.case_files import Case
 from rewards.rubric import ACCURACY, Rubric, Scored
 from rewards.scorer import Scorer
@@ -32,6 +34,23 @@ def grade_cases(cases: Iterable[Case], judge: Judge, max_in_flight: int = 64) ->
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield _graded(running.pop(future), future.result())
+
+
+def grade_into(
+    results: Results, cases: Sequence[Case], judge: Judge, advance: Callable[[], None], max_in_flight: int = 64
+) -> list[Graded]:
+    """Every case with its verdict, in the order given: those that `results` has already, and the others, which are asked and added to it.
+
+    `advance` is called for each that is asked. The judge is closed at the end.
+    """
+    failed: dict[str, Graded] = {}
+    for graded in grade_cases(results.left(cases), judge, max_in_flight):
+        results.add(graded, judge.name)
+        if graded.decision is None:
+            failed[case_id(graded.case)] = graded
+        advance()
+    found = {**failed, **results.done}
+    return [replace(found[case_id(case)], case=case) for case in cases]
 
 
 def _sample(case: Case) -> Sample:

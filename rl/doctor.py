@@ -10,8 +10,6 @@ import os
 import shutil
 import socket
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from rl.compose import from_command_line
 from rl.config import Config, JudgeConfig
 from rl.data.sets import DataSplits, load
 from rl.doctor_data import Finding, check_data, check_rewards, check_template
+from rl.doctor_judge import PROBE_SECONDS, check_judge, estimate
 from rl.evaluate import ScorerLike
 from rl.order import steps_per_epoch
 from rollouts.processing import load_processor
@@ -33,7 +32,6 @@ from rollouts.processing import load_processor
 # A checkpoint holds the weights and the two moments of Adam, in units of the model's own size; a run keeps the newest two.
 CHECKPOINT_SIZES, CHECKPOINTS_KEPT = 3, 2
 SPARE_BYTES = 1 << 30
-PROBE_SECONDS = 5.0
 
 
 def arithmetic(config: Config, splits: DataSplits) -> list[str]:
@@ -115,29 +113,6 @@ def _existing_parent(path: Path) -> Path:
     return path
 
 
-def check_judge(config: Config) -> Finding:
-    """Whether the judge's endpoint answers at all. `judge.kind=rules` asks nobody."""
-    judge = config.judge
-    if judge.kind == "rules":
-        return Finding(True, "judge: rules (normalised equality with the reference and its aliases), no endpoint is asked")
-    key = os.environ.get(judge.api_key_env)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(f"{str(judge.base_url).rstrip('/')}/models", headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=PROBE_SECONDS) as reply:  # the door lets only http and https through
-            listed = reply.read(1 << 20).decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        denied = error.code in (401, 403)
-        text = f"judge: {judge.base_url} answers with status {error.code}"
-        return Finding(not denied, text, f"put the key into the environment variable {judge.api_key_env}" if denied else "")
-    except (OSError, ValueError) as error:
-        fix = "start the endpoint, correct judge.base_url, or use judge=rules"
-        return Finding(False, f"judge: {judge.base_url} does not answer ({getattr(error, 'reason', error)})", fix)
-    served = f'"{judge.model}"' in listed
-    text = f"judge: {judge.base_url} answers and {'serves' if served else 'does not list'} {judge.model}"
-    return Finding(served, text, "" if served else f"judge.model=one of those listed at {judge.base_url}/models")
-
-
 def check_ray(config: Config) -> Finding:
     """Whether the Ray address can be reached; a Ray of our own needs a free port on this machine."""
     address = config.compute.ray_address
@@ -193,7 +168,9 @@ def examine(config: Config, scorer: ScorerLike) -> Iterator[tuple[str, list[Find
             guarded(lambda: check_rewards(scorer, samples), "give every answer type of the data a route in reward.routes"),
         )
     steps = num_steps(config, len(loaded[0].rl)) if loaded else 1
-    yield "Machine", [check_run_folder(config), check_disk(config, steps), check_judge(config), check_ray(config)]
+    yield "Machine", [check_run_folder(config), check_disk(config, steps), check_ray(config)]
+    asked = [] if not loaded else estimate(config, loaded[0].rl, loaded[0].eval, steps)
+    yield "Judge", [*check_judge(config), *asked]
 
 
 def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> int:

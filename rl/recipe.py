@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from judges import make_judge
+from judges import raise_if_unsafe
 from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
 from rl.comparison import compare, majority_baseline, measure
@@ -18,6 +18,7 @@ from rl.doctor_data import NotReady
 from rl.evaluate import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
 from rl.evaluation_table import print_table
 from rl.grpo import train
+from rl.judging import judge_of, make_ready
 from rl.progress import Teller, duration
 from rl.report import write_report
 from rl.run import CHECKPOINTS, Run, total_steps
@@ -27,8 +28,6 @@ from rl.tracking import Tracker, check_login
 from rl.workers.cluster import Cluster, start
 from rollouts.processing import load_processor
 from rollouts.store import RunWriter
-
-JUDGE_CACHE = "judge.sqlite"
 
 
 def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
@@ -69,12 +68,11 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
 
 
 def _rubric(config: Config, folder: Path, splits: sets.DataSplits, teller: Teller) -> Rubric:
-    """The rewards of the run, checked against its data; the judge has answered once. Its verdicts are kept in the run's folder."""
-    judge = make_judge(config.judge, cache_path=folder / JUDGE_CACHE)
+    """The rewards of the run, checked against its data; the judge is ready, its verdicts are kept in the run's folder."""
+    judge = judge_of(config, folder)
     rubric = make_rubric(config.reward, judge)
     rubric.check_sample_types({sample.answer_type for sample in [*splits.rl, *splits.eval]})
-    judge.check_now()
-    teller.say(judge.describe())
+    make_ready(judge, config, folder, teller)
     for name, home in rubric.plugins().items():
         teller.say(f"reward {name}: {home}, in child processes")
     return rubric
@@ -142,10 +140,12 @@ def _evaluate(
 ) -> EvalResult:
     per_item = 1 + config.eval.num_samples + bool(held_out.blank_prompts)
     with teller.bar(f"evaluate {name}", per_item * len(held_out.samples)) as bar:
-        return evaluate(
+        result = evaluate(
             cluster.rollout, scorer, held_out, config,
             name=name, policy_version=version, progress=lambda mode, done, total: bar.advance(),
         )  # fmt: skip
+    raise_if_unsafe(scorer.rubric.judge)
+    return result
 
 
 def _tell_data(splits: sets.DataSplits, folder: Path, teller: Teller) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from judges import raise_if_unsafe
 from rewards.scorer import Scorer
 from rl.config import Config
 from rl.order import steps_per_epoch
@@ -51,11 +52,15 @@ class Run:
         self.banned_token_ids = media_token_ids(self.processor)
 
     def tell(self, step: int, metrics: dict[str, float]) -> None:
-        """One step's numbers, and the judge's counters since the start, to metrics.jsonl, W&B and the terminal."""
+        """One step's numbers, and the judge's counters since the start, to metrics.jsonl, W&B and the terminal.
+
+        Raises CanaryAccepted, before the step is saved, if the judge accepted a known wrong answer: the last checkpoint is from before.
+        """
         judge = self.scorer.rubric.judge
         metrics = {**(judge.metrics() if judge else {}), **metrics}
         self.tracker.log(step, metrics)
         self.bar.reach(step, metrics)
+        raise_if_unsafe(judge)
 
     def save(self, step: int) -> None:
         """A checkpoint from which the run goes on to the last bit."""

@@ -37,7 +37,13 @@ _PACKAGES = (
     "pyarrow",
 )
 # What a resumed run may change: where it runs and what it tells, not what it learns.
-_MAY_CHANGE = ("out_dir", "resume", "wandb", "wandb_project", "compute", "eval", "grpo.save_steps")
+_MAY_CHANGE = (
+    *("out_dir", "resume", "wandb", "wandb_project", "compute", "eval", "grpo.save_steps"),
+    # Where and how patiently the judge is asked, what it may spend, and how it is watched; not who judges.
+    *(f"judge.{name}" for name in """base_url api_key_env timeout_seconds deadline_seconds max_attempts max_reasks max_concurrency breaker_failures
+    breaker_pause_seconds max_calls max_tokens price_input price_output cache canary_fraction canaries on_canary second_base_url
+    second_api_key_env""".split()),
+)  # fmt: skip
 
 
 class RunFolderError(RuntimeError):

@@ -220,7 +220,7 @@ def test_data_that_cannot_be_read_is_a_finding_and_the_machine_is_still_checked(
     config = Config(out_dir=str(tmp_path / "run"), data=DataConfig(name="jsonl", root=str(tmp_path / "none.jsonl")))
     output = io.StringIO()
     found = list(doctor.examine(config, HonestScorer()))
-    assert [heading for heading, _ in found] == ["Data", "Machine"]
+    assert [heading for heading, _ in found] == ["Data", "Machine", "Judge"]
     assert doctor.tell(found, Console(file=output, width=200)) == 1
     assert "\u2717 data.root" in output.getvalue()
     assert "mend it: correct data.root" in output.getvalue()

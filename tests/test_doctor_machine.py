@@ -67,10 +67,10 @@ def judge(url: str, model: str = "judge-7b") -> Config:
 
 def test_a_judge_is_asked_what_it_serves(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUNDS_TEST_KEY", "secret")
-    assert doctor.check_judge(judge(endpoint)).good
-    assert "does not list other" in doctor.check_judge(judge(endpoint, "other")).text
+    assert all(finding.good for finding in doctor.check_judge(judge(endpoint)))
+    assert "does not list other" in doctor.check_judge(judge(endpoint, "other"))[-1].text
     monkeypatch.setenv("ROUNDS_TEST_KEY", "wrong")
-    refused = doctor.check_judge(judge(endpoint))
+    refused = doctor.check_judge(judge(endpoint))[-1]
     assert "environment variable ROUNDS_TEST_KEY" in refused.fix
     assert "wrong" not in refused.text + refused.fix
 
@@ -82,10 +82,10 @@ def free_port() -> int:
 
 
 def test_a_judge_that_does_not_answer_is_found() -> None:
-    finding = doctor.check_judge(judge(f"http://127.0.0.1:{free_port()}/v1"))
+    finding = doctor.check_judge(judge(f"http://127.0.0.1:{free_port()}/v1"))[-1]
     assert not finding.good
     assert "judge=rules" in finding.fix
-    assert doctor.check_judge(Config()).good
+    assert doctor.check_judge(Config())[-1].good
 
 
 def test_the_ray_address_is_tried() -> None:
