@@ -115,14 +115,14 @@ def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = "accuracy") -> d
 
 
 def outcome_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """`reward_status/{name}/{status}` as shares of all completions, and `judge/*` over the outcomes that carry a judge's transcript."""
+    """`reward_status/{name}/{status}` as shares of all completions, and `judge/*` over the outcomes whose evidence names a judge."""
     metrics: dict[str, float] = {}
     for name, outcomes in _by_reward(rollouts).items():
         for status in get_args(Status):
             metrics[f"reward_status/{name}/{status}"] = _share(sum(o.status == status for o in outcomes), len(outcomes))
     # Identical answers of a group share one verdict, which was asked and paid for once.
     judged = {
-        id(outcome): outcome for one in rollouts for outcome in one.outcomes.values() if outcome.evidence is not None
+        id(outcome): outcome for one in rollouts for outcome in one.outcomes.values() if "judge" in (outcome.evidence or {})
     }.values()
     metrics["judge/verdicts"] = float(len(judged))
     if judged:

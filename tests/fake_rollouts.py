@@ -127,7 +127,12 @@ def _said(asked: Sample, rng: random.Random, right: bool, formed: bool) -> tuple
 def _outcomes(asked: Sample, right: bool, formed: bool, status: str, answer: str) -> dict[str, Outcome]:
     evidence = None
     if asked.answer_type == "open":
-        evidence = {"request": {"candidate": answer}, "reply": "same place" if right else "another place", "attempts": 1}
+        evidence = {
+            "judge": "scripted",
+            "request": {"candidate": answer},
+            "reply": "same place" if right else "another place",
+            "attempts": 1,
+        }
     accuracy = Outcome(
         value=float(right) if status == "ok" else None,
         status=status,
