@@ -16,7 +16,8 @@ from email.utils import parsedate_to_datetime
 class ShrinkingLimit:
     """A semaphore whose size halves on 429 and grows by one per round of successes (additive increase, multiplicative decrease).
 
-    A call that is tried again goes before those not yet begun: it has waited its Retry-After already. Belongs to one event loop at a time.
+    A call that is tried again goes before those not yet begun, and of a limit that has shrunk it may use half as many places more: it has waited its
+    Retry-After, and calls that hang must not make it wait longer. Never more than `most`. Belongs to one event loop at a time.
     """
 
     def __init__(self, most: int) -> None:
@@ -49,10 +50,12 @@ class ShrinkingLimit:
         self._wake()
 
     def _wake(self) -> None:
-        while self._in_flight < max(1, int(self.size)):
-            queue = self._again or self._fresh
-            if not queue:
-                return
+        size = max(1, int(self.size))
+        self._admit(self._again, min(self.most, size + max(1, size // 2)))
+        self._admit(self._fresh, size)
+
+    def _admit(self, queue: deque[asyncio.Future[None]], places: int) -> None:
+        while queue and self._in_flight < places:
             turn = queue.popleft()
             if not turn.done():  # a cancelled waiter gives its turn to the next
                 self._in_flight += 1

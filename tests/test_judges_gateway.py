@@ -230,6 +230,31 @@ def test_places_are_given_in_order_and_a_second_attempt_goes_first():
     assert asyncio.run(story()) == ["again", "a", "b"]
 
 
+def test_a_second_attempt_finds_a_place_beside_calls_that_hang_but_never_over_the_limit():
+    async def story() -> list[int]:
+        counts = []
+        for again in (False, True):
+            limit = ShrinkingLimit(8)
+            limit.size = 4.0
+            seen: list[int] = []
+            held = asyncio.Event()
+
+            async def call(limit=limit, seen=seen, held=held, again=again) -> None:
+                async with limit.slot(again=again):
+                    seen.append(1)
+                    await held.wait()
+
+            calls = [asyncio.ensure_future(call()) for _ in range(20)]
+            await asyncio.sleep(0.01)
+            counts.append(len(seen))
+            held.set()
+            await asyncio.gather(*calls)
+        return counts
+
+    # Of 8 places 4 are left: new calls use 4, second attempts 4 + 2.
+    assert asyncio.run(story()) == [4, 6]
+
+
 def test_concurrency_halves_once_in_the_time_a_429_asks_for():
     limit = ShrinkingLimit(16)
     limit.refused(time.monotonic(), retry_after=60.0)

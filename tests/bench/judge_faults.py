@@ -1,6 +1,6 @@
 """Judgements at 30 % faults against a real local HTTP server: what is lost, what becomes another verdict, what is asked twice, how long it waits.
 
-`python -m tests.bench.judge_faults [--judgements 10000] [--retry-after 2] [--timeout 5] [--in-flight 64] [--seed 0]`
+`python -m tests.bench.judge_faults [--judgements 10000] [--retry-after 2] [--timeout 2] [--in-flight 64] [--seed 0]`
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--judgements", type=int, default=10_000)
     parser.add_argument("--retry-after", type=float, default=2.0)
-    parser.add_argument("--timeout", type=float, default=5.0)
+    parser.add_argument("--timeout", type=float, default=2.0)
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
