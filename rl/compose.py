@@ -80,20 +80,39 @@ def compose(argv: Sequence[str]) -> Config:
         ConfigError: any number of unknown settings or group options, wrong types, values out of range, impossible combinations, missing
             files, and settings without effect, all at once.
     """
-    request = _read_arguments(argv)
-    values, choices = _run_hydra(request.hydra_overrides, request.faults)
+    request = read_arguments(argv)
+    values, choices = run_hydra(request.hydra_overrides, request.faults)
+    _put_under_files(values, request)
+    config, faults = build(values, lambda path: _origin(path, choices, request.explicit))
+    config = _found_model(config)
+    faults = request.faults + faults
+    faults += [fault for fault in problems(config, request.explicit) if fault.split(":")[0] not in paths_of(faults)]
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def changed(values: dict[str, Any], request: Request) -> dict[str, Any]:
+    """Plain values of a whole tree with the settings of a request over them, as Hydra applies them; its groups are not looked at."""
+    tree = OmegaConf.create(values)
+    for text in request.hydra_overrides:
+        override = OverridesParser.create().parse_override(text)
+        place, _, name = override.key_or_group.rpartition(".")
+        if override.is_delete():
+            OmegaConf.select(tree, place).pop(name)
+        elif override.is_force_add():
+            OmegaConf.update(tree, override.key_or_group, override.value(), merge=True, force_add=True)
+    plain: dict[str, Any] = OmegaConf.to_container(tree, resolve=True)  # type: ignore[assignment]
+    _put_under_files(plain, request)
+    return plain
+
+
+def _put_under_files(values: dict[str, Any], request: Request) -> None:
     for names, value in request.under_files.items():
         place = values
         for name in names[:-1]:
             place = place.setdefault(name, {})
         place[names[-1]] = value
-    config, faults = build(values, lambda path: _origin(path, choices, request.explicit))
-    config = _found_model(config)
-    faults = request.faults + faults
-    faults += [fault for fault in problems(config, request.explicit) if fault.split(":")[0] not in _paths_of(faults)]
-    if faults:
-        raise ConfigError(faults)
-    return config
 
 
 def from_command_line(argv: Sequence[str], command: str, purpose: str) -> Config:
@@ -153,12 +172,13 @@ def _found_model(config: Config) -> Config:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(beside_conf)))
 
 
-def _paths_of(faults: Sequence[str]) -> set[str]:
+def paths_of(faults: Sequence[str]) -> set[str]:
     """Settings that already have a fault; further sentences on them would only be noise."""
     return {re.split(r"[ :]", fault, maxsplit=1)[0] for fault in faults}
 
 
-def _read_arguments(argv: Sequence[str]) -> Request:
+def read_arguments(argv: Sequence[str]) -> Request:
+    """The arguments taken apart; what is wrong with them stands in `faults`, nothing is raised."""
     request = Request([], set(), [], {})
     for argument in argv:
         match = OVERRIDE.fullmatch(argument)
@@ -228,20 +248,15 @@ def _read_value(override: Override, leaf: Leaf | None) -> tuple[str, str | None]
     try:
         parsed = OverridesParser.create().parse_override(f"value={text}")
     except HydraException as error:
-        return (
-            "",
-            f"{override.path} ({COMMAND_LINE}): cannot read the value {text!r}: {str(error).splitlines()[0]}; put it in quotes",
-        )
+        why = str(error).splitlines()[0]
+        return "", f"{override.path} ({COMMAND_LINE}): cannot read the value {text!r}: {why}; put it in quotes"
     if parsed.is_sweep_override():
-        expected = type_name(leaf.annotation) if leaf else "one value"
-        return (
-            "",
-            f"{override.path} ({COMMAND_LINE}): got several values {text!r}, expected one ({expected}); a command is one run",
-        )
+        one = type_name(leaf.annotation) if leaf else "one value"
+        return "", f"{override.path} ({COMMAND_LINE}): got several values {text!r}, expected one ({one}); a command is one run"
     return text, None
 
 
-def _run_hydra(overrides: list[str], faults: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def run_hydra(overrides: list[str], faults: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The composed plain values and the chosen option of each group. Faults of the files themselves are ConfigErrors at once."""
     defaults: dict[str, Any] = {}
     for path, leaf in leaves().items():
