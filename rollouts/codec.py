@@ -62,6 +62,16 @@ _MEASURED = (
     *("old_logprobs", "ref_logprobs", "timings"),
 )
 _PARSED = ("think", "answer", "yes_no", "well_formed")
+# What `sample_from_row` reads.
+SAMPLE_COLUMNS = (
+    *("sample_id", *_SAMPLE_TEXTS, "options", "gold_letters", "aliases", "media", "tags"),
+    *("reference_steps", "boxes", "visual_references", "rubric"),
+)
+# What scoring writes, see `scored_row`.
+SCORED_COLUMNS = (
+    *("think", "answer", "letters", "yes_no", "well_formed", "parse_reason"),
+    *("outcomes", "weights", "total", "valid", "advantage"),
+)
 
 
 def line_from_rollout(rollout: Rollout, media: Sequence[Row]) -> bytes:
@@ -80,8 +90,7 @@ def to_json(value: Any) -> bytes:
 
 def _row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
     sample, completion, parsed = rollout.sample, rollout.completion, rollout.parsed
-    row: Row = {name: getattr(rollout, name) for name in (*KEY_COLUMNS, "prompt_text", "valid")}
-    row |= {"total": _float(rollout.total), "advantage": _float(rollout.advantage)}
+    row: Row = {name: getattr(rollout, name) for name in (*KEY_COLUMNS, "prompt_text")}
     row |= {"schema_version": SCHEMA_VERSION, "sample_id": sample.id, "media": list(media)}
     row |= {name: getattr(sample, name) for name in _SAMPLE_TEXTS}
     row |= {
@@ -99,12 +108,25 @@ def _row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
         "token_ids": [int(i) for i in completion.token_ids],
         "logprobs": _floats(completion.logprobs),
     }
-    row |= {name: getattr(parsed, name) for name in _PARSED}
-    row |= {"letters": list(parsed.letters), "parse_reason": parsed.reason}
-    row |= {"outcomes": [_outcome_row(name, outcome) for name, outcome in rollout.outcomes.items()]}
-    row |= {"weights": _named(rollout.weights), "timings": _named(rollout.timings)}
+    row |= scored_row(parsed, rollout.outcomes, rollout.weights, rollout.total, rollout.valid, rollout.advantage)
+    row |= {"timings": _named(rollout.timings)}
     row |= {"old_logprobs": _floats(rollout.old_logprobs), "ref_logprobs": _floats(rollout.ref_logprobs)}
     return row | {"not_finite": [name for name in _MEASURED if _holds_non_finite(row[name])]}
+
+
+def scored_row(
+    parsed: Parsed,
+    outcomes: Mapping[str, Outcome],
+    weights: Mapping[str, float],
+    total: float | None,
+    valid: bool,
+    advantage: float | None,
+) -> Row:
+    """The columns that say how a completion was read and what it was paid (SCORED_COLUMNS)."""
+    row: Row = {name: getattr(parsed, name) for name in _PARSED}
+    row |= {"letters": list(parsed.letters), "parse_reason": parsed.reason}
+    row |= {"outcomes": [_outcome_row(name, outcome) for name, outcome in outcomes.items()], "weights": _named(weights)}
+    return row | {"total": _float(total), "valid": valid, "advantage": _float(advantage)}
 
 
 def rollout_from_row(row: Row, open_media: Callable[[Row], Media]) -> Rollout:
@@ -120,7 +142,7 @@ def rollout_from_row(row: Row, open_media: Callable[[Row], Media]) -> Rollout:
             token_ids=tuple(row["token_ids"]), text=row["completion"], logprobs=_tuple(row["logprobs"]), **_pick(row, _COMPLETION)
         ),
         parsed=Parsed(letters=tuple(row["letters"]), reason=row["parse_reason"], **_pick(row, _PARSED)),
-        outcomes={outcome["name"]: _outcome(outcome) for outcome in row["outcomes"]},
+        outcomes={outcome["name"]: outcome_from_row(outcome) for outcome in row["outcomes"]},
         weights=_mapping(row["weights"]),
         total=_scalar(row, "total"),
         valid=row["valid"],
@@ -161,7 +183,8 @@ def _outcome_row(name: str, outcome: Outcome) -> Row:
     return row | {"evidence": evidence, "cost": float(outcome.cost), "seconds": float(outcome.seconds)}
 
 
-def _outcome(row: Row) -> Outcome:
+def outcome_from_row(row: Row) -> Outcome:
+    """One outcome of the column `outcomes`."""
     evidence = None if row["evidence"] is None else orjson.loads(row["evidence"])
     return Outcome(
         value=row["value"],

@@ -50,8 +50,7 @@ def read_rollouts(run_dir: Path | str, step: int | None = None) -> Iterator[Roll
 
 def read_step(run_dir: Path | str, stored: StepFiles) -> Iterator[Rollout]:
     """The rollouts of one step; see read_rollouts."""
-    # The rollouts of a group share their frames' bytes.
-    open_media = functools.partial(_open_media, Path(run_dir), functools.lru_cache(maxsize=64)(_bytes_or_nothing))
+    open_media = media_opener(run_dir)
     for row in read_rows(stored):
         try:
             yield rollout_from_row(row, open_media)
@@ -221,6 +220,12 @@ def sort_rows(rows: Iterable[Row]) -> list[Row]:
 def files_of(medium: Row) -> list[str]:
     """The names (hashes) of the files of one stored medium, in order."""
     return medium["frames"] if medium["frames"] is not None else [medium["sha256"]]
+
+
+def media_opener(run_dir: Path | str) -> Callable[[Row], Media]:
+    """What turns a stored medium of a run into a record: an image as the path of its file, a volume or video as its frames' bytes."""
+    # The rollouts of a group share their frames' bytes.
+    return functools.partial(_open_media, Path(run_dir), functools.lru_cache(maxsize=64)(_bytes_or_nothing))
 
 
 def _open_media(run_dir: Path, read_frame: Callable[[Path], bytes], medium: Row) -> Media:

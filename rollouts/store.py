@@ -14,7 +14,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,18 +92,12 @@ class RunWriter:
         folder = step_folder(self.run_dir, step)
         if step not in self._files:
             raise StoreError(f"step {step} cannot be finished: no group was appended to it")
-        sync_files(self._unsynced)
-        self._unsynced.clear()
-        rows = sort_rows(read_jsonl(folder / JSONL))
-        table = pa.Table.from_pylist(rows, schema=SCHEMA)
-        parquet = folder / PARQUET
-        replace_from(parquet, lambda path: pq.write_table(table, path, compression="zstd", write_page_checksum=True))
-        if not pq.ParquetFile(parquet, page_checksum_verification=True).read().equals(table):
-            raise DamagedStore(f"{parquet} does not hold what was written; {JSONL} beside it is kept. Check the disk.")
-        write_atomically(folder / MANIFEST, json.dumps(self._manifest(step, rows, parquet), indent=1).encode())
-        sync_folder(self.run_dir / "media")
-        sync_folder(folder)
-        sync_folder(folder.parent)
+        if self._unsynced:
+            sync_files(self._unsynced)
+            sync_folder(self.run_dir / "media")
+            self._unsynced.clear()
+        table = pa.Table.from_pylist(sort_rows(read_jsonl(folder / JSONL)), schema=SCHEMA)
+        parquet = write_step(self.run_dir, step, table, self._hash_of)
         os.close(self._files.pop(step))
         del self._keys[step]
         (folder / JSONL).unlink()
@@ -172,19 +166,37 @@ class RunWriter:
         self._unsynced.append(path)
         self._media[image.sha256] = hashlib.sha256(data).hexdigest()
 
-    def _manifest(self, step: int, rows: list[Row], parquet: Path) -> Row:
-        names = sorted({name for row in rows for medium in row["media"] for name in files_of(medium)})
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "run": rows[0]["run"],
-            "step": step,
-            "num_rollouts": len(rows),
-            "num_prompts": len({row["prompt_id"] for row in rows}),
-            "policy_versions": sorted({row["policy_version"] for row in rows}),
-            "files": {PARQUET: {"bytes": parquet.stat().st_size, "sha256": sha256_file(parquet)}},
-            # The file's name is the hash of its source; a JPEG is kept as PNG, so the hash of the file itself stands here.
-            "media": {name: self._media.get(name) or sha256_file(media_path(self.run_dir, name)) for name in names},
-        }
+    def _hash_of(self, name: str) -> str:
+        return self._media.get(name) or sha256_file(media_path(self.run_dir, name))
+
+
+def write_step(run_dir: Path | str, step: int, table: pa.Table, hash_of: Callable[[str], str | None]) -> Path:
+    """Write the rows of a whole step (codec.SCHEMA, sorted by key) as Parquet, verify it, then its manifest. Returns the Parquet file.
+
+    `hash_of`: name of a stored image -> SHA-256 of its file; None = the file is missing. Raises DiskFull, DamagedStore.
+    """
+    folder = step_folder(run_dir, step)
+    folder.mkdir(parents=True, exist_ok=True)
+    parquet = folder / PARQUET
+    replace_from(parquet, lambda path: pq.write_table(table, path, compression="zstd", write_page_checksum=True))
+    if not pq.ParquetFile(parquet, page_checksum_verification=True).read().equals(table):
+        raise DamagedStore(f"{parquet} does not hold what was written. Check the disk.")
+    names = {name for media in table["media"].to_pylist() for medium in media for name in files_of(medium)}
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "run": table["run"][0].as_py(),
+        "step": step,
+        "num_rollouts": len(table),
+        "num_prompts": len(table["prompt_id"].unique()),
+        "policy_versions": sorted(table["policy_version"].unique().to_pylist()),
+        "files": {PARQUET: {"bytes": parquet.stat().st_size, "sha256": sha256_file(parquet)}},
+        # The file's name is the hash of its source; a JPEG is kept as PNG, so the hash of the file itself stands here.
+        "media": {name: hash_of(name) for name in sorted(names)},
+    }
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    sync_folder(folder)
+    sync_folder(folder.parent)
+    return parquet
 
 
 def _as_png(image: Media) -> bytes:
