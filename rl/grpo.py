@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from rewards.rubric import Scored
 from rl import step as verbs
 from rl.metrics import step_metrics
 from rl.order import step_indices
 from rl.run import Run
+from rl.step_order import parts
+from rollouts.records import Rollout
 
 
 def train(run: Run) -> None:
     """Every step that is left to do, from `run.start_step`; afterwards the policy holds the weights of version `run.num_steps`.
 
     The weights' version is the number of steps that made them, so step s draws with version s - 1. Nothing here keeps a state of its own: the
-    order of prompts and all seeds follow from the step's number.
+    order of prompts and all seeds follow from the step's number. What can go on meanwhile is not waited for: engines take over the weights
+    while prompts are encoded, judges think while log-probs are computed and mini-batches that need no judge are trained on, Parquet is written
+    during the last update. `timing_s/*` are the seconds that this loop waited, so `reward` is what the judges cost beyond the rest.
 
     Raises:
         TooManyFailures, LostCompletions, NonFiniteUpdate, StaleWeights, WorkerFailed: the run stops, everything recorded so far stays.
@@ -21,24 +28,35 @@ def train(run: Run) -> None:
     for step in range(run.start_step, run.num_steps + 1):
         clock = verbs.Clock()
         with clock("step"):
-            chosen = step_indices(step, run.config.seed, len(run.samples), grpo.prompts_per_step)
+            chosen = [run.samples[i] for i in step_indices(step, run.config.seed, len(run.samples), grpo.prompts_per_step)]
             with clock("sync"):
-                run.cluster.sync(version=step - 1)
+                synced = run.cluster.start_sync(version=step - 1)
+                encoded = verbs.encode_prompts(run, chosen)
+                synced()
             with clock("gen"):
-                groups = verbs.sample_and_score(run, step, [run.samples[index] for index in chosen])
+                groups = verbs.sample_and_score(run, step, chosen, encoded)
             rows = verbs.rows_of(groups)
             with clock("old_log_prob"):
                 old = run.cluster.policy.log_probs(rows)
             with clock("ref"):
                 reference = run.cluster.reference.log_probs(rows)
-            with clock("reward"):
-                scored = verbs.collect_scores(run, groups)
-            rollouts = verbs.with_logprobs(verbs.with_advantages(run, step, groups, scored), old, reference)
+            groups = verbs.with_logprobs(groups, old, reference)
+            scored: list[list[Scored]] = []
+            rollouts: list[list[Rollout]] = []
+            updates: list[Callable[[], dict[str, float]]] = []
+            for part in parts(len(groups), grpo):
+                with clock("reward"):
+                    scored += verbs.collect_scores(run, groups[part.groups], before=scored)
+                with clock("record"):
+                    rollouts += verbs.with_advantages(run, step, groups[part.groups], scored[part.groups])
+                    verbs.record(run, rollouts[part.groups])
+                with clock("update_actor"):
+                    updates += verbs.start_updates(run, part.minibatches, groups, rollouts)
             with clock("record"):
-                verbs.record(run, step, rollouts)
+                run.writer.finish_step(step)
             with clock("update_actor"):
-                updates = verbs.update_policy(run, [group.prompt for group in groups], rollouts)
+                made = [metrics() for metrics in updates]
         flat = [rollout for group in rollouts for rollout in group]
-        run.tell(step, step_metrics(flat, updates, clock.seconds, min_valid=grpo.min_valid))
+        run.tell(step, step_metrics(flat, made, clock.seconds, min_valid=grpo.min_valid))
         if step % grpo.save_steps == 0 or step == run.num_steps:
             run.save(step)

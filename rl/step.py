@@ -1,16 +1,17 @@
 """The verbs of one GRPO step (README, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in advantages, losses, logprobs.
 
-Legend: P prompts of the step, N completions of each; rows are the P x N completions in prompt order.
+Legend: P prompts of the step, N completions of each; rows are the P x N completions in the order of training (rl/step_order.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from rl.batching import Row
 from rl.config import GrpoConfig
 from rl.losses import denominators
 from rl.order import sampling_seed
+from rl.step_order import asking_order, training_order
 from rollouts.processing import EncodedPrompt, encode
 from rollouts.records import Completion, Rollout, Sample
 from rollouts.requests import Request, RequestKey, SamplingSettings
@@ -60,6 +62,9 @@ class Group:
     scores: tuple[Future[Scored], ...]
     # Seconds from the start of sampling until each completion was there.
     seconds: tuple[float, ...]
+    # Log-probs of the tokens of each completion under the policy that drew it and under the reference; empty until they are computed.
+    old_logprobs: tuple[tuple[float, ...], ...] = ()
+    ref_logprobs: tuple[tuple[float, ...], ...] = ()
 
 
 def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: int, step: int) -> list[Request]:
@@ -83,16 +88,23 @@ def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[in
     return SamplingSettings(grpo.temperature, grpo.top_p, grpo.max_completion_length, version, banned_token_ids)
 
 
-def sample_and_score(run: Any, step: int, samples: Sequence[Sample]) -> list[Group]:
+def encode_prompts(run: Any, samples: Sequence[Sample]) -> list[EncodedPrompt]:
+    """The prompts of a step, in its order. Raises BadSample where an image does not open."""
+    return [encode(run.processor, sample) for sample in samples]
+
+
+def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]) -> list[Group]:
     """Draw N completions of each sample; each is handed to the scorer the moment it arrives, so that judges think while engines draw.
+
+    What has to be waited for is asked first; the groups come back in the order of training.
 
     Raises:
         LostCompletions: some never came back.
     """
     grpo = run.config.grpo
-    prompts = [encode(run.processor, sample) for sample in samples]
     by_id = {sample.id: sample for sample in samples}
-    requests = requests_for(prompts, grpo.num_generations, run.config.seed, step)
+    waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(sample).values()) for sample in samples]
+    requests = requests_for([prompts[place] for place in asking_order(waits)], grpo.num_generations, run.config.seed, step)
     arrived: dict[RequestKey, tuple[Completion, Future[Scored], float]] = {}
     started = time.monotonic()
     for key, completion in run.cluster.rollout.sample(requests, sampling_settings(grpo, step - 1, run.banned_token_ids)):
@@ -108,50 +120,72 @@ def sample_and_score(run: Any, step: int, samples: Sequence[Sample]) -> list[Gro
     if len(arrived) != len(requests):
         raise LostCompletions(f"step {step}: {len(arrived)} of {len(requests)} completions came back from the rollout workers")
     groups = []
-    for sample, prompt in zip(samples, prompts, strict=True):
+    for place in training_order(waits, grpo):
+        prompt = prompts[place]
         members = [arrived[RequestKey(prompt.prompt_id, index)] for index in range(grpo.num_generations)]
         completions, scores, seconds = zip(*members, strict=True)
-        groups.append(Group(sample, prompt.without_images(), completions, scores, seconds))
+        groups.append(Group(samples[place], prompt.without_images(), completions, scores, seconds))
     return groups
 
 
 def rows_of(groups: Sequence[Group]) -> list[Row]:
-    """P x N rows for the log-prob passes, in prompt order."""
+    """P x N rows for the log-prob passes, in the order of the groups."""
     return [Row(group.prompt, completion.token_ids) for group in groups for completion in group.completions]
 
 
-def collect_scores(run: Any, groups: Sequence[Group]) -> list[list[Scored]]:
-    """Wait for the judges. A group with fewer valid members than `grpo.min_valid` has its failed ones scored once more (JUDGING.md).
+def with_logprobs(groups: Sequence[Group], old: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> list[Group]:
+    """The same groups with the log-probs of policy and reference, given as one list a row in the order of the groups."""
+    pairs = iter(zip(old, reference, strict=True))
+    filled = []
+    for group in groups:
+        own, frozen = zip(*((tuple(ours), tuple(theirs)) for ours, theirs in islice(pairs, len(group.completions))), strict=True)
+        filled.append(dataclasses.replace(group, old_logprobs=own, ref_logprobs=frozen))
+    return filled
+
+
+def collect_scores(run: Any, groups: Sequence[Group], before: Sequence[Sequence[Scored]] = ()) -> list[list[Scored]]:
+    """Wait for the scores of these groups. One with fewer valid members than `grpo.min_valid` has its failed ones scored once more (JUDGING.md).
 
     Where a reward compares the members of a group, all of them are scored once more, and only the failed ones take the new score.
+    `before`: what earlier parts of the step gave. A step that fails here ends the run before these groups are trained on; earlier parts of it
+    may have been, on scores that were there, in weights that no checkpoint ever holds.
 
     Raises:
-        TooManyFailures: a larger share than `grpo.max_failure_rate` still has no score.
+        TooManyFailures: so far more completions have no score than the share `grpo.max_failure_rate` of the whole step.
     """
     grpo = run.config.grpo
     scored = [[score.result() for score in group.scores] for group in groups]
-    for group, members in zip(groups, scored, strict=True):
-        if sum(member.valid for member in members) < grpo.min_valid:
-            failed_places = [index for index, member in enumerate(members) if not member.valid]
-            places = range(len(members)) if run.scorer.rubric.has_group_rewards else failed_places
-            again = {
-                index: run.scorer.submit(
-                    group.sample,
-                    group.completions[index].text,
-                    f"{run.name}/again/{group.completions[0].policy_version}/{group.prompt.prompt_id}",
-                    group.completions[index].finish_reason,
-                    num_tokens=len(group.completions[index].token_ids),
-                    group_size=len(places),
-                )
-                for index in places
-            }
-            for index in failed_places:
-                members[index] = again[index].result()
-    everyone = [member for members in scored for member in members]
-    failed = [member for member in everyone if not member.valid]
-    if len(failed) > grpo.max_failure_rate * len(everyone):
-        raise TooManyFailures(_failure_text(failed, len(everyone), grpo.max_failure_rate))
+    again = {
+        place: _score_again(run, group, members)
+        for place, (group, members) in enumerate(zip(groups, scored, strict=True))
+        if sum(member.valid for member in members) < grpo.min_valid
+    }
+    for place, futures in again.items():
+        for index, future in futures.items():
+            scored[place][index] = future.result()
+    failed = [member for members in (*before, *scored) for member in members if not member.valid]
+    total = grpo.prompts_per_step * grpo.num_generations
+    if len(failed) > grpo.max_failure_rate * total:
+        raise TooManyFailures(_failure_text(failed, total, grpo.max_failure_rate))
     return scored
+
+
+def _score_again(run: Any, group: Group, members: Sequence[Scored]) -> dict[int, Future[Scored]]:
+    """Place of each failed member -> its new score."""
+    failed = [index for index, member in enumerate(members) if not member.valid]
+    places = range(len(members)) if run.scorer.rubric.has_group_rewards else failed
+    futures = {
+        index: run.scorer.submit(
+            group.sample,
+            group.completions[index].text,
+            f"{run.name}/again/{group.completions[0].policy_version}/{group.prompt.prompt_id}",
+            group.completions[index].finish_reason,
+            num_tokens=len(group.completions[index].token_ids),
+            group_size=len(places),
+        )
+        for index in places
+    }
+    return {index: futures[index] for index in failed}
 
 
 def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
@@ -172,7 +206,7 @@ def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
 
 
 def with_advantages(run: Any, step: int, groups: Sequence[Group], scored: Sequence[Sequence[Scored]]) -> list[list[Rollout]]:
-    """Scores become group-relative advantages, and everything known so far becomes the records of the step."""
+    """Scores become group-relative advantages, and everything known of these groups becomes the records of the step."""
     grpo = run.config.grpo
     usable = [
         [
@@ -198,6 +232,8 @@ def with_advantages(run: Any, step: int, groups: Sequence[Group], scored: Sequen
                 total=member.total,
                 valid=bool(result.trained[place, index]),
                 advantage=float(result.advantages[place, index]),
+                old_logprobs=group.old_logprobs[index],
+                ref_logprobs=group.ref_logprobs[index],
                 timings={"gen": group.seconds[index], "reward": sum(o.seconds for o in member.outcomes.values())},
             )
             for index, (completion, member) in enumerate(zip(group.completions, members, strict=True))
@@ -225,36 +261,28 @@ def _number(total: float | None) -> float:
     return float("nan") if total is None else total
 
 
-def with_logprobs(
-    groups: Sequence[Sequence[Rollout]], old: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]
-) -> list[list[Rollout]]:
-    """The same records with the log-probs of policy and reference, given as one list a row in prompt order."""
-    pairs = iter(zip(old, reference, strict=True))
-    return [
-        [
-            dataclasses.replace(rollout, old_logprobs=tuple(own), ref_logprobs=tuple(frozen))
-            for rollout, (own, frozen) in ((rollout, next(pairs)) for rollout in group)
-        ]
-        for group in groups
-    ]
-
-
-def record(run: Any, step: int, groups: Sequence[Sequence[Rollout]]) -> None:
+def record(run: Any, groups: Sequence[Sequence[Rollout]]) -> None:
     """Every completion is on disk before it is trained on."""
     for group in groups:
         run.writer.append_group(group)
-    run.writer.finish_step(step)
 
 
-def update_policy(run: Any, prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Rollout]]) -> list[dict[str, float]]:
-    """`num_minibatches` optimiser updates, each on an equal share of the rows in prompt order; returns the metrics of each."""
+def start_updates(
+    run: Any, minibatches: Sequence[int], groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]
+) -> list[Callable[[], dict[str, float]]]:
+    """Hand these mini-batches of the step to the policy, which trains on them one after the other; what is returned waits for the metrics of each.
+
+    A mini-batch is an equal share of all rows of the step; `rollouts` are those of the first groups, as far as they are recorded.
+    """
+    grpo = run.config.grpo
     rows = [
-        Row(prompt, one.completion.token_ids, one.advantage or 0.0, one.valid, one.old_logprobs, one.ref_logprobs)
-        for prompt, group in zip(prompts, groups, strict=True)
-        for one in group
+        Row(group.prompt, one.completion.token_ids, one.advantage or 0.0, one.valid, one.old_logprobs, one.ref_logprobs)
+        for group, recorded in zip(groups, rollouts, strict=False)
+        for one in recorded
     ]
-    size = len(rows) // run.config.grpo.num_minibatches
-    minibatches = [rows[start : start + size] for start in range(0, len(rows), size)]
-    lengths = [[len(row.completion_ids) for row in minibatch if row.valid] for minibatch in minibatches]
-    totals = denominators(lengths, run.config.grpo.max_completion_length)
-    return [run.cluster.policy.update(minibatch, total) for minibatch, total in zip(minibatches, totals, strict=True)]
+    size = grpo.prompts_per_step * grpo.num_generations // grpo.num_minibatches
+    chosen = [rows[minibatch * size : (minibatch + 1) * size] for minibatch in minibatches]
+    # Only DAPO's denominator looks beyond its own mini-batch, and with DAPO all of them come here at once (rl/step_order.py).
+    lengths = [[len(row.completion_ids) for row in minibatch if row.valid] for minibatch in chosen]
+    totals = denominators(lengths, grpo.max_completion_length)
+    return [run.cluster.policy.start_update(minibatch, total) for minibatch, total in zip(chosen, totals, strict=True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -118,14 +119,12 @@ class VllmEngine:
         self.version = self.checksum = None
         arrived = checksum_of(weights)
         if arrived != checksum:
-            raise WeightsRejected(
-                f"{self.name}: weights of version {version} arrived with checksum {arrived[:12]}, sent with {checksum[:12]}; send them again"
-            )
-        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        missing = self._checkpoint_elements - count_elements(shapes, self._tied)
+            changed = f"arrived with checksum {arrived[:12]}, sent with {checksum[:12]}"
+            raise WeightsRejected(f"{self.name}: weights of version {version} {changed}; send them again")
+        missing = self._checkpoint_elements - count_elements({name: tensor.shape for name, tensor in weights.items()}, self._tied)
         if missing > 0:
-            whole = "send every parameter, whole and under its Hugging Face name"
-            raise WeightsRejected(f"{self.name}: version {version} lacks {missing} numbers that the model on disk has; {whole}")
+            problem = f"version {version} lacks {missing} numbers that the model on disk has"
+            raise WeightsRejected(f"{self.name}: {problem}; send every parameter, whole and under its Hugging Face name")
         try:
             comparisons = self._engine.collective_rpc(reload_and_compare, args=(dict(weights),))
             # Features of known images and keys of known prompts belong to the old weights.
@@ -155,7 +154,7 @@ class VllmEngine:
     def sample_together(
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> Iterator[list[tuple[RequestKey, Completion]]]:
-        """Draw one completion per request; those that finish with the same token of the batch come in one list.
+        """Draw one completion per request, begun in the order given as room is made; those that finish at the same time come in one list.
 
         A completion depends on its prompt, seed, settings and weights, not on its neighbours (up to rounding of the arithmetic).
 
@@ -166,25 +165,27 @@ class VllmEngine:
             EngineDead: vLLM failed.
         """
         self._refuse_when_dead()
-        if self.version is None or self.version != settings.policy_version:
-            wanted = f"wanted {settings.policy_version}; sync the weights first"
-            raise StaleWeights(f"{self.name} holds version {self.version}, {wanted}")
+        wanted = settings.policy_version
+        if self.version is None or self.version != wanted:
+            raise StaleWeights(f"{self.name} holds version {self.version}, wanted {wanted}; sync the weights first")
         prompts: dict[Any, Any] = {}
-        for request in requests:
-            if _asked(request) not in prompts:
-                prompts[_asked(request)] = self._render(request, settings)
-        waiting = {f"{index}": request for index, request in enumerate(requests)}
+        todo = deque((f"{place}", request) for place, request in enumerate(requests))
+        running: dict[str, Request] = {}
         try:
-            for request_id, request in waiting.items():
-                self._engine.add_request(request_id, prompts[_asked(request)], _sampling_params(request, settings))
-            while self._engine.has_unfinished_requests():
-                finished = [(waiting.pop(output.request_id), output) for output in self._step()]
+            while todo or running:
+                while todo and len(running) < self.settings.max_num_seqs:
+                    name, request = todo.popleft()
+                    if _asked(request) not in prompts:
+                        prompts[_asked(request)] = self._render(request, settings)
+                    self._engine.add_request(name, prompts[_asked(request)], _sampling_params(request, settings))
+                    running[name] = request
+                finished = [(running.pop(output.request_id), output) for output in self._step()]
                 if finished:
                     yield [(request.key, self._completion(request, output)) for request, output in finished]
         finally:
             # The reader went away, or something failed: nothing of this call may run on into the next one.
-            if waiting and not self.dead:
-                self._engine.abort_request(list(waiting))
+            if running and not self.dead:
+                self._engine.abort_request(list(running))
 
     def _render(self, request: Request, settings: SamplingSettings) -> Any:
         """The prompt as vLLM's own input, expanded once for the whole group and compared with the trainer's expansion."""
@@ -213,9 +214,8 @@ class VllmEngine:
 
     def _completion(self, request: Request, output: Any) -> Completion:
         drawn = output.outputs[0]
-        reason: Literal["stop", "length", "abort"]
         token_ids = tuple(drawn.token_ids)
-        reason = drawn.finish_reason if drawn.finish_reason in ("stop", "length") else "abort"
+        reason: Literal["stop", "length", "abort"] = drawn.finish_reason if drawn.finish_reason in ("stop", "length") else "abort"
         # The end token is learnt from and so belongs to the ids; a reader does not want to see it.
         spoken = token_ids[:-1] if reason == "stop" else token_ids
         return Completion(

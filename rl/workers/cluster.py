@@ -16,7 +16,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -217,7 +217,13 @@ class Cluster:
 
     def sync(self, version: int) -> None:
         """Give the policy's weights as they are now to every engine, as `version`; afterwards engines draw with no others."""
-        self.rollout.sync(version, *self.policy.weights_ref())
+        self.start_sync(version)()
+
+    def start_sync(self, version: int) -> Callable[[], None]:
+        """The same without waiting: the function that is returned waits, and raises what went wrong."""
+        weights, checksums = self.policy.export_weights()
+        confirm = self.rollout.start_sync(version, weights, checksums[0])
+        return lambda: confirm(self.policy.wait(checksums)[0])
 
     def close(self) -> None:
         self._session.close()

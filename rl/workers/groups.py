@@ -126,13 +126,18 @@ class PolicyGroup(Group):
 
     def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
         """One optimiser update on a minibatch, its rows dealt out over the ranks; metrics of the whole minibatch."""
-        parts = [(tuple(rows[place] for place in part), totals) for part in split_rows(rows, self.size)]
-        return self.wait(self.ask_each("update", parts))[0]
+        return self.start_update(rows, totals)()
 
-    def weights_ref(self) -> tuple[Any, str]:
-        """A reference to the weights in the object store, and their checksum."""
+    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
+        """The same without waiting: the function that is returned waits. Updates are made in the order in which they were started."""
+        parts = [(tuple(rows[place] for place in part), totals) for part in split_rows(rows, self.size)]
+        asked = self.ask_each("update", parts)
+        return lambda: self.wait(asked)[0]
+
+    def export_weights(self) -> tuple[Any, list[Any]]:
+        """References to the weights in the object store and to their checksum (of the first rank, the one that counts, first)."""
         pairs = [worker.export_weights.options(num_returns=2).remote() for worker in self.workers]
-        return pairs[0][0], self.wait([checksum for _, checksum in pairs])[0]
+        return pairs[0][0], [checksum for _, checksum in pairs]
 
     def save(self, path: str | Path) -> None:
         """Model and processor in Hugging Face format, written by the first rank."""
@@ -152,21 +157,26 @@ class RolloutGroup(Group):
 
     def __init__(self, name: str, verl_group: Any, session: Session) -> None:
         super().__init__(name, verl_group, session)
-        # Version, reference and checksum of the last sync, for an engine that had to be started again.
-        self._weights: tuple[int, Any, str] | None = None
+        # Version of the last sync and references to weights and checksum, for an engine that had to be started again.
+        self._weights: tuple[int, Any, Any] | None = None
         self._restarted: set[int] = set()
 
-    def sync(self, version: int, weights_ref: Any, checksum: str) -> None:
-        """Give every engine these weights.
+    def start_sync(self, version: int, weights_ref: Any, checksum_ref: Any) -> Callable[[str], None]:
+        """Give every engine these weights. The function that is returned waits and takes the checksum that each engine must confirm.
 
-        Raises:
+        Raises (the returned function):
             StaleWeights: an engine confirmed others.
             WeightsRejected: they arrived damaged or were not taken over.
         """
-        self._weights = version, weights_ref, checksum
-        for rank, held in enumerate(self.wait([self._load(rank) for rank in range(self.size)])):
-            if held != (version, checksum):
-                raise StaleWeights(f"{self.name}-{rank} holds {held}, wanted {(version, checksum)}; it must not draw")
+        self._weights = version, weights_ref, checksum_ref
+        asked = [self._load(rank) for rank in range(self.size)]
+
+        def confirm(checksum: str) -> None:
+            for rank, held in enumerate(self.wait(asked)):
+                if held != (version, checksum):
+                    raise StaleWeights(f"{self.name}-{rank} holds {held}, wanted {(version, checksum)}; it must not draw")
+
+        return confirm
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
         """Completions as they finish, from all engines. An engine that dies is started again once and draws the same completions again.

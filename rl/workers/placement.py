@@ -22,7 +22,8 @@ class Placement:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false"}
+        spin = {"GOMP_SPINCOUNT": os.environ["GOMP_SPINCOUNT"]}  # also on other machines of a cluster; rl/__init__.py
+        return {"OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false", **spin}
 
 
 def place(compute: ComputeConfig, num_gpus: float) -> dict[str, Placement]:

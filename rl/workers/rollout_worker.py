@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # Exit code of a worker whose engine died.
 ENGINE_DIED = 70
-MAX_SEQUENCES_IN_FLIGHT = 512
+# On CPU more in flight draws hardly faster, and what was asked first would finish as late as the rest, so that judges would start late.
+MAX_SEQUENCES_IN_FLIGHT = {"cpu": 64, "cuda": 512}
 
 
 class RolloutWorker:
@@ -88,7 +89,7 @@ def engine_settings(config: Config) -> EngineSettings:
         dtype=config.model.dtype,
         max_model_len=config.model.max_model_len,
         max_images=config.model.max_images,
-        max_num_seqs=min(share, MAX_SEQUENCES_IN_FLIGHT),
+        max_num_seqs=min(share, MAX_SEQUENCES_IN_FLIGHT[compute.device]),
         cpu_kv_cache_gib=compute.cpu_kv_cache_gib,
         gpu_memory_utilization=compute.gpu_memory_utilization,
         tensor_parallel_size=compute.tensor_parallel_size,
