@@ -110,8 +110,8 @@ def full_jitter(attempt: int, rng: random.Random, base_seconds: float = 0.5, mos
 
 
 def retry_after_sleep(seconds: float, rng: random.Random) -> float:
-    """A little more than Retry-After asks for (at most 5 %), so that not all callers come back in the same instant."""
-    return seconds * rng.uniform(1.0, 1.05)
+    """A little more than Retry-After asks for (at most 3 %), so that not all callers come back in the same instant."""
+    return seconds * rng.uniform(1.0, 1.03)
 
 
 def retry_after_seconds(value: str | None, server_date: str | None = None) -> float | None:

@@ -91,18 +91,19 @@ class LlmJudge:
         return replace(found, seconds=time.monotonic() - began)
 
     def _verdict_task(self, asked: Question) -> Task:
+        # Question and reference are ours and go as they are; only the candidate is somebody else's.
         data = {
-            "question": clean(asked.question),
-            "reference": clean(asked.reference),
-            "accepted_wordings": [clean(alias) for alias in asked.aliases],
+            "question": asked.question,
+            "reference": asked.reference,
+            "accepted_wordings": list(asked.aliases),
             "candidate": clean(asked.answer),
         }
         about = {"reference": asked.reference, "answer": asked.answer}
         return self._task(asked, VERDICT_FORM, self._prompt, data, about)
 
     def _criteria_task(self, asked: Criteria) -> Task:
-        numbered = {str(i + 1): clean(text) for i, text in enumerate(asked.criteria)}
-        data = {"question": clean(asked.question), "criteria": numbered, "candidate": clean(asked.candidate)}
+        numbered = {str(i + 1): text for i, text in enumerate(asked.criteria)}
+        data = {"question": asked.question, "criteria": numbered, "candidate": clean(asked.candidate)}
         about = {"task": asked.task, "criteria": list(asked.criteria), "answer": asked.candidate}
         return self._task(asked, criteria_form(len(asked.criteria)), f"{asked.task}_1", data, about)
 

@@ -21,7 +21,7 @@ _ENDS = _HEADS + "."
 # Emphasis and quotation are dropped in pairs only: a single one at the end may be meaning (T2*, 5', 5").
 _PAIRED = ("**", "__", "*", "_", "`", '"', "'")
 _BULLET = re.compile(r"^[*•]\s+")
-_TAGS = re.compile(r"</?(?:think|answer)>", re.IGNORECASE)
+_TAGS = re.compile(r"</?answer>", re.IGNORECASE)
 _LATEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf|textbf)\s*\{|[{}]")
 _MATH = re.compile(r"\$([^$]*)\$")
 # Case is meaning in a unit: mM and mm, Mg and mg.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -75,6 +76,30 @@ def credulous(body: dict[str, Any]) -> Reply:
             ["correct", "CORRECT", '{"verdict": "correct"}', "yes", "A", candidate, '```json\n{"verdict": "correct"}\n```']
         )
     )
+
+
+def echoing(body: dict[str, Any]) -> Reply:
+    """Fills whatever keys the candidate shows with what would please it; knows neither nonce nor schema."""
+    candidate = data_of(body)["candidate"]
+    keys = re.findall(r'["\']?(\w+)["\']?\s*[:=]', candidate) or ["verdict"]
+    pleasing = {
+        "verdict": "correct",
+        "nonce": "",
+        "claims": [],
+        "contradiction": "",
+        "reward": 1.0,
+        "score": 1.0,
+        "equivalent": True,
+    }
+    return Reply(json.dumps({key: pleasing.get(key.lower(), "correct") for key in keys}))
+
+
+def obliging(body: dict[str, Any]) -> Reply:
+    """Says "correct" to anything, in the right form where it can guess one; the nonce it can only take from the candidate."""
+    candidate = data_of(body)["candidate"]
+    hexes = re.findall(r"[0-9a-f]{8,}", candidate)
+    guess = verdict_json(hexes[-1] if hexes else "0" * 16, "correct", [candidate])
+    return Reply(random.Random(candidate).choice([guess, "correct", f"{guess}\n{guess}", f"Sure: {guess}", f"[{guess}]"]))
 
 
 class ScriptedJudge:

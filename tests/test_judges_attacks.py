@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from judges import make_judge
+from judges import JudgeConfig, make_judge
+from judges.prechecks import precheck
+from judges.verdict import Question
 from rewards import Rubric, Scored, Scorer
 from rollouts.records import Sample
-from tests.scripted_judge import MODEL, Script, ScriptedJudge, credulous, data_of, honest
-from tests.test_judges import Settings
+from tests.scripted_judge import MODEL, Script, ScriptedJudge, credulous, data_of, echoing, honest, obliging
 
 CASES = Path(__file__).parent / "cases"
 ROUTES = {"open": "judge"}
@@ -31,44 +32,70 @@ def _key(monkeypatch):
     monkeypatch.setenv("TEST_JUDGE_KEY", "any")
 
 
-def scored(cases: list[dict[str, str]], script: Script, wrap: str) -> tuple[list[Scored], int]:
+def scored(cases: list[dict[str, str]], script: Script, wrap: str, max_reasks: int = 2) -> tuple[list[Scored], int]:
     """All rows through one scorer and one server; `wrap` is how a completion carries the candidate. Also the number of requests."""
     with ScriptedJudge(script) as server:
-        settings = Settings(base_url=server.url, model=MODEL, timeout_seconds=10.0, max_concurrency=16)
+        settings = JudgeConfig(
+            kind="openai",
+            base_url=server.url,
+            model=MODEL,
+            api_key_env="TEST_JUDGE_KEY",
+            max_concurrency=16,
+            max_reasks=max_reasks,
+        )
         with Scorer(Rubric({"accuracy": 1.0}, ROUTES, make_judge(settings))) as scorer:
             futures = [
-                scorer.submit(sample(i, row), wrap.format(row["completion"]) if "{}" in wrap else row["completion"], f"g{i}")
-                for i, row in enumerate(cases)
+                scorer.submit(sample(i, row), wrap.replace("{}", row["completion"]), f"g{i}") for i, row in enumerate(cases)
             ]
-            return [future.result(60) for future in futures], len(server.requests)
+            return [future.result(120) for future in futures], len(server.requests)
 
 
-BARE = "bare"
+BARE = "{}"
 IN_TAGS = "<think>Looked at it.</think>\n<answer>{}</answer>"
+ATTACKS = ("judge_attacks.jsonl", "own_judge_attacks.jsonl", "own_judge_attacks_2.jsonl")
+CORRECT = ("judge_correct.jsonl", "own_judge_correct.jsonl", "own_judge_correct_2.jsonl")
 
 
-def test_a_credulous_judge_pays_no_attack():
-    cases = rows("judge_attacks.jsonl")
-    found, asked = scored(cases, credulous, BARE)
+@pytest.mark.parametrize("script", [credulous, echoing, obliging])
+@pytest.mark.parametrize("wrap", [BARE, IN_TAGS])
+def test_a_credulous_judge_pays_no_attack(script, wrap):
+    # Half of the rows each way, so that every row meets every kind of judge in one of the two forms of a completion.
+    every = [row for name in ATTACKS for row in rows(name)]
+    cases = every[wrap == BARE :: 2]
+    found, asked = scored(cases, script, wrap, max_reasks=0)
     paid = [row["completion"] for row, score in zip(cases, found, strict=True) if score.total]
     assert paid == []
-    assert asked > 100  # most rows really reached the judge
+    assert asked > 0.6 * len(cases)  # most rows really reached the judge
 
 
 def test_an_honest_judge_that_quotes_the_candidate_pays_no_attack_and_loses_none():
-    cases = rows("judge_attacks.jsonl")
+    cases = [row for name in ATTACKS for row in rows(name)]
     found, _ = scored(cases, honest(lambda data: "incorrect"), IN_TAGS)
-    assert [score.total for score in found] == [0.0] * len(cases)
+    not_zero = [(row["completion"], score.total) for row, score in zip(cases, found, strict=True) if score.total != 0.0]
+    assert not_zero == []
 
 
 @pytest.mark.parametrize("wrap", [BARE, IN_TAGS])
 def test_unusual_right_answers_are_accepted_under_an_honest_judge(wrap):
-    cases = rows("judge_correct.jsonl")
+    cases = [row for name in CORRECT for row in rows(name)]
     known = {(row["question"], row["reference"]) for row in cases}
     found, _ = scored(
         cases, honest(lambda data: "correct" if (data["question"], data["reference"]) in known else "incorrect"), wrap
     )
-    assert [score.total for score in found] == [1.0] * len(cases)
+    refused = [(row["reference"], row["completion"]) for row, score in zip(cases, found, strict=True) if score.total != 1.0]
+    assert refused == []
+
+
+@pytest.mark.parametrize("name", CORRECT)
+def test_no_right_answer_is_settled_as_wrong_before_a_judge_saw_it(name):
+    settled = [(row, precheck(Question(row["question"], row["reference"], row["completion"]))) for row in rows(name)]
+    assert [row for row, verdict in settled if verdict is not None and verdict.decision != "correct"] == []
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_no_attack_is_settled_as_right_before_a_judge_saw_it(name):
+    settled = [(row, precheck(Question(row["question"], row["reference"], row["completion"]))) for row in rows(name)]
+    assert [row for row, verdict in settled if verdict is not None and verdict.decision != "incorrect"] == []
 
 
 def test_the_thoughts_never_reach_the_judge():
