@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from trl import SFTConfig, SFTTrainer
 
 from rl.config import Config
@@ -143,6 +144,12 @@ def trainer_settings(config: Config, out_dir: Path, num_rows: int) -> SFTConfig:
     )
 
 
+def reads_text_only(path: str) -> bool:
+    """Whether transformers knows the model for text but not for images and text: such a model (a judge, say) is fine-tuned without a processor."""
+    kind = type(AutoConfig.from_pretrained(path))
+    return kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and kind in MODEL_FOR_CAUSAL_LM_MAPPING
+
+
 def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path) -> Path:
     """Fine-tune `config.model` on the rows and write model, processor and `sft_metrics.jsonl` to `out_dir`.
 
@@ -157,11 +164,13 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path) -> Path:
     if config.compute.num_threads is not None:
         torch.set_num_threads(config.compute.num_threads)
     torch.manual_seed(config.seed)
-    processor = load_processor(config.model.path)
+    text_only = reads_text_only(config.model.path)
+    processor = load_processor(config.model.path, text_only=text_only)
     dtype = torch.float32 if config.compute.device == "cpu" else getattr(torch, config.model.dtype)
     # On a CPU the backward pass of PyTorch's fused attention takes a third of the whole step at these lengths; the plain one is faster.
     attention = "eager" if config.compute.device == "cpu" else "sdpa"
-    model = AutoModelForImageTextToText.from_pretrained(config.model.path, dtype=dtype, attn_implementation=attention)
+    kind = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
+    model = kind.from_pretrained(config.model.path, dtype=dtype, attn_implementation=attention)
     order = training_order(rows, config)
 
     def collator(batch: list[dict[str, int]]) -> dict[str, torch.Tensor]:
@@ -174,7 +183,7 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path) -> Path:
         data_collator=collator,
         # Row numbers only: a row is encoded when its batch is made, so that the images never lie in memory together.
         train_dataset=Dataset.from_dict({"row": order}),
-        processing_class=processor,
+        processing_class=processor.tokenizer if text_only else processor,
     )
     trainer.train()
     trainer.model.save_pretrained(out_dir)

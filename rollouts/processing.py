@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoProcessor
+from transformers import AutoProcessor, AutoTokenizer
 
 from rollouts.media import blank as blank_media
 from rollouts.media import frames
@@ -54,14 +54,39 @@ class EncodedPrompt:
         return dataclasses.replace(self, images=())
 
 
-def load_processor(path: str | Path) -> Any:
+class TextProcessor:
+    """A tokenizer in the place of a processor: what a model that reads text only is asked with."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.chat_template = tokenizer.chat_template
+
+    def __call__(self, text: list[str], images: Sequence[Image.Image] | None = None, return_tensors: str = "pt") -> Any:
+        if images:
+            raise BadSample(f"the sample has {len(images)} images, and this model reads text only")
+        return self.tokenizer(text, return_tensors=return_tensors)
+
+    def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:
+        """As the tokenizer does it."""
+        return self.tokenizer.apply_chat_template(conversation, **kwargs)
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the tokenizer."""
+        self.tokenizer.save_pretrained(path)
+
+
+def load_processor(path: str | Path, *, text_only: bool = False) -> Any:
     """The processor of a model folder; one tile an image (Fleming-VL, Table 2), whatever the folder was saved with.
+
+    `text_only`: the model reads no images, so its folder holds a tokenizer and no more.
 
     Raises:
         FileNotFoundError: there is no such folder, or it holds no processor.
     """
     if Path(path).is_absolute() and not Path(path).is_dir():
         raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format, see model.path")
+    if text_only:
+        return TextProcessor(AutoTokenizer.from_pretrained(str(path)))
     processor = AutoProcessor.from_pretrained(str(path))
     image_processor = getattr(processor, "image_processor", None)
     if image_processor is None:

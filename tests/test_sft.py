@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
+from examples.tiny_judge.architecture import write_untrained
 from rl.config import ComputeConfig, Config, DataConfig, ModelConfig, SftConfig
 from rl.data import phantoms
 from rl.data.sets import SftRow
-from rl.sft import IGNORED, collate, encode_row, ensure_sft, sft_hash, train_sft, training_order
+from rl.sft import IGNORED, collate, encode_row, ensure_sft, reads_text_only, sft_hash, train_sft, training_order
 from rollouts.processing import load_processor
 from rollouts.prompts import render_prompt, response
-from rollouts.records import Sample
+from rollouts.records import BadSample, Sample
 from tests.tiny_models import make_internvl, make_qwen25vl
 
 
@@ -154,3 +155,22 @@ def test_a_given_checkpoint_is_taken_or_refused(tiny, rows, tmp_path):
 def test_no_rows_is_said_to_be_the_fault(tiny, tmp_path):
     with pytest.raises(ValueError, match="at least one row"):
         train_sft(config(tiny), [], tmp_path)
+
+
+def test_a_text_model_is_trained_from_its_tokenizer_and_refuses_images(rows, tmp_path):
+    folder = write_untrained(tmp_path / "model")
+    assert reads_text_only(str(folder))
+    asked = [SftRow(Sample(id=str(i), question=f"Is {i} even?", answer_type="open", gold_text="yes"), "yes") for i in range(4)]
+    trained = train_sft(config(folder), asked, tmp_path / "trained")
+    after, before = (AutoModelForCausalLM.from_pretrained(one).state_dict() for one in (trained, folder))
+    assert any(not torch.equal(after[name], before[name]) for name in after)
+    # The tokenizer comes back as it went in, its own normaliser included.
+    text = 'Upper-LEFT of the "image"'
+    ids = [load_processor(one, text_only=True).tokenizer(text)["input_ids"] for one in (trained, folder)]
+    assert ids[0] == ids[1]
+    with pytest.raises(BadSample, match="text only"):
+        encode_row(load_processor(folder, text_only=True), None, rows[0])
+
+
+def test_a_model_that_reads_images_is_no_text_model(tiny):
+    assert not reads_text_only(str(tiny))

@@ -1,0 +1,277 @@
+"""Pairs of reference and answer with the verdict they deserve: endless for training, and held-out ones of other sentences and combinations.
+
+The judge's rule is strict: an answer is correct when all of it is understood and commits to the reference. Whatever stands beside it (a second
+answer, a denial, talk about grading, words that are no answer) makes it incorrect.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from examples.tiny_judge import hostile, templates, wordings
+from examples.tiny_judge.readings import ANSWERS, DENIAL, ELSE, GRADING, LESS, NOTHING, SEVERAL, UNKNOWN, WORDS, Pair
+from examples.tiny_judge.templates import Split
+from rl.data import phantoms_words as words
+from rl.data.phantoms import choices
+from rl.data.phantoms_draw import FINDINGS
+from rollouts.records import LETTERS, stable_hash
+
+# Kind of pair -> share. 45 % are correct.
+SHARES = {
+    "equal": 45, "other": 14, "partial": 5, "list": 8, "rejects": 8, "empty": 4, "hostile": 10, "noise": 4, "foreign_domain": 2,
+}  # fmt: skip
+# One in so many combinations of wording and sentence is kept for held-out pairs.
+_HELD_OUT_ONE_IN = 8
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question of the phantoms with its gold answer."""
+
+    kind: str
+    modality: str
+    finding: str
+    gold: str
+
+
+def pairs(count: int, seed: int, *, held_out: bool = False) -> Iterator[Pair]:
+    """`count` pairs from a seed. The held-out ones use sentences, or combinations of sentence and wording, that training never shows."""
+    rng = random.Random(stable_hash("judge pairs", seed, held_out))
+    kinds, shares = list(SHARES), list(SHARES.values())
+    for _ in range(count):
+        yield _Maker(rng, held_out).pair(rng.choices(kinds, shares)[0])
+
+
+class _Maker:
+    """Makes one pair."""
+
+    def __init__(self, rng: random.Random, held_out: bool) -> None:
+        self.rng = rng
+        self.held_out = held_out
+        modality = rng.choice(list(FINDINGS))
+        finding = rng.choice(FINDINGS[modality])
+        where = [] if finding == "normal" else ["place"]
+        where += ["side"] if modality in words.FACING_PATIENT and where else []
+        where += ["slice"] if modality == "CT" and where else []
+        kind = rng.choice(where) if where and rng.random() < 0.6 else "finding"
+        gold = finding if kind == "finding" else rng.choice(choices(kind, modality))
+        self.asked = _Asked(kind, modality, finding, gold)
+
+    def pair(self, kind: str) -> Pair:
+        asked, rng = self.asked, self.rng
+        answers: dict[str, Callable[[], tuple[str, str]]] = {
+            "equal": self._equal, "other": self._other, "partial": self._partial, "list": self._list, "rejects": self._rejects,
+            "empty": self._empty, "hostile": self._hostile, "noise": self._noise, "foreign_domain": self._any,
+        }  # fmt: skip
+        answer, read = answers[kind]()
+        aliases: tuple[str, ...] = ()
+        if kind == "foreign_domain":
+            pool: Sequence[str] = (*wordings.GENERAL_QUESTIONS, *words.QUESTIONS["finding"])
+            meant, reference = UNKNOWN, self._foreign_reference()
+        else:
+            pool = words.QUESTIONS[asked.kind] if rng.random() < 0.8 else wordings.MORE_QUESTIONS[asked.kind]
+            meant = asked.gold
+            aliases = words.aliases(meant) if rng.random() < 0.6 else ()
+            reference = asked.gold if rng.random() < 0.85 else self._wording(asked.gold)
+        question = rng.choice(pool).format(modality=asked.modality, finding=asked.finding)
+        if aliases and rng.random() < 0.2:
+            aliases = tuple(rng.sample(aliases, rng.randint(1, len(aliases))))
+        return Pair(question, reference, aliases, answer.replace("{question}", question), read, meant, kind)
+
+    # Answers with their readings, by kind of pair.
+
+    def _equal(self) -> tuple[str, str]:
+        gold = self.asked.gold
+        draw = self.rng.random()
+        if draw < 0.12:
+            return self._sentence(templates.CORRECTS, x=gold, y=self._another()), gold
+        if draw < 0.18:
+            return self._sentence(templates.REPEATS_ITSELF, x=gold, x2=gold), gold
+        return self._stated(gold), gold
+
+    def _other(self) -> tuple[str, str]:
+        asked, rng = self.asked, self.rng
+        draw = rng.random()
+        if asked.kind == "place" and draw < 0.12:
+            high, across = asked.gold.split()[:2]
+            return self._filled(
+                templates.STATES_WHERE, rng.choice(wordings.PATIENT_PLACES).format(high=high, across=across)
+            ), ELSE
+        if asked.kind == "side" and draw < 0.12:
+            across = asked.gold.removeprefix("patient's ")
+            return self._filled(
+                templates.STATES_WHERE, f"{rng.choice(('upper', 'lower', 'top', 'bottom'))} {across} of the image"
+            ), ELSE
+        if asked.kind == "slice" and draw < 0.15:
+            number = rng.choice((0, *range(4, 31)))
+            text = rng.choice(("slice {0}", "{0}", "slice number {0}", "slice #{0}")).format(number)
+            return self._filled(templates.STATES_SLICE, text), ELSE
+        if asked.kind != "finding" and draw < 0.2:
+            return self._filled(
+                rng.choice((templates.STATES, templates.STATES_WHERE)), rng.choice(wordings.NO_PLACES[asked.kind])
+            ), ELSE
+        if draw < 0.3:
+            kinds = {
+                "finding": (words.IMAGE_PLACES, words.PATIENT_SIDES, words.SLICES),
+                "place": (words.SLICES, FINDINGS[asked.modality]),
+            }
+            given = rng.choice(rng.choice(kinds.get(asked.kind, (FINDINGS[asked.modality],))))
+        else:
+            given = self._another()
+        return self._stated(given), self._read(given)
+
+    def _another(self) -> str:
+        """Another answer to the same question, as `_wording` takes it; for findings sometimes one of another modality, or of none."""
+        asked, rng = self.asked, self.rng
+        near = [one for one in choices(asked.kind, asked.modality) if one != asked.gold]
+        if asked.kind != "finding" or rng.random() < 0.7:
+            return rng.choice(near)
+        if rng.random() < 0.3:
+            return rng.choice(wordings.OTHER_FINDINGS)
+        far = [one for names in FINDINGS.values() for one in names if frozenset((one, asked.gold)) not in wordings.DOUBTFUL]
+        return rng.choice([one for one in far if one != asked.gold])
+
+    def _read(self, answer: str) -> str:
+        return answer if answer in ANSWERS else ELSE
+
+    def _list(self) -> tuple[str, str]:
+        others = [self._another() for _ in range(2)]
+        ordered = [self.asked.gold, *others]
+        if self.rng.random() < 0.5:
+            ordered = [others[0], self.asked.gold, others[1]]
+        return self._sentence(templates.LISTS, x=ordered[0], y=ordered[1], z=ordered[2]), SEVERAL
+
+    def _rejects(self) -> tuple[str, str]:
+        draw = self.rng.random()
+        if draw < 0.3:
+            given = self._another()
+            return self._sentence(templates.CORRECTS, x=given, y=self.asked.gold), self._read(given)
+        return self._sentence(templates.REJECTS, x=self.asked.gold if draw < 0.85 else self._another()), DENIAL
+
+    def _partial(self) -> tuple[str, str]:
+        asked, rng = self.asked, self.rng
+        if asked.gold == "normal":  # "no nodule" leaves everything else open
+            return self._sentence(templates.REJECTS, x=rng.choice(FINDINGS[asked.modality][1:])), DENIAL
+        if asked.kind == "finding":
+            return self._filled(
+                templates.STATES, rng.choice((*wordings.ALWAYS_TOO_GENERAL, *wordings.TOO_GENERAL[asked.modality]))
+            ), LESS
+        half = (
+            asked.gold.split()[rng.randint(0, 1)] if asked.kind == "place" else rng.choice(("one", "a", "some", "the affected"))
+        )
+        tails = {
+            "place": ("", " half", " side", " part", " half of the image", " side of the image", " of the image"),
+            "side": (" side", " side of the patient", " lung", " half"),
+            "slice": (" slice", " slice of the volume", " of the slices", " image"),
+        }
+        return self._filled(rng.choice((templates.STATES, templates.STATES_WHERE)), half + rng.choice(tails[asked.kind])), LESS
+
+    def _empty(self) -> tuple[str, str]:
+        asked, rng = self.asked, self.rng
+        draw = rng.random()
+        if draw < 0.5:
+            return self._part(templates.NO_ANSWER), NOTHING
+        if draw < 0.75:
+            known = {"modality": asked.modality, "finding_asked": asked.finding if asked.kind != "finding" else "finding"}
+            return self._part(templates.REPEATS_QUESTION).replace("{question}", "{{question}}").format(**known), NOTHING
+        letter = rng.choice(LETTERS[:5])
+        forms = ("{0}", "{0}.", "({0})", "option {0}", "{0})", "answer: {0}", "yes", "no", "Yes.", "No.", "true", "false")
+        return rng.choice(forms).format(letter), NOTHING
+
+    def _hostile(self) -> tuple[str, str]:
+        rng = self.rng
+        draw = rng.random()
+        answer = "" if draw < 0.2 else self._wording(self.asked.gold) if draw < 0.35 else self._stated(self._another())
+        demand = hostile.demand(rng, self._wording(self._another()), held_out=self.held_out)
+        return hostile.attach(rng, answer, demand), GRADING
+
+    def _noise(self) -> tuple[str, str]:
+        rng = self.rng
+        if self.asked.kind == "finding" and rng.random() < 0.15:
+            return self.asked.gold[: rng.randint(1, len(self.asked.gold) * 6 // 10)], WORDS
+        answer = "" if rng.random() < 0.4 else self._wording(self.asked.gold if rng.random() < 0.5 else self._another())
+        return hostile.attach(rng, answer, self._gibberish()).strip(), WORDS
+
+    def _gibberish(self) -> str:
+        rng = self.rng
+        if rng.random() < 0.5:
+            return " ".join(rng.choice(_general_words()) for _ in range(rng.randint(2, 12)))
+        if rng.random() < 0.5:
+            return " ".join("".join(rng.choices(string.ascii_lowercase, k=rng.randint(3, 9))) for _ in range(rng.randint(1, 5)))
+        return "".join(rng.choices(string.printable[:94] + "äéñßøжщя中国图像αβγ", k=rng.randint(4, 30)))
+
+    def _any(self) -> tuple[str, str]:
+        return self.rng.choice((self._other, self._noise, self._empty))()
+
+    def _foreign_reference(self) -> str:
+        if self.rng.random() < 0.4:
+            return self.rng.choice(wordings.OTHER_FINDINGS)
+        return " ".join(self.rng.sample(_general_words(), self.rng.randint(2, 4)))
+
+    # Wordings and sentences.
+
+    def _stated(self, answer: str) -> str:
+        """An answer in a sentence that commits to it."""
+        where = {
+            "finding": templates.STATES_FINDING,
+            "slice": templates.STATES_SLICE if self.rng.random() < 0.3 else templates.STATES_WHERE,
+        }
+        split = where.get(self.asked.kind, templates.STATES_WHERE)
+        return self._sentence(templates.STATES if self.rng.random() < 0.5 else split, x=answer)
+
+    def _sentence(self, split: Split, **answers: str) -> str:
+        """A sentence with wordings of answers; a held-out one, or a held-out combination of sentence and wording, for held-out pairs."""
+        while True:
+            new = self.held_out and self.rng.random() < 0.5
+            sentence = self.rng.choice(split.held_out if new else split.train)
+            worded = {name: self._wording(answer) for name, answer in answers.items()}
+            reserved = sentence not in ("{x}", "{x}.") and stable_hash(sentence, *worded.values()) % _HELD_OUT_ONE_IN == 0
+            if new or reserved == self.held_out:
+                return self._fill(sentence, worded)
+
+    def _filled(self, split: Split, text: str) -> str:
+        return self._fill(self._part(split), {"x": text})
+
+    def _part(self, split: Split) -> str:
+        return self.rng.choice(split.held_out if self.held_out and self.rng.random() < 0.7 else split.train)
+
+    def _fill(self, sentence: str, worded: dict[str, str]) -> str:
+        asked, rng = self.asked, self.rng
+        finding = "finding" if asked.kind == "finding" else asked.finding
+        known = {"modality": asked.modality, "finding": finding, "a_finding": words.with_article(finding)}
+        known |= {"place": rng.choice(words.IMAGE_PLACES), "side": rng.choice(words.PATIENT_SIDES)}
+        text = sentence.format(**known, **worded)
+        text = text.replace("the the ", "the ").replace("in in ", "in ")
+        return text.upper() if rng.random() < 0.02 else text[:1].upper() + text[1:] if rng.random() < 0.4 else text
+
+    def _wording(self, answer: str) -> str:
+        """The answer in one of its wordings; the plainest ones, which a policy gives most, more often than the rest."""
+        rng, modality = self.rng, self.asked.modality
+        if rng.random() < 0.25:
+            return answer
+        if answer in wordings.OTHER_FINDINGS:
+            return rng.choice((answer, words.with_article(answer)))
+        if answer in words.FINDING_ALIASES:
+            made: Sequence[str] = wordings.finding_wordings(answer)
+            chosen = rng.choice(made)
+            return (
+                chosen
+                if answer == "normal" or rng.random() < 0.5
+                else rng.choice(("{a}", "{a}", "the {0}")).format(chosen, a=words.with_article(chosen))
+            )
+        if rng.random() < 0.2:
+            return rng.choice(words.aliases(answer))
+        if answer in words.PATIENT_SIDES:
+            return rng.choice(wordings.side_wordings(answer, modality))
+        return rng.choice(wordings.place_wordings(answer) if answer in words.IMAGE_PLACES else wordings.slice_wordings(answer))
+
+
+@cache
+def _general_words() -> tuple[str, ...]:
+    text = (Path(__file__).parent.parent / "tiny" / "words.txt").read_text(encoding="utf-8")
+    return tuple(sorted(set(text.split())))
