@@ -13,6 +13,7 @@ from typing import get_args
 
 import numpy as np
 
+from rl.watch import policy_metrics
 from rollouts.records import Outcome, Rollout, Status
 
 # tinker's threshold: a group whose members were all paid the same is good from half the reward on.
@@ -43,6 +44,7 @@ def step_metrics(
         **completion_metrics(rollouts),
         **accuracy_metrics(rollouts),
         **outcome_metrics(rollouts),
+        **policy_metrics(rollouts),
         **engine_gap(rollouts),
         **update_metrics(updates),
         **{f"timing_s/{name}": float(seconds) for name, seconds in (timings or {}).items()},

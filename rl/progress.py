@@ -87,6 +87,10 @@ class Bar:
             self._last_line = now
             self._teller.say(f"{self._title} {done}/{self._total}  {numbers}{'  ' if numbers else ''}{self._eta(now)}")
 
+    def warn(self, text: str) -> None:
+        """A line that stays and stands out, above the bar."""
+        self._teller.warn(text)
+
     def _eta(self, now: float) -> str:
         elapsed, fresh = now - self._started, self._done - self._first
         if self._done >= self._total or fresh <= 0:

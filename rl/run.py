@@ -12,7 +12,8 @@ from rewards.scorer import Scorer
 from rl.config import Config
 from rl.order import steps_per_epoch
 from rl.progress import Bar
-from rl.tracking import Tracker
+from rl.tracking import Tracker, read_metrics
+from rl.watch import Watch
 from rl.workers.cluster import Cluster
 from rollouts.processing import media_token_ids
 from rollouts.records import Sample
@@ -49,6 +50,8 @@ class Run:
     def __post_init__(self) -> None:
         self.name = self.folder.name
         self.num_steps = total_steps(self.config, len(self.samples))
+        # What the run logged before it was stopped; nothing in a new one.
+        self._watch = Watch(read_metrics(self.folder))
         self.banned_token_ids = media_token_ids(self.processor)
 
     def tell(self, step: int, metrics: dict[str, float]) -> None:
@@ -60,6 +63,8 @@ class Run:
         metrics = {**(judge.metrics() if judge else {}), **metrics}
         self.tracker.log(step, metrics)
         self.bar.reach(step, metrics)
+        for warning in self._watch.see(metrics):
+            self.bar.warn(f"step {step}: {warning}")
         raise_if_unsafe(judge)
 
     def save(self, step: int) -> None:
