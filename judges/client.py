@@ -1,7 +1,7 @@
 """One chat completion from an OpenAI-compatible endpoint, with retries of our own. The one home of `openai`.
 
 The client library retries nothing (`max_retries=0`): backoff, Retry-After, deadline, concurrency, breaker and budget are decided here, for the
-whole run. The key is read from its environment variable when the first call is made, and masked in whatever comes back (`judges/redaction.py`).
+whole run. The key is read from its environment variable when a connection is opened, and masked in whatever comes back (`judges/redaction.py`).
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class ChatClient:
         self.budget = budget or Budget(endpoint.max_calls, endpoint.max_tokens)
         self._rng = random.Random(seed)
         self._client: openai.AsyncOpenAI | None = None
+        keep_secret(os.environ.get(endpoint.api_key_env, ""))
         self._limit = ShrinkingLimit(endpoint.max_concurrency)
         self._deadlines = GroupDeadlines(endpoint.deadline_seconds)
         name = f"the judge {endpoint.model} at {endpoint.base_url}"
