@@ -44,7 +44,8 @@ def check_judge(config: Config) -> list[Finding]:
             )
     except JudgeError as error:
         findings = [Finding(False, f"judge: {error}", "correct judge.*, or use judge=rules")]
-    return findings + [_probe(seat) for seat in seats(judge)]
+    # Without an address it is a server that the run starts itself.
+    return findings + [_probe(seat) for seat in seats(judge) if seat.base_url is not None]
 
 
 def seats(judge: JudgeConfig) -> list[Seat]:
