@@ -6,10 +6,14 @@ in the mean, not in the std, and gets advantage 0 (JUDGING.md, the rule that com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from rewards.rubric import Scored
+from rl.config import GrpoConfig
 
 # TRL's constant under the fraction line; verl's is 1e-6.
 STD_EPSILON = 1e-4
@@ -110,6 +114,25 @@ def decoupled_advantages(
         total.mean.to(given),
         total.std.to(given),
     )
+
+
+def advantages_of(scored: Sequence[Sequence[Scored]], usable: Sequence[Sequence[bool]], grpo: GrpoConfig) -> Advantages:
+    """Advantages [P, N] of scored groups, as `grpo.multi_objective_aggregation` says. Behind a closed gate every reward counts as 0."""
+    valid_PN = torch.tensor(usable)
+    if grpo.multi_objective_aggregation == "sum_then_normalize":
+        totals_PN = torch.tensor([[_number(member.total) for member in members] for members in scored], dtype=torch.float64)
+        return group_advantages(totals_PN, valid_PN, scale=grpo.scale_rewards, min_valid=grpo.min_valid)
+    weights = {name: weight for name, weight in scored[0][0].weights.items() if weight}
+    values_PNR = torch.tensor(
+        [[[0.0 if m.gated else _number(m.outcomes[name].value) for name in weights] for m in members] for members in scored],
+        dtype=torch.float64,
+    )
+    weights_R = torch.tensor(list(weights.values()), dtype=torch.float64)
+    return decoupled_advantages(values_PNR, weights_R, valid_PN, min_valid=grpo.min_valid)
+
+
+def _number(total: float | None) -> float:
+    return float("nan") if total is None else total
 
 
 def _divisor(scale: str, std_G: Tensor, trained_rewards: Tensor, epsilon: float) -> Tensor:

@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-import torch
-
 from rewards.scorer import Scored
-from rl.advantages import Advantages, decoupled_advantages, group_advantages
+from rl.advantages import advantages_of
 from rl.batching import Row
 from rl.config import GrpoConfig
 from rl.losses import denominators
@@ -240,25 +238,6 @@ def with_advantages(run: Any, step: int, groups: Sequence[Group], scored: Sequen
         ]
         for place, (group, members) in enumerate(zip(groups, scored, strict=True))
     ]
-
-
-def advantages_of(scored: Sequence[Sequence[Scored]], usable: Sequence[Sequence[bool]], grpo: GrpoConfig) -> Advantages:
-    """Advantages [P, N] of scored groups, as `grpo.multi_objective_aggregation` says. Behind a closed gate every reward counts as 0."""
-    valid_PN = torch.tensor(usable)
-    if grpo.multi_objective_aggregation == "sum_then_normalize":
-        totals_PN = torch.tensor([[_number(member.total) for member in members] for members in scored], dtype=torch.float64)
-        return group_advantages(totals_PN, valid_PN, scale=grpo.scale_rewards, min_valid=grpo.min_valid)
-    weights = {name: weight for name, weight in scored[0][0].weights.items() if weight}
-    values_PNR = torch.tensor(
-        [[[0.0 if m.gated else _number(m.outcomes[name].value) for name in weights] for m in members] for members in scored],
-        dtype=torch.float64,
-    )
-    weights_R = torch.tensor(list(weights.values()), dtype=torch.float64)
-    return decoupled_advantages(values_PNR, weights_R, valid_PN, min_valid=grpo.min_valid)
-
-
-def _number(total: float | None) -> float:
-    return float("nan") if total is None else total
 
 
 def record(run: Any, groups: Sequence[Sequence[Rollout]]) -> None:
