@@ -21,7 +21,7 @@ import yaml
 from rl.config import Config
 from rollouts.disk import write_atomically
 
-CONFIG, SUMMARY, VERSIONS, _LOCK = "config.yaml", "summary.json", "versions.json", ".lock"
+CONFIG, SUMMARY, VERSIONS, LOCK = "config.yaml", "summary.json", "versions.json", ".lock"
 _PACKAGES = (
     "rounds-rl",
     "torch",
@@ -86,7 +86,7 @@ class RunFolder:
         """Let go of the folder."""
         if self._lock >= 0:
             with contextlib.suppress(FileNotFoundError):
-                (self.path / _LOCK).unlink()
+                (self.path / LOCK).unlink()
             os.close(self._lock)
             self._lock = -1
 
@@ -118,7 +118,7 @@ def _make(path: Path) -> None:
 
 def _take_lock(path: Path) -> int:
     try:
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise RunFolderError(f"out_dir={path} cannot be written: {error.strerror}. Choose another out_dir=.") from error
     try:
@@ -129,7 +129,7 @@ def _take_lock(path: Path) -> int:
         raise RunFolderError(
             f"out_dir={path} is being written by another run (process {holder}). Choose another out_dir=."
         ) from error
-    if not (path / _LOCK).exists() or os.fstat(lock).st_ino != (path / _LOCK).stat().st_ino:
+    if not (path / LOCK).exists() or os.fstat(lock).st_ino != (path / LOCK).stat().st_ino:
         # Its holder removed the file between our opening and locking it.
         os.close(lock)
         return _take_lock(path)
@@ -139,7 +139,7 @@ def _take_lock(path: Path) -> int:
 
 
 def _contents(path: Path) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if entry.name != _LOCK)
+    return sorted(entry.name for entry in path.iterdir() if entry.name != LOCK)
 
 
 def _check_can_go_on(path: Path, config: Config) -> None:

@@ -85,3 +85,21 @@ def paired_permutation(differences: Sequence[float], *, num_draws: int = 10_000,
         signs = generator.integers(0, 2, size=(min(1000, num_draws - start), values.size)) * 2 - 1
         at_least += int(np.count_nonzero(np.abs(signs @ values) >= observed))
     return (1 + at_least) / (1 + num_draws)
+
+
+def kendall_tau_b(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Kendall's tau-b of two rankings of the same things: 1 = the same order, -1 = the opposite, ties accounted for; None where one ranks nothing.
+
+    (concordant - discordant) / sqrt(pairs not tied in the first x pairs not tied in the second), Kendall 1945.
+    """
+    agree = untied_first = untied_second = 0
+    for j in range(len(first)):
+        for i in range(j):
+            sign_first = (first[j] > first[i]) - (first[j] < first[i])
+            sign_second = (second[j] > second[i]) - (second[j] < second[i])
+            agree += sign_first * sign_second
+            untied_first += sign_first != 0
+            untied_second += sign_second != 0
+    if not untied_first or not untied_second:
+        return None
+    return agree / math.sqrt(untied_first * untied_second)
