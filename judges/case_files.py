@@ -52,7 +52,8 @@ class CaseFile:
 def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
     """The rows of a JSON-lines file. `expected`: the label of rows that carry none.
 
-    Raises JudgeConfigError with every bad row (the first ten), its line number, and what is wrong.
+    A `key` names a row that may be written again, as the viewer does with labels: the last line of a key counts, and `"expected": null` in it takes
+    the row back. Raises JudgeConfigError with every bad row (the first ten), its line number, and what is wrong.
     """
     path = found(str(path))
     try:
@@ -62,13 +63,18 @@ def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
         raise JudgeConfigError(f"the case file {path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise JudgeConfigError(f"the case file {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    cases, faults, unread = [], [], set()
+    cases: dict[str | int, Case] = {}
+    faults, unread = [], set()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = _object(line)
-            cases.append(_case(row, number, expected))
+            case = _case(row, number, expected)
+            place = case.key or number
+            cases.pop(place, None)
+            if not (case.key and "expected" in row and row["expected"] is None):
+                cases[place] = case
             unread |= set(row) - set(_READ)
         except ValueError as error:
             faults.append(f"{path}:{number}: {error}")
@@ -78,7 +84,7 @@ def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
         raise JudgeConfigError(f"{len(faults)} of {len(cases) + len(faults)} rows cannot be read:\n  {told}{more}")
     if not cases:
         raise JudgeConfigError(f"the case file {path} is empty; expected JSON lines with question, reference and completion")
-    return CaseFile(tuple(cases), tuple(sorted(unread)))
+    return CaseFile(tuple(cases.values()), tuple(sorted(unread)))
 
 
 def labelled(path: str | Path, what: str) -> tuple[Case, ...]:

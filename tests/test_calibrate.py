@@ -182,6 +182,14 @@ def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
     assert [case.completion for case in read_cases(path).cases] == ["a\u2028b"]
 
 
+def test_the_labels_of_the_viewer_are_read_the_last_word_of_a_row_counts(tmp_path: Path) -> None:
+    labels = [{**ROWS[0], "key": key, "expected": expected} for key, expected in (
+        ("1/a/0", "correct"), ("1/a/1", "incorrect"), ("1/a/0", "incorrect"), ("1/a/2", "correct"), ("1/a/2", None),
+    )]  # fmt: skip
+    cases = read_cases(case_file(tmp_path, labels)).cases
+    assert [(case.key, case.expected, case.line) for case in cases] == [("1/a/1", "incorrect", 2), ("1/a/0", "incorrect", 3)]
+
+
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
