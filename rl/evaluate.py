@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from rl.config import Config
@@ -26,6 +25,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 # Training steps count from 1, so evaluation draws with seeds that no step uses; two models get the same ones.
 EVALUATION_STEP = 0
 ACCURACY = "accuracy"
+# 256 MiB as PIL holds RGB, here and once more in the engine.
+MAX_PIXELS = 1 << 26
 
 
 class Sampler(Protocol):
@@ -46,7 +47,16 @@ class ScoredLike(Protocol):
 class ScorerLike(Protocol):
     """`rewards.scorer.Scorer`, or a fake of it."""
 
-    def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Future[Any]: ...
+    def submit(
+        self,
+        sample: Sample,
+        completion: str,
+        group_key: str,
+        finish_reason: str = "stop",
+        *,
+        num_tokens: int | None = None,
+        group_size: int | None = None,
+    ) -> Future[Any]: ...
 
 
 # Told as each completion arrives and goes to its judge: which way of asking, how many so far, how many in all.
@@ -59,13 +69,30 @@ def _silent(mode: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out items, encoded once for all models and ways of asking."""
+    """The held-out items, and how they are encoded when their turn comes: decoded images of all of them need not fit into memory."""
 
     samples: tuple[Sample, ...]
-    prompts: tuple[EncodedPrompt, ...]
-    # The same with every image mid-grey; empty = not asked.
-    blank_prompts: tuple[EncodedPrompt, ...]
+    # A sample as the model is asked it; True = with every image mid-grey.
+    encode: Callable[[Sample, bool], EncodedPrompt]
+    # Whether the items are asked with blanked images, too.
+    blank: bool
     banned_token_ids: tuple[int, ...]
+    # Pixels that are decoded at the same time.
+    max_pixels: int = MAX_PIXELS
+
+    def chunks(self) -> Iterator[list[tuple[Sample, EncodedPrompt]]]:
+        """The items in order, as many at a time as hold about `max_pixels`. Raises BadSample where an image does not open."""
+        chunk: list[tuple[Sample, EncodedPrompt]] = []
+        num_pixels = 0
+        for sample in self.samples:
+            prompt = self.encode(sample, False)
+            chunk.append((sample, prompt))
+            num_pixels += sum(image.width * image.height for image in prompt.images)
+            if num_pixels >= self.max_pixels:
+                yield chunk
+                chunk, num_pixels = [], 0
+        if chunk:
+            yield chunk
 
 
 class Judged(NamedTuple):
@@ -95,13 +122,12 @@ class EvalResult:
 
 
 def prepare(samples: Sequence[Sample], processor: Any, *, blank: bool) -> HeldOut:
-    """Encode held-out items for `evaluate`. Raises BadSample where an image does not open."""
-    return HeldOut(
-        samples=tuple(samples),
-        prompts=tuple(encode(processor, sample) for sample in samples),
-        blank_prompts=tuple(encode(processor, sample, blank=True) for sample in samples) if blank else (),
-        banned_token_ids=media_token_ids(processor),
-    )
+    """Held-out items for `evaluate`; `blank`: they are to be asked with blanked images, too."""
+
+    def encoded(sample: Sample, blanked: bool) -> EncodedPrompt:
+        return encode(processor, sample, blank=blanked)
+
+    return HeldOut(tuple(samples), encoded, blank, media_token_ids(processor))
 
 
 def evaluate(
@@ -118,7 +144,7 @@ def evaluate(
     """Ask every held-out item in each of `modes` and judge the answers.
 
     Args:
-        rollout: draws completions; it must hold the weights `policy_version`.
+        rollout: draws completions; it must hold the weights `policy_version`. Items come to it in chunks, see `HeldOut`.
         scorer: the parser and rubric of training. Judging overlaps with sampling.
         held_out: see `prepare`.
         config: `grpo` gives temperature, top_p and length; `eval` the number of samples and whether to blank; `seed` the sampling seeds.
@@ -131,23 +157,22 @@ def evaluate(
         whatever the engine or the scorer raise; a reward that fails on one completion does not raise but leaves it without a verdict.
     """
     started = time.monotonic()
-    answers: dict[Mode, tuple[tuple[Judged, ...], ...]] = {}
-    for mode in modes:
-        prompts = held_out.blank_prompts if mode == "blank" else held_out.prompts
-        count = config.eval.num_samples if mode == "sampled" else 1
-        if not prompts or not count:
-            continue
-        settings = SamplingSettings(
-            temperature=config.grpo.temperature if mode == "sampled" else 0.0,
-            top_p=config.grpo.top_p if mode == "sampled" else 1.0,
-            max_completion_length=config.grpo.max_completion_length,
-            policy_version=policy_version,
-            banned_token_ids=held_out.banned_token_ids,
-        )
-        drawn = rollout.sample(_requests(prompts, count, config.seed), settings)
-        group = f"eval/{name}/{mode}"
-        answers[mode] = _judge(drawn, scorer, held_out.samples, count, group, partial(progress, mode))
-    return EvalResult(name, held_out.samples, answers, time.monotonic() - started)
+    counts = {mode: config.eval.num_samples if mode == "sampled" else int(mode != "blank" or held_out.blank) for mode in modes}
+    asked = {mode: _Asked(f"eval/{name}/{mode}", counts[mode], len(held_out.samples), progress) for mode in modes if counts[mode]}
+    for chunk in held_out.chunks():
+        for mode, answers in asked.items():
+            prompts = [held_out.encode(sample, True) if mode == "blank" else prompt for sample, prompt in chunk]
+            settings = SamplingSettings(
+                temperature=config.grpo.temperature if mode == "sampled" else 0.0,
+                top_p=config.grpo.top_p if mode == "sampled" else 1.0,
+                max_completion_length=config.grpo.max_completion_length,
+                policy_version=policy_version,
+                banned_token_ids=held_out.banned_token_ids,
+            )
+            drawn = rollout.sample(_requests(prompts, counts[mode], config.seed), settings)
+            answers.submit(drawn, scorer, [sample for sample, _ in chunk])
+    judged = {mode: answers.collect(held_out.samples) for mode, answers in asked.items()}
+    return EvalResult(name, held_out.samples, judged, time.monotonic() - started)
 
 
 def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[Request]:
@@ -166,28 +191,42 @@ def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[R
     ]
 
 
-def _judge(
-    drawn: Iterable[tuple[RequestKey, Completion]],
-    scorer: ScorerLike,
-    samples: Sequence[Sample],
-    count: int,
-    group: str,
-    progress: Callable[[int, int], None],
-) -> tuple[tuple[Judged, ...], ...]:
-    """Submit each completion as it arrives, then collect the verdicts in the order of the items."""
-    by_id = {sample.id: sample for sample in samples}
-    pending: dict[RequestKey, tuple[Completion, Future[Any]]] = {}
-    for key, completion in drawn:
-        future = scorer.submit(by_id[key[0]], completion.text, f"{group}/{key[0]}", completion.finish_reason)
-        progress(len(pending) + 1, len(samples) * count)
-        pending[RequestKey(*key)] = completion, future
-    missing = len(samples) * count - len(pending)
-    if missing:
-        raise RuntimeError(f"{group}: {missing} of {len(samples) * count} completions never came back from the engine")
-    judged: dict[RequestKey, Judged] = {}
-    for key, (completion, future) in pending.items():
-        judged[key] = _verdict(completion, future.result())
-    return tuple(tuple(judged[RequestKey(sample.id, index)] for index in range(count)) for sample in samples)
+@dataclass
+class _Asked:
+    """One way of asking: what came back so far, with verdicts that may still be thought about."""
+
+    group: str
+    # Completions an item, and items in all.
+    count: int
+    num_items: int
+    progress: Progress
+    pending: dict[RequestKey, tuple[Completion, Future[Any]]] = field(default_factory=dict)
+
+    def submit(self, drawn: Iterable[tuple[RequestKey, Completion]], scorer: ScorerLike, samples: Sequence[Sample]) -> None:
+        """Hand each completion to its judge as it arrives."""
+        by_id = {sample.id: sample for sample in samples}
+        expected = len(self.pending) + len(samples) * self.count
+        for key, completion in drawn:
+            future = scorer.submit(
+                by_id[key[0]],
+                completion.text,
+                f"{self.group}/{key[0]}",
+                completion.finish_reason,
+                num_tokens=len(completion.token_ids),
+                group_size=self.count,
+            )
+            self.pending[RequestKey(*key)] = completion, future
+            self.progress(self.group.rpartition("/")[2], len(self.pending), self.num_items * self.count)
+        if len(self.pending) != expected:
+            missing = expected - len(self.pending)
+            raise RuntimeError(
+                f"{self.group}: {missing} of {len(samples) * self.count} completions never came back from the engine"
+            )
+
+    def collect(self, samples: Sequence[Sample]) -> tuple[tuple[Judged, ...], ...]:
+        """The verdicts, in the order of the items."""
+        judged = {key: _verdict(completion, future.result()) for key, (completion, future) in self.pending.items()}
+        return tuple(tuple(judged[RequestKey(sample.id, index)] for index in range(self.count)) for sample in samples)
 
 
 def _verdict(completion: Completion, scored: ScoredLike) -> Judged:

@@ -138,7 +138,7 @@ def _accuracies(*results: EvalResult) -> dict[str, float]:
 def _evaluate(
     cluster: Cluster, scorer: Scorer, held_out: HeldOut, config: Config, name: str, version: int, teller: Teller
 ) -> EvalResult:
-    per_item = 1 + config.eval.num_samples + bool(held_out.blank_prompts)
+    per_item = 1 + config.eval.num_samples + held_out.blank
     with teller.bar(f"evaluate {name}", per_item * len(held_out.samples)) as bar:
         result = evaluate(
             cluster.rollout, scorer, held_out, config,

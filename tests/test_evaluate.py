@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from rl.comparison import compare, majority_baseline, measure, strata
@@ -49,7 +51,17 @@ class FakeScorer:
 
     groups: list[str] = field(default_factory=list)
 
-    def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Future[FakeScored]:
+    def submit(
+        self,
+        sample: Sample,
+        completion: str,
+        group_key: str,
+        finish_reason: str = "stop",
+        *,
+        num_tokens: int | None = None,
+        group_size: int | None = None,
+    ) -> Future[FakeScored]:
+        assert num_tokens == 3 and group_size is not None
         self.groups.append(group_key)
         failed = Outcome(None, "timeout", "judge did not answer")
         accuracy = failed if completion == "?" else Outcome(float(completion == sample.gold_text))
@@ -64,10 +76,13 @@ def item(name: str, answer_type: str = "open", modality: str = "ct", gold: str =
     return Sample(name, "What?", answer_type, gold, options=options, gold_letters=letters, modality=modality)  # type: ignore[arg-type]
 
 
+def encoded(sample: Sample, blanked: bool) -> EncodedPrompt:
+    image = Image.new("RGB", (2, 2))
+    return EncodedPrompt(sample.id, f"{sample.id} blank" if blanked else sample.id, (7,), {}, (image,))
+
+
 def held_out(samples: Sequence[Sample]) -> HeldOut:
-    prompts = tuple(EncodedPrompt(sample.id, sample.id, (7,), {}) for sample in samples)
-    blanks = tuple(EncodedPrompt(sample.id, f"{sample.id} blank", (7,), {}) for sample in samples)
-    return HeldOut(tuple(samples), prompts, blanks, (5, 6))
+    return HeldOut(tuple(samples), encoded, True, (5, 6))
 
 
 CONFIG = Config(seed=3, grpo=GrpoConfig(temperature=0.7, top_p=0.9, max_completion_length=9), eval=EvalConfig(num_samples=2))
@@ -98,7 +113,7 @@ def test_what_the_configuration_switches_off_is_not_asked() -> None:
     result = evaluate(
         FakeRollout({"a": ["yes"]}),
         FakeScorer(),
-        dataclasses.replace(held_out([item("a")]), blank_prompts=()),
+        dataclasses.replace(held_out([item("a")]), blank=False),
         config,
         name="x",
         policy_version=0,
@@ -148,6 +163,32 @@ def test_progress_is_told_for_each_way_of_asking() -> None:
         name="x", policy_version=0, progress=lambda *message: told.append(message),
     )  # fmt: skip
     assert told == [("greedy", 1, 1), ("sampled", 1, 2), ("sampled", 2, 2), ("blank", 1, 1)]
+
+
+def test_images_are_decoded_a_chunk_at_a_time_and_the_results_are_the_same() -> None:
+    samples = [item(name) for name in "abcdefghi"]
+    script = {name: ["yes", "no"] for name in "abcdefghi"} | {f"{name} blank": ["no"] for name in "abcdefghi"}
+    whole, rollout, _ = ask(script, samples)
+    assert [len(requests) for requests, _ in rollout.asked] == [9, 18, 9]
+    images: list[weakref.ref[Image.Image]] = []
+    alive: list[int] = []
+
+    def watched(sample: Sample, blanked: bool) -> EncodedPrompt:
+        prompt = encoded(sample, blanked)
+        images.extend(weakref.ref(image) for image in prompt.images)
+        return prompt
+
+    class Forgetful(FakeRollout):
+        def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
+            alive.append(sum(image() is not None for image in images))
+            yield from super().sample(requests, settings)
+            self.asked.clear()
+
+    # An image has 4 pixels, so 16 are four items: chunks of 4, 4 and 1, and with the blanked ones twice as many images.
+    chunked = dataclasses.replace(held_out(samples), encode=watched, max_pixels=16)
+    result = evaluate(Forgetful(script), FakeScorer(), chunked, CONFIG, name="SFT", policy_version=4)
+    assert result.answers == whole.answers
+    assert len(alive) == 9 and max(alive) <= 8 < len(images)
 
 
 def result_of(name: str, greedy: str, samples: Sequence[Sample], well_formed: bool = True) -> EvalResult:
