@@ -30,7 +30,7 @@ class Budget:
         self.calls = 0
         self.tokens = 0
         self._reserved = 0
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def reserve(self, most_tokens: int) -> str:
         """Take one call that costs at most `most_tokens`. "" = granted, and `settle` must follow; else what is spent."""
@@ -56,8 +56,8 @@ class Budget:
 
     async def _settled(self) -> None:
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(told)
+        self._waiting.append(told)
         try:
             await told
         finally:
-            self._waiting.discard(told)
+            self._waiting.remove(told)

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from judges.llm import PROBE
+from judges.client import ChatClient, Endpoint
+from judges.llm import PROBE, LlmJudge
 
 MODEL = "scripted-judge"
 
@@ -202,3 +203,27 @@ def _completion(reply: Reply) -> bytes:
     return json.dumps(
         {"id": "x", "object": "chat.completion", "created": 0, "model": MODEL, "choices": [choice], "usage": usage}
     ).encode()
+
+
+ASKED = ("Which organ?", "Liver", ())
+
+
+def judge_at(server: ScriptedJudge, cache=None, show_images=False, nonce_in_schema=False, **limits) -> LlmJudge:
+    """A judge that asks this server under the key in TEST_JUDGE_KEY; `limits` are the endpoint's."""
+    settings = {"timeout_seconds": 20.0, "max_attempts": 3, "max_concurrency": 8, "backoff_seconds": 0.01, **limits}
+    client = ChatClient(Endpoint(server.url, MODEL, "TEST_JUDGE_KEY", **settings), seed=0)
+    return LlmJudge(client, cache=cache, show_images=show_images, nonce_in_schema=nonce_in_schema)
+
+
+def all_of(judge: LlmJudge, *answers: str, groups=None, **more) -> list:
+    """The verdicts on these answers, asked at the same time."""
+
+    async def ask() -> list:
+        try:
+            keys = groups or [None] * len(answers)
+            asked = (judge.judge(*ASKED, answer, group_key=key, **more) for answer, key in zip(answers, keys, strict=True))
+            return list(await asyncio.gather(*asked))
+        finally:
+            await judge.close()
+
+    return asyncio.run(ask())
