@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,22 @@ from judges.panel import PanelJudge
 from judges.prechecks import precheck
 from judges.rules import RulesJudge
 from judges.second_opinion import SecondOpinionJudge
-from judges.settings import CACHE_OFF, JudgeConfig, Seat, faults, first_seat, panel_seats, second_seat
+from judges.served import ServedJudge
+from judges.settings import CACHE_OFF, SHIPPED_MODEL, JudgeConfig, Seat, faults, first_seat, found, panel_seats, second_seat
 from judges.verdict import Judge, JudgeConfigError, Question
 
 if TYPE_CHECKING:
     from judges.client import ChatClient
+    from judges.server import JudgeServer
 
 
-def make_judge(settings: JudgeConfig, *, cache_path: str | Path | None = None, backoff_seconds: float = 0.5) -> Judge:
+def make_judge(
+    settings: JudgeConfig, *, cache_path: str | Path | None = None, backoff_seconds: float = 0.5, start: bool = False
+) -> Judge:
     """The judge of a configuration. Nothing is asked yet (see `check_now`).
 
     `cache_path`: where verdicts are kept unless `settings.cache` says otherwise; None = nowhere. `backoff_seconds`: base of the full-jitter backoff.
+    `start`: where a server of ours is needed (judge=local), start it now and not with the first question; its log lies beside the cache.
     Raises JudgeConfigError with everything that is missing, contradictory or unreadable.
     """
     problems = list(faults(settings))
@@ -37,12 +43,28 @@ def make_judge(settings: JudgeConfig, *, cache_path: str | Path | None = None, b
     path = {None: cache_path, CACHE_OFF: None}.get(settings.cache, settings.cache)
     if settings.offline and path is None:
         raise JudgeConfigError("judge.offline: an offline judge answers from its cache only; name its file with judge.cache=PATH")
+    server = None
+    if settings.kind == "local":
+        settings, server = _local(settings, cache_path)
+        if start and server is not None:
+            server.start()
     canaries = read_canaries(settings.canaries) if settings.canary_fraction > 0 and not settings.offline else ()
     clients = _Clients(settings, backoff_seconds)
-    live = _stack(settings, clients, VerdictCache(path) if path is not None else None)
+    live = _stack(settings, clients, VerdictCache(path) if path is not None else None, server)
     if not canaries:
         return live
-    return CanaryJudge(live, _stack(settings, clients, None), canaries, settings.canary_fraction, settings.on_canary)
+    return CanaryJudge(live, _stack(settings, clients, None, server), canaries, settings.canary_fraction, settings.on_canary)
+
+
+def _local(settings: JudgeConfig, cache_path: str | Path | None) -> tuple[JudgeConfig, JudgeServer | None]:
+    """The settings with the address of our server, and the server, not started yet; None where nothing is asked (judge.offline)."""
+    from judges.server import KEY_ENV, served_name, shared
+
+    model = found(settings.model or SHIPPED_MODEL)
+    if settings.offline:
+        return replace(settings, model=served_name(model), base_url="http://127.0.0.1:0/v1"), None
+    server = shared(model, Path(cache_path).parent if cache_path is not None else None)
+    return replace(settings, model=server.served_name, base_url=server.base_url, api_key_env=KEY_ENV), server
 
 
 def read_canaries(path: str | None) -> tuple[Case, ...]:
@@ -99,20 +121,24 @@ class _Clients:
         return counts | {"judge/cost_total": sum(one.cost for one in self._clients.values())}
 
 
-def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None) -> Judge:
-    """The judges of the settings over shared clients; `cache` None = every question is asked."""
+def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None, server: JudgeServer | None) -> Judge:
+    """The judges of the settings over shared clients; `cache` None = every question is asked. `server`: the first judge's, where it is ours."""
     from judges.llm import LlmJudge
 
     def judge_of(seat: Seat) -> Judge:
-        return LlmJudge(
+        ours = settings.kind == "local" and seat == first_seat(settings)
+        judge = LlmJudge(
             clients.of(seat),
             seat.prompt,
             cache,
             settings.offline,
             settings.max_reasks,
             settings.show_images,
+            # A model of that size does not copy a nonce reliably; its server's grammar leaves it no choice.
+            nonce_in_schema=ours,
             prechecks=settings.prechecks,
         )
+        return ServedJudge(judge, server) if ours and server is not None else judge
 
     first = _panel(settings, judge_of, clients) if settings.panel else judge_of(first_seat(settings))
     if settings.second_opinion == "off":

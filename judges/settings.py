@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 CACHE_OFF = "off"
+# The model of judge=local unless judge.model names another folder.
+SHIPPED_MODEL = "examples/tiny_judge/model"
 SAMPLING = ("temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "frequency_penalty", "presence_penalty")
 
 
@@ -31,8 +33,10 @@ class JudgeConfig:
     """Who decides whether an open answer means the reference, and what guards the decision (judges/JUDGING.md)."""
 
     # "rules": normalised equality with the gold text and its aliases, no model. "openai": any OpenAI-compatible endpoint.
-    kind: Literal["rules", "openai"] = "rules"
+    # "local": a tiny model of ours, on a server that the run starts and stops (judges/server.py).
+    kind: Literal["rules", "local", "openai"] = "rules"
     base_url: str | None = None
+    # Name under which the endpoint serves its model; for judge=local the folder of a text model, null = examples/tiny_judge/model.
     model: str | None = None
     # Name of the environment variable that holds the key; the key itself never enters a config.
     api_key_env: str = "OPENAI_API_KEY"
@@ -140,12 +144,14 @@ def panel_seats(settings: JudgeConfig) -> dict[str, Seat]:
 
 def faults(settings: JudgeConfig) -> Iterator[str]:
     """Why no judge can be made of these settings, each as "setting: got, expected"."""
-    if settings.kind not in ("rules", "openai"):
-        yield f"judge.kind: got {settings.kind!r}, expected 'rules' or 'openai'"
+    if settings.kind not in ("rules", "local", "openai"):
+        yield f"judge.kind: got {settings.kind!r}, expected 'rules', 'local' or 'openai'"
     if settings.kind == "rules":
         return
     seats = panel_seats(settings)
-    if not seats:
+    if settings.kind == "local":
+        yield from _local_faults(settings)
+    elif not seats:
         yield from _incomplete(first_seat(settings), "judge", f"judge.kind={settings.kind}")
     for name, seat in seats.items():
         yield from _incomplete(seat, f"judge.panel.{name}", f"the panel's member {name!r}")
@@ -166,6 +172,24 @@ def _incomplete(seat: Seat, where: str, what: str) -> Iterator[str]:
         yield f"{where}.base_url: got {seat.base_url!r}, expected an address that begins with http:// or https://"
     if not seat.model:
         yield f"{where}.model: {what} needs the name under which the endpoint serves its model, such as {where}.model=Qwen/Qwen3-8B"
+
+
+def _local_faults(settings: JudgeConfig) -> Iterator[str]:
+    if settings.base_url is not None:
+        yield f"judge.base_url: got {settings.base_url!r}, but judge=local starts a server of its own; use judge=openai for an endpoint"
+    if settings.panel:
+        yield "judge.panel: the members of a panel are endpoints; use judge=panel with judge.base_url and judge.model"
+    if settings.show_images:
+        yield "judge.show_images: the model of judge=local reads text only; use judge=openai with a model that takes images"
+    if settings.second_opinion != "off" and not (settings.second_base_url and settings.second_model):
+        yield (
+            "judge.second_opinion: beside judge=local the second judge must be an endpoint, with judge.second_base_url and judge.second_model; "
+            "a vote of one model with itself is no defence"
+        )
+    model = found(settings.model or SHIPPED_MODEL)
+    missing = [name for name in ("config.json", "tokenizer.json") if not (model / name).is_file()]
+    if missing:
+        yield f"judge.model: got {model}, which holds no {' and no '.join(missing)}; judge=local needs the folder of a text model"
 
 
 def _same(one: Seat, other: Seat) -> bool:

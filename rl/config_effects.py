@@ -41,6 +41,11 @@ JUDGE_EFFECTS = (
     Effect(
         _under("judge", "judge.kind"), lambda c: c.judge.kind == "rules", "judge.kind=rules asks no endpoint; use judge=openai"
     ),
+    Effect(
+        ("judge.api_key_env", "judge.price_input", "judge.price_output"),
+        lambda c: c.judge.kind == "local" and c.judge.second_opinion == "off",
+        "judge=local asks a server of its own, under a key of its own and for nothing",
+    ),
     *(Effect((f"judge.{name}",), _all_members_state(name), f"every member of judge.panel states its own {name}") for name in _SEAT),
     Effect(
         tuple(f"judge.second_{name}" for name in _SEAT),

@@ -16,7 +16,7 @@ from rewards import registry
 from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.config import Config
 from rl.config_build import nearest, value_at
-from rl.config_effects import without_effect
+from rl.config_effects import asks_judge, without_effect
 from rollouts.records import AnswerType
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -66,8 +66,9 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         config: the whole tree.
         explicit: dotted paths the user set on the command line; only these can be "without effect".
     """
-    rules = (_ranges, _batches, _lengths, _judge, _rewards, _device, _files)
-    return [fault for rule in rules for fault in rule(config)] + without_effect(config, explicit)
+    rules = (_ranges, _batches, _judge, _local_judge, _rewards, _device, _files)
+    found = [fault for rule in rules for fault in rule(config)]
+    return [*found, *_lengths(config, explicit), *without_effect(config, explicit)]
 
 
 def _ranges(config: Config) -> Iterable[str]:
@@ -114,12 +115,21 @@ def _divisors_near(total: int, wanted: int) -> str:
     return " or ".join(str(number) for number in below + above)
 
 
-def _lengths(config: Config) -> Iterable[str]:
+def _lengths(config: Config, explicit: set[str]) -> Iterable[str]:
     grpo, model = config.grpo, config.model
     if grpo.max_completion_length >= model.max_model_len:
         yield (
             f"grpo.max_completion_length: got {grpo.max_completion_length}, expected less than model.max_model_len={model.max_model_len}, "
             "which holds prompt and completion together"
+        )
+    if 0 < grpo.top_p < 1:
+        yield (
+            f"grpo.top_p: got {grpo.top_p}, expected 1. The engine would draw from the likeliest tokens alone, while ratio and KL are of the whole "
+            "distribution, so that the policy would be trained on another one than it was drawn from; use grpo.temperature"
+        )
+    if config.data.name == "jsonl" and "data.max_frames" in explicit and config.data.max_frames > model.max_images:
+        yield (
+            f"data.max_frames: got {config.data.max_frames}, but a prompt may hold model.max_images={model.max_images} images; raise that, too"
         )
 
 
@@ -128,6 +138,21 @@ def _judge(config: Config) -> Iterable[str]:
     for path, file in (("judge.canaries", config.judge.canaries), ("judge.calibration", config.judge.calibration)):
         if file is not None and not judges.settings.found(file).is_file():
             yield f"{path}: there is no file {file}; expected JSON lines with question, reference, completion and expected"
+
+
+def _local_judge(config: Config) -> Iterable[str]:
+    """The shipped judge model knows the answers of data=phantoms, and compares short answers only."""
+    if config.judge.kind != "local" or not asks_judge(config):
+        return
+    shipped = judges.settings.found(judges.settings.SHIPPED_MODEL)
+    if judges.settings.found(config.judge.model or "") in (shipped, Path()) and config.data.name != "phantoms":
+        yield (
+            f"judge.kind: judge=local knows the answers of data=phantoms only, got data={config.data.name}; "
+            "use judge=openai judge.base_url=URL judge.model=NAME, judge=rules, or a model of your own with judge.model=FOLDER"
+        )
+    asked = {*config.reward.weights, *config.reward.gates, *config.reward.routes.values()}
+    for name in sorted(asked & {"rubric_judge", "keypoints", "perception"}):
+        yield f"judge.kind: judge=local compares short answers with a reference, but the reward {name} asks about criteria; use judge=openai"
 
 
 def _rewards(config: Config) -> Iterable[str]:

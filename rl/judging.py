@@ -21,12 +21,14 @@ CALIBRATION_ROWS, CALIBRATION = "calibration.jsonl", "calibration.json"
 
 
 def judge_of(config: Config, folder: Path) -> Judge:
-    """The judge with its verdicts kept in the run's folder. Raises JudgeConfigError."""
-    return make_judge(config.judge, cache_path=folder / JUDGE_CACHE)
+    """The judge with its verdicts kept in the run's folder; a server of ours starts now, beside SFT. Raises JudgeConfigError."""
+    return make_judge(config.judge, cache_path=folder / JUDGE_CACHE, start=asks_judge(config))
 
 
 def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> None:
     """Raise unless the judge answers, keeps to the schema, and grades `judge.calibration` well enough; say plainly who pays.
+
+    A server of ours (judge=local) is still starting: unless it must be graded first it is not waited for, judgements wait instead (`raise_if_gone`).
 
     Raises:
         JudgeUnreachable, JudgeConfigError, JudgeNotGoodEnough.
@@ -34,7 +36,8 @@ def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> No
     if not asks_judge(config):
         teller.say("no reward of this run asks a judge")
         return
-    judge.check_now()
+    if config.judge.kind != "local" or config.judge.calibration is not None:
+        judge.check_now()
     teller.say(judge.describe())
     if config.judge.calibration is not None and config.judge.kind != "rules":
         summary = calibrate(config.judge, folder, teller)

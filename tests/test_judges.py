@@ -269,7 +269,7 @@ def test_a_url_that_does_not_answer_says_what_to_do():
         ({"base_url": "http://h/v1", "model": None}, "judge.model: judge.kind=openai needs the name"),
         ({"base_url": "localhost:8000", "model": "m"}, "expected an address that begins with http"),
         ({"base_url": "http://h/v1", "api_key_env": "NO_SUCH_KEY"}, "NO_SUCH_KEY, which is not set"),
-        ({"kind": "oracle"}, "expected 'rules' or 'openai'"),
+        ({"kind": "oracle"}, "expected 'rules', 'local' or 'openai'"),
     ],
 )
 def test_incomplete_settings_are_errors_before_anything_is_asked(changes, match):

@@ -1,0 +1,82 @@
+"""The judge whose server is a process of the run (judge=local): judgements wait until it answers, and closing the judge stops it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from judges.server import JudgeServer, release
+from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, JudgeUnreachable, Verdict
+
+
+class ServedJudge:
+    """A judge whose server is a process of the run: judgements wait until it answers. Closing it stops the server."""
+
+    def __init__(self, judge: Judge, server: JudgeServer) -> None:
+        self.name = f"local:{server.served_name}"
+        self._judge = judge
+        self.server = server
+        self._closed = False
+
+    @property
+    def shows_images(self) -> bool:
+        """The local judge reads text only."""
+        return False
+
+    async def judge(
+        self,
+        question: str,
+        reference: str,
+        aliases: tuple[str, ...],
+        answer: str,
+        language: str = "en",
+        *,
+        media: Sequence[JudgeMedia] = (),
+        group_key: str | None = None,
+    ) -> Verdict:
+        """The verdict of the served model; "unavailable" when its server is gone for good. Never raises on any answer."""
+        if said := await self._trouble():
+            return Verdict(None, "unavailable", said)
+        return await self._judge.judge(question, reference, aliases, answer, language, media=media, group_key=group_key)
+
+    async def assess(self, asked: Criteria) -> Assessment:
+        """Refused: the model was taught to compare short answers, nothing else."""
+        return Assessment(None, "refused", "judge=local compares short answers with a reference; criteria need judge=openai")
+
+    async def _trouble(self) -> str:
+        self.server.start()
+        while not self.server.up.is_set():
+            if said := self.server.trouble():
+                return said
+            await asyncio.sleep(0.05)
+        return ""
+
+    async def check(self) -> None:
+        """Wait for the server, then see that it keeps to the schema. Raises JudgeUnreachable."""
+        if said := await self._trouble():
+            raise JudgeUnreachable(said)
+        await self._judge.check()
+
+    def check_now(self) -> None:
+        """`check` for callers without an event loop."""
+        self.server.wait()
+        self._judge.check_now()
+
+    def describe(self) -> str:
+        """Says which model decides, and that it is ours."""
+        seconds = self.server.seconds_to_start
+        begun = "starting" if self.server.started else "starts with the first question"
+        state = begun if seconds is None else f"up after {seconds:.0f} s"
+        where = f"served by vLLM on this machine ({state}), log in {self.server.log_path}"
+        return f"judge=local: open answers are judged by the model in {self.server.model}, {where}"
+
+    def metrics(self) -> dict[str, float]:
+        """Those of the judge, and how often its server was started again."""
+        return self._judge.metrics() | {"judge/server_restarts": float(self.server.num_restarts)}
+
+    async def close(self) -> None:
+        """Give connections and server back; the last judge on a server stops it."""
+        await self._judge.close()
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(release, self.server)

