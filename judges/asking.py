@@ -86,40 +86,54 @@ class Asker:
         self._in_flight: dict[str, asyncio.Task[Answer]] = {}
 
     async def answer(self, task: Task) -> Answer:
-        """The judgement; never raises for what an endpoint does."""
-        with self._client.deadline(task.group_key) as until:
-            while True:
-                if self._cache is not None and (stored := self._cache.get(task.cache_key)):
-                    content = {name: value for name, value in stored.items() if name != "transcript"}
-                    return Answer(content, reason=stored["reason"], layer="cache", transcript=stored["transcript"])
-                if self._offline:
-                    reason = f"not in the cache, and asking is switched off (key {task.cache_key[:12]})"
-                    return Answer(None, "offline", reason, "cache")
-                running = self._in_flight.get(task.cache_key)
-                if running is None:
-                    return await self._asked_alone(task, until)
-                self._counts["shared_in_flight"] += 1
-                left = until - asyncio.get_running_loop().time()
-                await asyncio.wait([running], timeout=left)
-                if not running.done() or left <= 0:
-                    return Answer(
-                        None, "timeout", "the same judgement, which another group asked for, did not end before the deadline"
-                    )
-                # Another group's deadline is not this one's: a judgement that ended with it, or with its caller, is asked again.
-                if not running.cancelled() and running.result().failure != "timeout":
-                    found = running.result()
-                    return replace(found, layer="cache" if found.content else "judge", num_calls=0, num_tokens=0, cost=0.0)
+        """The judgement; never raises for what an endpoint does. Its deadline begins when it is let in, not while it waits behind others."""
+        if known := self._known(task):
+            return known
+        async with self._client.entrance():
+            with self._client.deadline(task.group_key) as until:
+                return await self._answer_by(task, until)
+
+    def _known(self, task: Task) -> Answer | None:
+        """What needs no call: a stored reply, or that asking is switched off."""
+        if self._cache is not None and (stored := self._cache.get(task.cache_key)):
+            content = {name: value for name, value in stored.items() if name != "transcript"}
+            return Answer(content, reason=stored["reason"], layer="cache", transcript=stored["transcript"])
+        if self._offline:
+            return Answer(None, "offline", f"not in the cache, and asking is switched off (key {task.cache_key[:12]})", "cache")
+        return None
+
+    async def _answer_by(self, task: Task, until: float) -> Answer:
+        while True:
+            if known := self._known(task):
+                return known
+            running = self._in_flight.get(task.cache_key)
+            if running is None:
+                return await self._asked_alone(task, until)
+            self._counts["shared_in_flight"] += 1
+            left = until - asyncio.get_running_loop().time()
+            await asyncio.wait([running], timeout=left)
+            if not running.done() or left <= 0:
+                return Answer(
+                    None, "timeout", "the same judgement, which another group asked for, did not end before the deadline"
+                )
+            # Another group's deadline is not this one's: a judgement that ended with it, or with its caller, is asked again.
+            if not running.cancelled() and running.result().failure != "timeout":
+                found = running.result()
+                return replace(found, layer="cache" if found.content else "judge", num_calls=0, num_tokens=0, cost=0.0)
 
     async def _asked_alone(self, task: Task, until: float) -> Answer:
-        running = asyncio.ensure_future(self.converse(task, until))
+        running = asyncio.ensure_future(self._asked_and_kept(task, until))
         self._in_flight[task.cache_key] = running
         # Before those that share it go on: they must find the place free.
         running.add_done_callback(lambda _: self._in_flight.pop(task.cache_key, None))
         try:
-            found = await asyncio.shield(running)
+            return await asyncio.shield(running)
         except asyncio.CancelledError:
             running.cancel()
             raise
+
+    async def _asked_and_kept(self, task: Task, until: float) -> Answer:
+        found = await self.converse(task, until)
         self._keep(task, found)
         return found
 

@@ -12,7 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, NamedTuple
 
 import openai
@@ -28,6 +28,8 @@ __all__ = ["ChatClient", "Endpoint", "Said", "missing_key"]
 
 # HTTP statuses that another attempt may mend; every other 4xx is about the request itself.
 _WORTH_ANOTHER_TRY = (408, 409, 425, 429)
+# Judgements let in for each call that can be in flight: those that sleep before their next attempt leave their place to others.
+_JUDGEMENTS_PER_PLACE = 4
 
 
 class Said(NamedTuple):
@@ -57,9 +59,14 @@ class ChatClient:
         self._client: openai.AsyncOpenAI | None = None
         keep_secret(os.environ.get(endpoint.api_key_env, ""))
         self._limit = ShrinkingLimit(endpoint.max_concurrency)
+        self._entrance = ShrinkingLimit(_JUDGEMENTS_PER_PLACE * endpoint.max_concurrency)
         self._deadlines = GroupDeadlines(endpoint.deadline_seconds)
         name = f"the judge {endpoint.model} at {endpoint.base_url}"
         self._breaker = CircuitBreaker(name, endpoint.breaker_failures, endpoint.breaker_pause_seconds, self.counts)
+
+    def entrance(self) -> AbstractAsyncContextManager[None]:
+        """Held by each judgement: lets in, in order, a few times as many as can be in flight. A deadline measures the endpoint and not the queue."""
+        return self._entrance.slot()
 
     def deadline(self, group_key: str | None) -> AbstractContextManager[float]:
         """The deadline, in the loop's time, that a judgement shares with the others of its group that wait at the same time."""

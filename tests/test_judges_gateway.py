@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -231,3 +232,10 @@ def test_concurrency_halves_once_in_the_time_a_429_asks_for():
     limit.refused(time.monotonic(), retry_after=60.0)
     limit.refused(time.monotonic(), retry_after=60.0)  # began after the halving, which nobody could yet feel
     assert limit.size == 8.0
+
+
+def test_a_deadline_measures_the_endpoint_and_not_the_queue_before_it():
+    # 60 judgements of 0.1 s, one at a time: the last waits 6 s, over the deadline of 4 s, and none is lost. 4 are inside at a time.
+    with ScriptedJudge(lambda body: replace(always("incorrect")(body), delay_seconds=0.1)) as server:
+        found = all_of(judge_at(server, max_concurrency=1, deadline_seconds=4.0), *(f"organ {i}" for i in range(60)))
+    assert [verdict.failure for verdict in found] == [None] * 60

@@ -49,7 +49,6 @@ def client_for(url: str, timeout_seconds: float, in_flight: int, backoff_seconds
         MODEL,
         KEY,
         timeout_seconds=timeout_seconds,
-        deadline_seconds=600.0,
         max_concurrency=in_flight,
         backoff_seconds=backoff_seconds,
     )
@@ -58,18 +57,14 @@ def client_for(url: str, timeout_seconds: float, in_flight: int, backoff_seconds
     return client
 
 
-async def judged(judge: LlmJudge, count: int, at_once: int = 256) -> list[Verdict]:
-    """`count` different answers in groups of eight, each group under one key; `at_once` wait for their verdict at a time, as in a step of a run."""
-    places = asyncio.Semaphore(at_once)
-
-    async def one(index: int) -> Verdict:
-        async with places:
-            return await judge.judge(
-                "Which finding is shown?", "A multiple of three", (), f"finding {index}", group_key=f"group {index // 8}"
-            )
-
+async def judged(judge: LlmJudge, count: int) -> list[Verdict]:
+    """`count` different answers in groups of eight, each group under one key, all at once."""
+    asked = (
+        judge.judge("Which finding is shown?", "A multiple of three", (), f"finding {i}", group_key=f"group {i // 8}")
+        for i in range(count)
+    )
     try:
-        return list(await asyncio.gather(*(one(index) for index in range(count))))
+        return list(await asyncio.gather(*asked))
     finally:
         await judge.close()
 
