@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from judges import raise_if_unsafe
+from judges.server import raise_if_gone
 from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
 from rl.comparison import compare, majority_baseline, measure
 from rl.config import Config
 from rl.data import sets
 from rl.doctor import check_disk, check_ray
-from rl.doctor_data import NotReady
+from rl.doctor_data import NotReady, frames_fit
 from rl.evaluate import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
 from rl.evaluation_table import print_table
 from rl.grpo import train
@@ -43,7 +44,7 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         _tell_data(splits, folder.path, teller)
         num_steps = total_steps(config, len(splits.rl))
         rubric = _rubric(config, folder.path, splits, teller)
-        _check_machine(config, num_steps)
+        _check_ready(config, splits, num_steps)
         with teller.phase("SFT"):
             sft_path = ensure_sft(config, splits.sft) if config.sft.enabled or config.sft.checkpoint else Path(config.model.path)
         sft, grpo = _learn(config, folder.path, splits, sft_path, rubric, num_steps, teller)
@@ -78,10 +79,10 @@ def _rubric(config: Config, folder: Path, splits: sets.DataSplits, teller: Telle
     return rubric
 
 
-def _check_machine(config: Config, num_steps: int) -> None:
+def _check_ready(config: Config, splits: sets.DataSplits, num_steps: int) -> None:
     """What only the workers and W&B need, before SFT spends minutes."""
     check_login(config.wandb)
-    for finding in (check_ray(config), check_disk(config, num_steps)):
+    for finding in (frames_fit([*splits.rl, *splits.eval], config), check_ray(config), check_disk(config, num_steps)):
         if not finding.good:
             raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
 
@@ -92,6 +93,7 @@ def _learn(
     """Everything that needs the workers: both evaluations, and GRPO between them."""
     with teller.phase("workers"):
         cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
+        raise_if_gone()
     with cluster, Scorer(rubric) as scorer:
         done = _resumed(config, folder, cluster, teller)
         processor = load_processor(sft_path)
@@ -99,6 +101,7 @@ def _learn(
         with _tracker(config, folder, done) as tracker:
             sft = _evaluate(cluster, scorer, held_out, config, "SFT", 0, teller)
             _warn_of_format(sft, config, teller)
+            raise_if_gone()
             with teller.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
                 writer.drop_steps_after(done)
