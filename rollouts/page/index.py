@@ -146,7 +146,9 @@ class Index:
                 if not line.endswith(b"\n"):
                     break
                 row = json.loads(line)
-                check_version(row["schema_version"])
+                if not isinstance(row, dict) or not isinstance(row.get("prompt_id"), str):
+                    raise ValueError(f"the line at byte {offset:,} of {path.name} is no rollout")
+                check_version(row.get("schema_version"))
                 self.lines.setdefault((side, step, row["prompt_id"]), []).append((offset, len(line)))
                 offset += len(line)
                 rows.append({name: row.get(name) for name in LIGHT})

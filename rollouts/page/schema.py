@@ -43,8 +43,9 @@ INSERT INTO rows
 WITH read AS (
     SELECT *,
         list_filter(outcomes, lambda o: o.name = $main)[1] AS paid,
-        list_filter(outcomes, lambda o: o.evidence IS NOT NULL AND json_valid(o.evidence)
-            AND json_extract_string(o.evidence, '$.judge') IS NOT NULL)[1].evidence AS judged,
+        -- CASE, because AND may look into text that is no JSON before it knows.
+        list_filter(outcomes, lambda o: CASE WHEN o.evidence IS NOT NULL AND json_valid(o.evidence)
+            THEN json_extract_string(o.evidence, '$.judge') IS NOT NULL ELSE FALSE END)[1].evidence AS judged,
         list_filter(outcomes, lambda o: o.evidence IS NULL AND o.status = 'ok'
             AND o.name IN ('option_match', 'yes_no', 'numeric', 'rule'))[1].value AS rule_value
     FROM batch
