@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from rewards import wire
@@ -11,6 +12,11 @@ from rewards.children import Limits
 from rewards.contract import Member
 from rewards.isolation import SIDE_BY_SIDE, Child, Lost
 from rollouts.records import Outcome, Sample
+
+# So many timeouts without an outcome between them, and the reward is not called for a while: a step of a hundred hangs would take the hour
+# that the failure rate, which ends the run, needs to see them.
+MAX_LATE = 16
+PAUSE_SECONDS = 60.0
 
 
 class _Slot:
@@ -50,12 +56,25 @@ class Pool:
         self._alone = _Slot(bound, limits)
         self._one_at_a_time = asyncio.Lock()
         self._room = asyncio.Semaphore(limits.workers * (SIDE_BY_SIDE if bound.reward.is_async else 1))
+        # Calls in a row that came to no outcome in time, and when the last one ended.
+        self._num_late = 0
+        self._last_end = 0.0
 
     async def later(self, sample: Sample, members: Sequence[Member], group_key: str | None = None) -> list[Outcome]:
         """One outcome a member, as `BoundReward.later`; whatever the reward does to its process is an outcome too."""
+        async with self._room:
+            if self._num_late >= MAX_LATE and time.monotonic() < self._last_end + PAUSE_SECONDS:
+                reason = f"not called: its last {self._num_late} calls all came to no outcome in time"
+                return [Outcome(None, "timeout", reason)] * len(members)
+            outcomes = await self._call(sample, members, group_key)
+            self._last_end = time.monotonic()
+            late = any(outcome.status == "timeout" for outcome in outcomes)
+            self._num_late = self._num_late + 1 if late else 0
+            return outcomes
+
+    async def _call(self, sample: Sample, members: Sequence[Member], group_key: str | None) -> list[Outcome]:
         try:
-            async with self._room:
-                return await min(self._slots, key=lambda slot: slot.load).call(sample, members, group_key)
+            return await min(self._slots, key=lambda slot: slot.load).call(sample, members, group_key)
         except Lost as lost:
             if not lost.shared:
                 return [lost.outcome] * len(members)

@@ -143,7 +143,10 @@ class Scorer:
         try:
             return await asyncio.wait_for(place, self._timeout_seconds)
         except TimeoutError:
-            return failed(TimeoutError(f"the group was not complete and scored within {self._timeout_seconds} s"))
+            if self._gathering.get((name, group_key)) is gathering:
+                del self._gathering[name, group_key]
+            there = f"{len(gathering.members)} of {group_size} members were there"
+            return failed(TimeoutError(f"the group was not complete and scored within {self._timeout_seconds} s: {there}"))
 
     async def _ask_group(self, bound: BoundReward, sample: Sample, members: Sequence[Member], group_key: str) -> list[Outcome]:
         """One outcome a member. The reward sees them in an order of their texts, so that it cannot depend on which arrived first."""

@@ -142,6 +142,19 @@ def test_a_call_that_only_waits_too_long_is_cancelled_and_its_process_stays() ->
         assert outcome(scorer, "fine").parts["process"] == before
 
 
+def test_a_reward_that_only_hangs_is_not_waited_for_a_hundred_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rewards.pool.MAX_LATE", 3)
+    with scorer_of(f"{HOSTILE}:hostile", Limits(timeout_seconds=1.0, workers=1)) as scorer:
+        scored = scorer.score_group(OPEN, ["sleeps"] * 100)
+        assert [one.outcomes["hostile"].status for one in scored] == ["timeout"] * 100
+        reasons = [one.outcomes["hostile"].reason for one in scored]
+        assert sum(reason.startswith("no outcome within") for reason in reasons) == 3
+        assert sum(reason.startswith("not called: its last 3 calls") for reason in reasons) == 97
+        monkeypatch.setattr("rewards.pool.PAUSE_SECONDS", 0.0)
+        assert outcome(scorer, "fine").value == 1.0
+        assert outcome(scorer, "fine").value == 1.0
+
+
 def test_a_child_that_fills_its_memory_is_replaced_before_it_fails() -> None:
     with scorer_of(f"{HOSTILE}:leaks", Limits(timeout_seconds=10.0, memory_gib=0.6, workers=1)) as scorer:
         found = [outcome(scorer, f"call {number}") for number in range(8)]

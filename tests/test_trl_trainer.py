@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from rl.advantages import group_advantages
+from rl.advantages import decoupled_advantages, group_advantages
 from rl.batching import Row, make_micro_batches
 from rl.losses import denominators, policy_loss, token_weights
 from rl.token_model import TokenModel
@@ -57,14 +57,43 @@ def our_loss(model: Any, rows: list[Row]) -> float:
     return loss.item()
 
 
+def settings(trl: Any, folder: Path, **more: Any) -> Any:
+    return trl.GRPOConfig(
+        output_dir=str(folder / "trl"),
+        per_device_train_batch_size=2 * N,
+        num_generations=N,
+        max_completion_length=MAX_LENGTH,
+        learning_rate=1e-3,
+        lr_scheduler_type="constant",
+        temperature=0.9,
+        beta=0.04,
+        loss_type="grpo",
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        report_to="none",
+        shuffle_dataset=False,
+        **more,
+    )
+
+
+def questions() -> list[Any]:
+    return [sample("one", "Where?", (noise(1),)), sample("two", "And in these two?", (noise(2), noise(3)))]
+
+
+def rows_for(datasets: Any, asked: list[Any]) -> Any:
+    pictures = [[image for media in one.media for image in frames(media)] for one in asked]
+    rows = [{"prompt": build_messages(one), "images": images} for one, images in zip(asked, pictures, strict=True)]
+    return datasets.Dataset.from_list(rows)
+
+
 @pytest.mark.slow
 def test_trls_trainer_and_ours_agree_on_advantages_and_loss(tmp_path: Path) -> None:
     trl = pytest.importorskip("trl")
     datasets = pytest.importorskip("datasets")
     folder = make_qwen25vl(tmp_path / "model")
-    asked = [sample("one", "Where?", (noise(1),)), sample("two", "And in these two?", (noise(2), noise(3)))]
+    asked = questions()
     encoded = [encode(load_processor(folder), one) for one in asked]
-    data = [{"prompt": build_messages(one), "images": [image for media in one.media for image in frames(media)]} for one in asked]
     paid: list[list[float]] = []
     seen: list[tuple[float, float, float, list[float]]] = []
 
@@ -80,24 +109,8 @@ def test_trls_trainer_and_ours_agree_on_advantages_and_loss(tmp_path: Path) -> N
             seen.append((loss.item(), ours, self._metrics["train"]["kl"][-1], inputs["advantages"].tolist()))
             return loss
 
-    arguments = trl.GRPOConfig(
-        output_dir=str(tmp_path / "trl"),
-        per_device_train_batch_size=2 * N,
-        num_generations=N,
-        max_completion_length=MAX_LENGTH,
-        max_steps=3,
-        learning_rate=1e-3,
-        lr_scheduler_type="constant",
-        temperature=0.9,
-        beta=0.04,
-        loss_type="grpo",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        report_to="none",
-        shuffle_dataset=False,
-    )
-    Recorded(model=str(folder), reward_funcs=reward, args=arguments, train_dataset=datasets.Dataset.from_list(data)).train()
+    arguments = settings(trl, tmp_path, max_steps=3)
+    Recorded(model=str(folder), reward_funcs=reward, args=arguments, train_dataset=rows_for(datasets, asked)).train()
     assert len(seen) == 3
     for (theirs, ours, _, advantages), rewards in zip(seen, paid, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
@@ -106,3 +119,43 @@ def test_trls_trainer_and_ours_agree_on_advantages_and_loss(tmp_path: Path) -> N
         # TRL shuffles the rows of a generation batch before it trains on them.
         assert sorted(advantages) == pytest.approx(sorted(expected), abs=1e-5)
     assert seen[2][2] > 1e-4  # the policy has left the reference, so the KL term was compared too
+
+
+@pytest.mark.slow
+def test_trls_trainer_and_ours_agree_on_rewards_that_are_normalised_one_by_one(tmp_path: Path) -> None:
+    """GDPO; one completion that no reward function could score is in no mean and no std."""
+    trl = pytest.importorskip("trl")
+    datasets = pytest.importorskip("datasets")
+    folder = make_qwen25vl(tmp_path / "model")
+    paid: list[list[float | None]] = []
+    seen: list[list[float]] = []
+
+    def one_of(values: list[float], completions: list[Any]) -> list[float | None]:
+        chosen = [random.Random(len(paid) * 100 + index).choice(values) for index in range(len(completions))]
+        paid.append([None if index == 5 else value for index, value in enumerate(chosen)])
+        return paid[-1]
+
+    def accuracy(completions: list[Any], **_: Any) -> list[float | None]:
+        return one_of([0.0, 1.0], completions)
+
+    def length(completions: list[Any], **_: Any) -> list[float | None]:
+        return one_of([-1.0, -0.9, -0.5], completions)
+
+    class Recorded(trl.GRPOTrainer):  # type: ignore[misc, name-defined]
+        def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+            seen.append(inputs["advantages"].tolist())
+            return super()._compute_loss(model, inputs)
+
+    arguments = settings(trl, tmp_path, max_steps=2, multi_objective_aggregation="normalize_then_sum", reward_weights=[0.9, 0.3])
+    Recorded(
+        model=str(folder), reward_funcs=[accuracy, length], args=arguments, train_dataset=rows_for(datasets, questions())
+    ).train()
+    assert len(seen) == 2
+    for advantages, both in zip(seen, [paid[:2], paid[2:]], strict=True):
+        rewards_GNR = torch.tensor([[value if value is not None else torch.nan for value in one] for one in both]).T.reshape(
+            2, N, 2
+        )
+        valid_GN = torch.isfinite(rewards_GNR).all(2)
+        assert valid_GN.sum() == 2 * N - 1
+        ours = decoupled_advantages(rewards_GNR, torch.tensor([0.9, 0.3]), valid_GN).advantages
+        assert sorted(advantages) == pytest.approx(sorted(ours.flatten().tolist()), abs=1e-5)
