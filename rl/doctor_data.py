@@ -89,12 +89,19 @@ def check_template(processor: Any, splits: DataSplits, config: Config) -> list[F
         Finding(named, "the prompt asks for the tags", "" if named else "name <think> and <answer> in the chat template")
     )
     findings.append(_assistant_begins(processor, example, prompt))
-    frames = max(num_frames(sample) for sample in samples)
-    if frames > config.model.max_images:
-        findings.append(Finding(False, f"a prompt holds {frames} images", f"model.max_images={frames}"))
-    if frames and not media_token_ids(processor):
+    if not (fit := frames_fit(samples, config)).good:
+        findings.append(fit)
+    if any(map(num_frames, samples)) and not media_token_ids(processor):
         findings.append(Finding(False, "no media token of this tokenizer is known", "see MEDIA_TOKENS in rollouts/processing.py"))
     return [*findings, _prompts_fit(processor, samples, config), _responses_fit(tokenizer, splits.sft, config)]
+
+
+def frames_fit(samples: Iterable[Sample], config: Config) -> Finding:
+    """That no prompt holds more images, slices and video frames than the engine is set up for."""
+    frames = max(map(num_frames, samples), default=0)
+    good = frames <= config.model.max_images
+    text = f"a prompt holds up to {frames} images of model.max_images={config.model.max_images}"
+    return Finding(good, text, "" if good else f"model.max_images={frames}, or fewer frames of each volume with data.max_frames")
 
 
 def _assistant_begins(processor: Any, sample: Sample, prompt: str) -> Finding:

@@ -178,6 +178,7 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("grpo.epsilon=0", ["grpo.epsilon: got 0.0, expected > 0 and < 1"]),
         ("grpo.temperature=0", ["grpo.temperature: got 0.0, expected > 0"]),
         ("grpo.min_valid=9", ["a group has only grpo.num_generations=8"]),
+        ("grpo.top_p=0.9", ["grpo.top_p: got 0.9, expected 1", "use grpo.temperature"]),
         ("grpo.max_completion_length=512", ["expected less than model.max_model_len=512"]),
         ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
@@ -192,6 +193,15 @@ def test_one_wrong_argument_is_told_with_got_expected_and_fix(argument: str, wor
     (fault,) = faults_of(*dict.fromkeys(arguments))
     for word in words:
         assert word in fault
+
+
+def test_more_frames_than_a_prompt_may_hold_are_refused(tmp_path: Path, model_path: str) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    jsonl = [model_path, "data=jsonl", f"data.root={tmp_path / 'rows.jsonl'}"]
+    (fault,) = faults_of(*jsonl, "data.max_frames=8", "model.max_images=6")
+    assert "data.max_frames: got 8" in fault and "model.max_images=6" in fault
+    # The default of 4 frames is a limit on volumes; data without any may do with fewer images.
+    assert compose.compose([*jsonl, "model.max_images=1"]).data.max_frames == 4
 
 
 def test_cuda_on_a_machine_without_a_gpu_is_refused_unless_a_cluster_is_joined(model_path: str) -> None:
