@@ -22,7 +22,7 @@ from judges.calibration_file import Results, identity
 from judges.calibration_table import print_rows, print_summary
 from judges.case_files import LABELS, Case, read_cases
 from judges.settings import JudgeConfig
-from judges.verdict import JudgeConfigError, JudgeError
+from judges.verdict import JudgeConfigError, JudgeError, JudgeProbeFailed
 
 COMMAND = "python -m judges.calibrate"
 ABOUT = """\
@@ -131,7 +131,10 @@ def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> li
         if num_left < len(cases):
             teller.say(f"{len(cases) - num_left} of {len(cases)} rows have their verdict already, or say the same as another row")
         if num_left:
-            judge.check_now()
+            try:
+                judge.check_now()
+            except JudgeProbeFailed as error:  # a run would not start; here it is measured what such a judge is worth
+                teller.say(f"a run would not start with this judge: {error}")
         with teller.bar("grading", len(cases), len(cases) - num_left) as bar:
             return grade_into(results, cases, judge, bar.advance, max(64, 2 * settings.max_concurrency))
 

@@ -16,7 +16,7 @@ from judges.prechecks import MAX_CANDIDATE_CHARS, precheck
 from judges.prompt_files import LANGUAGES, Prompt, load_prompt
 from judges.redaction import redacted
 from judges.reply import VERDICT_FORM, Form, criteria_form
-from judges.verdict import Assessment, Criteria, JudgeMedia, JudgeUnreachable, Question, Verdict
+from judges.verdict import Assessment, Criteria, JudgeMedia, JudgeProbeFailed, Question, Verdict
 from judges.wording import clean
 
 # Asked before a run starts, to see that replies keep to the schema; what the verdict is does not matter here.
@@ -136,7 +136,7 @@ class LlmJudge:
         self._counts[f"by_{layer}"] += 1
 
     async def check(self) -> None:
-        """Raise JudgeUnreachable or JudgeConfigError unless the endpoint can be asked and its replies keep to the schema."""
+        """Raise JudgeUnreachable or JudgeConfigError unless the endpoint can be asked, JudgeProbeFailed unless a reply keeps to the schema."""
         if self._offline:
             return
         await self._client.check()
@@ -144,7 +144,7 @@ class LlmJudge:
             soon = min(until, asyncio.get_running_loop().time() + _PROBE_SECONDS)
             found = await self._asker.converse(self._verdict_task(PROBE), soon)
         if found.content is None:
-            raise JudgeUnreachable(self._no_schema(found))
+            raise JudgeProbeFailed(self._no_schema(found))
 
     def _no_schema(self, found: Answer) -> str:
         """What a failed probe means and how to mend it."""

@@ -25,6 +25,10 @@ class JudgeUnreachable(JudgeError):
     """The endpoint does not answer, rejects the key, or does not serve the model."""
 
 
+class JudgeProbeFailed(JudgeUnreachable):
+    """The endpoint serves the model, but one question got no reply that keeps to the schema: a run would have no verdicts."""
+
+
 @dataclass(frozen=True)
 class JudgeMedia:
     """One image a judge may be shown; it is sent only where `show_images` is on."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from judges import Criteria, JudgeConfigError, JudgeUnreachable
+from judges import Criteria, JudgeConfigError
 from judges.cache import VerdictCache, cache_key
 from judges.client import ChatClient, Endpoint
 from judges.llm import LlmJudge
 from judges.prompt_files import PROMPT_FOLDER, load_prompt
-from judges.verdict import Assessment, Question
+from judges.verdict import Assessment, JudgeProbeFailed, Question
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of
 
 FACTS = ("names the right side", "names an effusion", "recommends no drain")
@@ -233,7 +233,7 @@ def test_no_shipped_prompt_says_anything_but_that_texts_are_data():
     ],
 )  # fmt: skip
 def test_an_endpoint_that_knows_no_json_schema_is_told_before_the_first_rollout(script, match):
-    with ScriptedJudge(script, answers_probe=False) as server, pytest.raises(JudgeUnreachable, match=match):
+    with ScriptedJudge(script, answers_probe=False) as server, pytest.raises(JudgeProbeFailed, match=match):
         judge_at(server).check_now()
 
 
