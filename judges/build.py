@@ -58,7 +58,8 @@ def make_judge(
 
 def _local(settings: JudgeConfig, cache_path: str | Path | None) -> tuple[JudgeConfig, JudgeServer | None]:
     """The settings with the address of our server, and the server, not started yet; None where nothing is asked (judge.offline)."""
-    from judges.server import KEY_ENV, served_name, shared
+    from judges.server import KEY_ENV, served_name
+    from judges.serving import shared
 
     model = found(settings.model or SHIPPED_MODEL)
     if settings.offline:

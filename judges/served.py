@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from judges.server import JudgeServer, release
+from judges.server import JudgeServer
+from judges.serving import release
 from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, JudgeUnreachable, Verdict
 
 

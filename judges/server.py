@@ -218,36 +218,6 @@ class JudgeServer:
         self.close()
 
 
-_shared: dict[Path, tuple[JudgeServer, int]] = {}
-_sharing = threading.Lock()
-
-
-def shared(model: str | Path, log_folder: str | Path | None = None) -> JudgeServer:
-    """The one server of this process on a model, not necessarily started. Every judge on it calls `release` once."""
-    path = Path(model).resolve()
-    with _sharing:
-        server, users = _shared.get(path) or (JudgeServer(path, log_folder), 0)
-        _shared[path] = (server, users + 1)
-    return server
-
-
-def release(server: JudgeServer) -> None:
-    """Give a shared server back; its last user stops it."""
-    with _sharing:
-        _, users = _shared.get(server.model, (server, 1))
-        if users > 1:
-            _shared[server.model] = (server, users - 1)
-            return
-        _shared.pop(server.model, None)
-    server.close()
-
-
-def raise_if_gone() -> None:
-    """Raise JudgeUnreachable if a shared server of this process has ended for good."""
-    for server, _ in list(_shared.values()):
-        server.raise_if_gone()
-
-
 def served_name(model: Path) -> str:
     """Folder and digest of a model: a verdict kept in a cache belongs to these weights and this tokenizer only."""
     digest = hashlib.sha256()

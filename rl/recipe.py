@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from judges import raise_if_unsafe
-from judges.server import raise_if_gone
+from judges.serving import none_left, raise_if_gone
 from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
 from rl.comparison import compare, majority_baseline, measure
@@ -38,7 +38,7 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         the typed errors of `rl.failures.EXPECTED`.
     """
     started = time.monotonic()
-    with RunFolder(config) as folder:
+    with RunFolder(config) as folder, none_left():
         with teller.phase("data"):
             splits = sets.load(config.data)
         _tell_data(splits, folder.path, teller)
