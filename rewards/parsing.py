@@ -35,7 +35,7 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     if not span.bodies:
         return Parsed(span.think, None, (), None, well_formed, span.reason)
     answer = span.bodies[-1].strip()
-    if not texts and len({key(body) for body in span.bodies}) > 1:
+    if not texts and _differ(span.bodies):
         return Parsed(span.think, None, (), None, well_formed, "several answer tags that differ")
     reading = (
         _agreed([read_options(body, texts, tagged=span.tagged) for body in span.bodies])
@@ -62,6 +62,13 @@ def _agreed(readings: list[Reading]) -> Reading:
     if len({reading.letters for reading in readings}) > 1:
         return Reading((), "several answer tags that differ")
     return readings[-1]
+
+
+def _differ(bodies: tuple[str, ...]) -> bool:
+    """Whether answer tags say different things; long ones are not cut into words only to be told apart."""
+    if len({body.strip() for body in bodies}) < 2:
+        return False
+    return sum(map(len, bodies)) > 4_000 or len({key(body) for body in bodies}) > 1
 
 
 def _boxes_disagree(tail: str) -> bool:

@@ -129,3 +129,15 @@ def test_any_text_has_an_overlap_and_a_vote(said, reference):
     assert overlap(said, reference) == pytest.approx(overlap(reference, said))
     for sample in (MCQ, YES_NO, SIZE, OPEN):
         assert len(votes(sample, said, reference, "A")) == 3
+
+
+def test_several_answer_tags_of_an_open_question_must_say_the_same_however_long_they_are():
+    long = "the left lung is clear " * 500
+    for one, other, same in (
+        ("left lung", "Left lung.", True),
+        ("left", "right", False),
+        (long, long, True),
+        (long, long + "x", False),
+    ):
+        parsed = parse(f"<think>T</think><answer>{one}</answer><answer>{other}</answer>")
+        assert (parsed.answer is not None) == same
