@@ -7,6 +7,7 @@ import dataclasses
 import fcntl
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -21,7 +22,8 @@ import yaml
 from rl.config import Config
 from rollouts.disk import write_atomically
 
-CONFIG, SUMMARY, VERSIONS, LOCK = "config.yaml", "summary.json", "versions.json", ".lock"
+CONFIG, SUMMARY, VERSIONS, LOCK, PLUGIN_LOG = "config.yaml", "summary.json", "versions.json", ".lock", "plugins.log"
+PLUGINS = logging.getLogger("rewards.plugins")
 _PACKAGES = (
     "rounds-rl",
     "torch",
@@ -39,6 +41,8 @@ _PACKAGES = (
 # What a resumed run may change: where it runs and what it tells, not what it learns.
 _MAY_CHANGE = (
     *("out_dir", "resume", "wandb", "wandb_project", "compute", "eval", "grpo.save_steps"),
+    # What rewards in child processes may take; not what they pay.
+    *("reward.plugin_timeout_seconds", "reward.plugin_memory_gib", "reward.plugin_workers"),
     # Where and how patiently the judge is asked, what it may spend, and how it is watched; not who judges.
     *(f"judge.{name}" for name in """base_url api_key_env timeout_seconds deadline_seconds max_attempts max_reasks max_concurrency breaker_failures
     breaker_pause_seconds max_calls max_tokens price_input price_output cache canary_fraction canaries on_canary second_base_url
@@ -51,7 +55,7 @@ class RunFolderError(RuntimeError):
 
 
 class RunFolder:
-    """A context manager around a run's folder: locked while inside.
+    """A context manager around a run's folder: locked while inside. What rewards in child processes print goes to its plugins.log.
 
     An error before the first rollout or checkpoint removes a folder that this run made, so that the corrected command can be typed again as it is.
     """
@@ -65,6 +69,10 @@ class RunFolder:
         self.path = Path(config.out_dir)
         _make(self.path)
         self._lock = _take_lock(self.path)
+        # Made when the first line is printed.
+        self._printed = logging.FileHandler(self.path / PLUGIN_LOG, delay=True, encoding="utf-8")
+        PLUGINS.setLevel(logging.INFO)
+        PLUGINS.addHandler(self._printed)
         try:
             self.is_new = _contents(self.path) == []
             if not self.is_new:
@@ -84,6 +92,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder."""
+        PLUGINS.removeHandler(self._printed)
+        self._printed.close()
         if self._lock >= 0:
             with contextlib.suppress(FileNotFoundError):
                 (self.path / LOCK).unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import subprocess
 import sys
@@ -109,3 +110,21 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match="cannot be made"):
         RunFolder(config(tmp_path / "file" / "run"))
+
+
+def test_what_rewards_in_child_processes_print_is_in_the_runs_folder(tmp_path: Path) -> None:
+    printed = logging.getLogger("rewards.plugins")
+    with RunFolder(config(tmp_path / "run")) as folder:
+        assert not (folder.path / "plugins.log").exists()
+        printed.info("polite: hello")
+    printed.info("polite: afterwards")
+    assert (folder.path / "plugins.log").read_text() == "polite: hello\n"
+
+
+def test_a_run_goes_on_with_another_limit_for_rewards_in_child_processes(tmp_path: Path) -> None:
+    first = config(tmp_path / "run")
+    with RunFolder(first) as folder:
+        (folder.path / "metrics.jsonl").write_text("{}\n")
+    patient = dataclasses.replace(first, resume=True, reward=dataclasses.replace(first.reward, plugin_timeout_seconds=60.0))
+    with RunFolder(patient) as folder:
+        assert "plugin_timeout_seconds: 60.0" in (folder.path / "config.yaml").read_text()
