@@ -83,11 +83,21 @@ _SLOT = re.compile(
     r"|[\[(<]\s*(?:the |your |insert |see |cited )*(?:reference|reference answer|ground truth|answer|answer here|gold answer|rubric)\s*[\])>]",
     re.IGNORECASE,
 )
-_SYMBOL_ANSWERS = re.compile(r"[+\-−–±♀♂↑↓<>=✓✔✅☑✗✘❌👍👎]")
-_SYMBOL_QUESTIONS = re.compile(
-    r"positiv|negativ|plus|minus|present|absent|\byes\b|\bno\b|correct|true|false|normal|male|female|\bman\b|woman|boy|girl|\bsex\b|increas|decreas|rais"
-    r"|elevat|high|low|reduc|\bup|\bdown|\brh\b|sign|symbol|equal|greater|less|(?<!\w)[+-]|[+-](?!\w)|阳|阴|男|女|升|降|高|低|有|无|是|否|对|错",
-    re.IGNORECASE,
+# Symbols that answer some questions: which symbols, and what question or reference must hold for the judge to be asked.
+_SYMBOLS = (
+    (
+        r"[+\-−–±]",
+        r"positiv|negativ|plus|minus|present|absent|\byes\b|\bno\b|\brh|\bsign|charge|(?<!\w)[+-]|[+-](?!\w)|阳|阴|正|负|有|无|是|否",
+    ),
+    (
+        r"[✓✔✅☑👍✗✘❌👎]",
+        r"\byes\b|\bno\b|correct|\btrue\b|\bfalse\b|^(?:is|are|was|were|do|does|did|has|have|can|could|should|will|would)\b|对|错|是|否|吗",
+    ),
+    (r"[♂♀]", r"\bmale|female|\bm[ae]n\b|\bwom[ae]n\b|\bboy|\bgirl|\bsex\b|gender|男|女|性别"),
+    (
+        r"[↑↓<>=≥≤]",
+        r"increas|decreas|rais|elevat|\bhigher|\blower|reduc|\bris(?:e|en|ing)|\bfall|equal|greater|\bless\b|compar|升|降|高|低|等|大|小",
+    ),
 )
 
 
@@ -100,7 +110,7 @@ def precheck(question: Question) -> Verdict | None:
     folded, cleaned = fold(question.answer), clean(question.answer)
     spoken_of = "\n".join(clean(text).casefold() for text in (question.question, question.reference, *question.aliases))
     if not any(char.isalnum() for char in folded):
-        if _SYMBOL_ANSWERS.search(cleaned) and _SYMBOL_QUESTIONS.search(spoken_of):
+        if any(re.search(symbols, cleaned) and re.search(context, spoken_of, re.MULTILINE) for symbols, context in _SYMBOLS):
             return None
         return _incorrect("the answer holds no letter or digit")
     asked = fold(question.question)
