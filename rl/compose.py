@@ -25,16 +25,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import conf
 from rl.config import Config
 from rl.config_build import Leaf, build, is_mapping, leaves, nearest, sections, type_name, unknown_setting
+from rl.config_files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, chosen, contradictions, origin
 from rl.config_help import help_text
 from rl.config_rules import problems
 
-CONF_DIR = Path(conf.__file__).parent
-COMMAND_LINE = "command line"
-# The one group that is not in the defaults list of conf/config.yaml, so that Hydra wants it with a plus.
-APPENDED_GROUP = "experiment"
 OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?P<value>.*))?", re.DOTALL)
 # A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart at its dots.
 FILE_NAME = re.compile(r"(?P<name>.+\.py:\w+)(?:\.(?P<inner>\w+))?")
@@ -83,10 +79,11 @@ def compose(argv: Sequence[str]) -> Config:
     request = read_arguments(argv)
     values, choices = run_hydra(request.hydra_overrides, request.faults)
     _put_under_files(values, request)
-    config, faults = build(values, lambda path: _origin(path, choices, request.explicit))
+    config, faults = build(values, lambda path: origin(path, choices, request.explicit))
     config = _found_model(config)
     faults = request.faults + faults
-    faults += [fault for fault in problems(config, request.explicit) if fault.split(":")[0] not in paths_of(faults)]
+    told = [*problems(config, request.explicit), *contradictions(config, chosen(choices), request.explicit)]
+    faults += [fault for fault in told if fault.split(":")[0] not in paths_of(faults)]
     if faults:
         raise ConfigError(faults)
     return config
@@ -198,7 +195,7 @@ def read_arguments(argv: Sequence[str]) -> Request:
 def _read_group(override: Override, request: Request) -> None:
     options = groups()[override.path]
     if override.value in options:
-        plus = "+" if override.path == APPENDED_GROUP else ""
+        plus = "+" if override.path == APPENDED_GROUP else ""  # not in the defaults list of conf/config.yaml
         request.hydra_overrides.append(f"{plus}{override.path}={override.value}")
         return
     near = nearest(override.value or "", options)
@@ -275,25 +272,3 @@ def run_hydra(overrides: list[str], faults: Sequence[str]) -> tuple[dict[str, An
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([*faults, " ".join(str(error).splitlines()[:2])]) from error
     return plain, choices  # type: ignore[return-value]
-
-
-def _origin(path: str, choices: Mapping[str, str], explicit: set[str]) -> str:
-    """Where the value of a setting comes from: the command line, else the last file that states it."""
-    if path in explicit or any(item.startswith(path + ".") for item in explicit):
-        return COMMAND_LINE
-    files = [("", CONF_DIR / "config.yaml")]
-    files += [(group, CONF_DIR / group / f"{option}.yaml") for group, option in choices.items() if group != APPENDED_GROUP]
-    files += [("", CONF_DIR / APPENDED_GROUP / f"{choices[APPENDED_GROUP]}.yaml")] if APPENDED_GROUP in choices else []
-    stating = [file for group, file in files if _states(file, group, path)]
-    return f"conf/{stating[-1].relative_to(CONF_DIR)}" if stating else "conf/"
-
-
-def _states(file: Path, package: str, path: str) -> bool:
-    text = file.read_text(encoding="utf-8")
-    package = "" if "@package _global_" in text else package
-    values: Any = {package: yaml.safe_load(text)} if package else yaml.safe_load(text)
-    for name in path.split("."):
-        if not isinstance(values, Mapping) or name not in values:
-            return False
-        values = values[name]
-    return True

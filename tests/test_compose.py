@@ -15,6 +15,7 @@ from rl import compose
 from rl.compose import ConfigError, config_hash, load, to_yaml
 from rl.config import Config, GrpoConfig
 from rl.config_build import leaves
+from rl.config_files import origin
 from rl.config_help import comments, help_text
 
 ROOT = Path(__file__).parent.parent
@@ -223,10 +224,10 @@ def test_all_faults_are_told_at_once(model_path: str) -> None:
 
 def test_the_origin_of_a_value_is_the_last_file_that_states_it() -> None:
     choices = {"judge": "rules", "experiment": "med_grpo", "model": "internvl3_8b"}
-    assert compose._origin("judge.kind", choices, set()) == "conf/judge/rules.yaml"
-    assert compose._origin("grpo.beta", choices, set()) == "conf/experiment/med_grpo.yaml"
-    assert compose._origin("grpo.micro_batch_tokens", choices, set()) == "conf/model/internvl3_8b.yaml"
-    assert compose._origin("grpo.beta", choices, {"grpo.beta"}) == "command line"
+    assert origin("judge.kind", choices, set()) == "conf/judge/rules.yaml"
+    assert origin("grpo.beta", choices, set()) == "conf/experiment/med_grpo.yaml"
+    assert origin("grpo.micro_batch_tokens", choices, set()) == "conf/model/internvl3_8b.yaml"
+    assert origin("grpo.beta", choices, {"grpo.beta"}) == "command line"
 
 
 def test_a_config_survives_its_own_yaml(tmp_path: Path) -> None:

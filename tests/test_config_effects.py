@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from judges.settings import PanelMember
+from judges.settings import JudgeConfig, PanelMember
 from rl import compose
 from rl.compose import load, to_yaml
+from rl.config import Config
+from rl.config_files import contradictions, stated
 from tests.test_compose import faults_of, model_path
 
 __all__ = ["model_path"]  # the fixture, which pytest finds by its name here
@@ -100,3 +103,22 @@ def test_a_panel_is_named_on_the_command_line_and_survives_yaml(model_path: str,
     assert config.judge.panel == {"a": PanelMember(prompt="equivalence_2"), "b": PanelMember(base_url="http://127.0.0.1:8000/v1")}
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     assert load(tmp_path / "config.yaml") == config
+
+
+def test_a_file_that_switches_off_what_it_states_is_told_by_name() -> None:
+    files = {
+        "conf/judge/mine.yaml": stated("kind: rules\nbase_url: http://127.0.0.1:1/v1\n", "judge"),
+        "conf/model/mine.yaml": stated("# @package _global_\nwandb: 'off'\nwandb_project: mine\ngrpo:\n  beta: 0.1\n", "model"),
+    }
+    config = dataclasses.replace(
+        Config(), wandb="off", wandb_project="mine", judge=JudgeConfig(kind="rules", base_url="http://127.0.0.1:1/v1")
+    )
+    assert list(contradictions(config, files, set())) == [
+        "judge.base_url: conf/judge/mine.yaml states it, but it has no effect, because judge.kind=rules asks no endpoint; use judge=openai",
+        "wandb_project: conf/model/mine.yaml states it, but it has no effect, because wandb=off writes no W&B files",
+    ]
+    # The command line's own are told by another rule, and what another choice switches off is no fault of the file.
+    assert list(contradictions(config, files, {"judge.base_url", "wandb_project"})) == []
+    cluster = {"conf/compute/cluster.yaml": stated("device: cuda\ngpu_memory_utilization: 0.7\n", "compute")}
+    on_cpu = dataclasses.replace(Config(), compute=dataclasses.replace(Config().compute, gpu_memory_utilization=0.7))
+    assert list(contradictions(on_cpu, cluster, set())) == []
