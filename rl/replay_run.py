@@ -45,6 +45,11 @@ class Asked(NamedTuple):
     only: tuple[str, ...]
     times: int
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether rewards and judge are those of the run."""
+        return (self.before.reward, self.before.judge) == (self.config.reward, self.config.judge)
+
 
 def replay(
     run_dir: Path, overrides: Sequence[str], only: Sequence[str], times: int, out: Path | None, teller: Teller
@@ -117,7 +122,9 @@ def _in_order(asked: Asked, left: Sequence[ChosenStep], choice: Choice, scorer: 
     waiting: deque[StepInWork] = deque()
     for chosen in left:
         try:
-            waiting.append(StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name))
+            waiting.append(
+                StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, keep_failures=asked.is_unchanged)
+            )
         except StoreError as error:
             choice.problems.append(Problem(chosen.files.step, str(error)))
             continue
@@ -127,8 +134,7 @@ def _in_order(asked: Asked, left: Sequence[ChosenStep], choice: Choice, scorer: 
 
 
 def _finish(asked: Asked, work: StepInWork, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
-    unchanged = (asked.before.reward, asked.before.judge) == (asked.config.reward, asked.config.judge)
-    scored = work.scores(unchanged, scorer.rubric.total)
+    scored = work.scores()
     judge = scorer.rubric.judge
     if isinstance(judge, StoredFirst) and judge.broken is not None:
         raise judge.broken
@@ -142,8 +148,8 @@ def _repeat(asked: Asked, chosen: ChosenStep, folder: ReplayFolder, scorer: Scor
     rows: list[dict[str, Any]] = []
     table: pa.Table = None
     for repetition in range(asked.times):
-        work = StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, repetition)
-        scored = work.scores(False, scorer.rubric.total)
+        work = StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, repetition=repetition)
+        scored = work.scores()
         rows += repetition_rows(work.rows, [one for members in scored for one in members], repetition)
         if repetition == 0:
             table = work.replaced(scored, asked.config.grpo, asked.out.name)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rewards.rubric import Scored
+from rewards.rubric import Rubric, Scored
 from rewards.scorer import Scorer
 from rl.config import GrpoConfig
 from rl.replay_filters import ChosenStep
@@ -29,12 +29,22 @@ class StepInWork:
     """One step on its way: handed to the scorer, to be finished when its judges have spoken."""
 
     def __init__(
-        self, chosen: ChosenStep, scorer: Scorer, open_media: Callable[[Row], Media], run: str, repetition: int = 0
+        self,
+        chosen: ChosenStep,
+        scorer: Scorer,
+        open_media: Callable[[Row], Media],
+        run: str,
+        *,
+        keep_failures: bool = False,
+        repetition: int = 0,
     ) -> None:
         """Reads the step and submits its completions; what needs no waiting is scored when this returns.
 
-        `repetition`: judgements of different repetitions are not shared. Raises StoreError where the step cannot be read.
+        `keep_failures`: a judgement that failed in the run and is not in its cache stays the failure it was. `repetition`: judgements of different
+        repetitions are not shared. Raises StoreError where the step cannot be read.
         """
+        self._keep_failures = keep_failures
+        self._rubric = scorer.rubric
         self.chosen = chosen
         table = read_table(chosen.files)
         if chosen.prompt_ids is not None:
@@ -42,7 +52,6 @@ class StepInWork:
         self.table = table
         self.rows: list[Row] = table.select(_READ).to_pylist()
         self._num_tokens: list[int] = pc.list_value_length(table["token_ids"]).to_pylist()
-        self._judge = scorer.rubric.judge
         self._futures: list[list[Future[Scored]]] = []
         for group in self.groups():
             key = f"{run}/replay/{repetition}/{chosen.files.step}/{self.rows[group[0]]['prompt_id']}"
@@ -55,8 +64,8 @@ class StepInWork:
 
     def _submit(self, scorer: Scorer, group: Sequence[int], key: str, open_media: Callable[[Row], Media]) -> list[Future[Scored]]:
         sample = _sample(self.rows[group[0]], open_media)
-        if isinstance(self._judge, StoredFirst):
-            self._judge.known |= {(key, text) for number in group for text in _failed_texts(self.rows[number])}
+        if self._keep_failures and isinstance(self._rubric.judge, StoredFirst):
+            self._rubric.judge.known |= {(key, text) for number in group for text in _failed_texts(self.rows[number])}
         return [
             scorer.submit(
                 sample,
@@ -73,13 +82,13 @@ class StepInWork:
         """Whether a judge still thinks about one of its completions."""
         return not all(future.done() for group in self._futures for future in group)
 
-    def scores(self, keep_failures: bool, rubric_total: Callable[..., Scored]) -> list[list[Scored]]:
-        """Wait for the judges. `keep_failures`: a judgement that failed in the run and is not in its cache stays the failure it was."""
+    def scores(self) -> list[list[Scored]]:
+        """Wait for the judges."""
         scored = [[future.result() for future in group] for group in self._futures]
-        if not keep_failures:
+        if not self._keep_failures:
             return scored
         return [
-            [_with_stored_failures(one, self.rows[number], rubric_total) for number, one in zip(numbers, members, strict=True)]
+            [_with_stored_failures(one, self.rows[number], self._rubric) for number, one in zip(numbers, members, strict=True)]
             for numbers, members in zip(self.groups(), scored, strict=True)
         ]
 
@@ -136,14 +145,14 @@ def _failed_texts(row: Row) -> Iterator[str]:
             yield from {text for text in (said, row["answer"]) if isinstance(text, str)}
 
 
-def _with_stored_failures(scored: Scored, row: Row, total: Callable[..., Scored]) -> Scored:
+def _with_stored_failures(scored: Scored, row: Row, rubric: Rubric) -> Scored:
     stored = {outcome["name"]: outcome for outcome in row["outcomes"]}
     failures: dict[str, Outcome] = {
         name: outcome_from_row(stored[name])
         for name, outcome in scored.outcomes.items()
         if outcome.status in ("error", "timeout") and name in stored and stored[name]["status"] in ("error", "timeout")
     }
-    return total(scored.parsed, {**scored.outcomes, **failures}) if failures else scored
+    return rubric.total(scored.parsed, {**scored.outcomes, **failures}) if failures else scored
 
 
 def _padded(members: Sequence[Scored], width: int) -> list[Scored]:

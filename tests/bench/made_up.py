@@ -110,7 +110,9 @@ def _answer(sample: Sample, right: bool, rng: random.Random) -> str:
         words = sample.gold_text.split()
         return sample.gold_text if right else " ".join(words[: rng.randrange(1, len(words) + 1)])
     if right:
-        return rng.choice((sample.gold_text, *sample.aliases))
+        wording = rng.choice((sample.gold_text, *sample.aliases))
+        # Wordings that no list holds are what a judge is for.
+        return rng.choice(("{}", "{}", "this shows {}", "consistent with {}", "most probably {}, seen clearly")).format(wording)
     return rng.choice(("normal", "a fracture", "a cyst", "a mass", f"no {sample.gold_text}", "upper left of the image"))
 
 
@@ -122,7 +124,9 @@ def truth(data: dict[str, object]) -> str:
     luck = stable_hash("verdict", str(data["question"]), reference, candidate) % 1000
     if luck < 15:
         return "unsure"
-    right = candidate in accepted
+    right = (
+        any(candidate.endswith((wording, f"{wording}, seen clearly")) for wording in accepted) and "no " not in f" {candidate}"
+    )
     # A judge and a rule that read the same answer do not always agree.
     return "correct" if right != (luck < 50) else "incorrect"
 

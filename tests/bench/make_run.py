@@ -81,7 +81,13 @@ def make_run(
 def _config(out: Path, url: str, judge: str, size: int, prompts_per_step: int, seed: int, num_steps: int) -> Config:
     asked = ["judge=rules"]
     if judge == "scripted":
-        asked = ["judge=openai", f"judge.base_url={url}", f"judge.model={MODEL}", f"judge.api_key_env={_KEY_VARIABLE}"]
+        asked = [
+            "judge=openai",
+            f"judge.base_url={url}",
+            f"judge.model={MODEL}",
+            f"judge.api_key_env={_KEY_VARIABLE}",
+            "judge.canary_fraction=0",
+        ]
     return compose(
         [
             "+experiment=med_grpo", f"out_dir={out}", *asked, f"seed={seed}", "wandb=off",
