@@ -139,6 +139,8 @@ def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None,
             nonce_in_schema=ours,
             prechecks=settings.prechecks,
         )
+        if ours:  # transcripts name it as what it is
+            judge.name = f"local:{seat.model}"
         return ServedJudge(judge, server) if ours and server is not None else judge
 
     first = _panel(settings, judge_of, clients) if settings.panel else judge_of(first_seat(settings))
