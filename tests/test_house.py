@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "conf": (),
     "judges": (),
     "rollouts": (),
-    "rewards": ("judges", "rollouts.records", "rollouts.media"),
+    # The reader, because `rewards.check` scores stored rollouts; it loads no torch either.
+    "rewards": ("judges", "rollouts.records", "rollouts.media", "rollouts.reader", "rollouts.layout"),
     "rl": ("judges", "rollouts", "rewards", "conf"),
 }
 # Commands that bear a package's name and know more than the package does. Nothing imports them, so that no package learns what they know.
