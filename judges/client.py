@@ -96,13 +96,8 @@ class ChatClient:
                 async with asyncio.timeout_at(until):
                     said = await self._until_answered(request, until, tried)
             except TimeoutError:
-                why = (
-                    tried[-1]
-                    if tried
-                    else "paused: the endpoint is down"
-                    if self._breaker.is_open
-                    else "no attempt came to an end"
-                )
+                stopped = "paused, the endpoint is down" if self._breaker.is_open else "no attempt came to an end"
+                why = tried[-1] if tried else stopped
                 said = _failed("timeout", f"the deadline of {self.endpoint.deadline_seconds:g} s passed: {why}")
         return said._replace(num_attempts=len(tried) + (said.failure is None), problems=tuple(tried))
 

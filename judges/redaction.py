@@ -8,7 +8,7 @@ from typing import Any
 
 MASK = "[key]"
 # A key shorter than this ("none", for a local server) is no secret, and masking it would damage every text that holds the word.
-MIN_SECRET_CHARS = 8
+MIN_SECRET_CHARS = 6
 # Loggers that may write requests, headers and replies. A filter acts on the logger it is attached to, not on those below it.
 _LOGGERS = (
     *("openai", "openai._base_client", "openai._legacy_response", "openai._response", "httpx2"),

@@ -12,7 +12,7 @@ import pytest
 from judges.breaker import CircuitBreaker
 from judges.limits import GroupDeadlines, ShrinkingLimit, retry_after_seconds
 from judges.llm import LlmJudge
-from tests.scripted_judge import ASKED, Reply, ScriptedJudge, all_of, always, judge_at
+from tests.scripted_judge import ASKED, Reply, ScriptedJudge, all_of, always, data_of, judge_at
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +116,16 @@ def test_refusals_and_429_are_replies_and_open_no_breaker():
             judge = judge_at(server, breaker_failures=1, max_attempts=2)
             assert {verdict.decision for verdict in all_of(judge, "Spleen", "Kidney")} == {None}
             assert "judge/breaker_opened" not in judge.metrics()
+
+
+def test_what_waiting_cannot_mend_is_asked_once_and_what_it_can_again():
+    quota = b'{"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}}'
+    once = [Reply(status=status) for status in (400, 401, 402, 403, 404, 413, 422)] + [Reply(status=429, raw=quota)]
+    again = [Reply(status=status) for status in (408, 409, 429, 500, 502, 503, 529)]
+    with ScriptedJudge(lambda body: replies[int(data_of(body)["candidate"].split()[1])]) as server:
+        for replies, failure, count in ((once, "refused", 1), (again, "unavailable", 2)):
+            found = all_of(judge_at(server, max_attempts=2, breaker_failures=99), *(f"organ {i}" for i in range(len(replies))))
+            assert {(verdict.failure, verdict.num_calls) for verdict in found} == {(failure, count)}
 
 
 # Deadlines, Retry-After, places
