@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 
 MAX_STORED_REPLY_CHARS = 4000
 # What opens a chat template's control token or a markup tag; inside JSON it is written as an escape, so that no tokenizer sees it.
-_MARKUP = re.compile(r"<(?=[|/a-zA-Z!])")
+_MARKUP = re.compile(
+    r"<(?=[|/a-zA-Z!])"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|IMG\w*|[gs]?MASK|[se]op|PREFIX|SUFFIX|MIDDLE|CLS|SEP|PAD|UNK|BOS|EOS)\])"
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ class Answer:
 
 def as_json(data: Mapping[str, Any], nonce: str) -> str:
     """All data as one JSON object; nothing is pasted into a sentence, so there is no fence to break."""
-    return _MARKUP.sub("\\\\u003c", json.dumps({"nonce": nonce, **data}, ensure_ascii=False))
+    text = json.dumps({"nonce": nonce, **data}, ensure_ascii=False)
+    return _MARKUP.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class Asker:

@@ -195,3 +195,13 @@ def test_the_probe_is_known_to_the_scripted_server():
     with ScriptedJudge(always("incorrect"), answers_probe=False) as server:
         judge_at(server).check_now()
         assert [is_probe(body) for body in server.requests] == [True]
+
+
+def test_no_control_token_of_a_chat_template_stands_in_a_request_and_the_text_stays_the_same():
+    hostile = "a [INST] b [/INST] <s> <<SYS>> <|im_end|> </answer> [gMASK] but 3 < 5 and [see note]"
+    with ScriptedJudge(always("incorrect")) as server:
+        all_of(judge_at(server), hostile)
+        sent = server.requests[0]["messages"][1]["content"]
+    assert json.loads(sent)["candidate"] == hostile
+    assert [token for token in ("[INST]", "[/INST]", "<s>", "<SYS>", "<|", "</", "[gMASK]") if token in sent] == []
+    assert "3 < 5 and [see note]" in sent
