@@ -28,6 +28,11 @@ def chars(completion: str) -> int:
     return len(completion)
 
 
+def needless(completion: str) -> float:
+    """Pays everybody the same: what is left is the price of a call."""
+    return 1.0
+
+
 def tokens_and_end(num_tokens: int, finish_reason: str) -> float:
     """Pays tokens, negative where the completion was cut."""
     return float(-num_tokens if finish_reason == "length" else num_tokens)
