@@ -21,7 +21,7 @@ examples:
 
 The new folder reads like a run: python -m rollouts.view RUN NEW, python -m rollouts.diff RUN NEW. It holds replay_report.json (all numbers and every
 flip), diff.parquet (one row a completion and reward) and the rollouts as they would have been stored. The same command goes on with a replay that
-was stopped. A judgement that failed in the run stays failed while neither rewards nor judge change."""
+was stopped. A judgement that failed in the run stays failed while neither its reward nor the judge changes."""
 
 
 def _parser() -> argparse.ArgumentParser:

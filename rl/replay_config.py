@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rewards.rubric import ACCURACY
 from rl.compose import COMMAND_LINE, ConfigError, changed, groups, load, paths_of, read_arguments, run_hydra
-from rl.config import Config
+from rl.config import Config, RewardConfig
 from rl.config_build import build, value_at
 from rl.config_effects import asks_judge
 from rl.config_rules import problems
@@ -72,6 +73,19 @@ def same_verdicts(before: Config, config: Config) -> bool:
     """Whether both judges would say the same of the same answer, so that a stored verdict of the one is a verdict of the other."""
     forget = dict.fromkeys(_OF_CALLING)
     return dataclasses.asdict(before.judge) | forget == dataclasses.asdict(config.judge) | forget
+
+
+def same_rewards(before: Config, config: Config, answer_type: str) -> frozenset[str]:
+    """Names of the outcomes that are made by the same reward and the same judge in both: a failed judgement of these is not asked again."""
+    if before.judge != config.judge:
+        return frozenset()
+
+    def specs(reward: RewardConfig) -> dict[str, tuple[str | None, Any]]:
+        named = {name: name for name in (*reward.weights, *reward.gates)} | {ACCURACY: reward.routes.get(answer_type)}
+        return {name: (spec, reward.arguments.get(spec or "")) for name, spec in named.items()}
+
+    old, new = specs(before.reward), specs(config.reward)
+    return frozenset(name for name in old if name in new and old[name] == new[name])
 
 
 def _not_read(argv: Sequence[str], explicit: set[str]) -> list[str]:

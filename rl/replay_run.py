@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from rewards.scorer import Scorer
 from rl.config import Config
 from rl.config_effects import asks_judge
 from rl.progress import Bar, Teller
-from rl.replay_config import configured, stored_config
+from rl.replay_config import configured, same_rewards, stored_config
 from rl.replay_filters import Choice, ChosenStep, ReplayError, choose, read_filter
 from rl.replay_folder import ReplayFolder, check_out, default_out, request_of, to_json
 from rl.replay_judge import StoredFirst, replay_judge
@@ -44,11 +45,6 @@ class Asked(NamedTuple):
     config: Config
     only: tuple[str, ...]
     times: int
-
-    @property
-    def is_unchanged(self) -> bool:
-        """Whether rewards and judge are those of the run."""
-        return (self.before.reward, self.before.judge) == (self.config.reward, self.config.judge)
 
 
 def replay(
@@ -120,11 +116,10 @@ def _score(asked: Asked, choice: Choice, folder: ReplayFolder, scorer: Scorer, t
 def _in_order(asked: Asked, left: Sequence[ChosenStep], choice: Choice, scorer: Scorer) -> Iterator[StepInWork]:
     """The steps one after another, the next ones already with the judges; a step that turns out unreadable becomes a problem."""
     waiting: deque[StepInWork] = deque()
+    kept = partial(same_rewards, asked.before, asked.config)
     for chosen in left:
         try:
-            waiting.append(
-                StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, keep_failures=asked.is_unchanged)
-            )
+            waiting.append(StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, kept=kept))
         except StoreError as error:
             choice.problems.append(Problem(chosen.files.step, str(error)))
             continue

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rewards.rubric import Rubric, Scored
+from rewards.rubric import Scored
 from rewards.scorer import Scorer
 from rl.config import GrpoConfig
 from rl.replay_filters import ChosenStep
@@ -35,15 +35,15 @@ class StepInWork:
         open_media: Callable[[Row], Media],
         run: str,
         *,
-        keep_failures: bool = False,
+        kept: Callable[[str], frozenset[str]] = lambda answer_type: frozenset(),
         repetition: int = 0,
     ) -> None:
         """Reads the step and submits its completions; what needs no waiting is scored when this returns.
 
-        `keep_failures`: a judgement that failed in the run and is not in its cache stays the failure it was. `repetition`: judgements of different
-        repetitions are not shared. Raises StoreError where the step cannot be read.
+        `kept`: answer type -> names of the rewards whose failed judgements stay the failures they were, where the run's cache lacks them.
+        `repetition`: judgements of different repetitions are not shared. Raises StoreError where the step cannot be read.
         """
-        self._keep_failures = keep_failures
+        self._kept = kept
         self._rubric = scorer.rubric
         self.chosen = chosen
         table = read_table(chosen.files)
@@ -64,8 +64,9 @@ class StepInWork:
 
     def _submit(self, scorer: Scorer, group: Sequence[int], key: str, open_media: Callable[[Row], Media]) -> list[Future[Scored]]:
         sample = _sample(self.rows[group[0]], open_media)
-        if self._keep_failures and isinstance(self._rubric.judge, StoredFirst):
-            self._rubric.judge.known |= {(key, text) for number in group for text in _failed_texts(self.rows[number])}
+        if isinstance(self._rubric.judge, StoredFirst):
+            kept = self._kept(sample.answer_type)
+            self._rubric.judge.known |= {(key, text) for number in group for text in _failed_texts(self.rows[number], kept)}
         return [
             scorer.submit(
                 sample,
@@ -85,12 +86,19 @@ class StepInWork:
     def scores(self) -> list[list[Scored]]:
         """Wait for the judges."""
         scored = [[future.result() for future in group] for group in self._futures]
-        if not self._keep_failures:
-            return scored
         return [
-            [_with_stored_failures(one, self.rows[number], self._rubric) for number, one in zip(numbers, members, strict=True)]
+            [self._with_stored_failures(one, self.rows[number]) for number, one in zip(numbers, members, strict=True)]
             for numbers, members in zip(self.groups(), scored, strict=True)
         ]
+
+    def _with_stored_failures(self, scored: Scored, row: Row) -> Scored:
+        if scored.valid:
+            return scored
+        stored = {outcome["name"]: outcome for outcome in row["outcomes"] if outcome["status"] in ("error", "timeout")}
+        failed = {name for name, outcome in scored.outcomes.items() if outcome.status in ("error", "timeout")}
+        names = failed & set(stored) & self._kept(row["answer_type"])
+        again = {name: outcome_from_row(stored[name]) for name in names}
+        return self._rubric.total(scored.parsed, {**scored.outcomes, **again}) if again else scored
 
     def usable(self, scored: Sequence[Sequence[Scored]]) -> list[list[bool]]:
         """Which completions may be trained on, as the step decides it: scored, and not given up by the engine."""
@@ -136,23 +144,13 @@ def _sample(row: Row, open_media: Callable[[Row], Media]) -> Sample:
         raise DamagedStore(f"the question of prompt {row['prompt_id']} in step {row['step']} cannot be read: {error}") from error
 
 
-def _failed_texts(row: Row) -> Iterator[str]:
-    """The texts of a completion whose judgement failed, as they were sent to the judge."""
+def _failed_texts(row: Row, names: frozenset[str]) -> Iterator[str]:
+    """The texts of a completion whose judgement by one of these rewards failed, as they were sent to the judge."""
     for outcome in row["outcomes"]:
-        if outcome["status"] in ("error", "timeout"):
+        if outcome["name"] in names and outcome["status"] in ("error", "timeout"):
             evidence = json.loads(outcome["evidence"] or "{}")
             said = evidence.get("answer") if isinstance(evidence, dict) else None
             yield from {text for text in (said, row["answer"]) if isinstance(text, str)}
-
-
-def _with_stored_failures(scored: Scored, row: Row, rubric: Rubric) -> Scored:
-    stored = {outcome["name"]: outcome for outcome in row["outcomes"]}
-    failures: dict[str, Outcome] = {
-        name: outcome_from_row(stored[name])
-        for name, outcome in scored.outcomes.items()
-        if outcome.status in ("error", "timeout") and name in stored and stored[name]["status"] in ("error", "timeout")
-    }
-    return rubric.total(scored.parsed, {**scored.outcomes, **failures}) if failures else scored
 
 
 def _padded(members: Sequence[Scored], width: int) -> list[Scored]:
