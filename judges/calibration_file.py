@@ -14,7 +14,8 @@ from typing import Any
 from judges.calibration import Graded
 from judges.case_files import Case
 from judges.prompt_files import LANGUAGES, load_prompt
-from judges.settings import JudgeConfig, first_seat, panel_seats, second_seat
+from judges.server import served_name
+from judges.settings import SHIPPED_MODEL, JudgeConfig, first_seat, found, panel_seats, second_seat
 from judges.verdict import JudgeConfigError
 
 # Settings that can change a verdict, beside the texts of the prompts. Where and how patiently an endpoint is asked cannot.
@@ -40,6 +41,8 @@ def identity(settings: JudgeConfig) -> str:
     prompts = [load_prompt(seat.prompt, language).version for seat in seats for language in LANGUAGES] if asks else []
     values = dataclasses.asdict(settings)
     told = {name: values[name] for name in (_DECIDING if asks else ("kind",))}
+    if settings.kind == "local":
+        told["model"] = served_name(found(settings.model or SHIPPED_MODEL))  # holds a digest of the weights
     return hashlib.sha256(json.dumps([told, prompts], sort_keys=True).encode()).hexdigest()[:12]
 
 

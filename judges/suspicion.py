@@ -21,8 +21,10 @@ _OPPOSITES = tuple(
         "arterial venous", "systolic diastolic", "dorsal ventral", "unilateral bilateral", "first second third fourth",
     )
 )  # fmt: skip
-_OPPOSITES_ZH = (("左", "右"), ("阳性", "阴性"), ("良性", "恶性"), ("急性", "慢性"), ("升高", "降低"), ("正常", "异常"))
+_OPPOSITES_ZH = (("左", "右", "双"), ("阳性", "阴性"), ("良性", "恶性"), ("急性", "慢性"), ("升高", "降低"), ("正常", "异常"))
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
+# Sign or comparison, number, unit.
+_QUANTITY = re.compile(r"([-<>≤≥±~]?)\s*(?<![\w.])(\d{1,18}(?:\.\d{1,18})?)\s*([%‰°'′″\"]+|[^\W\d_]+(?:/[^\W\d_]+)?)?")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _CJK = re.compile(r"[\u4e00-\u9fff]")
 _EMPTY_WORDS = frozenset(
@@ -59,15 +61,24 @@ class Opinion(NamedTuple):
 
 
 def rule_opinion(asked: Question) -> Opinion | None:
-    """ "incorrect" for another side, number or polarity than the reference's, or nothing in common with it; "correct" for the reference itself in an
-    answer that neither denies nor doubts anything; None where a rule has nothing to say. Never raises."""
+    """A verdict by rule, or None where a rule has nothing to say. Never raises.
+
+    "incorrect": another side, number, unit or polarity than the reference's, the reference beside a denial or an alternative, or nothing in common
+    with it. "correct": the reference stands in an answer that holds neither.
+    """
     wordings = [fold(wording) for wording in (asked.reference, *asked.aliases) if wording.strip()]
     answer = fold(asked.answer)
     if not wordings or not answer:
         return None
     if (why := _contradicts(answer, wordings)) is not None:
         return Opinion("incorrect", why)
-    if any(_stands_in(wording, answer) for wording in wordings) and not _TURNS.search(answer):
+    if (why := _other_unit(asked)) is not None:
+        return Opinion("incorrect", why)
+    standing = next((wording for wording in wordings if _stands_in(wording, answer)), None)
+    if standing is not None:
+        turn = _TURNS.search(answer.replace(standing, " ", 1))
+        if turn is not None:
+            return Opinion("incorrect", f"the reference stands in the answer beside {turn.group().strip()!r}")
         return Opinion("correct", "the reference stands in the answer, and nothing there denies or doubts it")
     if _same_script(answer, wordings) and not any(_content(answer) & _content(wording) for wording in wordings):
         return Opinion("incorrect", "the answer has no word in common with the reference")
@@ -94,15 +105,26 @@ def _contradicts(answer: str, wordings: list[str]) -> str | None:
         named = said & set(group)
         if wanted and named and not wanted & named:
             return f"the answer says {sorted(named)[0]!r}, the reference {sorted(wanted)[0]!r}"
-    for pair in _OPPOSITES_ZH:
-        wanted = {word for word in pair if any(word in wording for wording in wordings)}
-        named = {word for word in pair if word in answer}
+    for chars in _OPPOSITES_ZH:
+        wanted = {word for word in chars if any(word in wording for wording in wordings)}
+        named = {word for word in chars if word in answer}
         if wanted and named and not wanted & named:
             return f"the answer says {sorted(named)[0]!r}, the reference {sorted(wanted)[0]!r}"
     numbers = [set(map(float, _NUMBER.findall(wording))) for wording in wordings]
     found = set(map(float, _NUMBER.findall(answer)))
     if found and any(numbers) and not any(found & one for one in numbers):
         return f"the answer's numbers are {sorted(found)[:4]}, none of them the reference's"
+    return None
+
+
+def _other_unit(asked: Question) -> str | None:
+    """The same number with another sign, comparison or unit; case is meaning here (mg, Mg). None where either has no unit to compare."""
+    found = _QUANTITY.findall(clean(asked.answer))
+    for wording in (asked.reference, *asked.aliases):
+        for before, number, unit in _QUANTITY.findall(clean(wording)):
+            same = [(sign, other) for sign, value, other in found if float(value) == float(number)]
+            if same and unit and all(other and (sign, other) != (before, unit) for sign, other in same):
+                return f"the answer says {same[0][0] + number + ' ' + same[0][1]!r}, the reference {wording[:40]!r}"
     return None
 
 

@@ -93,7 +93,7 @@ def test_an_answer_without_suspicious_words_is_judged_once():
         (WITH_REFERENCE, "correct", False),
         ("Definitely the spleen", "correct", True),  # nothing in common
         ("Definitely the spleen", "incorrect", False),
-        ("not the liver", "incorrect", False),  # the rule has nothing to say about a denial
+        ("not the liver", "incorrect", False),  # both say no
     ],
 )
 def test_where_rule_and_judge_disagree_a_second_judge_is_asked(answer, first, asked):
@@ -137,7 +137,12 @@ def test_what_a_rule_says_of_an_answer():
     assert opinion("5.6 cm", "6.5 cm") == "incorrect"
     assert opinion("slice 2", "the second slice") is None
     assert opinion("nodule", "a lung nodule is seen") == "correct"
-    assert opinion("nodule", "nodule or effusion") is None
+    assert opinion("nodule", "nodule or effusion") == "incorrect"
+    assert opinion("nodule", "a nodule was excluded, so an effusion") == "incorrect"
+    assert opinion("no fracture", "there is no fracture") == "correct"
+    assert opinion("5 mM", "5 µM") == "incorrect"
+    assert opinion("5 mM", "<5 mM") == "incorrect"
+    assert opinion("5.6 cm", "5.6") is None
     assert opinion("左侧肺结节", "右侧肺结节") == "incorrect"
     assert opinion("胆囊", "Gallbladder") is None
     assert opinion("", "") is None

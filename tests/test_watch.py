@@ -43,13 +43,13 @@ def test_accepted_answers_are_compared_with_a_rule_and_a_shared_verdict_counts_o
         row(0, 0, "a", "an effusion", shared),  # nothing in common with the reference
         row(0, 1, "b", "an effusion", shared),
         row(0, 2, "c", "a lung nodule", accepted()),  # holds the reference
-        row(0, 3, "d", "nodule or effusion", accepted()),  # no opinion on a list
+        row(0, 3, "d", "nodule or effusion", accepted()),  # the reference in a list
         row(0, 4, "e", "a mass", accepted("rules")),  # no model decided
         row(0, 5, "f", "a mass", Outcome(0.0, evidence={"decision": "incorrect", "layer": "judge"})),
     ]
     metrics = policy_metrics(rows)
-    assert metrics["judge/accepted_with_rule_opinion"] == 2.0
-    assert metrics["judge/against_rule_ratio"] == 0.5
+    assert metrics["judge/accepted_with_rule_opinion"] == 3.0
+    assert metrics["judge/against_rule_ratio"] == 2 / 3
 
 
 def step(
