@@ -19,6 +19,7 @@ from judges.cache import VerdictCache
 from judges.client import ChatClient, Said
 from judges.endpoint import sampling_with_room
 from judges.prompt_files import Prompt
+from judges.redaction import well_formed
 from judges.reply import Form
 from judges.verdict import Failure, JudgeMedia
 
@@ -65,7 +66,7 @@ class Answer:
 
 def as_json(data: Mapping[str, Any], nonce: str) -> str:
     """All data as one JSON object; nothing is pasted into a sentence, so there is no fence to break."""
-    text = json.dumps({"nonce": nonce, **data}, ensure_ascii=False)
+    text = well_formed(json.dumps({"nonce": nonce, **data}, ensure_ascii=False))
     return _MARKUP.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

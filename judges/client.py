@@ -7,6 +7,7 @@ whole run. The key is read from its environment variable when a connection is op
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import time
@@ -21,10 +22,12 @@ from judges.breaker import CircuitBreaker, Health
 from judges.budget import Budget
 from judges.endpoint import Endpoint, missing_key, most_tokens_of
 from judges.limits import GroupDeadlines, ShrinkingLimit, full_jitter, retry_after_seconds, retry_after_sleep
-from judges.redaction import keep_secret, redacted
+from judges.redaction import keep_secret, redacted, well_formed
 from judges.verdict import Failure, JudgeConfigError, JudgeUnreachable
 
 __all__ = ["ChatClient", "Endpoint", "Said", "missing_key"]
+
+log = logging.getLogger(__name__)
 
 # HTTP statuses that another attempt may mend; every other 4xx is about the request itself.
 _WORTH_ANOTHER_TRY = (408, 409, 425, 429)
@@ -143,6 +146,8 @@ class ChatClient:
                     if self._breaker.is_open and not probe:
                         continue  # it opened while this call waited for its place
                     if spent := await self.budget.reserve(most_tokens):
+                        if not self.counts["over_budget"]:
+                            log.warning("judging ends here: %s; every further judgement is an error, and none a number", spent)
                         self.counts["over_budget"] += 1
                         return _Problem("budget", spent, "")
                     began = time.monotonic()
@@ -268,5 +273,5 @@ def _failed(failure: Failure, problem: str) -> Said:
 
 
 def _shown(text: str) -> str:
-    """Without keys, and with half surrogate pairs replaced: no file takes them."""
-    return str(redacted(text)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """What an endpoint said, fit to be shown and stored."""
+    return well_formed(str(redacted(text)))

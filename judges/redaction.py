@@ -39,6 +39,11 @@ def redacted(value: Any) -> Any:
     return value
 
 
+def well_formed(text: str) -> str:
+    """The same text with halves of surrogate pairs replaced: no request and no file takes them."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _mask_record(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     if record.exc_info and record.exc_info[0] is not None:

@@ -25,11 +25,12 @@ def _key(monkeypatch):
 # Budget and prices
 
 
-def test_the_budget_of_calls_is_exact_and_what_comes_after_it_is_no_number():
+def test_the_budget_of_calls_is_exact_and_what_comes_after_it_is_no_number(caplog):
     with ScriptedJudge(always("incorrect")) as server:
         found = all_of(judge_at(server, max_calls=3), *(f"organ {i}" for i in range(8)))
         assert len(server.requests) == 3
     assert sorted(str(verdict.failure) for verdict in found) == ["None"] * 3 + ["budget"] * 5
+    assert caplog.text.count("judging ends here: the budget of 3 calls is spent") == 1
     assert "budget of 3 calls is spent (judge.max_calls)" in next(verdict.reason for verdict in found if verdict.failure)
 
 

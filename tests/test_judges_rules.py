@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from judges import Assessment, Criteria, RulesJudge
 from judges.prechecks import precheck
 from judges.verdict import Question, Verdict
-from judges.wording import equals_reference
+from judges.wording import clean, equals_reference, fold
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,16 @@ def test_answers_without_content_are_refused_without_a_call(answer):
     verdict = precheck(Question("Which organ?", "Liver", answer))
     assert verdict is not None
     assert verdict.decision == "incorrect"
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet=st.characters(), max_size=60), st.sampled_from(["Liver", "5 mM", "T2*", "10²", "肝脏", "(", "", "+"]))
+def test_no_text_makes_the_prechecks_raise_or_pay_anything_but_the_reference(answer, reference):
+    verdict = precheck(Question("Which organ?", reference, answer))
+    if verdict is not None and verdict.decision == "correct":
+        assert fold(answer) == fold(reference) != ""
+    assert clean(clean(answer)) == clean(answer)
+    clean(answer).encode()
 
 
 def test_a_verdict_holds_a_decision_or_a_failure():
