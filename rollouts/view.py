@@ -142,7 +142,8 @@ def _serve(asked: argparse.Namespace, errors: Console) -> int:
         listening = bind(asked.port)
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
-        errors.print(f"rollouts.view: port {asked.port} {reason}. Choose another with --port N, or --port 0 for any free one.")
+        said = f"rollouts.view: port {asked.port} {reason}. Choose another with --port N, or --port 0 for any free one."
+        errors.print(said, soft_wrap=True)
         return 2
     with listening:
         viewer = Viewer(_runs(asked))

@@ -44,10 +44,15 @@ class Watch:
     def __init__(self, context: BrowserContext, own: str) -> None:
         self.troubles: list[str] = []
         self.requests: list[str] = []
-        context.on("console", lambda message: self.troubles.append(message.text) if message.type == "error" else None)
+        context.on("console", lambda message: self._said(message.type, message.text))
         context.on("weberror", lambda error: self.troubles.append(str(error.error)))
         context.on("dialog", lambda dialog: (self.troubles.append(f"dialog {dialog.message}"), dialog.dismiss()))
         context.on("request", lambda request: self._requested(request.url, own))
+
+    def _said(self, kind: str, text: str) -> None:
+        # 422 is the answer to a search that cannot be read, which the page shows beside the search box.
+        if kind == "error" and "status of 422" not in text:
+            self.troubles.append(text)
 
     def _requested(self, url: str, own: str) -> None:
         self.requests.append(url)

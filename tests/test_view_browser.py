@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from rollouts.store import RunWriter
+from rollouts.view import main
 from tests import fake_rollouts, judged_rollouts
 from tests.browser import Watch, chromium
 from tests.hostile_run import MARKUP, PROMPTS, make_hostile_run
@@ -39,11 +40,11 @@ def served(run_dir, browser):
 
 @pytest.fixture
 def opened(browser, served):
-    """A function that opens the page somewhere; troubles of any page opened fail the test."""
+    """A function that opens the page; troubles of any page opened fail the test."""
     made = []
 
     def open_page(place: str = "#/", *, server: Served = served, **options) -> Page:
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, **{"color_scheme": "light", **options})
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "color_scheme": "light", **options})
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         made.append((context, Watch(context, server.url)))
         page = context.new_page()
@@ -108,8 +109,7 @@ def test_cards_are_ranked_by_reward_with_think_and_answer_apart(opened):
     expect(first.locator(".reward .name")).to_have_text(["accuracy", "format"])
     expect(page.locator(".card").last.locator(".status")).to_have_text("timeout")
     expect(page.locator(".question h1")).to_have_text("Where is the lesion?")
-    width = page.locator(".stage img").evaluate("image => image.complete && image.naturalWidth")
-    assert width == 56
+    assert page.locator(".stage img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 56
 
 
 def test_a_judge_transcript_opens_on_demand(opened):
@@ -124,8 +124,7 @@ def test_a_judge_transcript_opens_on_demand(opened):
 
 def test_a_label_is_written_shown_again_and_taken_back(opened, run_dir):
     page = opened("#/g/1/item-0002/3")
-    card = page.locator(".card.selected")
-    card.get_by_role("button", name="wrong").click()
+    page.locator(".card.selected").get_by_role("button", name="wrong").click()
     expect(page.locator(".card.selected .no")).to_have_attribute("aria-pressed", "true")
     (line,) = (run_dir / "labels.jsonl").read_text().splitlines()
     assert json.loads(line)["expected"] == "incorrect" and json.loads(line)["key"] == "1/item-0002/3"
@@ -186,6 +185,7 @@ def test_slices_and_zoom_answer_to_keys(browser, opened, tmp_path_factory):
         expect(page.locator(".zoomed").last).to_have_text("1.5×")
         page.keyboard.press("0")
         expect(page.locator(".caption .zoomed")).to_have_text("")
+        page.context.close()
 
 
 @pytest.mark.parametrize("place", ["#/", "#/groups", "#/g/1/item-0005/1"])
@@ -212,8 +212,7 @@ def test_an_exported_page_opens_without_server_and_network(browser, opened, tmp_
     page = opened("#/groups?q=is%3Adisagree")
     with page.expect_download() as download:
         page.get_by_role("link", name="Export").click()
-    saved = tmp_path / "exported.html"
-    download.value.save_as(saved)
+    download.value.save_as(saved := tmp_path / "exported.html")
     context = browser.new_context(offline=True, viewport={"width": 1200, "height": 800})
     watch = Watch(context, saved.as_uri())
     alone = context.new_page()
@@ -242,6 +241,7 @@ def test_two_runs_stand_side_by_side(opened, run_dir, tmp_path):
         expect(page.locator(".pairs .card")).to_have_count(8)
         # The same texts with other verdicts: the three that were right are flipped.
         expect(page.locator(".card .flag", has_text="flipped")).to_have_count(3)
+        page.context.close()
 
 
 def test_what_is_written_meanwhile_appears(opened, tmp_path):
@@ -253,6 +253,7 @@ def test_what_is_written_meanwhile_appears(opened, tmp_path):
         writer.append_group(fake_rollouts.group(1, step=1, size=2))
         expect(page.locator(".groups li")).to_have_count(2)
         expect(page.locator(".live")).to_contain_text("is being written")
+        page.context.close()
 
 
 def test_a_strangers_run_runs_nothing(browser, opened, tmp_path_factory):
@@ -285,8 +286,6 @@ def test_a_strangers_run_runs_nothing(browser, opened, tmp_path_factory):
 
 
 def test_the_exported_page_of_a_strangers_run_runs_nothing(browser, tmp_path):
-    from rollouts.view import main
-
     folder = make_hostile_run(tmp_path)
     assert main([str(folder), "--export", str(tmp_path / "out.html"), "--where", "step:3"]) == 0
     context = browser.new_context(offline=True)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rollouts.page.viewer import Viewer
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _DEADLINE_SECONDS = 120
 
@@ -111,3 +113,10 @@ def serving(*arguments: str | Path) -> Iterator[Served]:
         for pipe in (process.stdout, process.stderr):
             if pipe:
                 pipe.close()
+
+
+def viewing(*runs: Path) -> Viewer:
+    """What the server asks, in this process, with everything read."""
+    viewer = Viewer(list(runs))
+    viewer.index.refresh()
+    return viewer

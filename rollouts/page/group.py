@@ -56,7 +56,8 @@ def _from_parquet(path: Path, prompt_id: str, names: Sequence[str]) -> list[Row]
     found = []
     with pq.ParquetFile(path) as file:
         check_unpacked(file.metadata)
-        there = [name for name in names if name in file.schema_arrow.names]
+        stored = set(file.schema_arrow.names)
+        there = [name for name in names if name in stored]
         for number in _row_groups(file.metadata, prompt_id):
             table = file.read_row_group(number, columns=there)
             found.append(conform(table.filter(pc.equal(table["prompt_id"], prompt_id)), names))

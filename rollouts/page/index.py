@@ -216,7 +216,8 @@ def parquet_batches(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
     """The columns asked for, a bounded number of rows at a time, in the types of codec.SCHEMA; a column that an older run lacks is null."""
     with pq.ParquetFile(path) as file:
         check_unpacked(file.metadata)
-        there = [name for name in names if name in file.schema_arrow.names]
+        stored = set(file.schema_arrow.names)
+        there = [name for name in names if name in stored]
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=there):
             yield conform(pa.Table.from_batches([batch]), names)
 

@@ -54,7 +54,7 @@ WITH read AS (
         json_extract_string(judged, '$.layer') AS layer,
         COALESCE(json_extract_string(judged, '$.decision'),
             CASE WHEN judged IS NULL THEN NULL ELSE 'failed' END) AS decision,
-        {_WORDS.format("COALESCE(answer, '')")} AS words
+        CASE WHEN judged IS NOT NULL THEN {_WORDS.format("COALESCE(answer, '')")} END AS words
     FROM read
 )
 SELECT $side, step, prompt_id, sample_index, total, valid, advantage, len(token_ids), finish_reason, well_formed,

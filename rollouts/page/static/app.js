@@ -73,7 +73,7 @@ async function look() {
   if (document.visibilityState === "hidden") return;
   try {
     const about = await ask("about");
-    const isNew = state.about && about.version !== state.about.version;
+    const isNew = about.version !== (state.about || state.facts)?.version;
     state.about = about;
     bar.follow(about);
     if (isNew) await showNew();
