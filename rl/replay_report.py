@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rl.statistics import kendall_tau_b
-from rollouts.layout import StepFiles, list_steps
-from rollouts.reader import read_table
-
-# Above it a value says right, at or below it wrong; a flip is a value that crosses it.
-RIGHT = 0.5
-_COLUMNS = ("step", "prompt_id", "sample_index", "outcomes", "total", "valid", "advantage")
-
-
-class Paid(NamedTuple):
-    """What one completion was paid, before or after."""
-
-    # Reward name -> (status, value).
-    outcomes: dict[str, tuple[str, float | None]]
-    total: float | None
-    valid: bool
-    advantage: float | None
+from rollouts.layout import list_steps
+from rollouts.paid import Paid, compared, mean, read_paid
 
 
 @dataclass(frozen=True)
@@ -47,9 +31,9 @@ class Change:
 
     def flips(self) -> Iterator[str]:
         """Names of the rewards that said right and now say wrong, or the other way round; a failed one says neither."""
-        for name, (_, after) in self.after.outcomes.items():
-            _, before = self.before.outcomes.get(name, ("", None))
-            if before is not None and after is not None and (before > RIGHT) != (after > RIGHT):
+        for name in self.after.outcomes:
+            before, now = self.before.is_right(name), self.after.is_right(name)
+            if before is not None and now is not None and before != now:
                 yield name
 
 
@@ -58,32 +42,8 @@ def changes(run_dir: Path, out: Path) -> Iterator[Change]:
     before = {one.step: one for one in list_steps(run_dir)}
     for files in list_steps(out):
         if files.finished:
-            stored = dict(_paid(before[files.step]))
-            yield from (Change(*key, stored[key], paid) for key, paid in _paid(files))
-
-
-def _paid(files: StepFiles) -> Iterator[tuple[tuple[int, str, int], Paid]]:
-    table = read_table(files, _COLUMNS)
-    named = iter(_outcomes(table["outcomes"].combine_chunks()))
-    for row in table.drop_columns(["outcomes"]).to_pylist():
-        yield (
-            (row["step"], row["prompt_id"], row["sample_index"]),
-            Paid(next(named), row["total"], row["valid"], row["advantage"]),
-        )
-
-
-def _outcomes(column: pa.ListArray) -> Iterator[dict[str, tuple[str, float | None]]]:
-    """Status and value of each reward, row by row; transcripts, which may be long, are never turned into Python objects."""
-    flat = column.flatten()
-    names, statuses, values = (pc.struct_field(flat, name).to_pylist() for name in ("name", "status", "value"))
-    start = 0
-    for count in pc.list_value_length(column).to_pylist():
-        end = start + (count or 0)
-        yield {
-            name: (status, value)
-            for name, status, value in zip(names[start:end], statuses[start:end], values[start:end], strict=True)
-        }
-        start = end
+            stored = dict(read_paid(before[files.step]))
+            yield from (Change(*key, stored[key], paid) for key, paid in read_paid(files))
 
 
 def summarize(found: Sequence[Change]) -> dict[str, Any]:
@@ -100,7 +60,7 @@ def summarize(found: Sequence[Change]) -> dict[str, Any]:
         "num_identical": identical,
         "share_identical": identical / len(found) if found else None,
         "rewards": {name: _reward(found, name) for name in names},
-        "total": _values([(one.before.total, one.after.total) for one in found]),
+        "total": compared([(one.before.total, one.after.total) for one in found]),
         "groups": _groups(groups.values()),
         "advantages": _advantages(found),
         "flips": list(flip_rows(found)),
@@ -124,25 +84,10 @@ def _reward(found: Sequence[Change], name: str) -> dict[str, Any]:
     flips = [(one.before.outcomes[name][1], one.after.outcomes[name][1]) for one in found if name in set(one.flips())]
     up = sum(1 for before, after in flips if before is not None and after is not None and after > before)
     return {
-        **_values([(before[1], after[1]) for before, after in pairs]),
+        **compared([(before[1], after[1]) for before, after in pairs]),
         "flips_up": up,
         "flips_down": len(flips) - up,
         "status_changes": dict(sorted(statuses.items())),
-    }
-
-
-def _values(pairs: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
-    """Means over the pairs in which both sides have a value; agreement = the share of them that is equal to the last bit."""
-    both = [(before, after) for before, after in pairs if before is not None and after is not None]
-    mean_before, mean_after = _mean([before for before, _ in both]), _mean([after for _, after in both])
-    return {
-        "num_before": sum(before is not None for before, _ in pairs),
-        "num_after": sum(after is not None for _, after in pairs),
-        "num_both": len(both),
-        "agreement": _mean([float(before == after) for before, after in both]),
-        "mean_before": mean_before,
-        "mean_after": mean_after,
-        "mean_shift": None if mean_before is None or mean_after is None else mean_after - mean_before,
     }
 
 
@@ -164,7 +109,7 @@ def _groups(groups: Iterable[Sequence[Change]]) -> dict[str, Any]:
             counts["order_changed"] += tau < 1.0 - 1e-12
             counts["best_changed"] += _best(before) != _best(after)
     keys = ("num_groups", "order_changed", "best_changed", "signal_lost", "signal_gained")
-    return {**{key: counts[key] for key in keys}, "num_ranked": len(taus), "mean_kendall_tau": _mean(taus)}
+    return {**{key: counts[key] for key in keys}, "num_ranked": len(taus), "mean_kendall_tau": mean(taus)}
 
 
 def _best(totals: Sequence[float]) -> frozenset[int]:
@@ -178,16 +123,12 @@ def _advantages(found: Sequence[Change]) -> dict[str, Any]:
     steps = [abs(a - b) for b, a in both]
     return {
         "num_changed": sum(step > 0 for step in steps),
-        "mean_absolute_change": _mean(steps),
+        "mean_absolute_change": mean(steps),
         "max_absolute_change": max(steps, default=None),
         "sign_changes": sum(b * a < 0 for b, a in both),
         "newly_trained": sum(one.after.valid and not one.before.valid for one in found),
         "no_longer_trained": sum(one.before.valid and not one.after.valid for one in found),
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
 
 
 def diff_table(found: Sequence[Change]) -> pa.Table:
