@@ -132,7 +132,15 @@ class RewardConfig:
     weights: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.9, "format": 0.1})
     # answer_type -> name of the reward that measures accuracy there.
     routes: dict[str, str] = field(
-        default_factory=lambda: {"mcq": "option_match", "multi": "option_match", "yes_no": "yes_no", "open": "judge"}
+        default_factory=lambda: {
+            "mcq": "option_match",
+            "multi": "option_match",
+            "yes_no": "yes_no",
+            "open": "judge",
+            "numeric": "numeric",
+            "report": "report",
+            "box": "box_iou",
+        }
     )
     # Reward -> its arguments, such as {option_match: {partial: true}}.
     arguments: dict[str, dict[str, Any]] = field(default_factory=dict)

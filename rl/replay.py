@@ -14,7 +14,7 @@ grpo.min_valid, grpo.multi_objective_aggregation. Everything else of the run sta
 examples:
   python -m rl.replay runs/med_grpo                                       nothing changed: every value comes back, no judge is called
   python -m rl.replay runs/med_grpo reward.weights.format=0.3
-  python -m rl.replay runs/med_grpo reward.routes.mcq=examples/my_reward/my_reward.py:my_reward
+  python -m rl.replay runs/med_grpo reward=my_reward                                    the example of a reward of your own
   python -m rl.replay runs/med_grpo judge=openai judge.base_url=http://127.0.0.1:8000/v1 judge.model=NAME --only answer_type=open
   python -m rl.replay runs/med_grpo judge.timeout_seconds=120 --only status=error,timeout      ask again what had failed
   python -m rl.replay runs/med_grpo --only answer_type=open --only step=30..40 --times 5       how much the judge differs from itself
