@@ -47,5 +47,10 @@ def parts(num_groups: int, grpo: GrpoConfig) -> list[Part]:
         return [Part(slice(0, num_groups), range(grpo.num_minibatches))]
     rows = num_groups * grpo.num_generations // grpo.num_minibatches
     ends = [-(-(minibatch + 1) * rows // grpo.num_generations) for minibatch in range(grpo.num_minibatches)]
-    starts = [0, *ends[:-1]]
-    return [Part(slice(start, end), range(place, place + 1)) for place, (start, end) in enumerate(zip(starts, ends, strict=True))]
+    found: list[Part] = []
+    for place, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        if start == end:  # it lies within a group that came with the mini-batch before it
+            found[-1] = found[-1]._replace(minibatches=range(found[-1].minibatches.start, place + 1))
+        else:
+            found.append(Part(slice(start, end), range(place, place + 1)))
+    return found
