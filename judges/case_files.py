@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ LANGUAGES = ("en", "zh")
 _TYPES = ("answer_type", "question_type", "category")
 _READ = ("question", "reference", "completion", "expected", "aliases", "language", "key", *_TYPES)
 _MOST_SHOWN = 10
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 SHIPPED_CANARIES = "judges/cases/canaries.jsonl"
 
 
@@ -36,6 +38,7 @@ class Case:
     expected: Label | None = None
     # Kind of question, by which results are told apart; "" = the file does not say.
     type: str = ""
+    # Of the judge's prompt; where the file does not say, that of the question.
     language: str = "en"
     # What the row is called where it came from; "" = nothing.
     key: str = ""
@@ -137,7 +140,7 @@ def _case(row: dict[str, Any], line: int, expected: Label | None) -> Case:
         tuple(row.get("aliases") or ()),
         cast(Label | None, row.get("expected") or expected),
         kind,
-        row.get("language") or "en",
+        row.get("language") or ("zh" if _CHINESE.search(row["question"]) else "en"),
         str(row.get("key") or ""),
     )
 

@@ -182,6 +182,11 @@ def test_lines_end_at_newlines_only(tmp_path: Path) -> None:
     assert [case.completion for case in read_cases(path).cases] == ["a\u2028b"]
 
 
+def test_a_row_without_a_language_has_that_of_its_question(tmp_path: Path) -> None:
+    rows = [ROWS[0], {**ROWS[0], "question": "哪个器官？"}, {**ROWS[0], "language": "zh"}]
+    assert [case.language for case in read_cases(case_file(tmp_path, rows)).cases] == ["en", "zh", "zh"]
+
+
 def test_the_labels_of_the_viewer_are_read_the_last_word_of_a_row_counts(tmp_path: Path) -> None:
     labels = [{**ROWS[0], "key": key, "expected": expected} for key, expected in (
         ("1/a/0", "correct"), ("1/a/1", "incorrect"), ("1/a/0", "incorrect"), ("1/a/2", "correct"), ("1/a/2", None),

@@ -6,11 +6,14 @@ import asyncio
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from judges import CanaryAccepted, JudgeConfig, JudgeConfigError, Verdict, make_judge, raise_if_unsafe
+from rl.run import Run
+from rl.watch import Watch
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, verdict_json
 
 Settings = partial(JudgeConfig, kind="openai", model=MODEL, api_key_env="TEST_JUDGE_KEY", max_attempts=2, max_reasks=0)
@@ -136,3 +139,20 @@ def test_bad_canaries_are_told_before_anything_is_asked(tmp_path, rows, words):
 def test_the_shipped_canaries_all_reach_a_model(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert "27 known answers" in make_judge(Settings(base_url="http://127.0.0.1:9/v1", canary_fraction=0.1)).describe()
+
+
+def test_a_run_tells_its_numbers_and_ends_before_the_step_is_saved(tmp_path):
+    logged: list[dict[str, float]] = []
+    run = object.__new__(Run)  # what `tell` needs, without workers
+    run.tracker = SimpleNamespace(log=lambda step, metrics: logged.append(metrics))  # type: ignore[assignment]
+    run.bar = SimpleNamespace(reach=lambda step, metrics: None)  # type: ignore[assignment]
+    run._watch = Watch()
+    with ScriptedJudge(always("correct")) as server:
+        judge = make_judge(Settings(base_url=server.url, canary_fraction=1.0, canaries=canary_file(tmp_path)))
+        run.scorer = SimpleNamespace(rubric=SimpleNamespace(judge=judge))  # type: ignore[assignment]
+        run.tell(1, {"reward": 0.5})
+        asked_with_canaries(judge, ["one", "two"])
+        with pytest.raises(CanaryAccepted):
+            run.tell(2, {"reward": 0.9})
+    assert [metrics["reward"] for metrics in logged] == [0.5, 0.9]
+    assert logged[1]["judge/canaries/false_positives"] == 1.0
