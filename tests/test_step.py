@@ -242,7 +242,8 @@ def test_each_minibatch_waits_for_the_groups_it_needs() -> None:
     assert cut(16, 8, 4) == [(0, 4, [0]), (4, 8, [1]), (8, 12, [2]), (12, 16, [3])]
     # 3 x 4 in two: six rows, which end in the middle of the second group.
     assert cut(3, 4, 2) == [(0, 2, [0]), (2, 3, [1])]
-    # 2 x 8 in four: two mini-batches out of one group; the second needs nothing new.
-    assert cut(2, 8, 4) == [(0, 1, [0]), (1, 1, [1]), (1, 2, [2]), (2, 2, [3])]
+    # 2 x 8 in four: two mini-batches out of one group; the second needs nothing new and comes with it.
+    assert cut(2, 8, 4) == [(0, 1, [0, 1]), (1, 2, [2, 3])]
+    assert cut(1, 8, 4) == [(0, 1, [0, 1, 2, 3])]
     whole = dataclasses.replace(GRPO, prompts_per_step=4, loss_type="dapo")
     assert parts(4, whole) == [(slice(0, 4), range(4))]
