@@ -71,7 +71,14 @@ def test_the_training_command_is_a_whole_configuration(command, monkeypatch):
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("command", TRAININGS)
 def test_the_training_command_trains(command, tmp_path):
-    small = ["grpo.num_steps=1", "grpo.prompts_per_step=2", "sft.enabled=false", "judge=rules", f"out_dir={tmp_path}/run"]
+    small = [
+        "grpo.num_steps=1",
+        "grpo.prompts_per_step=4",
+        "data.num_eval=8",
+        "sft.enabled=false",
+        "judge=rules",
+        f"out_dir={tmp_path}/run",
+    ]
     done = typed(command.replace(" out_dir=runs/my_reward", ""), *small, timeout=1400)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     metrics = (tmp_path / "run/metrics.jsonl").read_text()
