@@ -32,7 +32,17 @@ def in_tags(answer: str) -> str:
     return f"<think>The zone is dense.</think>\n<answer>{answer}</answer>"
 
 
-@pytest.mark.parametrize("name", ["option_cases.jsonl", "own_option_cases.jsonl", "own_option_cases_2.jsonl", "own_option_cases_3.jsonl", "own_option_cases_4.jsonl", "own_option_cases_5.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "option_cases.jsonl",
+        "own_option_cases.jsonl",
+        "own_option_cases_2.jsonl",
+        "own_option_cases_3.jsonl",
+        "own_option_cases_4.jsonl",
+        "own_option_cases_5.jsonl",
+    ],
+)
 def test_every_option_case_is_graded_as_written(name):
     rows = cases(name)
     wrong = [row for row in rows if rewards.grade_option(row["completion"], row["options"], row["gold"]) != row["verdict"]]
