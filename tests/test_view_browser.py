@@ -70,7 +70,7 @@ def test_from_the_overview_to_the_completions_where_judge_and_rule_disagree(open
     expect(page.locator(".card")).to_have_count(4)
     expect(page.locator(".card", has_text="judge ≠ rule").locator(".answer")).to_have_text("the left base")
     # What the search found is marked, so that it is seen at once among the others.
-    expect(page.locator(".card.found")).to_have_count(1)
+    expect(page.locator(".card.hit")).to_have_count(1)
 
 
 def test_a_step_is_a_click_on_a_chart_away(opened):

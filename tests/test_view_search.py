@@ -10,6 +10,7 @@ from rollouts.page.group import group_page
 from rollouts.page.listing import by_step, counts, list_groups, position_of
 from rollouts.page.query import FIELDS, SORTS, BadQuery, parse_query
 from rollouts.page.viewer import Viewer
+from rollouts.store import RunWriter
 from tests import fake_rollouts, judged_rollouts
 from tests.view_server import viewing
 
@@ -161,3 +162,28 @@ def test_flipped_since_compares_with_the_last_visit_up_to_that_step(judged):
     assert list_groups(judged.index, "flipped:0", "step", 0)["total"] == 0
     assert group_page(judged.index, judged.images, 0, 2, "item-0008")["visits"] == [
         {"step": 1, "right": 0, "judged": 3}, {"step": 2, "right": 4, "judged": 4}]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "rule"),
+    [
+        ("lower left", True),
+        ("in the LOWER LEFT, near the edge", True),
+        ("the lower left quadrant", True),
+        ("lower-left", True),
+        ("upper left", False),
+        ("flower left", False),
+        ("not the lower left", None),
+        ("lower left or upper left", None),
+        ("", False),
+    ],
+)
+def test_the_rule_wants_the_reference_word_for_word_and_undenied(tmp_path, answer, rule):
+    # Gold of sample 2 is "lower left", with the alias "the lower left quadrant".
+    writer = RunWriter(tmp_path)
+    writer.append_group(judged_rollouts.group(2, [(answer, "correct")]))
+    viewer = viewing(tmp_path)
+    (completion,) = viewer.group(1, "item-0002")["completions"]
+    viewer.close()
+    assert completion["rule_right"] is rule
+    assert completion["disagree"] is (rule is False)

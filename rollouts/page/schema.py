@@ -32,12 +32,20 @@ TABLES = (
     "CREATE TABLE labels (key VARCHAR, expected VARCHAR)",
 )
 
-# Lower case, everything but letters, digits and the signs that are meaning in a finding becomes one space, a space on either side.
-_WORDS = "' ' || trim(regexp_replace(lower(nfc_normalize({0})), '[^\\p{{L}}\\p{{N}}%.+<>/-]+', ' ', 'g'), ' .') || ' '"
+# Lower case; everything but letters, digits and the signs that are meaning in a finding becomes one space, a hyphen between letters too; a space on
+# either side.
+_WORDS = (
+    "' ' || trim(regexp_replace(regexp_replace(lower(nfc_normalize({0})), '(\\p{{L}})[-/](\\p{{L}})', '\\1 \\2', 'g'), "
+    "'[^\\p{{L}}\\p{{N}}%.+<>/-]+', ' ', 'g'), ' .') || ' '"
+)
+
+# What takes a wording back or puts another beside it; where it stands outside the wording, the rule has no opinion.
+_DENIAL = r" (no|not|without|never|nor|neither|cannot|or|either|versus|vs|excluded|absent|unlikely) |[不没无非或]"
+_CHINESE = r"[\x{4e00}-\x{9fff}]"
 
 # Judge and rule look at the same answer. The rule, from the record alone: a reward of the run that was computed without a judge and says right or
 # wrong (option_match, yes_no, numeric beside the judge); else the letters; else yes or no; else whether the reference or an alias stands in the
-# answer word for word.
+# answer word for word (Chinese has no spaces between words), and nothing beside it denies it.
 ROWS_OF_BATCH = f"""
 INSERT INTO rows
 WITH read AS (
@@ -54,8 +62,13 @@ WITH read AS (
         json_extract_string(judged, '$.layer') AS layer,
         COALESCE(json_extract_string(judged, '$.decision'),
             CASE WHEN judged IS NULL THEN NULL ELSE 'failed' END) AS decision,
-        CASE WHEN judged IS NOT NULL THEN {_WORDS.format("COALESCE(answer, '')")} END AS words
+        CASE WHEN judged IS NOT NULL THEN {_WORDS.format("COALESCE(answer, '')")} END AS words,
+        CASE WHEN judged IS NOT NULL THEN list_transform(list_prepend(gold_text, aliases), lambda w: {_WORDS.format("w")}) END AS accepted
     FROM read
+), compared AS (
+    SELECT *, list_filter(list_transform(accepted, lambda w: CASE WHEN regexp_matches(w, '{_CHINESE}') THEN trim(w) ELSE w END),
+        lambda w: w != '' AND contains(words, w)) AS wordings
+    FROM said
 )
 SELECT $side, step, prompt_id, sample_index, total, valid, advantage, len(token_ids), finish_reason, well_formed,
     CASE WHEN paid.value IS NULL OR isnan(paid.value) THEN NULL ELSE paid.value > 0.5 END,
@@ -67,14 +80,14 @@ SELECT $side, step, prompt_id, sample_index, total, valid, advantage, len(token_
         WHEN rule_value IS NOT NULL THEN rule_value > 0.5
         WHEN len(letters) > 0 AND len(gold_letters) > 0 THEN list_sort(letters) = list_sort(gold_letters)
         WHEN gold_text IN ('yes', 'no') AND yes_no IS NOT NULL THEN yes_no = gold_text
-        ELSE len(list_filter(list_prepend(gold_text, aliases),
-            lambda w: contains(words, {_WORDS.format("w")}))) > 0
+        WHEN len(wordings) = 0 THEN FALSE
+        WHEN len(list_filter(wordings, lambda w: NOT regexp_matches(replace(words, w, ' '), '{_DENIAL}'))) > 0 THEN TRUE
     END,
     completion,
     COALESCE(list_sum(list_transform(outcomes, lambda o: o.cost)), 0),
     question, gold_text, modality, answer_type, source, language,
     COALESCE(media[1].frames[len(media[1].frames) // 2 + 1], media[1].sha256), len(media)
-FROM said
+FROM compared
 """
 
 # A verdict that says right where the rule says wrong, or the other way round.

@@ -18,7 +18,7 @@ export class Card {
   draw() {
     const one = this.completion;
     const judged = one.rewards.filter((reward) => reward.evidence);
-    this.element.className = `card ${one.right === true ? "right" : one.right === false ? "wrong" : "unscored"}${this.isOpen ? " open" : ""}${this.isSelected ? " selected" : ""}${one.found ? " found" : ""}`;
+    this.element.className = `card ${one.right === true ? "right" : one.right === false ? "wrong" : "unscored"}${this.isOpen || this.isTranscript ? " open" : ""}${this.isSelected ? " selected" : ""}${one.found ? " hit" : ""}`;
     put(this.element,
       this.head(),
       h("div", { class: "paid" }, one.rewards.map((reward) => rewardRow(reward))),
@@ -85,8 +85,7 @@ export class Card {
       numJudged > 0 && button("Judge", "e: what the judge was asked and said", this.isTranscript, () => this.toggle("isTranscript")),
       h("span", { class: "push" }),
       this.group.side === 0 && this.labels(),
-      h("button", { title: "c: copy the address of this completion", onclick: () => this.actions.link(this) }, "link"),
-      h("span", { class: "quiet tiny" }, `#${one.sample}`));
+      h("button", { title: `c: copy the address of this completion (sample ${one.sample})`, onclick: () => this.actions.link(this) }, `#${one.sample}`));
   }
 
   labels() {

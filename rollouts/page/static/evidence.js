@@ -2,7 +2,7 @@
 
 import { h, number, shown } from "/static/dom.js";
 
-const FIRST = ["decision", "failure", "layer", "judge", "model", "prompt", "reference", "answer", "attempts"];
+const FIRST = ["decision", "failure", "layer", "judge", "model", "prompt", "reference", "answer", "role", "reply", "problem", "finish_reason", "content", "messages", "attempts"];
 const MOST_DEPTH = 6;
 
 export function transcript(reward) {
@@ -31,8 +31,18 @@ function layOut(value, depth) {
     return h("ol", {}, value.map((one) => h("li", {}, layOut(one, depth + 1))));
   }
   const names = Object.keys(value).sort((a, b) => rank(a) - rank(b));
-  return h("dl", {}, names.filter((name) => value[name] !== null && value[name] !== "").map((name) =>
-    [h("dt", {}, shown(name)), h("dd", {}, layOut(value[name], depth + 1))]));
+  return h("div", { class: "fields" }, names.filter((name) => ![null, ""].includes(value[name]) && value[name].length !== 0).map((name) => field(name, value[name], depth)));
+}
+
+function field(name, value, depth) {
+  // What was asked is long and mostly the same; the reply is what the reader came for.
+  if (name === "messages") return h("details", {}, h("summary", {}, "what the judge was asked"), layOut(value, depth + 1));
+  const isWide = (value !== null && typeof value === "object") || isLong(shown(value));
+  return h("div", { class: isWide ? "field wide" : "field" }, h("b", {}, shown(name)), layOut(value, depth + 1));
+}
+
+function isLong(text) {
+  return text.length > 120 || text.includes("\n") || /^\s*\{/.test(text);
 }
 
 function rank(name) {
@@ -42,7 +52,6 @@ function rank(name) {
 
 function words(value) {
   const text = shown(value);
-  const isLong = text.length > 80 || text.includes("\n");
   // A reply that is itself JSON reads better indented.
   if (typeof value === "string" && /^\s*\{/.test(value)) {
     try {
@@ -51,5 +60,5 @@ function words(value) {
       return h("pre", {}, text);
     }
   }
-  return isLong ? h("pre", {}, text) : h("span", {}, text);
+  return isLong(text) ? h("pre", {}, text) : h("span", {}, text);
 }
