@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
+from playwright.sync_api import expect as check_that
 
 from rollouts.store import RunWriter
 from rollouts.view import main
@@ -22,7 +23,7 @@ PATIENCE_MILLISECONDS = 60_000
 
 @pytest.fixture(scope="module")
 def browser():
-    expect.set_options(timeout=PATIENCE_MILLISECONDS)
+    check_that.set_options(timeout=PATIENCE_MILLISECONDS)
     with chromium() as one:
         yield one
 
@@ -59,18 +60,18 @@ def opened(browser, served):
 
 def test_from_the_overview_to_the_completions_where_judge_and_rule_disagree(opened):
     page = opened()
-    expect(page.locator(".chart")).to_have_count(5)
+    check_that(page.locator(".chart")).to_have_count(5)
     trail = page.locator(".trails a", has_text="Judge and rule disagree")
-    expect(trail.locator(".num")).to_have_text("2")
+    check_that(trail.locator(".num")).to_have_text("2")
     trail.click()
-    expect(page.locator("#search")).to_have_value("is:disagree")
-    expect(page.locator(".groups li")).to_have_count(2)
-    expect(page.locator(".found")).to_contain_text("2 groups · 2 completions found")
+    check_that(page.locator("#search")).to_have_value("is:disagree")
+    check_that(page.locator(".groups li")).to_have_count(2)
+    check_that(page.locator(".found")).to_contain_text("2 groups · 2 completions found")
     page.locator(".groups a").first.click()
-    expect(page.locator(".card")).to_have_count(4)
-    expect(page.locator(".card", has_text="judge ≠ rule").locator(".answer")).to_have_text("the left base")
+    check_that(page.locator(".card")).to_have_count(4)
+    check_that(page.locator(".card", has_text="judge ≠ rule").locator(".answer")).to_have_text("the left base")
     # What the search found is marked, so that it is seen at once among the others.
-    expect(page.locator(".card.hit")).to_have_count(1)
+    check_that(page.locator(".card.hit")).to_have_count(1)
 
 
 def test_a_step_is_a_click_on_a_chart_away(opened):
@@ -79,95 +80,95 @@ def test_a_step_is_a_click_on_a_chart_away(opened):
     plot.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    expect(page.locator(".chart .readout").first).to_contain_text("step 2")
+    check_that(page.locator(".chart .readout").first).to_contain_text("step 2")
     page.keyboard.press("Enter")
-    expect(page.locator("#search")).to_have_value("step:2")
-    expect(page.locator(".groups li")).to_have_count(1)
+    check_that(page.locator("#search")).to_have_value("step:2")
+    check_that(page.locator(".groups li")).to_have_count(1)
 
 
 def test_filters_are_terms_of_the_search_and_the_address_keeps_them(opened):
     page = opened("#/groups")
-    expect(page.locator(".groups li")).to_have_count(4)
+    check_that(page.locator(".groups li")).to_have_count(4)
     page.locator(".chip", has_text="All wrong").click()
-    expect(page.locator(".groups li")).to_have_count(1)
+    check_that(page.locator(".groups li")).to_have_count(1)
     assert "is%3Aall-wrong" in page.url
     page.reload()
-    expect(page.locator(".chip", has_text="All wrong")).to_have_attribute("aria-pressed", "true")
-    expect(page.locator(".groups li")).to_have_count(1)
+    check_that(page.locator(".chip", has_text="All wrong")).to_have_attribute("aria-pressed", "true")
+    check_that(page.locator(".groups li")).to_have_count(1)
     page.locator("#search").fill("near the edge")
-    expect(page.locator(".groups li")).to_have_count(1)
+    check_that(page.locator(".groups li")).to_have_count(1)
     page.locator("#search").fill("iss:wrong")
-    expect(page.locator(".searchproblem")).to_contain_text("did you mean 'is'")
+    check_that(page.locator(".searchproblem")).to_contain_text("did you mean 'is'")
 
 
 def test_cards_are_ranked_by_reward_with_think_and_answer_apart(opened):
     page = opened("#/g/1/item-0005")
-    expect(page.locator(".card .total")).to_have_text(["1.000", "0.100", "0.100", "not scored"])
+    check_that(page.locator(".card .total")).to_have_text(["1.000", "0.100", "0.100", "not scored"])
     first = page.locator(".card").first
-    expect(first.locator(".answer")).to_have_text("upper right")
-    expect(first.locator(".think")).to_have_text("I look at the picture.")
-    expect(first.locator(".reward .name")).to_have_text(["accuracy", "format"])
-    expect(page.locator(".card").last.locator(".status")).to_have_text("timeout")
-    expect(page.locator(".question h1")).to_have_text("Where is the lesion?")
+    check_that(first.locator(".answer")).to_have_text("upper right")
+    check_that(first.locator(".think")).to_have_text("I look at the picture.")
+    check_that(first.locator(".reward .name")).to_have_text(["accuracy", "format"])
+    check_that(page.locator(".card").last.locator(".status")).to_have_text("timeout")
+    check_that(page.locator(".question h1")).to_have_text("Where is the lesion?")
     assert page.locator(".stage img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 56
 
 
 def test_a_judge_transcript_opens_on_demand(opened):
     page = opened("#/g/1/item-0002/3")
     card = page.locator(".card.selected")
-    expect(card).to_have_count(1)
-    expect(card.locator(".transcript")).to_have_count(0)
+    check_that(card).to_have_count(1)
+    check_that(card.locator(".transcript")).to_have_count(0)
     card.get_by_role("button", name="Judge").click()
-    expect(page.locator(".card.selected .transcript")).to_contain_text(judged_rollouts.JUDGE)
-    expect(page.locator(".card.selected .transcript pre").first).to_contain_text("verdict")
+    check_that(page.locator(".card.selected .transcript")).to_contain_text(judged_rollouts.JUDGE)
+    check_that(page.locator(".card.selected .transcript pre").first).to_contain_text("verdict")
 
 
 def test_a_label_is_written_shown_again_and_taken_back(opened, run_dir):
     page = opened("#/g/1/item-0002/3")
     page.locator(".card.selected").get_by_role("button", name="wrong").click()
-    expect(page.locator(".card.selected .no")).to_have_attribute("aria-pressed", "true")
+    check_that(page.locator(".card.selected .no")).to_have_attribute("aria-pressed", "true")
     (line,) = (run_dir / "labels.jsonl").read_text().splitlines()
     assert json.loads(line)["expected"] == "incorrect" and json.loads(line)["key"] == "1/item-0002/3"
     page.reload()
-    expect(page.locator(".card.selected .no")).to_have_attribute("aria-pressed", "true")
+    check_that(page.locator(".card.selected .no")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("u")
-    expect(page.locator(".card.selected .no")).to_have_attribute("aria-pressed", "false")
+    check_that(page.locator(".card.selected .no")).to_have_attribute("aria-pressed", "false")
     assert json.loads((run_dir / "labels.jsonl").read_text().splitlines()[-1])["expected"] is None
 
 
 def test_everything_is_reached_by_keyboard(opened):
     page = opened()
-    expect(page.locator(".chart")).to_have_count(5)
+    check_that(page.locator(".chart")).to_have_count(5)
     page.keyboard.press("/")
     page.keyboard.type("type:open")
     page.keyboard.press("Enter")
-    expect(page.locator(".groups li")).to_have_count(4)
+    check_that(page.locator(".groups li")).to_have_count(4)
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.locator(".moves")).to_contain_text("2 of 4")
+    check_that(page.locator(".moves")).to_contain_text("2 of 4")
     page.keyboard.press("j")
-    expect(page.locator(".moves")).to_contain_text("3 of 4")
+    check_that(page.locator(".moves")).to_contain_text("3 of 4")
     page.keyboard.press("k")
-    expect(page.locator(".moves")).to_contain_text("2 of 4")
+    check_that(page.locator(".moves")).to_contain_text("2 of 4")
     page.keyboard.press("2")
-    expect(page.locator(".card").nth(1)).to_have_class("card wrong selected")
+    check_that(page.locator(".card").nth(1)).to_have_class("card wrong selected")
     assert page.url.split("?")[0].endswith("/1/item-0005/1")
     page.keyboard.press("Enter")
-    expect(page.locator(".card.open .details")).to_contain_text("read as")
+    check_that(page.locator(".card.open .details")).to_contain_text("read as")
     page.keyboard.press("e")
-    expect(page.locator(".card.open .transcript")).to_have_count(1)
+    check_that(page.locator(".card.open .transcript")).to_have_count(1)
     page.keyboard.press("t")
     page.keyboard.press("t")
-    expect(page.locator(".token-legend")).to_contain_text("KL")
-    expect(page.locator(".card .tok").first).to_be_visible()
+    check_that(page.locator(".token-legend")).to_contain_text("KL")
+    check_that(page.locator(".card .tok").first).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.locator(".groups li")).to_have_count(4)
+    check_that(page.locator(".groups li")).to_have_count(4)
     page.keyboard.press("?")
-    expect(page.locator("dialog[open]")).to_contain_text("is:zero-variance")
+    check_that(page.locator("dialog[open]")).to_contain_text("is:zero-variance")
     page.keyboard.press("Escape")
     page.keyboard.press("g")
-    expect(page.locator(".trails")).to_be_visible()
+    check_that(page.locator(".trails")).to_be_visible()
 
 
 def test_slices_and_zoom_answer_to_keys(browser, opened, tmp_path_factory):
@@ -177,34 +178,34 @@ def test_slices_and_zoom_answer_to_keys(browser, opened, tmp_path_factory):
     with serving(folder) as server:
         page = opened("#/g/1/item-0001", server=server)
         # A volume of three slices opens at the middle one; the fake volume's indices are 4, 12, 20.
-        expect(page.locator(".caption")).to_contain_text("slice 2 of 3 (index 12)")
+        check_that(page.locator(".caption")).to_contain_text("slice 2 of 3 (index 12)")
         page.keyboard.press("]")
-        expect(page.locator(".caption")).to_contain_text("slice 3 of 3 (index 20)")
-        expect(page.locator(".slices button").nth(2)).to_have_attribute("aria-pressed", "true")
+        check_that(page.locator(".caption")).to_contain_text("slice 3 of 3 (index 20)")
+        check_that(page.locator(".slices button").nth(2)).to_have_attribute("aria-pressed", "true")
         page.keyboard.press("+")
-        expect(page.locator(".zoomed").last).to_have_text("1.5×")
+        check_that(page.locator(".zoomed").last).to_have_text("1.5×")
         page.keyboard.press("0")
-        expect(page.locator(".caption .zoomed")).to_have_text("")
+        check_that(page.locator(".caption .zoomed")).to_have_text("")
         page.context.close()
 
 
 @pytest.mark.parametrize("place", ["#/", "#/groups", "#/g/1/item-0005/1"])
 def test_at_phone_width_nothing_is_cut_off(opened, place):
     page = opened(place, viewport={"width": 390, "height": 844})
-    expect(page.locator(".trails, .groups, .cards").first).to_be_visible()
+    check_that(page.locator(".trails, .groups, .cards").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_dark_follows_the_system_and_the_reader_may_change_it(opened):
     page = opened(color_scheme="dark")
-    expect(page.locator(".chart")).to_have_count(5)
+    check_that(page.locator(".chart")).to_have_count(5)
     background = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(background)
     page.keyboard.press("d")
     light = page.evaluate(background)
     assert sum(map(int, dark[4:-1].split(","))) < 150 < 600 < sum(map(int, light[4:-1].split(",")))
     page.reload()
-    expect(page.locator(".chart")).to_have_count(5)
+    check_that(page.locator(".chart")).to_have_count(5)
     assert page.evaluate(background) == light
 
 
@@ -215,18 +216,17 @@ def test_an_exported_page_opens_without_server_and_network(browser, opened, tmp_
     download.value.save_as(saved := tmp_path / "exported.html")
     context = browser.new_context(offline=True, viewport={"width": 1200, "height": 800})
     watch = Watch(context, saved.as_uri())
-    alone = context.new_page()
-    alone.goto(saved.as_uri())
-    expect(alone.locator(".chart")).to_have_count(5)
+    (alone := context.new_page()).goto(saved.as_uri())
+    check_that(alone.locator(".chart")).to_have_count(5)
     alone.keyboard.press("/")
     alone.keyboard.type("base")
     alone.keyboard.press("Enter")
-    expect(alone.locator(".groups li")).to_have_count(1)
+    check_that(alone.locator(".groups li")).to_have_count(1)
     alone.locator(".groups a").first.click()
-    expect(alone.locator(".card")).to_have_count(4)
+    check_that(alone.locator(".card")).to_have_count(4)
     assert alone.locator(".stage img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 56
     alone.keyboard.press("t")
-    expect(alone.locator(".tok").first).to_be_visible()
+    check_that(alone.locator(".tok").first).to_be_visible()
     context.close()
     assert watch.troubles == []
 
@@ -236,11 +236,11 @@ def test_two_runs_stand_side_by_side(opened, run_dir, tmp_path):
     again.append_group(judged_rollouts.group(2, [(answer, "incorrect") for answer, _ in judged_rollouts.SAID[2]], run="again"))
     with serving(run_dir, tmp_path) as server:
         page = opened("#/groups?q=is%3Adiffers", server=server)
-        expect(page.locator(".groups li")).to_have_count(1)
+        check_that(page.locator(".groups li")).to_have_count(1)
         page.locator(".groups a").first.click()
-        expect(page.locator(".pairs .card")).to_have_count(8)
+        check_that(page.locator(".pairs .card")).to_have_count(8)
         # The same texts with other verdicts: the three that were right are flipped.
-        expect(page.locator(".card .flag", has_text="flipped")).to_have_count(3)
+        check_that(page.locator(".card .flag", has_text="flipped")).to_have_count(3)
         page.context.close()
 
 
@@ -249,10 +249,10 @@ def test_what_is_written_meanwhile_appears(opened, tmp_path):
     writer.append_group(fake_rollouts.group(0, step=1, size=2))
     with serving(tmp_path) as server:
         page = opened("#/groups", server=server)
-        expect(page.locator(".groups li")).to_have_count(1)
+        check_that(page.locator(".groups li")).to_have_count(1)
         writer.append_group(fake_rollouts.group(1, step=1, size=2))
-        expect(page.locator(".groups li")).to_have_count(2)
-        expect(page.locator(".live")).to_contain_text("is being written")
+        check_that(page.locator(".groups li")).to_have_count(2)
+        check_that(page.locator(".live")).to_contain_text("is being written")
         page.context.close()
 
 
@@ -264,17 +264,17 @@ def test_a_strangers_run_runs_nothing(browser, opened, tmp_path_factory):
         watch = Watch(context, server.url)
         page = context.new_page()
         page.goto(server.url + "#/")
-        expect(page.locator(".problems")).to_contain_text("is a link")
+        check_that(page.locator(".problems")).to_contain_text("is a link")
         page.goto(server.url + "#/groups?q=step%3A3")
-        expect(page.locator(".groups li")).to_have_count(len(PROMPTS))
+        check_that(page.locator(".groups li")).to_have_count(len(PROMPTS))
         for number in range(len(PROMPTS)):
             page.goto(server.url + "#/groups?q=step%3A3")
             page.locator(".groups a").nth(number).click()
-            expect(page.locator(".question h1")).to_have_text(MARKUP)
+            check_that(page.locator(".question h1")).to_have_text(MARKUP)
             page.keyboard.press("1")
             page.keyboard.press("Enter")
             page.keyboard.press("e")
-            expect(page.locator(".card.open .transcripts")).to_have_count(1)
+            check_that(page.locator(".card.open .transcripts")).to_have_count(1)
             # The page's own parts are the only elements: nothing of the run became one.
             assert page.locator("main script, main svg, main iframe, main img[onerror], main img[src=x]").count() == 0
             assert page.evaluate("window.pwned") is None
@@ -292,9 +292,9 @@ def test_the_exported_page_of_a_strangers_run_runs_nothing(browser, tmp_path):
     watch = Watch(context, Path(tmp_path / "out.html").as_uri())
     page = context.new_page()
     page.goto(Path(tmp_path / "out.html").as_uri() + "#/groups")
-    expect(page.locator(".groups li")).to_have_count(len(PROMPTS))
+    check_that(page.locator(".groups li")).to_have_count(len(PROMPTS))
     page.locator(".groups a").nth(2).click()
-    expect(page.locator(".question h1")).to_have_text(MARKUP)
+    check_that(page.locator(".question h1")).to_have_text(MARKUP)
     assert page.evaluate("window.pwned") is None
     context.close()
     assert watch.troubles == []
