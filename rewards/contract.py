@@ -68,6 +68,8 @@ class Reward:
     home: str = ""
     # None = it runs where the scorer runs.
     source: Source | None = None
+    # Package that must be importable and is not installed with this project; "" = none.
+    needs: str = ""
 
     @property
     def is_group(self) -> bool:

@@ -17,7 +17,7 @@ _LOCK = threading.Lock()
 MIN_BACKGROUND = 20
 
 
-@reward("radcliq")
+@reward("radcliq", needs="RadEval")
 async def radcliq(group: Sequence[Member], sample: Sample, background: str, empty: float = -4.0) -> list[Outcome]:
     """-RadCliQ-v1 of each answer against the gold text; `empty` without an answer. Range: unbounded.
 
@@ -47,12 +47,8 @@ def _score(said: list[str], reference: str, background: str) -> list[float]:
 
 @functools.cache
 def _evaluator() -> Any:
-    try:
-        from RadEval import RadEval
-    except ImportError as error:
-        raise RewardError(
-            f"the reward radcliq needs the package RadEval ({error}): pip install RadEval, or take `report` or `rubric_judge` instead"
-        ) from error
+    from RadEval import RadEval
+
     return RadEval(do_radcliq=True, do_details=True, show_progress=False)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -30,17 +31,20 @@ TRL = "trl:"
 _REGISTRY: dict[str, Reward] = {}
 
 
-def reward(name: str, *, by_answer: bool = False, isolate: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def reward(
+    name: str, *, by_answer: bool = False, isolate: bool = True, needs: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the reward `name`.
 
     `by_answer`: completions of one sample with the same answer get the same outcome, so it is asked once a group. `isolate`: a reward that is not
     shipped with the project runs in child processes; False runs it where the scorer runs, which only helps a reward that must see this process's
-    own objects, and has no effect on one that is found by its file or entry point. Raises RewardError for a second reward of that name, naming
+    own objects, and has no effect on one that is found by its file or entry point. `needs`: a package that this project does not install; a run
+    that names the reward without it ends before it starts. Raises RewardError for a second reward of that name, naming
     both homes, and for a signature that cannot be called.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        found = described(name, function, by_answer)
+        found = dataclasses.replace(described(name, function, by_answer), needs=needs)
         if name in _REGISTRY and _REGISTRY[name].home != found.home:
             raise RewardError(f"two rewards are named {name!r}: {_REGISTRY[name].home} and {found.home}. Rename one.")
         path = Path(found.home.rpartition(":")[0])
@@ -90,6 +94,8 @@ def find(spec: str) -> Reward | Source:
     if points:
         return Source(None, points[0].module, points[0].attr, spec)
     found = get(spec)
+    if found.needs and importlib.util.find_spec(found.needs) is None:
+        raise RewardError(f"the reward {spec} needs the package {found.needs}, which is not installed: pip install {found.needs}")
     if found.source is None:
         return found
     if not os.path.isfile(found.source.path or "") or "<locals>" in getattr(found.function, "__qualname__", "<locals>"):

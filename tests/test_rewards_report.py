@@ -107,13 +107,18 @@ def test_radcliq_is_negated_and_sees_other_reports_beside_the_group(tmp_path, mo
 
 
 @pytest.mark.usefixtures("fresh_adapter")
-def test_radcliq_without_its_package_or_its_reports_says_what_to_do(tmp_path, background):
+def test_radcliq_without_its_package_ends_a_run_before_it_starts(background):
+    with pytest.raises(RewardError, match="needs the package RadEval, which is not installed: pip install RadEval"):
+        Rubric({"radcliq": 1.0}, arguments={"radcliq": {"background": background}})
+
+
+@pytest.mark.usefixtures("fresh_adapter")
+def test_radcliq_without_reports_to_compare_with_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "RadEval").mkdir()
+    (tmp_path / "RadEval/__init__.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "few.txt").write_text("one\ntwo\n")
-    for given_background, message in (
-        (background, "pip install RadEval"),
-        (str(tmp_path / "few.txt"), "2 different reports"),
-        ("no.txt", "is no file"),
-    ):
+    for given_background, message in ((str(tmp_path / "few.txt"), "2 different reports"), ("no.txt", "is no file")):
         rubric = Rubric({"radcliq": 1.0}, arguments={"radcliq": {"background": given_background}})
         with Scorer(rubric) as scorer:
             scored = scorer.score_group(REPORT, ["<answer>a</answer>", "<answer>b</answer>"])
