@@ -96,6 +96,21 @@ def test_a_folder_that_is_no_run_is_one_line_and_exit_code_2(tmp_path, capsys):
     assert shown_error.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [["--port", "0"], ["--export", "never.html"]])
+def test_neither_page_nor_export_starts_on_a_folder_that_is_no_run(tmp_path, capsys, arguments):
+    assert main([str(tmp_path / "nowhere"), *arguments]) == 2
+    assert "is not a run" in capsys.readouterr().err
+    assert not Path("never.html").exists()
+
+
+def test_an_export_of_nothing_says_so(run_dir, tmp_path, capsys):
+    assert main([str(run_dir), "--export", str(tmp_path / "x.html"), "--where", "step:77"]) == 2
+    assert "no group is found by 'step:77'" in capsys.readouterr().err
+    assert main([str(run_dir), "--export", str(tmp_path / "x.html"), "--where", "iss:x"]) == 2
+    assert "did you mean 'is'" in capsys.readouterr().err
+    assert not (tmp_path / "x.html").exists()
+
+
 def test_a_step_or_prompt_that_is_not_there_says_what_is(run_dir, capsys):
     assert main([str(run_dir), "--text", "--step", "9"]) == 2
     assert "it has steps 1 to 2" in capsys.readouterr().err

@@ -125,6 +125,7 @@ def group_page(index: Index, images: Images, side: int, step: int, prompt_id: st
         "tags": {str(tag["name"]): str(tag["value"]) for tag in first["tags"] or ()},
         "reference_steps": first["reference_steps"] or [],
         "visual_references": first["visual_references"] or [],
+        "rubric": [f"{one['text']} ({finite(one['points'])} points)" for one in first["rubric"] or ()],
         "prompt_text": _text(first["prompt_text"]),
         "media": [_medium(images, medium) for medium in first["media"] or ()],
         "visits": [{"step": at, "right": right, "judged": judged} for at, right, judged in visits],

@@ -61,7 +61,8 @@ WITH read AS (
     SELECT *,
         json_extract_string(judged, '$.layer') AS layer,
         COALESCE(json_extract_string(judged, '$.decision'),
-            CASE WHEN judged IS NULL THEN NULL ELSE 'failed' END) AS decision,
+            -- Criteria (rubric_judge, keypoints) are met or not; there is no one decision.
+            CASE WHEN json_extract_string(judged, '$.failure') IS NOT NULL THEN 'failed' END) AS decision,
         CASE WHEN judged IS NOT NULL THEN {_WORDS.format("COALESCE(answer, '')")} END AS words,
         CASE WHEN judged IS NOT NULL THEN list_transform(list_prepend(gold_text, aliases), lambda w: {_WORDS.format("w")}) END AS accepted
     FROM read

@@ -25,7 +25,7 @@ export class Card {
       this.tokens ? this.tokenPlace() : this.said(),
       this.isTranscript && h("div", { class: "transcripts" }, judged.length ? judged.map(transcript) : h("p", { class: "quiet" }, "no judge was asked about this completion")),
       this.isOpen && this.details(),
-      this.foot(judged.length));
+      this.foot(judged));
   }
 
   head() {
@@ -75,14 +75,15 @@ export class Card {
       h("details", {}, h("summary", {}, "text as it came"), h("pre", {}, shown(one.text))));
   }
 
-  foot(numJudged) {
+  foot(judged) {
     const one = this.completion;
     const button = (text, title, on, press) => h("button", { title, "aria-pressed": on, onclick: press }, text);
     return h("footer", {},
       button(this.isOpen ? "Less" : "More", "Enter", this.isOpen, () => this.toggle("isOpen")),
       button("log p", "t: colour tokens by log-prob, then by KL", this.tokens === "logprob", () => this.colour(this.tokens === "logprob" ? "" : "logprob")),
       button("KL", "t: colour tokens by KL to the reference", this.tokens === "kl", () => this.colour(this.tokens === "kl" ? "" : "kl")),
-      numJudged > 0 && button("Judge", "e: what the judge was asked and said", this.isTranscript, () => this.toggle("isTranscript")),
+      // A reward that failed keeps its traceback in the same place.
+      judged.length > 0 && button(judged.some((reward) => reward.evidence.includes('"judge"')) ? "Judge" : "Evidence", "e: what the judge was asked and said, or how a reward failed", this.isTranscript, () => this.toggle("isTranscript")),
       h("span", { class: "push" }),
       this.group.side === 0 && this.labels(),
       h("button", { title: `c: copy the address of this completion (sample ${one.sample})`, onclick: () => this.actions.link(this) }, `#${one.sample}`));

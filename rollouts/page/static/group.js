@@ -83,7 +83,7 @@ export class GroupPage {
   more() {
     const { group } = this;
     const facts = {
-      "to be seen": group.visual_references.join("; "), "steps of a good rationale": group.reference_steps.join("; "),
+      "to be seen": group.visual_references.join("; "), "steps of a good rationale": group.reference_steps.join("; "), rubric: group.rubric.join("; "),
       prompt: group.prompt, sample: group.sample_id, split: group.split, language: group.language, pair: group.pair_id,
       difficulty: group.difficulty === null ? null : number(group.difficulty), ...Object.fromEntries(Object.entries(group.tags).map(([name, value]) => [shown(name), value])), run: group.run,
     };
