@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
+
+from PIL.Image import Image
 
 from rollouts.disk import append_whole, write_atomically
 
@@ -104,6 +106,36 @@ def check_login(mode: Literal["offline", "online", "off"]) -> None:
         raise TrackingError(
             "wandb=online needs an API key: set WANDB_API_KEY or run `wandb login`, or use wandb=offline (the default)"
         )
+
+
+class ImageTable(NamedTuple):
+    """Rows of one step for W&B; a value that is a picture is shown as one."""
+
+    step: int
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+def log_tables(
+    folder: Path, tables: Iterable[ImageTable], *, mode: Literal["offline", "online"] = "offline", project: str = "rounds"
+) -> int:
+    """Log tables as `rollouts` of one W&B run whose files lie in `folder`, one a step. Returns how many.
+
+    Raises:
+        TrackingError: "online" without an API key, or the server cannot be reached.
+    """
+    import wandb  # half a second, and `wandb=off` must not need it
+
+    # Where the images of a table wait for `wandb sync`; by default somewhere under the home folder, which nobody would copy along.
+    os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb" / "data").absolute()))
+    run = _start_wandb(folder, mode, project, {})
+    count = 0
+    for table in tables:
+        rows = [[wandb.Image(value) if isinstance(value, Image) else value for value in row] for row in table.rows]
+        run.log({"rollouts": wandb.Table(columns=list(table.columns), data=rows)}, step=table.step)
+        count += 1
+    run.finish()
+    return count
 
 
 def _start_wandb(run_dir: Path, mode: Literal["offline", "online"], project: str, config: dict[str, Any]) -> Any:
