@@ -86,9 +86,7 @@ def compare(run_a: Path, run_b: Path, *, reward: str = ACCURACY, top: int = 10) 
         "num_common": len(common),
         "num_only": [len(a) - len(common), len(b) - len(common)],
         "reward": reward,
-        "rewards": {
-            name: compared([tuple(one.outcomes.get(name, ("", None))[1] for one in pair) for pair in pairs]) for name in names
-        },
+        "rewards": {name: compared([(first.value(name), second.value(name)) for first, second in pairs]) for name in names},
         "total": compared([(first.total, second.total) for first, second in pairs]),
         "paired": _paired(common, pairs, reward),
         "groups": _groups(common, a, b, reward)[:top],
