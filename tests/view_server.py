@@ -71,13 +71,13 @@ class Served(NamedTuple):
         return parsed(received)
 
     def when_ready(self) -> dict[str, Any]:
-        """The overview once every step was read."""
+        """What the page asks to follow a run, once every step was read."""
         end = time.monotonic() + _DEADLINE_SECONDS
         while time.monotonic() < end:
-            overview: dict[str, Any] = self.get("/api/overview").json()
-            if overview["ready"]:
-                return overview
-            time.sleep(0.05)
+            about: dict[str, Any] = self.get("/api/about").json()
+            if about["ready"]:
+                return about
+            time.sleep(0.1)
         raise AssertionError(f"the run was not read within {_DEADLINE_SECONDS} s")
 
 

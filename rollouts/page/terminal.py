@@ -16,7 +16,8 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
-from rollouts.layout import DamagedStore
+from rollouts.layout import JSONL, MANIFEST, PARQUET
+from rollouts.page.folder import inside
 from rollouts.reader import chosen_steps, read_step
 from rollouts.records import Media, Outcome, Rollout, Sample
 
@@ -118,7 +119,7 @@ def show_text(console: Console, errors: Console, run: Path, *, step: int | None,
     """Print the groups that were asked for; returns how many. A step that cannot be read is named on `errors`, the rest is shown.
 
     Raises:
-        NotARun: the folder is no run, or has no such step. NewerSchema: it was written by a later version.
+        NotARun: the folder is no run, or has no such step.
     """
     chosen = (members for members in groups(_readable(errors, run, step)) if prompt is None or members[0].prompt_id == prompt)
     count = 0
@@ -131,6 +132,11 @@ def show_text(console: Console, errors: Console, run: Path, *, step: int | None,
 def _readable(errors: Console, run: Path, step: int | None) -> Iterator[Rollout]:
     for stored in chosen_steps(run, step):
         try:
+            for name in (PARQUET, MANIFEST) if stored.finished else (JSONL,):
+                inside(run, "rollouts", stored.folder.name, name)
             yield from read_step(run, stored)
-        except DamagedStore as error:
+        except FileNotFoundError:
+            # The step has not begun its first group, or its writer finished it between two looks.
+            continue
+        except Exception as error:  # the boundary to files of a stranger: whatever is wrong with a step, the others are shown
             errors.print(Text(shown(f"rollouts.view: step {stored.step} is not shown: {error}")), soft_wrap=True)
