@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -68,10 +69,15 @@ def replay(
     with RunFolder(dataclasses.replace(config, out_dir=str(out), resume=going_on)):
         folder = ReplayFolder(out, run_dir, request)
         judge = replay_judge(before, config, run_dir, out, times=times)
-        missing = [problem for problem in problems(run_dir) if problem.step is None]
-        _check_images(judge, missing)
-        rubric = make_rubric(config.reward, judge)
-        rubric.check_sample_types(choice.answer_types)
+        try:
+            missing = [problem for problem in problems(run_dir) if problem.step is None]
+            _check_images(judge, missing)
+            rubric = make_rubric(config.reward, judge)
+            rubric.check_sample_types(choice.answer_types)
+        except BaseException:
+            # From here on the scorer closes it; a judge may hold a server.
+            asyncio.run(judge.close())
+            raise
         teller.say(f"{choice.num_completions} completions of {len(choice.steps)} steps; {judge.describe()}")
         for problem in [*choice.problems, *missing][:_SHOWN_PROBLEMS]:
             teller.warn(problem.text if problem.step is None else f"step {problem.step} is left out: {problem.text}")

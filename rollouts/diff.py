@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from scipy.stats import binomtest
 
@@ -127,14 +127,14 @@ def sign_test(first: int, second: int) -> float:
 
 
 def _groups(common: Sequence[Joined], a: Mapping[Joined, Side], b: Mapping[Joined, Side], reward: str) -> list[dict[str, Any]]:
-    """The groups in both runs, those whose mean reward differs most first."""
+    """The groups whose mean reward differs, those in which it differs most first."""
     members: dict[tuple[str, int], list[Joined]] = defaultdict(list)
     for key in common:
         members[key.prompt_id, key.time].append(key)
     rows = []
     for (prompt_id, _), keys in members.items():
         totals = [mean([t for t in (side[key].paid.total for key in keys) if t is not None]) for side in (a, b)]
-        if totals[0] is None or totals[1] is None:
+        if totals[0] is None or totals[1] is None or totals[0] == totals[1]:
             continue
         rows.append(
             {
