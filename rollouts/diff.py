@@ -182,7 +182,15 @@ def show(report: Mapping[str, Any], asked: Mapping[str, str], console: Console) 
         f"sign test p = {paired['sign_test_p']:.3g}"
     )
     groups = Table(
-        "step A", "step B", "prompt", "right A", "right B", "mean A", "mean B", "question", title="groups that differ most"
+        "step A",
+        "step B",
+        Column("prompt", overflow="fold", min_width=12),
+        "right A",
+        "right B",
+        "mean A",
+        "mean B",
+        "question",
+        title="groups that differ most",
     )
     for row in report["groups"]:
         counts = (f"{row[key]} of {row['num_completions']}" for key in ("right_a", "right_b"))
