@@ -28,5 +28,7 @@ def _encoded(media: Media) -> tuple[JudgeMedia, ...]:
     images = []
     for index, data in enumerate(encoded_files(media)):
         png = data if data.startswith(_PNG) else to_png(frames(media)[index])
-        images.append(JudgeMedia(hashlib.sha256(data).hexdigest(), png))
+        # The name a stored image keeps, although a JPEG is stored as PNG: a stored run asks the cache for the same verdicts.
+        known = media.sha256 if media.frames is None else ""
+        images.append(JudgeMedia(known or hashlib.sha256(data).hexdigest(), png))
     return tuple(images)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,11 +12,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from rewards.judge_images import images_for
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.progress import Teller
@@ -23,6 +28,9 @@ from rl.replay_run import replay
 from rollouts.check import check_run
 from rollouts.layout import list_steps
 from rollouts.reader import read_rollouts
+from rollouts.records import Media
+from rollouts.store import RunWriter
+from tests import fake_rollouts
 from tests.bench.make_run import make_run
 from tests.scripted_judge import Reply, ScriptedJudge, always, data_of, honest
 
@@ -271,3 +279,17 @@ def test_a_killed_replay_goes_on_after_its_last_whole_step(run, tmp_path, capsys
     assert report["num_completions"] == 192
     _, whole = replayed(run, "reward.weights.format=0.5", out=tmp_path / "whole")
     assert {**whole, "replay": "", "judge": ""} == {**report, "replay": "", "judge": ""}
+
+
+def test_a_judge_is_shown_a_stored_jpeg_under_the_name_it_had_in_training(tmp_path):
+    jpeg = fake_rollouts.encoded(Image.open(io.BytesIO(fake_rollouts.png(3))), "JPEG")
+    asked = dataclasses.replace(fake_rollouts.sample(0), media=(Media(kind="image", data=jpeg),))
+    writer = RunWriter(tmp_path)
+    writer.append_group([fake_rollouts.rollout(asked)])
+    writer.finish_step(1)
+    stored = next(read_rollouts(tmp_path)).sample
+    shown = SimpleNamespace(shows_images=True)
+    (before,), (after,) = images_for(shown, asked), images_for(shown, stored)
+    assert before.sha256 == after.sha256 == hashlib.sha256(jpeg).hexdigest()
+    pictures = [Image.open(io.BytesIO(one.png)).convert("RGB").tobytes() for one in (before, after)]
+    assert pictures[0] == pictures[1]
