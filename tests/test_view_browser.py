@@ -48,8 +48,7 @@ def opened(browser, served):
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "color_scheme": "light", **options})
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         made.append((context, Watch(context, server.url)))
-        page = context.new_page()
-        page.goto(server.url + place)
+        (page := context.new_page()).goto(server.url + place)
         return page
 
     yield open_page
@@ -167,6 +166,7 @@ def test_everything_is_reached_by_keyboard(opened):
     page.keyboard.press("?")
     check_that(page.locator("dialog[open]")).to_contain_text("is:zero-variance")
     page.keyboard.press("Escape")
+    check_that(page.locator("dialog[open]")).to_have_count(0)
     page.keyboard.press("g")
     check_that(page.locator(".trails")).to_be_visible()
 
