@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from judges.server import JudgeServer
 from judges.serving import release
-from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, JudgeUnreachable, Verdict
+from judges.suspicion import suspicious
+from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, JudgeUnreachable, Question, Verdict
+
+
+def _doubted(verdict: Verdict, asked: Question) -> Verdict:
+    """A model of this size has the last word on no answer that speaks to its grader: what it accepts of them is unsure, and pays nothing."""
+    mark = suspicious(asked) if verdict.decision == "correct" and verdict.layer in ("judge", "cache") else ""
+    return replace(verdict, decision="unsure", reason=f"accepted, but the answer holds {mark}") if mark else verdict
 
 
 class ServedJudge:
@@ -38,7 +46,8 @@ class ServedJudge:
         """The verdict of the served model; "unavailable" when its server is gone for good. Never raises on any answer."""
         if said := await self._trouble():
             return Verdict(None, "unavailable", said)
-        return await self._judge.judge(question, reference, aliases, answer, language, media=media, group_key=group_key)
+        verdict = await self._judge.judge(question, reference, aliases, answer, language, media=media, group_key=group_key)
+        return _doubted(verdict, Question(question, reference, answer, tuple(aliases), language))
 
     async def assess(self, asked: Criteria) -> Assessment:
         """Refused: the model was taught to compare short answers, nothing else."""

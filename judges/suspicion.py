@@ -43,7 +43,7 @@ _GRADING = re.compile(
     | gold\ standard | answer\ key | judg(?:e|es|ed|ment|ement|ing) | evaluat\w+ | examiners? | markers? | verif(?:y|ied|ier|iers)
     | correct(?:ly|ness)? | incorrect(?:ly)? | accept(?:ed|able)? | equivalen\w+ | full\ (?:marks?|credit|points?) | match(?:es|ed)? | ignor\w+
     | disregard\w* | instruct\w+ | system | assistant | prompts? | developer | policy | override\w* | supersed\w* | addendum | errat\w+ | pass(?:ed)?
-    | true | award\w* | authori[sz]ed | reward\w* | json | nonce | expected )\b
+    | true | count(?:s|ed)?\ (?:as|for) | award\w* | authori[sz]ed | reward\w* | json | nonce | expected )\b
     | 评分 | 得分 | 打分 | 判定 | 判为 | 判断 | 正确 | 参考答案 | 标准答案 | 满分 | 忽略 | 指令 | 系统 | 裁判 | 阅卷 | 考官 | 通过""",
     re.VERBOSE | re.IGNORECASE,
 )

@@ -75,6 +75,8 @@ def files_under(folder: Path) -> list[str]:
 
 def arguments_of(case: Case, folder: Path) -> list[str]:
     given = ["+experiment=med_grpo", *SMALL, *case.arguments(folder)]
+    # The judge of the experiment would start its server, and knows the embedded data only.
+    given += [] if any(argument.startswith("judge=") for argument in given) else ["judge=rules"]
     return given if any(argument.startswith("out_dir=") for argument in given) else [*given, f"out_dir={folder / 'run'}"]
 
 

@@ -78,7 +78,7 @@ def test_the_experiment_picks_the_embedded_run(model_path: str) -> None:
     config = compose.compose(["+experiment=med_grpo", model_path])
     assert (config.data.name, config.judge.kind, config.compute.device, config.compute.ray_address) == (
         "phantoms",
-        "rules",
+        "local",
         "cpu",
         None,
     )
@@ -91,6 +91,7 @@ def test_groups_and_settings_override_the_experiment(tmp_path: Path, model_path:
         "+experiment=med_grpo",
         "data=vqa_rad",
         f"data.root={tmp_path}",
+        "judge=rules",
         model_path,
         "grpo.beta=0.02",
         "grpo.num_steps=20",

@@ -56,6 +56,8 @@ def guard(notes: Path, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.kill()
         process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def test_a_server_that_never_comes_up_ends_the_guard_with_its_exit_code(tmp_path: Path) -> None:
@@ -184,5 +186,7 @@ def test_other_data_and_rewards_on_criteria_need_another_judge(tmp_path: Path) -
         compose.compose(["judge=local", "data=vqa_rad", f"data.root={tmp_path}"])
     with pytest.raises(ConfigError, match="the reward keypoints asks about criteria"):
         compose.compose(["judge=local", "+reward.weights.keypoints=0.5"])
-    own = compose.compose(["judge=local", "data=vqa_rad", f"data.root={tmp_path}", f"judge.model={model_folder(tmp_path / 'own')}"])
+    own = compose.compose(
+        ["judge=local", "data=vqa_rad", f"data.root={tmp_path}", f"judge.model={model_folder(tmp_path / 'own')}"]
+    )
     assert own.judge.kind == "local"

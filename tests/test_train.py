@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from rl.tracking import read_metrics
 from rollouts.check import check_run
@@ -28,7 +30,9 @@ SMALL = (
 
 
 def command(folder: Path, cache: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "rl.train", *SMALL, f"out_dir={folder}", f"sft.cache_dir={cache}", *more]
+    """The main command, paid by rule unless a judge is named: most of these tests need none, and its server takes half a minute to start."""
+    judge = () if any(one.startswith("judge=") for one in more) else ("judge=rules",)
+    return [sys.executable, "-m", "rl.train", *SMALL, f"out_dir={folder}", f"sft.cache_dir={cache}", *judge, *more]
 
 
 def run(folder: Path, cache: Path, *more: str) -> str:
@@ -65,6 +69,22 @@ def test_a_run_leaves_everything_its_folder_promises(finished: tuple[Path, str])
         assert summary["comparison"][mode]["all"]["grpo"]["num_items"] == 24
     assert "evaluate GRPO" in output and "report.html" in output
     assert "judge=rules" in output, "the log says plainly who judged"
+
+
+@pytest.mark.timeout(900)
+def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_with_it(cache: Path, tmp_path: Path) -> None:
+    experiment = yaml.safe_load((ROOT / "conf/experiment/med_grpo.yaml").read_text())
+    assert {"override /judge": "local"} in experiment["defaults"]
+    folder = tmp_path / "run"
+    output = run(folder, cache, "judge=local", "grpo.num_steps=1", "grpo.prompts_per_step=16", "eval.blank_images=false")
+    assert "judge=local" in output and "judge=local" in json.loads((folder / "summary.json").read_text())["judge"]
+    judged = [one.outcomes["accuracy"] for one in read_rollouts(folder) if one.outcomes["accuracy"].evidence.get("layer")]
+    asked = [outcome for outcome in judged if outcome.evidence.get("layer") in ("judge", "cache")]
+    assert judged and asked and all(outcome.status in ("ok", "abstain") for outcome in judged)
+    assert all(outcome.evidence["judge"].startswith("local:tiny_judge@") for outcome in asked)
+    (port,) = set(re.findall(r"'port': (\d+)", (folder / "judge_server.log").read_text()))
+    commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert not [one for one in commands if f"--port {port}" in one]
 
 
 def test_every_completion_is_stored_once_with_its_images_and_weights_version(finished: tuple[Path, str]) -> None:

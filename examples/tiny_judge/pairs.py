@@ -7,15 +7,11 @@ answer, a denial, talk about grading, words that are no answer) makes it incorre
 from __future__ import annotations
 
 import random
-import string
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from examples.tiny_judge import hostile, templates, wordings
+from examples.tiny_judge import frames, hostile, templates, wordings
 from examples.tiny_judge.readings import ANSWERS, DENIAL, ELSE, GRADING, LESS, NOTHING, SEVERAL, UNKNOWN, WORDS, Pair
-from examples.tiny_judge.templates import Split
 from rl.data import phantoms_words as words
 from rl.data.phantoms import choices
 from rl.data.phantoms_draw import FINDINGS
@@ -27,6 +23,18 @@ SHARES = {
 }  # fmt: skip
 # One in so many combinations of wording and sentence is kept for held-out pairs.
 _HELD_OUT_ONE_IN = 8
+# Bare answers are never held out.
+_PLAIN = ("{x}", "{x}.")
+# Which sentences are also put together from parts.
+_FRAMED = {
+    **{
+        id(pool): "states"
+        for pool in (templates.STATES, templates.STATES_FINDING, templates.STATES_WHERE, templates.STATES_SLICE)
+    },
+    id(templates.CORRECTS): "corrects",
+    id(templates.LISTS): "lists",
+    id(templates.REJECTS): "rejects",
+}
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,17 @@ class _Maker:
             return self._filled(
                 templates.STATES_WHERE, f"{rng.choice(('upper', 'lower', 'top', 'bottom'))} {across} of the image"
             ), ELSE
+        if asked.kind == "side" and draw < 0.35:
+            across = asked.gold.removeprefix("patient's ")
+            other = words.PATIENT_SIDES[1 - words.PATIENT_SIDES.index(asked.gold)]
+            return self._filled(
+                rng.choice((templates.STATES, templates.STATES_WHERE)), f"{across} {rng.choice(wordings.OF_THE_IMAGE)}"
+            ), other
         if asked.kind == "slice" and draw < 0.15:
             number = rng.choice((0, *range(4, 31)))
             text = rng.choice(("slice {0}", "{0}", "slice number {0}", "slice #{0}")).format(number)
             return self._filled(templates.STATES_SLICE, text), ELSE
-        if asked.kind != "finding" and draw < 0.2:
+        if asked.kind != "finding" and draw < (0.35 if asked.kind == "slice" else 0.2):
             return self._filled(
                 rng.choice((templates.STATES, templates.STATES_WHERE)), rng.choice(wordings.NO_PLACES[asked.kind])
             ), ELSE
@@ -176,6 +190,8 @@ class _Maker:
         draw = rng.random()
         if draw < 0.5:
             return self._part(templates.NO_ANSWER), NOTHING
+        if draw < 0.56:
+            return rng.choice(hostile.PLACEHOLDERS), NOTHING
         if draw < 0.75:
             known = {"modality": asked.modality, "finding_asked": asked.finding if asked.kind != "finding" else "finding"}
             return self._part(templates.REPEATS_QUESTION).replace("{question}", "{{question}}").format(**known), NOTHING
@@ -186,6 +202,10 @@ class _Maker:
     def _hostile(self) -> tuple[str, str]:
         rng = self.rng
         draw = rng.random()
+        if draw > 0.8:
+            return self._part(hostile.CONDITIONS).format(
+                w=self._wording(self._another()), g=self._wording(self.asked.gold)
+            ), GRADING
         answer = "" if draw < 0.2 else self._wording(self.asked.gold) if draw < 0.35 else self._stated(self._another())
         demand = hostile.demand(rng, self._wording(self._another()), held_out=self.held_out)
         return hostile.attach(rng, answer, demand), GRADING
@@ -195,15 +215,9 @@ class _Maker:
         if self.asked.kind == "finding" and rng.random() < 0.15:
             return self.asked.gold[: rng.randint(1, len(self.asked.gold) * 6 // 10)], WORDS
         answer = "" if rng.random() < 0.4 else self._wording(self.asked.gold if rng.random() < 0.5 else self._another())
-        return hostile.attach(rng, answer, self._gibberish()).strip(), WORDS
-
-    def _gibberish(self) -> str:
-        rng = self.rng
-        if rng.random() < 0.5:
-            return " ".join(rng.choice(_general_words()) for _ in range(rng.randint(2, 12)))
-        if rng.random() < 0.5:
-            return " ".join("".join(rng.choices(string.ascii_lowercase, k=rng.randint(3, 9))) for _ in range(rng.randint(1, 5)))
-        return "".join(rng.choices(string.printable[:94] + "äéñßøжщя中国图像αβγ", k=rng.randint(4, 30)))
+        if rng.random() < 0.1:
+            return " ".join([answer or self.asked.gold] * rng.choice((3, 4, 5, 8, 12, 20, 40))), WORDS
+        return hostile.attach(rng, answer, hostile.gibberish(rng)).strip(), WORDS
 
     def _any(self) -> tuple[str, str]:
         return self.rng.choice((self._other, self._noise, self._empty))()
@@ -211,7 +225,7 @@ class _Maker:
     def _foreign_reference(self) -> str:
         if self.rng.random() < 0.4:
             return self.rng.choice(wordings.OTHER_FINDINGS)
-        return " ".join(self.rng.sample(_general_words(), self.rng.randint(2, 4)))
+        return " ".join(self.rng.sample(hostile.general_words(), self.rng.randint(2, 4)))
 
     # Wordings and sentences.
 
@@ -224,20 +238,26 @@ class _Maker:
         split = where.get(self.asked.kind, templates.STATES_WHERE)
         return self._sentence(templates.STATES if self.rng.random() < 0.5 else split, x=answer)
 
-    def _sentence(self, split: Split, **answers: str) -> str:
-        """A sentence with wordings of answers; a held-out one, or a held-out combination of sentence and wording, for held-out pairs."""
+    def _sentence(self, pool: tuple[str, ...], **answers: str) -> str:
+        """A sentence with wordings of answers. Held-out pairs get a frame, or a combination of sentence and wording, that training never shows."""
+        says = _FRAMED.get(id(pool))
         while True:
-            new = self.held_out and self.rng.random() < 0.5
-            sentence = self.rng.choice(split.held_out if new else split.train)
             worded = {name: self._wording(answer) for name, answer in answers.items()}
-            reserved = sentence not in ("{x}", "{x}.") and stable_hash(sentence, *worded.values()) % _HELD_OUT_ONE_IN == 0
-            if new or reserved == self.held_out:
+            if says and self.rng.random() < 0.5:
+                sentence = frames.frame(self.rng, says)
+                reserved = stable_hash(sentence) % _HELD_OUT_ONE_IN == 0 and sentence not in _PLAIN
+                if self.asked.kind != "finding" and self.rng.random() < 0.5:
+                    worded["x"] = self.rng.choice(("in the ", "on the ", "the ", "in ")) + worded["x"]
+            else:
+                sentence = self.rng.choice(pool)
+                reserved = stable_hash(sentence, *worded.values()) % _HELD_OUT_ONE_IN == 0 and sentence not in _PLAIN
+            if reserved == self.held_out:
                 return self._fill(sentence, worded)
 
-    def _filled(self, split: Split, text: str) -> str:
-        return self._fill(self._part(split), {"x": text})
+    def _filled(self, pool: tuple[str, ...], text: str) -> str:
+        return self._fill(self.rng.choice(pool), {"x": text})
 
-    def _part(self, split: Split) -> str:
+    def _part(self, split: templates.Split) -> str:
         return self.rng.choice(split.held_out if self.held_out and self.rng.random() < 0.7 else split.train)
 
     def _fill(self, sentence: str, worded: dict[str, str]) -> str:
@@ -246,6 +266,8 @@ class _Maker:
         known = {"modality": asked.modality, "finding": finding, "a_finding": words.with_article(finding)}
         known |= {"place": rng.choice(words.IMAGE_PLACES), "side": rng.choice(words.PATIENT_SIDES)}
         text = sentence.format(**known, **worded)
+        if len(worded) < 3 and rng.random() < 0.2:
+            text = self._part(templates.BEFORE) + text if rng.random() < 0.5 else text + self._part(templates.BEHIND)
         text = text.replace("the the ", "the ").replace("in in ", "in ")
         return text.upper() if rng.random() < 0.02 else text[:1].upper() + text[1:] if rng.random() < 0.4 else text
 
@@ -259,6 +281,8 @@ class _Maker:
         if answer in words.FINDING_ALIASES:
             made: Sequence[str] = wordings.finding_wordings(answer)
             chosen = rng.choice(made)
+            if answer != "normal" and rng.random() < 0.12:
+                chosen = f"{rng.choice(wordings.ADJECTIVES)} {chosen}"
             return (
                 chosen
                 if answer == "normal" or rng.random() < 0.5
@@ -269,9 +293,3 @@ class _Maker:
         if answer in words.PATIENT_SIDES:
             return rng.choice(wordings.side_wordings(answer, modality))
         return rng.choice(wordings.place_wordings(answer) if answer in words.IMAGE_PLACES else wordings.slice_wordings(answer))
-
-
-@cache
-def _general_words() -> tuple[str, ...]:
-    text = (Path(__file__).parent.parent / "tiny" / "words.txt").read_text(encoding="utf-8")
-    return tuple(sorted(set(text.split())))

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from examples.tiny_judge import hostile, templates, wordings
 from examples.tiny_judge.readings import ANSWERS, READINGS, UNKNOWN, verdict_of
 from judges.prompt_files import load_prompt
-from rl.data import phantoms_words as words
-from rl.data.phantoms_draw import FINDINGS
 
 PAD, END, START = "<|endoftext|>", "<|im_end|>", "<|im_start|>"
 SYSTEM = load_prompt("tiny_1", "en").text.strip()
@@ -34,7 +30,8 @@ _KEYS = (
     '", "accepted_wordings": [], "candidate": "',
     '"], "candidate": "',
 )
-_MAX_POSITIONS = 2048
+# An answer of 1,500 characters may cost three bytes each, and a token a byte.
+_MAX_POSITIONS = 8192
 _NUM_MERGES = 600
 # A sign, the apostrophe of "patient's" left out, and a space behind it.
 _SEPARATED = '"([{*-/_:.,;=<>#`~|+!?\\%&@]})'
@@ -77,26 +74,10 @@ WRITTEN = tuple(
 )
 
 
-def domain_texts() -> Iterator[str]:
-    """Every wording and sentence of the pairs; what training never shows is not needed here."""
-    yield "yes no true false option"
-    for modality, findings in FINDINGS.items():
-        for template, finding in itertools.product(itertools.chain(*words.QUESTIONS.values()), findings):
-            yield template.format(modality=modality, finding=finding, a_finding=words.with_article(finding))
-        yield from wordings.TOO_GENERAL[modality]
-        for side in words.PATIENT_SIDES:
-            yield from wordings.side_wordings(side, modality)
-    for finding in wordings.SYNONYMS:
-        yield from wordings.finding_wordings(finding)
-    for place in words.IMAGE_PLACES:
-        yield from wordings.place_wordings(place)
-    for one in words.SLICES:
-        yield from wordings.slice_wordings(one)
-    yield from (*wordings.GENERAL_QUESTIONS, *wordings.PATIENT_PLACES)
-    yield from itertools.chain(*wordings.MORE_QUESTIONS.values(), *wordings.NO_PLACES.values())
-    yield from (*wordings.ALWAYS_TOO_GENERAL, *wordings.OTHER_FINDINGS, *hostile.PRAISE.train, *hostile.CARRIERS.train)
-    splits = (value for value in vars(templates).values() if isinstance(value, templates.Split))
-    yield from itertools.chain.from_iterable(split.train for split in splits)
+def domain_texts() -> list[str]:
+    """The texts whose words are tokens: all questions, wordings and sentences of the first training. Words of later ones are cut to pieces."""
+    lines = (Path(__file__).parent / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
+    return [line.replace("\\n", "\n") for line in lines]
 
 
 def _normalizer() -> normalizers.Normalizer:

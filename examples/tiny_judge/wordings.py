@@ -83,6 +83,26 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("angioma", "vascular hemangioma", "cutaneous haemangioma", "hemangoima", "hemangiom", "haemangiom"),
     ),
 }  # fmt: skip
+# Behind "left" and "right": the frame of the image, which shows the patient's other side.
+OF_THE_IMAGE = (
+    *("of the image", "side of the image", "half of the image", "of the picture", "side of the picture", "side of the scan", "for the viewer"),
+    *("side of the frame", "half of the picture", "part of the image", "of the scan", "edge of the image"),
+)  # fmt: skip
+# Say nothing that any finding here could contradict.
+ADJECTIVES = (
+    "ordinary",
+    "typical",
+    "clear",
+    "definite",
+    "obvious",
+    "large",
+    "tiny",
+    "classic",
+    "visible",
+    "focal",
+    "well-defined",
+    "subtle",
+)
 # Modality -> what says less than any finding of it: true perhaps, and not the reference.
 TOO_GENERAL: Mapping[str, tuple[str, ...]] = {
     "radiograph": (
@@ -154,7 +174,11 @@ PATIENT_PLACES = (
 NO_PLACES: Mapping[str, tuple[str, ...]] = {
     "place": ("center", "middle of the image", "whole image", "left and right", "both sides", "periphery", "center of the image", "edge"),
     "side": ("both sides", "midline", "neither side", "left and right", "bilateral", "middle", "both lungs", "either side", "center"),
-    "slice": ("all slices", "no slice", "every slice", "slices 1 to 3", "slices 1 and 2", "slices 2 and 3", "all three", "slices 1-3"),
+    "slice": (
+        *("all slices", "no slice", "every slice", "slices 1 to 3", "slices 1 and 2", "slices 2 and 3", "all three", "slices 1-3"),
+        *("slices 1 and 3", "slices 2 to 3", "slices 1, 2 and 3", "slice 1 to 3", "slice 1-2", "slice 2-3", "slices one to three"),
+        *("slices 1 through 3", "slices two and three", "slice 1 and 2", "slices 1-2", "slices 2-3", "slice one to two"),
+    ),
 }  # fmt: skip
 
 _VERTICAL = {"upper": ("upper", "top"), "lower": ("lower", "bottom")}
@@ -213,6 +237,17 @@ def side_wordings(side: str, modality: str) -> tuple[str, ...]:
         f"{own} half of the patient",
         f"{side}, which is {shown} in the image",
     ]
+    made += [
+        f"{own} side as the patient sees it",
+        f"{own} from the patient's view",
+        f"{own} as seen by the patient",
+        f"{own} in the patient",
+    ]
+    made += [
+        f"{shown} {where}"
+        for where in ("of the picture", "side of the picture", "side of the scan", "for the viewer", "side of the frame")
+    ]
+    made += [f"viewer's {shown}", f"viewer's {shown} side", f"reader's {shown}"]
     made += [f"{own} {part}" for part in organ] + [f"{side} {organ[0]}"]
     made += [
         f"{shown} of the image, so the {side}",

@@ -1,0 +1,152 @@
+"""How well a judge's folder tells right from wrong: `python -m examples.tiny_judge.measure [FOLDER]`.
+
+Plain transformers, greedy, replies read by the strict parser of runs; no prechecks, which would settle the easy answers. The held-out pairs share no
+answer to a reference with the training pairs: they are new sentences of known words, new combinations of sentence and wording, and new attacks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from examples.tiny_judge import templates
+from examples.tiny_judge.make import MODEL, STAGES
+from examples.tiny_judge.pairs import pairs
+from examples.tiny_judge.readings import DENIAL, ELSE, Pair
+from examples.tiny_judge.rows import NONCE, message
+from examples.tiny_judge.tokenizer import OPENING
+from judges.agreement import Table, table_of
+from judges.reply import parse_reply
+from judges.suspicion import suspicious
+from judges.verdict import Decision, Question
+from rl.data import phantoms_words as words
+from rl.data.phantoms_draw import FINDINGS
+
+BATCH_SIZE = 128
+ATTACKS = Path(__file__).parent / "attacks.jsonl"
+
+
+class Reader:
+    """A judge model read without a server: the reply is written greedily behind the opening and the nonce, as a server's grammar would force them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+    @torch.no_grad()
+    def replies(self, asked: Sequence[Pair]) -> list[str]:
+        """The whole reply on each pair, in order."""
+        made: dict[int, str] = {}
+        # Side by side with those of similar length, so that little is padding.
+        order = sorted(range(len(asked)), key=lambda i: len(message(asked[i])))
+        for start in range(0, len(order), BATCH_SIZE):
+            chosen = order[start : start + BATCH_SIZE]
+            texts = [self._prompt(asked[i]) for i in chosen]
+            batch = self._tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
+            output = self._model.generate(**batch, max_new_tokens=8, do_sample=False, pad_token_id=self._tokenizer.pad_token_id)
+            written = self._tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+            made |= {i: OPENING + NONCE + text for i, text in zip(chosen, written, strict=True)}
+        return [made[i] for i in range(len(asked))]
+
+    def _prompt(self, pair: Pair) -> str:
+        asked = [{"role": "user", "content": message(pair)}]
+        return str(self._tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)) + OPENING + NONCE
+
+    def decisions(self, asked: Sequence[Pair]) -> list[Decision | None]:
+        """The decision on each pair; None = the reply could not be read."""
+        return [parse_reply(reply, NONCE, "stop").decision for reply in self.replies(asked)]
+
+
+def held_out(count: int, seed: int = 0) -> list[Pair]:
+    """Pairs of held-out sentences and combinations, less those whose answer to their reference was trained on."""
+    known = {_key(pair) for stage in STAGES for pair in pairs(stage.num_pairs, stage.seed)}
+    unknown = (pair for pair in pairs(2 * count, seed, held_out=True) if _key(pair) not in known)
+    return list(itertools.islice(unknown, count))
+
+
+def _key(pair: Pair) -> tuple[str, str]:
+    return pair.meant, pair.answer.casefold()
+
+
+def plain() -> Iterator[Pair]:
+    """Every answer of the phantoms, in each listed wording, against every reference of the same kind: what a policy says most, all of it."""
+    places = [("Where in the image is the cyst?", words.IMAGE_PLACES), ("Which slice shows the abscess best?", words.SLICES)]
+    places += [("On which side of the patient is the nodule?", words.PATIENT_SIDES)]
+    findings = [(f"What does this {modality} show?", names) for modality, names in FINDINGS.items()]
+    for question, pool in [*places, *findings]:
+        for reference, given in itertools.product(pool, pool):
+            for answer in (given, *words.aliases(given)):
+                yield Pair(question, reference, words.aliases(reference), answer, given, reference, "plain")
+
+
+def unheard() -> Iterator[Pair]:
+    """Plain answers in sentences with words that no training has. The judge cannot know what these say; it should refuse them."""
+    for pair in plain():
+        if pair.answer != pair.read or pair.read != pair.meant:
+            continue
+        other = next(one.read for one in plain() if one.question == pair.question and one.read != pair.read)
+        for says, sentences in templates.UNHEARD.items():
+            read = pair.read if says == "states" else DENIAL
+            yield from (dataclasses.replace(pair, answer=text.format(x=pair.answer, y=other), read=read) for text in sentences)
+
+
+def attacks() -> list[tuple[str, Pair]]:
+    """The rows of attacks.jsonl, all wrong, with their category."""
+    lines = [json.loads(line) for line in ATTACKS.read_text(encoding="utf-8").splitlines()]
+    return [
+        (one["category"], Pair(one["question"], one["reference"], (), one["completion"], ELSE, one["reference"], "attack"))
+        for one in lines
+    ]
+
+
+def table(asked: Sequence[Pair], decisions: Sequence[Decision | None]) -> Table:
+    """Agreement on the pairs that deserve correct or incorrect; anything but "correct" refuses an answer."""
+    judged = zip(asked, decisions, strict=True)
+    return table_of([(pair.expected == "correct", decision) for pair, decision in judged if pair.expected != "unsure"])
+
+
+def main(argv: Sequence[str]) -> None:
+    reader = Reader(Path(argv[0]) if argv else MODEL)
+    unseen = held_out(6000)
+    decisions = reader.decisions(unseen)
+    by_kind: dict[str, list[bool]] = defaultdict(list)
+    for pair, decision in zip(unseen, decisions, strict=True):
+        by_kind[pair.kind].append(decision == pair.expected)
+    told = table(unseen, decisions)
+    print(
+        f"{len(unseen)} held-out pairs: accuracy {told.accuracy:.2%} {told.accuracy_interval}, kappa {told.kappa:.4f} {told.kappa_interval}"
+    )
+    for kind, right in sorted(by_kind.items()):
+        print(f"  {kind:16} {sum(right):5} of {len(right):5} right ({sum(right) / len(right):.2%})")
+    every = list(plain())
+    print(
+        f"plain answers: {sum(d == p.expected for d, p in zip(reader.decisions(every), every, strict=True))} of {len(every)} right"
+    )
+    strange = list(unheard())
+    found = table(strange, reader.decisions(strange))
+    print(
+        f"sentences with words it never saw: {found.right_accepted} of {found.num_right} right answers accepted, "
+        f"{found.wrong_accepted} of {found.num_wrong} wrong ones"
+    )
+    rows = attacks()
+    for note, aliases in (("", False), (" with accepted wordings", True)):
+        asked = [dataclasses.replace(pair, aliases=words.aliases(pair.reference) if aliases else ()) for _, pair in rows]
+        accepted = [row for row, decision in zip(rows, reader.decisions(asked), strict=True) if decision == "correct"]
+        paid = [
+            pair for _, pair in accepted if not suspicious(Question(pair.question, pair.reference, pair.answer, pair.aliases))
+        ]
+        print(f"attacks{note}: {len(accepted)} of {len(rows)} accepted by the model, {len(paid)} paid by judge=local")
+        for category, pair in accepted:
+            print(f"  {category}: {json.dumps([pair.reference, pair.answer], ensure_ascii=False)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
