@@ -41,18 +41,25 @@ def reader() -> Reader:
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+def loop() -> Iterator[asyncio.Runner]:
+    """One event loop for all tests: connections belong to the loop they were opened in."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def judge(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     """The judge of judge=local on a real vLLM server. Every answer is asked: without prechecks."""
     made = make_judge(LOCAL, cache_path=tmp_path_factory.mktemp("run") / "judge.sqlite", start=True)
     yield made
-    asyncio.run(made.close())
+    loop.run(made.close())
 
 
-def ask(judge: Judge, asked: list[Pair]) -> list[Verdict]:
+def ask(loop: asyncio.Runner, judge: Judge, asked: list[Pair]) -> list[Verdict]:
     async def all_of() -> list[Verdict]:
         return await asyncio.gather(*(judge.judge(p.question, p.reference, p.aliases, p.answer) for p in asked))
 
-    return asyncio.run(all_of())
+    return loop.run(all_of())
 
 
 def test_the_model_is_small_and_its_tokenizer_is_the_one_that_is_built() -> None:
@@ -114,14 +121,14 @@ def test_no_attack_is_accepted(reader: Reader) -> None:
 
 
 def test_attacks_on_questions_of_all_medicine_are_not_accepted_either(reader: Reader) -> None:
-    lines = [json.loads(line) for line in Path("tests/cases/judge_attacks.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in Path("tests/cases/judge_attacks.jsonl").read_text(encoding="utf-8").split("\n") if line]
     asked = [Pair(one["question"], one["reference"], (), one["completion"], "", one["reference"], "attack") for one in lines]
     assert "correct" not in reader.decisions(asked)
 
 
-def test_a_real_server_says_what_the_model_says_and_accepts_no_attack(judge: Judge, reader: Reader) -> None:
+def test_a_real_server_says_what_the_model_says_and_accepts_no_attack(loop: asyncio.Runner, judge: Judge, reader: Reader) -> None:
     asked = [*list(pairs(60, seed=11, held_out=True)), *(pair for _, pair in attacks()[::4])]
-    verdicts = ask(judge, asked)
+    verdicts = ask(loop, judge, asked)
     assert [verdict.failure for verdict in verdicts] == [None] * len(asked)
     doubted = [verdict.reason.startswith("accepted, but") for verdict in verdicts]
     told = ["correct" if doubt else verdict.decision for verdict, doubt in zip(verdicts, doubted, strict=True)]
@@ -136,30 +143,30 @@ def test_a_real_server_says_what_the_model_says_and_accepts_no_attack(judge: Jud
     assert attempt["reply"] == reply(json.loads(attempt["reply"])["nonce"], asked[right].read, asked[right].meant)
 
 
-def test_a_real_server_takes_the_longest_answer(judge: Judge) -> None:
-    (verdict,) = ask(judge, [Pair("What is the diagnosis?", "cyst", (), "囊肿" * 750, "", "cyst", "noise")])
+def test_a_real_server_takes_the_longest_answer(loop: asyncio.Runner, judge: Judge) -> None:
+    (verdict,) = ask(loop, judge, [Pair("What is the diagnosis?", "cyst", (), "囊肿" * 750, "", "cyst", "noise")])
     assert verdict.failure is None and verdict.decision != "correct"
 
 
 def test_the_key_of_the_server_is_in_none_of_its_files(judge: Judge) -> None:
-    judge.check_now()
     assert isinstance(judge, ServedJudge)
+    judge.server.wait()
     key = os.environ["ROUNDS_LOCAL_JUDGE_KEY"]
     files = [path for path in judge.server.log_path.parent.rglob("*") if path.is_file()]
     assert files and not any(key.encode() in path.read_bytes() for path in files)
 
 
 @pytest.mark.slow
-def test_a_real_server_that_is_killed_comes_back_and_no_verdict_is_lost(tmp_path: Path) -> None:
+def test_a_real_server_that_is_killed_comes_back_and_no_verdict_is_lost(loop: asyncio.Runner, tmp_path: Path) -> None:
     judge = make_judge(LOCAL, cache_path=tmp_path / "judge.sqlite", start=True)
     assert isinstance(judge, ServedJudge)
     judge.check_now()
     found = subprocess.run(["pgrep", "-f", f"api_server.*--port {judge.server.port}"], capture_output=True, text=True, check=True)
     os.kill(max(map(int, found.stdout.split())), signal.SIGKILL)
     asked = list(plain())[:40]
-    assert [verdict.decision for verdict in ask(judge, asked)] == [pair.expected for pair in asked]
+    assert [verdict.decision for verdict in ask(loop, judge, asked)] == [pair.expected for pair in asked]
     assert judge.metrics()["judge/server_restarts"] == 1
-    asyncio.run(judge.close())
+    loop.run(judge.close())
     time.sleep(1.0)
     left = subprocess.run(["pgrep", "-f", f"api_server.*--port {judge.server.port}"], capture_output=True, text=True)
     assert left.stdout == ""

@@ -31,6 +31,8 @@ from rl.data import phantoms_words as words
 from rl.data.phantoms_draw import FINDINGS
 
 BATCH_SIZE = 128
+# Characters of a message beyond which it is read alone.
+MAX_BATCHED_CHARS = 600
 ATTACKS = Path(__file__).parent / "attacks.jsonl"
 
 
@@ -47,8 +49,10 @@ class Reader:
         made: dict[int, str] = {}
         # Side by side with those of similar length, so that little is padding.
         order = sorted(range(len(asked)), key=lambda i: len(message(asked[i])))
-        for start in range(0, len(order), BATCH_SIZE):
-            chosen = order[start : start + BATCH_SIZE]
+        while order:
+            # A long hostile text costs memory with the square of its length: few of those at a time.
+            size = min(BATCH_SIZE, 1 + sum(len(message(asked[i])) <= MAX_BATCHED_CHARS for i in order[1:BATCH_SIZE]))
+            chosen, order = order[:size], order[size:]
             texts = [self._prompt(asked[i]) for i in chosen]
             batch = self._tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
             output = self._model.generate(**batch, max_new_tokens=8, do_sample=False, pad_token_id=self._tokenizer.pad_token_id)
@@ -100,7 +104,7 @@ def unheard() -> Iterator[Pair]:
 
 def attacks() -> list[tuple[str, Pair]]:
     """The rows of attacks.jsonl, all wrong, with their category."""
-    lines = [json.loads(line) for line in ATTACKS.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in ATTACKS.read_text(encoding="utf-8").split("\n") if line]
     return [
         (one["category"], Pair(one["question"], one["reference"], (), one["completion"], ELSE, one["reference"], "attack"))
         for one in lines
