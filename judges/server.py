@@ -44,6 +44,8 @@ _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
+    # The log is kept for those who must find out why it did not start; the run itself may be quieter.
+    "VLLM_LOGGING_LEVEL": "INFO",
     # One thread, pinned nowhere: judging overlaps with sampling and must not take its cores.
     "OMP_NUM_THREADS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",

@@ -78,7 +78,8 @@ def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_w
     folder = tmp_path / "run"
     output = run(folder, cache, "judge=local", "grpo.num_steps=1", "grpo.prompts_per_step=16", "eval.blank_images=false")
     assert "judge=local" in output and "judge=local" in json.loads((folder / "summary.json").read_text())["judge"]
-    judged = [one.outcomes["accuracy"] for one in read_rollouts(folder) if one.outcomes["accuracy"].evidence.get("layer")]
+    paid = [one.outcomes["accuracy"] for one in read_rollouts(folder)]
+    judged = [outcome for outcome in paid if (outcome.evidence or {}).get("layer")]
     asked = [outcome for outcome in judged if outcome.evidence.get("layer") in ("judge", "cache")]
     assert judged and asked and all(outcome.status in ("ok", "abstain") for outcome in judged)
     assert all(outcome.evidence["judge"].startswith("local:tiny_judge@") for outcome in asked)
