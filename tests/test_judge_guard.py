@@ -98,6 +98,7 @@ def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     until(lambda: not any(map(alive, noted(tmp_path / "notes"))))
+    assert len(noted(tmp_path / "notes")) == 2
 
 
 def model_folder(path: Path) -> Path:
