@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,3 +47,27 @@ def vqa_rad_root(real_data: Path) -> Path:
     if not (folder / "trainset.json").is_file():
         pytest.skip(f"no VQA-RAD: {folder} has no trainset.json")
     return folder
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A viewer of a small run whose judge and rules are known to disagree in places."""
+    from tests import judged_rollouts
+    from tests.view_server import viewing
+
+    viewer = viewing(judged_rollouts.written(tmp_path_factory.mktemp("judged")))
+    yield viewer
+    viewer.close()
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A viewer of 3 steps x 6 prompts x 4 completions with failures, and the rollouts themselves."""
+    from tests import fake_rollouts
+    from tests.view_server import viewing
+
+    folder = tmp_path_factory.mktemp("many")
+    rollouts = fake_rollouts.written(folder, 3, prompts_per_step=6, size=4, failures=0.2)
+    viewer = viewing(folder)
+    yield viewer, rollouts
+    viewer.close()

@@ -62,7 +62,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Pat
 
 def test_a_run_leaves_everything_its_folder_promises(finished: tuple[Path, str]) -> None:
     folder, output = finished
-    names = ("config.yaml", "metrics.jsonl", "summary.json", "report.html", "model/config.json", "model/chat_template.jinja", "wandb")
+    names = (
+        "config.yaml",
+        "metrics.jsonl",
+        "summary.json",
+        "report.html",
+        "model/config.json",
+        "model/chat_template.jinja",
+        "wandb",
+    )
     assert [name for name in names if not (folder / name).exists()] == []
     summary = json.loads((folder / "summary.json").read_text())
     for mode in ("greedy", "sampled", "blank"):

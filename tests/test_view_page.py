@@ -16,37 +16,11 @@ from rollouts.page.images import Images
 from rollouts.page.index import Index
 from rollouts.page.labels import append_label, read_labels
 from rollouts.page.listing import by_step, list_groups, metrics_by_step
-from rollouts.page.viewer import Viewer
 from rollouts.store import RunWriter
 from tests import fake_rollouts, judged_rollouts
-from tests.view_server import viewing
+from tests.view_server import found, viewing
 
 STATIC = Path(__file__).resolve().parents[1] / "rollouts/page/static"
-
-
-@pytest.fixture(scope="module")
-def judged(tmp_path_factory):
-    viewer = viewing(judged_rollouts.written(tmp_path_factory.mktemp("judged")))
-    yield viewer
-    viewer.close()
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """A viewer of 3 steps x 6 prompts x 4 completions with failures, and the rollouts themselves."""
-    folder = tmp_path_factory.mktemp("many")
-    rollouts = fake_rollouts.written(folder, 3, prompts_per_step=6, size=4, failures=0.2)
-    viewer = viewing(folder)
-    yield viewer, rollouts
-    viewer.close()
-
-
-def found(viewer: Viewer, text: str) -> set[tuple[int, str, int]]:
-    """(step, prompt, sample) of every completion that a search finds."""
-    groups = list_groups(viewer.index, text, "step", 0)["groups"]
-    return {
-        (one["step"], one["prompt"], i) for one in groups for i in (one["hits"] if one["hits"] is not None else range(one["num"]))
-    }
 
 
 def test_a_group_holds_what_was_stored(many):

@@ -9,35 +9,9 @@ import pytest
 from rollouts.page.group import group_page
 from rollouts.page.listing import by_step, counts, list_groups, position_of
 from rollouts.page.query import FIELDS, SORTS, BadQuery, parse_query
-from rollouts.page.viewer import Viewer
 from rollouts.store import RunWriter
-from tests import fake_rollouts, judged_rollouts
-from tests.view_server import viewing
-
-
-@pytest.fixture(scope="module")
-def judged(tmp_path_factory):
-    viewer = viewing(judged_rollouts.written(tmp_path_factory.mktemp("judged")))
-    yield viewer
-    viewer.close()
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """A viewer of 3 steps x 6 prompts x 4 completions with failures, and the rollouts themselves."""
-    folder = tmp_path_factory.mktemp("many")
-    rollouts = fake_rollouts.written(folder, 3, prompts_per_step=6, size=4, failures=0.2)
-    viewer = viewing(folder)
-    yield viewer, rollouts
-    viewer.close()
-
-
-def found(viewer: Viewer, text: str) -> set[tuple[int, str, int]]:
-    """(step, prompt, sample) of every completion that a search finds."""
-    groups = list_groups(viewer.index, text, "step", 0)["groups"]
-    return {
-        (one["step"], one["prompt"], i) for one in groups for i in (one["hits"] if one["hits"] is not None else range(one["num"]))
-    }
+from tests import judged_rollouts
+from tests.view_server import found, viewing
 
 
 @pytest.mark.parametrize(

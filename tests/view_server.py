@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rollouts.page.listing import list_groups
 from rollouts.page.viewer import Viewer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -120,3 +121,11 @@ def viewing(*runs: Path) -> Viewer:
     viewer = Viewer(list(runs))
     viewer.index.refresh()
     return viewer
+
+
+def found(viewer: Viewer, text: str) -> set[tuple[int, str, int]]:
+    """(step, prompt, sample) of every completion that a search finds."""
+    groups = list_groups(viewer.index, text, "step", 0)["groups"]
+    return {
+        (one["step"], one["prompt"], i) for one in groups for i in (one["hits"] if one["hits"] is not None else range(one["num"]))
+    }

@@ -16,7 +16,14 @@ SHOTS = (
     ("overview", "#/", LARGE, "light", (), ".steps tbody tr"),
     ("list", "#/groups?q=is%3Adisagree&sort=-disagree", LARGE, "light", (), ".groups img"),
     ("group", "#/groups?q=is%3Adisagree+modality%3Aultrasound&sort=-disagree", LARGE, "light", ("j", "Enter"), ".card"),
-    ("transcript", "#/groups?q=is%3Adisagree+modality%3Aultrasound&sort=-disagree", LARGE, "dark", ("j", "Enter", "e"), ".transcript"),
+    (
+        "transcript",
+        "#/groups?q=is%3Adisagree+modality%3Aultrasound&sort=-disagree",
+        LARGE,
+        "dark",
+        ("j", "Enter", "e"),
+        ".transcript",
+    ),
     ("tokens", "#/groups?q=modality%3ACT+is%3Amixed&sort=-spread", LARGE, "dark", ("j", "Enter", "t", "t"), ".tok"),
     ("phone", "#/groups?q=is%3Adisagree+modality%3Aultrasound&sort=-disagree", PHONE, "light", ("j", "Enter"), ".card"),
 )

@@ -57,7 +57,10 @@ def main(overrides: list[str]) -> None:
         command = [sys.executable, "-m", "rl.train", "+experiment=med_grpo", f"out_dir={Path(parent) / 'run'}"]
         started = time.monotonic()
         process = subprocess.Popen(
-            [*command, f"sft.cache_dir={Path(parent) / 'sft'}", *overrides], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [*command, f"sft.cache_dir={Path(parent) / 'sft'}", *overrides],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         peak = [0.0]
         threading.Thread(target=watch, args=(psutil.Process(process.pid), peak), daemon=True).start()

@@ -35,7 +35,9 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
     from rollouts.requests import Request, SamplingSettings
 
     processor = load_processor(sft)
-    engine = VllmEngine(sft, EngineSettings(max_model_len=config.model.max_model_len, max_images=config.model.max_images), disk_version=0)
+    engine = VllmEngine(
+        sft, EngineSettings(max_model_len=config.model.max_model_len, max_images=config.model.max_images), disk_version=0
+    )
     grpo = config.grpo
     settings = SamplingSettings(grpo.temperature, grpo.top_p, grpo.max_completion_length, 0, media_token_ids(processor))
     seconds = []
@@ -49,7 +51,9 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
         started = time.monotonic()
         drawn = dict(engine.sample(requests, settings))
         seconds.append(time.monotonic() - started)
-        same = sum(drawn[(one.prompt_id, one.sample_index)].token_ids == one.completion.token_ids for group in groups for one in group)
+        same = sum(
+            drawn[(one.prompt_id, one.sample_index)].token_ids == one.completion.token_ids for group in groups for one in group
+        )
         print(f"pure sampling: {seconds[-1]:.2f} s, {same} of {len(requests)} completions as in the run", file=sys.stderr)
     return seconds
 
@@ -84,7 +88,8 @@ def train(run: Path, sft: Path, config: Config) -> list[float]:
 
 def rows_of(prompt: EncodedPrompt, group: list[Rollout]) -> list[Row]:
     return [
-        Row(prompt, one.completion.token_ids, one.advantage or 0.0, one.valid, one.old_logprobs, one.ref_logprobs) for one in group
+        Row(prompt, one.completion.token_ids, one.advantage or 0.0, one.valid, one.old_logprobs, one.ref_logprobs)
+        for one in group
     ]
 
 
