@@ -20,15 +20,17 @@ class Prices(NamedTuple):
 class Budget:
     """At most so many calls and tokens; None = no limit. May be shared by several clients of one event loop.
 
+    `calls`, `tokens`: what was spent before, by the part of a run that is resumed.
+
     A call reserves the most it can cost before it is sent, so that the limits hold with any number of calls in flight. A call that fails counts
     as a call; its tokens are counted where the endpoint says how many they were.
     """
 
-    def __init__(self, max_calls: int | None = None, max_tokens: int | None = None) -> None:
+    def __init__(self, max_calls: int | None = None, max_tokens: int | None = None, calls: int = 0, tokens: int = 0) -> None:
         self.max_calls = max_calls
         self.max_tokens = max_tokens
-        self.calls = 0
-        self.tokens = 0
+        self.calls = calls
+        self.tokens = tokens
         self._reserved = 0
         self._waiting: list[asyncio.Future[None]] = []
 

@@ -27,12 +27,19 @@ if TYPE_CHECKING:
 
 
 def make_judge(
-    settings: JudgeConfig, *, cache_path: str | Path | None = None, backoff_seconds: float = 0.5, start: bool = False
+    settings: JudgeConfig,
+    *,
+    cache_path: str | Path | None = None,
+    backoff_seconds: float = 0.5,
+    start: bool = False,
+    calls: int = 0,
+    tokens: int = 0,
 ) -> Judge:
     """The judge of a configuration. Nothing is asked yet (see `check_now`).
 
     `cache_path`: where verdicts are kept unless `settings.cache` says otherwise; None = nowhere. `backoff_seconds`: base of the full-jitter backoff.
     `start`: where a server of ours is needed (judge=local), start it now and not with the first question; its log lies beside the cache.
+    `calls`, `tokens`: what a resumed run spent of its budget before.
     Raises JudgeConfigError with everything that is missing, contradictory or unreadable.
     """
     problems = list(faults(settings))
@@ -49,7 +56,7 @@ def make_judge(
         if start and server is not None:
             server.start()
     canaries = read_canaries(settings.canaries) if settings.canary_fraction > 0 and not settings.offline else ()
-    clients = _Clients(settings, backoff_seconds)
+    clients = _Clients(settings, backoff_seconds, Budget(settings.max_calls, settings.max_tokens, calls, tokens))
     live = _stack(settings, clients, VerdictCache(path) if path is not None else None, server)
     if not canaries:
         return live
@@ -84,10 +91,10 @@ def read_canaries(path: str | None) -> tuple[Case, ...]:
 class _Clients:
     """One client for each model, so that there is one limiter however many prompts ask it; and one budget for all."""
 
-    def __init__(self, settings: JudgeConfig, backoff_seconds: float) -> None:
+    def __init__(self, settings: JudgeConfig, backoff_seconds: float, budget: Budget) -> None:
         self._settings = settings
         self._backoff_seconds = backoff_seconds
-        self._budget = Budget(settings.max_calls, settings.max_tokens)
+        self._budget = budget
         self._clients: dict[tuple[str, str, str], ChatClient] = {}
 
     def of(self, seat: Seat) -> ChatClient:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from judges import Judge, JudgeConfig, make_judge
@@ -13,7 +14,9 @@ from judges.case_files import labelled
 from rewards.graded_cases import grade_into
 from rl.config import Config
 from rl.config_effects import asks_judge
+from rl.metrics import JUDGE_STEP_METRICS
 from rl.progress import Teller
+from rl.tracking import read_metrics
 from rollouts.disk import write_atomically
 
 JUDGE_CACHE = "judge.sqlite"
@@ -21,8 +24,31 @@ CALIBRATION_ROWS, CALIBRATION = "calibration.jsonl", "calibration.json"
 
 
 def judge_of(config: Config, folder: Path) -> Judge:
-    """The judge with its verdicts kept in the run's folder; a server of ours starts now, beside SFT. Raises JudgeConfigError."""
-    return make_judge(config.judge, cache_path=folder / JUDGE_CACHE, start=asks_judge(config))
+    """The judge with its verdicts kept in the run's folder; a server of ours starts now, beside SFT. A resumed run goes on with what is left of
+    its budget. Raises JudgeConfigError."""
+    spent = counted_before(config, folder)
+    calls, tokens = int(spent.get("judge/calls", 0)), int(spent.get("judge/tokens", 0))
+    return make_judge(config.judge, cache_path=folder / JUDGE_CACHE, start=asks_judge(config), calls=calls, tokens=tokens)
+
+
+def counted_before(config: Config, folder: Path) -> dict[str, float]:
+    """The judge's counters (calls, tokens, retries, cost ..) as the last step of a stopped run logged them; empty in a new run.
+
+    Steps after the last checkpoint count, too: they are made again, but their calls were paid for. Calls of the step that was under way do not.
+    """
+    logged = read_metrics(folder)[-1:] if config.resume else []
+    return {
+        name: value
+        for line in logged
+        for name, value in line.items()
+        if name.startswith("judge/") and name not in JUDGE_STEP_METRICS and value is not None
+    }
+
+
+def counters(judge: Judge | None, before: Mapping[str, float]) -> dict[str, float]:
+    """The judge's counters since the run's first start; `before`: what they had come to when it was stopped (`counted_before`)."""
+    now = judge.metrics() if judge else {}
+    return {name: before.get(name, 0.0) + now.get(name, 0.0) for name in sorted({*before, *now})}
 
 
 def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> None:

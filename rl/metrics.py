@@ -20,6 +20,11 @@ from rollouts.records import Outcome, Rollout, Status
 GOOD_REWARD = 0.5
 # The log ratio is clamped before exp, as in verl.
 _MAX_LOG_RATIO = 20.0
+# What the metrics of a step say of the judge; every other judge/* is a counter that a run only adds to.
+JUDGE_STEP_METRICS = frozenset(
+    f"judge/{name}"
+    for name in ("verdicts", "failed_ratio", "mean_seconds", "cost", "against_rule_ratio", "accepted_with_rule_opinion")
+)
 _ADDED_UP = ("update/skipped", "update/num_rows")
 
 

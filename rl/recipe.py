@@ -19,7 +19,7 @@ from rl.doctor_data import NotReady, frames_fit
 from rl.evaluate import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
 from rl.evaluation_table import print_table
 from rl.grpo import train
-from rl.judging import judge_of, make_ready
+from rl.judging import counted_before, judge_of, make_ready
 from rl.progress import Teller, duration
 from rl.report import write_report
 from rl.run import CHECKPOINTS, Run, total_steps
@@ -96,6 +96,7 @@ def _learn(
         raise_if_gone()
     with cluster, Scorer(rubric) as scorer:
         done = _resumed(config, folder, cluster, teller)
+        counted = counted_before(config, folder)
         processor = load_processor(sft_path)
         held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)
         with _tracker(config, folder, done) as tracker:
@@ -105,7 +106,7 @@ def _learn(
             with teller.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
                 writer.drop_steps_after(done)
-                train(Run(config, folder, splits.rl, processor, cluster, scorer, writer, tracker, bar, done + 1))
+                train(Run(config, folder, splits.rl, processor, cluster, scorer, writer, tracker, bar, done + 1, counted))
                 writer.close()
             cluster.policy.save(folder / "model")
             cluster.sync(version=num_steps)

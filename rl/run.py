@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from judges import raise_if_unsafe
 from rewards.scorer import Scorer
 from rl.config import Config
+from rl.judging import counters
 from rl.order import steps_per_epoch
 from rl.progress import Bar
 from rl.tracking import Tracker, read_metrics
@@ -46,6 +47,8 @@ class Run:
     bar: Bar
     # First step to do: 1, or the one after the checkpoint that is resumed from.
     start_step: int = 1
+    # What the judge's counters had come to before the run was stopped.
+    counted: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.name = self.folder.name
@@ -55,12 +58,12 @@ class Run:
         self.banned_token_ids = media_token_ids(self.processor)
 
     def tell(self, step: int, metrics: dict[str, float]) -> None:
-        """One step's numbers, and the judge's counters since the start, to metrics.jsonl, W&B and the terminal.
+        """One step's numbers, and the judge's counters since the run's first start, to metrics.jsonl, W&B and the terminal.
 
         Raises CanaryAccepted, before the step is saved, if the judge accepted a known wrong answer: the last checkpoint is from before.
         """
         judge = self.scorer.rubric.judge
-        metrics = {**(judge.metrics() if judge else {}), **metrics}
+        metrics = {**counters(judge, self.counted), **metrics}
         self.tracker.log(step, metrics)
         self.bar.reach(step, metrics)
         for warning in self._watch.see(metrics):
