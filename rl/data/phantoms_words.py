@@ -67,7 +67,7 @@ SHORTCUT_THOUGHTS = (
 
 
 def with_article(finding: str) -> str:
-    """ "a nodule", "an effusion"."""
+    """A finding with its article: a nodule, an effusion."""
     return f"{'an' if finding[0] in 'aeiou' else 'a'} {finding}"
 
 
