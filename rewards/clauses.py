@@ -25,6 +25,7 @@ _JOINERS = frozenset({",", "、", "and", "&", "+", "/", "|", "or", "and/or", "pl
 _CONTROLS = frozenset({"NEG", "XNEG", "OPEN", "HEDGE", "PAST", "BETWEEN", "but", "BECAUSE", "CONCEDE", "COND", "SO", "and", "or"})
 # "C or none", "C or something else": the second half of a choice that is left open.
 _SOMETHING_ELSE = frozenset("NEG HEDGE something anything nothing else another other others the of them above these".split())
+_YES = frozenset({"yes", "correct", "right"})
 _AFFIRM = frozenset("correct right answer best better choice 正 确 对 选 答".split())
 
 
@@ -143,7 +144,7 @@ def _resolve(clauses: list[_Clause], mentions: list[Mention], text: str) -> Read
     denied = {letter for clause in named if (_denied(clause)) for letter in clause.letters}
     followers = {id(a): b for a, b in itertools.pairwise(clauses)}
     asserted = [c for c in named if not _denied(c) and "PAST" not in c.words]
-    statements = [c for c in asserted if not c.question]
+    statements = [c for c in asserted if not c.question or (id(c) in followers and followers[id(c)].words[0] in _YES)]
     if statements or any("NEG" in followers[id(c)].words[:1] for c in asserted if id(c) in followers):
         asserted = statements
     strong = [c for c in asserted if not c.weak and (_bare(c) or _affirms(c))]

@@ -12,11 +12,13 @@ def words(text: str) -> frozenset[str]:
 
 # A single letter after one of these belongs to a name, not to an option (rule 10).
 NAME_BEFORE = words(
-    """vitamin vitamins hepatitis figure fig figs panel image images picture view series type types group groups grade stage class category
+    """vitamin vitamins vit hepatitis hep figure fig figs panel image images picture view series type types group groups grade stage class category
     factor lead protein influenza flu level segment zone area region table part patient case plan appendix section column row point line
     haemophilus streptococcus immunoglobulin ig complement antigen receptor phase period band wave haemoglobin hemoglobin dr mr subtype
     nerve arch child pugh tanner dukes stanford killip class syndrome chromosome chain serotype genotype carrier ring score blood malignant"""
 )
+# Those of them that are written with a full stop: "Fig. C".
+ABBREVIATED_BEFORE = words("fig figs vit hep")
 # A single letter before one of these belongs to a name.
 NAME_AFTER = words(
     """cell cells line lines wave waves virus viruses lymphocyte lymphocytes streptococcus streptococci antigen antibody scan mode fibre
@@ -135,15 +137,18 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"|would (?:need|require|show|have|produce|cause|present|blunt|appear))\b",
             "NEG",
         ),
+        (r"\b(?:(?:scratch|strike|forget|disregard|ignore) that|i take (?:that|it) back|never ?mind)\b", "UNDO"),
         (
-            r"\b(?:no|but|oh|hmm|hm|and|or)?[ ,]*(?:wait|scratch that|strike that|on (?:second thought|second thoughts|reflection|review|balance)"
+            r"\b(?:no|but|oh|hmm|hm|and|or)?[ ,]*(?:wait|ho?ld on|hang on|on (?:second thought|second thoughts|reflection|review|balance)"
             r"|correction|i mean|let me (?:correct|rephrase|reconsider|revise)(?: that| this| myself)?|my mistake|i was wrong|i stand corrected"
             r"|sorry|oops|change my (?:answer|mind|choice)(?: from @\d+)?(?: to)?|changed my (?:answer|mind|choice)(?: from @\d+)?(?: to)?"
             r"|edit|actually|or rather|upon (?:reflection|review|second thought)|revised(?: answer)?|reconsidering|apologies)\b"
             r"|(?<=[.…—?-] )no ,? ?(?=(?:it is |it's |that is |the answer is )?@\d)"
+            r"|(?<=[,.…—?!] )(?:不对|不是|错了|不) ?[,.…—!] ?(?=(?:应该?|而)?[是为选]? ?@\d)"
             r"|等等|等一下|更正|纠正|改为|改选|改成|重新考虑|我错了|说错了|修正",
             "FIX",
         ),
+        (r"\bno (?:\w+ )?(?:reason|grounds|basis|justification|argument)\b|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)", "NEG"),
         (r"\bnor\b", "or NEG"),
         (r"\bneither\b", "NEG"),
         (
@@ -176,7 +181,8 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(?:if|unless|otherwise|else|assuming|provided|depending|depends)\b|如果|若|否则|要么", "COND"),
         (r"\b(?:so|therefore|thus|hence|consequently|accordingly|leaving|leaves)\b|所以|因此|故|综上所述|综上|从而|那么", "SO"),
         (
-            r"\b(?:initially|originally|at first|first thought|first glance|consider(?:ed|ing|s)?|tempt(?:ed|ing)"
+            r"\b(?:(?:initial|first|earlier|original|previous) (?:answer|choice|guess|impression|pick|idea) was"
+            r"|initially|originally|at first|first thought|first glance|consider(?:ed|ing|s)?|tempt(?:ed|ing)"
             r"|(?:was|were) going to (?:say|choose|pick)|would have (?:said|chosen)|entertained|at first sight|differential)\b|起初|最初|曾考虑",
             "PAST",
         ),

@@ -109,7 +109,8 @@ def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], cov
         token = stream[index]
         if index in covered or token.kind != "w" or len(token.text) != 1 or token.text.upper() not in LETTERS:
             continue
-        sole = len(words) == 1
+        signed = index == 0 and len(stream) == 2 and stream[1].text in "+-" and stream[1].start == token.end
+        sole = len(words) == 1 and not signed
         if sole or _is_label(stream, index, token, by_first, options):
             found.append(Mention(token.text.upper(), index, index, "label"))
     return found
@@ -118,15 +119,14 @@ def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], cov
 def _glued(stream: list[Token], options: OptionTexts, covered: set[int]) -> list[Mention]:
     """Letters written as one word, "BC", where that word is the whole answer beside anchor words."""
     words = [i for i, token in enumerate(stream) if token.kind in "wn"]
-    runs = [
-        i for i in words if i not in covered and 2 <= len(stream[i].text) <= 26 and set(stream[i].text) <= set(options.letters)
-    ]
-    if len(runs) != 1 or len(set(stream[runs[0]].text)) != len(stream[runs[0]].text):
+    written = {i: stream[i].text.upper() if len(words) == 1 else stream[i].text for i in words if i not in covered}
+    runs = [i for i, run in written.items() if 2 <= len(run) <= 26 and set(run) <= set(options.letters)]
+    if len(runs) != 1 or len(set(written[runs[0]])) != len(written[runs[0]]):
         return []
     others = [stream[i].key for i in words if i != runs[0]]
     if any(other not in lexicon.LIGHT for other in others):
         return []
-    return [Mention(letter, runs[0], runs[0], "label") for letter in stream[runs[0]].text]
+    return [Mention(letter, runs[0], runs[0], "label") for letter in written[runs[0]]]
 
 
 def _spaced(stream: list[Token], options: OptionTexts) -> list[Mention]:
@@ -168,6 +168,8 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
         and not (before.key == "case" and stream[index - 2].key == "which")
     ):
         return False
+    if before and before.text == "." and index > 1 and stream[index - 2].key in lexicon.ABBREVIATED_BEFORE:
+        return False
     if after and after.text == "." and later and later.key in lexicon.EPITHETS and not own:
         return False
     if _chinese_name(before, after, later, stream, index):
@@ -187,7 +189,7 @@ def _goes_on(stream: list[Token], place: int, after: Token, later: Token | None)
         return True
     if after.text == "'":
         return glued and later is not None and later.kind in "wn"
-    return not _joins(stream, place) and (after.text == "+" or (after.text == "-" and glued))
+    return not _joins(stream, place) and (after.text == "+" or (after.text == "-" and (glued or later is None)))
 
 
 def _joins(stream: list[Token], index: int) -> bool:

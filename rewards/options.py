@@ -21,6 +21,7 @@ _LETTER_LIST = re.compile(r"[a-z](?:(?:[\s,;/&+、.()]|and){1,5}[a-z])+[.\s]*")
 _ZH_ANCHOR = re.compile(
     r"^(?:(?:最终|正确)?(?:答案|结论|回答|诊断)(?:是|为)?\s*[::]?|我?(?:认为|觉得)|应该|应当|当然|肯定|结果)\s*"
 )
+_LABELLING = re.compile(r"[A-Z\s()\[\].,:、]+")
 _ZH_UNSURE = re.compile(r"^(?:不确定|不知道|不清楚|不一定|无法|不能|是否|有没有|有可能|没有把握|不好说|不明|对不起)")
 _ZH_NO = re.compile(r"^(?:不是|没有|不存在|不对|不正确|未见|否|无|不|没|错)")
 _ZH_YES = re.compile(r"^(?:是的|对的|存在|正确|是|有|对)(?=$|[\s,.!;、吧啊])")
@@ -53,6 +54,9 @@ def read_options(answer: str, options: Sequence[str], *, tagged: bool = True) ->
     polarity = {i: _zh_word(option) for i, option in enumerate(options)}
     skip = [LETTERS[i] for i, word in polarity.items() if word]
     reading = _read(plain, options, skip)
+    beside = _zh_word(_LABELLING.sub("", _ZH_ANCHOR.sub("", plain.strip()))) if skip else None
+    if beside and len(reading.letters) == 1 and polarity[ord(reading.letters[0]) - ord("A")] not in (beside, None):
+        return Reading((), "a letter stands with the text of another option")
     if not skip or reading.reason != clauses.NOTHING_NAMED:
         return reading
     said = zh_polarity(plain)

@@ -19,12 +19,12 @@ def control_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
 
 def after_correction(words: list[str]) -> list[str] | None:
     """What follows the last self-correction that leads to a choice (rule 8); None where an answer is taken back without a new one."""
-    while "FIX" in words:
-        cut = len(words) - 1 - words[::-1].index("FIX")
+    while "FIX" in words or "UNDO" in words:
+        cut = max(place for place, word in enumerate(words) if word in ("FIX", "UNDO"))
         before, after = words[:cut], words[cut + 1 :]
         if any(word.startswith("@") for word in after):
             return after
-        if any(word in ("NEG", "OPEN") for word in after):
+        if words[cut] == "UNDO" or any(word in ("NEG", "OPEN") for word in after):
             return None
         words = [*before, ".", *after]
     return words
@@ -47,7 +47,7 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
             parts.append(token.text)
         elif token.kind == "n":
             parts.append(" 0% " if token.text.startswith(("0.", ".")) else " 0 ")
-        elif token.text in ("'", '"', "@") or (token.text in "()[]{}<>" and _hugs(index, by_first, inside)):
+        elif token.text in ("'", '"', "@") or (token.text in "()[]{}<>" and _hugs(stream, index, by_first, inside)):
             continue
         elif (
             token.text == "-"
@@ -63,8 +63,11 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
     return re.sub(r" +", " ", "".join(parts)).strip()
 
 
-def _hugs(index: int, by_first: dict[int, list[int]], inside: set[int]) -> bool:
-    return ((index + 1) in by_first and (index - 1) not in inside) or (index - 1) in inside
+def _hugs(stream: list[Token], index: int, by_first: dict[int, list[int]], inside: set[int]) -> bool:
+    """A bracket at an option says nothing, "C (wrong)" included; after yes or no it begins a remark: "yes (no effusion)"."""
+    if (index - 1) in inside:
+        return stream[index].text in ")]}>" or stream[index - 1].key not in ("yes", "no")
+    return (index + 1) in by_first
 
 
 def _split_words(text: str) -> list[str]:

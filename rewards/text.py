@@ -26,7 +26,8 @@ _UNIFIED = str.maketrans(
         **dict.fromkeys("→⇒➜➔⟶", " → "),
     }
 )
-_STRUCK = re.compile(r"~~[^~]{0,400}~~|<(s|del|strike)>[^<]{0,400}</\1>", re.IGNORECASE)
+_STRUCK = re.compile(r"~~[^~]{0,400}~~|<(s|del|strike)>[^<]{0,400}</\1>|\\(?:sout|st|[bx]?cancel)\{[^{}]{0,400}\}", re.IGNORECASE)
+_RANGE_DASH = re.compile(r"(?<=\d)[—―](?=\d)")
 _HTML = re.compile(
     r"</?(?:b|i|em|strong|u|p|br|span|div|code|pre|mark|sup|sub|font|li|ul|ol|h[1-6])(?:\s[^<>]{0,80})?/?>", re.IGNORECASE
 )
@@ -63,7 +64,7 @@ def normalise(text: str) -> str:
     """NFKC, invisible characters removed, quotes and dashes unified. No look-alike map: Cyrillic and Greek letters stay what they are."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.replace("…", "...").translate(_SUPERSCRIPTS))
-        text = "".join(char for char in text if not _invisible(char))
+        text = _RANGE_DASH.sub("-", "".join(char for char in text if not _invisible(char)))
     return text.translate(_UNIFIED).replace("->", " → ").replace("=>", " → ")
 
 

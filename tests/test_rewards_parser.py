@@ -41,6 +41,7 @@ def in_tags(answer: str) -> str:
         "own_option_cases_3.jsonl",
         "own_option_cases_4.jsonl",
         "own_option_cases_5.jsonl",
+        "own_option_cases_6.jsonl",
     ],
 )
 def test_every_option_case_is_graded_as_written(name):
@@ -50,7 +51,7 @@ def test_every_option_case_is_graded_as_written(name):
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", ["format_cases.jsonl", "own_format_cases.jsonl"])
+@pytest.mark.parametrize("name", ["format_cases.jsonl", "own_format_cases.jsonl", "own_format_cases_2.jsonl"])
 def test_every_format_case_is_graded_as_written(name):
     rows = cases(name)
     assert len(rows) > 20
