@@ -52,6 +52,9 @@ _ENVIRONMENT = {
     # Those of a distributed run; a server that saw them would wait for other ranks.
     **dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"), ""),
 }
+# On CPU vLLM puts the model into a process of its own, which spins on a core for a second after every reply, unless this is 0; then the engine's
+# process computes itself. The server's own processes stay apart.
+_CPU_ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 
 class JudgeServer:
@@ -127,14 +130,15 @@ class JudgeServer:
             "--structured-outputs-config": json.dumps({"backend": "xgrammar", "disable_any_whitespace": True}),
         }
         # On a GPU, little beside policy and engine: weights, and the cache above.
-        options |= {"--dtype": "float32"} if self._device == "cpu" else {"--gpu-memory-utilization": "0.03"}
+        on_cpu = {"--dtype": "float32", "--distributed-executor-backend": "uni"}
+        options |= on_cpu if self._device == "cpu" else {"--gpu-memory-utilization": "0.03"}
         flags = ["--disable-log-stats", "--disable-uvicorn-access-log", "--enforce-eager"]
         entry = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
         return [*entry, *flags, *(part for option in options.items() for part in option)]
 
     def _environment(self) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if name != KEY_ENV}
-        changed = _ENVIRONMENT | ({"TORCHDYNAMO_DISABLE": "1"} if self._device == "cpu" else {})
+        changed = _ENVIRONMENT | (_CPU_ENVIRONMENT if self._device == "cpu" else {})
         return {name: value for name, value in (own | changed).items() if value} | {"VLLM_API_KEY": os.environ[KEY_ENV]}
 
     def _watch(self, guard: subprocess.Popen[bytes], began: float) -> None:

@@ -14,6 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from types import FrameType
 
@@ -36,13 +37,18 @@ def main(command: list[str]) -> int:
     _die_with_parent(signal.SIGTERM)
     server: subprocess.Popen[bytes] | None = None
     ready, deaths = False, 0
+    # vLLM leaves files in the folder for temporary files, so it gets one that goes with it.
+    folder = tempfile.TemporaryDirectory(prefix="judge_server_", ignore_cleanup_errors=True)
+    environment = {**os.environ, "TMPDIR": folder.name}
     try:
         with selectors.DefaultSelector() as inputs:
             inputs.register(sys.stdin.fileno(), selectors.EVENT_READ)
             while True:
                 started = time.monotonic()
                 # A group of its own, so that what the server starts is killed with it and this process is not.
-                server = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_die_with_guard)
+                server = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_die_with_guard, env=environment
+                )
                 ready = _until_death(server, inputs, ready)
                 _kill_group(server)
                 deaths = 1 if time.monotonic() - started > LONG_LIFE_SECONDS else deaths + 1
@@ -56,6 +62,7 @@ def main(command: list[str]) -> int:
     finally:
         if server is not None:
             _stop(server)
+        folder.cleanup()
 
 
 def _until_death(server: subprocess.Popen[bytes], inputs: selectors.BaseSelector, ready: bool) -> bool:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def run(folder: Path, cache: Path, *more: str) -> str:
 
 
 def told(folder: Path) -> list[dict[str, float | None]]:
-    """metrics.jsonl without wall seconds, which no two runs share, and without the judge's counter, which starts anew with each process."""
+    """metrics.jsonl without wall seconds, which no two runs share, and without the judge's counter: a resumed run adds its evaluation again."""
     left_out = ("timing_s/", "judge/mean_seconds", "judge/judged")
     return [{name: value for name, value in line.items() if not name.startswith(left_out)} for line in read_metrics(folder)]
 
@@ -84,6 +85,7 @@ def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_w
     experiment = yaml.safe_load((ROOT / "conf/experiment/med_grpo.yaml").read_text())
     assert {"override /judge": "local"} in experiment["defaults"]
     folder = tmp_path / "run"
+    before = set(os.listdir(tempfile.gettempdir()))
     output = run(folder, cache, "judge=local", "grpo.num_steps=1", "grpo.prompts_per_step=16", "eval.blank_images=false")
     assert "judge=local" in output and "judge=local" in json.loads((folder / "summary.json").read_text())["judge"]
     paid = [one.outcomes["accuracy"] for one in read_rollouts(folder)]
@@ -94,6 +96,7 @@ def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_w
     (port,) = set(re.findall(r"'port': (\d+)", (folder / "judge_server.log").read_text()))
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert not [one for one in commands if f"--port {port}" in one]
+    assert not set(os.listdir(tempfile.gettempdir())) - before
 
 
 def test_every_completion_is_stored_once_with_its_images_and_weights_version(finished: tuple[Path, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from rollouts.records import Rollout
 from rollouts.store import RunWriter
 from rollouts.view import main, shown
 from tests import fake_rollouts
+from tests.view_server import serving
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -142,6 +144,17 @@ def test_a_setting_without_effect_is_an_error_that_says_so(run_dir, capsys, argu
         main([str(run_dir), *arguments])
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_page_leaves_nothing_behind(run_dir, tmp_path, monkeypatch, number):
+    (temporary := tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with serving(run_dir) as served:
+        assert list(temporary.iterdir())
+        served.process.send_signal(number)
+        served.process.wait(timeout=20)
+        assert not list(temporary.iterdir())
 
 
 def test_the_command_runs_and_loads_no_torch(run_dir):

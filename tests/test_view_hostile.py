@@ -67,7 +67,7 @@ RAW = {
     "smuggled": "POST /api/label HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "huge header": "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-A: " + "a" * 100_000 + "\r\n\r\n",
     "many headers": "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n" + "X-A: a\r\n" * 20_000 + "\r\n",
-    "huge target": "GET /" + "a" * 100_000 + " HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n",
+    "huge target": "GET /" + "a" * 100_000 + " HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n",
     "long query": "GET /api/groups?q=" + "a" * 6000 + " HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n",
     "header injection": "GET /api/groups?q=a HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX\0: a\r\nConnection: close\r\n\r\n",
     "no http": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + "\0" * 40 + "\r\n\r\n",

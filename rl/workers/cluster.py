@@ -126,7 +126,9 @@ class RaySession:
         pool.pgs = self._placement_groups(placement)
         blueprint = RayClassWithInitArgs(ray.remote(worker), *arguments)
         blueprint.update_options({"num_gpus": placement.num_gpus, **options})
-        group = GroupWithPort(pool, blueprint, name_prefix=f"{name}-", device_name="cpu", worker_env=placement.environment)
+        # vLLM leaves files in the folder for temporary files, so its workers get one that goes with them.
+        environment = placement.environment | ({"TMPDIR": self.folder} if own else {})
+        group = GroupWithPort(pool, blueprint, name_prefix=f"{name}-", device_name="cpu", worker_env=environment)
         self.handles += group.workers
         return group
 

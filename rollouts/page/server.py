@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,7 +138,7 @@ def bind(port: int) -> socket.socket:
 
 
 def serve(viewer: Viewer, listening: socket.socket) -> None:
-    """Answer until interrupted."""
+    """Answer until interrupted, by Ctrl-C or SIGTERM."""
     guard, _ = make_app(viewer, listening.getsockname()[1])
     # h11 reads requests strictly; nothing but this process's own errors is logged, so that no text of a run reaches the terminal.
     config = uvicorn.Config(
@@ -152,8 +154,11 @@ def serve(viewer: Viewer, listening: socket.socket) -> None:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=1,
     )
+    # uvicorn raises the signal that stopped it once more, and a bare SIGTERM would end this process before it has tidied up.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     viewer.start()
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         viewer.close()
+        signal.signal(signal.SIGTERM, before)
