@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from judges.openings import only_announces
 from judges.verdict import Question, Verdict
 from judges.wording import clean, equals_reference, fold
 
@@ -40,6 +41,12 @@ _OPENERS = _words(
     risposta|resposta|explication|analyse|raisonnement|begründung|erklärung|razonamiento|explicación|ответ|решение|объяснение|
     解答|回答|解释|解析|分析|思考过程|解题过程|推理过程|以下のように考えます|回答:以下のように考えます|かいせつ|解説|答え|考察|풀이|해설|답"""
 )
+_ASKS_YES_OR_NO = r"\byes\b|\bno\b|correct|\btrue\b|\bfalse\b|^(?:is|are|was|were|do|does|did|has|have|can|could|should|will|would)\b|对|错|是|否|吗"
+# Where "correct", "sure" and the like may mean yes.
+_ASKS_FOR_CONSENT = (
+    r"correct|proper|appropriate|right|true|yes|adequate|satisf|accept|good|well|ok|valid|accura|position|place"
+    r"|^(?:is|are|was|were|do|does|did|has|have|had|can|could|should|will|would|whether)\b|是|对|正确|适当|吗|否"
+)
 # Settled only where question, reference and aliases hold nothing that the pattern finds.
 _UNLESS = (
     (
@@ -52,9 +59,8 @@ _UNLESS = (
         r"compar|chang|prior|previous|former|earlier|differ|same|follow|interval|stable|identical|equal|above|alike|similar|比较|变化|相同|一致|上方",
     ),
     (
-        _words("correct|正确|对|it is correct|this is correct|correct correct"),
-        r"correct|proper|appropriate|right|true|yes|adequate|satisf|accept|good|well|ok|valid|accura|position|place"
-        r"|^(?:is|are|was|were|do|does|did|has|have|had|can|could|should|will|would|whether)\b|是|对|正确|适当|吗|否",
+        _words("correct|正确|对|it is correct|this is correct|correct correct|okay|ok|so|well|alright|sure|certainly|of course"),
+        _ASKS_FOR_CONSENT,
     ),
     (_words("solution|solucion|solución"), r"solu|saline|fluid|liquid|dissol|suspens|infus|irrigat|溶|液"),
     (
@@ -64,20 +70,11 @@ _UNLESS = (
     (_words("step 1|step one|first step|步骤1|第一步"), r"step|first|stage|phase|\b1\b|\bone\b|\bi\b|步|阶段|一"),
     (_words("解"), r"解"),
 )
-_PHRASES = re.compile(
-    r"(?:let'?s|let me|i will|i'll|we will|we'll) (?:think|work|solve|go|reason|break|consider|analy[sz]e|look|start|begin|take)[^.!?]{0,80}[.!?:]*"
-    r"|(?:okay|ok|so|well|alright)(?:, (?:so|well))?[,.:!]*"
-    r"|first,? (?:let me|let'?s|i will|i'll|we) [^.!?]{0,80}[.!?:]*"
-    r"|(?:sure|certainly|of course|okay|ok|great question)[!,.]*(?: (?:happy|glad) to help[^.!?]{0,80}"
-    r"| i(?:'d| would) be (?:happy|glad)[^.!?]{0,80}| here(?: is|'s)[^.!?]{0,80})?[.!:]*"
-    r"|here(?: is|'s| are) (?:my|the|a|how i)[^.!?]{0,80}:"
-    r"|(?:based on (?:the|this) (?:image|picture|scan|question)[^.!?:]{0,40}, )?(?:the|my) (?:final )?answer(?: is)?[:.]*"
-    r"|首先[,，]?让(?:我们|我)[^。!?]{0,40}[。.:：]*",
-    re.IGNORECASE,
-)
 # A slot of a template that was never filled: any name in the brackets of a template language, or words of grading in any brackets.
+# A name with a value beside it is filled: {"answer": "melanoma"}.
 _SLOT = re.compile(
-    r"(?:\{\{|\{%|<%|\$\{|#\{|%\(|<<|\[%|\[\[|\{)[^{}<>\[\]()%]{0,20}\b(?:reference|target|answer|question|rubric|gold|gold_text|truth|label|response"
+    r"(?:\{\{|\{%|<%=?|\$\{|#\{|%\(|<<|\[%|\[\[|\{)(?![^{}<>\[\]]*(?:[\"']\s*:|:\s*[\"']?\w\w|:\s|=|\bis\b))"
+    r"[^{}<>\[\]()%]{0,20}\b(?:reference|target|answer|question|rubric|gold|gold_text|truth|label|response"
     r"|candidate|rubric_item|raw|endraw)\b[^{}<>\[\]()%]{0,60}(?:\}\}|%\}|%>|\}|\)s|>>|%\]|\]\])"
     r"|\{[\w#/ ]{0,20}\.?__\w{1,40}[\w.]{0,60}\}"
     r"|[\[(<]\s*(?:the |your |insert |see |cited )*(?:reference|reference answer|ground truth|answer|answer here|gold answer|rubric)\s*[\])>]",
@@ -90,8 +87,8 @@ _SYMBOLS = (
         r"positiv|negativ|plus|minus|present|absent|\byes\b|\bno\b|\brh|\bsign|charge|(?<!\w)[+-]|[+-](?!\w)|阳|阴|正|负|有|无|是|否",
     ),
     (
-        r"[✓✔✅☑👍✗✘❌👎]",
-        r"\byes\b|\bno\b|correct|\btrue\b|\bfalse\b|^(?:is|are|was|were|do|does|did|has|have|can|could|should|will|would)\b|对|错|是|否|吗",
+        r"[✓✔✅☑👍✗✘❌👎√×✕✖☒○]",
+        _ASKS_YES_OR_NO,
     ),
     (r"[♂♀]", r"\bmale|female|\bm[ae]n\b|\bwom[ae]n\b|\bboy|\bgirl|\bsex\b|gender|男|女|性别"),
     (
@@ -113,6 +110,8 @@ def precheck(question: Question) -> Verdict | None:
         if any(re.search(symbols, cleaned) and re.search(context, spoken_of, re.MULTILINE) for symbols, context in _SYMBOLS):
             return None
         return _incorrect("the answer holds no letter or digit")
+    if any(_may_abbreviate(folded, fold(wording)) for wording in (question.reference, *question.aliases)):
+        return None
     asked = fold(question.question)
     if folded == asked and _IS_A_QUESTION.match(asked):
         return _incorrect("the answer repeats the question")
@@ -122,9 +121,15 @@ def precheck(question: Question) -> Verdict | None:
         return _incorrect("the answer is an opening phrase without content")
     if any(folded in words and not re.search(unless, spoken_of, re.MULTILINE) for words, unless in _UNLESS):
         return _incorrect("the answer is a placeholder or an opening phrase")
-    if _PHRASES.fullmatch(cleaned):
+    if only_announces(cleaned, bool(re.search(_ASKS_YES_OR_NO, spoken_of, re.MULTILINE))):
         return _incorrect("the answer is an opening phrase without content")
     return None
+
+
+def _may_abbreviate(folded: str, wording: str) -> bool:
+    """Whether the letters stand in this order in a wording that begins with the first: "NA" is noradrenaline, "SO" the superior oblique."""
+    letters = iter(wording[1:])
+    return folded.isalpha() and len(folded) <= 4 and folded[0] == wording[:1] and all(char in letters for char in folded[1:])
 
 
 def _only_slots(cleaned: str) -> bool:

@@ -23,6 +23,8 @@ from judges.wording import clean, equals_reference, fold
         ("livers", "Liver", False), ("liver or spleen", "Liver", False), ("not liver", "Liver", False), (".5 mg", "5 mg", False),
         ("> 5 mm", "5 mm", False),
         ("-2", "2", False), ("10²", "102", False), ("A positive", "positive", False), ("", "Liver", False), ("肝脏。", "肝脏", True),
+        ("PAO2", "PaO2", False), ("dd", "Dd", False), ("DD", "dd", False), ("mg", "Mg", False), ("ct", "CT", True), ("Type ii", "Type II", True),
+        ("NO", "No", True), ("①②", "12", False), ("ⅠⅡ", "III", False), ("!Left", "Left", False), ("Left!", "Left", True), ("1\x0b2", "12", False),
     ],
 )  # fmt: skip
 def test_rules_accept_whole_answers_only(answer, reference, equal):
@@ -47,6 +49,30 @@ def test_answers_without_content_are_refused_without_a_call(answer):
     verdict = precheck(Question("Which organ?", "Liver", answer))
     assert verdict is not None
     assert verdict.decision == "incorrect"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"answer": "liver"}', "{answer: liver}", "[[answer: liver]]", "<<label = liver>>", '{"label": "target sign"}', "I'll go with liver.",
+        "Let me look: the liver", "Sure, here is the answer: liver", "We will start adrenaline", "The answer is A", "I'll go with US", "First.",
+        "Let me see: +", "让我们看，是肝脏", "I will go with I",
+    ],
+)  # fmt: skip
+def test_a_text_that_names_something_is_left_to_the_judge(answer):
+    assert precheck(Question("Which organ?", "Liver", answer)) is None
+
+
+def test_what_may_be_a_yes_is_settled_only_where_none_is_asked_for():
+    for answer in ("Sure!", "Of course.", "Okay", "I will.", "Let me look at the image: it is."):
+        assert precheck(Question("Which organ?", "Liver", answer)).decision == "incorrect"
+        assert precheck(Question("Is the liver enlarged?", "Yes", answer)) is None
+
+
+def test_a_placeholder_that_may_abbreviate_the_reference_is_left_to_the_judge():
+    for answer, reference in (("NA", "Noradrenaline"), ("SO", "Superior oblique"), ("SAMe", "S-adenosylmethionine")):
+        assert precheck(Question("Which one?", reference, answer)) is None
+        assert precheck(Question("Which one?", "Liver", answer)).decision == "incorrect"
 
 
 @settings(max_examples=500, deadline=None)
