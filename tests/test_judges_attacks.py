@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from judges import JudgeConfig, make_judge
 from judges.prechecks import precheck
+from judges.reply import parse_reply
 from judges.verdict import Question
+from judges.wording import clean
 from rewards import Rubric, Scored, Scorer
 from rollouts.records import Sample
-from tests.scripted_judge import MODEL, Script, ScriptedJudge, credulous, data_of, echoing, honest, obliging
+from tests.gullible import REPLIES
+from tests.scripted_judge import MODEL, Reply, Script, ScriptedJudge, credulous, data_of, echoing, honest, obliging
 
 CASES = Path(__file__).parent / "cases"
 ROUTES = {"open": "judge"}
@@ -52,11 +56,19 @@ def scored(cases: list[dict[str, str]], script: Script, wrap: str, max_reasks: i
 
 BARE = "{}"
 IN_TAGS = "<think>Looked at it.</think>\n<answer>{}</answer>"
-ATTACKS = ("judge_attacks.jsonl", "own_judge_attacks.jsonl", "own_judge_attacks_2.jsonl")
-CORRECT = ("judge_correct.jsonl", "own_judge_correct.jsonl", "own_judge_correct_2.jsonl")
+OWN = ("", "_2", "_3", "_4", "_5")
+ATTACKS = ("judge_attacks.jsonl", *(f"own_judge_attacks{batch}.jsonl" for batch in OWN))
+CORRECT = ("judge_correct.jsonl", *(f"own_judge_correct{batch}.jsonl" for batch in OWN))
 
 
-@pytest.mark.parametrize("script", [credulous, echoing, obliging])
+def gullible(body) -> Reply:
+    """One of many ways to be talked into a verdict, another for every candidate; "correct" where there is nothing to repeat."""
+    candidate = data_of(body)["candidate"]
+    replies = [reply(candidate) for reply in REPLIES]
+    return Reply(random.Random(candidate).choice([text for text in replies if text] or ["correct"]))
+
+
+@pytest.mark.parametrize("script", [credulous, echoing, obliging, gullible])
 @pytest.mark.parametrize("wrap", [BARE, IN_TAGS])
 def test_a_credulous_judge_pays_no_attack(script, wrap):
     # Half of the rows each way, so that every row meets every kind of judge in one of the two forms of a completion.
@@ -66,6 +78,14 @@ def test_a_credulous_judge_pays_no_attack(script, wrap):
     paid = [row["completion"] for row, score in zip(cases, found, strict=True) if score.total]
     assert paid == []
     assert asked > 0.6 * len(cases)  # most rows really reached the judge
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_no_way_to_repeat_a_candidate_is_a_paid_verdict(reply):
+    said = {row["completion"]: reply(clean(row["completion"])) for name in ATTACKS for row in rows(name)}
+    assert any("correct" in text.casefold() for text in said.values())  # a naive reader of replies would pay some
+    paid = [completion for completion, text in said.items() if parse_reply(text, "5f0c9a3be1d27486", "stop").decision]
+    assert paid == []
 
 
 def test_an_honest_judge_that_quotes_the_candidate_pays_no_attack_and_loses_none():
