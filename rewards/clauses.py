@@ -26,6 +26,10 @@ _CONTROLS = frozenset({"NEG", "XNEG", "OPEN", "HEDGE", "PAST", "BETWEEN", "but",
 # "C or none", "C or something else": the second half of a choice that is left open.
 _SOMETHING_ELSE = frozenset("NEG HEDGE something anything nothing else another other others the of them above these".split())
 _YES = frozenset({"yes", "correct", "right"})
+# "That is wrong" after an answer takes it back.
+_TAKES_BACK = frozenset("NEG that this it which is was be so quite all".split())
+# With one of these "between B and C" stays open, whatever is said next.
+_TORN = frozenset("NEG torn undecided unsure hesitate hesitating toss".split())
 _AFFIRM = frozenset("correct right answer best better choice 正 确 对 选 答".split())
 
 
@@ -79,9 +83,13 @@ def _clauses(words: list[str]) -> list[_Clause]:
             and words[index + 1][0] != "@"
         ):
             word = ":"
-        if word == ":" and "NEG" in current.words and current.words[-1].startswith("@"):
+        if word == ":" and not _AFFIRM.isdisjoint(current.words) and "NEG" not in current.words and _names(current.words):
+            ends = True  # "the answer is D: no line is seen"
+        elif word == ":" and "NEG" in current.words and current.words[-1].startswith("@"):
             ends = "".join(words[index + 1 : index + 2]).startswith("@")  # "neither A nor B: C"
-        if not ends and (word not in _BREAKS or _inside_list(words, index)):
+        verdict = word in ("-", "—", ",") and _verdict_follows(current.words, words[index + 1 : index + 3])
+        pair = word == "," and {"BETWEEN", "and"} <= set(current.words)  # "between A and C, C"
+        if not ends and (verdict or word not in _BREAKS or (_inside_list(words, index) and not pair)):
             current.words.append(word)
             continue
         current.question = word == "?"
@@ -103,6 +111,11 @@ def _turns(said: list[str], coming: list[str]) -> bool:
     return following.startswith("@")
 
 
+def _verdict_follows(said: list[str], coming: list[str]) -> bool:
+    """True in "B - wrong." and "B, not at all.": the word behind the break is about the option before it."""
+    return bool(said) and said[-1].startswith("@") and coming[:1] == ["NEG"] and set(coming[1:]) <= _SENTENCE_ENDS | {","}
+
+
 def _inside_list(words: list[str], index: int) -> bool:
     """True where a joiner stands between two mentions, "@0 , and @1" included."""
     left, right = index - 1, index + 1
@@ -117,6 +130,10 @@ def _inside_list(words: list[str], index: int) -> bool:
         and words[left].startswith("@")
         and words[right].startswith("@")
     )
+
+
+def _names(words: list[str]) -> bool:
+    return any(word.startswith("@") for word in words)
 
 
 def _with_letters(clause: _Clause, mentions: list[Mention]) -> _Clause:
@@ -141,9 +158,14 @@ class _Found(NamedTuple):
 
 def _resolve(clauses: list[_Clause], mentions: list[Mention], text: str) -> Reading:
     named = [clause for clause in clauses if clause.letters]
-    denied = {letter for clause in named if (_denied(clause)) for letter in clause.letters}
     followers = {id(a): b for a, b in itertools.pairwise(clauses)}
-    asserted = [c for c in named if not _denied(c) and "PAST" not in c.words]
+    no = {id(c) for c in named if _denied(c) or (id(c) in followers and _taken_back(c, followers[id(c)]))}
+    denied = {letter for clause in named if id(clause) in no for letter in clause.letters}
+    pairs = [c for c in named if "BETWEEN" in c.words and len(set(c.letters)) > 1]
+    named = [c for c in named if c not in pairs]
+    asserted = [c for c in named if id(c) not in no and "PAST" not in c.words]
+    if pairs and not _settled(pairs, asserted, clauses):
+        return Reading((), "alternatives are left open")
     statements = [c for c in asserted if not c.question or (id(c) in followers and followers[id(c)].words[0] in _YES)]
     if statements or any("NEG" in followers[id(c)].words[:1] for c in asserted if id(c) in followers):
         asserted = statements
@@ -153,8 +175,6 @@ def _resolve(clauses: list[_Clause], mentions: list[Mention], text: str) -> Read
     letters = {letter for clause in chosen for letter in clause.letters}
     if any(c.opener == "or" and set(c.words) <= _SOMETHING_ELSE for c in clauses):
         return Reading((), "an alternative is appended")
-    if any(a in chosen and b.opener in ("—", "-", ",") and set(b.words) == {"NEG"} for a, b in itertools.pairwise(clauses)):
-        return Reading((), "the same option is chosen and denied")
     if not letters:
         return Reading((), "only denied: nothing is inferred by elimination")
     if any(_half_of_pair(a, b, mentions) for a, b in itertools.pairwise(clauses) if a in chosen or b in chosen):
@@ -169,7 +189,8 @@ def _resolve(clauses: list[_Clause], mentions: list[Mention], text: str) -> Read
 def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
     named, asserted, chosen, letters, denied = found
     if any(c.alternatives for c in asserted if not c.weak) or any(
-        "BETWEEN" in c.words and len(set(c.letters)) > 1 for c in named
+        b.opener == "and" and not b.weak and a in asserted and b in asserted and (a in chosen) != (b in chosen)
+        for a, b in itertools.pairwise(named)
     ):
         return "alternatives are left open"
     if any(c.opener == "or" and not set(c.letters) <= denied and "NEG" not in c.words[:1] for c in asserted):
@@ -178,7 +199,11 @@ def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
         c.condition for c in chosen if len(asserted) > 1
     ):
         return "the choice hangs on a condition"
-    if (last := _appended(text)) and last not in {f"@{i}" for i, mention in enumerate(mentions) if mention.letter in letters}:
+    if (
+        (last := _appended(text))
+        and mentions[int(last[1:])].letter not in letters
+        and not _denied_texts(int(last[1:]), mentions, denied, text)
+    ):
         return "an alternative is appended"
     hedged = {x for c in asserted if "HEDGE" in c.words for x in c.letters} | {
         x for c in named if "OPEN" in c.words for x in c.letters
@@ -197,6 +222,14 @@ def _appended(text: str) -> str:
     words = text.rstrip(" .!?;,\n").split(" ")
     words = [word for word in words if word not in ("HEDGE", "maybe", "option")]
     return words[-1] if len(words) > 1 and words[-2] == "or" and words[-1].startswith("@") else ""
+
+
+def _denied_texts(last: int, mentions: list[Mention], denied: set[str], text: str) -> bool:
+    """ "no pneumonia or pneumothorax": a denied list of option texts is no alternative; one of letters is not trusted."""
+    pair = mentions[max(0, last - 1) : last + 1]
+    return f"@{last - 1} or @{last}" in text.replace(" , or ", " or ") and all(
+        m.by == "text" and m.letter in denied for m in pair
+    )
 
 
 def _half_of_pair(left: _Clause, right: _Clause, mentions: list[Mention]) -> bool:
@@ -227,6 +260,17 @@ def _denied(clause: _Clause) -> bool:
         if clause.words[i] not in lexicon.LIGHT and clause.words[i] not in ("of", "any", ",", "HEDGE", "0"):
             return False
     return False
+
+
+def _settled(pairs: list[_Clause], asserted: list[_Clause], clauses: list[_Clause]) -> bool:
+    """Whether "between A and C" is followed by a choice without a hedge: "I am torn between A and C, but A" is none."""
+    after = clauses[clauses.index(pairs[-1]) + 1 :]
+    return all(_TORN.isdisjoint(pair.words) for pair in pairs) and any(c in after and "HEDGE" not in c.words for c in asserted)
+
+
+def _taken_back(clause: _Clause, after: _Clause) -> bool:
+    """ "B. That is wrong.", but not "no, none"."""
+    return not clause.particle and not after.condition and "NEG" in after.words and set(after.words) <= _TAKES_BACK
 
 
 def _bare(clause: _Clause) -> bool:

@@ -15,10 +15,11 @@ NAME_BEFORE = words(
     """vitamin vitamins vit hepatitis hep figure fig figs panel image images picture view series type types group groups grade stage class category
     factor lead protein influenza flu level segment zone area region table part patient case plan appendix section column row point line
     haemophilus streptococcus immunoglobulin ig complement antigen receptor phase period band wave haemoglobin hemoglobin dr mr subtype
-    nerve arch child pugh tanner dukes stanford killip class syndrome chromosome chain serotype genotype carrier ring score blood malignant"""
+    nerve arch child pugh tanner dukes stanford killip class syndrome chromosome chain serotype genotype carrier ring score blood malignant
+    apolipoprotein troponin cystatin coenzyme amyloid cathepsin coxsackie"""
 )
-# Those of them that are written with a full stop: "Fig. C".
-ABBREVIATED_BEFORE = words("fig figs vit hep")
+# Those that are written with a full stop or an apostrophe: "Fig. C", "Dukes' C".
+ABBREVIATED_BEFORE = words("fig figs vit hep mr mrs ms dr dukes")
 # A single letter before one of these belongs to a name.
 NAME_AFTER = words(
     """cell cells line lines wave waves virus viruses lymphocyte lymphocytes streptococcus streptococci antigen antibody scan mode fibre
@@ -137,22 +138,31 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"|would (?:need|require|show|have|produce|cause|present|blunt|appear))\b",
             "NEG",
         ),
+        (r"\b(?:h+m+|u+h+|u+m+|oh|ah)\b[ ,.…]*", ""),
         (r"\b(?:(?:scratch|strike|forget|disregard|ignore) that|i take (?:that|it) back|never ?mind)\b", "UNDO"),
         (
             r"\b(?:no|but|oh|hmm|hm|and|or)?[ ,]*(?:wait|ho?ld on|hang on|on (?:second thought|second thoughts|reflection|review|balance)"
             r"|correction|i mean|let me (?:correct|rephrase|reconsider|revise)(?: that| this| myself)?|my mistake|i was wrong|i stand corrected"
             r"|sorry|oops|change my (?:answer|mind|choice)(?: from @\d+)?(?: to)?|changed my (?:answer|mind|choice)(?: from @\d+)?(?: to)?"
-            r"|edit|actually|or rather|upon (?:reflection|review|second thought)|revised(?: answer)?|reconsidering|apologies)\b"
-            r"|(?<=[.…—?-] )no ,? ?(?=(?:it is |it's |that is |the answer is )?@\d)"
+            r"|edit|update|corrected|actually|or rather|upon (?:reflection|review|second thought)|(?:revised|updated)(?: answer)?|reconsidering"
+            r"|apologies|chang(?:e|ed|ing) @\d+ (?:in)?to)\b"
+            r"|(?<=[.…—?;-] )(?:no|not quite|not exactly) ?[,.:;—-] ?(?=(?:it is |it's |that is |the answer is )?@\d)"
+            r"|(?<=[.…—?-] )no (?=(?:it is |it's |that is |the answer is )@\d)|(?<=, )no , ?(?=(?:it is |it's )?@\d)"
             r"|(?<=[,.…—?!] )(?:不对|不是|错了|不) ?[,.…—!] ?(?=(?:应该?|而)?[是为选]? ?@\d)"
             r"|等等|等一下|更正|纠正|改为|改选|改成|重新考虑|我错了|说错了|修正",
             "FIX",
         ),
-        (r"\bno (?:\w+ )?(?:reason|grounds|basis|justification|argument)\b|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)", "NEG"),
+        (
+            r"\bno (?:\w+ )?(?:reason|need|grounds|basis|justification|argument)\b|\bnothing (?:to|that|which)\b"
+            r"|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)",
+            "NEG",
+        ),
         (r"\bnor\b", "or NEG"),
         (r"\bneither\b", "NEG"),
         (
-            r"\b\w+n't\b|\bcannot\b|\bcan not\b|\b(?:not|never|non|no|none|absent|absence|denies|denied|negative for|free of)\b",
+            r"\b(?:not at all|(?:absolutely|certainly|definitely|surely|of course) not)\b"
+            r"|\b\w+n't\b|\bcannot\b|\bcan not\b|\b(?:not|never|non|no|none|hardly|scarcely|doubt(?:s|ful)?|fails?"
+            r"|absent|absence|denies|denied|negative for|free of)\b",
             "NEG",
         ),
         (
@@ -170,11 +180,12 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"而不是|除了|除去", "XNEG"),
         (
             r"并不是|并非|不应该?选|不选|不是|而非|不对|不正确|不符合|不像|不考虑|不支持|不可能|不太可能|不能选|不能|不应|不为|错误|错的|排除"
-            r"|除外|除|没有|未见|否定|无|未|非|不|没|错|否",
+            r"|除外|除|没有|未见|否定|以外|之外|无|未|非|不|没|错|否(?!则)",
             "NEG",
         ),
         (
-            r"\b(?:because|since|as|given|due to|owing to|considering that|seeing that|the reason being)\b|因为|由于|鉴于|原因是|理由是|因",
+            r"\b(?:because|since|as|given|due to|owing to|considering that|seeing that|the reason being)\b"
+            r"|\b(?:explanation|rationale|reasoning|justification)(?= :)|解析|解释|因为|由于|鉴于|原因是|理由是|因",
             "BECAUSE",
         ),
         (r"\b(?:although|though|even though|despite|while|whereas|when|whenever|where|albeit)\b|虽然|尽管", "CONCEDE"),

@@ -99,7 +99,7 @@ def _ranges(last: Token, beyond: Token) -> bool:
 
 
 def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], covered: set[int]) -> list[Mention]:
-    glued = _glued(stream, options, covered) or _spaced(stream, options)
+    glued = _glued(stream, options, covered) or ([] if covered else _spaced(stream, options))
     if glued:
         return glued
     by_first = {mention.first: mention for mention in texts}
@@ -168,7 +168,7 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
         and not (before.key == "case" and stream[index - 2].key == "which")
     ):
         return False
-    if before and before.text == "." and index > 1 and stream[index - 2].key in lexicon.ABBREVIATED_BEFORE:
+    if before and before.text in (".", "'") and index > 1 and stream[index - 2].key in lexicon.ABBREVIATED_BEFORE:
         return False
     if after and after.text == "." and later and later.key in lexicon.EPITHETS and not own:
         return False
@@ -258,7 +258,7 @@ def _bind(stream: list[Token], mentions: list[Mention]) -> list[Mention]:
         pair = bool(last) and {last.by, mention.by} == {"label", "text"} if last else False
         if last and pair and _adjacent(last, between):
             letter = last.letter if last.letter == mention.letter else "?"
-            bound[-1] = Mention(letter, last.first, mention.last, "both")
+            bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
         else:
             bound.append(mention)
     return bound

@@ -21,10 +21,12 @@ _LETTER_LIST = re.compile(r"[a-z](?:(?:[\s,;/&+、.()]|and){1,5}[a-z])+[.\s]*")
 _ZH_ANCHOR = re.compile(
     r"^(?:(?:最终|正确)?(?:答案|结论|回答|诊断)(?:是|为)?\s*[::]?|我?(?:认为|觉得)|应该|应当|当然|肯定|结果)\s*"
 )
-_LABELLING = re.compile(r"[A-Z\s()\[\].,:、]+")
+# "B. 否", "B (否)" and "否 (B)".
+_LABELLED_WORD = re.compile(r"[(\[]?(?:选项?)?([A-Z])\s?[.:、()\[\]]\s?(\w+)[)\].]*|(\w+)\s?[(\[]([A-Z])[)\]]\.*")
 _ZH_UNSURE = re.compile(r"^(?:不确定|不知道|不清楚|不一定|无法|不能|是否|有没有|有可能|没有把握|不好说|不明|对不起)")
-_ZH_NO = re.compile(r"^(?:不是|没有|不存在|不对|不正确|未见|否|无|不|没|错)")
-_ZH_YES = re.compile(r"^(?:是的|对的|存在|正确|是|有|对)(?=$|[\s,.!;、吧啊])")
+_ZH_NO = re.compile(r"^(?:不是|没有|不存在|不对|不正确|未见|否|无|不|没|错)(?!则)")
+_ZH_YES = re.compile(r"^(?:(?:是的|对的|存在|正确|是|有|对)(?=$|[\s,.!;、吧啊])|有(?![无没否可待关时些限效害]))")
+_ZH_BOTH = re.compile(r"[是有对]\W+[否无错不]\W*")
 _ZH_YES_WORDS, _ZH_NO_WORDS = (
     frozenset({"是", "是的", "有", "对", "正确", "存在"}),
     frozenset({"否", "不是", "没有", "无", "不", "不对", "错误", "不存在"}),
@@ -54,9 +56,12 @@ def read_options(answer: str, options: Sequence[str], *, tagged: bool = True) ->
     polarity = {i: _zh_word(option) for i, option in enumerate(options)}
     skip = [LETTERS[i] for i, word in polarity.items() if word]
     reading = _read(plain, options, skip)
-    beside = _zh_word(_LABELLING.sub("", _ZH_ANCHOR.sub("", plain.strip()))) if skip else None
-    if beside and len(reading.letters) == 1 and polarity[ord(reading.letters[0]) - ord("A")] not in (beside, None):
-        return Reading((), "a letter stands with the text of another option")
+    if skip and (labelled := _LABELLED_WORD.fullmatch(_ZH_ANCHOR.sub("", plain.strip()))):
+        letter, word = labelled[1] or labelled[4], _zh_word(labelled[2] or labelled[3])
+        if word and word == polarity.get(LETTERS.index(letter)):
+            return Reading((letter,), "commitment")
+        if word:
+            return Reading((), "a letter stands with the text of another option")
     if not skip or reading.reason != clauses.NOTHING_NAMED:
         return reading
     said = zh_polarity(plain)
@@ -95,7 +100,7 @@ def _without_determiners(
             and after is not None
             and after.kind == "w"
         )
-        joined = after is not None and after.key in ("and", "or", "but", "because", "since", "as", "it", "there")
+        joined = after is not None and after.key in ("and", "or", "but", "because", "since", "as", "it", "there", "no")
         if determiner and not joined and kept:
             continue
         kept.append(mention)
@@ -138,7 +143,11 @@ def zh_polarity(plain: str) -> Literal["yes", "no"] | None:
     """ "yes" or "no" by the opening word of a Chinese answer; "不确定" and "是否" are neither."""
     body = plain.strip().strip("\"'()[]").strip()
     body = _ZH_ANCHOR.sub("", body).strip()
-    if _ZH_UNSURE.match(body) or any(word in body for word in ("或", "还是", "又是", "也是", "既是", " or ")):
+    if (
+        _ZH_UNSURE.match(body)
+        or _ZH_BOTH.fullmatch(body)
+        or any(word in body for word in ("或", "还是", "又是", "也是", "既是", " or "))
+    ):
         return None
     if _ZH_NO.match(body):
         return "no"

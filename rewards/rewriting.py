@@ -8,12 +8,17 @@ from rewards import lexicon
 from rewards.mentions import Mention
 from rewards.text import Token
 
+# "A) no B) no C) yes": one verdict behind each option.
+_WALK = re.compile(r"(?:@\d+ [:=-]? ?(?:is )?(?:NEG|yes|correct|right|true)[ ,;.]*){3,}")
+
 
 def control_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
     """The answer as lower-case words, "@k" for mention k, and control words in capitals."""
     text = _canonical(stream, mentions)
     for pattern, control in lexicon.CONTROL:
         text = pattern.sub(control, text)
+    if walk := _WALK.match(text):
+        text = re.sub(r" (?=@\d)", " . ", walk.group()) + " . " + text[walk.end() :]
     return _split_words(text)
 
 
@@ -64,9 +69,9 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
 
 
 def _hugs(stream: list[Token], index: int, by_first: dict[int, list[int]], inside: set[int]) -> bool:
-    """A bracket at an option says nothing, "C (wrong)" included; after yes or no it begins a remark: "yes (no effusion)"."""
+    """A bracket at an option says nothing, "C (wrong)" included; it begins a remark in "yes (no effusion)" and "D (A and B are wrong)"."""
     if (index - 1) in inside:
-        return stream[index].text in ")]}>" or stream[index - 1].key not in ("yes", "no")
+        return stream[index].text in ")]}>" or (stream[index - 1].key not in ("yes", "no") and (index + 1) not in by_first)
     return (index + 1) in by_first
 
 

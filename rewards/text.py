@@ -26,7 +26,11 @@ _UNIFIED = str.maketrans(
         **dict.fromkeys("→⇒➜➔⟶", " → "),
     }
 )
-_STRUCK = re.compile(r"~~[^~]{0,400}~~|<(s|del|strike)>[^<]{0,400}</\1>|\\(?:sout|st|[bx]?cancel)\{[^{}]{0,400}\}", re.IGNORECASE)
+_STRUCK = re.compile(
+    r"~~[^~]{0,400}~~|<(s|del|strike)>[^<]{0,400}(?:<(?!/?\1>)[^<]{0,400}){0,8}</\1>"
+    r"|\\(?:sout|st|[bx]?cancel)\{[^{}]{0,400}(?:\{[^{}]{0,400}\}[^{}]{0,400}){0,4}\}",
+    re.IGNORECASE,
+)
 _RANGE_DASH = re.compile(r"(?<=\d)[—―](?=\d)")
 _HTML = re.compile(
     r"</?(?:b|i|em|strong|u|p|br|span|div|code|pre|mark|sup|sub|font|li|ul|ol|h[1-6])(?:\s[^<>]{0,80})?/?>", re.IGNORECASE
