@@ -60,6 +60,8 @@ def main(command: list[str]) -> int:
     except _Ended:
         return 0
     finally:
+        # The end of the run may reach us twice, by our input and by a signal.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if server is not None:
             _stop(server)
         folder.cleanup()
