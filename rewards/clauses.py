@@ -8,29 +8,23 @@ right where several are. Whatever the grammar is unsure of ends with no letters:
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rewards import lexicon
 from rewards.mentions import Mention
 from rewards.rewriting import after_correction, control_words
+from rewards.splitting import AFFIRM, JOINERS, Clause, split
 from rewards.text import Token
 
 NOTHING_NAMED = "no option is named"
-_SENTENCE_ENDS = frozenset(".!?;\n")
-_BREAKS = frozenset(
-    {",", "(", ")", "[", "]", "—", "→", "-", "、", "but", "BECAUSE", "CONCEDE", "COND", "SO", "XNEG", "and", "or"}
-)
-_JOINERS = frozenset({",", "、", "and", "&", "+", "/", "|", "or", "and/or", "plus"})
 _CONTROLS = frozenset({"NEG", "XNEG", "OPEN", "HEDGE", "PAST", "BETWEEN", "but", "BECAUSE", "CONCEDE", "COND", "SO", "and", "or"})
 # "C or none", "C or something else": the second half of a choice that is left open.
 _SOMETHING_ELSE = frozenset("NEG HEDGE something anything nothing else another other others the of them above these".split())
 _YES = frozenset({"yes", "correct", "right"})
 # "That is wrong" after an answer takes it back.
-_TAKES_BACK = frozenset("NEG that this it which is was be so quite all".split())
+_TAKES_BACK = frozenset("NEG that that's this it it's which is was be so quite all the".split()) | AFFIRM
 # With one of these "between B and C" stays open, whatever is said next.
 _TORN = frozenset("NEG torn undecided unsure hesitate hesitating toss".split())
-_AFFIRM = frozenset("correct right answer best better choice 正 确 对 选 答".split())
 
 
 class Reading(NamedTuple):
@@ -38,18 +32,6 @@ class Reading(NamedTuple):
 
     letters: tuple[str, ...]
     reason: str
-
-
-@dataclass
-class _Clause:
-    words: list[str]
-    opener: str = ""  # the connector or break it began with
-    weak: bool = False  # in a reason, a concession or a condition
-    question: bool = False
-    condition: bool = False
-    letters: list[str] = field(default_factory=list)
-    alternatives: bool = False  # a list joined by "or"
-    particle: bool = False  # its only mention is the word yes or no
 
 
 def read(stream: list[Token], mentions: list[Mention]) -> Reading:
@@ -61,102 +43,20 @@ def read(stream: list[Token], mentions: list[Mention]) -> Reading:
     kept = after_correction(control_words(stream, mentions))
     if kept is None:
         return Reading((), "an answer is taken back and none is given")
-    clauses = [_with_letters(clause, mentions) for clause in _clauses(kept)]
-    return _resolve(clauses, mentions, " ".join(kept))
-
-
-def _clauses(words: list[str]) -> list[_Clause]:
-    clauses: list[_Clause] = []
-    current = _Clause([])
-    weak = condition = False
-    for index, word in enumerate(words):
-        ends = word in _SENTENCE_ENDS or word == "…"
-        if not ends and word == "NEG" and _turns(current.words, words[index + 1 :]):
-            clauses.append(current)
-            current = _Clause([word], opener="NEG", weak=weak, condition=condition)
-            continue
-        if (
-            word == "→"
-            and current.words
-            and current.words[-1].startswith("@")
-            and words[index + 1 : index + 2]
-            and words[index + 1][0] != "@"
-        ):
-            word = ":"
-        if word == ":" and not _AFFIRM.isdisjoint(current.words) and "NEG" not in current.words and _names(current.words):
-            ends = True  # "the answer is D: no line is seen"
-        elif word == ":" and "NEG" in current.words and current.words[-1].startswith("@"):
-            ends = "".join(words[index + 1 : index + 2]).startswith("@")  # "neither A nor B: C"
-        verdict = word in ("-", "—", ",") and _verdict_follows(current.words, words[index + 1 : index + 3])
-        pair = word == "," and {"BETWEEN", "and"} <= set(current.words)  # "between A and C, C"
-        if not ends and (verdict or word not in _BREAKS or (_inside_list(words, index) and not pair)):
-            current.words.append(word)
-            continue
-        current.question = word == "?"
-        clauses.append(current)
-        if ends or word in ("SO", "but", "→", "—"):
-            weak = condition = False
-        if word in ("BECAUSE", "CONCEDE", "COND"):
-            weak, condition = True, condition or word == "COND"
-        current = _Clause([], opener="" if ends and word != "\n" else word, weak=weak, condition=condition)
-    clauses.append(current)
-    return [clause for clause in clauses if clause.words]
-
-
-def _turns(said: list[str], coming: list[str]) -> bool:
-    """True at the "not" of "B not C" and "B and not C": a mention before it, and another after it with only light words between."""
-    if not said or not said[-1].startswith("@"):
-        return False
-    following = next((word for word in coming if word not in lexicon.LIGHT), "")
-    return following.startswith("@")
-
-
-def _verdict_follows(said: list[str], coming: list[str]) -> bool:
-    """True in "B - wrong." and "B, not at all.": the word behind the break is about the option before it."""
-    return bool(said) and said[-1].startswith("@") and coming[:1] == ["NEG"] and set(coming[1:]) <= _SENTENCE_ENDS | {","}
-
-
-def _inside_list(words: list[str], index: int) -> bool:
-    """True where a joiner stands between two mentions, "@0 , and @1" included."""
-    left, right = index - 1, index + 1
-    while left >= 0 and words[left] in _JOINERS:
-        left -= 1
-    while right < len(words) and (words[right] in _JOINERS or words[right] in ("option", "the", "both")):
-        right += 1
-    return (
-        words[index] in _JOINERS
-        and left >= 0
-        and right < len(words)
-        and words[left].startswith("@")
-        and words[right].startswith("@")
-    )
-
-
-def _names(words: list[str]) -> bool:
-    return any(word.startswith("@") for word in words)
-
-
-def _with_letters(clause: _Clause, mentions: list[Mention]) -> _Clause:
-    places = [i for i, word in enumerate(clause.words) if word.startswith("@")]
-    clause.letters = [mentions[int(clause.words[i][1:])].letter for i in places]
-    clause.particle = bool(places) and all(mentions[int(clause.words[i][1:])].particle for i in places)
-    if len(set(clause.letters)) > 1:
-        between = clause.words[places[0] : places[-1]]
-        clause.alternatives = any(word in ("or", ">", "<", "-", "→") for word in between)
-    return clause
+    return _resolve(split(kept, mentions), mentions, " ".join(kept))
 
 
 class _Found(NamedTuple):
     """What the clauses of an answer say: those that name an option, those that assert one, those that decide, and the letters."""
 
-    named: list[_Clause]
-    asserted: list[_Clause]
-    chosen: list[_Clause]
+    named: list[Clause]
+    asserted: list[Clause]
+    chosen: list[Clause]
     letters: set[str]
     denied: set[str]
 
 
-def _resolve(clauses: list[_Clause], mentions: list[Mention], text: str) -> Reading:
+def _resolve(clauses: list[Clause], mentions: list[Mention], text: str) -> Reading:
     named = [clause for clause in clauses if clause.letters]
     followers = {id(a): b for a, b in itertools.pairwise(clauses)}
     no = {id(c) for c in named if _denied(c) or (id(c) in followers and _taken_back(c, followers[id(c)]))}
@@ -169,6 +69,7 @@ def _resolve(clauses: list[_Clause], mentions: list[Mention], text: str) -> Read
     statements = [c for c in asserted if not c.question or (id(c) in followers and followers[id(c)].words[0] in _YES)]
     if statements or any("NEG" in followers[id(c)].words[:1] for c in asserted if id(c) in followers):
         asserted = statements
+    asserted = _after_echo(asserted, mentions)
     strong = [c for c in asserted if not c.weak and (_bare(c) or _affirms(c))]
     plain = [c for c in asserted if not c.weak]
     chosen = strong or plain or asserted
@@ -184,6 +85,17 @@ def _resolve(clauses: list[_Clause], mentions: list[Mention], text: str) -> Read
     if not strong and any(_foreign(clause) for clause in clauses):
         return Reading((), "the answer that is stated is not an option")
     return Reading(tuple(sorted(letters)), "commitment" if strong else "mention")
+
+
+def _after_echo(asserted: list[Clause], mentions: list[Mention]) -> list[Clause]:
+    """The statement that follows an echo of the options: "A. Effusion, B. Pneumonia. Answer: B" says B."""
+    if not asserted or "HEDGE" in asserted[-1].words or len(set(asserted[-1].letters)) > 1:
+        return asserted
+    *before, last = asserted
+    place = next(i for i, word in enumerate(last.words) if word.startswith("@"))
+    echoed = {c.letters[0] for c in before if c.words[0].startswith("@") and mentions[int(c.words[0][1:])].by == "both"}
+    stated = not {"answer", "choice", "答"}.isdisjoint(last.words[:place]) and not last.weak and not last.question
+    return [last] if stated and len(echoed) > 1 and echoed == {x for c in before for x in c.letters} else asserted
 
 
 def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
@@ -232,7 +144,7 @@ def _denied_texts(last: int, mentions: list[Mention], denied: set[str], text: st
     )
 
 
-def _half_of_pair(left: _Clause, right: _Clause, mentions: list[Mention]) -> bool:
+def _half_of_pair(left: Clause, right: Clause, mentions: list[Mention]) -> bool:
     """ "left and right lung", "pneumonia and effusion": a text joined by "and" to words that are no option."""
     if right.opener not in ("and", "or") or not left.words or not right.words or bool(left.letters) == bool(right.letters):
         return False
@@ -240,11 +152,11 @@ def _half_of_pair(left: _Clause, right: _Clause, mentions: list[Mention]) -> boo
     if not edge.startswith("@") or mentions[int(edge[1:])].by != "text":
         return False
     return len(other) <= 3 and not any(
-        word in lexicon.LIGHT - {"left", "right"} or word in lexicon.VERBISH or word in _CONTROLS for word in other
+        word in (lexicon.LIGHT | lexicon.VERBISH) - {"left", "right"} or word in _CONTROLS for word in other
     )
 
 
-def _denied(clause: _Clause) -> bool:
+def _denied(clause: Clause) -> bool:
     """A denial before the mention with only light words between, or any after it (rule 6)."""
     if "OPEN" in clause.words:
         return False
@@ -262,28 +174,28 @@ def _denied(clause: _Clause) -> bool:
     return False
 
 
-def _settled(pairs: list[_Clause], asserted: list[_Clause], clauses: list[_Clause]) -> bool:
+def _settled(pairs: list[Clause], asserted: list[Clause], clauses: list[Clause]) -> bool:
     """Whether "between A and C" is followed by a choice without a hedge: "I am torn between A and C, but A" is none."""
     after = clauses[clauses.index(pairs[-1]) + 1 :]
     return all(_TORN.isdisjoint(pair.words) for pair in pairs) and any(c in after and "HEDGE" not in c.words for c in asserted)
 
 
-def _taken_back(clause: _Clause, after: _Clause) -> bool:
+def _taken_back(clause: Clause, after: Clause) -> bool:
     """ "B. That is wrong.", but not "no, none"."""
     return not clause.particle and not after.condition and "NEG" in after.words and set(after.words) <= _TAKES_BACK
 
 
-def _bare(clause: _Clause) -> bool:
+def _bare(clause: Clause) -> bool:
     return all(
-        w.startswith("@") or w in lexicon.LIGHT or w in _JOINERS or w in _CONTROLS or w in ("0", "%", "0%") for w in clause.words
+        w.startswith("@") or w in lexicon.LIGHT or w in JOINERS or w in _CONTROLS or w in ("0", "%", "0%") for w in clause.words
     )
 
 
-def _affirms(clause: _Clause) -> bool:
-    return any(word in _AFFIRM for word in clause.words)
+def _affirms(clause: Clause) -> bool:
+    return any(word in AFFIRM for word in clause.words)
 
 
-def _foreign(clause: _Clause) -> bool:
+def _foreign(clause: Clause) -> bool:
     """True for "the final answer is tuberculosis" where that is no option."""
     if clause.letters:
         return False

@@ -138,6 +138,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"|would (?:need|require|show|have|produce|cause|present|blunt|appear))\b",
             "NEG",
         ),
+        (r"(?<=@\d )otherwise\b|(?<=@\d\d )otherwise\b", "OPEN"),
         (r"\b(?:h+m+|u+h+|u+m+|oh|ah)\b[ ,.…]*", ""),
         (r"\b(?:(?:scratch|strike|forget|disregard|ignore) that|i take (?:that|it) back|never ?mind)\b", "UNDO"),
         (
@@ -160,7 +161,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bnor\b", "or NEG"),
         (r"\bneither\b", "NEG"),
         (
-            r"\b(?:not at all|(?:absolutely|certainly|definitely|surely|of course) not)\b"
+            r"\b(?:not at all|no (?:way|chance)|(?:absolutely|certainly|definitely|surely|of course) not)\b"
             r"|\b\w+n't\b|\bcannot\b|\bcan not\b|\b(?:not|never|non|no|none|hardly|scarcely|doubt(?:s|ful)?|fails?"
             r"|absent|absence|denies|denied|negative for|free of)\b",
             "NEG",

@@ -69,6 +69,14 @@ def _part_of_more(stream: list[Token], match: Mention) -> bool:
         return True
     if before and first.kind == "n" and (before.text in "<>≤≥" or before.key in lexicon.COMPARES):
         return True
+    if (
+        first.kind == "n"
+        and before
+        and before.text == ","
+        and before.end == first.start
+        and stream[match.first - 2].end == before.start
+    ):
+        return True  # a decimal comma
     if not after:
         return False
     beyond = stream[match.last + 2] if match.last + 2 < len(stream) else None

@@ -9,16 +9,20 @@ from rewards.mentions import Mention
 from rewards.text import Token
 
 # "A) no B) no C) yes": one verdict behind each option.
-_WALK = re.compile(r"(?:@\d+ [:=-]? ?(?:is )?(?:NEG|yes|correct|right|true)[ ,;.]*){3,}")
+_WALK = re.compile(
+    r"(?:@\d+ [:=-]? ?(?:is )?(?:yes|no|correct|right|true|incorrect|wrong|false|不?正确|不?符合|不?对|错误?)[ ,;.]*(?=\W|$)\n? ?){3,}"
+)
+# "Among A, B and C the best is C": the offer ends before the choice.
+_OFFER = re.compile(r"\b(between|among)((?: @\d+(?: ,)?(?: and)?){1,25} @\d+)(?= )")
 
 
 def control_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
     """The answer as lower-case words, "@k" for mention k, and control words in capitals."""
-    text = _canonical(stream, mentions)
-    for pattern, control in lexicon.CONTROL:
-        text = pattern.sub(control, text)
+    text = _OFFER.sub(r"\1\2 ,", _canonical(stream, mentions))
     if walk := _WALK.match(text):
         text = re.sub(r" (?=@\d)", " . ", walk.group()) + " . " + text[walk.end() :]
+    for pattern, control in lexicon.CONTROL:
+        text = pattern.sub(control, text)
     return _split_words(text)
 
 
@@ -71,7 +75,9 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
 def _hugs(stream: list[Token], index: int, by_first: dict[int, list[int]], inside: set[int]) -> bool:
     """A bracket at an option says nothing, "C (wrong)" included; it begins a remark in "yes (no effusion)" and "D (A and B are wrong)"."""
     if (index - 1) in inside:
-        return stream[index].text in ")]}>" or (stream[index - 1].key not in ("yes", "no") and (index + 1) not in by_first)
+        remark = [token.kind for token in stream[index + 1 : index + 3] if token.key != "no"] == ["w"]  # "(no fluid)", not "(no)"
+        listed = stream[index - 1].key in ("yes", "no") or (index + 1) in by_first
+        return stream[index].text in ")]}>" or not (listed or (remark and stream[index + 1].key == "no"))
     return (index + 1) in by_first
 
 
