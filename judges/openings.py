@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_LEAD = re.compile(r"(?:(?:okay|ok|so|well|alright|first|sure|certainly|of course|great question)(?:\W+|$))*", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:(?:okay|ok|(?-i:[Ss]o)|well|alright|first|sure|certainly|of course|great question)(?:\W+|$))*", re.IGNORECASE
+)
 _ANNOUNCES = re.compile(
     r"let'?s\b|let me\b|here(?: is| are|'s)\b|based on\b|(?:the|my)(?: final)? answer(?: is)?\W*$"
     r"|(?:happy|glad) to help with (?:this|your|the)(?: \w+)? (?:question|problem|image|case)\W*$",
@@ -38,13 +40,15 @@ def only_announces(text: str, asks_yes_or_no: bool) -> bool:
     text = text.replace("’", "'")
     if _ANNOUNCES_ZH.fullmatch(text):
         return True
+    if not _NO_SIGNS.fullmatch(text):
+        return False
     rest = _LEAD.sub("", text, count=1)
     if not rest:  # "Okay, so", but neither "First." nor "Sure!"
         return not asks_yes_or_no and len(text.split()) > 1 and "first" not in text.casefold()
     if asks_yes_or_no and _AGREES.search(rest):
         return False
     begun = _ANNOUNCES.match(rest) or (None if asks_yes_or_no else _ANNOUNCES_OR_AGREES.match(rest))
-    if begun is None or not _NO_SIGNS.fullmatch(rest):
+    if begun is None:
         return False
     words = re.findall(r"\w+", _IN_PASSING.sub(" ", rest[begun.end() :]))
     return all(word.islower() and word in _SAYS_NOTHING for word in words)  # "A" is no article, "US" an ultrasound

@@ -74,7 +74,7 @@ _UNLESS = (
 # A name with a value beside it is filled: {"answer": "melanoma"}.
 _SLOT = re.compile(
     r"(?:\{\{|\{%|<%=?|\$\{|#\{|%\(|<<|\[%|\[\[|\{)(?![^{}<>\[\]]*(?:[\"']\s*:|:\s*[\"']?\w\w|:\s|=|\bis\b))"
-    r"[^{}<>\[\]()%]{0,20}\b(?:reference|target|answer|question|rubric|gold|gold_text|truth|label|response"
+    r"[^{}<>\[\]()%]{0,20}\b(reference|target|answer|question|rubric|gold|gold_text|truth|label|response"
     r"|candidate|rubric_item|raw|endraw)\b[^{}<>\[\]()%]{0,60}(?:\}\}|%\}|%>|\}|\)s|>>|%\]|\]\])"
     r"|\{[\w#/ ]{0,20}\.?__\w{1,40}[\w.]{0,60}\}"
     r"|[\[(<]\s*(?:the |your |insert |see |cited )*(?:reference|reference answer|ground truth|answer|answer here|gold answer|rubric)\s*[\])>]",
@@ -110,12 +110,13 @@ def precheck(question: Question) -> Verdict | None:
         if any(re.search(symbols, cleaned) and re.search(context, spoken_of, re.MULTILINE) for symbols, context in _SYMBOLS):
             return None
         return _incorrect("the answer holds no letter or digit")
-    if any(_may_abbreviate(folded, fold(wording)) for wording in (question.reference, *question.aliases)):
+    wordings = [fold(wording) for wording in (question.reference, *question.aliases)]
+    if any(_may_abbreviate(folded, wording) for wording in wordings):
         return None
     asked = fold(question.question)
     if folded == asked and _IS_A_QUESTION.match(asked):
         return _incorrect("the answer repeats the question")
-    if folded in _PLACEHOLDERS or _only_slots(cleaned):
+    if folded in _PLACEHOLDERS or _only_slots(cleaned, wordings):
         return _incorrect("the answer is a placeholder")
     if folded in _OPENERS and folded not in spoken_of:
         return _incorrect("the answer is an opening phrase without content")
@@ -132,9 +133,11 @@ def _may_abbreviate(folded: str, wording: str) -> bool:
     return folded.isalpha() and len(folded) <= 4 and folded[0] == wording[:1] and all(char in letters for char in folded[1:])
 
 
-def _only_slots(cleaned: str) -> bool:
-    rest, count = _SLOT.subn(" ", cleaned)
-    return count > 0 and not any(char.isalnum() for char in rest)
+def _only_slots(cleaned: str, wordings: list[str]) -> bool:
+    names = [(slot[1] or "").casefold() for slot in _SLOT.finditer(cleaned)]
+    if any(name and name in wording for name in names for wording in wordings):
+        return False  # "[[gold]]" where gold is the answer
+    return bool(names) and not any(char.isalnum() for char in _SLOT.sub(" ", cleaned))
 
 
 def _incorrect(reason: str) -> Verdict:

@@ -18,9 +18,9 @@ _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 # A capital A is left alone: "A positive" is a blood group.
 _ARTICLES = re.compile(r"^(?:[Tt]he|[Aa]n|a(?!\s+(?:positive|negative)))\s+(?=\w)")
-# A leading point stays (".5 mg"), and so does every sign; "!left" is not left.
-_HEADS = " \t\n,;:?([{}])，；：？“”‘’「」『』【】（）。"
-_ENDS = _HEADS + ".!！"
+# A leading point or comma stays (".5 mg", ",5 mg"), and so does every sign; "!left" is not left.
+_HEADS = " \t\n;:?([{}])；：？“”‘’「」『』【】（）。"
+_ENDS = _HEADS + ".,!，！"
 # Emphasis and quotation are dropped in pairs only: a single one at the end may be meaning (T2*, 5', 5").
 _PAIRED = ("**", "__", "*", "_", "`", '"', "'")
 _BULLET = re.compile(r"^[*•]\s+")

@@ -21,6 +21,7 @@ from judges.wording import clean, equals_reference, fold
         (" **Liver** ", "liver", True), ("\\boxed{Liver}", "Liver", True),
         ("ＬＩＶＥＲ", "liver", True),
         ("livers", "Liver", False), ("liver or spleen", "Liver", False), ("not liver", "Liver", False), (".5 mg", "5 mg", False),
+        (",5 mg", "5 mg", False), ("5 mg,", "5 mg", True),
         ("> 5 mm", "5 mm", False),
         ("-2", "2", False), ("10²", "102", False), ("A positive", "positive", False), ("", "Liver", False), ("肝脏。", "肝脏", True),
         ("PAO2", "PaO2", False), ("dd", "Dd", False), ("DD", "dd", False), ("mg", "Mg", False), ("ct", "CT", True), ("Type ii", "Type II", True),
@@ -56,11 +57,16 @@ def test_answers_without_content_are_refused_without_a_call(answer):
     [
         '{"answer": "liver"}', "{answer: liver}", "[[answer: liver]]", "<<label = liver>>", '{"label": "target sign"}', "I'll go with liver.",
         "Let me look: the liver", "Sure, here is the answer: liver", "We will start adrenaline", "The answer is A", "I'll go with US", "First.",
-        "Let me see: +", "让我们看，是肝脏", "I will go with I",
+        "Let me see: +", "Okay: -", "SO, of course", "让我们看，是肝脏", "I will go with I",
     ],
 )  # fmt: skip
 def test_a_text_that_names_something_is_left_to_the_judge(answer):
     assert precheck(Question("Which organ?", "Liver", answer)) is None
+
+
+def test_the_name_of_a_slot_may_be_the_answer():
+    assert precheck(Question("Which metal is this implant?", "Gold", "[[metallic gold]]")) is None
+    assert precheck(Question("Which organ?", "Liver", "[[gold]]")).decision == "incorrect"
 
 
 def test_what_may_be_a_yes_is_settled_only_where_none_is_asked_for():
