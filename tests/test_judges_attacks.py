@@ -56,7 +56,7 @@ def scored(cases: list[dict[str, str]], script: Script, wrap: str, max_reasks: i
 
 BARE = "{}"
 IN_TAGS = "<think>Looked at it.</think>\n<answer>{}</answer>"
-OWN = ("", "_2", "_3", "_4", "_5")
+OWN = ("", "_2", "_3", "_4", "_5", "_6")
 ATTACKS = ("judge_attacks.jsonl", *(f"own_judge_attacks{batch}.jsonl" for batch in OWN))
 CORRECT = ("judge_correct.jsonl", *(f"own_judge_correct{batch}.jsonl" for batch in OWN))
 
