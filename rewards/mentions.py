@@ -35,10 +35,8 @@ def _texts(stream: list[Token], options: OptionTexts) -> list[Mention]:
     keys = [token.key if token.kind != "p" else "" for token in stream]
     index = 0
     while index < len(stream):
-        match = next(
-            (m for form, letter in options.by_first.get(keys[index], ()) if (m := _match(stream, keys, index, form, letter))),
-            None,
-        )
+        forms = options.by_first.get(keys[index])
+        match = next((m for form, letter in forms if (m := _match(stream, keys, index, form, letter))), None) if forms else None
         if match and not _part_of_more(stream, match):
             found.append(match)
             index = match.last + 1
