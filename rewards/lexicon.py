@@ -107,7 +107,8 @@ IDIOMS = re.compile(
     r"|\bnot (?:only|just|merely|entirely sure|quite sure|fully sure|sure|certain)\b"
     r"|\b(?:if|unless) (?:i am|i'm) (?:not )?mistaken\b|\b(?:e\.g\.|i\.e\.|p\.s\.|a\.m\.|p\.m\.|a\.k\.a\.|u\.s\.)(?!\w)|\bn/a\b"
     r"|\b(?:i )?(?:have|has|had|there is|there's) (?:absolutely )?no (?:idea|clue|way|opinion|answer|comment|information|preference|access)\b"
-    r"|\bno (?:idea|clue|wonder|opinion|comment|answer|information|one knows|way to (?:tell|know|say))\b|\bin no way\b|\bno longer\b",
+    r"|\bno (?:idea|clue|wonder|opinion|comment|answer|information|one knows|way to (?:tell|know|say))\b|\bin no way\b|\bno longer\b"
+    r"|\bin (?:my|our) view\b",
     re.IGNORECASE,
 )
 _NAILED = r"(?:(?:can(?:not|'t| not)|could(?: not|n't)) be |(?:is|are) not |isn't )"

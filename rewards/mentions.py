@@ -165,7 +165,7 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
         and (before.kind in "wn" or (before.text in "-'/+" and not _joins(stream, index - 1)))
     ):
         return False
-    if glued_after and after and not own and _goes_on(stream, index + 1, after, later):
+    if glued_after and after and not own and _goes_on(stream, index + 1, options):
         return False
     if (
         before
@@ -188,9 +188,12 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
     return bracketed or _upper_label(token, before, after, own, texts, index, options)
 
 
-def _goes_on(stream: list[Token], place: int, after: Token, later: Token | None) -> bool:
-    """True where a letter is the beginning of something longer: "B-lines", "B's", "A+"."""
+def _goes_on(stream: list[Token], place: int, options: OptionTexts) -> bool:
+    """True where a letter is the beginning of something longer: "B-lines", "B's", "A+", "A.P.", "A&E"."""
+    after, later = stream[place], stream[place + 1] if place + 1 < len(stream) else None
     glued = later is not None and later.start == after.end
+    if later and glued and after.text in ".&/+" and _lone(later) and later.text not in options.letters:
+        return True
     if after.kind in "wn":
         return True
     if after.text == "'":
@@ -198,10 +201,14 @@ def _goes_on(stream: list[Token], place: int, after: Token, later: Token | None)
     return not _joins(stream, place) and (after.text == "+" or (after.text == "-" and (glued or later is None)))
 
 
+def _lone(token: Token) -> bool:
+    return token.kind == "w" and len(token.text) == 1 and token.text.isupper()
+
+
 def _joins(stream: list[Token], index: int) -> bool:
     """True where a sign stands between two single letters: "B+C", "B/C", "A-D"."""
     sides = [stream[i] for i in (index - 1, index + 1) if 0 <= i < len(stream)]
-    return len(sides) == 2 and all(side.kind == "w" and len(side.text) == 1 and side.text.isupper() for side in sides)
+    return len(sides) == 2 and all(map(_lone, sides))
 
 
 def _in_label_position(index: int, before: Token | None, after: Token | None) -> bool:

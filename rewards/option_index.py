@@ -32,7 +32,13 @@ def option_texts(texts: Sequence[str], skip: Sequence[str] = ()) -> OptionTexts:
         ):
             form = form[1:]
         lists_letters = form[:1] == ("a",) and len(form) > 1 and (len(form[1]) == 1 or form[1] in ("and", "or"))  # "A, B and C"
-        if len(form) > 1 and form[0] in ("a", "an", "the") and form[1].isalpha() and not lists_letters:
+        if (
+            len(form) > 1
+            and form[0] in ("a", "an", "the")
+            and text.split()[0].casefold() == form[0]
+            and form[1].isalpha()
+            and not lists_letters
+        ):
             form = form[1:]
         if form and letter not in skip and not (len(form) == 1 and form[0].upper() in letters):
             by_first.setdefault(form[0], []).append((form, letter))
