@@ -124,7 +124,7 @@ def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
         return "a second answer is kept open"
     if letters & denied:
         return "the same option is chosen and denied"
-    if len(letters) > 1 and ("%" in text or "…" in text):
+    if (len(letters) > 1 and ("%" in text or "…" in text)) or (len(letters | denied) > 1 and text.count("%") > 1):
         return "split probability or an echoed list"
     return ""
 
@@ -169,7 +169,7 @@ def _denied(clause: Clause) -> bool:
     for i in range(places[0] - 1, -1, -1):
         if clause.words[i] == "NEG":
             return True
-        if clause.words[i] not in lexicon.LIGHT and clause.words[i] not in ("of", "any", ",", "HEDGE", "0"):
+        if clause.words[i] not in lexicon.LIGHT and clause.words[i] not in ("of", "any", ",", "HEDGE", "0", "%"):
             return False
     return False
 

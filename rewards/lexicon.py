@@ -107,7 +107,7 @@ IDIOMS = re.compile(
     r"|\bnot (?:only|just|merely|entirely sure|quite sure|fully sure|sure|certain)\b"
     r"|\b(?:if|unless) (?:i am|i'm) (?:not )?mistaken\b|\b(?:e\.g\.|i\.e\.|p\.s\.|a\.m\.|p\.m\.|a\.k\.a\.|u\.s\.)(?!\w)|\bn/a\b"
     r"|\b(?:i )?(?:have|has|had|there is|there's) (?:absolutely )?no (?:idea|clue|way|opinion|answer|comment|information|preference|access)\b"
-    r"|\bno (?:idea|clue|wonder|opinion|comment|answer|information|one knows|way to (?:tell|know|say))\b|\bin no way\b|\bno longer\b"
+    r"|\bno (?:idea|clue|wonder|opinion|comment|answer|information|one knows|way to (?:tell|know|say))\b|\bin no way\b"
     r"|\bin (?:my|our) view\b",
     re.IGNORECASE,
 )
@@ -126,12 +126,13 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "OPEN",
         ),
         (r"\bas well as\b|\bas well\b", "and"),
+        (r"\bso (?:is|are|was|does|do|has)(?= (?:option )?@\d)", "or"),  # "B is wrong. So is C."
         (_NAILED + r"(?:anything|anyone|any one|any other)(?: else)?(?: option)? (?:but|than|except)\b", ""),
         (r"\b(?:nothing|none|no one|no other(?: option| choice| answer)?)(?: else| other)? (?:but|than|except)\b", ""),
         (
             r"\b(?:(?:anything|everything|all|any|every option|all options|everyone|each)(?: of them)? (?:but|except(?: for)?|other than|save)"
-            r"|other than|rather than|instead of|as opposed to|in place of|in contrast to|with the exception of|apart from|aside from|far from"
-            r"|except(?: for)?|excluding|without|unlike|over(?= @))\b",
+            r"|other than|else than|rather than|instead of|as opposed to|in place of|in contrast to|with the exception of|apart from|aside from"
+            r"|far from|except(?: for)?|excluding|without|unlike|over(?= @))\b",
             "XNEG",
         ),
         (
@@ -155,7 +156,11 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "FIX",
         ),
         (
-            r"\bno (?:\w+ )?(?:reason|need|grounds|basis|justification|argument)\b|\bnothing (?:to|that|which)\b"
+            r"\bno (?:\w+ )?(?:reason|need|grounds|basis|justification|argument|case|longer)\b"
+            r"|\bagainst\b|\bzero(?: chance| probability| likelihood| evidence)?\b"
+            r"|\bnothing (?:to|that|which|speaks?|supports?|suggests?|indicates?|points?|favou?rs?|argues?|fits|matches)\b"
+            r"|\b(?:retract|withdraw|delet)\w*\b|\bcrossed out\b|\b(?:take|took|taking) back\b|\b(?:an?|the) (?:distractor|trap|decoy|red herring)\b"
+            r"|\bdistractors?(?= :)"
             r"|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)",
             "NEG",
         ),

@@ -55,7 +55,8 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
         elif token.kind == "c":
             parts.append(token.text)
         elif token.kind == "n":
-            parts.append(" 0% " if token.text.startswith(("0.", ".")) else " 0 ")
+            none = set(token.key) <= set("0.") and index + 1 < len(stream) and stream[index + 1].text == "%"
+            parts.append(" not " if none else " 0% " if token.text.startswith(("0.", ".")) else " 0 ")
         elif token.text in ("'", '"', "@") or (token.text in "()[]{}<>" and _hugs(stream, index, by_first, inside)):
             continue
         elif (

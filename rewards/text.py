@@ -39,6 +39,7 @@ _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>")
 _LATEX = re.compile(r"\\(?:[a-zA-Z]+\*?|[()\[\]])")
 _FENCE = re.compile(r"```[a-zA-Z]{0,12}")
 _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
+_TICKED = re.compile(r"\[[xX]\](?=\s{0,4}[\w*(])")
 _UNTICKED = re.compile(r"\[ \][^\n]{0,300}")
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(
@@ -79,7 +80,7 @@ def _invisible(char: str) -> bool:
 def strip_markup(text: str) -> str:
     """Emphasis, fences, HTML and LaTeX wrappers removed; struck-out text is retracted (rule 8)."""
     text = _STRUCK.sub(" ", text)
-    text = _UNTICKED.sub(" ", text).replace("[x]", " ").replace("[X]", " ") if "[ ]" in text else text
+    text = _TICKED.sub(" ", _UNTICKED.sub(" ", text)) if "]" in text else text
     text = _LATEX.sub(" ", _SPECIAL.sub(" ", _HTML.sub("", _FENCE.sub(" ", text))))
     text = _LINE_MARKS.sub("", text)
     return text.replace("**", "").replace("*", " ").replace("`", " ").replace("$", " ").replace("~", " ")
