@@ -44,31 +44,6 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, (2 * below + point) / 2**n)
 
 
-def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Two-sided p of McNemar's exact binomial test, at most 1."""
-    n, smaller = only_first + only_second, min(only_first, only_second)
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(smaller + 1)) / 2**n)
-
-
-def two_proportions(successes_a: int, total_a: int, successes_b: int, total_b: int) -> float:
-    """Two-sided p of the pooled z test that two independent shares are equal; 1.0 where a sample is empty or nothing varies.
-
-    Raises:
-        ValueError: a count is outside 0 .. total.
-    """
-    for successes, total in ((successes_a, total_a), (successes_b, total_b)):
-        if not 0 <= successes <= total:
-            raise ValueError(f"a share needs 0 <= successes <= total, got {successes} of {total}")
-    if not total_a or not total_b:
-        return 1.0
-    pooled = (successes_a + successes_b) / (total_a + total_b)
-    variance = pooled * (1 - pooled) * (1 / total_a + 1 / total_b)
-    if variance == 0:
-        return 1.0
-    z = abs(successes_a / total_a - successes_b / total_b) / math.sqrt(variance)
-    return math.erfc(z / math.sqrt(2))
-
-
 def paired_permutation(differences: Sequence[float], *, num_draws: int = 10_000, seed: int = 0) -> float:
     """Two-sided p that the mean of paired per-item differences is 0, by flipping the sign of each item at random.
 

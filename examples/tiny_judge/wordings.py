@@ -189,12 +189,6 @@ _NUMBER = ("one", "two", "three")
 _SHORT_ORDINAL = ("1st", "2nd", "3rd")
 
 
-def modality_of(finding: str) -> str:
-    """The modality that shows a finding; "normal" is shown by all and raises KeyError."""
-    found = {name: modality for modality, names in FINDINGS.items() for name in names if name != "normal"}
-    return found[finding]
-
-
 def finding_wordings(finding: str) -> tuple[str, ...]:
     """Noun phrases without article that mean the finding, the finding itself first."""
     aliases = tuple(text.removeprefix("a ").removeprefix("an ") for text in words.FINDING_ALIASES[finding])
