@@ -103,7 +103,7 @@ UNITS = words(
 
 # Read on the normalised text, before anything else: phrases that contain "no", "not" or a letter and mean nothing of the kind.
 IDIOMS = re.compile(
-    r"\b(?:there(?:'s| is) )?(?:no|without(?: a| any)?|beyond(?: a| any)?) (?:reasonable )?(?:doubts?|questions?|hesitation)\b"
+    r"\b(?:there(?:'s| is) )?(?:no|zero|without(?: a| any)?|beyond(?: a| any)?) (?:reasonable )?(?:doubts?|questions?|hesitation)\b"
     r"|\bnot (?:only|just|merely|entirely sure|quite sure|fully sure|sure|certain)\b"
     r"|\b(?:if|unless) (?:i am|i'm) (?:not )?mistaken\b|\b(?:e\.g\.|i\.e\.|p\.s\.|a\.m\.|p\.m\.|a\.k\.a\.|u\.s\.)(?!\w)|\bn/a\b"
     r"|\b(?:i )?(?:have|has|had|there is|there's) (?:absolutely )?no (?:idea|clue|way|opinion|answer|comment|information|preference|access)\b"
@@ -159,7 +159,8 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\bno (?:\w+ )?(?:reason|need|grounds|basis|justification|argument|case|longer)\b"
             r"|\bagainst\b|\bzero(?: chance| probability| likelihood| evidence)?\b"
             r"|\bnothing (?:to|that|which|speaks?|supports?|suggests?|indicates?|points?|favou?rs?|argues?|fits|matches)\b"
-            r"|\b(?:retract|withdraw|delet)\w*\b|\bcrossed out\b|\b(?:take|took|taking) back\b|\b(?:an?|the) (?:distractor|trap|decoy|red herring)\b"
+            r"|\bi (?:retract|withdraw)\b|\b(?:retracted|withdrawn|deleted)\b(?! [a-z])|\bcrossed out\b"
+            r"|\b(?:take|took|taking) back\b|\b(?:an?|the) (?:distractor|trap|decoy|red herring)\b"
             r"|\bdistractors?(?= :)"
             r"|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)",
             "NEG",
