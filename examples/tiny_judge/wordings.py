@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from itertools import product
 
 from rl.data import phantoms_words as words
-from rl.data.phantoms_draw import FINDINGS
 
 # Besides `phantoms_words.FINDING_ALIASES`: noun phrases without article that mean the finding; common misspellings stand last.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
