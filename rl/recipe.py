@@ -46,7 +46,9 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         rubric = _rubric(config, folder.path, splits, teller)
         _check_ready(config, splits, num_steps)
         with teller.phase("SFT"):
-            sft_path = ensure_sft(config, splits.sft) if config.sft.enabled or config.sft.checkpoint else Path(config.model.path)
+            sft_path = (
+                ensure_sft(config, splits.sft, teller) if config.sft.enabled or config.sft.checkpoint else Path(config.model.path)
+            )
         sft, grpo = _learn(config, folder.path, splits, sft_path, rubric, num_steps, teller)
         comparison = compare(sft, grpo)
         baseline = majority_baseline([row.sample for row in splits.sft], splits.eval)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import os
 import shutil
 import sys
@@ -23,10 +22,13 @@ from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.trainer_callback import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers.utils import logging as transformers_logging
 from trl import SFTConfig, SFTTrainer
 
 from rl.config import Config
 from rl.data.sets import SftRow
+from rl.progress import Bar, Teller
 from rollouts.media import with_hash
 from rollouts.processing import EncodedPrompt, collate_media, encode, load_processor, prompt_positions
 from rollouts.records import stable_hash, to_dict
@@ -37,8 +39,6 @@ IGNORED = -100
 _BATCHES_PER_STRETCH = 16
 # Settings of SFT that do not change its result.
 _WITHOUT_EFFECT = ("enabled", "checkpoint", "cache_dir", "min_format_rate", "micro_batch_size")
-
-log = logging.getLogger("rounds.sft")
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ def trainer_settings(config: Config, out_dir: Path, num_rows: int) -> SFTConfig:
         logging_steps=max(1, num_updates // 20),
         save_strategy="no",
         report_to="none",
+        disable_tqdm=True,
         dataloader_pin_memory=False,
     )
 
@@ -150,8 +151,22 @@ def reads_text_only(path: str) -> bool:
     return kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and kind in MODEL_FOR_CAUSAL_LM_MAPPING
 
 
-def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path) -> Path:
-    """Fine-tune `config.model` on the rows and write model, processor and `sft_metrics.jsonl` to `out_dir`.
+class _ToBar(TrainerCallback):
+    """Each update, and the newest loss, go to our own bar."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._numbers: dict[str, float] = {}
+
+    def on_log(self, _: Any, state: TrainerState, control: TrainerControl, logs: dict[str, float], **__: Any) -> None:
+        self._numbers = {name: logs[name] for name in ("loss", "mean_token_accuracy") if name in logs}
+
+    def on_step_end(self, _: Any, state: TrainerState, control: TrainerControl, **__: Any) -> None:
+        self._bar.reach(state.global_step, self._numbers)
+
+
+def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, teller: Teller | None = None) -> Path:
+    """Fine-tune `config.model` on the rows and write model, processor and `sft_metrics.jsonl` to `out_dir`; `teller` shows how far it is.
 
     The same configuration, rows and number of threads give the same weights on CPU.
 
@@ -164,6 +179,8 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path) -> Path:
     if config.compute.num_threads is not None:
         torch.set_num_threads(config.compute.num_threads)
     torch.manual_seed(config.seed)
+    # Its bars for a second's work lie across ours.
+    transformers_logging.disable_progress_bar()
     text_only = reads_text_only(config.model.path)
     processor = load_processor(config.model.path, text_only=text_only)
     dtype = torch.float32 if config.compute.device == "cpu" else getattr(torch, config.model.dtype)
@@ -185,7 +202,10 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path) -> Path:
         train_dataset=Dataset.from_dict({"row": order}),
         processing_class=processor.tokenizer if text_only else processor,
     )
-    trainer.train()
+    trainer.remove_callback(PrinterCallback)
+    with (teller or Teller(sys.stderr)).bar("fine-tune", trainer.args.max_steps) as bar:
+        trainer.add_callback(_ToBar(bar))
+        trainer.train()
     trainer.model.save_pretrained(out_dir)
     processor.save_pretrained(out_dir)
     lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)
@@ -210,14 +230,15 @@ def sft_hash(config: Config, rows: Sequence[SftRow]) -> str:
     return digest.hexdigest()
 
 
-def ensure_sft(config: Config, rows: Sequence[SftRow]) -> Path:
-    """The SFT model of this configuration: the given checkpoint, a finished one of the same hash, or a newly trained one.
+def ensure_sft(config: Config, rows: Sequence[SftRow], teller: Teller | None = None) -> Path:
+    """The SFT model of this configuration: the given checkpoint, a finished one of the same hash, or a newly trained one. `teller` says which.
 
     A model appears under its name only when it is complete, so an interrupted run leaves nothing half-written.
 
     Raises:
         FileNotFoundError: `sft.checkpoint` or the model's folder is missing.
     """
+    teller = teller or Teller(sys.stderr)
     if config.sft.checkpoint is not None:
         if not (Path(config.sft.checkpoint) / "config.json").is_file():
             raise FileNotFoundError(
@@ -228,13 +249,13 @@ def ensure_sft(config: Config, rows: Sequence[SftRow]) -> Path:
     digest = sft_hash(config, rows)
     final = Path(config.sft.cache_dir) / digest[:16]
     if (final / "sft.json").is_file():
-        log.info("SFT: reused %s (same model, data and settings)", final)
+        teller.say(f"{final} is reused (same model, data and settings)")
         return final
-    log.info("SFT: training on %d rows into %s", len(rows), final)
+    teller.say(f"training on {len(rows)} rows into {final}")
     partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
-        train_sft(config, rows, partial)
+        train_sft(config, rows, partial, teller)
         (partial / "sft.json").write_text(json.dumps({"hash": digest, "num_rows": len(rows)}) + "\n", encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
@@ -248,10 +269,12 @@ def main(argv: Sequence[str]) -> int:
     from rl.compose import ConfigError, compose
     from rl.data.sets import BadRows, load
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         config = compose(list(argv))
-        print(ensure_sft(config, load(config.data).sft))
+        # The folder is the only line on standard output.
+        with Teller(sys.stderr) as teller:
+            folder = ensure_sft(config, load(config.data).sft, teller)
+        print(folder)
     except (ConfigError, BadRows, FileNotFoundError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

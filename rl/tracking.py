@@ -139,6 +139,8 @@ def log_tables(
 
 
 def _start_wandb(run_dir: Path, mode: Literal["offline", "online"], project: str, config: dict[str, Any]) -> Any:
+    # Its advice on other libraries comes before the settings below are heard.
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb  # half a second, and `wandb=off` must not need it
 
     check_login(mode)
