@@ -80,6 +80,8 @@ def _resolve(clauses: list[Clause], mentions: list[Mention], text: str) -> Readi
         return Reading((), "only denied: nothing is inferred by elimination")
     if any(_half_of_pair(a, b, mentions) for a, b in itertools.pairwise(clauses) if a in chosen or b in chosen):
         return Reading((), "a text stands in a list with something else")
+    if any(_says_another_text(clause, mentions, letters) for clause in plain if clause not in chosen):
+        return Reading((), "a letter stands with the text of another option")
     if fault := _fault(_Found(named, asserted, chosen, letters, denied), mentions, text):
         return Reading((), fault)
     if not strong and any(_foreign(clause) for clause in clauses):
@@ -183,6 +185,14 @@ def _settled(pairs: list[Clause], asserted: list[Clause], clauses: list[Clause])
 def _taken_back(clause: Clause, after: Clause) -> bool:
     """ "B. That is wrong.", but not "no, none"."""
     return not clause.particle and not after.condition and "NEG" in after.words and set(after.words) <= _TAKES_BACK
+
+
+def _says_another_text(clause: Clause, mentions: list[Mention], letters: set[str]) -> bool:
+    """ "The film shows pneumothorax, so B": a statement that ends in the text of an option that is not chosen (rule 4)."""
+    if not clause.words[-1].startswith("@") or "would" in clause.words:
+        return False
+    said = mentions[int(clause.words[-1][1:])]
+    return said.by == "text" and not said.particle and said.letter not in letters
 
 
 def _bare(clause: Clause) -> bool:

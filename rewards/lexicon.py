@@ -69,6 +69,8 @@ VERBISH = words(
     describes explains reads applies stands wins better first second last excluded ruled no yes plus with without"""
 )
 PRONOUN_LABEL = words("is was because since fits seems and or as rather instead over vs versus")
+# With only these between two letters the second one is an option as well: "b or c".
+LISTING = words("or and nor not than rather over vs versus xor option choice letter , / & +")
 # Before a lower-case letter one of these makes it a label: "option b", "I would go with b".
 LOWER_BEFORE = words(
     """option options choice answer letter choose chose pick select selected with for is say opción opcion opçao opção lettre letra buchstabe
@@ -125,14 +127,23 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"|也可能|亦可能|也有可能|都有可能|都可能|均有可能|均可能|可能也|不能排除|不能除外|不排除|未能排除|也可以|其次|次选|也行|也对|也正确",
             "OPEN",
         ),
+        (
+            r"\b(?:could|might|may|can) (?:well )?be (?:either|both|any|anything)(?: (?:one|of (?:them|these|those)))?(?= [.,;!?]|$)",
+            "or something",
+        ),
+        (
+            r"\b(?:if (?:it|this|that) (?:were|had been)|had (?:it|this|that) been|were (?:it|this|that))(?= (?:option )?@\d)",
+            "XNEG",
+        ),
         (r"\bas well as\b|\bas well\b", "and"),
         (r"\bso (?:is|are|was|does|do|has)(?= (?:option )?@\d)", "or"),  # "B is wrong. So is C."
         (_NAILED + r"(?:anything|anyone|any one|any other)(?: else)?(?: option)? (?:but|than|except)\b", ""),
         (r"\b(?:nothing|none|no one|no other(?: option| choice| answer)?)(?: else| other)? (?:but|than|except)\b", ""),
         (
-            r"\b(?:(?:anything|everything|all|any|every option|all options|everyone|each)(?: of them)? (?:but|except(?: for)?|other than|save)"
+            r"\b(?:(?:anything|everything|everyone|(?:all|any|every|each)(?: of (?:them|these|those))?(?: other)?"
+            r"(?: (?:option|choice|answer|letter)s?)?) (?:but|except(?: for)?|other than|save)"
             r"|other than|else than|rather than|instead of|as opposed to|in place of|in contrast to|with the exception of|apart from|aside from"
-            r"|far from|except(?: for)?|excluding|without|unlike|over(?= @))\b",
+            r"|far from|except(?: for)?|excluding|without|unlike|over(?= (?:option )?@))\b",
             "XNEG",
         ),
         (

@@ -27,7 +27,7 @@ def find(stream: list[Token], options: OptionTexts) -> list[Mention]:
     texts = _texts(stream, options)
     covered = {index for mention in texts for index in range(mention.first, mention.last + 1)}
     labels = [] if not options.letters else _labels(stream, options, texts, covered)
-    return _bind(stream, sorted([*texts, *labels], key=lambda mention: mention.first))
+    return _bind(stream, sorted([*texts, *labels], key=lambda mention: mention.first), options)
 
 
 def _texts(stream: list[Token], options: OptionTexts) -> list[Mention]:
@@ -117,9 +117,18 @@ def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], cov
             continue
         signed = index == 0 and len(stream) == 2 and stream[1].text in "+-" and stream[1].start == token.end
         sole = len(words) == 1 and not signed
-        if sole or _is_label(stream, index, token, by_first, options):
+        listed = bool(found) and _listed(stream, found[-1].last, index, options)
+        if sole or listed or _is_label(stream, index, token, by_first, options):
             found.append(Mention(token.text.upper(), index, index, "label"))
     return found
+
+
+def _listed(stream: list[Token], left: int, index: int, options: OptionTexts) -> bool:
+    """True for the second letter of "b or c" and of "B, c" """
+    after, later = (*stream[index + 1 : index + 3], None, None)[:2]
+    between = {token.key for token in stream[left + 1 : index]}
+    ends = after is None or (after.text in ".,;!?)\n" and (later is None or later.start > after.end))
+    return ends and bool(between) and between <= lexicon.LISTING and stream[index].text.upper() in options.letters
 
 
 def _glued(stream: list[Token], options: OptionTexts, covered: set[int]) -> list[Mention]:
@@ -228,7 +237,8 @@ def _lower_label(stream: list[Token], index: int, before: Token | None, after: T
     anchored = before is not None and (
         before.key in lexicon.LOWER_BEFORE or before.text == ":" or before.text in ("选", "是", "为")
     )
-    return anchored and ends
+    no_word = stream[index].key not in "ai" or (before is not None and before.key in ("option", "choice", "letter"))
+    return anchored and (ends or (no_word and after is not None and after.key in lexicon.VERBISH))
 
 
 def _upper_label(
@@ -262,7 +272,7 @@ def _chinese_name(before: Token | None, after: Token | None, later: Token | None
     return left.endswith(lexicon.ZH_NAME_BEFORE) or right.startswith(lexicon.ZH_NAME_AFTER)
 
 
-def _bind(stream: list[Token], mentions: list[Mention]) -> list[Mention]:
+def _bind(stream: list[Token], mentions: list[Mention], options: OptionTexts) -> list[Mention]:
     """A label and the text that follows it, or a text and the label in brackets behind it, become one mention; a pair that disagrees becomes "?"."""
     bound: list[Mention] = []
     for mention in mentions:
@@ -272,6 +282,8 @@ def _bind(stream: list[Token], mentions: list[Mention]) -> list[Mention]:
         if last and pair and _adjacent(last, between):
             letter = last.letter if last.letter == mention.letter else "?"
             bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
+        elif last and between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
+            bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where option B is blood group A
         else:
             bound.append(mention)
     return bound

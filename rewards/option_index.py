@@ -16,12 +16,15 @@ class OptionTexts(NamedTuple):
     letters: tuple[str, ...]
     # First token of an option -> its forms (key, letter), longest first.
     by_first: dict[str, list[tuple[tuple[str, ...], str]]]
+    # Letter -> its text, where that text is itself one of the labels.
+    lone: dict[str, str]
 
 
 def option_texts(texts: Sequence[str], skip: Sequence[str] = ()) -> OptionTexts:
     """Index the option texts A, B, C..; a text that is itself one of the labels is left to the label rule (rule 3), and so are those in `skip`."""
     letters = tuple(LETTERS[: len(texts)])
     by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    lone: dict[str, str] = {}
     for letter, text in zip(letters, texts, strict=True):
         form = key(text)
         if (
@@ -40,8 +43,10 @@ def option_texts(texts: Sequence[str], skip: Sequence[str] = ()) -> OptionTexts:
             and not lists_letters
         ):
             form = form[1:]
-        if form and letter not in skip and not (len(form) == 1 and form[0].upper() in letters):
+        if len(form) == 1 and form[0].upper() in letters:
+            lone[letter] = form[0].upper()
+        elif form and letter not in skip:
             by_first.setdefault(form[0], []).append((form, letter))
     for forms in by_first.values():
         forms.sort(key=lambda pair: -len(pair[0]))
-    return OptionTexts(letters, by_first)
+    return OptionTexts(letters, by_first, lone)

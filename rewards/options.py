@@ -8,7 +8,7 @@ from typing import Literal
 
 from rewards import clauses, lexicon, mentions, text, wrappers
 from rewards.clauses import Reading
-from rewards.option_index import LETTERS, OptionTexts, option_texts
+from rewards.option_index import LETTERS, option_texts
 
 # An answer longer than this is no answer. Without tags the statement is looked for at the end of the text.
 MAX_ANSWER_CHARS = 1500
@@ -75,7 +75,7 @@ def _read(plain: str, options: Sequence[str], skip: Sequence[str] = (), labels: 
     stream = text.tokens(plain)
     index = option_texts(options, skip)
     if not labels:
-        index = OptionTexts((), index.by_first)
+        index = index._replace(letters=())
     found = mentions.find(stream, index)
     if len(found) > MAX_MENTIONS:
         return Reading((), f"more than {MAX_MENTIONS} options are named")
