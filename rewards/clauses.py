@@ -23,8 +23,9 @@ _SOMETHING_ELSE = frozenset("NEG HEDGE something anything nothing else another o
 _YES = frozenset({"yes", "correct", "right"})
 # "That is wrong" after an answer takes it back.
 _TAKES_BACK = frozenset("NEG that that's this it it's which is was be so quite all the".split()) | AFFIRM
+_SAYS = frozenset({"is", "are", "was", "shows", "show", "means", "has", "demonstrates", "reveals"})
 # With one of these "between B and C" stays open, whatever is said next.
-_TORN = frozenset("NEG torn undecided unsure hesitate hesitating toss".split())
+_TORN = frozenset("NEG torn undecided unsure hesitate hesitating toss coin".split())
 
 
 class Reading(NamedTuple):
@@ -80,7 +81,7 @@ def _resolve(clauses: list[Clause], mentions: list[Mention], text: str) -> Readi
         return Reading((), "only denied: nothing is inferred by elimination")
     if any(_half_of_pair(a, b, mentions) for a, b in itertools.pairwise(clauses) if a in chosen or b in chosen):
         return Reading((), "a text stands in a list with something else")
-    if any(_says_another_text(clause, mentions, letters) for clause in plain if clause not in chosen):
+    if any(_says_another_text(clause, mentions, letters) for clause in asserted if clause not in chosen):
         return Reading((), "a letter stands with the text of another option")
     if fault := _fault(_Found(named, asserted, chosen, letters, denied), mentions, text):
         return Reading((), fault)
@@ -122,11 +123,15 @@ def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
     hedged = {x for c in asserted if "HEDGE" in c.words for x in c.letters} | {
         x for c in named if "OPEN" in c.words for x in c.letters
     }
+    if any(c.particle and not set(c.letters) <= letters for c in asserted):
+        return "both yes and no are said"
     if (hedged - letters) or (hedged and len(letters) > 1):
         return "a second answer is kept open"
     if letters & denied:
         return "the same option is chosen and denied"
-    if (len(letters) > 1 and ("%" in text or "…" in text)) or (len(letters | denied) > 1 and text.count("%") > 1):
+    if (len(letters) > 1 and ("%" in text or "…" in text)) or (
+        len({x for c in named for x in c.letters}) > 1 and text.count("%") > 1
+    ):
         return "split probability or an echoed list"
     return ""
 
@@ -189,7 +194,10 @@ def _taken_back(clause: Clause, after: Clause) -> bool:
 
 def _says_another_text(clause: Clause, mentions: list[Mention], letters: set[str]) -> bool:
     """ "The film shows pneumothorax, so B": a statement that ends in the text of an option that is not chosen (rule 4)."""
-    if not clause.words[-1].startswith("@") or "would" in clause.words:
+    if not clause.words[-1].startswith("@") or "would" in clause.words or clause.condition:
+        return False
+    before = [word for word in clause.words[:-1] if word not in ("a", "an", "the")][-1:]
+    if clause.weak and not (clause.opener == "BECAUSE" and _SAYS.issuperset(before)):
         return False
     said = mentions[int(clause.words[-1][1:])]
     return said.by == "text" and not said.particle and said.letter not in letters

@@ -66,15 +66,17 @@ VERBISH = words(
     """is was are were seems appears because since as and or but nor not fits fit matches would will should could can cannot may might must
     looks shows has best only then rather instead though although while unlikely likely possible wrong incorrect correct right definitely
     probably most here again if when also remains makes does doesn't isn't wasn't can't over vs versus xor so by than to alone too
-    describes explains reads applies stands wins better first second last excluded ruled no yes plus with without"""
+    describes explains reads applies stands wins better first second last excluded ruled no yes plus with without
+    together along combined coupled it i i'd"""
 )
 PRONOUN_LABEL = words("is was because since fits seems and or as rather instead over vs versus")
 # With only these between two letters the second one is an option as well: "b or c".
-LISTING = words("or and nor not than rather over vs versus xor option choice letter , / & +")
+LISTING = words("or and nor not than rather over vs versus xor option choice letter , / & +") | {"\n"}
 # Before a lower-case letter one of these makes it a label: "option b", "I would go with b".
 LOWER_BEFORE = words(
     """option options choice answer letter choose chose pick select selected with for is say opción opcion opçao opção lettre letra buchstabe
-    réponse respuesta resposta antwort risposta lettera antwoord be"""
+    réponse respuesta resposta antwort risposta lettera antwoord be perhaps maybe probably likely possibly definitely
+    surely certainly clearly so therefore thus hence it's that's"""
 )
 # Words that do not weaken a commitment: a clause of these and one option is a bare choice.
 LIGHT = words(
@@ -110,7 +112,7 @@ IDIOMS = re.compile(
     r"|\b(?:if|unless) (?:i am|i'm) (?:not )?mistaken\b|\b(?:e\.g\.|i\.e\.|p\.s\.|a\.m\.|p\.m\.|a\.k\.a\.|u\.s\.)(?!\w)|\bn/a\b"
     r"|\b(?:i )?(?:have|has|had|there is|there's) (?:absolutely )?no (?:idea|clue|way|opinion|answer|comment|information|preference|access)\b"
     r"|\bno (?:idea|clue|wonder|opinion|comment|answer|information|one knows|way to (?:tell|know|say))\b|\bin no way\b"
-    r"|\bin (?:my|our) view\b",
+    r"|\bin (?:my|our) view\b|\bno matter(?: (?:what|how|which|whether|if))?\b",
     re.IGNORECASE,
 )
 _NAILED = r"(?:(?:can(?:not|'t| not)|could(?: not|n't)) be |(?:is|are) not |isn't )"
@@ -123,7 +125,9 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"(?:fully |entirely |completely |safely |definitively )?(?:ruled out|rule out|excluded?|dismiss(?:ed)?|discounted|impossible|unlikely)\b"
             r"|\b(?:also|equally|still|just as|another) (?:an? )?(?:possible|plausible|likely|possibility|reasonable"
             r"|option|candidate|correct|right|fits?)\b"
-            r"|\b(?:could|might|may) (?:also|equally|as well|well) be\b|\bin which case\b|\bsecond (?:choice|guess|best)\b|\brunner[- ]up\b"
+            r"|(?<!@\d )\btoo(?= [.,;!?]|$)|\b(?:could|might|may) (?:also|equally|as well|well) be\b|\bin which case\b"
+            r"|\bsecond (?:choice|guess|best)\b|\b(?:runner|back)[- ]up\b|\b(?:backup|fallback)\b"
+            r"|(?<=@\d [;,.] )consider(?= (?:option )?@\d)"
             r"|也可能|亦可能|也有可能|都有可能|都可能|均有可能|均可能|可能也|不能排除|不能除外|不排除|未能排除|也可以|其次|次选|也行|也对|也正确",
             "OPEN",
         ),
@@ -135,13 +139,19 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\b(?:if (?:it|this|that) (?:were|had been)|had (?:it|this|that) been|were (?:it|this|that))(?= (?:option )?@\d)",
             "XNEG",
         ),
-        (r"\bas well as\b|\bas well\b", "and"),
+        (
+            r"(?:^|(?<=[.;!?] ))(?:rather than|instead of|as opposed to|in contrast to|unlike) ((?:option )?@\d+)(?: ,)?(?= |$)",
+            r"NEG \1 .",
+        ),
+        (r"(?<=@\d) :? ?(?=(?:the|all)(?: the)? (?:others?|rest|remaining)\b)", "."),
+        (r"\bif not(?= (?:option )?@\d)", "or"),
+        (r"\bas well as\b|\bas well\b|\b(?:together|along|combined|coupled|paired) with\b|\bin addition to\b", "and"),
         (r"\bso (?:is|are|was|does|do|has)(?= (?:option )?@\d)", "or"),  # "B is wrong. So is C."
-        (_NAILED + r"(?:anything|anyone|any one|any other)(?: else)?(?: option)? (?:but|than|except)\b", ""),
+        (_NAILED + r"(?:anything|anyone|any one|any other)(?: else)?(?: option)? (?:but|(?:other )?than|except)\b", ""),
         (r"\b(?:nothing|none|no one|no other(?: option| choice| answer)?)(?: else| other)? (?:but|than|except)\b", ""),
         (
             r"\b(?:(?:anything|everything|everyone|(?:all|any|every|each)(?: of (?:them|these|those))?(?: other)?"
-            r"(?: (?:option|choice|answer|letter)s?)?) (?:but|except(?: for)?|other than|save)"
+            r"(?: (?:option|choice|answer|letter)s?)?) (?:but|except(?: for)?|other than|save|besides|bar|barring|minus)"
             r"|other than|else than|rather than|instead of|as opposed to|in place of|in contrast to|with the exception of|apart from|aside from"
             r"|far from|except(?: for)?|excluding|without|unlike|over(?= (?:option )?@))\b",
             "XNEG",
@@ -159,7 +169,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"|correction|i mean|let me (?:correct|rephrase|reconsider|revise)(?: that| this| myself)?|my mistake|i was wrong|i stand corrected"
             r"|sorry|oops|change my (?:answer|mind|choice)(?: from @\d+)?(?: to)?|changed my (?:answer|mind|choice)(?: from @\d+)?(?: to)?"
             r"|edit|update|corrected|actually|or rather|upon (?:reflection|review|second thought)|(?:revised|updated)(?: answer)?|reconsidering"
-            r"|apologies|chang(?:e|ed|ing) @\d+ (?:in)?to)\b"
+            r"|apologies|chang(?:e|ed|ing) ?:?(?: from)? @\d+ (?:into|to|→(?= )))"
             r"|(?<=[.…—?;-] )(?:no|not quite|not exactly) ?[,.:;—-] ?(?=(?:it is |it's |that is |the answer is )?@\d)"
             r"|(?<=[.…—?-] )no (?=(?:it is |it's |that is |the answer is )@\d)|(?<=, )no , ?(?=(?:it is |it's )?@\d)"
             r"|(?<=[,.…—?!] )(?:不对|不是|错了|不) ?[,.…—!] ?(?=(?:应该?|而)?[是为选]? ?@\d)"
@@ -196,7 +206,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "NEG",
         ),
         (r"不仅|不但|毫无疑问|无疑|是否", ""),
-        (r"而不是|除了|除去", "XNEG"),
+        (r"而不是|而不选|除了|除去", "XNEG"),
         (
             r"并不是|并非|不应该?选|不选|不是|而非|不对|不正确|不符合|不像|不考虑|不支持|不可能|不太可能|不能选|不能|不应|不为|错误|错的|排除"
             r"|除外|除|没有|未见|否定|以外|之外|无|未|非|不|没|错|否(?!则)",
@@ -212,6 +222,9 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(?:so|therefore|thus|hence|consequently|accordingly|leaving|leaves)\b|所以|因此|故|综上所述|综上|从而|那么", "SO"),
         (
             r"\b(?:(?:initial|first|earlier|original|previous) (?:answer|choice|guess|impression|pick|idea) was"
+            r"|(?:may|might|could|can) (?:mimic|resemble|simulate|imitate|look like|be (?:mistaken|confused|tempting))"
+            r"|(?:one|you|some|many|others) (?:may|might|could|would) (?:think|say|suspect|choose|pick|argue)"
+            r"|used to be|was my (?:first|initial|original) (?:answer|choice|guess|impression|pick|idea|thought)"
             r"|initially|originally|at first|first thought|first glance|consider(?:ed|ing|s)?|tempt(?:ed|ing)"
             r"|(?:was|were) going to (?:say|choose|pick)|would have (?:said|chosen)|entertained|at first sight|differential)\b|起初|最初|曾考虑",
             "PAST",
@@ -225,5 +238,6 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"或者|或是|抑或|还是|或", "or"),
         (r"以及|并且|和|与|及|跟|同时", "and"),
         (r"\b(?:versus|vs|xor)\b", "or"),
+        (r"\bXNEG +(?:option )?@\d+ (?:is|are|was|were) +NEG\b", ""),  # "all but B are wrong"
     )
 )

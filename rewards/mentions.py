@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rewards import lexicon
+from rewards.neighbours import part_of_more
 from rewards.option_index import LETTERS, OptionTexts
 from rewards.text import Token
 
-_ROMAN = frozenset("i ii iii iv v vi vii viii ix x".split())
 _OPEN, _CLOSE = frozenset("([{\"'<"), frozenset(")]}\"'>")
 
 
@@ -37,7 +37,7 @@ def _texts(stream: list[Token], options: OptionTexts) -> list[Mention]:
     while index < len(stream):
         forms = options.by_first.get(keys[index])
         match = next((m for form, letter in forms if (m := _match(stream, keys, index, form, letter))), None) if forms else None
-        if match and not _part_of_more(stream, match):
+        if match and not part_of_more(stream, match.first, match.last, match.letter):
             found.append(match)
             index = match.last + 1
         else:
@@ -56,52 +56,6 @@ def _match(stream: list[Token], keys: list[str], start: int, form: tuple[str, ..
             return None
         index += 1
     return Mention(letter, start, index - 1, "text", form in (("yes",), ("no",)))
-
-
-def _part_of_more(stream: list[Token], match: Mention) -> bool:
-    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, or a further letter or number of a name (rule 5)."""
-    first, last = stream[match.first], stream[match.last]
-    before = stream[match.first - 1] if match.first else None
-    after = stream[match.last + 1] if match.last + 1 < len(stream) else None
-    if before and before.kind == "s" and (first.kind == "n" or before.end == first.start) and before.text not in "/+=>":
-        return True
-    if before and first.kind == "n" and (before.text in "<>≤≥" or before.key in lexicon.COMPARES):
-        return True
-    if (
-        first.kind == "n"
-        and before
-        and before.text == ","
-        and before.end == first.start
-        and stream[match.first - 2].end == before.start
-    ):
-        return True  # a decimal comma
-    if not after:
-        return False
-    beyond = stream[match.last + 2] if match.last + 2 < len(stream) else None
-    if after.text in "-/" and beyond and _ranges(last, beyond):
-        return True
-    if first.kind == "n" and after.key in ("to", "-") and beyond and beyond.kind == "n":
-        return True
-    if after.kind == "s":
-        return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or (after.text == "/" and last.kind == "n")
-    if (
-        after.text == "-"
-        and after.start == last.end
-        and after.end < (stream[match.last + 2].start if match.last + 2 < len(stream) else 0)
-    ):
-        return False
-    if last.kind == "n" and (after.key in lexicon.UNITS or after.kind == "n"):
-        return True
-    named = after.kind == "n" or (
-        after.kind == "w" and ((after.key in _ROMAN and len(after.text) > 1) or (len(after.text) == 1 and after.text.isupper()))
-    )
-    return named and last.kind == "w" and after.text not in ("A", "I", match.letter)
-
-
-def _ranges(last: Token, beyond: Token) -> bool:
-    """True for what stands on both sides of the sign in "Stage II-III", "Grade 2-3", "C5/6": two members of one scale."""
-    numeral = last.key in _ROMAN and beyond.key in _ROMAN
-    return numeral or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
 
 
 def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], covered: set[int]) -> list[Mention]:

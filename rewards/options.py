@@ -100,7 +100,21 @@ def _without_determiners(
             and after is not None
             and after.kind == "w"
         )
-        joined = after is not None and after.key in ("and", "or", "but", "because", "since", "as", "it", "there", "no")
+        joined = after is not None and after.key in (
+            "and",
+            "or",
+            "but",
+            "because",
+            "since",
+            "as",
+            "it",
+            "there",
+            "no",
+            "otherwise",
+            "if",
+            "unless",
+            "when",
+        )
         if determiner and not joined and kept:
             continue
         kept.append(mention)

@@ -35,7 +35,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
     """The clauses of an answer in order, none of them empty."""
     clauses: list[Clause] = []
     current = Clause([])
-    weak = condition = False
+    weak = condition = leading = False
     for index, word in enumerate(words):
         ends = word in _SENTENCE_ENDS or word == "…"
         if not ends and word == "NEG" and _turns(current.words, words[index + 1 :]):
@@ -63,8 +63,9 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
             continue
         current.question = word == "?"
         clauses.append(current)
-        if ends or word in ("SO", "but", "→", "—"):
-            weak = condition = False
+        if ends or word in ("SO", "but", "→", "—") or (leading and word == ","):
+            weak = condition = leading = False
+        leading = leading or (word == "CONCEDE" and not current.words and not current.opener)  # "while A is common, B"
         if word in ("BECAUSE", "CONCEDE", "COND"):
             weak, condition = True, condition or word == "COND"
         current = Clause([], opener="" if ends and word != "\n" else word, weak=weak, condition=condition)

@@ -43,6 +43,7 @@ def in_tags(answer: str) -> str:
         "own_option_cases_5.jsonl",
         "own_option_cases_6.jsonl",
         "own_option_cases_7.jsonl",
+        "own_option_cases_8.jsonl",
     ],
 )
 def test_every_option_case_is_graded_as_written(name):
