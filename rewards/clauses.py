@@ -114,8 +114,10 @@ def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
         c.condition for c in chosen if len(asserted) > 1
     ):
         return "the choice hangs on a condition"
+    if (last := _appended(text, {"/", "+", "plus"})) and mentions[int(last[1:])].letter not in letters | denied:
+        return "an alternative is appended"
     if (
-        (last := _appended(text))
+        (last := _appended(text, {"or"}))
         and mentions[int(last[1:])].letter not in letters
         and not _denied_texts(int(last[1:]), mentions, denied, text)
     ):
@@ -136,11 +138,11 @@ def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
     return ""
 
 
-def _appended(text: str) -> str:
+def _appended(text: str, joiners: set[str]) -> str:
     """The last mention where the answer ends with "or @k". "B, not C or A" reads as two answers too: it cannot be told apart (fails closed)."""
     words = text.rstrip(" .!?;,\n").split(" ")
     words = [word for word in words if word not in ("HEDGE", "maybe", "option")]
-    return words[-1] if len(words) > 1 and words[-2] == "or" and words[-1].startswith("@") else ""
+    return words[-1] if len(words) > 1 and words[-2] in joiners and words[-1].startswith("@") else ""
 
 
 def _denied_texts(last: int, mentions: list[Mention], denied: set[str], text: str) -> bool:

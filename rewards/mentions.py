@@ -69,12 +69,31 @@ def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], cov
         token = stream[index]
         if index in covered or token.kind != "w" or len(token.text) != 1 or token.text.upper() not in LETTERS:
             continue
+        if _second_name(stream, index, covered | {mention.last for mention in found[-1:]}):
+            continue
         signed = index == 0 and len(stream) == 2 and stream[1].text in "+-" and stream[1].start == token.end
         sole = len(words) == 1 and not signed
         listed = bool(found) and _listed(stream, found[-1].last, index, options)
-        if sole or listed or _is_label(stream, index, token, by_first, options):
+        if sole or listed or _closes(stream, index, options) or _is_label(stream, index, token, by_first, options):
             found.append(Mention(token.text.upper(), index, index, "label"))
     return found
+
+
+def _second_name(stream: list[Token], index: int, known: set[int]) -> bool:
+    """True for the second letter of "hepatitis B and C", whose first is no option (rule 10). `known`: places of mentions."""
+    if index < 2 or stream[index - 1].key not in ("and", "or", "&", "/"):
+        return False
+    return stream[index - 2].kind == "w" and len(stream[index - 2].text) == 1 and index - 2 not in known
+
+
+def _closes(stream: list[Token], index: int, options: OptionTexts) -> bool:
+    """True for a small letter behind "or" at the very end: "pneumonia or a"."""
+    return (
+        index > 1
+        and stream[index - 1].key == "or"
+        and stream[index].text.upper() in options.letters
+        and all(token.kind == "p" for token in stream[index + 1 :])
+    )
 
 
 def _listed(stream: list[Token], left: int, index: int, options: OptionTexts) -> bool:
