@@ -19,7 +19,9 @@ from rewards.text import Token
 NOTHING_NAMED = "no option is named"
 _CONTROLS = frozenset({"NEG", "XNEG", "OPEN", "HEDGE", "PAST", "BETWEEN", "but", "BECAUSE", "CONCEDE", "COND", "SO", "and", "or"})
 # "C or none", "C or something else": the second half of a choice that is left open.
-_SOMETHING_ELSE = frozenset("NEG HEDGE something anything nothing else another other others the of them above these".split())
+_SOMETHING_ELSE = frozenset(
+    "NEG HEDGE something anything nothing else another other others similar like the of them above these".split()
+)
 _YES = frozenset({"yes", "correct", "right"})
 # "That is wrong" after an answer takes it back.
 _TAKES_BACK = frozenset("NEG that that's this it it's which is was be so quite all the".split()) | AFFIRM

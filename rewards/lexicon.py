@@ -16,8 +16,10 @@ NAME_BEFORE = words(
     factor lead protein influenza flu level segment zone area region table part patient case plan appendix section column row point line
     haemophilus streptococcus immunoglobulin ig complement antigen receptor phase period band wave haemoglobin hemoglobin dr mr subtype
     nerve arch child pugh tanner dukes stanford killip class syndrome chromosome chain serotype genotype carrier ring score blood malignant
-    apolipoprotein troponin cystatin coenzyme amyloid cathepsin coxsackie"""
+    apolipoprotein troponin cystatin coenzyme amyloid cathepsin coxsackie ward bed slide plate frame"""
 )
+# Those whose letter may stand in brackets or behind a number: "panel (b)", "figure 2 B".
+FIGURES = words("figure figures fig figs panel panels table plate slide")
 # Those that are written with a full stop or an apostrophe: "Fig. C", "Dukes' C".
 ABBREVIATED_BEFORE = words("fig figs vit hep mr mrs ms dr dukes")
 # A single letter before one of these belongs to a name.
@@ -132,8 +134,9 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "OPEN",
         ),
         (
-            r"\b(?:could|might|may|can) (?:well )?be (?:either|both|any|anything)(?: (?:one|of (?:them|these|those)))?(?= [.,;!?]|$)",
-            "or something",
+            r"\b(?:could|might|may|can) (?:well )?be (?:either|both|any|anything)(?: (?:one|of (?:them|these|those)))?(?= [.,;!?]|$)"
+            r"|\b(?:both|either|each|all)(?: of (?:them|these|those))? (?:is|are|remains?|seems?) (?:possible|plausible|likely|reasonable)\b",
+            "or something .",
         ),
         (
             r"\b(?:if (?:it|this|that) (?:were|had been)|had (?:it|this|that) been|were (?:it|this|that))(?= (?:option )?@\d)",
@@ -144,6 +147,8 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"NEG \1 .",
         ),
         (r"(?<=@\d) :? ?(?=(?:the|all)(?: the)? (?:others?|rest|remaining)\b)", "."),
+        (r"\b((?:more|better|likelier|stronger|closer)\b[^@.;,]{0,30}) than(?= (?:option )?@\d)", r"\1 XNEG"),
+        (r"\bas (?:likely|good|probable|plausible|possible|valid|right|correct) as(?= (?:option )?@\d)", "or"),
         (r"\bif not(?= (?:option )?@\d)", "or"),
         (r"\bas well as\b|\bas well\b|\b(?:together|along|combined|coupled|paired) with\b|\bin addition to\b", "and"),
         (r"\bso (?:is|are|was|does|do|has)(?= (?:option )?@\d)", "or"),  # "B is wrong. So is C."

@@ -69,21 +69,22 @@ def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], cov
         token = stream[index]
         if index in covered or token.kind != "w" or len(token.text) != 1 or token.text.upper() not in LETTERS:
             continue
-        if _second_name(stream, index, covered | {mention.last for mention in found[-1:]}):
+        left = found[-1].last if found else -1
+        if _second_name(stream, index) and index - 2 not in covered and index - 2 != left:
             continue
         signed = index == 0 and len(stream) == 2 and stream[1].text in "+-" and stream[1].start == token.end
         sole = len(words) == 1 and not signed
-        listed = bool(found) and _listed(stream, found[-1].last, index, options)
+        listed = bool(found) and index - left < 6 and _listed(stream, left, index, options)
         if sole or listed or _closes(stream, index, options) or _is_label(stream, index, token, by_first, options):
             found.append(Mention(token.text.upper(), index, index, "label"))
     return found
 
 
-def _second_name(stream: list[Token], index: int, known: set[int]) -> bool:
-    """True for the second letter of "hepatitis B and C", whose first is no option (rule 10). `known`: places of mentions."""
+def _second_name(stream: list[Token], index: int) -> bool:
+    """True for the second letter of "hepatitis B and C": where the first is no option, the second is none (rule 10)."""
     if index < 2 or stream[index - 1].key not in ("and", "or", "&", "/"):
         return False
-    return stream[index - 2].kind == "w" and len(stream[index - 2].text) == 1 and index - 2 not in known
+    return stream[index - 2].kind == "w" and len(stream[index - 2].text) == 1
 
 
 def _closes(stream: list[Token], index: int, options: OptionTexts) -> bool:
@@ -160,6 +161,10 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
         return False
     if after and after.text == "." and later and later.key in lexicon.EPITHETS and not own:
         return False
+    if index > 1 and before and (before.text == "(" or before.kind == "n") and stream[index - 2].key in lexicon.FIGURES:
+        return False
+    if after and _lone(after) and after.start == token.end + 1 and after.text not in (*options.letters, "I"):
+        return False  # "C T scan"
     if _chinese_name(before, after, later, stream, index):
         return False
     bracketed = bool(before and after and before.text in _OPEN and after.text in _CLOSE and glued_before and glued_after)
