@@ -24,7 +24,9 @@ _SOMETHING_ELSE = frozenset(
 )
 _YES = frozenset({"yes", "correct", "right"})
 # "That is wrong" after an answer takes it back.
-_TAKES_BACK = frozenset("NEG that that's this it it's which is was be so quite all the".split()) | AFFIRM
+_TAKES_BACK = AFFIRM | frozenset(
+    "NEG that that's this it it's which is was be so quite all the supported fit fits match matches likely here case by with film image scan".split()
+)
 _SAYS = frozenset({"is", "are", "was", "shows", "show", "means", "has", "demonstrates", "reveals"})
 # With one of these "between B and C" stays open, whatever is said next.
 _TORN = frozenset("NEG torn undecided unsure hesitate hesitating toss coin".split())
@@ -70,7 +72,7 @@ def _resolve(clauses: list[Clause], mentions: list[Mention], text: str) -> Readi
     if pairs and not _settled(pairs, asserted, clauses):
         return Reading((), "alternatives are left open")
     statements = [c for c in asserted if not c.question or (id(c) in followers and followers[id(c)].words[0] in _YES)]
-    if statements or any("NEG" in followers[id(c)].words[:1] for c in asserted if id(c) in followers):
+    if statements or any(c.question and _refuses(followers[id(c)]) for c in asserted if id(c) in followers):
         asserted = statements
     asserted = _after_echo(asserted, mentions)
     strong = [c for c in asserted if not c.weak and (_bare(c) or _affirms(c))]
@@ -180,7 +182,7 @@ def _denied(clause: Clause) -> bool:
     for i in range(places[0] - 1, -1, -1):
         if clause.words[i] == "NEG":
             return True
-        if clause.words[i] not in lexicon.LIGHT and clause.words[i] not in ("of", "any", ",", "HEDGE", "0", "%"):
+        if clause.words[i] not in lexicon.LIGHT | lexicon.REACHED_ACROSS:
             return False
     return False
 
@@ -205,6 +207,13 @@ def _says_another_text(clause: Clause, mentions: list[Mention], letters: set[str
         return False
     said = mentions[int(clause.words[-1][1:])]
     return said.by == "text" and not said.particle and said.letter not in letters
+
+
+def _refuses(reply: Clause) -> bool:
+    """ "B? No." and "B? I don't think so." """
+    return reply.words[0] == "NEG" or (
+        not reply.letters and "NEG" in reply.words and lexicon.LIGHT.issuperset({*reply.words} - {"NEG"})
+    )
 
 
 def _bare(clause: Clause) -> bool:

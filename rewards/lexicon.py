@@ -92,10 +92,17 @@ LIGHT = words(
     definite obvious image film scan picture therefore so thus hence then now yes please hope looks look like appears appear seems seem
     correspond corresponds called named stick staying stay settle settled response result solution question statement statements
     want accept accepts left remain remains actual actually all these those them they any could can may might
-    é e es est la el le o die der das ist lautet correcta correct correcto correta bonne réponse respuesta resposta antwort risposta antwoord
+    é è e es est ce la el le o die der das ist lautet correcta correct correcto correta bonne réponse respuesta resposta antwort risposta antwoord
     letra lettre lettera buchstabe opción opcion opção finale richtige opzione corretta réponses ответ правильный
     答 案 正 确 选 项 择 应 当 为 是 的 最 终 我 们 认 本 题 目 对 诊 断 结 论 该 则 就 属 于 判 佳 符 合 支 持 提 示 显 可 见 患 者 故 考 虑 有
     会 也 都 把 这 此 处 理 由 综 上 述 填 写 图 像 片 能 会 指 向 倾 觉 得 回 复 一 定 了 吧 呢 啊 解 说 : " ' [ ] { } = < > # ` ¿ ¡"""
+)
+# Words that a denial reaches across, besides the light ones: "not typical of pneumonia", "I cannot make a diagnosis of gout".
+REACHED_ACROSS = words(
+    """call calls called calling describe described classify classified interpret interpreted regard regarded read report reported label labelled
+    diagnose diagnosed identify identified lesion finding findings appearance appearances feature features typical characteristic suggestive
+    diagnostic specific pathognomonic confirm confirms confirmed confirming make made making convinced persuaded convincing proof proven prove
+    hint trace criteria criterion seen visible present detect detected see find found enough sufficient supported of any LACK , HEDGE 0 %"""
 )
 # A clause with one of these about an answer, but without any option in it, commits to something that is not on offer.
 ANSWER_NOUNS = words("answer diagnosis conclusion choice")
@@ -149,6 +156,12 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?<=@\d) :? ?(?=(?:the|all)(?: the)? (?:others?|rest|remaining)\b)", "."),
         (r"\b((?:more|better|likelier|stronger|closer)\b[^@.;,]{0,30}) than(?= (?:option )?@\d)", r"\1 XNEG"),
         (r"\bas (?:likely|good|probable|plausible|possible|valid|right|correct) as(?= (?:option )?@\d)", "or"),
+        (
+            r"\b((?:describ|classif|interpret|regard|read|report|label|diagnos|identif)\w*"
+            r"(?: (?:this|it|that|these|the|lesion|film|image|scan|findings?|appearances?)){0,3}) as\b",
+            r"\1",
+        ),
+        (r"\b(?:mimics?|mimicking|simulates?|imitates?)(?= (?:an? |the )?(?:option )?@\d)", "XNEG"),
         (r"\bif not(?= (?:option )?@\d)", "or"),
         (r"\bas well as\b|\bas well\b|\b(?:together|along|combined|coupled|paired) with\b|\bin addition to\b", "and"),
         (r"\bso (?:is|are|was|does|do|has)(?= (?:option )?@\d)", "or"),  # "B is wrong. So is C."
@@ -162,10 +175,10 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "XNEG",
         ),
         (
-            r"\b(?:rul(?:ed|es?|ing) out|(?:less|least) likely|lacks?|lacking|requires?"
-            r"|would (?:need|require|show|have|produce|cause|present|blunt|appear))\b",
-            "NEG",
+            r"\b(?:lacks?|lacking|requires?|would (?:need|require|show|have|produce|cause|present|blunt|appear))\b",
+            "NEG LACK",
         ),
+        (r"\b(?:rul(?:ed|es?|ing) out|(?:less|least) likely)\b", "NEG"),
         (r"(?<=@\d )otherwise\b|(?<=@\d\d )otherwise\b", "OPEN"),
         (r"\b(?:h+m+|u+h+|u+m+|oh|ah)\b[ ,.…]*", ""),
         (r"\b(?:(?:scratch|strike|forget|disregard|ignore) that|i take (?:that|it) back|never ?mind)\b", "UNDO"),
@@ -184,11 +197,17 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             r"\bno (?:\w+ )?(?:reason|need|grounds|basis|justification|argument|case|longer)\b"
             r"|\bagainst\b|\bzero(?: chance| probability| likelihood| evidence)?\b"
-            r"|\bnothing (?:to|that|which|speaks?|supports?|suggests?|indicates?|points?|favou?rs?|argues?|fits|matches)\b"
+            r"|\bnothing (?:here |there |in (?:it|this) )?(?:to|that|which|speaks?|supports?"
+            r"|suggests?|indicates?|points?|favou?rs?|argues?|fits|matches)\b"
             r"|\bi (?:retract|withdraw)\b|\b(?:retracted|withdrawn|deleted)\b(?! [a-z])|\bcrossed out\b"
             r"|\b(?:take|took|taking) back\b|\b(?:an?|the) (?:distractor|trap|decoy|red herring)\b"
             r"|\bdistractors?(?= :)"
-            r"|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)",
+            r"|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)"
+            r"|\b(?:insufficient (?:evidence|grounds|support)|refus(?:e|es|ed|ing)|(?:skip|drop|cross out)(?= (?:option )?@)|the opposite of"
+            r"|nope|nah|unable to"
+            r"|off the table|too early|r ?/ ?o)\b"
+            r"|\b(?:is|are|was|were|do|does|did|has|have|had|ca|could|would|should|wo|ai)nt\b|[¬≠]|^!(?= @)"
+            r"|\b(?:nicht|kein|não|nao|niet)\b|\bpas(?= (?:l[ae'] ?|option |réponse )?@)|\bn'est pas\b",
             "NEG",
         ),
         (r"\bnor\b", "or NEG"),
@@ -234,7 +253,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"|(?:was|were) going to (?:say|choose|pick)|would have (?:said|chosen)|entertained|at first sight|differential)\b|起初|最初|曾考虑",
             "PAST",
         ),
-        (r"\b(?:but|however|yet|which)\b|但是|但|而是|然而|却", "but"),
+        (r"\b(?:but|however|yet|which|sondern|mais|sino)\b|但是|但|而是|然而|却", "but"),
         (
             r"\b(?:maybe|perhaps|possibly|possible|plausible|alternatively|alternative|alternately|probabl[ey]|likely|also|might|may|could)\b|可能|也许|大概|或许",
             "HEDGE",

@@ -44,6 +44,7 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
     for number, mention in enumerate(mentions):
         by_first.setdefault(mention.first, []).append(number)
     inside = {i for mention in mentions for i in range(mention.first, mention.last + 1)}
+    sole = len({mention.letter for mention in mentions}) == 1
     parts: list[str] = []
     for index, token in enumerate(stream):
         if index in by_first:
@@ -58,7 +59,8 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
             none = set(token.key) <= set("0.") and index + 1 < len(stream) and stream[index + 1].text == "%"
             parts.append(" not " if none else " 0% " if token.text.startswith(("0.", ".")) else " 0 ")
         elif token.text in ("'", '"', "@") or (token.text in "()[]{}<>" and _hugs(stream, index, by_first, inside)):
-            continue
+            if token.text == "(" and (index - 1) in inside and sole:
+                parts.append(" : ")  # a remark in brackets reads like one behind a colon
         elif (
             token.text == "-"
             and 0 < index < len(stream) - 1

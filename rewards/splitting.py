@@ -54,6 +54,8 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
             ends = True  # "the answer is D: no line is seen"
         elif word == ":" and "NEG" in current.words and not _BACKWARD.isdisjoint(current.words) and not _names(current.words):
             ends = True  # "that is not right: D"
+        elif word == ":" and _explained(current.words, words[index + 1 :], mentions):
+            ends = True  # "A: no stone is seen"
         elif word == ":" and "NEG" in current.words and current.words[-1].startswith("@"):
             ends = "".join(words[index + 1 : index + 2]).startswith("@")  # "neither A nor B: C"
         verdict = word in ("-", "—", ",") and _verdict_follows(current.words, words[index + 1 : index + 3])
@@ -84,6 +86,17 @@ def _turns(said: list[str], coming: list[str]) -> bool:
 def _verdict_follows(said: list[str], coming: list[str]) -> bool:
     """True in "B - wrong." and "B, not at all.": the word behind the break is about the option before it."""
     return bool(said) and said[-1].startswith("@") and coming[:1] == ["NEG"] and set(coming[1:]) <= _SENTENCE_ENDS | {","}
+
+
+def _explained(said: list[str], coming: list[str], mentions: list[Mention]) -> bool:
+    """True where the only option of an answer is followed by a denial of something else, "A: no stone", and not by a verdict, "A: not it"."""
+    if not said or not said[-1].startswith("@") or len({mention.letter for mention in mentions}) > 1:
+        return False
+    length = next((i for i, word in enumerate(coming) if word in _SENTENCE_ENDS or word in _BREAKS), len(coming))
+    known = lexicon.LIGHT | lexicon.REACHED_ACROSS | AFFIRM
+    return "LACK" not in coming[:length] and any(
+        word.isalpha() and word.islower() and word not in known for word in coming[:length]
+    )
 
 
 def _inside_list(words: list[str], index: int) -> bool:
