@@ -57,14 +57,22 @@ def client_for(url: str, timeout_seconds: float, in_flight: int, backoff_seconds
     return client
 
 
-async def judged(judge: LlmJudge, count: int) -> list[Verdict]:
-    """`count` different answers in groups of eight, each group under one key, all at once."""
-    asked = (
-        judge.judge("Which finding is shown?", "A multiple of three", (), f"finding {i}", group_key=f"group {i // 8}")
-        for i in range(count)
-    )
+# As many as a step of 128 prompts asks. With all 10,000 pending Python's collector stops the process for 0.2 s now and then, sleeps included.
+AT_ONCE = 1024
+
+
+async def judged(judge: LlmJudge, count: int, at_once: int = AT_ONCE) -> list[Verdict]:
+    """`count` different answers in groups of eight, each group under one key, `at_once` of them pending."""
+    room = asyncio.Semaphore(at_once)
+
+    async def one(i: int) -> Verdict:
+        async with room:
+            return await judge.judge(
+                "Which finding is shown?", "A multiple of three", (), f"finding {i}", group_key=f"group {i // 8}"
+            )
+
     try:
-        return list(await asyncio.gather(*asked))
+        return list(await asyncio.gather(*map(one, range(count))))
     finally:
         await judge.close()
 
@@ -116,6 +124,7 @@ def main() -> None:
     parser.add_argument("--retry-after", type=float, default=2.0)
     parser.add_argument("--timeout", type=float, default=2.0)
     parser.add_argument("--in-flight", type=int, default=64)
+    parser.add_argument("--at-once", type=int, default=AT_ONCE)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     faults = Faults(retry_after=args.retry_after, seed=args.seed)
@@ -128,7 +137,7 @@ def main() -> None:
             client = client_for(url, args.timeout, args.in_flight)
             judge = LlmJudge(client)
             began, cpu = time.monotonic(), time.process_time()
-            found = asyncio.run(judged(judge, args.judgements))
+            found = asyncio.run(judged(judge, args.judgements, args.at_once))
             seconds, cpu = time.monotonic() - began, time.process_time() - cpu
             with urllib.request.urlopen(f"{url}/journal", timeout=60) as reply:
                 asked = json.load(reply)
