@@ -102,7 +102,8 @@ REACHED_ACROSS = words(
     """call calls called calling describe described classify classified interpret interpreted regard regarded read report reported label labelled
     diagnose diagnosed identify identified lesion finding findings appearance appearances feature features typical characteristic suggestive
     diagnostic specific pathognomonic confirm confirms confirmed confirming make made making convinced persuaded convincing proof proven prove
-    hint trace criteria criterion seen visible present detect detected see find found enough sufficient supported of any LACK , HEDGE 0 %"""
+    hint trace criteria criterion seen visible present detect detected see find found enough sufficient supported
+    occur occurs exist exists belong belongs explain explains of any LACK , HEDGE 0 %"""
 )
 # A clause with one of these about an answer, but without any option in it, commits to something that is not on offer.
 ANSWER_NOUNS = words("answer diagnosis conclusion choice")
@@ -187,9 +188,9 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"|correction|i mean|let me (?:correct|rephrase|reconsider|revise)(?: that| this| myself)?|my mistake|i was wrong|i stand corrected"
             r"|sorry|oops|change my (?:answer|mind|choice)(?: from @\d+)?(?: to)?|changed my (?:answer|mind|choice)(?: from @\d+)?(?: to)?"
             r"|edit|update|corrected|actually|or rather|upon (?:reflection|review|second thought)|(?:revised|updated)(?: answer)?|reconsidering"
-            r"|apologies|chang(?:e|ed|ing) ?:?(?: from)? @\d+ (?:into|to|→(?= )))"
+            r"|apologies|(?:chang|replac)(?:e|ed|ing) ?:?(?: from)? @\d+ (?:into|to|with|by|→)(?= ))"
             r"|(?<=[.…—?;-] )(?:no|not quite|not exactly) ?[,.:;—-] ?(?=(?:it is |it's |that is |the answer is )?@\d)"
-            r"|(?<=[.…—?-] )no (?=(?:it is |it's |that is |the answer is )@\d)|(?<=, )no , ?(?=(?:it is |it's )?@\d)"
+            r"|(?<=[.…—?-] )no (?=(?:it is |it's |that is |the answer is )@\d)|(?<=, )no [,:] ?(?=(?:it is |it's )?@\d)"
             r"|(?<=[,.…—?!] )(?:不对|不是|错了|不) ?[,.…—!] ?(?=(?:应该?|而)?[是为选]? ?@\d)"
             r"|等等|等一下|更正|纠正|改为|改选|改成|重新考虑|我错了|说错了|修正",
             "FIX",
@@ -248,6 +249,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\b(?:(?:initial|first|earlier|original|previous) (?:answer|choice|guess|impression|pick|idea) was"
             r"|(?:may|might|could|can) (?:mimic|resemble|simulate|imitate|look like|be (?:mistaken|confused|tempting))"
             r"|(?:one|you|some|many|others) (?:may|might|could|would) (?:think|say|suspect|choose|pick|argue)"
+            r"|(?:preliminary|provisional|tentative|prior) (?:answer|choice|guess|impression|pick|idea)(?= :? ?@)"
             r"|used to be|was my (?:first|initial|original) (?:answer|choice|guess|impression|pick|idea|thought)"
             r"|initially|originally|at first|first thought|first glance|consider(?:ed|ing|s)?|tempt(?:ed|ing)"
             r"|(?:was|were) going to (?:say|choose|pick)|would have (?:said|chosen)|entertained|at first sight|differential)\b|起初|最初|曾考虑",

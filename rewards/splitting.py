@@ -90,7 +90,8 @@ def _verdict_follows(said: list[str], coming: list[str]) -> bool:
 
 def _explained(said: list[str], coming: list[str], mentions: list[Mention]) -> bool:
     """True where the only option of an answer is followed by a denial of something else, "A: no stone", and not by a verdict, "A: not it"."""
-    if not said or not said[-1].startswith("@") or len({mention.letter for mention in mentions}) > 1:
+    place = next((i for i, word in enumerate(said) if word.startswith("@")), len(said))
+    if place == len(said) or not lexicon.LIGHT.issuperset(said[place + 1 :]) or len({mention.letter for mention in mentions}) > 1:
         return False
     length = next((i for i, word in enumerate(coming) if word in _SENTENCE_ENDS or word in _BREAKS), len(coming))
     known = lexicon.LIGHT | lexicon.REACHED_ACROSS | AFFIRM

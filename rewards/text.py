@@ -33,12 +33,14 @@ _STRUCK = re.compile(
     re.IGNORECASE,
 )
 _RANGE_DASH = re.compile(r"(?<=\d)[—―](?=\d)")
-_HTML = re.compile(
-    r"</?(?:b|i|em|strong|u|p|br|span|div|code|pre|mark|sup|sub|font|li|ul|ol|h[1-6])(?:\s[^<>]{0,80})?/?>", re.IGNORECASE
-)
+_HTML = re.compile(r"</?(?:b|i|em|strong|u|span|code|pre|mark|sup|sub|font)(?:\s[^<>]{0,80})?/?>", re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>")
 _LATEX = re.compile(r"\\(?:[a-zA-Z]+\*?|[()\[\]])")
-_FENCE = re.compile(r"```[a-zA-Z]{0,12}")
+# A fence with the name of its language, which is a known one or stands on a line of its own.
+_FENCE = re.compile(
+    r"```(?:(?:json|text|plaintext|plain|markdown|md|latex|tex|python|yaml|xml|html|[a-zA-Z]{2,12}(?=[ \t]*\n(?!\s*```)))\b)?"
+)
+_LINE_BREAK = re.compile(r"</?(?:p|br|div|li|ul|ol|h[1-6])(?:\s[^<>]{0,80})?/?>", re.IGNORECASE)
 _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
 _TICKED = re.compile(r"\[[xX]\](?=\s{0,4}[\w*(])")
 _UNTICKED = re.compile(r"\[ \][^\n]{0,300}")
@@ -82,7 +84,7 @@ def strip_markup(text: str) -> str:
     """Emphasis, fences, HTML and LaTeX wrappers removed; struck-out text is retracted (rule 8)."""
     text = _STRUCK.sub(" ", text)
     text = _TICKED.sub(" ", _UNTICKED.sub(" ", text)) if "]" in text else text
-    text = _LATEX.sub(" ", _SPECIAL.sub(" ", _HTML.sub("", _FENCE.sub(" ", text))))
+    text = _LATEX.sub(" ", _SPECIAL.sub(" ", _HTML.sub("", _LINE_BREAK.sub("\n", _FENCE.sub(" ", text)))))
     text = _LINE_MARKS.sub("", text)
     return text.replace("**", "").replace("*", " ").replace("`", " ").replace("$", " ").replace("~", " ")
 

@@ -10,7 +10,8 @@ MAX_WRAPPERS = 16
 # Names of the field that states the answer, letters and digits only, the first that is there counts.
 _MAIN = (
     "answer finalanswer choice option finalchoice letter label prediction selectedoption selected selection correctanswer correctoption result"
-    " answers finalanswers correctanswers diagnosis response 答案 选项 最终答案"
+    " answers finalanswers correctanswers diagnosis response final answerletter optionletter correctletter answerchoice answeroption"
+    " finaldiagnosis conclusion output 答案 选项 最终答案"
 ).split()
 _NOT_KEY = re.compile(r"[\W_]+")
 
