@@ -185,7 +185,8 @@ class LlmJudge:
         endpoint = self._client.endpoint
         version = self._prompt_for(self._prompt, "en", self.shows_images).version
         images = "; it is shown the images" if self.shows_images else ""
-        return f"judge=openai: open answers are judged by {endpoint.model} at {endpoint.base_url}, prompt {version}{images}"
+        kind = "local" if self.name.startswith("local:") else "openai"
+        return f"judge={kind}: open answers are judged by {endpoint.model} at {endpoint.base_url}, prompt {version}{images}"
 
     def metrics(self) -> dict[str, float]:
         """`judge/correct`, `judge/failed_timeout`, `judge/calls`, `judge/retries`, `judge/http_429`, `judge/cost_total`, .. since the start."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -182,22 +183,20 @@ def show(report: Mapping[str, Any], asked: Mapping[str, str], console: Console) 
         f"sign test p = {paired['sign_test_p']:.3g}"
     )
     groups = Table(
-        "step A",
-        "step B",
+        Column("step", min_width=7),
         Column("prompt", overflow="fold", min_width=12),
-        "right A",
-        "right B",
-        "mean A",
-        "mean B",
-        "question",
-        title="groups that differ most",
+        Column("right", min_width=10),
+        Column("mean", min_width=13),
+        Column("question", no_wrap=True, overflow="ellipsis", max_width=60),
+        title="groups that differ most, from A to B",
+        box=SIMPLE_HEAD,
     )
     for row in report["groups"]:
-        counts = (f"{row[key]} of {row['num_completions']}" for key in ("right_a", "right_b"))
-        steps = (str(step) for step in row["steps"])
-        means = (f"{row['mean_a']:.3f}", f"{row['mean_b']:.3f}")
-        question = Text(shown(asked.get(row["prompt_id"], "")))
-        groups.add_row(*steps, Text(shown(row["prompt_id"])), *counts, *means, question)
+        steps = " → ".join(str(step) for step in row["steps"])
+        right = f"{row['right_a']} → {row['right_b']} of {row['num_completions']}"
+        means = f"{row['mean_a']:.3f} → {row['mean_b']:.3f}"
+        question = Text(" ".join(shown(asked.get(row["prompt_id"], "")).split()))
+        groups.add_row(steps, Text(shown(row["prompt_id"])), right, means, question)
     console.print(groups)
 
 
