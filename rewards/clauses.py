@@ -182,7 +182,7 @@ def _denied(clause: Clause) -> bool:
     for i in range(places[0] - 1, -1, -1):
         if clause.words[i] == "NEG":
             return True
-        if clause.words[i] not in lexicon.LIGHT | lexicon.REACHED_ACROSS:
+        if clause.words[i] not in lexicon.REACHED_ACROSS:
             return False
     return False
 

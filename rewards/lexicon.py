@@ -97,8 +97,8 @@ LIGHT = words(
     答 案 正 确 选 项 择 应 当 为 是 的 最 终 我 们 认 本 题 目 对 诊 断 结 论 该 则 就 属 于 判 佳 符 合 支 持 提 示 显 可 见 患 者 故 考 虑 有
     会 也 都 把 这 此 处 理 由 综 上 述 填 写 图 像 片 能 会 指 向 倾 觉 得 回 复 一 定 了 吧 呢 啊 解 说 : " ' [ ] { } = < > # ` ¿ ¡"""
 )
-# Words that a denial reaches across, besides the light ones: "not typical of pneumonia", "I cannot make a diagnosis of gout".
-REACHED_ACROSS = words(
+# Words that a denial reaches across: "not typical of pneumonia", "I cannot make a diagnosis of gout".
+REACHED_ACROSS = LIGHT | words(
     """call calls called calling describe described classify classified interpret interpreted regard regarded read report reported label labelled
     diagnose diagnosed identify identified lesion finding findings appearance appearances feature features typical characteristic suggestive
     diagnostic specific pathognomonic confirm confirms confirmed confirming make made making convinced persuaded convincing proof proven prove
@@ -131,18 +131,23 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), f" {word} " if word else " ")
     for pattern, word in (
         (
-            r"\b(?:can ?not|can't|could not|couldn't|may not|should not|shouldn't|is not|isn't|not) (?:yet )?(?:be )?"
-            r"(?:fully |entirely |completely |safely |definitively )?(?:ruled out|rule out|excluded?|dismiss(?:ed)?|discounted|impossible|unlikely)\b"
-            r"|\b(?:also|equally|still|just as|another) (?:an? )?(?:possible|plausible|likely|possibility|reasonable"
-            r"|option|candidate|correct|right|fits?)\b"
-            r"|(?<!@\d )\btoo(?= [.,;!?]|$)|\b(?:could|might|may) (?:also|equally|as well|well) be\b|\bin which case\b"
-            r"|\bsecond (?:choice|guess|best)\b|\b(?:runner|back)[- ]up\b|\b(?:backup|fallback)\b"
-            r"|(?<=@\d [;,.] )consider(?= (?:option )?@\d)"
+            r"\b(?:(?:can ?not|can't|could not|couldn't|may not|should not|shouldn't|is not|isn't|not) (?:yet )?(?:be |been )?"
+            r"(?:fully |entirely |completely |safely |definitively )?(?:ruled out|rule out|excluded?|dismiss(?:ed)?|discounted|impossible|unlikely"
+            r"|worse|wrong either|incorrect either|far behind)"
+            r"|(?:also|equally|still|just as|another) (?:an? )?(?:possible|plausible|likely|possibility|reasonable"
+            r"|option|candidate|correct|right|fits?|good|valid|probable|acceptable)"
+            r"|(?<!not )(?<!n't )(?<!no longer )(?:acceptable|would accept|argue for|case (?:can|could|may|might) be made for|close behind"
+            r"|comes second|(?:in|on) (?:the|my) (?:differential|list|table|running)|likewise|same for"
+            r"|no worse|other (?:candidate|contender|possibility))"
+            r"|(?:ddx?|differential(?: diagnosis)?)(?= :? ?(?:option )?@)|too(?= [.,;!?]|$)"
+            r"|(?:could|might|may) (?:also|equally|as well|well) be|in which case|second (?:choice|guess|best)|(?:runner|back)[- ]up|backup|fallback"
+            r"|(?<=@\d [;,.] )consider(?= (?:option )?@\d))\b"
             r"|也可能|亦可能|也有可能|都有可能|都可能|均有可能|均可能|可能也|不能排除|不能除外|不排除|未能排除|也可以|其次|次选|也行|也对|也正确",
             "OPEN",
         ),
         (
             r"\b(?:could|might|may|can) (?:well )?be (?:either|both|any|anything)(?: (?:one|of (?:them|these|those)))?(?= [.,;!?]|$)"
+            r"|\b(?:cannot|can't|unable to) (?:decide|choose)\b(?! (?:option )?@)"
             r"|\b(?:both|either|each|all)(?: of (?:them|these|those))? (?:is|are|remains?|seems?) (?:possible|plausible|likely|reasonable)\b",
             "or something .",
         ),
@@ -163,8 +168,9 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\1",
         ),
         (r"\b(?:mimics?|mimicking|simulates?|imitates?)(?= (?:an? |the )?(?:option )?@\d)", "XNEG"),
+        (r"\btoo \w+ for(?= (?:option )?@\d)", "XNEG"),
         (r"\bif not(?= (?:option )?@\d)", "or"),
-        (r"\bas well as\b|\bas well\b|\b(?:together|along|combined|coupled|paired) with\b|\bin addition to\b", "and"),
+        (r"\bas well as\b|\bas well\b|\b(?:together|along|combined|coupled|paired) with\b|\bw /|\bin addition to\b", "and"),
         (r"\bso (?:is|are|was|does|do|has)(?= (?:option )?@\d)", "or"),  # "B is wrong. So is C."
         (_NAILED + r"(?:anything|anyone|any one|any other)(?: else)?(?: option)? (?:but|(?:other )?than|except)\b", ""),
         (r"\b(?:nothing|none|no one|no other(?: option| choice| answer)?)(?: else| other)? (?:but|than|except)\b", ""),
@@ -196,19 +202,17 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "FIX",
         ),
         (
-            r"\bno (?:\w+ )?(?:reason|need|grounds|basis|justification|argument|case|longer)\b"
-            r"|\bagainst\b|\bzero(?: chance| probability| likelihood| evidence)?\b"
-            r"|\bnothing (?:here |there |in (?:it|this) )?(?:to|that|which|speaks?|supports?"
-            r"|suggests?|indicates?|points?|favou?rs?|argues?|fits|matches)\b"
-            r"|\bi (?:retract|withdraw)\b|\b(?:retracted|withdrawn|deleted)\b(?! [a-z])|\bcrossed out\b"
-            r"|\b(?:take|took|taking) back\b|\b(?:an?|the) (?:distractor|trap|decoy|red herring)\b"
-            r"|\bdistractors?(?= :)"
-            r"|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)"
-            r"|\b(?:insufficient (?:evidence|grounds|support)|refus(?:e|es|ed|ing)|(?:skip|drop|cross out)(?= (?:option )?@)|the opposite of"
-            r"|nope|nah|unable to"
-            r"|off the table|too early|r ?/ ?o)\b"
-            r"|\b(?:is|are|was|were|do|does|did|has|have|had|ca|could|would|should|wo|ai)nt\b|[¬≠]|^!(?= @)"
-            r"|\b(?:nicht|kein|não|nao|niet)\b|\bpas(?= (?:l[ae'] ?|option |réponse )?@)|\bn'est pas\b",
+            r"\b(?:no (?:\w+ )?(?:reason|need|grounds|basis|justification|argument|case|longer)"
+            r"|against|zero(?: chance| probability| likelihood| evidence)?"
+            r"|nothing (?:here |there |in (?:it|this) )?(?:to|that|which|speaks?|supports?"
+            r"|suggests?|indicates?|points?|favou?rs?|argues?|fits|matches)"
+            r"|i (?:retract|withdraw)|(?:retracted|withdrawn|deleted)(?! [a-z])|crossed out"
+            r"|(?:take|took|taking) back|(?:an?|the) (?:distractor|trap|decoy|red herring)|distractors?(?= :)"
+            r"|insufficient (?:evidence|grounds|support)|refus(?:e|es|ed|ing)|(?:skip|drop|cross out)(?= (?:option )?@)|the opposite of"
+            r"|nope|nah|unable to|off the table|too early|r ?/ ?o"
+            r"|(?:is|are|was|were|do|does|did|has|have|had|ca|could|would|should|wo|ai)nt"
+            r"|nicht|kein|não|nao|niet|n'est pas|pas(?= (?:l[ae'] ?|option |réponse )?@))\b"
+            r"|与[^@,.]{0,8}不(?:相)?(?:符|吻合|一致)|[¬≠]|^!(?= @)",
             "NEG",
         ),
         (r"\bnor\b", "or NEG"),

@@ -84,7 +84,7 @@ def _second_name(stream: list[Token], index: int) -> bool:
     """True for the second letter of "hepatitis B and C": where the first is no option, the second is none (rule 10)."""
     if index < 2 or stream[index - 1].key not in ("and", "or", "&", "/"):
         return False
-    return stream[index - 2].kind == "w" and len(stream[index - 2].text) == 1
+    return stream[index - 2].kind == "w" and len(stream[index - 2].text) == 1 and stream[index - 2].key != "w"  # "w/"
 
 
 def _closes(stream: list[Token], index: int, options: OptionTexts) -> bool:

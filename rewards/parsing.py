@@ -19,6 +19,11 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     the answer. `finish_reason` "length" with an answer tag still open is a truncated answer: there is none. A map whose letters are not A, B, C..
     raises ValueError: that is an error of the data, not of the completion.
     """
+    return _parse(completion, options, prefill, finish_reason, words=True)
+
+
+def _parse(completion: str, options: Options | None, prefill: str, finish_reason: str, *, words: bool) -> Parsed:
+    """`words`: whether yes and no are looked for as well; that is a second reading of the answer."""
     texts = as_texts(options) if options else ()
     completion = tags.with_prefill(completion, prefill)
     span = tags.cut(completion)
@@ -44,8 +49,8 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     )
     if texts and _boxes_disagree(span.tail):
         reading = Reading((), "the boxes disagree")
-    words = {read_yes_no(body) for body in span.bodies}
-    yes_no = words.pop() if len(words) == 1 else None
+    said = {read_yes_no(body) for body in span.bodies} if words else set()
+    yes_no = said.pop() if len(said) == 1 else None
     if len(reading.letters) == 1 and yes_no is None and texts:
         yes_no = _yes_no_of(texts[ord(reading.letters[0]) - ord("A")])
     return Parsed(span.think, answer or None, reading.letters, yes_no, well_formed, reading.reason)
@@ -54,7 +59,7 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
 def grade_option(completion: str, options: Options, gold: str | Iterable[str]) -> bool:
     """True if the completion commits to exactly the gold letter, or to exactly the set of gold letters where `gold` is a list (rules 1 to 12)."""
     wanted = (gold,) if isinstance(gold, str) else tuple(sorted(set(gold)))
-    return bool(wanted) and parse(completion, options).letters == wanted
+    return bool(wanted) and _parse(completion, options, "", "stop", words=False).letters == wanted
 
 
 def _agreed(readings: list[Reading]) -> Reading:

@@ -94,9 +94,8 @@ def _explained(said: list[str], coming: list[str], mentions: list[Mention]) -> b
     if place == len(said) or not lexicon.LIGHT.issuperset(said[place + 1 :]) or len({mention.letter for mention in mentions}) > 1:
         return False
     length = next((i for i, word in enumerate(coming) if word in _SENTENCE_ENDS or word in _BREAKS), len(coming))
-    known = lexicon.LIGHT | lexicon.REACHED_ACROSS | AFFIRM
     return "LACK" not in coming[:length] and any(
-        word.isalpha() and word.islower() and word not in known for word in coming[:length]
+        word.isalpha() and word.islower() and word not in lexicon.REACHED_ACROSS for word in coming[:length]
     )
 
 
