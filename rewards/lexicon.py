@@ -16,16 +16,19 @@ NAME_BEFORE = words(
     factor lead protein influenza flu level segment zone area region table part patient case plan appendix section column row point line
     haemophilus streptococcus immunoglobulin ig complement antigen receptor phase period band wave haemoglobin hemoglobin dr mr subtype
     nerve arch child pugh tanner dukes stanford killip class syndrome chromosome chain serotype genotype carrier ring score blood malignant
-    apolipoprotein troponin cystatin coenzyme amyloid cathepsin coxsackie ward bed slide plate frame"""
+    apolipoprotein troponin cystatin coenzyme amyloid cathepsin coxsackie ward bed slide plate frame
+    haemophilia hemophilia rh rhesus anti lipoprotein hla apo staph strep hb hgb binet arbor debakey weber bosniak cytochrome amphotericin
+    cyclosporin cyclosporine ciclosporin polymyxin mitomycin penicillin toxin prostaglandin kerley interferon lp"""
 )
 # Those whose letter may stand in brackets or behind a number: "panel (b)", "figure 2 B".
-FIGURES = words("figure figures fig figs panel panels table plate slide")
+FIGURES = words("figure figures fig figs panel panels table plate slide lp lipoprotein rh")
 # Those that are written with a full stop or an apostrophe: "Fig. C", "Dukes' C".
 ABBREVIATED_BEFORE = words("fig figs vit hep mr mrs ms dr dukes")
 # A single letter before one of these belongs to a name.
 NAME_AFTER = words(
     """cell cells line lines wave waves virus viruses lymphocyte lymphocytes streptococcus streptococci antigen antibody scan mode fibre
-    fibres fiber fibers sign strain subunit protein reactive spine tube ray rays natriuretic symptoms band chain peptide dimer type types arm waves"""
+    fibres fiber fibers sign strain subunit protein reactive spine tube ray rays natriuretic symptoms band chain peptide dimer type types arm waves
+    point section sections vitamins vitamin ratio tubes"""
 )
 # Second words of species names: "C. difficile" is a bacterium (rule 10).
 EPITHETS = words(
@@ -37,7 +40,10 @@ EPITHETS = words(
     kansasii israelii henselae quintana burnetii rickettsii prowazekii falciparum vivax ovale malariae knowlesi gondii lamblia histolytica
     vaginalis cruzi brucei donovani mansoni haematobium japonicum solium saginata granulosus lumbricoides duodenale stercoralis trichiura
     vermicularis medinensis bancrofti loa volvulus scabiei carinii jirovecii glabrata krusei tropicalis parapsilosis auris elegans gallolyticus
-    urealyticum hominis genitalium baumannii oxytoca freundii morganii stuartii"""
+    urealyticum hominis genitalium baumannii oxytoca freundii morganii stuartii
+    diff fib nucleatum acnes canis felis haemolyticus lugdunensis saprophyticus maltophilia necrophorum multocida hydrophila whipplei tularensis
+    terreus marneffei schenckii gattii africanum ulcerans marinum abscessus chelonae fortuitum intracellulare recurrentis interrogans microti
+    parvum belli cayetanensis hepatica sinensis westermani latum nana multilocularis spiralis"""
 )
 # The same in Chinese: what the text before the letter ends with, and what the text after it begins with.
 ZH_NAME_BEFORE = ("维生素", "图", "附图", "肝炎", "类型", "因子", "导联", "素")

@@ -159,7 +159,8 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
         return False
     if before and before.text in (".", "'") and index > 1 and stream[index - 2].key in lexicon.ABBREVIATED_BEFORE:
         return False
-    if after and after.text == "." and later and later.key in lexicon.EPITHETS and not own:
+    named = later if after and after.text == "." else after
+    if named and named.key in lexicon.EPITHETS and not own:
         return False
     if index > 1 and before and (before.text == "(" or before.kind == "n") and stream[index - 2].key in lexicon.FIGURES:
         return False
@@ -179,7 +180,7 @@ def _goes_on(stream: list[Token], place: int, options: OptionTexts) -> bool:
     """True where a letter is the beginning of something longer: "B-lines", "B's", "A+", "A.P.", "A&E"."""
     after, later = stream[place], stream[place + 1] if place + 1 < len(stream) else None
     glued = later is not None and later.start == after.end
-    if later and glued and after.text in ".&/+" and _lone(later) and later.text not in options.letters:
+    if later and glued and after.text in ".&/+-" and _lone(later) and later.text not in options.letters:
         return True
     if after.kind in "wn":
         return True
