@@ -28,6 +28,7 @@ _TAKES_BACK = AFFIRM | frozenset(
     "NEG that that's this it it's which is was be so quite all the supported fit fits match matches likely here case by with film image scan".split()
 )
 _SAYS = frozenset({"is", "are", "was", "shows", "show", "means", "has", "demonstrates", "reveals"})
+_IS_SEEN = frozenset("is are was were seen present visible noted evident shown here there".split())
 # With one of these "between B and C" stays open, whatever is said next.
 _TORN = frozenset("NEG torn undecided unsure hesitate hesitating toss coin".split())
 
@@ -133,6 +134,8 @@ def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
         return "both yes and no are said"
     if (hedged - letters) or (hedged and len(letters) > 1):
         return "a second answer is kept open"
+    if all("OPEN" in c.words[1:] and c.words[0].startswith("@") and not _affirms(c) for c in chosen):
+        return "an answer that is only not excluded"
     if letters & denied:
         return "the same option is chosen and denied"
     if (len(letters) > 1 and ("%" in text or "…" in text)) or (
@@ -200,12 +203,13 @@ def _taken_back(clause: Clause, after: Clause) -> bool:
 
 def _says_another_text(clause: Clause, mentions: list[Mention], letters: set[str]) -> bool:
     """ "The film shows pneumothorax, so B": a statement that ends in the text of an option that is not chosen (rule 4)."""
-    if not clause.words[-1].startswith("@") or "would" in clause.words or clause.condition:
+    place = max(i for i, word in enumerate(clause.words) if word.startswith("@"))
+    if not _IS_SEEN.issuperset(clause.words[place + 1 :]) or "would" in clause.words or clause.condition:
         return False
-    before = [word for word in clause.words[:-1] if word not in ("a", "an", "the")][-1:]
+    before = [word for word in clause.words[:place] if word not in ("a", "an", "the")][-1:]
     if clause.weak and not (clause.opener == "BECAUSE" and _SAYS.issuperset(before)):
         return False
-    said = mentions[int(clause.words[-1][1:])]
+    said = mentions[int(clause.words[place][1:])]
     return said.by == "text" and not said.particle and said.letter not in letters
 
 

@@ -140,9 +140,9 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\b(?:(?:can ?not|can't|could not|couldn't|may not|should not|shouldn't|is not|isn't|not) (?:yet )?(?:be |been )?"
             r"(?:fully |entirely |completely |safely |definitively )?(?:ruled out|rule out|excluded?|dismiss(?:ed)?|discounted|impossible|unlikely"
             r"|worse|wrong either|incorrect either|far behind)"
-            r"|(?:also|equally|still|just as|another) (?:an? )?(?:possible|plausible|likely|possibility|reasonable"
+            r"|(?!still (?:correct|right))(?:also|equally|still|just as|another) (?:an? )?(?:possible|plausible|likely|possibility|reasonable"
             r"|option|candidate|correct|right|fits?|good|valid|probable|acceptable)"
-            r"|(?<!not )(?<!n't )(?<!no longer )(?:acceptable|would accept|argue for|case (?:can|could|may|might) be made for|close behind"
+            r"|(?<!not )(?<!n't )(?<!no longer )(?:acceptable|argue for|case (?:can|could|may|might) be made for|close behind"
             r"|comes second|(?:in|on) (?:the|my) (?:differential|list|table|running)|likewise|same for"
             r"|no worse|other (?:candidate|contender|possibility))"
             r"|(?:ddx?|differential(?: diagnosis)?)(?= :? ?(?:option )?@)|too(?= [.,;!?]|$)"
@@ -175,6 +175,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"\b(?:mimics?|mimicking|simulates?|imitates?)(?= (?:an? |the )?(?:option )?@\d)", "XNEG"),
         (r"\btoo \w+ for(?= (?:option )?@\d)", "XNEG"),
+        (r"(?<=\d) :(?= @\d+ would\b)", "."),  # "C: A would show a pleural line"
         (r"\bif not(?= (?:option )?@\d)", "or"),
         (r"\bas well as\b|\bas well\b|\b(?:together|along|combined|coupled|paired) with\b|\bw /|\bin addition to\b", "and"),
         (r"\bso (?:is|are|was|does|do|has)(?= (?:option )?@\d)", "or"),  # "B is wrong. So is C."
@@ -267,7 +268,8 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"\b(?:but|however|yet|which|sondern|mais|sino)\b|但是|但|而是|然而|却", "but"),
         (
-            r"\b(?:maybe|perhaps|possibly|possible|plausible|alternatively|alternative|alternately|probabl[ey]|likely|also|might|may|could)\b|可能|也许|大概|或许",
+            r"\b(?:would accept|maybe|perhaps|possibly|possible|plausible|alternatively|alternative|alternately|probabl[ey]|likely|also"
+            r"|might|may|could)\b|可能|也许|大概|或许",
             "HEDGE",
         ),
         (r"\b(?:between|among)\b|介于", "BETWEEN"),

@@ -42,7 +42,9 @@ def part_of_more(stream: list[Token], start: int, end: int, letter: str) -> bool
         return False
     if last.kind == "n" and (after.key in lexicon.UNITS or after.kind == "n"):
         return True
-    named = after.kind == "n" or (
+    if after.text == "-" and beyond and beyond.key == "like":
+        return True
+    named = (after.kind == "n" and not (beyond and beyond.key in lexicon.UNITS)) or (
         after.kind == "w" and ((after.key in _ROMAN and len(after.text) > 1) or (len(after.text) == 1 and after.text.isupper()))
     )
     return named and last.kind == "w" and after.text not in ("A", "I", letter)
