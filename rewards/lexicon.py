@@ -232,7 +232,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"\b(?:wrong|incorrect|incorrectly|false|falsely|unlikely|impossible|improbable|implausible"
-            r"|inconsistent|incompatible|mistaken|invalid|untrue)\b",
+            r"|inconsistent|incompatible|mistaken|invalid|untrue|incorrect[aeo]s?|falsch|fausse|faux|fals[ao]|errad[ao]|sbagliat[ao])\b",
             "NEG",
         ),
         (
@@ -241,6 +241,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"|\b(?:is|are|was) (?:ruled )?out\b|\bleave out\b",
             "NEG",
         ),
+        (r"除了? ?@\d+ ?[以之]?外[^@,.]{0,4}[均都全][^@,.]{0,6}", ""),
         (r"不仅|不但|毫无疑问|无疑|是否", ""),
         (r"而不是|而不选|除了|除去", "XNEG"),
         (
