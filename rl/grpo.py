@@ -37,10 +37,10 @@ def train(run: Run) -> None:
                 groups = verbs.sample_and_score(run, step, chosen, encoded)
             rows = verbs.rows_of(groups)
             with clock("old_log_prob"):
+                reference = run.cluster.reference.start_log_probs(rows)
                 old = run.cluster.policy.log_probs(rows)
             with clock("ref"):
-                reference = run.cluster.reference.log_probs(rows)
-            groups = verbs.with_logprobs(groups, old, reference)
+                groups = verbs.with_logprobs(groups, old, reference())
             scored: list[list[Scored]] = []
             rollouts: list[list[Rollout]] = []
             updates: list[Callable[[], dict[str, float]]] = []

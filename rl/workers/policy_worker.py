@@ -15,7 +15,7 @@ from rl.batching import Row
 from rl.config import Config
 from rl.losses import Denominators
 from rl.policy import Policy
-from rl.workers.worker_setup import WorkerInfo, join_process_group, ready_since, set_threads
+from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.weights import checksum as checksum_of
 
 
@@ -46,7 +46,8 @@ class PolicyWorker:
         return ready_since(started)
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
-        return self.policy.log_probs(rows)
+        with half_the_threads():
+            return self.policy.log_probs(rows)
 
     def update(self, part: tuple[Sequence[Row], Denominators]) -> dict[str, float]:
         return self.policy.update(*part)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rl.batching import Row
 from rl.config import Config
 from rl.policy import Reference
-from rl.workers.worker_setup import WorkerInfo, ready_since, set_threads
+from rl.workers.worker_setup import WorkerInfo, half_the_threads, ready_since, set_threads
 
 
 class ReferenceWorker:
@@ -35,4 +35,5 @@ class ReferenceWorker:
         return ready_since(started)
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
-        return self.reference.log_probs(rows)
+        with half_the_threads():
+            return self.reference.log_probs(rows)

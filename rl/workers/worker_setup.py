@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -28,6 +30,18 @@ def set_threads() -> None:
     """As many threads as OMP_NUM_THREADS says; torch reads it only where it was set before the import."""
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@contextmanager
+def half_the_threads() -> Iterator[None]:
+    """For work that policy and reference do at the same time: on two cores, two passes of one thread each take less time than one after the other
+    with two threads, which mostly wait for each other (LOG.md)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def join_process_group(device: str, timeout_seconds: float) -> None:
