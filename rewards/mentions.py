@@ -258,7 +258,9 @@ def _bind(stream: list[Token], mentions: list[Mention], options: OptionTexts) ->
         last = bound[-1] if bound else None
         between = [token.text for token in stream[last.last + 1 : mention.first]] if last else []
         pair = bool(last) and {last.by, mention.by} == {"label", "text"} if last else False
-        if last and pair and _adjacent(last, between):
+        after = stream[mention.last + 1].key if mention.last + 1 < len(stream) else ""
+        reason = last is not None and last.letter != mention.letter and after == "would"  # "A. Pneumonia would be denser."
+        if last and pair and _adjacent(last, between) and not reason:
             letter = last.letter if last.letter == mention.letter else "?"
             bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
         elif last and between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
