@@ -101,7 +101,11 @@ def _after_echo(asserted: list[Clause], mentions: list[Mention]) -> list[Clause]
         return asserted
     *before, last = asserted
     place = next(i for i, word in enumerate(last.words) if word.startswith("@"))
-    echoed = {c.letters[0] for c in before if c.words[0].startswith("@") and mentions[int(c.words[0][1:])].by == "both"}
+    first = [
+        (c.letters[0], mentions[int(c.words[0][1:])].by) for c in before if c.words[0].startswith("@") and len(c.letters) == 1
+    ]
+    walked = len({letter for letter, _ in first}) > 2
+    echoed = {letter for letter, by in first if by == "both" or walked}
     stated = not {"answer", "choice", "答"}.isdisjoint(last.words[:place]) and not last.weak and not last.question
     return [last] if stated and len(echoed) > 1 and echoed == {x for c in before for x in c.letters} else asserted
 

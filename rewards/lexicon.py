@@ -277,6 +277,7 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"或者|或是|抑或|还是|或", "or"),
         (r"以及|并且|和|与|及|跟|同时", "and"),
         (r"\b(?:versus|vs|xor)\b", "or"),
+        (r"(@\d+) ?,? and +\w+(?: \w+)? (?:are|were) +NEG\b", r"\1 are NEG"),  # "pneumonia and collapse are not seen"
         (r"(?<=\d) ,(?= @\d+ (?:is|was) +NEG\b)", ";"),  # "A, B is wrong"
         (r"\bXNEG +(?:option )?@\d+ (?:is|are|was|were) +NEG\b", ""),  # "all but B are wrong"
     )

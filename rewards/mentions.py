@@ -260,7 +260,10 @@ def _bind(stream: list[Token], mentions: list[Mention], options: OptionTexts) ->
         pair = bool(last) and {last.by, mention.by} == {"label", "text"} if last else False
         after = stream[mention.last + 1].key if mention.last + 1 < len(stream) else ""
         reason = last is not None and last.letter != mention.letter and after == "would"  # "A. Pneumonia would be denser."
-        if last and pair and _adjacent(last, between) and not reason:
+        closed = (
+            last is not None and between[:2] == [")", "."] and stream[last.first - 1].text != "("
+        )  # "(option B). Pneumonia .."
+        if last and pair and _adjacent(last, between) and not reason and not closed:
             letter = last.letter if last.letter == mention.letter else "?"
             bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
         elif last and between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
