@@ -17,7 +17,7 @@ AFFIRM = frozenset("correct right answer best better choice 正 确 对 选 答"
 _BACKWARD = frozenset({"that", "that's", "this"})
 
 
-@dataclass
+@dataclass(eq=False)  # a clause is itself, however alike another one reads
 class Clause:
     """A stretch of the answer that is judged as one."""
 

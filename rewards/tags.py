@@ -49,10 +49,10 @@ def grade_format(completion: str, prefill: str = "") -> bool:
     of the template. `prefill` is what the chat template already wrote of the answer (`<think>`); it is put back in front.
     """
     text = with_prefill(completion, prefill).strip()
+    if not (text.startswith("<think>") and text.endswith("</answer>")):
+        return False
     lowered = _lowered(text)
     if any(lowered.count(tag) != 1 or text.count(tag) != 1 for tag in _TAGS):
-        return False
-    if not (text.startswith("<think>") and text.endswith("</answer>")):
         return False
     think, _, rest = text[len("<think>") :].partition("</think>")
     between, _, body = rest.partition("<answer>")
@@ -114,5 +114,5 @@ def _bodies(tail: str, lowered: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _lowered(text: str) -> str:
-    """Lower case of the same length: the dotted capital I is the one letter whose lower case is longer."""
-    return text.replace("\u0130", "i").lower()
+    """Lower case of the same length, for looking up tags: the dotted capital I is the one letter whose lower case is longer."""
+    return text.replace("\u0130", "i").lower() if "<" in text else text

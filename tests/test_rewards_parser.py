@@ -213,7 +213,7 @@ def test_a_hundred_thousand_characters_take_less_than_five_milliseconds():
     for text in HOSTILE:
         for completion in (text, f"<think>x</think><answer>{text}</answer>", f"<think>{text}</think><answer>B</answer>"):
             best = _seconds(completion)
-            if best > 0.005 and (best := min(_seconds(completion) for _ in range(5))) > 0.005:
+            if best > 0.005 and (best := min(_seconds(completion) for _ in range(20))) > 0.005:
                 slow[completion[:40]] = best
     assert slow == {}
 
