@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rewards
+from tests.bench.parser import CHEST, FRAGMENTS, LIMIT_MS, hostile, milliseconds, wrapped
 
 CASES = Path(__file__).parent / "cases"
-CHEST = ("Pleural effusion", "Pneumonia", "Pneumothorax", "Normal chest")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Ways to state one letter; {x} is the letter.
 STATEMENTS = (
@@ -171,14 +170,6 @@ def test_every_right_single_choice_case_becomes_false_with_an_alternative_in_its
     assert checked > 400
 
 
-FRAGMENTS = (
-    "<think>", "</think>", "<answer>", "</answer>", "A", "B", "C", " or ", " not ", "\\boxed{", "}", "{", '"answer":', "答案是", "不是", "或",
-    "~~", "<s>", "</s>",
-    "Pneumonia", "no ", "yes", "\n", ".", ",", "%", "50", "is wrong", "wait, ", "@0", "@", "NEG", "\u200b", "\ud800", "İ",
-    "(", ")", "```", "B-", "-", "→", "…", "I think ",
-)  # fmt: skip
-
-
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)))
 def test_no_text_makes_the_parser_raise(text):
@@ -188,44 +179,19 @@ def test_no_text_makes_the_parser_raise(text):
         rewards.grade_format(completion)
 
 
-HOSTILE = [
-    unit * (100_000 // len(unit))
-    for unit in (
-        *FRAGMENTS,
-        "a",
-        " ",
-        "AB",
-        "not A or ",
-        "<answer>B</answer>",
-        "\\boxed{A}",
-        '{"a":',
-        "[",
-        "A, ",
-        "é",
-        "肺炎",
-        "B or C. ",
-    )
-]
-
-
-def test_a_hundred_thousand_characters_take_less_than_five_milliseconds():
-    slow = {}
-    for text in HOSTILE:
-        for completion in (text, f"<think>x</think><answer>{text}</answer>", f"<think>{text}</think><answer>B</answer>"):
-            best = _seconds(completion)
-            if best > 0.005 and (best := min(_seconds(completion) for _ in range(20))) > 0.005:
-                slow[completion[:40]] = best
+def test_no_hostile_text_of_a_hundred_thousand_characters_holds_the_parser_up():
+    # Ten times what `python -m tests.bench.parser` allows, which measures: this one only sees a pattern that runs away.
+    slow = {
+        (name, where): taken
+        for name, text in hostile().items()
+        for where, completion in wrapped(text).items()
+        if (taken := milliseconds(completion, 1)) > 10 * LIMIT_MS and (taken := milliseconds(completion, 5)) > 10 * LIMIT_MS
+    }
     assert slow == {}
-
-
-def _seconds(completion: str) -> float:
-    start = time.thread_time()  # the machine's other work is not ours
-    rewards.parse(completion, CHEST)
-    return time.thread_time() - start
 
 
 def test_the_longest_answer_that_is_read_is_read_fast():
     random.seed(0)
     for _ in range(20):
         text = "".join(random.choice(FRAGMENTS) for _ in range(1500))[:2900]
-        assert min(_seconds(in_tags(text)) for _ in range(3)) < 0.05
+        assert milliseconds(in_tags(text), 3) < 10 * LIMIT_MS
