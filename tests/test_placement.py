@@ -103,6 +103,25 @@ def test_only_processes_of_the_session_are_ended(tmp_path: Path) -> None:
             process.wait()
 
 
+def test_an_orphan_of_the_session_is_found_by_its_mark(tmp_path: Path) -> None:
+    code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdout=-3).pid)"
+    pids = {
+        name: int(subprocess.check_output([sys.executable, "-c", code], env={**os.environ, processes.MARK: str(tmp_path / name)}))
+        for name in ("ray", "else")
+    }
+    try:
+        assert not processes.started_for(str(tmp_path / "ray")), "its parent is gone, so it is nobody's child"
+        found = processes.marked(str(tmp_path / "ray"))
+        assert [process.pid for process in found] == [pids["ray"]]
+        found[0].terminate()
+        processes.end(found)
+        assert not processes.marked(str(tmp_path / "ray")) and processes.marked(str(tmp_path / "else"))
+    finally:
+        for pid in pids.values():
+            if psutil.pid_exists(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_the_last_words_are_the_end_of_the_log(tmp_path: Path) -> None:
     (tmp_path / "a.err").write_text("\n".join(f"line {number}" for number in range(30)) + "\n\n")
     assert last_log_lines([tmp_path / "a.err"], num_lines=2) == "  | line 28\n  | line 29"

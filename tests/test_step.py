@@ -110,6 +110,16 @@ class Learner:
         pass
 
 
+class Frozen:
+    """The reference without Ray."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+
+    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
+        return lambda: self.reference.log_probs(rows)
+
+
 @dataclasses.dataclass
 class Outcome:
     """What a run left."""
@@ -134,7 +144,7 @@ def steps(model: Path, folder: Path, judge: Judge, after: Callable[[], None] = l
     config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
     policy = Policy(model, grpo, total_updates=8)
     engine, started = Engine(), []  # type: ignore[var-annotated]
-    reference = Reference(model, temperature=grpo.temperature)
+    reference = Frozen(Reference(model, temperature=grpo.temperature))
     cluster = SimpleNamespace(rollout=engine, policy=Learner(policy, started, after), reference=reference)
     cluster.start_sync = lambda version: lambda: None
     telling: Any = SimpleNamespace(log=lambda *_: None, reach=lambda *_: None)

@@ -19,6 +19,7 @@ from rl.batching import Row
 from rl.config import ComputeConfig, Config
 from rl.losses import denominators
 from rl.policy import Policy, Reference
+from rl.workers import processes
 from rl.workers.cluster import Cluster, start
 from rl.workers.failures import ClusterUnavailable, WorkerFailed
 from rollouts.processing import EncodedPrompt, media_token_ids
@@ -85,6 +86,12 @@ def test_two_engines_give_the_completions_of_one(cluster: Cluster, prompts: list
     assert same_share(both, alone) >= 0.999
     # Prompt number i goes to engine i modulo 2.
     assert {both[RequestKey(prompts[3].prompt_id, index)].engine for index in range(8)} == {"rollout-1"}
+
+
+def test_whatever_ray_started_carries_the_mark_of_its_session(cluster: Cluster) -> None:
+    names = " ".join(process.name() for process in processes.marked(cluster._session.folder))
+    assert all(name in names for name in ("raylet", "gcs_server", "Agent", "RolloutWorker", "PolicyWorker")), names
+    assert processes.MARK not in os.environ, "what this process starts later is not Ray's"
 
 
 def test_two_ranks_make_the_update_of_one_and_engines_follow_it(

@@ -92,12 +92,14 @@ class RaySession:
                 log.warning("Ray did not start (%s); trying again", error)
                 self._stop_ray()
             finally:
+                os.environ.pop(processes.MARK, None)
                 interrupts.install()
 
     def _own_cluster(self, num_workers: int) -> dict[str, Any]:
         os.environ.update(_RAY_ENVIRONMENT)
         # Short, because socket names end at 107 characters.
         self.folder = tempfile.mkdtemp(prefix="rounds-ray-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
+        os.environ[processes.MARK] = self.folder
         return {
             "address": "local",
             "num_cpus": num_workers,
@@ -185,6 +187,7 @@ class RaySession:
         ray.shutdown()
         processes.end(running)
         if self.folder:
+            processes.end(processes.marked(self.folder))
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder = ""
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import psutil
 
 GRACE_SECONDS = 5.0
+# Set to Ray's session folder while Ray starts, so that everything Ray starts carries it and nothing else of ours does.
+MARK = "ROUNDS_RAY_FOLDER"
 
 
 def started_for(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
@@ -23,6 +25,23 @@ def started_for(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
             found.setdefault(pid, psutil.Process(pid))
     found.pop(os.getpid(), None)
     return list(found.values())
+
+
+def marked(folder: str) -> list[psutil.Process]:
+    """Whoever carries the mark of this session, orphans included: what a dying Ray still started has no parent that leads to us."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and _is_of(process, folder):
+                found.append(process)
+    return found
+
+
+def _is_of(process: psutil.Process, folder: str) -> bool:
+    if process.environ().get(MARK) == folder:
+        return True
+    # Ray's agents write their title over their environment; their logs lie in the folder.
+    return process.name().startswith("ray::") and any(one.path.startswith(folder) for one in process.open_files())
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
