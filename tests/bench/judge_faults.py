@@ -63,16 +63,18 @@ AT_ONCE = 1024
 
 async def judged(judge: LlmJudge, count: int, at_once: int = AT_ONCE) -> list[Verdict]:
     """`count` different answers in groups of eight, each group under one key, `at_once` of them pending."""
-    room = asyncio.Semaphore(at_once)
+    left = iter(range(count))
+    found: dict[int, Verdict] = {}
 
-    async def one(i: int) -> Verdict:
-        async with room:
-            return await judge.judge(
+    async def ask() -> None:
+        for i in left:
+            found[i] = await judge.judge(
                 "Which finding is shown?", "A multiple of three", (), f"finding {i}", group_key=f"group {i // 8}"
             )
 
     try:
-        return list(await asyncio.gather(*map(one, range(count))))
+        await asyncio.gather(*(ask() for _ in range(at_once)))
+        return [found[i] for i in range(count)]
     finally:
         await judge.close()
 
