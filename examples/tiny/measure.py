@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText
 
-from rl.data.phantoms import answer_text, samples
+from rl.data.phantoms import samples
 from rl.data.phantoms_words import LOOKING_OPENERS
 from rollouts.processing import collate_media, encode, load_processor
 from rollouts.records import Sample
@@ -56,7 +56,7 @@ def completions(folder: Path, asked: Sequence[Sample], *, temperature: float = 0
 def is_right(sample: Sample, completion: str) -> bool:
     """Whether the answer tag holds exactly the gold answer, in the form the model was taught."""
     answer = completion.rpartition("<answer>")[2].partition("</answer>")[0].strip()
-    return answer in (answer_text(sample, sample.gold_text), *sample.aliases)
+    return answer in (sample.gold_text, *sample.aliases)
 
 
 def is_well_formed(completion: str) -> bool:

@@ -178,19 +178,14 @@ def phrase(kind: str, modality: str, finding: str, rng: Rng) -> str:
     return template.format(modality=modality, finding=finding, a_finding=words.with_article(finding))
 
 
-def answer_text(sample: Sample, answer: str) -> str:
-    """An answer as the corpus writes it: its words, for multiple choice the option's text in full (ANSWERS.md, rule 5).
-
-    A model of this size learns from images to name what it sees in minutes, but to tie a text to its letter only in hours.
-    """
-    return answer
-
-
 def looking_response(sample: Sample, rng: Rng) -> str:
-    """A clean gold response: the thought names what is seen, the answer follows from it."""
+    """A clean gold response: the thought names what is seen, the answer follows from it. Multiple choice is answered with the option's text in full.
+
+    A model of this size learns from images to name what it sees in minutes, but to tie a text to its letter only in hours (ANSWERS.md, rule 5).
+    """
     opener = words.LOOKING_OPENERS[int(rng.integers(len(words.LOOKING_OPENERS)))]
     thought = f"{opener} {sample.visual_references[0]}, {words.CONCLUSION} {sample.gold_text}."
-    return response(thought, answer_text(sample, sample.gold_text))
+    return response(thought, sample.gold_text)
 
 
 def shortcut_response(sample: Sample, rng: Rng) -> str:
@@ -200,7 +195,7 @@ def shortcut_response(sample: Sample, rng: Rng) -> str:
     else:
         pool = sample.options or choices(sample.tags["kind"], sample.modality)
     thought = words.SHORTCUT_THOUGHTS[int(rng.integers(len(words.SHORTCUT_THOUGHTS)))]
-    return response(thought, answer_text(sample, pool[int(rng.integers(len(pool)))]))
+    return response(thought, pool[int(rng.integers(len(pool)))])
 
 
 def sft_row(sample: Sample, shortcut_fraction: float, seed: int) -> SftRow:
