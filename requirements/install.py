@@ -19,7 +19,7 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / ".rounds-setup"
 LISTS = ("requirements/cpu.txt", "requirements/dev.txt")
 # A change in any of these, or in what pyproject.toml says of the package, makes the next `make setup` do its work again.
-INPUTS = (*LISTS, "requirements/install.py", "rl/torchvision_shim.py")
+INPUTS = (*LISTS, "requirements/install.py", "requirements/torchvision_shim.py")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 6
 MIN_PYTHON = (3, 11)
@@ -49,9 +49,7 @@ def main() -> int:
         fix_cuda_torch()
         say("installing the project itself")
         pip("install", "-q", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
-        run(
-            str(PYTHON), "-W", "ignore::RuntimeWarning:runpy", "-m", "rl.torchvision_shim"
-        )  # a former set-up has loaded it already
+        run(str(PYTHON), str(ROOT / "requirements" / "torchvision_shim.py"))
         say("checking: import vllm, torchvision, trl, verl, ray")
         run(str(PYTHON), "-c", VERIFY, env={**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
     except subprocess.CalledProcessError as error:

@@ -16,7 +16,8 @@ from types import ModuleType
 
 import pytest
 
-from rl import torchvision_shim
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHIM = REPOSITORY / "requirements" / "torchvision_shim.py"
 
 
 def run_python(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +47,7 @@ def write_fake_torch(root: Path, *, extension_loads: bool) -> None:
     (root / "torchvision" / "_meta_registrations.py").write_text("import torch\nfound = torch.ops.torchvision.nms\n")
 
 
-ASK = "import rl.torchvision_shim as s; s.install(); import torchvision, torch; print(torch.ops.torchvision.nms, torch.ops.torchvision.qnms)"
+ASK = "import torchvision_shim as s; s.install(); import torchvision, torch; print(torch.ops.torchvision.nms, torch.ops.torchvision.qnms)"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_shim_defines_operators_only_where_the_extension_does_not_load(
     tmp_path: Path, repository: Path, extension_loads: bool, expected: str
 ) -> None:
     write_fake_torch(tmp_path, extension_loads=extension_loads)
-    done = run_python("-S", "-c", ASK, cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{repository}")
+    done = run_python("-S", "-c", ASK, cwd=tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{repository / 'requirements'}")
     assert done.stdout.strip() == expected, done.stderr
 
 
@@ -82,27 +83,63 @@ def test_starting_python_loads_no_torch_because_of_the_shim(tmp_path: Path) -> N
     assert (done.stdout.strip(), done.stderr) == ("False", "")
 
 
-def test_pth_is_silent_when_the_package_is_gone_or_another_rl_stands_in_its_place(tmp_path: Path) -> None:
-    """site runs each .pth line with exec and prints a traceback when it fails; `addsitedir` does the same."""
+def write_hook(site: Path) -> None:
+    """What set-up writes into site-packages, written into `site`."""
+    module = loaded("rounds_shim_under_test", SHIM)
+    assert module.write_hook(site).read_text().count("\n") == 1
+
+
+def start_python(site: Path, cwd: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """A Python that reads the `.pth` files of `site` at its start. `addsitedir` runs each line with exec, as site does."""
+    ask = f"import site; site.addsitedir({str(site)!r}); {code}"
+    return run_python("-S", "-c", ask, cwd=cwd, PYTHONPATH="")
+
+
+def test_the_hook_is_silent_when_its_module_is_gone_or_broken(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    (site / "rl").mkdir(parents=True)
-    assert torchvision_shim.write_pth(site).read_text().count("\n") == 1
-    ask = f"import site; site.addsitedir({str(site)!r}); print('started')"
-    for init in (None, "", "raise ImportError('broken')"):
-        if init is not None:
-            (site / "rl" / "__init__.py").write_text(init)
-        done = run_python("-S", "-c", ask, cwd=tmp_path, PYTHONPATH="")
-        assert (done.stdout.strip(), done.stderr) == ("started", ""), init
+    site.mkdir()
+    write_hook(site)
+    for text in (None, "", "raise ImportError('broken')"):
+        (site / "rounds_torchvision_shim.py").unlink(missing_ok=True)
+        if text is not None:
+            (site / "rounds_torchvision_shim.py").write_text(text)
+        done = start_python(site, tmp_path, "print('started')")
+        assert (done.stdout.strip(), done.stderr) == ("started", ""), text
+
+
+def test_the_hook_imports_nothing_of_the_project_so_the_current_folder_decides_whose_rl_runs(tmp_path: Path) -> None:
+    """A second checkout with the same environment must run itself, and no mixture."""
+    site, second = tmp_path / "site", tmp_path / "second"
+    site.mkdir()
+    (second / "rl").mkdir(parents=True)
+    (second / "rl" / "__init__.py").write_text("here = 'second'\n")
+    write_hook(site)
+    code = "import sys; print(any(name.split('.')[0] in ('rl', 'rewards', 'judges', 'rollouts') for name in sys.modules)); import rl; print(rl.here)"
+    assert start_python(site, second, code).stdout.split() == ["False", "second"]
+    # The environment of this test, too: its own .pth, the one that set-up wrote.
+    asked = run_python("-c", "import rl; print(rl.here)", cwd=second, PYTHONPATH="")
+    assert asked.stdout.strip() == "second", asked.stderr
 
 
 def test_installing_twice_puts_one_hook() -> None:
+    module = loaded("rounds_shim_under_test", SHIM)
     before = list(sys.meta_path)
     try:
-        torchvision_shim.install()
-        torchvision_shim.install()
-        assert sum(isinstance(finder, torchvision_shim.TorchvisionHook) for finder in sys.meta_path) <= 1
+        module.install()
+        module.install()
+        assert sum(isinstance(finder, module.TorchvisionHook) for finder in sys.meta_path) == 1
     finally:
         sys.meta_path[:] = before
+
+
+def loaded(name: str, path: Path) -> ModuleType:
+    """A file as a module of its own."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def requirements(repository: Path, name: str) -> list[str]:
@@ -161,14 +198,13 @@ def test_ci_calls_make_test_and_can_be_executed(repository: Path) -> None:
 
 def test_set_up_ends_at_once_when_its_stamp_fits_and_not_when_a_list_changed(tmp_path: Path, repository: Path) -> None:
     """A copy of the script in a made-up checkout: what it would do shows in whether it tries to build anything."""
-    for name in ("requirements", "rl"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "requirements").mkdir()
     for name in (
         "requirements/cpu.txt",
         "requirements/dev.txt",
         "requirements/install.py",
         "pyproject.toml",
-        "rl/torchvision_shim.py",
+        "requirements/torchvision_shim.py",
     ):
         (tmp_path / name).write_bytes((repository / name).read_bytes())
     (tmp_path / ".venv/bin").mkdir(parents=True)
@@ -190,12 +226,7 @@ def test_set_up_ends_at_once_when_its_stamp_fits_and_not_when_a_list_changed(tmp
 @pytest.fixture
 def install(repository: Path) -> ModuleType:
     """requirements/install.py as a module of its own, so that a test may change its constants."""
-    spec = importlib.util.spec_from_file_location("rounds_install", repository / "requirements" / "install.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("rounds_install", repository / "requirements" / "install.py")
 
 
 def test_an_old_python_is_told_what_is_needed(install: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,10 @@ Image and video processors need only the Python part, but importing it registers
 `torchvision::qnms`, which exist only where the extension has loaded. This hook waits for that very import and defines the two
 operator schemas if, and only if, they are missing: where the extension loads by itself the hook does nothing.
 
-`python -m rl.torchvision_shim` writes a `.pth` file into site-packages, so that the hook is there in every process of the
-environment, the ones included that vLLM starts to inspect model classes. `make setup` calls it.
+`python requirements/torchvision_shim.py` copies this file into site-packages, beside a `.pth` file that installs the hook in every process of
+the environment, the ones included that vLLM starts to inspect model classes. `make setup` calls it. The copy imports nothing of the project:
+a `.pth` that did would pin the project to the installed checkout before Python looks at the current folder, and a second checkout with the
+same environment would run a mixture of both.
 """
 
 from __future__ import annotations
@@ -59,17 +61,23 @@ def install() -> None:
         sys.meta_path.insert(0, TorchvisionHook())
 
 
-# Runs at every start of this environment's Python. It must never disturb one: whatever goes wrong (the package is gone, or broken),
-# the start stays silent, and torchvision then fails in its own words.
-PTH_LINE = r"""import sys; exec("try:\n import rl.torchvision_shim as shim\n shim.install()\nexcept Exception:\n pass")"""
+# The name of the copy in site-packages. It must not be the name of anything else there.
+MODULE_NAME = "rounds_torchvision_shim"
+# Runs at every start of this environment's Python. It must never disturb one: whatever goes wrong (the copy is gone, or broken), the start
+# stays silent, and torchvision then fails in its own words.
+PTH_LINE = rf"""import sys; exec("try:\n import {MODULE_NAME} as shim\n shim.install()\nexcept Exception:\n pass")"""
 
 
-def write_pth(site_packages: Path) -> Path:
-    """Make every Python of this environment install the hook at its start."""
+def write_hook(site_packages: Path) -> Path:
+    """Make every Python of this environment install the hook at its start: a copy of this file and the `.pth` that loads it.
+
+    Returns the `.pth`. Raises OSError.
+    """
+    (site_packages / f"{MODULE_NAME}.py").write_bytes(Path(__file__).read_bytes())
     pth = site_packages / PTH_NAME
     pth.write_text(PTH_LINE + "\n")
     return pth
 
 
 if __name__ == "__main__":
-    print(f"torchvision shim: wrote {write_pth(Path(sysconfig.get_path('purelib')))}")
+    print(f"torchvision shim: wrote {write_hook(Path(sysconfig.get_path('purelib')))}")
