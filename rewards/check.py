@@ -19,7 +19,7 @@ from rewards.check_report import Report, declared_range, report
 from rewards.check_text import show
 from rewards.contract import RewardError
 from rewards.rubric import Rubric
-from rollouts.layout import StoreError
+from rollouts.store.layout import StoreError
 
 DESCRIPTION = """\
 Scores the shipped cases (every answer type, English and Chinese), hostile texts and, with --run, the stored rollouts of a run; tells what the

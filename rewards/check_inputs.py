@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 from rewards.contract import Member
 from rewards.rubric import Rubric
-from rewards.sample_row import sample_of
-from rollouts.reader import chosen_steps, read_step
 from rollouts.records import Rollout, Sample
+from rollouts.rows import sample_of
+from rollouts.store.reader import chosen_steps, read_step
 
 CASES = Path(__file__).with_name("cases") / "cases.jsonl"
 Origin = Literal["cases", "hostile", "run"]
@@ -63,7 +63,7 @@ def hostile_texts() -> list[str]:
 
 
 def run_groups(run: str, step: int | None, most: int) -> list[Group]:
-    """The first `most` groups of a stored run, read as they were parsed. Raises rollouts.layout.StoreError where there are none."""
+    """The first `most` groups of a stored run, read as they were parsed. Raises rollouts.store.layout.StoreError where there are none."""
     groups: list[Group] = []
     for rollouts in _grouped(run, step):
         if len(groups) == most:

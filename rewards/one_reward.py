@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from judges import Judge
 from rewards.contract import RewardError
 from rewards.rubric import Rubric, Scored
-from rewards.sample_row import FIELDS, sample_of
 from rewards.scorer import Scorer
 from rollouts.records import Outcome, Sample
+from rollouts.rows import FIELDS, sample_of
 
 log = logging.getLogger("rewards")
 # Names under which data sets for other trainers keep the right answer; the first that is there counts.
@@ -55,7 +55,7 @@ class OneReward:
         self._num_warnings = 0
 
     def sample(self, row: Mapping[str, Any], question: str = "", source: str = "") -> Sample:
-        """The sample of a row (fields: rewards/sample_row.py; the answer may also be called as in ANSWER_NAMES). Raises BadSample or RewardError."""
+        """The sample of a row (fields: rollouts/rows.py; the answer may also be called as in ANSWER_NAMES). Raises BadSample or RewardError."""
         known = {name: _plain(row[name]) for name in FIELDS if row.get(name) is not None}
         answers = [_plain(row[name]) for name in ANSWER_NAMES if row.get(name) is not None]
         if not answers and not self._label_free:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rollouts.processing import EncodedPrompt
+from rollouts.prompt.processing import EncodedPrompt
 
 PROMPT, PADDING = 0, -1
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rollouts.disk import sha256_file, sync_files, sync_folder
+from rollouts.store.disk import sha256_file, sync_files, sync_folder
 
 TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "MANIFEST.json"
 FORMAT_VERSION = 1

@@ -27,7 +27,7 @@ from rl.doctor_data import Finding, check_data, check_rewards, check_template
 from rl.doctor_judge import PROBE_SECONDS, check_judge, estimate
 from rl.evaluate import ScorerLike
 from rl.order import steps_per_epoch
-from rollouts.processing import load_processor
+from rollouts.prompt.processing import load_processor
 
 # A checkpoint holds the weights and the two moments of Adam, in units of the model's own size; a run keeps the newest two.
 CHECKPOINT_SIZES, CHECKPOINTS_KEPT = 3, 2

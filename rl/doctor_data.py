@@ -13,8 +13,8 @@ from rl.config import Config
 from rl.data.sets import DataSplits, SftRow
 from rl.evaluate import ACCURACY, ScorerLike
 from rollouts.media import with_hash
-from rollouts.processing import encode, media_token_ids
-from rollouts.prompts import build_messages, num_frames, question_text, render_prompt, response
+from rollouts.prompt.messages import build_messages, num_frames, question_text, render_prompt, response
+from rollouts.prompt.processing import encode, media_token_ids
 from rollouts.records import Sample
 
 # Prompts that are encoded whole, images included: the longest ones, which decide whether all fit.
@@ -92,7 +92,9 @@ def check_template(processor: Any, splits: DataSplits, config: Config) -> list[F
     if not (fit := frames_fit(samples, config)).good:
         findings.append(fit)
     if any(map(num_frames, samples)) and not media_token_ids(processor):
-        findings.append(Finding(False, "no media token of this tokenizer is known", "see MEDIA_TOKENS in rollouts/processing.py"))
+        findings.append(
+            Finding(False, "no media token of this tokenizer is known", "see MEDIA_TOKENS in rollouts/prompt/processing.py")
+        )
     return [*findings, _prompts_fit(processor, samples, config), _responses_fit(tokenizer, splits.sft, config)]
 
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from rl.config import Config
 from rl.order import sampling_seed
-from rollouts.processing import EncodedPrompt, encode, load_processor, media_token_ids
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import EncodedPrompt, encode, load_processor, media_token_ids
 from rollouts.records import Completion, Outcome, Parsed, Sample
-from rollouts.requests import Request, RequestKey, SamplingSettings
 
 Mode = Literal["greedy", "sampled", "blank"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -245,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl import comparison, compose, evaluation_table, failures, progress
     from rl.data import sets
     from rl.workers.rollout_worker import engine_settings
-    from rollouts.engine import VllmEngine
+    from rollouts.engine.vllm import VllmEngine
 
     command = "python -m rl.evaluate"
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -11,10 +11,10 @@ from rl.export_inspect import write_inspect_log
 from rl.export_wandb import write_wandb
 from rl.progress import Teller
 from rl.tracking import TrackingError
-from rollouts.disk import DiskFull
-from rollouts.layout import StepFiles, StoreError
-from rollouts.reader import readable
 from rollouts.records import Rollout
+from rollouts.store.disk import DiskFull
+from rollouts.store.layout import StepFiles, StoreError
+from rollouts.store.reader import readable
 
 COMMAND = "python -m rl.export"
 _EPILOG = f"""examples:

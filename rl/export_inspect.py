@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rollouts.disk import write_atomically
-from rollouts.layout import StepFiles
 from rollouts.media import encoded_files
 from rollouts.records import BadSample, Media, Outcome, Rollout
+from rollouts.store.disk import write_atomically
+from rollouts.store.layout import StepFiles
 
 LOG_VERSION = 2
 _STOP = {"stop": "stop", "length": "max_tokens", "abort": "unknown"}

@@ -18,9 +18,9 @@ from rl.step import LostCompletions, TooManyFailures
 from rl.tracking import TrackingError
 from rl.workers import interrupts
 from rl.workers.failures import ClusterUnavailable, WorkerFailed
-from rollouts.layout import StoreError
+from rollouts.engine.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
 from rollouts.records import BadSample
-from rollouts.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
+from rollouts.store.layout import StoreError
 
 # Failures that a person can mend; each message says what was got, what was expected and what to do.
 EXPECTED = (

@@ -17,7 +17,7 @@ from rl.config_effects import asks_judge
 from rl.metrics import JUDGE_STEP_METRICS
 from rl.progress import Teller
 from rl.tracking import read_metrics
-from rollouts.disk import write_atomically
+from rollouts.store.disk import write_atomically
 
 JUDGE_CACHE = "judge.sqlite"
 CALIBRATION_ROWS, CALIBRATION = "calibration.jsonl", "calibration.json"

@@ -19,7 +19,7 @@ from rl.batching import MicroBatch, Row, in_order, make_micro_batches
 from rl.config import GrpoConfig
 from rl.losses import Denominators, policy_loss, token_weights
 from rl.token_model import DTYPES, TokenModel, full, load_token_model, rank, reduce, shard, world_size
-from rollouts.processing import EncodedPrompt, load_processor, media_token_ids
+from rollouts.prompt.processing import EncodedPrompt, load_processor, media_token_ids
 
 MAX_SKIPS_IN_A_ROW = 3
 

@@ -27,8 +27,8 @@ from rl.run_folder import RunFolder, versions
 from rl.sft import ensure_sft
 from rl.tracking import Tracker, check_login
 from rl.workers.cluster import Cluster, start
-from rollouts.processing import load_processor
-from rollouts.store import RunWriter
+from rollouts.prompt.processing import load_processor
+from rollouts.store.writer import RunWriter
 
 
 def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:

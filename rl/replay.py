@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl.replay_run import replay
     from rl.replay_table import print_report
     from rl.run_folder import RunFolderError
-    from rollouts.disk import DiskFull
-    from rollouts.layout import StoreError
+    from rollouts.store.disk import DiskFull
+    from rollouts.store.layout import StoreError
 
     try:
         with Teller() as teller:

@@ -14,7 +14,7 @@ from rl.config_build import build, value_at
 from rl.config_effects import asks_judge
 from rl.config_rules import problems
 from rl.run_folder import CONFIG
-from rollouts.layout import NotARun
+from rollouts.store.layout import NotARun
 
 # What scoring and advantages read. The groups of conf/ by the same names may be chosen, too.
 SECTIONS = ("reward", "judge")

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rollouts.codec import Row
-from rollouts.layout import StepFiles, StoreError
-from rollouts.reader import Problem, chosen_steps, read_table
+from rollouts.store.codec import Row
+from rollouts.store.layout import StepFiles, StoreError
+from rollouts.store.reader import Problem, chosen_steps, read_table
 
 _COLUMNS = ("step", "prompt_id", "modality", "answer_type", "outcomes", "total")
 

@@ -18,10 +18,10 @@ from rl.compose import config_hash
 from rl.config import Config
 from rl.replay_filters import ReplayError
 from rl.run_folder import CONFIG, LOCK, VERSIONS
-from rollouts.disk import sha256_file, write_atomically
-from rollouts.layout import MANIFEST, StepFiles, list_steps, media_path, step_folder
-from rollouts.reader import files_of, read_manifest
-from rollouts.store import write_step
+from rollouts.store.disk import sha256_file, write_atomically
+from rollouts.store.layout import MANIFEST, StepFiles, list_steps, media_path, step_folder
+from rollouts.store.reader import files_of, read_manifest
+from rollouts.store.writer import write_step
 
 REQUEST = "replay.json"
 _FIRST_FILES = {CONFIG, VERSIONS, LOCK}

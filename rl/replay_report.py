@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from rl.statistics import kendall_tau_b
-from rollouts.layout import list_steps
-from rollouts.paid import Paid, compared, mean, read_paid
+from rollouts.store.layout import list_steps
+from rollouts.store.paid import Paid, compared, mean, read_paid
 
 
 @dataclass(frozen=True)

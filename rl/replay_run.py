@@ -27,9 +27,9 @@ from rl.replay_report import changes, diff_table, summarize
 from rl.replay_scoring import StepInWork
 from rl.replay_variance import repetition_rows, variance
 from rl.run_folder import RunFolder
-from rollouts.disk import replace_from, write_atomically
-from rollouts.layout import StoreError
-from rollouts.reader import Problem, media_opener, problems
+from rollouts.store.disk import replace_from, write_atomically
+from rollouts.store.layout import StoreError
+from rollouts.store.reader import Problem, media_opener, problems
 
 REPORT, DIFF, REPETITIONS = "replay_report.json", "diff.parquet", "repetitions"
 _SHOWN_PROBLEMS = 10

@@ -17,10 +17,19 @@ from rewards.scorer import Scorer
 from rl.config import GrpoConfig
 from rl.replay_filters import ChosenStep
 from rl.replay_judge import StoredFirst
-from rollouts.codec import KEY_COLUMNS, SAMPLE_COLUMNS, SCHEMA, SCORED_COLUMNS, Row, outcome_from_row, sample_from_row, scored_row
-from rollouts.layout import DamagedStore
-from rollouts.reader import read_table
 from rollouts.records import Media, Outcome, Sample
+from rollouts.store.codec import (
+    KEY_COLUMNS,
+    SAMPLE_COLUMNS,
+    SCHEMA,
+    SCORED_COLUMNS,
+    Row,
+    outcome_from_row,
+    sample_from_row,
+    scored_row,
+)
+from rollouts.store.layout import DamagedStore
+from rollouts.store.reader import read_table
 
 _READ = (*KEY_COLUMNS, *SAMPLE_COLUMNS, "completion", "finish_reason", "answer", "outcomes")
 

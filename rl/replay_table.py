@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rollouts.page.terminal import shown
+from rollouts.terminal import shown
 
 _SHOWN_FLIPS = 20
 _TITLE = (

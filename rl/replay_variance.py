@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rewards.rubric import Scored
-from rollouts.codec import Row
+from rollouts.store.codec import Row
 
 
 def repetition_rows(rows: Sequence[Row], scored: Sequence[Scored], repetition: int) -> list[Row]:

@@ -24,7 +24,7 @@ from rl.progress import duration
 from rl.report_groups import choose_groups, describe_group
 from rl.run_folder import CONFIG, SUMMARY
 from rl.tracking import read_metrics
-from rollouts.disk import write_atomically
+from rollouts.store.disk import write_atomically
 from rollouts.view import shown
 
 REPORT = "report.html"

@@ -12,10 +12,10 @@ from typing import Any
 
 from PIL import Image
 
-from rollouts.layout import NotARun, StoreError, list_steps
 from rollouts.media import evenly_spaced, frames
-from rollouts.reader import read_step
 from rollouts.records import BadSample, Media, Outcome, Rollout
+from rollouts.store.layout import NotARun, StoreError, list_steps
+from rollouts.store.reader import read_step
 
 # Shown frames of a volume or video, and the longer side of a picture in pixels.
 _MAX_FRAMES, _MAX_SIDE = 6, 448

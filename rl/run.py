@@ -16,9 +16,9 @@ from rl.progress import Bar
 from rl.tracking import Tracker, read_metrics
 from rl.watch import Watch
 from rl.workers.cluster import Cluster
-from rollouts.processing import media_token_ids
+from rollouts.prompt.processing import media_token_ids
 from rollouts.records import Sample
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 
 CHECKPOINTS = "checkpoints"
 # Checkpoints kept: the newest, and the one before in case the newest is damaged.

@@ -20,7 +20,7 @@ from typing import Any, Self
 import yaml
 
 from rl.config import Config
-from rollouts.disk import write_atomically
+from rollouts.store.disk import write_atomically
 
 CONFIG, SUMMARY, VERSIONS, LOCK, PLUGIN_LOG = "config.yaml", "summary.json", "versions.json", ".lock", "plugins.log"
 PLUGINS = logging.getLogger("rewards.plugins")

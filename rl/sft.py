@@ -30,7 +30,7 @@ from rl.config import Config
 from rl.data.sets import SftRow
 from rl.progress import Bar, Teller
 from rollouts.media import with_hash
-from rollouts.processing import EncodedPrompt, collate_media, encode, load_processor, prompt_positions
+from rollouts.prompt.processing import EncodedPrompt, collate_media, encode, load_processor, prompt_positions
 from rollouts.records import stable_hash, to_dict
 
 # What the loss leaves out: prompt tokens and padding (the value PyTorch's cross entropy ignores).

@@ -21,9 +21,9 @@ from rl.config import GrpoConfig
 from rl.losses import denominators
 from rl.order import sampling_seed
 from rl.step_order import asking_order, training_order
-from rollouts.processing import EncodedPrompt, encode
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import EncodedPrompt, encode
 from rollouts.records import Completion, Rollout, Sample
-from rollouts.requests import Request, RequestKey, SamplingSettings
 
 
 class TooManyFailures(RuntimeError):

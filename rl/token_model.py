@@ -21,7 +21,7 @@ from transformers import AutoModelForImageTextToText
 
 from rl.batching import MicroBatch, attention_mask, position_ids
 from rl.logprobs import chunked_logprobs
-from rollouts.processing import collate_media, prompt_positions
+from rollouts.prompt.processing import collate_media, prompt_positions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Attention code that takes an additive 4-D mask; flash attention does not.

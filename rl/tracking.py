@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from PIL.Image import Image
 
-from rollouts.disk import append_whole, write_atomically
+from rollouts.store.disk import append_whole, write_atomically
 
 METRICS = "metrics.jsonl"
 

@@ -19,10 +19,10 @@ from rich.table import Column, Table
 from rich.text import Text
 from scipy.stats import binomtest
 
-from rollouts.layout import StoreError, list_steps
-from rollouts.page.terminal import shown
-from rollouts.paid import Paid, compared, mean, read_paid
-from rollouts.reader import chosen_steps, read_table
+from rollouts.store.layout import StoreError, list_steps
+from rollouts.store.paid import Paid, compared, mean, read_paid
+from rollouts.store.reader import chosen_steps, read_table
+from rollouts.terminal import shown
 
 COMMAND = "python -m rollouts.diff"
 ACCURACY = "accuracy"

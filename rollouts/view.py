@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from rollouts.layout import NotARun, StoreError, list_steps
-from rollouts.page.terminal import show_text, shown
+from rollouts.store.layout import NotARun, StoreError, list_steps
+from rollouts.terminal import show_text, shown
 
 DEFAULT_PORT = 8765
 _EXAMPLES = """examples:

@@ -10,10 +10,10 @@ from PIL import Image
 
 from rl.batching import Row
 from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.media import to_png
-from rollouts.processing import EncodedPrompt, encode, load_processor
+from rollouts.prompt.processing import EncodedPrompt, encode, load_processor
 from rollouts.records import Completion, Media, Sample
-from rollouts.requests import Request, RequestKey, SamplingSettings
 
 TEMPERATURE = 0.9
 LENGTH = 24

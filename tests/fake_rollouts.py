@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from rollouts.records import Completion, Media, Outcome, Parsed, Rollout, Sample, stable_hash
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 
 MODALITIES = ("radiograph", "ct", "ultrasound", "dermoscopy")
 WEIGHTS = {"accuracy": 0.9, "format": 0.1}

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from rollouts.records import Outcome, Rollout
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 from tests import fake_rollouts
 
 JUDGE = "openai:scripted"

@@ -15,7 +15,7 @@ from rl.config import GrpoConfig
 from rl.losses import Denominators, denominators
 from rl.policy import Policy
 from rollouts.media import to_png
-from rollouts.processing import encode, load_processor
+from rollouts.prompt.processing import encode, load_processor
 from rollouts.records import Media, Sample
 
 GRPO = GrpoConfig(learning_rate=1e-3, micro_batch_tokens=700, warmup_ratio=0.0, lr_scheduler_type="constant", temperature=0.9)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rl.batching import Row, attention_mask, in_order, make_micro_batches, position_ids, split_rows
-from rollouts.processing import EncodedPrompt
+from rollouts.prompt.processing import EncodedPrompt
 
 
 def prompt(name: str, length: int) -> EncodedPrompt:

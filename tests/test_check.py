@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rollouts.check import check_run
-from rollouts.store import RunWriter
+from rollouts.store.check import check_run
+from rollouts.store.writer import RunWriter
 from tests import fake_rollouts
 
 

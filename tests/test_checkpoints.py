@@ -13,7 +13,7 @@ import torch
 
 from rl import checkpoints
 from rl.checkpoints import CheckpointError, load_latest, save, verify
-from rollouts.weights import checksum
+from rollouts.engine.checksum import checksum
 from tests.policy_cases import policy_of, some_rows, totals_of
 from tests.tiny_models import make_internvl
 

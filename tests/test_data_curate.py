@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rl.data.curate import ask_open, max_yes_no, rl_set
-from rollouts.prompts import question_text
+from rollouts.prompt.messages import question_text
 from rollouts.records import Sample
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rollouts.diff import main, sign_test
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 from tests import fake_rollouts
 
 

@@ -19,8 +19,8 @@ from rl.config import Config, DataConfig, EvalConfig, GrpoConfig, ModelConfig, S
 from rl.data import phantoms
 from rl.data.sets import DataSplits, SftRow
 from rl.doctor_data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffled
-from rollouts.processing import load_processor
-from rollouts.prompts import response
+from rollouts.prompt.messages import response
+from rollouts.prompt.processing import load_processor
 from rollouts.records import Media, Outcome, Parsed, Sample
 from tests.tiny_models import make_internvl
 

@@ -10,11 +10,11 @@ import torch
 
 from rl.losses import denominators
 from rl.policy import Policy
-from rollouts.engine import VllmEngine
-from rollouts.live_weights import compare_with_live, count_elements
-from rollouts.processing import load_processor, media_token_ids
-from rollouts.requests import EngineSettings, PromptMismatch, SamplingSettings, StaleWeights, WeightsRejected
-from rollouts.weights import checksum
+from rollouts.engine.checksum import checksum
+from rollouts.engine.live_weights import compare_with_live, count_elements
+from rollouts.engine.requests import EngineSettings, PromptMismatch, SamplingSettings, StaleWeights, WeightsRejected
+from rollouts.engine.vllm import VllmEngine
+from rollouts.prompt.processing import load_processor, media_token_ids
 from tests.engine_cases import LENGTH, config_for, gap, prompts_of, requests_of, rows_of, same_share, settings
 from tests.tiny_models import make_internvl, make_qwen25vl
 

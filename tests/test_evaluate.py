@@ -18,9 +18,9 @@ from rl.config import Config, EvalConfig, GrpoConfig
 from rl.evaluate import EvalResult, HeldOut, Judged, evaluate
 from rl.evaluation_table import print_one, print_table
 from rl.statistics import wilson
-from rollouts.processing import EncodedPrompt
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion, Outcome, Parsed, Sample
-from rollouts.requests import Request, RequestKey, SamplingSettings
 
 
 @dataclass

@@ -10,8 +10,8 @@ import math
 import pytest
 
 from rl.export import main
-from rollouts.layout import list_steps
-from rollouts.reader import read_rollouts
+from rollouts.store.layout import list_steps
+from rollouts.store.reader import read_rollouts
 from tests import fake_rollouts
 
 

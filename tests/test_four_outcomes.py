@@ -18,7 +18,7 @@ from rl.config import Aggregation, Config, GrpoConfig, LossType, RewardConfig, S
 from rl.losses import denominators, policy_loss, token_weights
 from rl.metrics import group_metrics, outcome_metrics
 from rl.step import Group, TooManyFailures, advantages_of, collect_scores, with_advantages
-from rollouts.processing import EncodedPrompt
+from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion
 
 OPEN = Sample("q", "What is it?", "open", "Pneumonia")

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "judges": (),
     "rollouts": (),
     # The reader, because `rewards.check` scores stored rollouts; it loads no torch either.
-    "rewards": ("judges", "rollouts.records", "rollouts.media", "rollouts.reader", "rollouts.layout"),
+    "rewards": ("judges", "rollouts.records", "rollouts.media", "rollouts.store.reader", "rollouts.store.layout"),
     "rl": ("judges", "rollouts", "rewards", "conf"),
 }
 # Commands that bear a package's name and know more than the package does. Nothing imports them, so that no package learns what they know.
@@ -40,7 +40,7 @@ HOMES = {
     "sympy": "rewards/sympy_child.py",
     "trl": "rl/sft.py",
     "verl": "rl/workers/cluster.py",
-    "vllm": "rollouts/engine.py",
+    "vllm": "rollouts/engine/vllm.py",
     "wandb": "rl/tracking.py",
 }
 HEAVY = ("torch", "transformers", "vllm", "ray", "verl", "trl", "wandb", "datasets", "hydra")

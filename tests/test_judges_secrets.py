@@ -20,7 +20,7 @@ from judges.redaction import MASK, keep_secret, redacted
 from rewards import Rubric, Scorer
 from rl.tracking import Tracker
 from rollouts.records import Sample
-from rollouts.store import RunWriter, read_rollouts
+from rollouts.store.writer import RunWriter, read_rollouts
 from tests.fake_rollouts import group
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, data_of, verdict_json
 from tests.test_train import SMALL

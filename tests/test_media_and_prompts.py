@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rollouts import media as media_files
-from rollouts.prompts import build_messages, question_text, response
+from rollouts.prompt.messages import build_messages, question_text, response
 from rollouts.records import BadSample, Media, Sample
 
 

@@ -12,8 +12,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from rl.batching import Row
 from rl.policy import NonFiniteUpdate, Policy, Reference, learning_rate
-from rollouts.processing import encode, load_processor, media_token_ids
-from rollouts.weights import checksum
+from rollouts.engine.checksum import checksum
+from rollouts.prompt.processing import encode, load_processor, media_token_ids
 from tests.policy_cases import GRPO, TOTAL_UPDATES, noise, policy_of, sample, some_rows, totals_of, with_logprobs
 from tests.tiny_models import make_internvl, make_qwen25vl
 

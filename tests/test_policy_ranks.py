@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rl.batching import Row, split_rows
-from rollouts.weights import checksum
+from rollouts.engine.checksum import checksum
 from tests.policy_cases import difference, policy_of, some_rows, totals_of
 from tests.tiny_models import make_internvl
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rollouts.processing import EncodedPrompt, collate_media, encode, load_processor, media_token_ids
+from rollouts.prompt.processing import EncodedPrompt, collate_media, encode, load_processor, media_token_ids
 from rollouts.records import BadSample
 from tests.policy_cases import noise, sample
 from tests.tiny_models import make_internvl, make_qwen25vl

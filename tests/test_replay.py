@@ -25,11 +25,11 @@ from rewards.scorer import Scorer
 from rl.progress import Teller
 from rl.replay import main
 from rl.replay_run import replay
-from rollouts.check import check_run
-from rollouts.layout import list_steps
-from rollouts.reader import read_rollouts
 from rollouts.records import Media
-from rollouts.store import RunWriter
+from rollouts.store.check import check_run
+from rollouts.store.layout import list_steps
+from rollouts.store.reader import read_rollouts
+from rollouts.store.writer import RunWriter
 from tests import fake_rollouts
 from tests.bench.make_run import make_run
 from tests.scripted_judge import Reply, ScriptedJudge, always, data_of, honest

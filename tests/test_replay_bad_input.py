@@ -11,9 +11,9 @@ import pytest
 from rl.progress import Teller
 from rl.replay import main
 from rl.replay_run import replay
-from rollouts.layout import list_steps
-from rollouts.reader import read_rollouts
-from rollouts.store import RunWriter
+from rollouts.store.layout import list_steps
+from rollouts.store.reader import read_rollouts
+from rollouts.store.writer import RunWriter
 from tests.bench.make_run import make_run
 from tests.scripted_judge import MODEL, ScriptedJudge, always
 

@@ -17,7 +17,7 @@ from rl.report import main, write_report
 from rl.report_groups import choose_groups
 from rl.run_folder import RunFolder
 from rl.tracking import Tracker
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 from tests import fake_rollouts
 
 

@@ -236,7 +236,7 @@ def test_verls_own_reward_manager_calls_it(tmp_path):
 def test_a_step_of_trls_trainer_is_paid_as_our_scorer_pays_it(tmp_path):
     trl, datasets = pytest.importorskip("trl"), pytest.importorskip("datasets")
     from rollouts.media import frames
-    from rollouts.prompts import build_messages
+    from rollouts.prompt.messages import build_messages
     from tests.policy_cases import noise, sample
     from tests.tiny_models import make_qwen25vl
 

@@ -20,7 +20,7 @@ from rewards.perception import perception
 from rewards.registry import RewardError
 from rewards.rubric_judge import rubric_judge
 from rollouts.records import BadSample, Media, Outcome, RubricCriterion, Sample
-from rollouts.store import RunWriter, read_rollouts
+from rollouts.store.writer import RunWriter, read_rollouts
 from tests import fake_rollouts
 
 RUBRIC = (

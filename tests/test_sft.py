@@ -16,8 +16,8 @@ from rl.config import ComputeConfig, Config, DataConfig, ModelConfig, SftConfig
 from rl.data import phantoms
 from rl.data.sets import SftRow
 from rl.sft import IGNORED, collate, encode_row, ensure_sft, reads_text_only, sft_hash, train_sft, training_order
-from rollouts.processing import load_processor
-from rollouts.prompts import render_prompt, response
+from rollouts.prompt.messages import render_prompt, response
+from rollouts.prompt.processing import load_processor
 from rollouts.records import BadSample, Sample
 from tests.tiny_models import make_internvl, make_qwen25vl
 

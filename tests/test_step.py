@@ -26,10 +26,10 @@ from rl.policy import Policy, Reference
 from rl.run import Run
 from rl.step import TooManyFailures
 from rl.step_order import asking_order, needs_whole_step, parts, training_order
-from rollouts.processing import load_processor
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion, Rollout, Sample
-from rollouts.requests import Request, RequestKey, SamplingSettings
-from rollouts.store import RunWriter, read_rollouts
+from rollouts.store.writer import RunWriter, read_rollouts
 from tests.tiny_models import make_internvl
 
 GRPO = GrpoConfig(

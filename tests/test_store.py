@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rollouts.layout import DamagedStore, DuplicateRollout, NewerSchema, NotARun, StoreError
 from rollouts.media import frames, with_hash
 from rollouts.records import Media, Rollout
-from rollouts.store import RunWriter, media_path, read_rollouts
+from rollouts.store.layout import DamagedStore, DuplicateRollout, NewerSchema, NotARun, StoreError
+from rollouts.store.writer import RunWriter, media_path, read_rollouts
 from tests import fake_rollouts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -198,7 +198,7 @@ _FILLS_UP = """
 import resource, sys
 import signal
 from tests import fake_rollouts
-from rollouts.disk import DiskFull
+from rollouts.store.disk import DiskFull
 from rollouts.store import RunWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 writer = RunWriter(sys.argv[1])
@@ -231,7 +231,7 @@ def test_a_full_disk_at_the_end_of_a_step_keeps_the_lines(tmp_path, monkeypatch)
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("rollouts.disk.os.replace", full)
+    monkeypatch.setattr("rollouts.store.disk.os.replace", full)
     with pytest.raises(OSError, match="the disk is full"):
         writer.finish_step(1)
     assert [path.name for path in (tmp_path / "rollouts/step_000001").iterdir()] == ["rollouts.jsonl"]

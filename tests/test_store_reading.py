@@ -18,10 +18,10 @@ import polars
 import pyarrow.parquet as pq
 import pytest
 
-from rollouts.codec import SCHEMA
-from rollouts.layout import DamagedStore, NewerSchema, NotARun, list_steps
-from rollouts.reader import Problem, problems, read_rollouts, read_table, readable
-from rollouts.store import RunWriter
+from rollouts.store.codec import SCHEMA
+from rollouts.store.layout import DamagedStore, NewerSchema, NotARun, list_steps
+from rollouts.store.reader import Problem, problems, read_rollouts, read_table, readable
+from rollouts.store.writer import RunWriter
 from tests import fake_rollouts
 
 REPOSITORY = Path(__file__).resolve().parents[1]

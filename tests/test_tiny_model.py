@@ -16,7 +16,7 @@ from examples.tiny.tokenizer import TAGS, build_tokenizer
 from rl.data import phantoms
 from rl.data import phantoms_words as words
 from rl.data.phantoms_draw import FINDINGS, NUM_SLICES
-from rollouts.processing import encode, load_processor, media_token_ids
+from rollouts.prompt.processing import encode, load_processor, media_token_ids
 from rollouts.records import LETTERS
 
 

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from rl.tracking import read_metrics
-from rollouts.check import check_run
-from rollouts.store import read_rollouts
+from rollouts.store.check import check_run
+from rollouts.store.writer import read_rollouts
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS, PROMPTS, GENERATIONS = 4, 4, 4

@@ -17,8 +17,8 @@ from rl.batching import Row, make_micro_batches
 from rl.losses import denominators, policy_loss, token_weights
 from rl.token_model import TokenModel
 from rollouts.media import frames
-from rollouts.processing import encode, load_processor
-from rollouts.prompts import build_messages
+from rollouts.prompt.messages import build_messages
+from rollouts.prompt.processing import encode, load_processor
 from tests.policy_cases import noise, sample
 from tests.tiny_models import make_qwen25vl
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rollouts.records import Rollout
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 from rollouts.view import main, shown
 from tests import fake_rollouts
 from tests.view_server import serving

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 from playwright.sync_api import expect as check_that
 
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 from rollouts.view import main
 from tests import fake_rollouts, judged_rollouts
 from tests.browser import Watch, chromium

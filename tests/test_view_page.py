@@ -16,7 +16,7 @@ from rollouts.page.images import Images
 from rollouts.page.index import Index
 from rollouts.page.labels import append_label, read_labels
 from rollouts.page.listing import by_step, list_groups, metrics_by_step
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 from tests import fake_rollouts, judged_rollouts
 from tests.view_server import found, viewing
 

@@ -9,7 +9,7 @@ import pytest
 from rollouts.page.group import group_page
 from rollouts.page.listing import by_step, counts, list_groups, position_of
 from rollouts.page.query import FIELDS, SORTS, BadQuery, parse_query
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 from tests import judged_rollouts
 from tests.view_server import found, viewing
 

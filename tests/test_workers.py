@@ -22,8 +22,8 @@ from rl.policy import Policy, Reference
 from rl.workers import processes
 from rl.workers.cluster import Cluster, start
 from rl.workers.failures import ClusterUnavailable, WorkerFailed
-from rollouts.processing import EncodedPrompt, media_token_ids
-from rollouts.requests import RequestKey, StaleWeights
+from rollouts.engine.requests import RequestKey, StaleWeights
+from rollouts.prompt.processing import EncodedPrompt, media_token_ids
 from tests.engine_cases import LENGTH, TEMPERATURE, config_for, gap, prompts_of, requests_of, rows_of, same_share, settings
 from tests.tiny_models import make_internvl
 

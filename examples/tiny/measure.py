@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText
 
 from rl.data.phantoms import samples
 from rl.data.phantoms_words import LOOKING_OPENERS
-from rollouts.processing import collate_media, encode, load_processor
+from rollouts.prompt.processing import collate_media, encode, load_processor
 from rollouts.records import Sample
 
 BATCH_SIZE = 64

@@ -6,10 +6,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rewards import sample_row
-from rewards.sample_row import sample_of, text_of, texts_of
 from rl.data.images import ImageReader
+from rollouts import rows as sample_row
 from rollouts.records import BadSample, Media, Sample
+from rollouts.rows import sample_of, text_of, texts_of
 
 FIELDS = (*sample_row.FIELDS, "image", "images", "volume", "video", "id", "split", "think")
 _EVAL_NAMES = ("eval", "test", "val", "validation")

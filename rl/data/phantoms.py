@@ -18,7 +18,7 @@ from rl.data import phantoms_words as words
 from rl.data.phantoms_draw import FINDINGS, Phantom, Rng, draw
 from rl.data.sets import DataSplits, SftRow
 from rollouts.media import with_hash
-from rollouts.prompts import response
+from rollouts.prompt.messages import response
 from rollouts.records import LETTERS, AnswerType, Media, Sample, stable_hash
 
 DEFAULT_NUM_SFT, DEFAULT_NUM_RL, DEFAULT_NUM_EVAL = 4096, 2048, 640

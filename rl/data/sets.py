@@ -18,7 +18,7 @@ from rollouts.records import Sample
 
 @dataclass(frozen=True)
 class SftRow:
-    """One row of the SFT corpus: the question, and the whole response the model should learn (`rollouts.prompts.response`)."""
+    """One row of the SFT corpus: the question, and the whole response the model should learn (`rollouts.prompt.messages.response`)."""
 
     sample: Sample
     response: str

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from rl.data.sets import SftRow
-from rollouts.prompts import response
+from rollouts.prompt.messages import response
 from rollouts.records import Sample, stable_hash
 
 _UNIT = float(1 << 63)  # stable_hash gives 63 bits

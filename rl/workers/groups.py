@@ -12,8 +12,8 @@ from rl.batching import Row, split_rows
 from rl.losses import Denominators
 from rl.workers.failures import WorkerFailed, last_log_lines
 from rl.workers.worker_setup import WorkerInfo
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings, StaleWeights
 from rollouts.records import Completion
-from rollouts.requests import Request, RequestKey, SamplingSettings, StaleWeights
 
 log = logging.getLogger(__name__)
 

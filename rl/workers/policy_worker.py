@@ -16,7 +16,7 @@ from rl.config import Config
 from rl.losses import Denominators
 from rl.policy import Policy
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
-from rollouts.weights import checksum as checksum_of
+from rollouts.engine.checksum import checksum as checksum_of
 
 
 class PolicyWorker:

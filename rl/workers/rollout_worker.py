@@ -15,11 +15,11 @@ from torch import Tensor
 
 from rl.config import Config
 from rl.workers.worker_setup import RANK_VARIABLES, WorkerInfo, ready_since, set_threads
+from rollouts.engine.requests import EngineDead, EngineSettings, Request, RequestKey, SamplingSettings
 from rollouts.records import Completion
-from rollouts.requests import EngineDead, EngineSettings, Request, RequestKey, SamplingSettings
 
 if TYPE_CHECKING:
-    from rollouts.engine import VllmEngine
+    from rollouts.engine.vllm import VllmEngine
 
 # Exit code of a worker whose engine died.
 ENGINE_DIED = 70
@@ -46,7 +46,7 @@ class RolloutWorker:
             os.environ.pop(name, None)
         set_threads()
         # Not at the head of the file: the driver imports this module too, and must not pay for vLLM.
-        from rollouts.engine import VllmEngine
+        from rollouts.engine.vllm import VllmEngine
 
         with _death_of_the_engine_is_ours():
             self.engine = VllmEngine(self.model_path, engine_settings(self.config), self.disk_version, self.name)

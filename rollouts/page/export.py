@@ -12,10 +12,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rollouts.layout import StoreError
 from rollouts.page.listing import list_groups
 from rollouts.page.query import IS_COMPLETION, IS_GROUP, SORTS
 from rollouts.page.viewer import Viewer
+from rollouts.store.layout import StoreError
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("theme.css", "layout.css", "group.css")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from rollouts.layout import StoreError
+from rollouts.store.layout import StoreError
 
 
 class Refused(StoreError):

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rollouts.codec import SCHEMA, Row
-from rollouts.layout import JSONL, PARQUET, StoreError
 from rollouts.page.folder import inside
 from rollouts.page.images import Images
 from rollouts.page.index import Index, check_unpacked, conform
 from rollouts.page.listing import finite
 from rollouts.records import LETTERS
+from rollouts.store.codec import SCHEMA, Row
+from rollouts.store.layout import JSONL, PARQUET, StoreError
 
 # Columns of one number a token; read for one completion when it is opened.
 PER_TOKEN = ("token_ids", "logprobs", "old_logprobs", "ref_logprobs")

@@ -12,9 +12,9 @@ from threading import Lock
 
 from PIL import Image
 
-from rollouts.layout import media_path
 from rollouts.media import MAX_PIXELS
 from rollouts.page.folder import Refused, inside, read_limited
+from rollouts.store.layout import media_path
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # A 50-megapixel picture of noise as 8-bit RGB PNG; what the store writes is far below.

@@ -17,12 +17,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rollouts.codec import KEY_COLUMNS, SCHEMA
-from rollouts.layout import JSONL, MANIFEST, PARQUET, NewerSchema, StepFiles, list_steps
 from rollouts.page.folder import inside, read_limited
 from rollouts.page.labels import label_key, read_labels
 from rollouts.page.schema import GROUPS_OF_STEP, LIGHT, ROWS_OF_BATCH, TABLES
 from rollouts.records import SCHEMA_VERSION
+from rollouts.store.codec import KEY_COLUMNS, SCHEMA
+from rollouts.store.layout import JSONL, MANIFEST, PARQUET, NewerSchema, StepFiles, list_steps
 
 # Memory of DuckDB; beyond it tables go to the temporary folder.
 _MEMORY = "160MB"

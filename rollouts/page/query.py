@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollouts.layout import StoreError
 from rollouts.page.schema import DISAGREE, FAILED
+from rollouts.store.layout import StoreError
 
 MAX_QUERY_CHARS = 1000
 _TERM = re.compile(r'(-?)(?:([A-Za-z]+):)?("[^"]*"|\S+)')

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rollouts.layout import StoreError
 from rollouts.page.folder import Refused
 from rollouts.page.group import NoSuchGroup, group_page, read_group, token_rows
 from rollouts.page.images import Images
@@ -15,6 +14,7 @@ from rollouts.page.index import Index
 from rollouts.page.labels import EXPECTED, append_label
 from rollouts.page.listing import by_step, counts, metrics_by_step
 from rollouts.page.tokens import load_tokenizer, token_texts
+from rollouts.store.layout import StoreError
 
 # Seconds between two looks into the folder of a run that may still be going on.
 LOOK_SECONDS = 2.0

@@ -28,9 +28,9 @@ from rl.compose import compose, to_yaml
 from rl.config import Config
 from rl.metrics import step_metrics
 from rl.tracking import Tracker
-from rollouts.prompts import SYSTEM_INSTRUCTION, question_text
+from rollouts.prompt.messages import SYSTEM_INSTRUCTION, question_text
 from rollouts.records import Completion, Rollout, Sample, stable_hash
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 from tests.bench import made_up
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, data_of, honest
 

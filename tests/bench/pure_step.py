@@ -16,10 +16,10 @@ from rl.batching import Row
 from rl.compose import load
 from rl.config import Config
 from rl.losses import denominators
-from rollouts.processing import EncodedPrompt, encode, load_processor, media_token_ids
-from rollouts.reader import list_steps
+from rollouts.prompt.processing import EncodedPrompt, encode, load_processor, media_token_ids
 from rollouts.records import Rollout
-from rollouts.store import read_rollouts
+from rollouts.store.reader import list_steps
+from rollouts.store.writer import read_rollouts
 
 
 def stored_steps(run: Path) -> Iterator[list[list[Rollout]]]:
@@ -31,8 +31,8 @@ def stored_steps(run: Path) -> Iterator[list[list[Rollout]]]:
 
 def sample(run: Path, sft: Path, config: Config) -> list[float]:
     """Seconds to draw each step's completions again, in one process."""
-    from rollouts.engine import EngineSettings, VllmEngine
-    from rollouts.requests import Request, SamplingSettings
+    from rollouts.engine.requests import Request, SamplingSettings
+    from rollouts.engine.vllm import EngineSettings, VllmEngine
 
     processor = load_processor(sft)
     engine = VllmEngine(

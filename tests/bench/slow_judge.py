@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rl.tracking import read_metrics
-from rollouts.reader import list_steps
-from rollouts.store import read_rollouts
+from rollouts.store.reader import list_steps
+from rollouts.store.writer import read_rollouts
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always
 
 IN_FLIGHT = 64

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl.tracking import read_metrics
-from rollouts.layout import list_steps
-from rollouts.reader import read_step
 from rollouts.records import Rollout
-from rollouts.store import RunWriter
+from rollouts.store.layout import list_steps
+from rollouts.store.reader import read_step
+from rollouts.store.writer import RunWriter
 
 
 def store_again(groups: Sequence[Sequence[Rollout]], rounds: int) -> tuple[list[float], list[float]]:

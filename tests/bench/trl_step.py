@@ -20,8 +20,8 @@ from rl.config import Config
 from rl.data import sets
 from rl.order import step_indices
 from rollouts.media import frames
-from rollouts.processing import load_processor
-from rollouts.prompts import build_messages, question_text
+from rollouts.prompt.messages import build_messages, question_text
+from rollouts.prompt.processing import load_processor
 
 
 def reward_format(completions: list[Any], **_: Any) -> list[float]:

@@ -13,8 +13,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rollouts.codec import KEY_COLUMNS, SCHEMA, Row, rollout_from_row
-from rollouts.layout import (
+from rollouts.records import SCHEMA_VERSION, Media, Rollout
+from rollouts.store.codec import KEY_COLUMNS, SCHEMA, Row, rollout_from_row
+from rollouts.store.layout import (
     JSONL,
     MANIFEST,
     PARQUET,
@@ -26,7 +27,6 @@ from rollouts.layout import (
     list_steps,
     media_path,
 )
-from rollouts.records import SCHEMA_VERSION, Media, Rollout
 
 
 class Problem(NamedTuple):
@@ -61,7 +61,7 @@ def read_step(run_dir: Path | str, stored: StepFiles) -> Iterator[Rollout]:
 def problems(run_dir: Path | str) -> list[Problem]:
     """What of a run cannot be read, without reading all of it: steps (manifest, Parquet footer, lines) and images that are missing.
 
-    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.check` compares every hash.
+    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.store.check` compares every hash.
 
     Raises:
         NotARun: the folder holds no rollouts.

@@ -20,9 +20,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rollouts.codec import SCHEMA, Row, line_from_rollout
-from rollouts.disk import append_whole, replace_from, sha256_file, sync_files, sync_folder, write_atomically
-from rollouts.layout import (
+from rollouts.media import encoded_files, frames, with_hash
+from rollouts.records import SCHEMA_VERSION, Media, Rollout
+from rollouts.store.codec import SCHEMA, Row, line_from_rollout
+from rollouts.store.disk import append_whole, replace_from, sha256_file, sync_files, sync_folder, write_atomically
+from rollouts.store.layout import (
     JSONL,
     MANIFEST,
     PARQUET,
@@ -33,9 +35,7 @@ from rollouts.layout import (
     media_path,
     step_folder,
 )
-from rollouts.media import encoded_files, frames, with_hash
-from rollouts.reader import files_of, read_jsonl, read_rollouts, sort_rows
-from rollouts.records import SCHEMA_VERSION, Media, Rollout
+from rollouts.store.reader import files_of, read_jsonl, read_rollouts, sort_rows
 
 __all__ = ["RunWriter", "media_path", "read_rollouts"]
 

@@ -16,10 +16,10 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
-from rollouts.layout import JSONL, MANIFEST, PARQUET
 from rollouts.page.folder import inside
-from rollouts.reader import chosen_steps, read_step
 from rollouts.records import Media, Outcome, Rollout, Sample
+from rollouts.store.layout import JSONL, MANIFEST, PARQUET
+from rollouts.store.reader import chosen_steps, read_step
 
 _STATUS_STYLES = {"ok": "", "abstain": "yellow", "error": "red", "timeout": "red"}
 _BAR_WIDTH = 10

@@ -19,7 +19,7 @@ from transformers import AutoProcessor, AutoTokenizer
 
 from rollouts.media import blank as blank_media
 from rollouts.media import frames
-from rollouts.prompts import question_text, render_prompt
+from rollouts.prompt.messages import question_text, render_prompt
 from rollouts.records import BadSample, Sample
 
 # Tensors of a processor that run along the tokens, not along the images; positions are worked out from them beforehand.

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollouts.codec import KEY_COLUMNS, Row
-from rollouts.disk import sha256_file
-from rollouts.layout import PARQUET, StepFiles, StoreError, list_steps, media_path
-from rollouts.reader import files_of, read_manifest, read_rows
+from rollouts.store.codec import KEY_COLUMNS, Row
+from rollouts.store.disk import sha256_file
+from rollouts.store.layout import PARQUET, StepFiles, StoreError, list_steps, media_path
+from rollouts.store.reader import files_of, read_manifest, read_rows
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import torch
 
-from rollouts.live_weights import checkpoint_shapes, count_elements, reload_and_compare
-from rollouts.records import Completion
-from rollouts.requests import (
+from rollouts.engine.checksum import checksum as checksum_of
+from rollouts.engine.live_weights import checkpoint_shapes, count_elements, reload_and_compare
+from rollouts.engine.requests import (
     EngineDead,
     EngineSettings,
     PromptMismatch,
@@ -28,7 +28,7 @@ from rollouts.requests import (
     StaleWeights,
     WeightsRejected,
 )
-from rollouts.weights import checksum as checksum_of
+from rollouts.records import Completion
 
 # vLLM reads these while it is imported. One process: no engine process that could outlive ours, no copy of the weights on the way.
 _ENVIRONMENT = {
