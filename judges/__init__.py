@@ -1,7 +1,7 @@
 """Asks a model, or rules, whether an answer means the reference. Knows nothing of RL and imports no other package of this project."""
 
 from judges.build import make_judge
-from judges.canaries import CanaryAccepted, raise_if_unsafe
+from judges.guards.canaries import CanaryAccepted, raise_if_unsafe
 from judges.rules import RulesJudge
 from judges.settings import JudgeConfig
 from judges.verdict import (

@@ -8,22 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from judges.budget import Budget, Prices
-from judges.cache import VerdictCache
-from judges.canaries import CanaryJudge
-from judges.case_files import SHIPPED_CANARIES, Case, labelled
-from judges.endpoint import Endpoint, missing_key
-from judges.panel import PanelJudge
-from judges.prechecks import precheck
+from judges.cases import SHIPPED_CANARIES, Case, labelled
+from judges.gateway.budget import Budget, Prices
+from judges.gateway.endpoint import Endpoint, missing_key
+from judges.guards.canaries import CanaryJudge
+from judges.guards.panel import PanelJudge
+from judges.guards.prechecks import precheck
+from judges.guards.second_opinion import SecondOpinionJudge
+from judges.local.judge import ServedJudge
+from judges.model.cache import VerdictCache
 from judges.rules import RulesJudge
-from judges.second_opinion import SecondOpinionJudge
-from judges.served import ServedJudge
 from judges.settings import CACHE_OFF, SHIPPED_MODEL, JudgeConfig, Seat, faults, first_seat, found, panel_seats, second_seat
 from judges.verdict import Judge, JudgeConfigError, Question
 
 if TYPE_CHECKING:
-    from judges.client import ChatClient
-    from judges.server import JudgeServer
+    from judges.gateway.client import ChatClient
+    from judges.local.server import JudgeServer
 
 
 def make_judge(
@@ -65,8 +65,8 @@ def make_judge(
 
 def _local(settings: JudgeConfig, cache_path: str | Path | None) -> tuple[JudgeConfig, JudgeServer | None]:
     """The settings with the address of our server, and the server, not started yet; None where nothing is asked (judge.offline)."""
-    from judges.server import KEY_ENV, served_name
-    from judges.serving import shared
+    from judges.local.server import KEY_ENV, served_name
+    from judges.local.serving import shared
 
     model = found(settings.model or SHIPPED_MODEL)
     if settings.offline:
@@ -100,7 +100,7 @@ class _Clients:
     def of(self, seat: Seat) -> ChatClient:
         """The client of a seat. Raises JudgeConfigError where its key is not set."""
         # Imported here: `import judges` and judge=rules stay light, and only this kind needs openai.
-        from judges.client import ChatClient
+        from judges.gateway.client import ChatClient
 
         settings = self._settings
         if not settings.offline and not os.environ.get(seat.api_key_env):
@@ -131,7 +131,7 @@ class _Clients:
 
 def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None, server: JudgeServer | None) -> Judge:
     """The judges of the settings over shared clients; `cache` None = every question is asked. `server`: the first judge's, where it is ours."""
-    from judges.llm import LlmJudge
+    from judges.model.judge import LlmJudge
 
     def judge_of(seat: Seat) -> Judge:
         ours = settings.kind == "local" and seat == first_seat(settings)

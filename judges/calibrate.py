@@ -17,10 +17,10 @@ from pathlib import Path
 from rich.console import Console
 
 from judges.build import make_judge
-from judges.calibration import Graded, summarise, summary_as_dict
-from judges.calibration_file import Results, identity
-from judges.calibration_table import print_rows, print_summary
-from judges.case_files import LABELS, Case, read_cases
+from judges.calibration.grading import Graded, summarise, summary_as_dict
+from judges.calibration.results import Results, identity
+from judges.calibration.table import print_rows, print_summary
+from judges.cases import LABELS, Case, read_cases
 from judges.settings import JudgeConfig
 from judges.verdict import JudgeConfigError, JudgeError, JudgeProbeFailed
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from judges.prechecks import precheck
+from judges.guards.prechecks import precheck
+from judges.guards.wording import fold
 from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
-from judges.wording import fold
 
 
 def _stands_in(words: str, text: str) -> bool:

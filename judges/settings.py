@@ -33,7 +33,7 @@ class JudgeConfig:
     """Who decides whether an open answer means the reference, and what guards the decision (judges/JUDGING.md)."""
 
     # "rules": normalised equality with the gold text and its aliases, no model. "openai": any OpenAI-compatible endpoint.
-    # "local": a tiny model of ours, on a server that the run starts and stops (judges/server.py).
+    # "local": a tiny model of ours, on a server that the run starts and stops (judges/local/server.py).
     kind: Literal["rules", "local", "openai"] = "rules"
     base_url: str | None = None
     # Name under which the endpoint serves its model; for judge=local the folder of a text model, null = examples/tiny_judge/model.

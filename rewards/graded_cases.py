@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 from judges import Judge
-from judges.calibration import Graded
-from judges.calibration_file import Results, case_id
-from judges.case_files import Case
+from judges.calibration.grading import Graded
+from judges.calibration.results import Results, case_id
+from judges.cases import Case
 from rewards.rubric import ACCURACY, Rubric, Scored
 from rewards.scorer import Scorer
 from rollouts.records import Sample

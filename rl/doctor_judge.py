@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Sequence
 
 from judges import JudgeError, make_judge
-from judges.case_files import labelled
+from judges.cases import labelled
 from judges.settings import CACHE_OFF, JudgeConfig, Seat, first_seat, panel_seats, second_seat
 from rewards import registry
 from rl.config import Config

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from judges import Judge, JudgeConfig, make_judge
-from judges.calibration import Summary, describe, require, summarise, summary_as_dict
-from judges.calibration_file import Results, identity
-from judges.case_files import labelled
+from judges.calibration.grading import Summary, describe, require, summarise, summary_as_dict
+from judges.calibration.results import Results, identity
+from judges.cases import labelled
 from rewards.graded_cases import grade_into
 from rl.config import Config
 from rl.config_effects import asks_judge

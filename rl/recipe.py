@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from judges import raise_if_unsafe
-from judges.serving import none_left, raise_if_gone
+from judges.local.serving import none_left, raise_if_gone
 from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
 from rl.comparison import compare, majority_baseline, measure

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from judges.agreement import Z_95, Interval, wilson
+from judges.calibration.agreement import Z_95, Interval, wilson
 
 
 def clustered_wilson(item_means: Sequence[float], z: float = Z_95) -> Interval:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from judges.suspicion import rule_opinion
+from judges.guards.suspicion import rule_opinion
 from judges.verdict import Question
 from rollouts.records import Outcome, Rollout
 
@@ -31,7 +31,7 @@ def policy_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     `completions/identical_ratio`: completions that repeat an earlier one of their group, of those that could: 1 where all members are equal.
     `completions/one_answer_ratio`: share of all answers that are the most frequent answer of the step, whatever was asked.
     `judge/against_rule_ratio`, `judge/accepted_with_rule_opinion`: of the answers that a judge model accepted and that a cautious rule has an
-    opinion on (judges/suspicion.py), the share that the rule calls wrong, and their number. A verdict shared by equal answers counts once.
+    opinion on (judges/guards/suspicion.py), the share that the rule calls wrong, and their number. A verdict shared by equal answers counts once.
     A share of nothing is NaN.
     """
     texts: dict[tuple[str, int, str], list[str]] = {}

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from judges.client import ChatClient, Endpoint
-from judges.llm import PROBE, LlmJudge
+from judges.gateway.client import ChatClient, Endpoint
+from judges.model.judge import PROBE, LlmJudge
 
 MODEL = "scripted-judge"
 

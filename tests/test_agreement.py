@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from judges.agreement import Interval, Table, cohen_kappa, kappa_interval, table_of
+from judges.calibration.agreement import Interval, Table, cohen_kappa, kappa_interval, table_of
 
 
 def test_rows_become_a_table_and_failures_stay_outside() -> None:

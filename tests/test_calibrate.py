@@ -15,8 +15,8 @@ import pytest
 
 from judges import JudgeConfig, JudgeConfigError, RulesJudge
 from judges.calibrate import main, settings_of
-from judges.calibration import JudgeNotGoodEnough, summarise
-from judges.case_files import labelled, read_cases
+from judges.calibration.grading import JudgeNotGoodEnough, summarise
+from judges.cases import labelled, read_cases
 from rewards.graded_cases import grade_cases
 from rl import judging
 from rl.compose import ConfigError

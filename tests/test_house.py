@@ -34,7 +34,7 @@ COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.compose", "rl.pr
 HOMES = {
     "hydra": "rl/compose.py",
     "omegaconf": "rl/compose.py",
-    "openai": "judges/client.py",
+    "openai": "judges/gateway/client.py",
     "ray": "rl/workers/cluster.py",
     "sacrebleu": "rewards/report.py",
     "sympy": "rewards/sympy_child.py",

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from judges import JudgeConfig, JudgeConfigError, JudgeUnreachable, make_judge
-from judges.server import JudgeServer
+from judges.local.server import JudgeServer
 from rl import compose
 from rl.compose import ConfigError
 
-GUARD = Path("judges/server_guard.py").resolve()
+GUARD = Path("judges/local/guard.py").resolve()
 # A server that notes its process and that of a child, which outlives it, and then does what it is told.
 SERVER = """
 import os, subprocess, sys, time

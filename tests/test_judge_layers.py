@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from judges import JudgeConfig, JudgeConfigError, Verdict, make_judge
-from judges.panel import decide
+from judges.guards.panel import decide
+from judges.guards.suspicion import rule_opinion, suspicious
 from judges.settings import PanelMember
-from judges.suspicion import rule_opinion, suspicious
 from judges.verdict import Criteria, Question
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, verdict_json
 

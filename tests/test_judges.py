@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from judges import JudgeConfig, JudgeConfigError, JudgeMedia, JudgeUnreachable, make_judge
-from judges.asking import as_json
-from judges.cache import VerdictCache, cache_key
-from judges.limits import ShrinkingLimit, full_jitter, retry_after_sleep
+from judges.gateway.limits import ShrinkingLimit, full_jitter, retry_after_sleep
+from judges.guards.wording import clean
+from judges.model.asking import as_json
+from judges.model.cache import VerdictCache, cache_key
 from judges.verdict import Question, Verdict
-from judges.wording import clean
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, honest, verdict_json
 
 KEY = "sk-planted-key-4711"

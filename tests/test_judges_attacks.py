@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from judges import JudgeConfig, make_judge
-from judges.prechecks import precheck
-from judges.reply import parse_reply
+from judges.guards.prechecks import precheck
+from judges.guards.wording import clean
+from judges.model.reply import parse_reply
 from judges.verdict import Question
-from judges.wording import clean
 from rewards import Rubric, Scored, Scorer
 from rollouts.records import Sample
 from tests.gullible import REPLIES

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from judges import JudgeConfigError, JudgeMedia
-from judges.budget import Budget, Prices
-from judges.cache import VerdictCache
-from judges.client import Endpoint
-from judges.llm import LlmJudge
+from judges.gateway.budget import Budget, Prices
+from judges.gateway.client import Endpoint
+from judges.model.cache import VerdictCache
+from judges.model.judge import LlmJudge
 from tests.scripted_judge import ASKED, MODEL, Reply, ScriptedJudge, all_of, always, data_of, is_probe, judge_at, verdict_json
 
 

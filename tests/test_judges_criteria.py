@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from judges import Criteria, JudgeConfigError
-from judges.cache import VerdictCache, cache_key
-from judges.client import ChatClient, Endpoint
-from judges.llm import LlmJudge
-from judges.prompt_files import PROMPT_FOLDER, load_prompt
+from judges.gateway.client import ChatClient, Endpoint
+from judges.model.cache import VerdictCache, cache_key
+from judges.model.judge import LlmJudge
+from judges.model.prompts import PROMPT_FOLDER, load_prompt
 from judges.verdict import Assessment, JudgeProbeFailed, Question
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from judges.llm import LlmJudge
+from judges.model.judge import LlmJudge
 from tests.bench.judge_faults import client_for, judged, summary
 from tests.fault_server import Faults, FaultServer
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from judges.reply import CRITERION_VERDICTS, parse_criteria, parse_reply
+from judges.model.reply import CRITERION_VERDICTS, parse_criteria, parse_reply
 from judges.verdict import Decision
 
 NONCE = "9f8e7d6c5b4a3210"

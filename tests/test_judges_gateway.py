@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from judges.breaker import CircuitBreaker
-from judges.limits import GroupDeadlines, ShrinkingLimit, retry_after_seconds
-from judges.llm import LlmJudge
+from judges.gateway.breaker import CircuitBreaker
+from judges.gateway.limits import GroupDeadlines, ShrinkingLimit, retry_after_seconds
+from judges.model.judge import LlmJudge
 from tests.scripted_judge import ASKED, Reply, ScriptedJudge, all_of, always, data_of, judge_at
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from judges.reply import parse_reply
+from judges.model.reply import parse_reply
 from tests.scripted_judge import verdict_json
 
 NONCE = "a1b2c3d4"

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from judges import Assessment, Criteria, RulesJudge
-from judges.prechecks import precheck
+from judges.guards.prechecks import precheck
+from judges.guards.wording import clean, equals_reference, fold
 from judges.verdict import Question, Verdict
-from judges.wording import clean, equals_reference, fold
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from judges import Criteria, JudgeConfig, JudgeUnreachable, Verdict, make_judge
-from judges.redaction import MASK, keep_secret, redacted
+from judges.gateway.redaction import MASK, keep_secret, redacted
 from rewards import Rubric, Scorer
 from rl.tracking import Tracker
 from rollouts.records import Sample

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from judges.client import ChatClient, Endpoint
-from judges.llm import LlmJudge
+from judges.gateway.client import ChatClient, Endpoint
+from judges.model.judge import LlmJudge
 from rewards import Rubric, Scorer
 from rewards.registry import RewardError
 from rollouts.records import RubricCriterion, Sample

@@ -22,9 +22,9 @@ from examples.tiny_judge.readings import Pair
 from examples.tiny_judge.rows import NONCE, message, rows
 from examples.tiny_judge.tokenizer import build_tokenizer, reply
 from judges import Judge, JudgeConfig, Question, Verdict, make_judge
-from judges.reply import parse_reply
-from judges.served import ServedJudge
-from judges.suspicion import suspicious
+from judges.guards.suspicion import suspicious
+from judges.local.judge import ServedJudge
+from judges.model.reply import parse_reply
 from rl.data import phantoms_words as words
 
 # A server takes half a minute to start on idle cores, and minutes on busy ones.

@@ -23,9 +23,9 @@ from examples.tiny_judge.pairs import pairs
 from examples.tiny_judge.readings import DENIAL, ELSE, Pair
 from examples.tiny_judge.rows import NONCE, message
 from examples.tiny_judge.tokenizer import OPENING
-from judges.agreement import Table, table_of
-from judges.reply import parse_reply
-from judges.suspicion import suspicious
+from judges.calibration.agreement import Table, table_of
+from judges.guards.suspicion import suspicious
+from judges.model.reply import parse_reply
 from judges.verdict import Decision, Question
 from rl.data import phantoms_words as words
 from rl.data.phantoms_draw import FINDINGS

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from examples.tiny_judge.readings import Pair
 from examples.tiny_judge.tokenizer import HEX_PAIRS, NUM_NONCE_PAIRS, reply
-from judges.asking import as_json
-from judges.wording import clean
+from judges.guards.wording import clean
+from judges.model.asking import as_json
 from rl.data.sets import SftRow
 from rollouts.records import Sample
 
@@ -16,7 +16,7 @@ NONCE = HEX_PAIRS[0] * NUM_NONCE_PAIRS
 
 
 def message(pair: Pair, nonce: str = NONCE) -> str:
-    """The user message of a judgement, as `judges.llm.LlmJudge` writes it."""
+    """The user message of a judgement, as `judges.model.judge.LlmJudge` writes it."""
     data = {
         "question": clean(pair.question),
         "reference": clean(pair.reference),

@@ -15,14 +15,14 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import PreTrainedTokenizerFast
 
 from examples.tiny_judge.readings import ANSWERS, READINGS, UNKNOWN, verdict_of
-from judges.prompt_files import load_prompt
+from judges.model.prompts import load_prompt
 
 PAD, END, START = "<|endoftext|>", "<|im_end|>", "<|im_start|>"
 SYSTEM = load_prompt("tiny_1", "en").text.strip()
 OPENING = '{"nonce": "'
 HEX_PAIRS = tuple("".join(pair) for pair in itertools.product("0123456789abcdef", repeat=2))
 NUM_NONCE_PAIRS = 8
-# What stands between the data of the user message, as `judges.asking.as_json` writes it; a token each.
+# What stands between the data of the user message, as `judges.model.asking.as_json` writes it; a token each.
 _KEYS = (
     '", "question": "',
     '", "reference": "',

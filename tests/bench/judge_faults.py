@@ -19,8 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from judges.client import ChatClient, Endpoint
-from judges.llm import LlmJudge
+from judges.gateway.client import ChatClient, Endpoint
+from judges.model.judge import LlmJudge
 from judges.verdict import Verdict
 from tests.fault_server import Faults, right
 from tests.scripted_judge import MODEL

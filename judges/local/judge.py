@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from judges.server import JudgeServer
-from judges.serving import release
-from judges.suspicion import suspicious
+from judges.guards.suspicion import suspicious
+from judges.local.server import JudgeServer
+from judges.local.serving import release
 from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, JudgeUnreachable, Question, Verdict
 
 

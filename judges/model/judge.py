@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from judges.asking import Answer, Asker, Task
-from judges.cache import VerdictCache, cache_key
-from judges.client import ChatClient
-from judges.prechecks import MAX_CANDIDATE_CHARS, precheck
-from judges.prompt_files import LANGUAGES, Prompt, load_prompt
-from judges.redaction import redacted
-from judges.reply import VERDICT_FORM, Form, criteria_form
+from judges.gateway.client import ChatClient
+from judges.gateway.redaction import redacted
+from judges.guards.prechecks import MAX_CANDIDATE_CHARS, precheck
+from judges.guards.wording import clean
+from judges.model.asking import Answer, Asker, Task
+from judges.model.cache import VerdictCache, cache_key
+from judges.model.prompts import LANGUAGES, Prompt, load_prompt
+from judges.model.reply import VERDICT_FORM, Form, criteria_form
 from judges.verdict import Assessment, Criteria, JudgeMedia, JudgeProbeFailed, Question, Verdict
-from judges.wording import clean
 
 # Asked before a run starts, to see that replies keep to the schema; what the verdict is does not matter here.
 PROBE = Question("Which organ is shown?", "Liver", "It is the hepatic organ.")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast
 
-from judges.prechecks import precheck
+from judges.guards.prechecks import precheck
 from judges.verdict import Assessment, Criteria, Decision, Failure, Judge, JudgeConfigError, JudgeMedia, Question, Verdict
 
 PanelRule = Literal["majority", "unanimous"]

@@ -9,8 +9,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from judges.guards.wording import clean, fold
 from judges.verdict import Decision, Question
-from judges.wording import clean, fold
 
 # Words of which an answer can mean only one; the rule speaks where the reference names one and the answer names only another.
 _OPPOSITES = tuple(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from judges.server import JudgeServer
+from judges.local.server import JudgeServer
 
 _shared: dict[Path, tuple[JudgeServer, int]] = {}
 _lock = threading.Lock()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from judges.suspicion import rule_opinion, suspicious
+from judges.guards.suspicion import rule_opinion, suspicious
 from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, Question, Verdict
 
 When = Literal["disagreement", "suspicious", "both"]

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from judges.agreement import Interval, Table
-from judges.calibration import Graded, Summary
+from judges.calibration.agreement import Interval, Table
+from judges.calibration.grading import Graded, Summary
 
 # A file of so many rows is shown whole; of a longer one only what deserves a look, the rest is in the file of verdicts.
 _SHOWN_WHOLE = 40

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from judges.case_files import Case
+from judges.cases import Case
 from judges.verdict import Assessment, Criteria, Judge, JudgeError, JudgeMedia, Verdict
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from judges.openings import only_announces
+from judges.guards.openings import only_announces
+from judges.guards.wording import clean, equals_reference, fold
 from judges.verdict import Question, Verdict
-from judges.wording import clean, equals_reference, fold
 
 # An answer span longer than this is no short answer; it is refused before it can fill a judge's context.
 MAX_ANSWER_CHARS = 1500

@@ -1,7 +1,7 @@
 """One chat completion from an OpenAI-compatible endpoint, with retries of our own. The one home of `openai`.
 
 The client library retries nothing (`max_retries=0`): backoff, Retry-After, deadline, concurrency, breaker and budget are decided here, for the
-whole run. The key is read from its environment variable when a connection is opened, and masked in whatever comes back (`judges/redaction.py`).
+whole run. The key is read from its environment variable when a connection is opened, and masked in whatever comes back (`judges/gateway/redaction.py`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import openai
 
-from judges.breaker import CircuitBreaker, Health
-from judges.budget import Budget
-from judges.endpoint import Endpoint, missing_key, most_tokens_of
-from judges.limits import GroupDeadlines, ShrinkingLimit, full_jitter, retry_after_seconds, retry_after_sleep
-from judges.redaction import keep_secret, redacted, well_formed
+from judges.gateway.breaker import CircuitBreaker, Health
+from judges.gateway.budget import Budget
+from judges.gateway.endpoint import Endpoint, missing_key, most_tokens_of
+from judges.gateway.limits import GroupDeadlines, ShrinkingLimit, full_jitter, retry_after_seconds, retry_after_sleep
+from judges.gateway.redaction import keep_secret, redacted, well_formed
 from judges.verdict import Failure, JudgeConfigError, JudgeUnreachable
 
 __all__ = ["ChatClient", "Endpoint", "Said", "missing_key"]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from judges.agreement import Interval, Table, table_of
-from judges.case_files import Case
+from judges.calibration.agreement import Interval, Table, table_of
+from judges.cases import Case
 from judges.settings import JudgeConfig
 from judges.verdict import Decision, Failure, JudgeError
 

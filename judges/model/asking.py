@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from judges.cache import VerdictCache
-from judges.client import ChatClient, Said
-from judges.endpoint import sampling_with_room
-from judges.prompt_files import Prompt
-from judges.redaction import well_formed
-from judges.reply import Form
+from judges.gateway.client import ChatClient, Said
+from judges.gateway.endpoint import sampling_with_room
+from judges.gateway.redaction import well_formed
+from judges.model.cache import VerdictCache
+from judges.model.prompts import Prompt
+from judges.model.reply import Form
 from judges.verdict import Failure, JudgeMedia
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from judges.budget import Prices
+from judges.gateway.budget import Prices
 from judges.verdict import JudgeConfigError
 
 # Tokens an image may cost at most, for the budget's reservation; the largest tilings of today's models stay below.

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from judges.calibration import Graded
-from judges.case_files import Case
-from judges.prompt_files import LANGUAGES, load_prompt
-from judges.server import served_name
+from judges.calibration.grading import Graded
+from judges.cases import Case
+from judges.local.server import served_name
+from judges.model.prompts import LANGUAGES, load_prompt
 from judges.settings import SHIPPED_MODEL, JudgeConfig, first_seat, found, panel_seats, second_seat
 from judges.verdict import JudgeConfigError
 
