@@ -3,11 +3,11 @@
 A reward of one's own needs `from rewards import reward` and, to say more than a number, `Outcome`.
 """
 
-from rewards.parsing import grade_option, parse
+from rewards.answers.read import grade_option, parse
+from rewards.answers.span import grade_format
 from rewards.registry import Member, RewardError, reward
 from rewards.rubric import Rubric, Scored, make_rubric
 from rewards.scorer import Scorer
-from rewards.tags import grade_format
 from rollouts.records import Outcome, Parsed, Sample
 
 __all__ = [

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from judges import Judge
 from rewards import registry
 from rewards.arguments import check_arguments
-from rewards.children import Limits, describe
 from rewards.contract import SHIPPED_FOLDER, Member, Reward, RewardError, Source
+from rewards.plugins.children import Limits, describe
 from rollouts.records import Outcome, Sample
 
 # Characters of a traceback that are kept: its end, which names the line that failed.

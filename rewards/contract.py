@@ -44,7 +44,7 @@ class Source:
     attribute: str
     # The name of the entry point, which then is the reward's; None = the registered name, else the function's.
     name: str | None = None
-    # A reward function written for TRL, called through `rewards.trl_adapter.from_trl`.
+    # A reward function written for TRL, called through `rewards.adapters.trl.from_trl`.
     is_trl: bool = False
 
     def __str__(self) -> str:

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, get_args
 
 from judges import Judge
-from rewards import (
+from rewards.answers.read import parse
+from rewards.calling import BoundReward, bind
+from rewards.contract import RewardError
+from rewards.plugins.children import Limits
+from rewards.shipped import (
     box_iou,
     format,
     giou,
@@ -26,10 +30,6 @@ from rewards import (
     rubric_judge,
     yes_no,
 )
-from rewards.calling import BoundReward, bind
-from rewards.children import Limits
-from rewards.contract import RewardError
-from rewards.parsing import parse
 from rollouts.records import AnswerType, Outcome, Parsed, Sample
 
 # The shipped rewards; importing their files registers them.

@@ -13,7 +13,7 @@ from typing import Any
 
 from rewards.calling import BoundReward, failed
 from rewards.contract import Member
-from rewards.pool import Pool
+from rewards.plugins.pool import Pool
 from rewards.rubric import Rubric, Scored
 from rollouts.records import Outcome, Sample
 

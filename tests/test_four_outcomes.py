@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from rewards import Outcome, Rubric, Sample, Scored, Scorer, parse, registry, reward
-from rewards.children import Limits
+from rewards.plugins.children import Limits
 from rl.config import Aggregation, Config, GrpoConfig, LossType, RewardConfig, ScaleRewards
 from rl.losses import denominators, policy_loss, token_weights
 from rl.metrics import group_metrics, outcome_metrics

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rewards.judge_images import images_for
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
+from rewards.shipped.judge_images import images_for
 from rl.progress import Teller
 from rl.replay import main
 from rl.replay_run import replay

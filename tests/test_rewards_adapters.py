@@ -11,9 +11,9 @@ import torch
 
 from judges import RulesJudge, Verdict
 from rewards import Rubric, Scorer
+from rewards.adapters.trl import as_trl_reward, from_trl
+from rewards.adapters.verl import RewardFailed, as_compute_score
 from rewards.registry import RewardError
-from rewards.trl_adapter import as_trl_reward, from_trl
-from rewards.verl_adapter import RewardFailed, as_compute_score
 from rollouts.records import Sample
 
 OPTIONS = ["Pleural effusion", "Pneumonia", "Pneumothorax"]

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rewards.box_iou import box_iou
-from rewards.boxes import MAX_BOXES, best_matching, generalised_iou, iou, read_boxes
-from rewards.giou import giou
 from rewards.registry import RewardError
+from rewards.shipped.box_iou import box_iou
+from rewards.shipped.boxes import MAX_BOXES, best_matching, generalised_iou, iou, read_boxes
+from rewards.shipped.giou import giou
 from rollouts.records import Media, Parsed, Sample
 
 TEN = (0.0, 0.0, 10.0, 10.0)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from rewards import check, registry
-from rewards.check_inputs import case_groups, hostile_texts
-from rewards.check_report import declared_range
+from rewards import registry
+from rewards.check import __main__ as check
+from rewards.check.faults import declared_range
+from rewards.check.inputs import case_groups, hostile_texts
 from rewards.registry import Reward, names
 from rewards.rubric import Rubric
 from tests import fake_rollouts

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from judges import RulesJudge
 from judges.verdict import Assessment, Criteria
 from rewards import Rubric, Scorer, parse
-from rewards.keypoints import keypoints
-from rewards.perception import perception
 from rewards.registry import RewardError
-from rewards.rubric_judge import rubric_judge
+from rewards.shipped.keypoints import keypoints
+from rewards.shipped.perception import perception
+from rewards.shipped.rubric_judge import rubric_judge
 from rollouts.records import BadSample, Media, Outcome, RubricCriterion, Sample
 from rollouts.store.writer import RunWriter, read_rollouts
 from tests import fake_rollouts

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards import Rubric, Scorer, expressions, sympy_parent
-from rewards.numeric import numeric
-from rewards.sympy_parent import SympyProcess
+from rewards import Rubric, Scorer
+from rewards.maths import expressions, sympy_parent
+from rewards.maths.sympy_parent import SympyProcess
+from rewards.shipped.numeric import numeric
 from rollouts.records import Parsed, Sample
 
 # Written before the grammar was run: gold, answer, right.
@@ -116,7 +117,9 @@ def test_the_child_builds_only_what_it_knows_and_ends_with_its_input():
 
 
 def test_this_process_never_loads_sympy():
-    code = "import rewards, sys, rewards.numeric; rewards.numeric.quantities('3/4'); print('sympy' in sys.modules)"
+    code = (
+        "import rewards, sys, rewards.shipped.numeric; rewards.shipped.numeric.quantities('3/4'); print('sympy' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
 

@@ -12,7 +12,7 @@ import pytest
 from judges import RulesJudge, Verdict
 from rewards import Member, Outcome, Rubric, Sample, Scorer, registry, reward
 from rewards.calling import as_outcomes
-from rewards.children import Limits
+from rewards.plugins.children import Limits
 
 PLUGINS = Path(__file__).parent / "plugins"
 HOSTILE, KIND = f"{PLUGINS}/hostile.py", f"{PLUGINS}/kind.py"

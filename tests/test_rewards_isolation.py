@@ -16,7 +16,7 @@ import pytest
 
 from judges import RulesJudge, Verdict
 from rewards import Outcome, Rubric, Sample, Scorer
-from rewards.children import Limits
+from rewards.plugins.children import Limits
 from rollouts.media import to_png
 from rollouts.records import Media
 
@@ -52,7 +52,7 @@ def is_running(pid: int) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    return [child.pid for child in psutil.Process(pid).children() if "rewards.child" in child.cmdline()]
+    return [child.pid for child in psutil.Process(pid).children() if "rewards.plugins.child" in child.cmdline()]
 
 
 @pytest.fixture(scope="module")
@@ -157,14 +157,14 @@ def test_a_call_that_only_waits_too_long_is_cancelled_and_its_process_stays() ->
 
 
 def test_a_reward_that_only_hangs_is_not_waited_for_a_hundred_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rewards.pool.MAX_LATE", 3)
+    monkeypatch.setattr("rewards.plugins.pool.MAX_LATE", 3)
     with scorer_of(f"{HOSTILE}:hostile", Limits(timeout_seconds=1.0, workers=1)) as scorer:
         scored = scorer.score_group(OPEN, ["sleeps"] * 100)
         assert [one.outcomes["hostile"].status for one in scored] == ["timeout"] * 100
         reasons = [one.outcomes["hostile"].reason for one in scored]
         assert sum(reason.startswith("no outcome within") for reason in reasons) == 3
         assert sum(reason.startswith("not called: its last 3 calls") for reason in reasons) == 97
-        monkeypatch.setattr("rewards.pool.PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr("rewards.plugins.pool.PAUSE_SECONDS", 0.0)
         assert outcome(scorer, "fine").value == 1.0
         assert outcome(scorer, "fine").value == 1.0
 
@@ -191,7 +191,7 @@ def test_closing_ends_every_process_also_the_busy_and_those_that_they_started() 
 PARENT = """
 import sys, time
 from rewards import Rubric, Sample, Scorer
-from rewards.children import Limits
+from rewards.plugins.children import Limits
 scorer = Scorer(Rubric({sys.argv[1] + ":hostile": 1.0}, limits=Limits(timeout_seconds=600.0)))
 scorer.submit(Sample("q", "?", "open", "x"), "fine", "g").result()
 scorer.submit(Sample("q", "?", "open", "x"), "spins", "g")

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from judges import RulesJudge, Verdict
-from rewards.judge import judge_reward
-from rewards.judge_images import images_for
+from rewards.shipped.judge import judge_reward
+from rewards.shipped.judge_images import images_for
 from rollouts.records import BadSample, Media, Parsed, Sample
 from tests.fake_rollouts import encoded, png
 

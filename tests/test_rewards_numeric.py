@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rewards import Rubric, Scorer
-from rewards.numeric import quantities
+from rewards.shipped.numeric import quantities
 from rollouts.records import Sample
 
 

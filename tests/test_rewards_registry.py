@@ -13,8 +13,8 @@ from judges import RulesJudge
 from rewards import Member, Rubric, Sample, Scorer, parse, registry
 from rewards.arguments import fits
 from rewards.calling import bind
-from rewards.children import Limits
 from rewards.contract import RewardError, Source, described
+from rewards.plugins.children import Limits
 
 ROOT = Path(__file__).parent.parent
 PLUGINS = Path(__file__).parent / "plugins"
@@ -91,7 +91,7 @@ def test_an_entry_point_cannot_take_the_name_of_a_shipped_reward(installed: Path
     message = refusal("format")
     assert "two rewards are named 'format'" in message
     assert "bedside:kind" in message
-    assert "rewards/format.py:7" in message
+    assert "rewards/shipped/format.py:7" in message
 
 
 def test_a_reward_registered_outside_the_project_runs_in_a_child(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_work_is_told_with_its_line(tmp_path: Path, text: str
 
 
 def test_an_import_that_hangs_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rewards.children.LOAD_SECONDS", 5.0)
+    monkeypatch.setattr("rewards.plugins.children.LOAD_SECONDS", 5.0)
     file = plugin(tmp_path, "import time\ntime.sleep(600)\n")
     message = refusal(f"{file}:score")
     assert "it was still importing after 5 s at " in message
@@ -205,7 +205,7 @@ def test_what_fits_an_annotation(value: object, annotation: object, good: bool) 
 def test_shipped_rewards_check_their_arguments_too() -> None:
     message = refusal("option_match", {"partial": "yes"})
     assert "argument 'partial' is 'yes' (str), expected bool" in message
-    assert "rewards/option_match.py:" in message
+    assert "rewards/shipped/option_match.py:" in message
 
 
 def test_two_rewards_of_one_name_in_a_rubric_name_both_files(tmp_path: Path) -> None:

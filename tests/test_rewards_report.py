@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards import Rubric, Scorer, parse, radcliq
+from rewards import Rubric, Scorer, parse
 from rewards.registry import Member, RewardError
-from rewards.report import bleu, report
+from rewards.shipped import radcliq
+from rewards.shipped.report import bleu, report
 from rollouts.records import Parsed, Sample
 
 REPORT = Sample("q", "Report.", "report", "The lungs are clear. No effusion.", aliases=("Clear lungs, no effusion.",))

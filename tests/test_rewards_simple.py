@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards import parse
-from rewards.length import length
-from rewards.majority_vote import majority_vote
 from rewards.registry import Member, RewardError
-from rewards.rouge_l import MAX_CHARS, overlap, rouge_l
+from rewards.shipped.length import length
+from rewards.shipped.majority_vote import majority_vote
+from rewards.shipped.rouge_l import MAX_CHARS, overlap, rouge_l
 from rollouts.records import Parsed, Sample
 
 OPTIONS = ("Effusion", "Pneumonia", "Normal")

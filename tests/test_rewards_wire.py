@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards import Outcome, Sample
-from rewards.wire import WireError, build, encode, receive
+from rewards.plugins.wire import WireError, build, encode, receive
 from rollouts.records import Media
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rewards import Rubric, Sample, Scorer, registry
 from rewards.calling import bind
-from rewards.children import Limits
+from rewards.plugins.children import Limits
 from tests.plugins import kind
 
 PLUGINS = Path(__file__).parents[1] / "plugins"

@@ -1,0 +1,125 @@
+"""Tries a reward before it trains anything: `python -m rewards.check NAME_OR_PATH [--run RUN] [--set arg=value] [--judge rules]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from judges import RulesJudge
+from rewards.check.faults import Report, declared_range, report
+from rewards.check.inputs import case_groups, hostile_groups, run_groups
+from rewards.check.measure import measure
+from rewards.check.table import show
+from rewards.contract import RewardError
+from rewards.rubric import Rubric
+from rollouts.store.layout import StoreError
+
+DESCRIPTION = """\
+Scores the shipped cases (every answer type, English and Chinese), hostile texts and, with --run, the stored rollouts of a run; tells what the
+reward pays, how often it fails, how long it takes, and what would break training: a constant, a value out of range, one that does not depend on
+the completion or changes from call to call or with the order of calls, a failure, slowness."""
+EPILOG = """\
+examples:
+  python -m rewards.check option_match
+  python -m rewards.check examples/my_reward/my_reward.py:brevity --set most_words=20
+  python -m rewards.check length --set max_length=512 --set cache=128 --run runs/med_grpo
+  python -m rewards.check trl:path/to/file.py:function --json
+
+exit status: 0 nothing would break training, 1 something would (it is told last), 2 the reward or the run cannot be used."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 = nothing found, 1 = something would break training, 2 = the reward, its arguments or the run cannot be used."""
+    asked = _parser().parse_args(arguments)
+    judge = RulesJudge() if asked.judge == "rules" else None
+    try:
+        given = {name: value for name, _, value in (_setting(text) for text in asked.set)}
+        rubric = Rubric({asked.reward: 1.0}, judge=judge, arguments={asked.reward: given} if given else None)
+        found, asks_judge = _check(rubric, asked)
+    except (RewardError, StoreError) as error:
+        print(f"rewards.check: {error}", file=sys.stderr)
+        return 2
+    if asked.json:
+        faults = [fault._asdict() for fault in found.faults]
+        print(
+            json.dumps({**dataclasses.asdict(found), "arguments": given, "faults": faults}, indent=2)
+        )  # ASCII: a model may write half a surrogate pair
+    else:
+        show(found, given, judge.describe() if judge and asks_judge else "")
+    return 1 if found.faults else 0
+
+
+def _check(rubric: Rubric, asked: argparse.Namespace) -> tuple[Report, bool]:
+    cases = case_groups(rubric)
+    stored = run_groups(asked.run, asked.step, asked.groups) if asked.run else []
+    groups = [*cases, *stored, *hostile_groups(rubric, cases)]
+    measured = asyncio.run(measure(rubric, groups, asked.budget_seconds))
+    declared = tuple(asked.range) if asked.range else declared_range(measured.bound.reward)
+    if declared is not None and declared[0] >= declared[1]:
+        raise RewardError(f"the range {declared} is empty; give the least value first")
+    return report(measured, declared, asked.slow_seconds), "judge" in measured.bound.reward.supplied
+
+
+def _setting(text: str) -> tuple[str, str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise RewardError(f"--set {text!r}: expected NAME=VALUE, such as --set tolerance=0.05")
+    try:
+        return name, equals, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RewardError(f"--set {text!r}: the value is not YAML: {error}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rewards.check",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "reward",
+        metavar="NAME_OR_PATH",
+        help="a shipped reward, path/to/file.py:function, trl:path/to/file.py:function or entry point",
+    )
+    parser.add_argument(
+        "--run", metavar="RUN", help="score the stored rollouts of this run folder as well (nothing in it is changed)"
+    )
+    parser.add_argument("--step", type=int, help="only this step of the run")
+    parser.add_argument("--groups", type=int, default=200, metavar="N", help="at most so many groups of the run (200)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="ARG=VALUE",
+        help="an argument of the reward, its value as in YAML; may be repeated",
+    )
+    parser.add_argument(
+        "--judge", choices=("rules", "none"), default="rules", help="who is asked by rewards that ask a judge (rules: no model)"
+    )
+    parser.add_argument(
+        "--range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values it may pay; else what its docstring says, as in Range [0, 1]; else -1 to 1",
+    )
+    parser.add_argument(
+        "--slow-seconds", type=float, default=0.25, metavar="S", help="most seconds for 95 of 100 completions (0.25)"
+    )
+    parser.add_argument(
+        "--budget-seconds", type=float, default=60.0, metavar="S", help="stop scoring more groups after so long (60)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Asks the sympy process (rewards/maths/sympy_child.py) with a deadline; a process that does not answer is killed and the next question gets a new one."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rewards.maths.expressions import Tree
+
+CHILD = Path(__file__).with_name("sympy_child.py")
+# Loading sympy takes about a second, much longer where the machine is busy; a comparison takes a millisecond.
+START_SECONDS, ANSWER_SECONDS = 60.0, 5.0
+
+
+@functools.lru_cache(maxsize=4096)
+def _equal(request: str) -> bool:
+    answer = _PROCESS.ask(request)
+    if "equal" not in answer:
+        raise RuntimeError(f"sympy could not compare: {answer.get('error')}")
+    return bool(answer["equal"])
+
+
+def equal(left: Tree, right: Tree, left_factor: float = 1.0, right_factor: float = 1.0, tolerance: float = 0.0) -> bool:
+    """True if left x its factor equals right x its factor within tolerance x |right|; values that are not real and finite equal nothing.
+
+    Raises TimeoutError where the answer does not come in time, RuntimeError where the process fails: neither is a wrong answer.
+    """
+    factors = {"left_factor": repr(float(left_factor)), "right_factor": repr(float(right_factor))}
+    return _equal(json.dumps({"left": left, "right": right, **factors, "tolerance": tolerance}))
+
+
+class SympyProcess:
+    """One child process, started when first asked; threads take turns."""
+
+    def __init__(self, command: list[str] | None = None, answer_seconds: float = ANSWER_SECONDS) -> None:
+        # -I: neither the current folder nor PYTHONPATH can slip another module in.
+        self._command = command or [sys.executable, "-I", str(CHILD)]
+        self._answer_seconds = answer_seconds
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+
+    def ask(self, request: str) -> dict[str, Any]:
+        """The answer to one line of JSON. Raises TimeoutError or RuntimeError; the process is then gone, and the next call starts another."""
+        with self._lock:
+            try:
+                child = self._running()
+                assert child.stdin is not None
+                child.stdin.write(request.encode() + b"\n")
+                child.stdin.flush()
+                return self._read_line(child, self._answer_seconds)
+            except BaseException as error:
+                self._end()
+                if isinstance(error, (OSError, ValueError)) and not isinstance(error, TimeoutError):
+                    raise RuntimeError(f"the sympy process failed: {error}") from error
+                raise
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._child.poll() is not None or self._owner != os.getpid():
+            self._child = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            self._owner = os.getpid()
+            self._read_line(self._child, START_SECONDS)
+        return self._child
+
+    def _read_line(self, child: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
+        assert child.stdout is not None
+        deadline, line = time.monotonic() + seconds, b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError(f"the sympy process did not answer within {seconds:g} s")
+                if not (read := os.read(child.stdout.fileno(), 65536)):
+                    raise RuntimeError("the sympy process ended")
+                line += read
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None and self._owner == os.getpid():
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                with contextlib.suppress(OSError):
+                    pipe and pipe.close()
+
+    def close(self) -> None:
+        """End the process; a later question starts another."""
+        with self._lock:
+            self._end()
+
+
+_PROCESS = SympyProcess()
+atexit.register(_PROCESS.close)

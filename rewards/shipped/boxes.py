@@ -1,0 +1,159 @@
+"""Boxes in an answer: a strict grammar for reading them, and the best one-to-one matching with the gold boxes.
+
+What is read (nothing is ever evaluated): four plain numbers x0, y0, x1, y1 in square brackets, one such list a box, bare or inside JSON
+(`[[1, 2, 3, 4], [5, 6, 7, 8]]`, `{"bbox_2d": [1, 2, 3, 4], "label": "nodule"}`), inside InternVL's `<box>` tags, and Qwen's
+`<|box_start|>(1,2),(3,4)<|box_end|>`. Around them may stand words, labels and list numbers. An answer with any other digit, with a word that
+denies, hedges or corrects ("not", "or", "maybe", "instead") outside a label, or with more than MAX_BOXES boxes states no boxes: which
+ones it means would be a guess.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from rewards.answers.text import normalise
+from rewards.registry import RewardError
+from rollouts.media import encoded_files
+from rollouts.records import Media, Outcome, Parsed, Sample
+
+Box = tuple[float, float, float, float]
+MAX_BOXES = 50
+MAX_CHARS = 8_000
+_N = r"\s{0,8}(\d{1,6}(?:\.\d{1,6})?)\s{0,8}"
+_LIST = re.compile(rf"\[{_N},{_N},{_N},{_N}\]")
+# `normalise` writes underscores as blanks.
+_CORNERS = re.compile(rf"<\|box start\|>\s{{0,8}}\({_N},{_N}\)\s{{0,8}},\s{{0,8}}\({_N},{_N}\)\s{{0,8}}<\|box end\|>")
+# What may hold digits beside a box: a JSON label, a JSON key, a <ref>, a number at the start of a line ("Lesion 2:").
+_LABEL = re.compile(
+    r'"[\w ]{1,40}"\s{0,8}:\s{0,8}"[^"\n]{0,200}"|"[\w ]{1,40}"\s{0,8}:|<ref>[^<>\n]{0,200}</ref>'
+    r"|<\|object ref start\|>[^<>|\n]{0,200}<\|object ref end\|>|^[ \t]{0,8}(?:[^\W\d]{1,20} )?\d{1,2}[.):]\s",
+    re.MULTILINE,
+)
+_UNCLEAR = re.compile(
+    r"\b(?:no|not|nor|never|or|either|maybe|perhaps|possibly|instead|rather|except|without|wait|actually|sorry|correction|unsure|alternatively)\b"
+    r"|n't\b|~~|[或不非无没]",
+    re.IGNORECASE,
+)
+Coordinates = Literal["pixels", "thousandths"]
+
+
+class Read(NamedTuple):
+    """The boxes of an answer, or None and the reason why it states none."""
+
+    boxes: list[Box] | None
+    reason: str
+
+
+class Match(NamedTuple):
+    """The best matching: its score over all slots, and (index of the prediction, index of the gold box, score) of each pair."""
+
+    score: float
+    pairs: list[tuple[int, int, float]]
+
+
+def read_boxes(answer: str | None) -> Read:
+    """The boxes an answer states, in order; corners in the wrong order are kept and match nothing. Never raises."""
+    if not answer:
+        return Read(None, "no answer")
+    if len(answer) > MAX_CHARS:
+        return Read(None, f"the answer is longer than {MAX_CHARS} characters")
+    text = normalise(answer)
+    found: list[Box] = []
+
+    def keep(match: re.Match[str]) -> str:
+        x0, y0, x1, y1 = (float(number) for number in match.groups())
+        found.append((x0, y0, x1, y1))
+        return " "
+
+    rest = _LIST.sub(keep, text)
+    if not found:  # one form an answer: two would have no order
+        rest = _CORNERS.sub(keep, text)
+    rest = _LABEL.sub(" ", rest)
+    if not found:
+        return Read(None, "no box [x0, y0, x1, y1]")
+    if len(found) > MAX_BOXES:
+        return Read(None, f"{len(found)} boxes, at most {MAX_BOXES} are read")
+    if any(char.isdigit() for char in rest):
+        return Read(None, "there are numbers outside the boxes")
+    if unclear := _UNCLEAR.search(rest):
+        return Read(None, f"{unclear.group()!r} beside the boxes leaves open which are meant")
+    return Read(found, f"{len(found)} boxes")
+
+
+def area(box: Box) -> float:
+    """Width times height; 0 for corners in the wrong order."""
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union, 0 to 1; 0 for a box without area."""
+    inside = area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+    return inside / (area(a) + area(b) - inside) if area(a) and area(b) else 0.0
+
+
+def generalised_iou(a: Box, b: Box) -> float:
+    """GIoU (arXiv:1902.09630): IoU minus the share of the smallest enclosing box that neither covers, -1 to 1; -1 for a box without area."""
+    if not (area(a) and area(b)):
+        return -1.0
+    inside = area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+    union = area(a) + area(b) - inside
+    hull = area((min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])))
+    return inside / union - (hull - union) / hull
+
+
+def best_matching(said: Sequence[Box], gold: Sequence[Box], score: Callable[[Box, Box], float], unmatched: float) -> Match:
+    """The one-to-one matching with the highest sum of scores (Hungarian algorithm), and its mean over max(said, gold) slots.
+
+    A box without a partner, said too much or missed, fills a slot with `unmatched`, so that neither spraying boxes nor leaving some out pays.
+    """
+    # Imported here: scipy takes most of a second, and only answers with boxes need it.
+    from scipy.optimize import linear_sum_assignment
+
+    table = [[score(a, b) for b in gold] for a in said]
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    pairs = [(int(row), int(column), table[row][column]) for row, column in zip(rows, columns, strict=True)]
+    slots = max(len(said), len(gold))
+    total = sum(value for _, _, value in pairs) + unmatched * (slots - len(pairs))
+    return Match(total / slots, pairs)
+
+
+def pay_boxes(
+    parsed: Parsed, sample: Sample, coordinates: Coordinates, score: Callable[[Box, Box], float], least: float
+) -> Outcome:
+    """The outcome of an answer with boxes: the mean score over all slots; `least` where the answer states none.
+
+    Raises RewardError for a sample without gold boxes or unknown coordinates.
+    """
+    if not sample.boxes:
+        raise RewardError(
+            f"sample {sample.id!r} has no boxes: give it `boxes`, or route answer_type {sample.answer_type!r} elsewhere"
+        )
+    if coordinates not in ("pixels", "thousandths"):
+        raise RewardError(f"coordinates is {coordinates!r}, expected 'pixels' or 'thousandths' (of the image's width and height)")
+    read = read_boxes(parsed.answer)
+    if read.boxes is None:
+        return Outcome(least, reason=read.reason, parts={"num_boxes": 0.0})
+    said = read.boxes if coordinates == "pixels" else [_in_pixels(box, sample) for box in read.boxes]
+    match = best_matching(said, sample.boxes, score, least)
+    parts = {f"gold_{gold}": value for _, gold, value in match.pairs} | {"num_boxes": float(len(said))}
+    reason = f"{len(said)} boxes said, {len(sample.boxes)} expected, {len(match.pairs)} matched"
+    return Outcome(min(1.0, max(least, match.score)), reason=reason, parts=parts)
+
+
+def _in_pixels(box: Box, sample: Sample) -> Box:
+    if not sample.media:
+        raise RewardError(f"sample {sample.id!r} has no image, so thousandths of its size mean nothing; use coordinates=pixels")
+    width, height = _size(sample.media[0])
+    return (box[0] * width / 1000, box[1] * height / 1000, box[2] * width / 1000, box[3] * height / 1000)
+
+
+@functools.lru_cache(maxsize=256)
+def _size(media: Media) -> tuple[int, int]:
+    from PIL import Image  # here: only boxes in thousandths need an image opened
+
+    with Image.open(io.BytesIO(encoded_files(media)[0])) as image:
+        return image.width, image.height

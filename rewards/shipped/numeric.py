@@ -1,0 +1,155 @@
+"""The accuracy reward of numeric answers: one quantity with its unit, read by a small grammar of its own.
+
+An answer that is arithmetic ("3/4", "2π", "1.2 × 10^9/l") is read by a second grammar (rewards/maths/expressions.py) and compared by sympy in a child
+process. Nothing a model writes is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from rewards.answers.text import normalise, strip_markup
+from rewards.maths import expressions, sympy_parent
+from rewards.registry import RewardError, reward
+from rollouts.records import Outcome, Parsed, Sample
+
+# Unit -> (dimension, factor to the base unit of that dimension).
+UNITS: dict[str, tuple[str, float]] = {
+    **{name: ("length", factor) for name, factor in (("nm", 1e-9), ("µm", 1e-6), ("um", 1e-6), ("mm", 1e-3), ("cm", 1e-2), ("m", 1.0), ("km", 1e3))},
+    **{name: ("mass", factor) for name, factor in (("ng", 1e-9), ("µg", 1e-6), ("ug", 1e-6), ("mcg", 1e-6), ("mg", 1e-3), ("g", 1.0), ("kg", 1e3))},
+    **{name: ("volume", factor) for name, factor in (("µl", 1e-6), ("ul", 1e-6), ("ml", 1e-3), ("cc", 1e-3), ("cl", 1e-2), ("dl", 1e-1), ("l", 1.0))},
+    **{name: ("time", factor) for name, factor in (("ms", 1e-3), ("s", 1.0), ("sec", 1.0), ("min", 60.0), ("h", 3600.0))},
+    **{name: ("time", factor) for name, factor in (("hour", 3600.0), ("day", 86400.0), ("week", 604800.0))},
+    **{name: ("age", factor) for name, factor in (("month", 1.0), ("year", 12.0))},
+    **{name: ("pressure", factor) for name, factor in (("mmhg", 133.322), ("kpa", 1000.0), ("pa", 1.0))},
+    **{name: ("dose", factor) for name, factor in (("mgy", 1e-3), ("gy", 1.0))},
+    **{name: ("radiation", factor) for name, factor in (("msv", 1e-3), ("sv", 1.0))},
+    **{name: (name, 1.0) for name in ("%", "hu", "bpm", "mmol", "iu", "°")},
+}  # fmt: skip
+_ALIASES = dict(
+    pair.split("=")
+    for pair in (
+        "percent=% degree=° second=s minute=min hr=h yr=year millimetre=mm millimeter=mm centimetre=cm centimeter=cm metre=m meter=m"
+        " milligram=mg gram=g kilogram=kg millilitre=ml milliliter=ml litre=l liter=l μm=µm μg=µg μl=µl"
+        " 厘米=cm 毫米=mm 米=m 毫克=mg 克=g 毫升=ml 升=l 岁=year"
+    ).split()
+)
+_WORDS = {
+    word: value for value, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+} | {char: value for value, char in enumerate("零一二三四五六七八九十")}
+_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?(?!\d)")
+_UNIT = re.compile(r"\s*(%|°|[^\W\d_]+(?:\s*/\s*[^\W\d_]+)?(?:\^[23])?)")
+_VAGUE = re.compile(r"\b(?:or|either|between|at least|at most|more than|less than|over|under|up to)\b|[<>≤≥]|或|至少|大于|小于")
+MAX_CHARS = 500
+
+
+class Quantity(NamedTuple):
+    """A number with its unit: `factor` takes it to the base unit of its dimension; dimension "" = no unit."""
+
+    number: float
+    factor: float
+    dimension: str
+    is_count: bool
+
+    @property
+    def value(self) -> float:
+        return self.number * self.factor
+
+
+def quantities(text: str) -> list[Quantity] | None:
+    """The quantities a text states, in order; None where it compares, offers alternatives, or is too long to be a numeric answer."""
+    if len(text) > MAX_CHARS:
+        return None
+    plain = strip_markup(normalise(text)).replace("±", " or ")
+    if _VAGUE.search(plain.casefold()):
+        return None
+    found: list[Quantity] = []
+    for match in _NUMBER.finditer(plain):
+        number = float(match.group().replace(",", ""))
+        found.append(_quantity(number, "." not in match.group(), plain[match.end() : match.end() + 30]))
+    if not found:
+        for word in re.findall(r"[^\W\d_]+", plain.casefold()):
+            if word in _WORDS:
+                found.append(Quantity(float(_WORDS[word]), 1.0, "", True))
+    return found
+
+
+def _quantity(value: float, whole: bool, rest: str) -> Quantity:
+    match = _UNIT.match(rest)
+    word = re.sub(r"\s", "", match.group(1)).casefold() if match else ""
+    dimension, factor = _unit(word)
+    return Quantity(value, factor, dimension, whole and not dimension)
+
+
+def _unit(word: str) -> tuple[str, float]:
+    """Dimension and factor of a case-folded unit: "cm^2", "mg/dl", "/l"; ("", 1) for any other word."""
+    power = int(word[-1]) if word[-2:-1] == "^" else 1
+    if (known := _known(word[:-2] if power > 1 else word)) is not None:
+        return (known[0], known[1]) if power == 1 else (f"{known[0]}^{power}", known[1] ** power)
+    above, slash, below = word.partition("/")
+    over, under = _known(above), _known(below)
+    if slash and under and (over or not above):
+        dimension, factor = over or ("", 1.0)
+        return f"{dimension}/{under[0]}", factor / under[1]
+    return "", 1.0
+
+
+def _known(word: str) -> tuple[str, float] | None:
+    for form in (word, word.removesuffix("s") if len(word) > 2 else word):
+        if (unit := UNITS.get(_ALIASES.get(form, form))) is not None:
+            return unit
+    return None
+
+
+@reward("numeric")
+def numeric(parsed: Parsed, sample: Sample, tolerance: float = 0.01) -> Outcome:
+    """1 if the answer states the gold quantities in any equal unit, or arithmetic that comes to them, else 0. Range {0, 1}. Source: ours.
+
+    `tolerance`: relative; a whole number without unit must be exact. A missing unit is a wrong answer where the gold has one. Two numbers make
+    a range ("0.3 to 0.5 mg"), in order. A gold text without a number raises RewardError, which becomes an error, never a 0, as does a sympy process
+    that fails; one that does not answer in time is a timeout.
+    """
+    if parsed.answer and (settled := _as_expressions(parsed.answer, sample.gold_text, tolerance)) is not None:
+        return settled
+    gold = _ranged(quantities(sample.gold_text) or [])
+    if not gold:
+        raise RewardError(f"sample {sample.id!r}: the gold {sample.gold_text!r} holds no number that can be compared")
+    said = quantities(parsed.answer) if parsed.answer else None
+    if not said or len(said) != len(gold):
+        return Outcome(0.0, reason="no single quantity" if not said else f"{len(said)} numbers, expected {len(gold)}")
+    right = all(_equal(a, b, tolerance) for a, b in zip(_ranged(said), gold, strict=True))
+    return Outcome(1.0 if right else 0.0, reason="equal quantity" if right else "another quantity or unit")
+
+
+def _as_expressions(answer: str, gold_text: str, tolerance: float) -> Outcome | None:
+    """What arithmetic says, or None where neither text holds any, or the gold only looks like it ("120/80", "3-5")."""
+    gold, said = expressions.read(gold_text), expressions.read(answer)
+    if gold is None or gold.is_notation:
+        return None
+    if said is None:
+        unread = not gold.is_number or expressions.MATHS.search(answer)
+        return Outcome(0.0, reason="not one expression that can be read") if unread else None
+    if (gold.is_number and said.is_number) or (said.is_notation and said.tree[0] == "-"):
+        return None
+    (dimension, factor), (gold_dimension, gold_factor) = _unit(said.unit.casefold()), _unit(gold.unit.casefold())
+    if dimension != gold_dimension:
+        return Outcome(0.0, reason="another unit")
+    exact = gold.is_number and gold.tree[1].lstrip("-").isdigit() and not gold_dimension
+    right = sympy_parent.equal(said.tree, gold.tree, factor, gold_factor, 0.0 if exact else tolerance)
+    return Outcome(1.0 if right else 0.0, reason="an equal expression" if right else "an expression of another value")
+
+
+def _ranged(found: list[Quantity]) -> list[Quantity]:
+    """The first number of a range takes the unit of the second: "3 to 5 mg"."""
+    if len(found) == 2 and not found[0].dimension and found[1].dimension:
+        return [Quantity(found[0].number, found[1].factor, found[1].dimension, False), found[1]]
+    return found
+
+
+def _equal(said: Quantity, gold: Quantity, tolerance: float) -> bool:
+    if said.dimension != gold.dimension:
+        return False
+    if gold.is_count:
+        return said.value == gold.value
+    return abs(said.value - gold.value) <= tolerance * abs(gold.value) + 1e-12
