@@ -1,6 +1,6 @@
 """`python -m judges.calibrate CASES.jsonl [judge=...] --out FILE`: how well a judge grades a file, through the same path as training.
 
-A command, and the only file here that imports other packages: it reads its settings at the door of the configuration (`rl.compose`), so that what is
+A command, and the only file here that imports other packages: it reads its settings at the door of the configuration (`rl.config.door`), so that what is
 measured is what a run with the same settings would use, and grades through the scorer (`rewards.graded_cases`). Nothing imports it.
 """
 
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code."""
     arguments = _arguments(list(sys.argv[1:] if argv is None else argv))
     # Here, because the door of the configuration and the rewards take a second that --help need not wait for.
-    from rl.compose import ConfigError
+    from rl.config.door import ConfigError
 
     try:
         return _run(arguments, settings_of(arguments.settings))
@@ -67,7 +67,7 @@ def settings_of(overrides: Sequence[str]) -> JudgeConfig:
 
     Raises ConfigError as rl.train does, and for a setting of anything but the judge.
     """
-    from rl.compose import ConfigError, compose
+    from rl.config.door import ConfigError, compose
 
     names = [override.lstrip("+~").split("=")[0] for override in overrides]
     faults = [f"{name}: only judge and judge.* are settings of this command" for name in names if name.split(".")[0] != "judge"]
@@ -122,7 +122,7 @@ def _run(arguments: argparse.Namespace, settings: JudgeConfig) -> int:
 def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> list[Graded]:
     """Every case with its verdict, in the order of the file: those of earlier gradings, and the others asked now."""
     from rewards.graded_cases import grade_into
-    from rl.progress import Teller
+    from rl.run.progress import Teller
 
     num_left = len(results.left(cases))
     with Teller(sys.stderr) as teller:

@@ -1,7 +1,7 @@
 """The settings of a judge, each layer of JUDGING.md with its switch; `judge.*` of a run's configuration is this record.
 
 It stands here and not in the run's own configuration because `python -m judges.calibrate` grades with the same settings. Ranges and settings
-without effect are checked at the configuration's door (rl/config_rules.py); what no judge can be built of is refused here, for every caller.
+without effect are checked at the configuration's door (rl/config/rules.py); what no judge can be built of is refused here, for every caller.
 """
 
 from __future__ import annotations

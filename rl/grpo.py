@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from rewards.rubric import Scored
 from rl import step as verbs
-from rl.metrics import step_metrics
-from rl.order import step_indices
-from rl.run import Run
-from rl.step_order import parts
+from rl.algo.order import step_indices
+from rl.algo.step_order import parts
+from rl.run.metrics import step_metrics
+from rl.run.run import Run
 from rollouts.records import Rollout
 
 

@@ -11,21 +11,21 @@ from judges import raise_if_unsafe
 from judges.local.serving import none_left, raise_if_gone
 from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
-from rl.comparison import compare, majority_baseline, measure
 from rl.config import Config
 from rl.data import sets
-from rl.doctor import check_disk, check_ray
-from rl.doctor_data import NotReady, frames_fit
-from rl.evaluate import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
-from rl.evaluation_table import print_table
+from rl.doctor.checks import check_disk, check_ray
+from rl.doctor.data import NotReady, frames_fit
+from rl.evaluate.asking import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
+from rl.evaluate.comparison import compare, majority_baseline, measure
+from rl.evaluate.table import print_table
 from rl.grpo import train
-from rl.judging import counted_before, judge_of, make_ready
-from rl.progress import Teller, duration
-from rl.report import write_report
-from rl.run import CHECKPOINTS, Run, total_steps
-from rl.run_folder import RunFolder, versions
+from rl.report.page import write_report
+from rl.run.folder import RunFolder, versions
+from rl.run.judging import counted_before, judge_of, make_ready
+from rl.run.progress import Teller, duration
+from rl.run.run import CHECKPOINTS, Run, total_steps
+from rl.run.tracking import Tracker, check_login
 from rl.sft import ensure_sft
-from rl.tracking import Tracker, check_login
 from rl.workers.cluster import Cluster, start
 from rollouts.prompt.processing import load_processor
 from rollouts.store.writer import RunWriter
@@ -35,7 +35,7 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
     """The whole recipe in `config.out_dir`; returns what summary.json says.
 
     Raises:
-        the typed errors of `rl.failures.EXPECTED`.
+        the typed errors of `rl.run.failures.EXPECTED`.
     """
     started = time.monotonic()
     with RunFolder(config) as folder, none_left():

@@ -28,7 +28,7 @@ from trl import SFTConfig, SFTTrainer
 
 from rl.config import Config
 from rl.data.sets import SftRow
-from rl.progress import Bar, Teller
+from rl.run.progress import Bar, Teller
 from rollouts.media import with_hash
 from rollouts.prompt.processing import EncodedPrompt, collate_media, encode, load_processor, prompt_positions
 from rollouts.records import stable_hash, to_dict
@@ -266,7 +266,7 @@ def ensure_sft(config: Config, rows: Sequence[SftRow], teller: Teller | None = N
 
 def main(argv: Sequence[str]) -> int:
     """Train (or find) the SFT model of a configuration and print its folder."""
-    from rl.compose import ConfigError, compose
+    from rl.config.door import ConfigError, compose
     from rl.data.sets import BadRows, load
 
     try:

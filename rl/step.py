@@ -1,6 +1,6 @@
 """The verbs of one GRPO step (README, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in advantages, losses, logprobs.
 
-Legend: P prompts of the step, N completions of each; rows are the P x N completions in the order of training (rl/step_order.py).
+Legend: P prompts of the step, N completions of each; rows are the P x N completions in the order of training (rl/algo/step_order.py).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from itertools import islice
 from typing import Any
 
 from rewards.scorer import Scored
-from rl.advantages import advantages_of
-from rl.batching import Row
+from rl.algo.advantages import advantages_of
+from rl.algo.losses import denominators
+from rl.algo.order import sampling_seed
+from rl.algo.step_order import asking_order, training_order
 from rl.config import GrpoConfig
-from rl.losses import denominators
-from rl.order import sampling_seed
-from rl.step_order import asking_order, training_order
+from rl.policy.batching import Row
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt, encode
 from rollouts.records import Completion, Rollout, Sample
@@ -261,7 +261,7 @@ def start_updates(
     ]
     size = grpo.prompts_per_step * grpo.num_generations // grpo.num_minibatches
     chosen = [rows[minibatch * size : (minibatch + 1) * size] for minibatch in minibatches]
-    # Only DAPO's denominator looks beyond its own mini-batch, and with DAPO all of them come here at once (rl/step_order.py).
+    # Only DAPO's denominator looks beyond its own mini-batch, and with DAPO all of them come here at once (rl/algo/step_order.py).
     lengths = [[len(row.completion_ids) for row in minibatch if row.valid] for minibatch in chosen]
     totals = denominators(lengths, grpo.max_completion_length)
     return [run.cluster.policy.start_update(minibatch, total) for minibatch, total in zip(chosen, totals, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rl.compose import from_command_line
+from rl.config.door import from_command_line
 
 COMMAND = "python -m rl.train"
 PURPOSE = "Supervised fine-tuning, then GRPO with vLLM rollouts, then the comparison of both models on held-out items."
@@ -15,9 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 or 143 = interrupted."""
     config = from_command_line(list(sys.argv[1:] if argv is None else argv), COMMAND, PURPOSE)
     # Here, because torch, Ray and TRL take seconds that nobody should wait for to read --help or to learn of a typing error.
-    from rl import failures
-    from rl.progress import Teller
     from rl.recipe import run_recipe
+    from rl.run import failures
+    from rl.run.progress import Teller
 
     with failures.told(COMMAND), Teller() as teller:
         run_recipe(config, teller)

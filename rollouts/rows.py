@@ -1,6 +1,6 @@
 """A question as it stands in one row of a table or one JSON object becomes a Sample; every fault is told in words.
 
-One reader for `data=jsonl` and for rewards that are called from TRL or verl. `rl/data/jsonl.py` says what each field means.
+One reader for `data=jsonl` and for rewards that are called from TRL or verl. `rl/data/jsonl/rows.py` says what each field means.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rl.batching import Row
 from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
+from rl.policy.batching import Row
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.media import to_png
 from rollouts.prompt.processing import EncodedPrompt, encode, load_processor

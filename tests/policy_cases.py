@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rl.batching import Row
+from rl.algo.losses import Denominators, denominators
 from rl.config import GrpoConfig
-from rl.losses import Denominators, denominators
-from rl.policy import Policy
+from rl.policy.batching import Row
+from rl.policy.policy import Policy
 from rollouts.media import to_png
 from rollouts.prompt.processing import encode, load_processor
 from rollouts.records import Media, Sample

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl.advantages import decoupled_advantages, group_advantages
+from rl.algo.advantages import decoupled_advantages, group_advantages
 
 YES, NO = True, False
 

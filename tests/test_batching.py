@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from rl.batching import Row, attention_mask, in_order, make_micro_batches, position_ids, split_rows
+from rl.policy.batching import Row, attention_mask, in_order, make_micro_batches, position_ids, split_rows
 from rollouts.prompt.processing import EncodedPrompt
 
 

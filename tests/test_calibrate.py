@@ -18,10 +18,10 @@ from judges.calibrate import main, settings_of
 from judges.calibration.grading import JudgeNotGoodEnough, summarise
 from judges.cases import labelled, read_cases
 from rewards.graded_cases import grade_cases
-from rl import judging
-from rl.compose import ConfigError
 from rl.config import Config
-from rl.progress import Teller
+from rl.config.door import ConfigError
+from rl.run import judging
+from rl.run.progress import Teller
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, honest, is_probe, verdict_json
 
 ROOT = Path(__file__).parent.parent

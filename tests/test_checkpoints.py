@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl import checkpoints
-from rl.checkpoints import CheckpointError, load_latest, save, verify
+from rl.policy import checkpoints
+from rl.policy.checkpoints import CheckpointError, load_latest, save, verify
 from rollouts.engine.checksum import checksum
 from tests.policy_cases import policy_of, some_rows, totals_of
 from tests.tiny_models import make_internvl

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rl import compose
-from rl.compose import ConfigError, config_hash, load, to_yaml
 from rl.config import Config, GrpoConfig
-from rl.config_build import leaves
-from rl.config_files import origin
-from rl.config_help import comments, help_text
+from rl.config import door as compose
+from rl.config.build import leaves
+from rl.config.door import ConfigError, config_hash, load, to_yaml
+from rl.config.files import origin
+from rl.config.help import comments, help_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -260,7 +260,7 @@ def test_the_help_tells_every_setting_group_and_option() -> None:
 
 
 def test_a_command_leaves_with_2_and_one_screen_and_writes_nothing(tmp_path: Path) -> None:
-    program = "import sys; from rl.compose import from_command_line; from_command_line(sys.argv[1:], 'x', 'y')"
+    program = "import sys; from rl.config.door import from_command_line; from_command_line(sys.argv[1:], 'x', 'y')"
     environment = dict(os.environ, PYTHONPATH=str(ROOT))
     arguments = [sys.executable, "-c", program, "model.path=/no/such/model", "grpo.num_generations=1"]
     done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from rl.config import Config, ModelConfig
-from rl.config_build import build, check_value, leaves, nearest
-from rl.config_rules import RANGES, problems, without_effect
+from rl.config.build import build, check_value, leaves, nearest
+from rl.config.rules import RANGES, problems, without_effect
 
 
 def test_settings_of_files_and_unchanged_defaults_are_never_without_effect() -> None:

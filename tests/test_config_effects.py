@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from judges.settings import JudgeConfig, PanelMember
-from rl import compose
-from rl.compose import load, to_yaml
 from rl.config import Config
-from rl.config_files import contradictions, stated
+from rl.config import door as compose
+from rl.config.door import load, to_yaml
+from rl.config.files import contradictions, stated
 from tests.test_compose import faults_of, model_path
 
 __all__ = ["model_path"]  # the fixture, which pytest finds by its name here

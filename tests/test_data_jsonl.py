@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from rl.config import DataConfig
-from rl.data import jsonl, sets
+from rl.data import sets
 from rl.data.images import image_fault
-from rl.data.jsonl_row import FIELDS
+from rl.data.jsonl import rows as jsonl
+from rl.data.jsonl.row import FIELDS
 from rollouts import media
 from rollouts.records import RubricCriterion
 

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from rl.config import DataConfig
-from rl.data import sets, vqa_rad
-from rl.data.answers import aliases, clean_answer, options_in_question
+from rl.data import sets
+from rl.data.vqa_rad import rows as vqa_rad
+from rl.data.vqa_rad.answers import aliases, clean_answer, options_in_question
 
 
 def write_folder(root: Path, rows: list[dict[str, Any]], num_images: int = 10) -> DataConfig:

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from rl import doctor
 from rl.config import Config, DataConfig, EvalConfig, GrpoConfig, ModelConfig, SftConfig
-from rl.data import phantoms
+from rl.data.phantoms import questions as phantoms
 from rl.data.sets import DataSplits, SftRow
-from rl.doctor_data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffled
+from rl.doctor import checks as doctor
+from rl.doctor.data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffled
 from rollouts.prompt.messages import response
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Media, Outcome, Parsed, Sample

@@ -8,7 +8,7 @@ import pytest
 
 from judges.settings import PanelMember
 from rl.config import Config, EvalConfig, GrpoConfig, JudgeConfig, RewardConfig
-from rl.doctor_judge import check_judge, estimate, most_calls, seats
+from rl.doctor.judge import check_judge, estimate, most_calls, seats
 from rollouts.records import Sample
 
 JUDGE = JudgeConfig("openai", "http://127.0.0.1:9/v1", "m", "ROUNDS_TEST_KEY")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rl import doctor
 from rl.config import ComputeConfig, Config, GrpoConfig, JudgeConfig, ModelConfig
+from rl.doctor import checks as doctor
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:

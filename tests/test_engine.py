@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl.losses import denominators
-from rl.policy import Policy
+from rl.algo.losses import denominators
+from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
 from rollouts.engine.live_weights import compare_with_live, count_elements
 from rollouts.engine.requests import EngineSettings, PromptMismatch, SamplingSettings, StaleWeights, WeightsRejected

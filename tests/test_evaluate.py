@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from rl.comparison import compare, majority_baseline, measure, strata
 from rl.config import Config, EvalConfig, GrpoConfig
-from rl.evaluate import EvalResult, HeldOut, Judged, evaluate
-from rl.evaluation_table import print_one, print_table
-from rl.statistics import wilson
+from rl.evaluate.asking import EvalResult, HeldOut, Judged, evaluate
+from rl.evaluate.comparison import compare, majority_baseline, measure, strata
+from rl.evaluate.statistics import wilson
+from rl.evaluate.table import print_one, print_table
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion, Outcome, Parsed, Sample

@@ -9,7 +9,7 @@ import math
 
 import pytest
 
-from rl.export import main
+from rl.export.__main__ import main
 from rollouts.store.layout import list_steps
 from rollouts.store.reader import read_rollouts
 from tests import fake_rollouts

@@ -14,9 +14,9 @@ import torch
 
 from rewards import Outcome, Rubric, Sample, Scored, Scorer, parse, registry, reward
 from rewards.plugins.children import Limits
+from rl.algo.losses import denominators, policy_loss, token_weights
 from rl.config import Aggregation, Config, GrpoConfig, LossType, RewardConfig, ScaleRewards
-from rl.losses import denominators, policy_loss, token_weights
-from rl.metrics import group_metrics, outcome_metrics
+from rl.run.metrics import group_metrics, outcome_metrics
 from rl.step import Group, TooManyFailures, advantages_of, collect_scores, with_advantages
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion

@@ -29,11 +29,11 @@ MAY_IMPORT = {
     "rl": ("judges", "rollouts", "rewards", "conf"),
 }
 # Commands that bear a package's name and know more than the package does. Nothing imports them, so that no package learns what they know.
-COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.compose", "rl.progress")}
+COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "rl.run.progress")}
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable.
 HOMES = {
-    "hydra": "rl/compose.py",
-    "omegaconf": "rl/compose.py",
+    "hydra": "rl/config/door.py",
+    "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",
     "ray": "rl/workers/cluster.py",
     "sacrebleu": "rewards/shipped/report.py",
@@ -41,7 +41,7 @@ HOMES = {
     "trl": "rl/sft.py",
     "verl": "rl/workers/cluster.py",
     "vllm": "rollouts/engine/vllm.py",
-    "wandb": "rl/tracking.py",
+    "wandb": "rl/run/tracking.py",
 }
 HEAVY = ("torch", "transformers", "vllm", "ray", "verl", "trl", "wandb", "datasets", "hydra")
 CODE_FROM_DATA = ("pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib")
@@ -183,7 +183,7 @@ def test_config_is_read_by_attribute_behind_the_door() -> None:
         f"{name_of(path)}:{call.lineno} calls {name}"
         for path in package_files()
         for call, name in calls(path)
-        if name in ("config.get", "cfg.get") and name_of(path) != "rl/compose.py"
+        if name in ("config.get", "cfg.get") and name_of(path) != "rl/config/door.py"
     ]
     report(faults, "config is a typed tree, not a dictionary")
 

@@ -1,4 +1,4 @@
-"""A judge's budget and counters are of a whole run, however often it was stopped: rl/judging.py against a real HTTP server."""
+"""A judge's budget and counters are of a whole run, however often it was stopped: rl/run/judging.py against a real HTTP server."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from judges import JudgeConfig
 from rl.config import Config
-from rl.judging import counted_before, counters, judge_of
-from rl.metrics import JUDGE_STEP_METRICS, step_metrics
-from rl.tracking import METRICS
+from rl.run.judging import counted_before, counters, judge_of
+from rl.run.metrics import JUDGE_STEP_METRICS, step_metrics
+from rl.run.tracking import METRICS
 from tests import fake_rollouts
 from tests.scripted_judge import MODEL, ScriptedJudge, always
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from judges import CanaryAccepted, JudgeConfig, JudgeConfigError, Verdict, make_judge, raise_if_unsafe
-from rl.run import Run
-from rl.watch import Watch
+from rl.run.run import Run
+from rl.run.watch import Watch
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, verdict_json
 
 Settings = partial(JudgeConfig, kind="openai", model=MODEL, api_key_env="TEST_JUDGE_KEY", max_attempts=2, max_reasks=0)

@@ -16,8 +16,8 @@ import pytest
 
 from judges import JudgeConfig, JudgeConfigError, JudgeUnreachable, make_judge
 from judges.local.server import JudgeServer
-from rl import compose
-from rl.compose import ConfigError
+from rl.config import door as compose
+from rl.config.door import ConfigError
 
 GUARD = Path("judges/local/guard.py").resolve()
 # A server that notes its process and that of a child, which outlives it, and then does what it is told.

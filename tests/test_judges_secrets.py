@@ -18,7 +18,7 @@ import pytest
 from judges import Criteria, JudgeConfig, JudgeUnreachable, Verdict, make_judge
 from judges.gateway.redaction import MASK, keep_secret, redacted
 from rewards import Rubric, Scorer
-from rl.tracking import Tracker
+from rl.run.tracking import Tracker
 from rollouts.records import Sample
 from rollouts.store.writer import RunWriter, read_rollouts
 from tests.fake_rollouts import group

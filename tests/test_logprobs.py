@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-import rl.logprobs
-from rl.logprobs import chunked_logprobs, logprobs_and_entropy
+import rl.algo.logprobs
+from rl.algo.logprobs import chunked_logprobs, logprobs_and_entropy
 
 
 def test_by_hand() -> None:
@@ -63,7 +63,7 @@ def test_chunks_change_neither_values_nor_gradients(monkeypatch: pytest.MonkeyPa
     targets = torch.randint(0, 28, (11,), generator=generator)
     results = []
     for budget in (1 << 26, 30 * 4, 1):  # all at once, four tokens at a time, one at a time
-        monkeypatch.setattr(rl.logprobs, "CHUNK_LOGITS", budget)
+        monkeypatch.setattr(rl.algo.logprobs, "CHUNK_LOGITS", budget)
         hidden = torch.randn(11, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
         head.weight.grad = None
         logprobs, entropy = chunked_logprobs(hidden, head, targets, 0.9, banned=(29,), vocab_size=30)

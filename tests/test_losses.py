@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rl.losses import Denominators, LossType, denominators, k3_kl, policy_loss, token_weights
+from rl.algo.losses import Denominators, LossType, denominators, k3_kl, policy_loss, token_weights
 
 LOSS_TYPES: tuple[LossType, ...] = ("grpo", "bnpo", "dr_grpo", "dapo")
 LENGTHS = [3, 1, 5, 4]

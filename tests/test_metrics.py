@@ -9,7 +9,7 @@ import pytest
 import torch
 from verl.trainer.ppo.rollout_corr_helper import compute_offpolicy_metrics
 
-from rl.metrics import completion_metrics, engine_gap, group_metrics, reward_metrics, step_metrics, update_metrics
+from rl.run.metrics import completion_metrics, engine_gap, group_metrics, reward_metrics, step_metrics, update_metrics
 from rollouts.records import Outcome, Rollout
 from tests import fake_rollouts
 

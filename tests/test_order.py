@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rl.order import epoch_order, position, sampling_seed, step_indices, steps_per_epoch
+from rl.algo.order import epoch_order, position, sampling_seed, step_indices, steps_per_epoch
 
 
 def test_an_epoch_asks_every_sample_once_and_the_next_in_another_order() -> None:

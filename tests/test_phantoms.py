@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from rl.config import DataConfig
-from rl.data import phantoms, sets
-from rl.data import phantoms_words as words
-from rl.data.phantoms_draw import FINDINGS, NUM_SLICES, SIZE, draw
+from rl.data import sets
+from rl.data.phantoms import questions as phantoms
+from rl.data.phantoms import words
+from rl.data.phantoms.draw import FINDINGS, NUM_SLICES, SIZE, draw
 from rollouts.records import LETTERS, to_dict
 
 SMALL = DataConfig(num_sft=96, num_rl=64, num_eval=96)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from rl.batching import Row
-from rl.policy import NonFiniteUpdate, Policy, Reference, learning_rate
+from rl.policy.batching import Row
+from rl.policy.policy import NonFiniteUpdate, Policy, Reference, learning_rate
 from rollouts.engine.checksum import checksum
 from rollouts.prompt.processing import encode, load_processor, media_token_ids
 from tests.policy_cases import GRPO, TOTAL_UPDATES, noise, policy_of, sample, some_rows, totals_of, with_logprobs

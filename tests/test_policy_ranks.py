@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl.batching import Row, split_rows
+from rl.policy.batching import Row, split_rows
 from rollouts.engine.checksum import checksum
 from tests.policy_cases import difference, policy_of, some_rows, totals_of
 from tests.tiny_models import make_internvl

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.progress import Teller, duration, numbers_line
+from rl.run.progress import Teller, duration, numbers_line
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -65,7 +65,7 @@ def test_a_phase_that_fails_says_so_and_lets_the_error_through():
 
 _LIVE = """
 import time
-from rl.progress import Teller
+from rl.run.progress import Teller
 with Teller() as teller:
     teller.say("hello")
     with teller.bar("GRPO", total=100) as bar, teller.phase("thinking"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rewards.rubric import make_rubric
-from rl.compose import compose
+from rl.config.door import compose
 
 ROOT = Path(__file__).resolve().parent.parent
 SECTION = (ROOT / "README.md").read_text().split("## Write a reward\n")[1].split("\n## ")[0]

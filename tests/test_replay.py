@@ -22,9 +22,9 @@ from PIL import Image
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rewards.shipped.judge_images import images_for
-from rl.progress import Teller
-from rl.replay import main
-from rl.replay_run import replay
+from rl.replay.__main__ import main
+from rl.replay.run import replay
+from rl.run.progress import Teller
 from rollouts.records import Media
 from rollouts.store.check import check_run
 from rollouts.store.layout import list_steps

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rl.progress import Teller
-from rl.replay import main
-from rl.replay_run import replay
+from rl.replay.__main__ import main
+from rl.replay.run import replay
+from rl.run.progress import Teller
 from rollouts.store.layout import list_steps
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter

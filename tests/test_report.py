@@ -10,13 +10,13 @@ import re
 
 import pytest
 
-from rl.charts import Series, area_chart, line_chart, smoothed, ticks
 from rl.config import Config
-from rl.metrics import step_metrics
-from rl.report import main, write_report
-from rl.report_groups import choose_groups
-from rl.run_folder import RunFolder
-from rl.tracking import Tracker
+from rl.report.charts import Series, area_chart, line_chart, smoothed, ticks
+from rl.report.groups import choose_groups
+from rl.report.page import main, write_report
+from rl.run.folder import RunFolder
+from rl.run.metrics import step_metrics
+from rl.run.tracking import Tracker
 from rollouts.store.writer import RunWriter
 from tests import fake_rollouts
 

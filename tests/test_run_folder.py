@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from rl.config import Config, GrpoConfig
-from rl.run_folder import RunFolder, RunFolderError
+from rl.run.folder import RunFolder, RunFolderError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -58,7 +58,7 @@ def test_resume_of_a_folder_that_is_no_run_is_refused(tmp_path):
 
 def test_two_processes_cannot_write_one_run(tmp_path):
     code = (
-        "import sys; from rl.config import Config; from rl.run_folder import RunFolder;"
+        "import sys; from rl.config import Config; from rl.run.folder import RunFolder;"
         "folder = RunFolder(Config(out_dir=sys.argv[1])); print('held', flush=True); input()"
     )
     other = subprocess.Popen(

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from examples.tiny_judge.architecture import write_untrained
 from rl.config import ComputeConfig, Config, DataConfig, ModelConfig, SftConfig
-from rl.data import phantoms
+from rl.data.phantoms import questions as phantoms
 from rl.data.sets import SftRow
 from rl.sft import IGNORED, collate, encode_row, ensure_sft, reads_text_only, sft_hash, train_sft, training_order
 from rollouts.prompt.messages import render_prompt, response

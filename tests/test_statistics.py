@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from rl.statistics import Interval, clustered_wilson, mcnemar, paired_permutation, wilson
+from rl.evaluate.statistics import Interval, clustered_wilson, mcnemar, paired_permutation, wilson
 
 
 def test_wilson_of_eight_in_ten_by_hand() -> None:

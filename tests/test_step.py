@@ -17,15 +17,15 @@ import torch
 from judges import Verdict
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
-from rl.batching import Row
+from rl.algo.losses import Denominators
+from rl.algo.order import step_indices
+from rl.algo.step_order import asking_order, needs_whole_step, parts, training_order
 from rl.config import Config, GrpoConfig, ModelConfig
 from rl.grpo import train
-from rl.losses import Denominators
-from rl.order import step_indices
-from rl.policy import Policy, Reference
-from rl.run import Run
+from rl.policy.batching import Row
+from rl.policy.policy import Policy, Reference
+from rl.run.run import Run
 from rl.step import TooManyFailures
-from rl.step_order import asking_order, needs_whole_step, parts, training_order
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion, Rollout, Sample

@@ -25,7 +25,7 @@ from judges import Judge, JudgeConfig, Question, Verdict, make_judge
 from judges.guards.suspicion import suspicious
 from judges.local.judge import ServedJudge
 from judges.model.reply import parse_reply
-from rl.data import phantoms_words as words
+from rl.data.phantoms import words
 
 # A server takes half a minute to start on idle cores, and minutes on busy ones.
 pytestmark = pytest.mark.timeout(900)

@@ -13,9 +13,9 @@ from examples.tiny import curriculum, measure
 from examples.tiny.architecture import NUM_VISUAL_TOKENS, build_model, build_processor, grid_positions
 from examples.tiny.measure import MODEL
 from examples.tiny.tokenizer import TAGS, build_tokenizer
-from rl.data import phantoms
-from rl.data import phantoms_words as words
-from rl.data.phantoms_draw import FINDINGS, NUM_SLICES
+from rl.data.phantoms import questions as phantoms
+from rl.data.phantoms import words
+from rl.data.phantoms.draw import FINDINGS, NUM_SLICES
 from rollouts.prompt.processing import encode, load_processor, media_token_ids
 from rollouts.records import LETTERS
 

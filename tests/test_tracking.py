@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.tracking import Tracker, TrackingError, read_metrics
+from rl.run.tracking import Tracker, TrackingError, read_metrics
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -64,7 +64,7 @@ def test_no_file_is_no_steps(tmp_path):
 _OFFLINE = """
 import sys
 from pathlib import Path
-from rl.tracking import Tracker
+from rl.run.tracking import Tracker
 with Tracker(Path(sys.argv[1]), "offline", "rounds", {"seed": 0, "grpo": {"beta": 0.04}}) as tracker:
     tracker.log(1, {"reward": 0.5, "kl": float("nan")})
     tracker.summary({"accuracy": 0.5})
@@ -102,5 +102,5 @@ def test_wandb_online_without_a_key_says_what_to_set(tmp_path, monkeypatch):
 
 
 def test_off_does_not_load_wandb(tmp_path):
-    code = "import sys, pathlib, rl.tracking as t; t.Tracker(pathlib.Path(sys.argv[1]), 'off').close(); sys.exit('wandb' in sys.modules)"
+    code = "import sys, pathlib, rl.run.tracking as t; t.Tracker(pathlib.Path(sys.argv[1]), 'off').close(); sys.exit('wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=REPOSITORY, check=False).returncode == 0

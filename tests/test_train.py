@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from rl.tracking import read_metrics
+from rl.run.tracking import read_metrics
 from rollouts.store.check import check_run
 from rollouts.store.writer import read_rollouts
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from rl.advantages import decoupled_advantages, group_advantages
-from rl.batching import Row, make_micro_batches
-from rl.losses import denominators, policy_loss, token_weights
-from rl.token_model import TokenModel
+from rl.algo.advantages import decoupled_advantages, group_advantages
+from rl.algo.losses import denominators, policy_loss, token_weights
+from rl.policy.batching import Row, make_micro_batches
+from rl.policy.token_model import TokenModel
 from rollouts.media import frames
 from rollouts.prompt.messages import build_messages
 from rollouts.prompt.processing import encode, load_processor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from rl.watch import Watch, policy_metrics
+from rl.run.watch import Watch, policy_metrics
 from rollouts.records import Outcome, Parsed, Rollout, Sample
 from tests import fake_rollouts
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rl.batching import Row
+from rl.algo.losses import denominators
 from rl.config import ComputeConfig, Config
-from rl.losses import denominators
-from rl.policy import Policy, Reference
+from rl.policy.batching import Row
+from rl.policy.policy import Policy, Reference
 from rl.workers import processes
 from rl.workers.cluster import Cluster, start
 from rl.workers.failures import ClusterUnavailable, WorkerFailed

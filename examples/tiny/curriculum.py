@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rl.data import phantoms_words as words
-from rl.data.phantoms import choices, describe, draw_options, looking_response, phrase, samples
-from rl.data.phantoms_draw import FINDINGS
+from rl.data.phantoms import words
+from rl.data.phantoms.draw import FINDINGS
+from rl.data.phantoms.questions import choices, describe, draw_options, looking_response, phrase, samples
 from rl.data.sets import SftRow
 from rollouts.records import LETTERS, Sample, stable_hash
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText
 
-from rl.data.phantoms import samples
-from rl.data.phantoms_words import LOOKING_OPENERS
+from rl.data.phantoms.questions import samples
+from rl.data.phantoms.words import LOOKING_OPENERS
 from rollouts.prompt.processing import collate_media, encode, load_processor
 from rollouts.records import Sample
 

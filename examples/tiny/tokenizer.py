@@ -15,8 +15,8 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from rl.data import phantoms_words as words
-from rl.data.phantoms_draw import FINDINGS
+from rl.data.phantoms import words
+from rl.data.phantoms.draw import FINDINGS
 from rollouts.records import LETTERS
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")

@@ -27,8 +27,8 @@ from judges.calibration.agreement import Table, table_of
 from judges.guards.suspicion import suspicious
 from judges.model.reply import parse_reply
 from judges.verdict import Decision, Question
-from rl.data import phantoms_words as words
-from rl.data.phantoms_draw import FINDINGS
+from rl.data.phantoms import words
+from rl.data.phantoms.draw import FINDINGS
 
 BATCH_SIZE = 128
 # Characters of a message beyond which it is read alone.

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from examples.tiny_judge import frames, hostile, templates, wordings
 from examples.tiny_judge.readings import ANSWERS, DENIAL, ELSE, GRADING, LESS, NOTHING, SEVERAL, UNKNOWN, WORDS, Pair
-from rl.data import phantoms_words as words
-from rl.data.phantoms import choices
-from rl.data.phantoms_draw import FINDINGS
+from rl.data.phantoms import words
+from rl.data.phantoms.draw import FINDINGS
+from rl.data.phantoms.questions import choices
 from rollouts.records import LETTERS, stable_hash
 
 # Kind of pair -> share. 45 % are correct.

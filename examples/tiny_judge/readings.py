@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from examples.tiny_judge import wordings
-from rl.data import phantoms_words as words
+from rl.data.phantoms import words
 
 # What an answer is read as when it is none of the phantoms' answers.
 ELSE, SEVERAL, DENIAL = "something else", "several answers", "a denial"

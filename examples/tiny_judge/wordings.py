@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import product
 
-from rl.data import phantoms_words as words
+from rl.data.phantoms import words
 
 # Besides `phantoms_words.FINDING_ALIASES`: noun phrases without article that mean the finding; common misspellings stand last.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {

@@ -98,7 +98,10 @@ def load(data: DataConfig) -> DataSplits:
         FileNotFoundError: `data.root` is not there.
         ValueError: what is there cannot make a data set (no row left, nothing to hold out, no RL item).
     """
-    from rl.data import curate, jsonl, phantoms, vqa_rad  # here, because all of them build the records above
+    from rl.data import curate
+    from rl.data.jsonl import rows as jsonl
+    from rl.data.phantoms import questions as phantoms
+    from rl.data.vqa_rad import rows as vqa_rad  # here, because all of them build the records above
 
     sources = {"phantoms": phantoms.load, "vqa_rad": vqa_rad.load, "jsonl": jsonl.load}
     splits = sources[data.name](data)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from rl.batching import Row, split_rows
-from rl.losses import Denominators
+from rl.algo.losses import Denominators
+from rl.policy.batching import Row, split_rows
 from rl.workers.failures import WorkerFailed, last_log_lines
 from rl.workers.worker_setup import WorkerInfo
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings, StaleWeights
@@ -144,7 +144,7 @@ class PolicyGroup(Group):
         self.wait(self.ask("save_pretrained", str(path)))
 
     def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> Path:
-        """Weights, optimiser and random state after `step` as a checkpoint under `root` (rl/checkpoints.py), with `extra` (JSON) beside them."""
+        """Weights, optimiser and random state after `step` as a checkpoint under `root` (rl/policy/checkpoints.py), with `extra` (JSON) beside them."""
         return Path(self.wait(self.ask("checkpoint", str(root), step, dict(extra), keep))[0])
 
     def restore(self, root: str | Path) -> tuple[int, dict[str, Any]] | None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from rl import checkpoints
-from rl.batching import Row
+from rl.algo.losses import Denominators
 from rl.config import Config
-from rl.losses import Denominators
-from rl.policy import Policy
+from rl.policy import checkpoints
+from rl.policy.batching import Row
+from rl.policy.policy import Policy
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
 

@@ -6,9 +6,9 @@ import os
 import time
 from collections.abc import Sequence
 
-from rl.batching import Row
 from rl.config import Config
-from rl.policy import Reference
+from rl.policy.batching import Row
+from rl.policy.policy import Reference
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, ready_since, set_threads
 
 

@@ -47,7 +47,7 @@ class Request:
     text: str
     # RGB frames in the order of the placeholders; the same objects in all requests of a group, so that they travel once.
     images: tuple[Image.Image, ...]
-    # Sampling seed, below 2**63; see rl/order.py.
+    # Sampling seed, below 2**63; see rl/algo/order.py.
     seed: int
     # The prompt as the trainer's processor expands it, image tokens multiplied; None = not compared (tools without a trainer).
     token_ids: tuple[int, ...] | None = None

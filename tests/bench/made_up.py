@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from rl.data import phantoms
+from rl.data.phantoms import questions as phantoms
 from rollouts.media import with_hash
 from rollouts.records import LETTERS, AnswerType, Media, Sample, stable_hash
 

@@ -23,11 +23,11 @@ from tokenizers import Tokenizer
 from judges import make_judge
 from rewards.rubric import Rubric
 from rewards.scorer import Scored, Scorer
-from rl.advantages import group_advantages
-from rl.compose import compose, to_yaml
+from rl.algo.advantages import group_advantages
 from rl.config import Config
-from rl.metrics import step_metrics
-from rl.tracking import Tracker
+from rl.config.door import compose, to_yaml
+from rl.run.metrics import step_metrics
+from rl.run.tracking import Tracker
 from rollouts.prompt.messages import SYSTEM_INSTRUCTION, question_text
 from rollouts.records import Completion, Rollout, Sample, stable_hash
 from rollouts.store.writer import RunWriter

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from rl.batching import Row
-from rl.compose import load
+from rl.algo.losses import denominators
 from rl.config import Config
-from rl.losses import denominators
+from rl.config.door import load
+from rl.policy.batching import Row
 from rollouts.prompt.processing import EncodedPrompt, encode, load_processor, media_token_ids
 from rollouts.records import Rollout
 from rollouts.store.reader import list_steps
@@ -62,7 +62,7 @@ def train(run: Path, sft: Path, config: Config) -> list[float]:
     """Seconds for both log-prob passes and the updates on each step's rows, in one process."""
     import torch
 
-    from rl.policy import Policy, Reference
+    from rl.policy.policy import Policy, Reference
 
     torch.set_num_threads(config.compute.num_threads or torch.get_num_threads())
     processor = load_processor(sft)

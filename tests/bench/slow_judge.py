@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from rl.tracking import read_metrics
+from rl.run.tracking import read_metrics
 from rollouts.store.reader import list_steps
 from rollouts.store.writer import read_rollouts
 from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rl.tracking import read_metrics
+from rl.run.tracking import read_metrics
 
 PARTS = ("sync", "gen", "old_log_prob", "ref", "reward", "record", "update_actor", "step")
 # The first step of a process compiles and fills caches.

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl.tracking import read_metrics
+from rl.run.tracking import read_metrics
 from rollouts.records import Rollout
 from rollouts.store.layout import list_steps
 from rollouts.store.reader import read_step

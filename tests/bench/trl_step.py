@@ -15,10 +15,10 @@ from datasets import Dataset, Features, Image, List, Value
 from transformers import AutoModelForImageTextToText, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from rl.compose import load
+from rl.algo.order import step_indices
 from rl.config import Config
+from rl.config.door import load
 from rl.data import sets
-from rl.order import step_indices
 from rollouts.media import frames
 from rollouts.prompt.messages import build_messages, question_text
 from rollouts.prompt.processing import load_processor

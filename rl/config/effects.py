@@ -1,0 +1,154 @@
+"""Settings that do nothing in the chosen combination: setting one on the command line is an error that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rewards import registry
+from rewards.rubric import ACCURACY  # its import registers the shipped rewards
+from rl.config import Config
+from rl.config.build import leaves, value_at
+
+
+class Effect(NamedTuple):
+    """Settings that do nothing while a condition holds."""
+
+    paths: tuple[str, ...]
+    idle: Callable[[Config], bool]
+    why: str
+
+
+def _under(section: str, *kept: str) -> tuple[str, ...]:
+    return tuple(path for path in leaves() if path.startswith(section + ".") and path not in kept)
+
+
+_SEAT = ("base_url", "model", "api_key_env", "prompt")
+
+
+def _all_members_state(name: str) -> Callable[[Config], bool]:
+    """Whether nobody falls back to `judge.NAME`: every member of a panel, and the second opinion, states its own."""
+
+    def idle(config: Config) -> bool:
+        judge = config.judge
+        second = judge.second_opinion == "off" or getattr(judge, f"second_{name}") is not None
+        return second and bool(judge.panel) and all(getattr(member, name) is not None for member in judge.panel.values())
+
+    return idle
+
+
+JUDGE_EFFECTS = (
+    Effect(
+        _under("judge", "judge.kind"), lambda c: c.judge.kind == "rules", "judge.kind=rules asks no endpoint; use judge=openai"
+    ),
+    Effect(
+        ("judge.api_key_env", "judge.price_input", "judge.price_output"),
+        lambda c: c.judge.kind == "local" and c.judge.second_opinion == "off",
+        "judge=local asks a server of its own, under a key of its own and for nothing",
+    ),
+    *(Effect((f"judge.{name}",), _all_members_state(name), f"every member of judge.panel states its own {name}") for name in _SEAT),
+    Effect(
+        tuple(f"judge.second_{name}" for name in _SEAT),
+        lambda c: c.judge.second_opinion == "off",
+        "judge.second_opinion is off",
+    ),
+    Effect(("judge.panel_rule", "judge.panel_quorum"), lambda c: not c.judge.panel, "judge.panel has no members"),
+    Effect(("judge.canaries", "judge.on_canary"), lambda c: c.judge.canary_fraction == 0, "judge.canary_fraction is 0"),
+    Effect(
+        ("judge.min_kappa", "judge.min_sensitivity", "judge.min_specificity"),
+        lambda c: c.judge.calibration is None,
+        "judge.calibration names no file",
+    ),
+    Effect(
+        tuple(f"judge.{name}" for name in """timeout_seconds deadline_seconds max_attempts max_reasks max_concurrency breaker_failures
+        breaker_pause_seconds max_calls max_tokens price_input price_output canary_fraction""".split()),
+        lambda c: c.judge.offline,
+        "judge.offline=true asks nobody",
+    ),
+)  # fmt: skip
+EFFECTS = (
+    Effect(
+        ("data.root",), lambda c: c.data.name == "phantoms", "data=phantoms reads no files; choose data=vqa_rad or data=jsonl"
+    ),
+    Effect(
+        ("data.max_frames",), lambda c: c.data.name != "jsonl", "only data=jsonl chooses slices of volumes and frames of videos"
+    ),
+    Effect(("data.shortcut_fraction",), lambda c: c.data.name != "phantoms", "only data=phantoms writes rationales of its own"),
+    Effect(
+        ("data.eval_fraction",), lambda c: c.data.name == "phantoms", "data=phantoms has a split of its own, see data.num_eval"
+    ),
+    Effect(
+        (*_under("sft", "sft.enabled", "sft.min_format_rate"), "data.num_sft", "data.shortcut_fraction"),
+        lambda c: not c.sft.enabled,
+        "sft.enabled=false starts RL from the base model",
+    ),
+    Effect(
+        (*_under("sft", "sft.enabled", "sft.min_format_rate", "sft.checkpoint"), "data.num_sft", "data.shortcut_fraction"),
+        lambda c: c.sft.enabled and c.sft.checkpoint is not None,
+        "sft.checkpoint names a finished SFT model, so none is trained",
+    ),
+    Effect(
+        ("sft.warmup_ratio",), lambda c: c.sft.lr_scheduler_type == "constant", "sft.lr_scheduler_type=constant has no warm-up"
+    ),
+    Effect(("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"),
+    *JUDGE_EFFECTS,
+    Effect(
+        ("compute.tensor_parallel_size", "compute.gpu_memory_utilization"),
+        lambda c: c.compute.device == "cpu",
+        "compute.device is cpu",
+    ),
+    Effect(("compute.cpu_kv_cache_gib", "compute.num_threads"), lambda c: c.compute.device == "cuda", "compute.device is cuda"),
+    Effect(
+        ("grpo.scale_rewards",),
+        lambda c: c.grpo.multi_objective_aggregation == "normalize_then_sum",
+        "grpo.multi_objective_aggregation=normalize_then_sum scales every reward in its group and the sum over the batch",
+    ),
+    Effect(
+        ("reward.routes",),
+        lambda c: ACCURACY not in (*c.reward.weights, *c.reward.gates),
+        "neither reward.weights nor reward.gates names accuracy",
+    ),
+    Effect(
+        _under("reward", "reward.weights", "reward.routes", "reward.arguments", "reward.gates"),
+        lambda c: not _has_plugins(c),
+        "every reward of this run is shipped, and those run in no child process",
+    ),
+    Effect(("wandb_project",), lambda c: c.wandb == "off", "wandb=off writes no W&B files"),
+)
+
+
+def _found(config: Config) -> list[registry.Reward | registry.Source | None]:
+    """The rewards that a configuration names; None = one that cannot be found."""
+
+    def find(name: str) -> registry.Reward | registry.Source | None:
+        try:
+            return registry.find(name)
+        except registry.RewardError:
+            return None
+
+    reward = config.reward
+    return [find(name) for name in sorted({*reward.weights, *reward.gates, *reward.routes.values()} - {ACCURACY})]
+
+
+def _has_plugins(config: Config) -> bool:
+    return any(not isinstance(one, registry.Reward) for one in _found(config))
+
+
+def asks_judge(config: Config) -> bool:
+    """Whether any reward of the configuration asks a judge. One that cannot be found, or looked into, counts as asking."""
+    return any(not isinstance(one, registry.Reward) or "judge" in one.supplied for one in _found(config))
+
+
+def without_effect(config: Config, explicit: set[str]) -> list[str]:
+    """Sentences on the settings that the user changed on the command line although nothing reads them in this combination."""
+    default = {path: leaf.default for path, leaf in leaves().items()}
+    found: dict[str, str] = {}
+    for effect in EFFECTS:
+        if effect.idle(config):
+            touched = (path for path in effect.paths if path in explicit and value_at(config, path) != default[path])
+            found |= {path: f"{path}: setting it has no effect, because {effect.why}" for path in touched}
+    if config.judge.kind != "rules" and "judge.kind" in explicit and not asks_judge(config):
+        found["judge.kind"] = (
+            "judge.kind: setting it has no effect, because no reward of reward.weights and reward.routes asks the judge"
+        )
+    return list(found.values())

@@ -1,0 +1,206 @@
+"""The whole configuration of a run as one frozen dataclass tree: what every setting means, its unit and where its default comes from.
+
+Hydra composes `conf/`, `rl/config/door.py` turns the result into a `Config` once, and behind that door there is no DictConfig and no `.get(`.
+A default is the paper's (Fleming-VL, Sec 4 and Table 2) where it states one and ours where it is silent. YAML files may only override.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from judges.settings import JudgeConfig  # its home, because `python -m judges.calibrate` reads it too
+
+LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+ScaleRewards = Literal["group", "batch", "none"]
+Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The vision-language model that is trained: a folder in Hugging Face format, or a Hub id where there is a network."""
+
+    # The embedded tiny model, relative to the repository, or a path, or a Hub id.
+    path: str = "examples/tiny/model"
+    # Arithmetic of policy, reference and engine. float32 on CPU; bfloat16 on GPUs.
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    # Longest prompt plus completion, in tokens, image tokens included.
+    max_model_len: int = 512
+    # Images a prompt may hold (slices of a volume count one each).
+    max_images: int = 4
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where questions come from and how the RL set is drawn from them (Sec 3.2)."""
+
+    # "phantoms" (embedded, generated), "vqa_rad" or "jsonl".
+    name: Literal["phantoms", "vqa_rad", "jsonl"] = "phantoms"
+    # Folder (vqa_rad) or file (jsonl) of the data; None = generated.
+    root: str | None = None
+    # Samples used for SFT / available to RL / held out for evaluation. None = all there are.
+    num_sft: int | None = 4096
+    num_rl: int | None = 2048
+    num_eval: int | None = 640
+    # Share of images held out, where the source has no split of its own (split by image, never by row).
+    eval_fraction: float = 0.2
+    # Share of SFT rationales that answer without looking (phantoms only; see examples/tiny/README.md).
+    shortcut_fraction: float = 0.6
+    # Share of multiple-choice RL items asked open, options kept in the record (Sec 3.2, ours: proportion).
+    open_fraction: float = 0.25
+    # yes/no items are at most this share of the final RL set: keep floor(f * M / (1 - f)) beside M others.
+    max_yes_no_fraction: float = 0.05
+    # Slices or frames taken of one volume or video, evenly spaced (jsonl only); model.max_images must allow as many.
+    max_frames: int = 4
+    # "raise" lists every bad row with line number and reason and stops; "skip" records them in bad_rows.jsonl and goes on.
+    on_bad_row: Literal["raise", "skip"] = "raise"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SftConfig:
+    """Supervised fine-tuning (Sec 4, Table 2, stage 3). Its model becomes both the policy's start and the frozen reference."""
+
+    enabled: bool = True
+    # A finished SFT model to start from instead of training one; None = train, or reuse one of the same configuration.
+    checkpoint: str | None = None
+    # Where SFT models are kept for reuse, one folder per configuration hash.
+    cache_dir: str = "runs/sft"
+    learning_rate: float = 2e-5
+    weight_decay: float = 0.05
+    warmup_ratio: float = 0.03
+    lr_scheduler_type: Literal["cosine", "constant"] = "cosine"
+    batch_size: int = 128
+    # Rows per forward pass; batch_size must be a multiple of it.
+    micro_batch_size: int = 16
+    num_epochs: int = 1
+    max_grad_norm: float = 1.0
+    # Below this share of well-formed completions RL cannot start well: a warning is printed (VLM-R1 #173).
+    min_format_rate: float = 0.2
+
+
+@dataclass(frozen=True)
+class GrpoConfig:
+    """GRPO (DeepSeekMath, arXiv:2402.03300) with the names of TRL."""
+
+    # None = one epoch over the RL set.
+    num_steps: int | None = None
+    num_epochs: int = 1
+    # P prompts x N completions a step, consumed in num_minibatches optimiser updates.
+    prompts_per_step: int = 16
+    num_generations: int = 8
+    num_minibatches: int = 4
+    # Prompt plus completion tokens per forward pass, padding included; results do not depend on it.
+    micro_batch_tokens: int = 4096
+    temperature: float = 0.9
+    top_p: float = 1.0
+    max_completion_length: int = 64
+    learning_rate: float = 1e-6
+    lr_scheduler_type: Literal["cosine", "constant"] = "cosine"
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    # Weight of the k3 KL to the SFT model, in the loss.
+    beta: float = 0.04
+    # Clip range of the ratio: 1 - epsilon .. 1 + epsilon_high (None = the same as epsilon).
+    epsilon: float = 0.2
+    epsilon_high: float | None = None
+    loss_type: LossType = "grpo"
+    scale_rewards: ScaleRewards = "group"
+    # "sum_then_normalize": the weighted sum becomes an advantage. "normalize_then_sum": each reward is normalised in its group first, then
+    # summed by weight and normalised over the batch, so that a reward of small range is not drowned (GDPO, arXiv:2601.05242).
+    multi_objective_aggregation: Aggregation = "sum_then_normalize"
+    # Fewer valid members than this and a group is scored again, then dropped and counted.
+    min_valid: int = 2
+    # The run stops with an error when a larger share of a step's rewards failed.
+    max_failure_rate: float = 0.5
+    # A checkpoint every so many steps; the last step always saves the model.
+    save_steps: int = 20
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """reward = format_weight * format + accuracy_weight * accuracy, accuracy routed by the sample's answer_type.
+
+    A reward is named by its name, as path/to/file.py:function, or as an installed entry point.
+    """
+
+    # Reward -> weight in the total. "accuracy" stands for the routed one. 0 = measured, not paid.
+    weights: dict[str, float] = field(default_factory=lambda: {"accuracy": 0.9, "format": 0.1})
+    # answer_type -> name of the reward that measures accuracy there.
+    routes: dict[str, str] = field(
+        default_factory=lambda: {
+            "mcq": "option_match",
+            "multi": "option_match",
+            "yes_no": "yes_no",
+            "open": "judge",
+            "numeric": "numeric",
+            "report": "report",
+            "box": "box_iou",
+        }
+    )
+    # Reward -> its arguments, such as {option_match: {partial: true}}.
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Reward -> the least value that opens its gate; below it the completion is paid 0, whatever the other rewards say.
+    gates: dict[str, float] = field(default_factory=dict)
+    # Rewards that are not shipped run in child processes: wall seconds of one call (a judge's time not counted), address space of one
+    # child in GiB, and children of each such reward.
+    plugin_timeout_seconds: float = 10.0
+    plugin_memory_gib: float = 4.0
+    plugin_workers: int = 2
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """Where the workers run."""
+
+    # None = start a Ray of our own on this machine and stop it at the end; "auto" or host:port = join an existing cluster.
+    ray_address: str | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    num_policy_workers: int = 1
+    num_rollout_workers: int = 1
+    # GPUs of one engine.
+    tensor_parallel_size: int = 1
+    # Share of a GPU's memory the engine may take (cuda), and its KV cache in GiB (cpu).
+    gpu_memory_utilization: float = 0.5
+    cpu_kv_cache_gib: float = 0.5
+    # Threads of each worker on CPU; None = all cores (workers take turns).
+    num_threads: int | None = None
+    # No answer of a worker for so long ends the run with an error.
+    worker_timeout_seconds: float = 600.0
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """The comparison of SFT and GRPO model on the held-out items."""
+
+    # Sampled completions per item beside the greedy one (temperature and top_p as in training).
+    num_samples: int = 4
+    # Also ask greedily with every image blanked, so that a gain is seen to come from looking.
+    blank_images: bool = True
+    # Evaluate a quick greedy subset every so many steps; 0 = only at the end.
+    every_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    # Folder of the run; must not exist yet, unless resume is set.
+    out_dir: str = "runs/med_grpo"
+    seed: int = 0
+    resume: bool = False
+    # "offline" writes W&B files without a network, "online" needs WANDB_API_KEY, "off" writes none.
+    wandb: Literal["offline", "online", "off"] = "offline"
+    wandb_project: str = "rounds"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    sft: SftConfig = field(default_factory=SftConfig)
+    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)

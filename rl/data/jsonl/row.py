@@ -1,0 +1,71 @@
+"""One JSON object of a data file becomes one Sample; every fault is told in words (fields: rl/data/jsonl/rows.py)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from rl.data.images import ImageReader
+from rollouts import rows as sample_row
+from rollouts.records import BadSample, Media, Sample
+from rollouts.rows import sample_of, text_of, texts_of
+
+FIELDS = (*sample_row.FIELDS, "image", "images", "volume", "video", "id", "split", "think")
+_EVAL_NAMES = ("eval", "test", "val", "validation")
+
+
+class ParsedRow(NamedTuple):
+    """A sample, the thought of its SFT response (None: none given) and its split ("train", "eval", None: not given)."""
+
+    sample: Sample
+    think: str | None
+    split: str | None
+
+
+def parse_row(row: Mapping[str, Any], row_id: str, reader: ImageReader, max_frames: int) -> ParsedRow:
+    """Read one row. Raises BadSample with what was got, what was expected and what to do."""
+    row = {name: value for name, value in row.items() if value is not None}  # null means: left out
+    for name in row:
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, FIELDS, n=1)
+            raise BadSample(
+                f"unknown field {name!r}" + (f", did you mean {near[0]!r}?" if near else "; anything else goes into 'tags'")
+            )
+    side = _split(row)
+    media = _media(row, reader, max_frames)
+    sample = sample_of(row, row_id, media=media, split=side or "train", source="jsonl")
+    return ParsedRow(sample, text_of(row, "think") or None, side)
+
+
+def _media(row: Mapping[str, Any], reader: ImageReader, max_frames: int) -> tuple[Media, ...]:
+    """Images first, then the volume, then the video."""
+    if "image" in row and "images" in row:
+        raise BadSample("has both 'image' and 'images'; one of them says it all")
+    names = [text_of(row, "image")] if "image" in row else list(texts_of(row, "images"))
+    if any(not name for name in names):
+        raise BadSample("an image path is empty")
+    media = [reader.image(name) for name in names]
+    if "volume" in row:
+        media.append(reader.sequence("volume", _folder_or_list(row, "volume"), max_frames))
+    if "video" in row:
+        media.append(reader.sequence("video", _folder_or_list(row, "video"), max_frames))
+    return tuple(media)
+
+
+def _folder_or_list(row: Mapping[str, Any], name: str) -> str | list[str]:
+    value = row[name]
+    if isinstance(value, str) and value.strip():
+        return value.strip().rstrip("/")
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return list(value)
+    raise BadSample(f"{name} is {value!r}, expected a folder or a list of image files")
+
+
+def _split(row: Mapping[str, Any]) -> str | None:
+    given = text_of(row, "split").lower()
+    if given in ("", "train"):
+        return given or None
+    if given not in _EVAL_NAMES:
+        raise BadSample(f"split is {given!r}, expected train or one of {', '.join(_EVAL_NAMES)}")
+    return "eval"

@@ -1,0 +1,153 @@
+"""Anyone's file: `data=jsonl data.root=FILE`, one JSON object a line, one question each. examples/data.md shows it by example.
+
+| field | meaning |
+|---|---|
+| `question` | the question; required |
+| `answer` | the right answer; required. With options: a letter or an option's text, a list of them where several are right |
+| `options` | list of 2 to 26 option texts; makes the question multiple choice (a list as `answer`: multiple selection) |
+| `answer_type` | mcq, multi, yes_no, open, numeric, report or box; read off answer and options where it is left out |
+| `image`, `images` | a path, or a list of paths; relative to the file's folder |
+| `volume`, `video` | a folder of slices or frames as images, or a list of files; at most `data.max_frames` are taken, evenly spaced |
+| `id` | unique; the line number where it is left out |
+| `split` | train or eval (test, val, validation mean eval) on every row or on none; none: split by image |
+| `think` | the thought of the SFT response; a neutral sentence where it is left out |
+| `aliases` | other wordings that mean the answer exactly |
+| `rubric` | list of {"criterion": text, "points": number} for the reward `rubric_judge`; negative points for faults |
+| `modality`, `source`, `language` (en, zh), `tags`, `pair_id`, `difficulty`, `boxes`, `reference_steps`, `visual_references` | as in `Sample` |
+
+Every line is read and every image opened before anything starts; all bad lines are told at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rl.config import DataConfig
+from rl.data import split
+from rl.data.images import ImageReader
+from rl.data.jsonl.row import parse_row
+from rl.data.sets import BadRow, DataSplits, SftRow, refuse_bad_rows
+from rollouts.records import BadSample, Sample
+
+_NEUTRAL_THOUGHT = "I look at the {modality} and answer what is asked."
+
+
+class Line(NamedTuple):
+    """One good line of the file."""
+
+    number: int
+    sample: Sample
+    # The thought of the SFT response; None = the row has none.
+    think: str | None
+    # "train", "eval", or None where the row does not say.
+    split: str | None
+
+
+def load(data: DataConfig) -> DataSplits:
+    """SFT rows, RL pool and held-out samples of the file.
+
+    Raises:
+        FileNotFoundError: `data.root` is no file.
+        BadRows: lines cannot be used, and `data.on_bad_row` is "raise".
+        ValueError: no line is left, or no image can be held out.
+    """
+    path = Path(str(data.root))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"data.root={data.root}: expected a JSONL file, {'got a folder' if path.is_dir() else 'there is none'}"
+        )
+    lines, bad_rows = read_lines(path, data.max_frames)
+    lines, bad_rows = _check_together(lines, bad_rows)
+    refuse_bad_rows(data, bad_rows)
+    if not lines:
+        raise ValueError(f"data.root={data.root} has no usable row ({len(bad_rows)} bad ones)")
+    train, held_out = _divide(lines, data)
+    thoughts = {line.sample.id: line.think for line in lines}
+    taught = split.subset(train, data.num_sft, data.seed, "sft")
+    return DataSplits(
+        sft=[_sft_row(sample, thoughts[sample.id]) for sample in taught],
+        rl=train,
+        eval=split.subset(held_out, data.num_eval, data.seed, "eval"),
+        bad_rows=bad_rows,
+    )
+
+
+def read_lines(path: Path, max_frames: int) -> tuple[list[Line], list[BadRow]]:
+    """Every line of the file, good or bad; blank lines are passed over."""
+    reader = ImageReader(path.parent)
+    lines, bad_rows = [], []
+    for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
+        if not raw.strip():
+            continue
+        row_id = ""
+        try:
+            row = _object(raw)
+            row_id = str(row["id"]) if "id" in row else f"line-{number}"
+            sample, think, side = parse_row(row, row_id, reader, max_frames)
+            lines.append(Line(number, sample, think, side))
+        except BadSample as error:
+            reason = str(error).removeprefix(f"sample {row_id!r}: ")
+            bad_rows.append(BadRow(number, row_id, reason))
+    return lines, bad_rows
+
+
+def _object(raw: bytes) -> dict[str, object]:
+    try:
+        row = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_no_duplicate_keys)
+    except UnicodeDecodeError as error:
+        raise BadSample(f"not UTF-8: {error.reason} at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise BadSample(f"not JSON: {error.msg} at column {error.colno}") from error
+    if not isinstance(row, dict):
+        raise BadSample(f"expected one JSON object, got a {type(row).__name__}")
+    return row
+
+
+def _no_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadSample(f"field {name!r} stands there twice")
+    return dict(pairs)
+
+
+def _check_together(lines: Sequence[Line], bad_rows: Sequence[BadRow]) -> tuple[list[Line], list[BadRow]]:
+    """What can only be told from all lines: repeated ids, splits given to some lines only, an image on both sides."""
+    first_line: dict[str, int] = {}
+    held_out = {key: line.number for line in lines if line.split == "eval" for key in split.image_keys(line.sample)}
+    given = any(line.split for line in lines)
+    good, bad = [], list(bad_rows)
+    for line in lines:
+        reason = None
+        clash = [held_out[key] for key in split.image_keys(line.sample) if key in held_out]
+        if line.sample.id in first_line:
+            reason = f"the id is taken by line {first_line[line.sample.id]}"
+        elif given and line.split is None:
+            reason = "has no split, but other lines have one; give it to all lines or to none"
+        elif line.split == "train" and clash:
+            reason = f"is for training, but its image (or question) is held out in line {clash[0]}"
+        first_line.setdefault(line.sample.id, line.number)
+        if reason:
+            bad.append(BadRow(line.number, line.sample.id, reason))
+        else:
+            good.append(line)
+    return good, sorted(bad, key=lambda row: row.line)
+
+
+def _divide(lines: Sequence[Line], data: DataConfig) -> tuple[list[Sample], list[Sample]]:
+    samples = [line.sample for line in lines]
+    if lines[0].split is None:
+        return split.by_image(samples, data.eval_fraction, data.seed)
+    train = [sample for sample in samples if sample.split == "train"]
+    held_out = [sample for sample in samples if sample.split == "eval"]
+    if not train or not held_out:
+        raise ValueError(f"data.root={data.root}: {len(train)} rows to train on and {len(held_out)} held out; both need some")
+    return train, held_out
+
+
+def _sft_row(sample: Sample, think: str | None) -> SftRow:
+    what = f"{sample.modality} image" if sample.modality else "image" if sample.media else "question"
+    return split.sft_row(sample, think or _NEUTRAL_THOUGHT.format(modality=what))

@@ -1,0 +1,181 @@
+"""VQA-RAD (Lau et al. 2018, Scientific Data 5:180251, CC0): questions by clinicians about radiology images.
+
+`data.root` is a folder with `trainset.json` and `images/`, or a Hub id. The known traps are cleaned, and counted in `notes`: integer
+answers, "CLOSED " with a blank, CLOSED questions that are not yes/no, answers that differ in case or spelling only, repeated rows, rows
+that contradict each other, answers that say nothing ("maybe"). A row that names a missing or broken image is a bad row.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rl.config import DataConfig
+from rl.data import split
+from rl.data.images import ImageReader, image_fault
+from rl.data.sets import BadRow, DataSplits, refuse_bad_rows
+from rl.data.vqa_rad.answers import aliases, clean_answer, distinct, options_in_question
+from rl.data.vqa_rad.words import image_modalities, thought
+from rollouts.records import LETTERS, BadSample, Media, Sample
+
+FILE_NAME, IMAGE_FOLDER = "trainset.json", "images"
+NO_ANSWER = frozenset({"maybe", "not sure", "unsure", "unknown", "n/a"})
+_FIELDS = ("image_name", "question", "answer")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question as the file has it, image opened, blanks cleaned."""
+
+    line: int
+    id: str
+    question: str
+    answer: str
+    media: Media
+    # From the file where it says so, "" where it does not (the Hub's copy has only image, question and answer).
+    organ: str
+    question_type: str
+
+
+def load(data: DataConfig) -> DataSplits:
+    """SFT rows, RL pool and held-out samples, split by image.
+
+    Raises:
+        FileNotFoundError: `data.root` is no folder with trainset.json and images/, and no Hub id either.
+        BadRows: rows cannot be used, and `data.on_bad_row` is "raise".
+    """
+    root = Path(str(data.root))
+    if root.is_dir():
+        rows, bad_rows = read_folder(root)
+    elif root.exists() or str(data.root).count("/") != 1 or str(data.root).startswith((".", "~")):
+        raise FileNotFoundError(
+            f"data.root={data.root}: expected a folder with {FILE_NAME} and {IMAGE_FOLDER}/, or a Hub id owner/name"
+        )
+    else:
+        rows, bad_rows = read_hub(str(data.root))
+    refuse_bad_rows(data, bad_rows)
+    samples, notes = to_samples(rows)
+    train, held_out = split.by_image(samples, data.eval_fraction, data.seed)
+    taught = split.subset(train, data.num_sft, data.seed, "sft")
+    return DataSplits(
+        sft=[split.sft_row(sample, thought(sample)) for sample in taught],
+        rl=train,
+        eval=split.subset(held_out, data.num_eval, data.seed, "eval"),
+        bad_rows=bad_rows,
+        notes=notes,
+    )
+
+
+def read_folder(root: Path) -> tuple[list[Row], list[BadRow]]:
+    """The rows of `trainset.json`, every image opened. Raises FileNotFoundError, and ValueError where the file is no JSON list."""
+    path = root / FILE_NAME
+    if not path.is_file() or not (root / IMAGE_FOLDER).is_dir():
+        raise FileNotFoundError(f"data.root={root}: expected {FILE_NAME} and {IMAGE_FOLDER}/ in this folder")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(raw, list):
+        raise ValueError(f"{path} holds a {type(raw).__name__}, expected a list of questions")
+    reader = ImageReader(root / IMAGE_FOLDER)
+    rows, bad_rows = [], []
+    for line, entry in enumerate(raw, start=1):
+        try:
+            rows.append(_row(line, entry, reader))
+        except BadSample as error:
+            bad_rows.append(BadRow(line, str(entry.get("qid", "")) if isinstance(entry, dict) else "", str(error)))
+    return rows, bad_rows
+
+
+def _row(line: int, entry: Any, reader: ImageReader) -> Row:
+    if not isinstance(entry, dict) or any(name not in entry for name in _FIELDS):
+        raise BadSample(f"expected an object with {', '.join(_FIELDS)}")
+    question, answer = _question(str(entry["question"])), clean_answer(entry["answer"])
+    if not question or not answer:
+        raise BadSample("the question is empty" if not question else "the answer is empty")
+    return Row(
+        line=line,
+        id=f"vqa_rad-{entry.get('qid', line)}",
+        question=question,
+        answer=answer,
+        media=reader.image(str(entry["image_name"])),
+        organ=str(entry.get("image_organ", "")).strip().upper(),
+        question_type=str(entry.get("question_type", "")).strip().upper(),
+    )
+
+
+def _question(raw: str) -> str:
+    """Blanks cleaned; the annotators' mark "-open" at the end of some questions is no part of them."""
+    return " ".join(raw.split()).removesuffix("-open").strip()
+
+
+def read_hub(name: str) -> tuple[list[Row], list[BadRow]]:
+    """All splits of a copy on the Hub with the columns image, question and answer. They are merged: they share images."""
+    import datasets  # here, because a folder needs no Hub client
+
+    try:
+        parts = datasets.load_dataset(name)
+    except Exception as error:  # a boundary: the client raises dozens of kinds, all of which mean the same to the reader
+        raise FileNotFoundError(f"data.root={name}: no such folder here, and the Hub does not give it: {error}") from error
+    raw = (row for part in parts.values() for row in part.cast_column("image", datasets.Image(decode=False)))
+    return rows_of_columns(raw)
+
+
+def rows_of_columns(raw: Iterable[Mapping[str, Any]]) -> tuple[list[Row], list[BadRow]]:
+    """Rows from records with `image` ({"bytes": ...}), `question` and `answer`."""
+    rows, bad_rows = [], []
+    for line, entry in enumerate(raw, start=1):
+        data = entry["image"]["bytes"] or b""
+        question, answer = _question(str(entry["question"])), clean_answer(entry["answer"])
+        fault = image_fault(data)
+        if fault or not question or not answer:
+            bad_rows.append(BadRow(line, "", f"image {fault}" if fault else "question or answer is empty"))
+            continue
+        media = Media(kind="image", data=data, sha256=hashlib.sha256(data).hexdigest())
+        rows.append(Row(line, f"vqa_rad-hub-{line}", question, answer, media, organ="", question_type=""))
+    return rows, bad_rows
+
+
+def to_samples(rows: Sequence[Row]) -> tuple[list[Sample], dict[str, int]]:
+    """One sample for each question about an image, and how many rows each kind of cleaning took away."""
+    notes: collections.Counter[str] = collections.Counter()
+    asked: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
+    for row in rows:
+        asked[row.media.sha256, row.question.casefold().rstrip("? ")].append(row)
+    modalities = image_modalities((row.media.sha256, row.question, row.answer) for row in rows)
+    samples = []
+    for group in asked.values():
+        telling = [row for row in group if row.answer.casefold() not in NO_ANSWER]
+        notes["answers that say nothing"] += len(group) - len(telling)
+        wordings = distinct([row.answer for row in telling], without="")
+        closed = {wording.casefold() for wording in wordings} & {"yes", "no"}
+        if closed and len(wordings) > 1:
+            notes["rows that contradict another about the same image"] += len(telling)
+        elif telling:
+            notes["repeated rows"] += len(telling) - 1
+            samples.append(_sample(telling[0], wordings[1:], modalities.get(telling[0].media.sha256, "")))
+    return samples, dict(notes)
+
+
+def _sample(row: Row, other_answers: Sequence[str], modality: str) -> Sample:
+    """The record of a row; another answer that annotators gave to the same question about the same image counts as right too."""
+    gold, folded = row.answer, row.answer.casefold()
+    tags = {"organ": row.organ, "question_type": row.question_type}
+    common: dict[str, Any] = {
+        "id": row.id, "question": row.question, "media": (row.media,), "source": "vqa_rad", "modality": modality, "tags": tags
+    }  # fmt: skip
+    if folded in ("yes", "no"):
+        return Sample(answer_type="yes_no", gold_text=folded, **common)
+    named = None if other_answers else options_in_question(row.question, gold)
+    if named is not None:
+        spelled = named.options[named.gold_index]
+        letters = (LETTERS[named.gold_index],)
+        meant = distinct([gold, *aliases(spelled)], without=spelled)
+        return Sample(answer_type="mcq", gold_text=spelled, options=named.options, gold_letters=letters, aliases=meant, **common)
+    meant = distinct([*other_answers, *aliases(gold)], without=gold)
+    return Sample(answer_type="open", gold_text=gold, aliases=meant, **common)

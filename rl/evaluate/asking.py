@@ -1,0 +1,278 @@
+"""How often a model is right on held-out items: greedily, sampled as in training, and with every image blanked. Also a command.
+
+Accuracy goes through the parser and the rubric of training (one extractor): a completion is right when its accuracy reward is 1. A completion
+that could not be judged is counted apart and never as wrong. The comparison of two models is `rl/evaluate/comparison.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+from rl.algo.order import sampling_seed
+from rl.config import Config
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import EncodedPrompt, encode, load_processor, media_token_ids
+from rollouts.records import Completion, Outcome, Parsed, Sample
+
+Mode = Literal["greedy", "sampled", "blank"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+# Training steps count from 1, so evaluation draws with seeds that no step uses; two models get the same ones.
+EVALUATION_STEP = 0
+ACCURACY = "accuracy"
+# 256 MiB as PIL holds RGB, here and once more in the engine.
+MAX_PIXELS = 1 << 26
+
+
+class Sampler(Protocol):
+    """A group of rollout workers, or one engine."""
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterable[tuple[RequestKey, Completion]]: ...
+
+
+class ScoredLike(Protocol):
+    """What scoring one completion gave."""
+
+    @property
+    def parsed(self) -> Parsed: ...
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]: ...
+
+
+class ScorerLike(Protocol):
+    """`rewards.scorer.Scorer`, or a fake of it."""
+
+    def submit(
+        self,
+        sample: Sample,
+        completion: str,
+        group_key: str,
+        finish_reason: str = "stop",
+        *,
+        num_tokens: int | None = None,
+        group_size: int | None = None,
+    ) -> Future[Any]: ...
+
+
+# Told as each completion arrives and goes to its judge: which way of asking, how many so far, how many in all.
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(mode: str, done: int, total: int) -> None:
+    """The progress nobody watches."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out items, and how they are encoded when their turn comes: decoded images of all of them need not fit into memory."""
+
+    samples: tuple[Sample, ...]
+    # A sample as the model is asked it; True = with every image mid-grey.
+    encode: Callable[[Sample, bool], EncodedPrompt]
+    # Whether the items are asked with blanked images, too.
+    blank: bool
+    banned_token_ids: tuple[int, ...]
+    # Pixels that are decoded at the same time.
+    max_pixels: int = MAX_PIXELS
+
+    def chunks(self) -> Iterator[list[tuple[Sample, EncodedPrompt]]]:
+        """The items in order, as many at a time as hold about `max_pixels`. Raises BadSample where an image does not open."""
+        chunk: list[tuple[Sample, EncodedPrompt]] = []
+        num_pixels = 0
+        for sample in self.samples:
+            prompt = self.encode(sample, False)
+            chunk.append((sample, prompt))
+            num_pixels += sum(image.width * image.height for image in prompt.images)
+            if num_pixels >= self.max_pixels:
+                yield chunk
+                chunk, num_pixels = [], 0
+        if chunk:
+            yield chunk
+
+
+class Judged(NamedTuple):
+    """One completion of a held-out item, judged."""
+
+    # None = could not be judged, or the engine gave up: no verdict, and not a wrong answer.
+    correct: bool | None
+    well_formed: bool
+    num_tokens: int
+    text: str
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """All answers of one model."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    # Way of asking -> for each sample, in order, its judged completions.
+    answers: Mapping[Mode, tuple[tuple[Judged, ...], ...]]
+    seconds: float
+
+    def item_means(self, mode: Mode) -> list[float | None]:
+        """Share of right answers of each item over its judged completions; None = none of them could be judged."""
+        verdicts = ([float(judged.correct) for judged in item if judged.correct is not None] for item in self.answers[mode])
+        return [sum(item) / len(item) if item else None for item in verdicts]
+
+
+def prepare(samples: Sequence[Sample], processor: Any, *, blank: bool) -> HeldOut:
+    """Held-out items for `evaluate`; `blank`: they are to be asked with blanked images, too."""
+
+    def encoded(sample: Sample, blanked: bool) -> EncodedPrompt:
+        return encode(processor, sample, blank=blanked)
+
+    return HeldOut(tuple(samples), encoded, blank, media_token_ids(processor))
+
+
+def evaluate(
+    rollout: Sampler,
+    scorer: ScorerLike,
+    held_out: HeldOut,
+    config: Config,
+    *,
+    name: str,
+    policy_version: int,
+    modes: Sequence[Mode] = MODES,
+    progress: Progress = _silent,
+) -> EvalResult:
+    """Ask every held-out item in each of `modes` and judge the answers.
+
+    Args:
+        rollout: draws completions; it must hold the weights `policy_version`. Items come to it in chunks, see `HeldOut`.
+        scorer: the parser and rubric of training. Judging overlaps with sampling.
+        held_out: see `prepare`.
+        config: `grpo` gives temperature, top_p and length; `eval` the number of samples and whether to blank; `seed` the sampling seeds.
+        name: of the model, for the table and the judge's groups ("SFT", "GRPO").
+        policy_version: version of the weights to draw with.
+        modes: which ways of asking; "blank" is left out where eval.blank_images is off, "sampled" where eval.num_samples is 0.
+        progress: told as each completion arrives.
+
+    Raises:
+        whatever the engine or the scorer raise; a reward that fails on one completion does not raise but leaves it without a verdict.
+    """
+    started = time.monotonic()
+    counts = {mode: config.eval.num_samples if mode == "sampled" else int(mode != "blank" or held_out.blank) for mode in modes}
+    asked = {mode: _Asked(f"eval/{name}/{mode}", counts[mode], len(held_out.samples), progress) for mode in modes if counts[mode]}
+    for chunk in held_out.chunks():
+        for mode, answers in asked.items():
+            prompts = [held_out.encode(sample, True) if mode == "blank" else prompt for sample, prompt in chunk]
+            settings = SamplingSettings(
+                temperature=config.grpo.temperature if mode == "sampled" else 0.0,
+                top_p=config.grpo.top_p if mode == "sampled" else 1.0,
+                max_completion_length=config.grpo.max_completion_length,
+                policy_version=policy_version,
+                banned_token_ids=held_out.banned_token_ids,
+            )
+            drawn = rollout.sample(_requests(prompts, counts[mode], config.seed), settings)
+            answers.submit(drawn, scorer, [sample for sample, _ in chunk])
+    judged = {mode: answers.collect(held_out.samples) for mode, answers in asked.items()}
+    return EvalResult(name, held_out.samples, judged, time.monotonic() - started)
+
+
+def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[Request]:
+    """`count` requests an item, whose seeds depend on the run's seed and the item alone, so that two models are drawn with the same ones."""
+    return [
+        Request(
+            prompt_id=prompt.prompt_id,
+            sample_index=index,
+            text=prompt.text,
+            images=prompt.images,
+            seed=sampling_seed(seed, EVALUATION_STEP, prompt.prompt_id, index),
+            token_ids=prompt.token_ids,
+        )
+        for prompt in prompts
+        for index in range(count)
+    ]
+
+
+@dataclass
+class _Asked:
+    """One way of asking: what came back so far, with verdicts that may still be thought about."""
+
+    group: str
+    # Completions an item, and items in all.
+    count: int
+    num_items: int
+    progress: Progress
+    pending: dict[RequestKey, tuple[Completion, Future[Any]]] = field(default_factory=dict)
+
+    def submit(self, drawn: Iterable[tuple[RequestKey, Completion]], scorer: ScorerLike, samples: Sequence[Sample]) -> None:
+        """Hand each completion to its judge as it arrives."""
+        by_id = {sample.id: sample for sample in samples}
+        expected = len(self.pending) + len(samples) * self.count
+        for key, completion in drawn:
+            future = scorer.submit(
+                by_id[key[0]],
+                completion.text,
+                f"{self.group}/{key[0]}",
+                completion.finish_reason,
+                num_tokens=len(completion.token_ids),
+                group_size=self.count,
+            )
+            self.pending[RequestKey(*key)] = completion, future
+            self.progress(self.group.rpartition("/")[2], len(self.pending), self.num_items * self.count)
+        if len(self.pending) != expected:
+            missing = expected - len(self.pending)
+            raise RuntimeError(
+                f"{self.group}: {missing} of {len(samples) * self.count} completions never came back from the engine"
+            )
+
+    def collect(self, samples: Sequence[Sample]) -> tuple[tuple[Judged, ...], ...]:
+        """The verdicts, in the order of the items."""
+        judged = {key: _verdict(completion, future.result()) for key, (completion, future) in self.pending.items()}
+        return tuple(tuple(judged[RequestKey(sample.id, index)] for index in range(self.count)) for sample in samples)
+
+
+def _verdict(completion: Completion, scored: ScoredLike) -> Judged:
+    outcome = scored.outcomes.get(ACCURACY)
+    unjudged = completion.finish_reason == "abort" or outcome is None or outcome.value is None
+    correct = None if unjudged or outcome is None else outcome.value == 1.0
+    return Judged(correct, scored.parsed.well_formed, len(completion.token_ids), completion.text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: `python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in this process."""
+    # Here, because whoever calls `evaluate` with an engine of its own needs none of this.
+    from judges import make_judge
+    from rewards.rubric import make_rubric
+    from rewards.scorer import Scorer
+    from rl.config import door as compose
+    from rl.data import sets
+    from rl.evaluate import comparison
+    from rl.evaluate import table as evaluation_table
+    from rl.run import failures, progress
+    from rl.workers.rollout_worker import engine_settings
+    from rollouts.engine.vllm import VllmEngine
+
+    command = "python -m rl.evaluate"
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config = compose.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
+    with failures.told(command), progress.Teller() as teller:
+        splits = sets.load(config.data)
+        held_out = prepare(splits.eval, load_processor(config.model.path), blank=config.eval.blank_images)
+        judge = make_judge(config.judge)
+        judge.check_now()
+        teller.say(judge.describe())
+        engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
+        total = (1 + config.eval.num_samples + config.eval.blank_images) * len(held_out.samples)
+        with Scorer(make_rubric(config.reward, judge)) as scorer, teller.bar("evaluate", total) as bar:
+            result = evaluate(
+                engine, scorer, held_out, config,
+                name=config.model.path, policy_version=0, progress=lambda mode, done, total: bar.advance(),
+            )  # fmt: skip
+        evaluation_table.print_one(result, comparison.majority_baseline([row.sample for row in splits.sft], splits.eval))
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is closed by now; leaving at once keeps the leak reports of Triton's bindings (vLLM imports them) off the table.
+    os._exit(code)

@@ -1,0 +1,100 @@
+"""`python -m rl.export RUN --to inspect|wandb --out DIR`: the rollouts of a run for the viewers of others."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rl.export.inspect import write_inspect_log
+from rl.export.wandb import write_wandb
+from rl.run.progress import Teller
+from rl.run.tracking import TrackingError
+from rollouts.records import Rollout
+from rollouts.store.disk import DiskFull
+from rollouts.store.layout import StepFiles, StoreError
+from rollouts.store.reader import readable
+
+COMMAND = "python -m rl.export"
+_EPILOG = f"""examples:
+  {COMMAND} runs/med_grpo --to inspect --out logs && inspect view --log-dir logs
+  {COMMAND} runs/med_grpo --to wandb --out exported --steps 30..40 && wandb sync exported/wandb/offline-run-*
+
+inspect: one log a step, readable by inspect_ai (pip install inspect-ai); a prompt is a sample, each completion an epoch of it.
+wandb:   one table with images a step, in W&B's offline format; --online sends it at once."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Write the stored completions of a run, with images, rewards and judge transcripts, for another viewer. The run is only read.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), or of a replay")
+    parser.add_argument("--to", required=True, choices=("inspect", "wandb"), help="whose format")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write into; made where it is not there")
+    parser.add_argument("--steps", metavar="A..B", help="only these steps, both ends included; a number alone is one step")
+    parser.add_argument("--no-images", action="store_true", help="inspect: leave the images out, which are most of a log")
+    parser.add_argument("--online", action="store_true", help="wandb: send to the server, which needs WANDB_API_KEY")
+    parser.add_argument("--project", default="rounds", help="wandb: the project (default: %(default)s)")
+    return parser
+
+
+def _wanted(text: str | None) -> range:
+    """Raises ValueError for what is no range of steps."""
+    if text is None:
+        return range(sys.maxsize)
+    first, dots, last = text.partition("..")
+    return range(int(first), int(last if dots else first) + 1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 = written, 1 = it failed with a message, 2 = wrong usage."""
+    parser = _parser()
+    asked = parser.parse_args(argv)
+    if asked.to == "inspect" and (asked.online or asked.project != "rounds"):
+        parser.error("--online and --project have no effect with --to inspect")
+    if asked.to == "wandb" and asked.no_images:
+        parser.error("--no-images has no effect with --to wandb, whose tables are there for the images")
+    try:
+        wanted = _wanted(asked.steps)
+    except ValueError:
+        parser.error(f"--steps {asked.steps}: expected a number or a range such as 3..8")
+    if asked.out.resolve().is_relative_to(asked.run.resolve() / "rollouts"):
+        parser.error(f"--out {asked.out}: lies among the stored rollouts of the run, which are never changed")
+    teller = Teller()
+    try:
+        num = _export(asked, wanted, teller)
+    except (StoreError, TrackingError, DiskFull) as error:
+        print(f"{COMMAND}: {error}", file=sys.stderr)
+        return 1
+    if not num:
+        print(f"{COMMAND}: no step of {asked.run} was exported (--steps {asked.steps or 'all'})", file=sys.stderr)
+        return 1
+    look = f"inspect view --log-dir {asked.out}" if asked.to == "inspect" else f"wandb sync {asked.out}/wandb/offline-run-*"
+    teller.say(f"{num} steps in {asked.out}" + ("" if asked.online else f"; look: {look}"))
+    return 0
+
+
+def _export(asked: argparse.Namespace, wanted: range, teller: Teller) -> int:
+    def steps() -> Iterator[tuple[StepFiles, list[Rollout]]]:
+        for stored, rollouts in readable(
+            asked.run, lambda problem: teller.warn(f"step {problem.step} is left out: {problem.text}")
+        ):
+            if stored.step in wanted and rollouts:
+                yield stored, rollouts
+
+    asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.to == "wandb":
+        tables = ((stored.step, rollouts) for stored, rollouts in steps())
+        return write_wandb(asked.out, tables, mode="online" if asked.online else "offline", project=asked.project)
+    written = [
+        write_inspect_log(asked.out, stored, rollouts, model="policy", images=not asked.no_images) for stored, rollouts in steps()
+    ]
+    return len(written)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

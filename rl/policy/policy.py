@@ -1,0 +1,298 @@
+"""The policy that learns and the reference it is held to.
+
+The same code runs alone and as one of several ranks under torch.distributed (FSDP2). There every rank calls the same methods at the same
+time, each with its own rows (`rl.policy.batching.split_rows`), and the denominators are those of the whole minibatch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from rl.algo.losses import Denominators, policy_loss, token_weights
+from rl.config import GrpoConfig
+from rl.policy.batching import MicroBatch, Row, in_order, make_micro_batches
+from rl.policy.token_model import DTYPES, TokenModel, full, load_token_model, rank, reduce, shard, world_size
+from rollouts.prompt.processing import EncodedPrompt, load_processor, media_token_ids
+
+MAX_SKIPS_IN_A_ROW = 3
+
+
+class NonFiniteUpdate(RuntimeError):
+    """Reward, advantage, log-prob, loss or gradient was NaN or infinite in several updates in a row; the weights are those before the first."""
+
+
+def learning_rate(
+    update: int, total_updates: int, *, peak: float, warmup_ratio: float, kind: Literal["cosine", "constant"]
+) -> float:
+    """Learning rate of optimiser update number `update` (from 0): linear warm-up, then constant or half a cosine to 0 at the end.
+
+    The first update already moves (peak / warm-up updates; Hugging Face's schedule wastes it at 0). A function of an integer, so that
+    there is no scheduler state to lose.
+    """
+    warmup = math.ceil(warmup_ratio * total_updates)
+    if update < warmup:
+        return peak * (update + 1) / warmup
+    if kind == "constant":
+        return peak
+    progress = min((update - warmup) / max(total_updates - warmup, 1), 1.0)
+    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class Policy:
+    """A model with its optimiser. All of its state is in `state()`; on CPU equal states and rows give equal bits."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        grpo: GrpoConfig,
+        *,
+        total_updates: int,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        device: str = "cpu",
+    ) -> None:
+        """Load the model of a folder. `total_updates` = steps x minibatches; the process group must stand before this for several ranks.
+
+        Raises:
+            FileNotFoundError: no such folder, or no processor in it.
+        """
+        self.grpo = grpo
+        self.total_updates = total_updates
+        self.processor = load_processor(path)
+        banned = media_token_ids(self.processor)
+        self.tokens = load_token_model(path, temperature=grpo.temperature, banned=banned, dtype=dtype, device=device)
+        shard(self.tokens)
+        self.export_dtype = DTYPES[dtype]
+        self.optimizer = _optimizer(self.tokens, grpo)
+        # Optimiser updates done, and updates skipped since the last good one.
+        self.updates = 0
+        self.skips_in_a_row = 0
+
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-prob of every completion token under the policy as it stands, one list a row, in the order given.
+
+        Several ranks: all must call it, a rank without rows with an empty list.
+        """
+        return _log_probs(self.tokens, rows, self.grpo.micro_batch_tokens)
+
+    def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
+        """One optimiser update on this rank's rows of one minibatch; `totals` count the valid rows of all ranks.
+
+        Returns means over the minibatch (TRL's names), `grad_norm`, `learning_rate`, and `update/skipped`: 1.0 when something was not finite
+        and weights, optimiser and schedule stayed untouched on all ranks.
+
+        Raises:
+            NonFiniteUpdate: the third such update in a row.
+        """
+        if totals.num_rows == 0:
+            return {"update/skipped": 0.0, "update/num_rows": 0.0}
+        trained = [row for row in rows if row.valid and row.completion_ids]
+        batches = _same_count_on_all_ranks(
+            self.tokens, make_micro_batches(trained, self.grpo.micro_batch_tokens, self.tokens.pad_id)
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for batch in batches:
+            loss, parts = self._loss(batch, trained, totals)
+            # FSDP averages gradients over the ranks; the denominator is already that of all ranks.
+            (loss * world_size()).backward()
+            for name, value in {"loss": loss.detach(), **parts}.items():
+                sums[name] = sums.get(name, 0.0) + value.double()
+        parameters = [parameter for parameter in self.tokens.parameters() if parameter.grad is not None]
+        norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, self.grpo.max_grad_norm)))
+        return self._step(sums, norm, _inputs_finite(trained), totals)
+
+    def _loss(self, batch: MicroBatch, rows: Sequence[Row], totals: Denominators) -> tuple[Tensor, dict[str, Tensor]]:
+        logprobs_N, entropy_N = self.tokens(batch)
+        if not batch.rows:  # fills up the count of micro-batches on this rank; see `_same_count_on_all_ranks`
+            zero = logprobs_N.sum() * 0.0
+            return zero, {}
+        mine = [rows[place] for place in batch.rows]
+        lengths = torch.tensor(batch.lengths)
+        like = {"device": logprobs_N.device, "dtype": logprobs_N.dtype}
+        old_N = _given_or_current([row.old_logprobs for row in mine], logprobs_N, batch.lengths)
+        ref_N = None
+        if all(row.ref_logprobs is not None for row in mine):
+            ref_N = torch.tensor([value for row in mine for value in row.ref_logprobs or ()], **like)
+        advantages_N = torch.tensor([row.advantage for row in mine], **like).repeat_interleave(lengths.to(like["device"]))
+        weights_N = token_weights(self.grpo.loss_type, batch.lengths, totals).to(like["device"])
+        loss, parts = policy_loss(
+            logprobs_N,
+            old_N,
+            ref_N,
+            advantages_N,
+            weights_N,
+            epsilon=self.grpo.epsilon,
+            epsilon_high=self.grpo.epsilon_high,
+            beta=self.grpo.beta,
+        )
+        return loss, {**parts, "entropy": entropy_N.sum()}
+
+    def _step(self, sums: Mapping[str, Tensor], norm: float, inputs_finite: bool, totals: Denominators) -> dict[str, float]:
+        names = ["loss", "kl", "ratio", "entropy", "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean"]
+        values = torch.stack([torch.as_tensor(sums.get(name, 0.0), dtype=torch.float64).cpu() for name in names])
+        local_fault = not (inputs_finite and math.isfinite(norm) and bool(torch.isfinite(values).all()))
+        fault = bool(_all_ranks(torch.tensor([float(local_fault)]), self.tokens, "max").item())
+        values = _all_ranks(values, self.tokens)
+        rate = learning_rate(
+            self.updates,
+            self.total_updates,
+            peak=self.grpo.learning_rate,
+            warmup_ratio=self.grpo.warmup_ratio,
+            kind=self.grpo.lr_scheduler_type,
+        )
+        metrics = {name: float(value) / max(totals.num_tokens, 1) for name, value in zip(names, values, strict=True)}
+        metrics |= {"loss": float(values[0]), "grad_norm": norm, "learning_rate": rate, "update/skipped": float(fault)}
+        metrics["update/num_rows"] = float(totals.num_rows)
+        if fault:
+            self._skip(metrics)
+            return metrics
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.updates += 1
+        self.skips_in_a_row = 0
+        return metrics
+
+    def _skip(self, metrics: Mapping[str, float]) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.skips_in_a_row += 1
+        if self.skips_in_a_row >= MAX_SKIPS_IN_A_ROW:
+            raise NonFiniteUpdate(
+                f"{self.skips_in_a_row} updates in a row were not finite (loss {metrics['loss']}, grad_norm {metrics['grad_norm']}) after "
+                f"{self.updates} good ones; look at the stored rollouts of this step, then lower grpo.learning_rate or resume earlier"
+            )
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights by their Hugging Face names in the run's dtype, on the CPU, tied ones once; every rank must call it, every rank gets them."""
+        tied = getattr(self.tokens.model, "all_tied_weights_keys", None) or {}
+        state = self.tokens.model.state_dict()
+        return {name: self._export(full(tensor)) for name, tensor in state.items() if name not in tied}
+
+    def _export(self, tensor: Tensor) -> Tensor:
+        dtype = self.export_dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.detach().to("cpu", dtype, copy=True).contiguous()
+
+    def save_pretrained(self, path: str | Path) -> Path:
+        """Model and processor in Hugging Face format, for transformers and vLLM; every rank must call it, the first writes."""
+        weights = self.weights()
+        if rank() == 0:
+            self.tokens.model.save_pretrained(path, state_dict=weights)
+            self.processor.save_pretrained(path)
+        return Path(path)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything an exact resume needs: tensors (fp32 weights, both moments, RNG) and JSON. Every rank must call it."""
+        tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
+        for name, parameter in self.tokens.named_parameters():
+            tensors[f"weight/{name}"] = full(parameter.detach()).cpu().clone()
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"{key}/{name}"] = full(value).cpu().clone()
+        return tensors, {"updates": self.updates, "skips_in_a_row": self.skips_in_a_row, "total_updates": self.total_updates}
+
+    def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        """Take up a `state()`, of any number of ranks.
+
+        Raises:
+            ValueError: it is the state of another model or of a run of another length.
+        """
+        names = [name for name, _ in self.tokens.named_parameters()]
+        missing = [name for name in names if f"weight/{name}" not in tensors]
+        if missing or meta["total_updates"] != self.total_updates:
+            raise ValueError(
+                f"the state does not fit this run: {len(missing)} of {len(names)} weights are missing, and it counts "
+                f"{meta['total_updates']} updates where this run has {self.total_updates}; resume with the configuration it was saved with"
+            )
+        self.optimizer.state.clear()
+        with torch.no_grad():
+            for name, parameter in self.tokens.named_parameters():
+                parameter.copy_(_like(tensors[f"weight/{name}"], parameter))
+                keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in tensors]
+                if keys:
+                    self.optimizer.state[parameter] = {key: _moment(tensors[f"{key}/{name}"], key, parameter) for key in keys}
+        torch.set_rng_state(tensors["rng"])
+        self.updates = int(meta["updates"])
+        self.skips_in_a_row = int(meta["skips_in_a_row"])
+
+
+class Reference:
+    """The frozen model of a folder: log-probs only, no gradient, no process group."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        temperature: float,
+        micro_batch_tokens: int = 4096,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        device: str = "cpu",
+    ) -> None:
+        banned = media_token_ids(load_processor(path))
+        self.tokens = load_token_model(path, temperature=temperature, banned=banned, dtype=dtype, device=device)
+        self.tokens.requires_grad_(False)
+        self.micro_batch_tokens = micro_batch_tokens
+
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-prob of every completion token under the reference, one list a row, in the order given."""
+        return _log_probs(self.tokens, rows, self.micro_batch_tokens, alone=True)
+
+
+def _optimizer(tokens: TokenModel, grpo: GrpoConfig) -> torch.optim.AdamW:
+    """AdamW; biases and norms (one dimension) do not decay, as in Hugging Face's trainer."""
+    decayed = [parameter for parameter in tokens.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in tokens.parameters() if parameter.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": grpo.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=grpo.learning_rate, betas=(grpo.adam_beta1, grpo.adam_beta2), eps=grpo.adam_epsilon)
+
+
+@torch.no_grad()
+def _log_probs(tokens: TokenModel, rows: Sequence[Row], token_budget: int, alone: bool = False) -> list[list[float]]:
+    batches = make_micro_batches(rows, token_budget, tokens.pad_id)
+    filled = batches if alone else _same_count_on_all_ranks(tokens, batches)
+    values = [tokens(batch)[0].cpu() for batch in filled]
+    return in_order(batches, values[: len(batches)], len(rows))
+
+
+def _same_count_on_all_ranks(tokens: TokenModel, batches: list[MicroBatch]) -> list[MicroBatch]:
+    """Every rank must run as many forward passes as the others, or they wait for ever: two pad tokens fill up, worth nothing."""
+    count = int(_all_ranks(torch.tensor([len(batches)]), tokens, "max").item())
+    if count == len(batches):
+        return batches
+    prompt = EncodedPrompt("filler", "", (tokens.pad_id,), {})
+    [filler] = make_micro_batches([Row(prompt, (tokens.pad_id, tokens.pad_id))], 2)
+    empty = MicroBatch(filler.trees, (), (), filler.input_ids, filler.segments, filler.offsets, filler.sources, filler.targets)
+    return batches + [empty] * (count - len(batches))
+
+
+def _all_ranks(values: Tensor, tokens: TokenModel, operation: str = "sum") -> Tensor:
+    return reduce(values.to(tokens.device), operation).cpu()
+
+
+def _inputs_finite(rows: Sequence[Row]) -> bool:
+    numbers = [number for row in rows for number in (row.advantage, *(row.old_logprobs or ()), *(row.ref_logprobs or ()))]
+    return all(map(math.isfinite, numbers))
+
+
+def _given_or_current(given: Sequence[tuple[float, ...] | None], current_N: Tensor, lengths: Sequence[int]) -> Tensor:
+    parts = current_N.detach().split(list(lengths))
+    return torch.cat(
+        [part if values is None else torch.tensor(values).to(part) for values, part in zip(given, parts, strict=True)]
+    )
+
+
+def _like(whole: Tensor, parameter: Tensor) -> Tensor:
+    """A whole tensor laid out over the ranks as the parameter is."""
+    if isinstance(parameter, DTensor):
+        return distribute_tensor(whole.to(parameter.device), parameter.device_mesh, parameter.placements)
+    return whole.to(parameter.device)
+
+
+def _moment(whole: Tensor, key: str, parameter: Tensor) -> Tensor:
+    # AdamW counts its steps in a CPU scalar of each rank.
+    return whole.clone() if key == "step" else _like(whole, parameter).clone()

@@ -1,0 +1,123 @@
+"""A Hugging Face vision-language model seen as what GRPO needs of it: micro-batch in, log-probs of the completion tokens out.
+
+Works with every model whose base forward takes custom 4-D attention masks and position ids (InternVL, Qwen2.5-VL, ...). Media stay one
+opaque dict. Under torch.distributed with more than one rank the parameters are sharded by FSDP2 (`fully_shard`), the language model layer
+by layer, everything else with the root.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from transformers import AutoModelForImageTextToText
+
+from rl.algo.logprobs import chunked_logprobs
+from rl.policy.batching import MicroBatch, attention_mask, position_ids
+from rollouts.prompt.processing import collate_media, prompt_positions
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# Attention code that takes an additive 4-D mask; flash attention does not.
+ATTENTION = "sdpa"
+
+
+class TokenModel(nn.Module):
+    """The model with its head, temperature and bans: forward gives log-probs [N] and entropies [N] of a micro-batch's completion tokens."""
+
+    def __init__(self, model: Any, temperature: float, banned: tuple[int, ...], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+        self.banned = banned
+        self.dtype = dtype
+        self.vocab_size = model.config.get_text_config().vocab_size
+        # Never a token that stands for an image; padding is masked, so that nothing else about it matters.
+        self.pad_id = next(token for token in range(self.vocab_size) if token not in banned)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        prompts = [tree.prompt for tree in batch.trees]
+        media = collate_media([prompt.media for prompt in prompts])
+        positions = position_ids(batch, [prompt_positions(self.model, prompt) for prompt in prompts])
+        with self._arithmetic():
+            output = self.model.base_model(
+                input_ids=batch.input_ids.to(self.device),
+                attention_mask=attention_mask(batch, self.dtype).to(self.device),
+                position_ids=positions.to(self.device),
+                use_cache=False,
+                **{name: tensor.to(self.device) for name, tensor in media.items()},
+            )
+            hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.sources.to(self.device))
+            head = self.model.get_output_embeddings()
+            targets_N = batch.targets.to(self.device)
+            logprobs_N, entropy_N = chunked_logprobs(hidden_NH, head, targets_N, self.temperature, self.banned, self.vocab_size)
+        if not media and world_size() > 1:
+            logprobs_N = logprobs_N + self._zero()
+        return logprobs_N, entropy_N
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        """Weights stay fp32 (a step of 1e-6 is lost in bf16); bfloat16 is the arithmetic only."""
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def _zero(self) -> Tensor:
+        """0, by way of the vision tower: a rank that saw no image must still hand in its gradients, or the other ranks wait for ever."""
+        language = {id(parameter) for parameter in self.model.get_decoder().parameters()}
+        return sum((p.sum() * 0.0 for p in self.model.parameters() if id(p) not in language), torch.zeros(()))
+
+
+def load_token_model(
+    path: str | Path, *, temperature: float, banned: tuple[int, ...], dtype: str = "float32", device: str = "cpu"
+) -> TokenModel:
+    """The model of a folder, in evaluation mode for good: dropout would give the trainer another distribution than the engine's.
+
+    Raises:
+        FileNotFoundError: there is no folder at an absolute path.
+    """
+    if Path(path).is_absolute() and not Path(path).is_dir():
+        raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format, see model.path")
+    model = AutoModelForImageTextToText.from_pretrained(str(path), dtype=torch.float32, attn_implementation=ATTENTION)
+    return TokenModel(model.to(device).eval(), temperature, banned, DTYPES[dtype])
+
+
+def world_size() -> int:
+    """Ranks of the policy's process group; 1 without torch.distributed."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This rank; 0 without torch.distributed."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def shard(model: TokenModel) -> None:
+    """FSDP2 over all ranks; nothing to do for one."""
+    if world_size() == 1:
+        return
+    mesh = init_device_mesh(model.device.type, (world_size(),))
+    for layer in model.model.get_decoder().layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that may be sharded; every rank must call it (a collective), every rank gets it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def reduce(values: Tensor, operation: str = "sum") -> Tensor:
+    """Sum or maximum of a small tensor over all ranks; the tensor itself for one."""
+    if world_size() > 1:
+        dist.all_reduce(values, op=dist.ReduceOp.MAX if operation == "max" else dist.ReduceOp.SUM)
+    return values

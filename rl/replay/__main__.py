@@ -1,0 +1,87 @@
+"""`python -m rl.replay RUN [overrides]`: score stored completions again, with other rewards or another judge, never calling the policy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMAND = "python -m rl.replay"
+_EPILOG = """what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and grpo.scale_rewards,
+grpo.min_valid, grpo.multi_objective_aggregation. Everything else of the run stays as it was.
+
+examples:
+  python -m rl.replay runs/med_grpo                                       nothing changed: every value comes back, no judge is called
+  python -m rl.replay runs/med_grpo reward.weights.format=0.3
+  python -m rl.replay runs/med_grpo reward=my_reward                                    the example of a reward of your own
+  python -m rl.replay runs/med_grpo judge=openai judge.base_url=http://127.0.0.1:8000/v1 judge.model=NAME --only answer_type=open
+  python -m rl.replay runs/med_grpo judge.timeout_seconds=120 --only status=error,timeout      ask again what had failed
+  python -m rl.replay runs/med_grpo --only answer_type=open --only step=30..40 --times 5       how much the judge differs from itself
+
+The new folder reads like a run: python -m rollouts.view RUN NEW, python -m rollouts.diff RUN NEW. It holds replay_report.json (all numbers and every
+flip), diff.parquet (one row a completion and reward) and the rollouts as they would have been stored. The same command goes on with a replay that
+was stopped. A judgement that failed in the run stays failed while neither its reward nor the judge changes."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        usage=f"{COMMAND} RUN [SETTING=VALUE ...] [--only FILTER] [--times N] [--out DIR]",
+        description="Score the stored completions of a run again and tell what changes. The run itself is never changed.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir)")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="SETTING=VALUE", help="rewards, judge and advantages, over the run's own config.yaml"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="FILTER",
+        help="step=3 or 10..20, modality=CT, answer_type=open, status=error, reward=0..0.5; commas mean or, several --only mean and. The whole "
+        "groups of what passes are scored, because an advantage is relative to its group",
+    )
+    parser.add_argument(
+        "--times", type=int, default=1, metavar="N", help="judge everything N times, to measure the judge's own variance"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to (default: a folder beside the run, the same for the same command)"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 = interrupted; the same command then goes on."""
+    asked = _parser().parse_intermixed_args(argv)
+    # Here, because nobody should wait for Hydra and pyarrow to read --help.
+    from judges import JudgeError
+    from rewards.registry import RewardError
+    from rl.config.door import ConfigError
+    from rl.replay.filters import ReplayError
+    from rl.replay.run import replay
+    from rl.replay.table import print_report
+    from rl.run.folder import RunFolderError
+    from rl.run.progress import Teller
+    from rollouts.store.disk import DiskFull
+    from rollouts.store.layout import StoreError
+
+    try:
+        with Teller() as teller:
+            out, report = replay(asked.run, asked.overrides, asked.only, asked.times, asked.out, teller)
+        print_report(report)
+        teller.say(f"report: {out / 'replay_report.json'}, differences: {out / 'diff.parquet'}")
+        teller.say(f"look:   python -m rollouts.view {asked.run} {out}")
+    except (ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull) as error:
+        print(f"{COMMAND}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        print(f"{COMMAND}: interrupted; the same command goes on from the last whole step", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""Scores the stored completions of a run again into a folder beside it, step by step; a replay that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from judges import Judge
+from rewards.rubric import make_rubric
+from rewards.scorer import Scorer
+from rl.config import Config
+from rl.config.effects import asks_judge
+from rl.replay.config import configured, same_rewards, stored_config
+from rl.replay.filters import Choice, ChosenStep, ReplayError, choose, read_filter
+from rl.replay.folder import ReplayFolder, check_out, default_out, request_of, to_json
+from rl.replay.judge import StoredFirst, replay_judge
+from rl.replay.report import changes, diff_table, summarize
+from rl.replay.scoring import StepInWork
+from rl.replay.variance import repetition_rows, variance
+from rl.run.folder import RunFolder
+from rl.run.progress import Bar, Teller
+from rollouts.store.disk import replace_from, write_atomically
+from rollouts.store.layout import StoreError
+from rollouts.store.reader import Problem, media_opener, problems
+
+REPORT, DIFF, REPETITIONS = "replay_report.json", "diff.parquet", "repetitions"
+_SHOWN_PROBLEMS = 10
+# Completions whose judges may think at the same time; the scorer's own limit on calls holds beside it.
+_IN_WORK = 4096
+
+
+class Asked(NamedTuple):
+    """A replay as it was asked for, checked."""
+
+    run_dir: Path
+    out: Path
+    before: Config
+    config: Config
+    only: tuple[str, ...]
+    times: int
+
+
+def replay(
+    run_dir: Path, overrides: Sequence[str], only: Sequence[str], times: int, out: Path | None, teller: Teller
+) -> tuple[Path, dict[str, Any]]:
+    """Score the chosen completions of `run_dir` again into `out` (None: a folder beside it). Returns the folder and the report.
+
+    Raises:
+        ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull: nothing of the run is ever changed.
+    """
+    before = stored_config(run_dir)
+    config = configured(before, overrides)
+    filters = [read_filter(text) for text in only]
+    request = request_of(run_dir, before, config, only, times)
+    out = out or default_out(run_dir, request)
+    going_on = check_out(out, run_dir, request)
+    asked = Asked(run_dir, out, before, config, tuple(only), times)
+    _check_times(asked)
+    shared = config.grpo.scale_rewards == "batch" or config.grpo.multi_objective_aggregation == "normalize_then_sum"
+    choice = choose(run_dir, filters, whole_steps=shared)
+    with RunFolder(dataclasses.replace(config, out_dir=str(out), resume=going_on)):
+        folder = ReplayFolder(out, run_dir, request)
+        judge = replay_judge(before, config, run_dir, out, times=times)
+        try:
+            missing = [problem for problem in problems(run_dir) if problem.step is None]
+            _check_images(judge, missing)
+            rubric = make_rubric(config.reward, judge)
+            rubric.check_sample_types(choice.answer_types)
+        except BaseException:
+            # From here on the scorer closes it; a judge may hold a server.
+            asyncio.run(judge.close())
+            raise
+        teller.say(f"{choice.num_completions} completions of {len(choice.steps)} steps; {judge.describe()}")
+        for problem in [*choice.problems, *missing][:_SHOWN_PROBLEMS]:
+            teller.warn(problem.text if problem.step is None else f"step {problem.step} is left out: {problem.text}")
+        with Scorer(rubric) as scorer:
+            _score(asked, choice, folder, scorer, teller)
+        return out, _report(asked, choice, folder)
+
+
+def _check_times(asked: Asked) -> None:
+    if asked.times < 1:
+        raise ReplayError(f"--times {asked.times}: expected at least 1")
+    if asked.times > 1 and not asks_judge(asked.config):
+        raise ReplayError(
+            "--times measures a judge's own variance, and no reward of this configuration asks a judge; leave it out"
+        )
+    if asked.times > 1 and asked.config.judge.kind == "rules":
+        raise ReplayError(
+            "--times measures a judge's own variance, and judge=rules has none; leave it out or choose another judge"
+        )
+
+
+def _check_images(judge: Judge, missing: Sequence[Problem]) -> None:
+    if judge.shows_images and missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ReplayError(
+            f"{missing[0].text}{more}, and this judge is shown the images. Bring them back, or set judge.show_images=false."
+        )
+
+
+def _score(asked: Asked, choice: Choice, folder: ReplayFolder, scorer: Scorer, teller: Teller) -> None:
+    left = [one for one in choice.steps if not folder.is_done(one.files.step)]
+    done = choice.num_completions - sum(one.num_completions for one in left)
+    with teller.bar("replay", choice.num_completions, done) as bar:
+        if asked.times > 1:
+            for chosen in left:
+                _repeat(asked, chosen, folder, scorer, bar)
+            return
+        for work in _in_order(asked, left, choice, scorer):
+            _finish(asked, work, folder, scorer, bar)
+
+
+def _in_order(asked: Asked, left: Sequence[ChosenStep], choice: Choice, scorer: Scorer) -> Iterator[StepInWork]:
+    """The steps one after another, the next ones already with the judges; a step that turns out unreadable becomes a problem."""
+    waiting: deque[StepInWork] = deque()
+    kept = partial(same_rewards, asked.before, asked.config)
+    for chosen in left:
+        try:
+            waiting.append(StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, kept=kept))
+        except StoreError as error:
+            choice.problems.append(Problem(chosen.files.step, str(error)))
+            continue
+        while waiting and (not waiting[0].is_waiting() or sum(len(one.rows) for one in waiting) > _IN_WORK):
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _finish(asked: Asked, work: StepInWork, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
+    scored = work.scores()
+    judge = scorer.rubric.judge
+    if isinstance(judge, StoredFirst) and judge.broken is not None:
+        raise judge.broken
+    table = work.replaced(scored, asked.config.grpo, asked.out.name)
+    folder.write(work.chosen.files, table, judge.metrics() if judge else {})
+    bar.advance(parts=len(work.rows))
+
+
+def _repeat(asked: Asked, chosen: ChosenStep, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
+    """One step, scored `times` times one after another; the first is what the replay stores, all of them measure the judge."""
+    rows: list[dict[str, Any]] = []
+    table: pa.Table = None
+    for repetition in range(asked.times):
+        work = StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, repetition=repetition)
+        scored = work.scores()
+        rows += repetition_rows(work.rows, [one for members in scored for one in members], repetition)
+        if repetition == 0:
+            table = work.replaced(scored, asked.config.grpo, asked.out.name)
+    path = folder.path / REPETITIONS / f"step_{chosen.files.step:06d}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    replace_from(path, lambda beside: pq.write_table(pa.Table.from_pylist(rows), beside, compression="zstd"))
+    judge = scorer.rubric.judge
+    folder.write(chosen.files, table, judge.metrics() if judge else {})
+    bar.advance(parts=len(table))
+
+
+def _report(asked: Asked, choice: Choice, folder: ReplayFolder) -> dict[str, Any]:
+    """Write report and differences of all steps, those of earlier processes included."""
+    found = list(changes(asked.run_dir, folder.path))
+    report = {
+        "run": str(asked.run_dir), "replay": str(asked.out), "only": list(asked.only), "times": asked.times,
+        "num_passing": choice.num_passing, **summarize(found), "judge": folder.spent,
+        "problems": [problem.text for problem in choice.problems],
+    }  # fmt: skip
+    if asked.times > 1:
+        report["variance"] = variance(pq.read_table(folder.path / REPETITIONS).to_pylist())
+    replace_from(folder.path / DIFF, lambda beside: pq.write_table(diff_table(found), beside, compression="zstd"))
+    write_atomically(folder.path / REPORT, to_json(report))
+    return report

@@ -1,0 +1,106 @@
+"""The report of a replay as tables in the terminal. Names and ids of a run are shown as text, whatever characters they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rollouts.terminal import shown
+
+_SHOWN_FLIPS = 20
+_TITLE = (
+    "what each reward paid: completions scored both times, share of equal values, means, flips up and down, changes of status"
+)
+
+
+def print_report(report: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print what `rl.replay.report.summarize` and its caller put together."""
+    console = console or Console(highlight=False, markup=False, emoji=False)
+    console.print(_rewards(report))
+    for line in _lines(report):
+        console.print(Text(line))
+    if report.get("variance"):
+        console.print(_variance(report["variance"], report["times"]))
+    if report["flips"]:
+        console.print(_flips(report["flips"]))
+
+
+def _rewards(report: Mapping[str, Any]) -> Table:
+    columns = ("reward", "both", "equal", "before", "after", "shift", "up", "down", "status")
+    table = Table(*columns, title=_TITLE, title_justify="left")
+    for name, one in [*report["rewards"].items(), ("total", {"flips_up": "", "flips_down": "", **report["total"]})]:
+        changes = ", ".join(f"{change} {count}" for change, count in one.get("status_changes", {}).items())
+        table.add_row(
+            _text(name),
+            str(one["num_both"]),
+            _share(one["agreement"]),
+            *(_number(one[key]) for key in ("mean_before", "mean_after")),
+            _number(one["mean_shift"], "+.4f"),
+            *(str(one[key]) for key in ("flips_up", "flips_down")),
+            _text(changes),
+        )
+    return table
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    groups, advantages, judge = report["groups"], report["advantages"], report["judge"]
+    yield (
+        f"identical: {report['num_identical']} of {report['num_completions']} completions ({_share(report['share_identical'])}) "
+        "in every value, status, total and advantage"
+    )
+    yield (
+        f"groups: of {groups['num_groups']}, {groups['order_changed']} in another order and {groups['best_changed']} with another best; "
+        f"mean Kendall tau-b {_number(groups['mean_kendall_tau'])} over {groups['num_ranked']} that rank anything; "
+        f"signal lost in {groups['signal_lost']}, gained in {groups['signal_gained']}"
+    )
+    yield (
+        f"advantages: {advantages['num_changed']} changed, by {_number(advantages['mean_absolute_change'])} on average over all, "
+        f"{advantages['sign_changes']} to the other sign; {advantages['newly_trained']} newly trained on, {advantages['no_longer_trained']} no longer"
+    )
+    yield (
+        f"judge: {judge.get('judge/calls', 0):.0f} calls, {judge.get('judge/tokens', 0):.0f} tokens, cost {judge.get('judge/cost_total', 0.0):.4f}; "
+        f"{judge.get('judge/by_cache', 0):.0f} verdicts from the cache"
+    )
+    yield from (f"left out: {shown(problem)}" for problem in report["problems"])
+
+
+def _variance(variance: Mapping[str, Mapping[str, Any]], times: int) -> Table:
+    columns = ("reward", "completions", "unanimous", "two agree", "mean std", "sometimes unscored")
+    table = Table(*columns, title=f"judged {times} times, never from the cache", title_justify="left")
+    for name, one in variance.items():
+        table.add_row(
+            _text(name),
+            str(one["num_completions"]),
+            _share(one["share_unanimous"]),
+            _share(one["pair_agreement"]),
+            _number(one["mean_std"]),
+            str(one["num_unsettled"]),
+        )
+    return table
+
+
+def _flips(flips: list[Mapping[str, Any]]) -> Table:
+    more = f", the first {_SHOWN_FLIPS}; all are in the report and in diff.parquet" if len(flips) > _SHOWN_FLIPS else ""
+    table = Table(
+        "step", "prompt", "completion", "reward", "before", "after", title=f"{len(flips)} flips{more}", title_justify="left"
+    )
+    for one in flips[:_SHOWN_FLIPS]:
+        key = (str(one["step"]), _text(one["prompt_id"]), str(one["sample_index"]), _text(one["reward"]))
+        table.add_row(*key, _number(one["before"], "g"), _number(one["after"], "g"))
+    return table
+
+
+def _text(text: str) -> Text:
+    return Text(shown(text))
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}" if value < 1 else "100 %"
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "-" if value is None else format(value, form)

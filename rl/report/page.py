@@ -1,0 +1,219 @@
+"""`report.html`: what a run learned, as one file that opens anywhere, without a server, a network or a script. Written at the end of a run;
+`python -m rl.report RUN` writes it for a run that is going on or was interrupted.
+
+Reads only what the run's folder holds (config.yaml, metrics.jsonl, summary.json, rollouts), whatever of it is there yet. Model text is escaped by
+the template engine, and a content security policy in the page forbids everything but its own style and pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from rl.report.charts import Series, area_chart, line_chart
+from rl.report.groups import choose_groups, describe_group
+from rl.run.folder import CONFIG, SUMMARY
+from rl.run.progress import duration
+from rl.run.tracking import read_metrics
+from rollouts.store.disk import write_atomically
+from rollouts.view import shown
+
+REPORT = "report.html"
+Metrics = Sequence[Mapping[str, float | None]]
+
+# Title, what it means in one sentence, (metric, name, colour) of each line, how values are written, bounds.
+_CURVES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], str, tuple[float, float] | None], ...] = (
+    ("Reward", "Mean over the valid completions of a step.", (("reward", "reward", "--blue"),), "{:.2f}", None),
+    ("Accuracy", "Share of the sampled answers that are right, by answer type.", (), "{:.0%}", (0.0, 1.0)),
+    ("KL to the SFT model", "k3 estimate, mean over tokens.", (("kl", "kl", "--blue"),), "{:.3g}", None),
+    ("Length", "Mean tokens of a completion.", (("completions/mean_length", "tokens", "--blue"),), "{:.3g}", None),
+    ("Entropy", "Of the policy, nats a token.", (("entropy", "entropy", "--blue"),), "{:.2f}", None),
+    (
+        "Format",
+        "Share of completions with exactly the four tags.",
+        (("completions/format_rate", "format", "--blue"),),
+        "{:.0%}",
+        (0.0, 1.0),
+    ),
+    ("Gradient norm", "Before clipping, mean over the updates of a step.", (("grad_norm", "norm", "--blue"),), "{:.3g}", None),
+    (
+        "Engine against policy",
+        "Mean |difference| of log-probs on the same tokens.",
+        (("rollout_corr/logprob_abs_diff_mean", "difference", "--blue"),),
+        "{:.3g}",
+        None,
+    ),
+)
+_GROUP_AREAS = (
+    ("by_group/frac_all_bad", "all wrong", "--red"),
+    ("by_group/frac_mixed", "mixed", "--grey"),
+    ("by_group/frac_all_good", "all right", "--blue"),
+)
+# Ways of asking the held-out items, as in `rl.evaluate.MODES`, which would load torch.
+_WAYS = {"greedy": "greedy", "sampled": "sampled", "blank": "greedy, image blanked"}
+_KIND_COLOURS = ("--blue", "--orange", "--aqua", "--violet", "--yellow")
+
+
+def write_report(run_dir: Path | str) -> Path:
+    """Build `report.html` from what the run's folder holds; returns its path. A run that is going on or was interrupted gets a report too.
+
+    Raises:
+        DiskFull: there is no room; an older report stays.
+    """
+    run_dir = Path(run_dir)
+    metrics = read_metrics(run_dir)
+    summary = _read(run_dir / SUMMARY, json.loads)
+    groups, troubles = choose_groups(run_dir)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    page = environment.get_template("report.html").render(
+        name=run_dir.resolve().name,
+        config=_read(run_dir / CONFIG, yaml.safe_load),
+        summary=summary,
+        num_steps=len(metrics),
+        tiles=_tiles(metrics, summary),
+        curves=_curves(metrics),
+        seconds=_seconds(metrics),
+        comparison=_comparison(summary),
+        groups=[describe_group(group) for group in groups],
+        troubles=troubles,
+    )
+    path = run_dir / REPORT
+    write_atomically(path, page.encode())
+    return path
+
+
+def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+    return (parse(path.read_text()) or {}) if path.exists() else {}
+
+
+def _points(metrics: Metrics, name: str) -> list[tuple[float, float]]:
+    found = ((line["step"], line.get(name)) for line in metrics)
+    return [(float(step), float(value)) for step, value in found if step is not None and value is not None]
+
+
+def _tiles(metrics: Metrics, summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The few numbers on top: held-out accuracy where there is a summary, otherwise where training stands."""
+    tiles: list[dict[str, str]] = []
+    for mode in ("greedy", "sampled"):
+        row = summary.get("comparison", {}).get(mode, {}).get("all")
+        if row:
+            change = f"{100 * row['difference']:+.1f} points on the SFT model's {row['sft']['accuracy']:.1%}"
+            tiles.append({"label": f"held-out, {mode}", "value": f"{row['grpo']['accuracy']:.1%}", "note": change})
+    for name, label, form in (
+        ("reward", "reward", "{:.3f}"),
+        ("completions/format_rate", "format rate", "{:.0%}"),
+        ("kl", "KL to SFT", "{:.4f}"),
+    ):
+        points = _points(metrics, name)
+        if points:
+            note = f"at step {points[-1][0]:g}; first step {form.format(points[0][1])}"
+            tiles.append({"label": label, "value": form.format(points[-1][1]), "note": note})
+    completions = sum(value for _, value in _points(metrics, "num_completions"))
+    seconds = summary.get("seconds")
+    if completions:
+        tiles.append({"label": "completions", "value": f"{completions:,.0f}", "note": f"in {len(metrics)} steps"})
+    if seconds:
+        tiles.append({"label": "wall time", "value": duration(seconds), "note": "SFT, GRPO and evaluation"})
+    return tiles
+
+
+def _curves(metrics: Metrics) -> list[dict[str, Any]]:
+    """Title, note, legend and drawing of each curve that has a point."""
+    kinds = sorted({name for line in metrics for name in line if name.startswith("accuracy/")})
+    by_kind = [(name, name.removeprefix("accuracy/"), colour) for name, colour in zip(kinds, _KIND_COLOURS, strict=False)]
+    curves = []
+    for title, note, lines, form, bounds in _CURVES:
+        wanted = lines or (by_kind if len(by_kind) > 1 else [("accuracy", "accuracy", "--blue")])
+        series = [Series(label, points, colour) for name, label, colour in wanted if (points := _points(metrics, name))]
+        if series:
+            chart = line_chart(series, form.format, bounds=bounds)
+            legend = [(one.name, one.colour) for one in series] if len(series) > 1 else []
+            curves.append({"title": title, "note": note, "last": _last(metrics, lines, form), "legend": legend, "chart": chart})
+    areas = [Series(label, _points(metrics, name), colour) for name, label, colour in _GROUP_AREAS]
+    if areas[0].points and len({len(one.points) for one in areas}) == 1:
+        chart = area_chart(areas, "{:.0%}".format)
+        legend = [(one.name, one.colour) for one in areas]
+        note = "Only mixed groups carry a gradient of the reward."
+        curves.append({"title": "Groups", "note": note, "last": "", "legend": legend, "chart": chart})
+    return curves
+
+
+def _last(metrics: Metrics, lines: Sequence[tuple[str, str, str]], form: str) -> str:
+    points = _points(metrics, lines[0][0] if lines else "accuracy")
+    return form.format(points[-1][1]) if points else ""
+
+
+def _seconds(metrics: Metrics) -> dict[str, Any]:
+    """Mean seconds of each part of a step, the longest first, and what no part accounts for."""
+    names = {name for line in metrics for name in line if name.startswith("timing_s/")}
+    means = {name.removeprefix("timing_s/"): _mean([value for _, value in _points(metrics, name)]) for name in names}
+    whole = means.pop("step", None) or sum(means.values())
+    if not whole:
+        return {}
+    parts = sorted(((name, value) for name, value in means.items() if value > 0), key=lambda part: -part[1])
+    rest = whole - sum(value for _, value in parts)
+    if rest > 0.005 * whole:
+        parts.append(("other", rest))
+    return {
+        "whole": whole,
+        "parts": [{"name": name, "seconds": value, "share": min(1.0, value / whole)} for name, value in parts],
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
+
+
+def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each way of asking the rows of the SFT-versus-GRPO table, as `rl.evaluate.comparison.compare` made them."""
+    comparison, baseline = summary.get("comparison", {}), summary.get("majority_baseline", {})
+    tables = []
+    for mode, label in _WAYS.items():
+        rows = [
+            {
+                **row,
+                "name": name,
+                "worse": f"{mode}/{name}" in comparison.get("worse", []),
+                "baseline": baseline.get(name, {}).get("accuracy"),
+            }
+            for name, row in comparison.get(mode, {}).items()
+        ]
+        if rows:
+            tables.append({"mode": mode, "label": label, "rows": rows})
+    return tables
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 = written, 2 = the folder is no run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rl.report", description="Write report.html for a run, whatever of it is there yet."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), finished or still going on")
+    run_dir = parser.parse_args(argv).run
+    if not (run_dir / CONFIG).exists():
+        print(
+            f"rl.report: {run_dir} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`.", file=sys.stderr
+        )
+        return 2
+    print(write_report(run_dir))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The boundary of the commands: an expected failure becomes one screen of text and an exit code, anything else keeps its traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from judges import JudgeError
+from rewards.registry import RewardError
+from rl.algo.order import TooFewSamples
+from rl.data.sets import BadRows
+from rl.doctor.data import NotReady
+from rl.policy.checkpoints import CheckpointError
+from rl.policy.policy import NonFiniteUpdate
+from rl.run.folder import RunFolderError
+from rl.run.tracking import TrackingError
+from rl.step import LostCompletions, TooManyFailures
+from rl.workers import interrupts
+from rl.workers.failures import ClusterUnavailable, WorkerFailed
+from rollouts.engine.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
+from rollouts.records import BadSample
+from rollouts.store.layout import StoreError
+
+# Failures that a person can mend; each message says what was got, what was expected and what to do.
+EXPECTED = (
+    # OSError: a file that is not there, and what transformers says of a model folder or Hub id that it cannot load.
+    *(BadRows, BadSample, OSError, JudgeError, RewardError, TooFewSamples),
+    *(CheckpointError, RunFolderError, StoreError, TrackingError),
+    *(ClusterUnavailable, NotReady, WorkerFailed, EngineDead, PromptMismatch, StaleWeights, WeightsRejected),
+    *(LostCompletions, NonFiniteUpdate, TooManyFailures),
+)
+
+
+@contextmanager
+def told(command: str) -> Iterator[None]:
+    """Print an expected failure and leave with exit code 1; Ctrl-C leaves with 130, `kill` with 143. Others are bugs and keep their traceback."""
+    handlers = interrupts.install()
+    try:
+        yield
+    except EXPECTED as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, interrupts.Interrupted) as stop:
+        print(f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
+    finally:
+        interrupts.restore(handlers)

@@ -1,0 +1,206 @@
+"""One step's rollouts and updates as numbers with the names people know: TRL's, verl's `timing_s/*` and `rollout_corr/*`, tinker's `by_group/*`.
+
+A failed judgement is never a number: rows that are not valid are out of every reward mean and out of their group, and are counted. A mean over
+nothing is NaN, which metrics.jsonl writes as null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
+
+import numpy as np
+
+from rl.run.watch import policy_metrics
+from rollouts.records import Outcome, Rollout, Status
+
+# tinker's threshold: a group whose members were all paid the same is good from half the reward on.
+GOOD_REWARD = 0.5
+# The log ratio is clamped before exp, as in verl.
+_MAX_LOG_RATIO = 20.0
+# What the metrics of a step say of the judge; every other judge/* is a counter that a run only adds to.
+JUDGE_STEP_METRICS = frozenset(
+    f"judge/{name}"
+    for name in ("verdicts", "failed_ratio", "mean_seconds", "cost", "against_rule_ratio", "accepted_with_rule_opinion")
+)
+_ADDED_UP = ("update/skipped", "update/num_rows")
+
+
+def step_metrics(
+    rollouts: Sequence[Rollout],
+    updates: Sequence[Mapping[str, float]] = (),
+    timings: Mapping[str, float] | None = None,
+    *,
+    min_valid: int = 2,
+) -> dict[str, float]:
+    """All numbers of one step.
+
+    Args:
+        rollouts: every completion of the step, valid or not, in any order.
+        updates: what each optimiser update returned, in order (loss, kl, entropy, clip_ratio/*, grad_norm, learning_rate, ...).
+        timings: wall seconds by name (sync, gen, reward, old_log_prob, ref, update_actor, step), reported as `timing_s/{name}`.
+        min_valid: groups with fewer valid members are not trained on; they are out of the group shares and counted in `by_group/dropped`.
+    """
+    return {
+        **reward_metrics(rollouts),
+        **group_metrics(rollouts, min_valid),
+        **completion_metrics(rollouts),
+        **accuracy_metrics(rollouts),
+        **outcome_metrics(rollouts),
+        **policy_metrics(rollouts),
+        **engine_gap(rollouts),
+        **update_metrics(updates),
+        **{f"timing_s/{name}": float(seconds) for name, seconds in (timings or {}).items()},
+    }
+
+
+def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """TRL's `reward`, `reward_std` and `rewards/{name}/mean|std`: over valid completions, std over the whole step with ddof 1."""
+    totals = [one.total for one in rollouts if one.valid and one.total is not None]
+    metrics = {"reward": _mean(totals), "reward_std": _std(totals)}
+    for name, outcomes in _by_reward(rollouts).items():
+        values = [outcome.value for outcome in outcomes if outcome.value is not None]
+        metrics |= {f"rewards/{name}/mean": _mean(values), f"rewards/{name}/std": _std(values)}
+    return metrics
+
+
+def group_metrics(rollouts: Sequence[Rollout], min_valid: int = 2) -> dict[str, float]:
+    """Shares of groups whose valid members were paid differently, all well, or all badly. Equal means exactly equal: a std computed in
+    floating point can be 1e-17 where every reward is the same (NeMo-RL #4158)."""
+    groups: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    for one in rollouts:
+        members = groups[one.key[:3]]
+        if one.valid and one.total is not None:
+            members.append(one.total)
+    counted = [totals for totals in groups.values() if len(totals) >= min_valid]
+    equal = [totals[0] for totals in counted if all(total == totals[0] for total in totals)]
+    good = sum(total >= GOOD_REWARD for total in equal)
+    return {
+        "frac_reward_zero_std": _share(len(equal), len(counted)),
+        "by_group/frac_mixed": _share(len(counted) - len(equal), len(counted)),
+        "by_group/frac_all_good": _share(good, len(counted)),
+        "by_group/frac_all_bad": _share(len(equal) - good, len(counted)),
+        "by_group/dropped": float(len(groups) - len(counted)),
+    }
+
+
+def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """TRL's `completions/*` over all completions, lengths in tokens; `terminated` leaves out those that were cut."""
+    lengths = [len(one.completion.token_ids) for one in rollouts]
+    ended = [len(one.completion.token_ids) for one in rollouts if one.completion.finish_reason == "stop"]
+    invalid = sum(not one.valid for one in rollouts)
+    return {
+        "num_completions": float(len(rollouts)),
+        "num_completion_tokens": float(sum(lengths)),
+        "completions/mean_length": _mean(lengths),
+        "completions/min_length": float(min(lengths, default=math.nan)),
+        "completions/max_length": float(max(lengths, default=math.nan)),
+        "completions/mean_terminated_length": _mean(ended),
+        "completions/clipped_ratio": _share(sum(one.completion.finish_reason == "length" for one in rollouts), len(rollouts)),
+        "completions/format_rate": _share(sum(one.parsed.well_formed for one in rollouts), len(rollouts)),
+        "completions/invalid": float(invalid),
+        "completions/invalid_ratio": _share(invalid, len(rollouts)),
+    }
+
+
+def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = "accuracy") -> dict[str, float]:
+    """Share of judged completions that are right (an accuracy reward of 1, as in evaluation), in all, by answer type and by modality."""
+    right: dict[str, list[bool]] = defaultdict(list)
+    for one in rollouts:
+        outcome = one.outcomes.get(reward)
+        if outcome is None or outcome.value is None:
+            continue
+        names = ["accuracy", f"accuracy/{one.sample.answer_type}"]
+        if one.sample.modality:
+            names.append(f"vision/accuracy/{one.sample.modality}")
+        for name in names:
+            right[name].append(outcome.value == 1.0)
+    images = [sum(len(medium.frames) if medium.frames else 1 for medium in one.sample.media) for one in rollouts]
+    return {name: _mean(values) for name, values in sorted(right.items())} | {"vision/images_per_prompt": _mean(images)}
+
+
+def outcome_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """`reward_status/{name}/{status}` as shares of all completions, and `judge/*` over the outcomes whose evidence names a judge."""
+    metrics: dict[str, float] = {}
+    for name, outcomes in _by_reward(rollouts).items():
+        for status in get_args(Status):
+            metrics[f"reward_status/{name}/{status}"] = _share(sum(o.status == status for o in outcomes), len(outcomes))
+    # Identical answers of a group share one verdict, which was asked and paid for once.
+    judged = {
+        id(outcome): outcome for one in rollouts for outcome in one.outcomes.values() if "judge" in (outcome.evidence or {})
+    }.values()
+    metrics["judge/verdicts"] = float(len(judged))
+    if judged:
+        metrics["judge/failed_ratio"] = _share(sum(outcome.status != "ok" for outcome in judged), len(judged))
+        metrics["judge/mean_seconds"] = _mean([outcome.seconds for outcome in judged])
+        metrics["judge/cost"] = math.fsum(outcome.cost for outcome in judged)
+    return metrics
+
+
+def engine_gap(rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """How far the engine's log-probs are from the policy's on the same tokens (verl's `rollout_corr/*`; rollout = engine, per-token means).
+
+    kl = mean(engine - policy), k3_kl = mean(exp(policy - engine) - (policy - engine) - 1), log_ppl_abs_diff = mean over completions of the
+    |difference of their mean log-probs|; `logprob_abs_diff_mean` and `_max` are ours and should stay below 1e-4 in fp32.
+    """
+    pairs = [(one.completion.logprobs, one.old_logprobs) for one in rollouts if one.old_logprobs]
+    if not pairs:
+        return {}
+    gaps = [np.asarray(policy, dtype=np.float64) - np.asarray(engine, dtype=np.float64) for engine, policy in pairs]
+    gap_N = np.concatenate(gaps)
+    clamped_N = np.clip(gap_N, -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
+    return {
+        "rollout_corr/kl": float(-gap_N.mean()),
+        "rollout_corr/k3_kl": float((np.exp(clamped_N) - clamped_N - 1).mean()),
+        "rollout_corr/log_ppl_abs_diff": _mean([abs(float(gap.mean())) for gap in gaps]),
+        "rollout_corr/logprob_abs_diff_mean": float(np.abs(gap_N).mean()),
+        "rollout_corr/logprob_abs_diff_max": float(np.abs(gap_N).max()),
+    }
+
+
+def update_metrics(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The updates of one step as one: means over the updates that were finite, counts added up, the last learning rate.
+
+    `clip_ratio/low_min` and `clip_ratio/high_max` are TRL's extremes, here over the updates of the step.
+    """
+    values: dict[str, list[float]] = defaultdict(list)
+    for update in updates:
+        for name, value in update.items():
+            values[name].append(float(value))
+    metrics = {name: _mean([value for value in seen if math.isfinite(value)]) for name, seen in values.items()}
+    metrics |= {name: math.fsum(values[name]) for name in _ADDED_UP if name in values}
+    for name, source, extreme in (
+        ("clip_ratio/low_min", "clip_ratio/low_mean", min),
+        ("clip_ratio/high_max", "clip_ratio/high_mean", max),
+        ("grad_norm_max", "grad_norm", max),
+    ):
+        if source in values:
+            metrics[name] = extreme(values[source])
+    if "learning_rate" in values:
+        metrics["learning_rate"] = values["learning_rate"][-1]
+    return metrics
+
+
+def _by_reward(rollouts: Iterable[Rollout]) -> dict[str, list[Outcome]]:
+    outcomes: dict[str, list[Outcome]] = defaultdict(list)
+    for one in rollouts:
+        for name, outcome in one.outcomes.items():
+            outcomes[name].append(outcome)
+    return outcomes
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _std(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return math.nan
+    mean = _mean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _share(count: int, total: int) -> float:
+    return count / total if total else math.nan
