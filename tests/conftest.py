@@ -53,8 +53,8 @@ def vqa_rad_root(real_data: Path) -> Path:
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A viewer of a small run whose judge and rules are known to disagree in places."""
-    from tests import judged_rollouts
-    from tests.view_server import viewing
+    from tests.fakes import judged_rollouts
+    from tests.fakes.view_server import viewing
 
     viewer = viewing(judged_rollouts.written(tmp_path_factory.mktemp("judged")))
     yield viewer
@@ -64,8 +64,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A viewer of 3 steps x 6 prompts x 4 completions with failures, and the rollouts themselves."""
-    from tests import fake_rollouts
-    from tests.view_server import viewing
+    from tests.fakes import fake_rollouts
+    from tests.fakes.view_server import viewing
 
     folder = tmp_path_factory.mktemp("many")
     rollouts = fake_rollouts.written(folder, 3, prompts_per_step=6, size=4, failures=0.2)

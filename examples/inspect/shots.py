@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from tests.browser import chromium
-from tests.view_server import serving
+from tests.fakes.browser import chromium
+from tests.fakes.view_server import serving
 
 LARGE, PHONE = {"width": 1360, "height": 850}, {"width": 390, "height": 844}
 # File name, where on the page, window, light or dark, keys pressed one after the other, what must be there before the picture is taken.

@@ -1,7 +1,7 @@
 """Log-probabilities of completion tokens under the very distribution the engine draws them from.
 
 Legend: N completion tokens end to end, H width of the hidden states, V vocabulary. Temperature and bans come before the softmax, in fp32,
-exactly as vLLM's `processed_logprobs` (mean difference below 1e-6 in fp32, tests/test_engine.py).
+exactly as vLLM's `processed_logprobs` (mean difference below 1e-6 in fp32, tests/rollouts/engine/test_engine.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A *tree* is one sequence: the prompt, then its completions one after the other. A token sees the prompt and its own completion only, and
 stands at the position it would have alone, so every completion gets the numbers of a separate row. Results depend on neither the token
-budget nor the padding nor the order of the rows (tests/test_batching.py).
+budget nor the padding nor the order of the rows (tests/rl/policy/test_batching.py).
 
 Legend: T trees of a micro-batch, L their padded length, N completion tokens of a micro-batch end to end.
 """

@@ -22,8 +22,8 @@ from typing import Any
 from judges.gateway.client import ChatClient, Endpoint
 from judges.model.judge import LlmJudge
 from judges.verdict import Verdict
-from tests.fault_server import Faults, right
-from tests.scripted_judge import MODEL
+from tests.fakes.fault_server import Faults, right
+from tests.fakes.scripted_judge import MODEL
 
 KEY = "BENCH_JUDGE_KEY"
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +131,7 @@ def main() -> None:
     args = parser.parse_args()
     faults = Faults(retry_after=args.retry_after, seed=args.seed)
     shares = [str(share) for share in (faults.http_500, faults.http_429, faults.hang, faults.rubbish, faults.cut)]
-    command = [sys.executable, "-m", "tests.fault_server", str(args.seed), str(args.retry_after), *shares]
+    command = [sys.executable, "-m", "tests.fakes.fault_server", str(args.seed), str(args.retry_after), *shares]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None

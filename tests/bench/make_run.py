@@ -32,7 +32,7 @@ from rollouts.prompt.messages import SYSTEM_INSTRUCTION, question_text
 from rollouts.records import Completion, Rollout, Sample, stable_hash
 from rollouts.store.writer import RunWriter
 from tests.bench import made_up
-from tests.scripted_judge import MODEL, Reply, ScriptedJudge, data_of, honest
+from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, data_of, honest
 
 _KEY_VARIABLE = "ROUNDS_MADE_UP_KEY"
 _TINY = Path(__file__).resolve().parents[2] / "examples/tiny/model"

@@ -1,6 +1,6 @@
 """What a slow judge costs a GRPO step: `python -m tests.bench.slow_judge [--seconds 2] [--steps 16] [--all-open] [overrides]`.
 
-A real HTTP server judges (tests/scripted_judge.py), 64 calls in flight allowed, no cache, so that every different answer of a group is a call.
+A real HTTP server judges (tests/fakes/scripted_judge.py), 64 calls in flight allowed, no cache, so that every different answer of a group is a call.
 Two runs of `+experiment=med_grpo` at a learning rate of next to nothing draw the same completions. In the first the judge thinks in every
 even step, in the second in every odd one, so each step is measured both ways, on the same tokens, and a noisy machine disturbs both.
 """
@@ -26,7 +26,7 @@ from rich.table import Table
 from rl.run.tracking import read_metrics
 from rollouts.store.reader import list_steps
 from rollouts.store.writer import read_rollouts
-from tests.scripted_judge import MODEL, Reply, ScriptedJudge, always
+from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always
 
 IN_FLIGHT = 64
 # The first step of a run compiles and fills caches.

@@ -20,8 +20,8 @@ from playwright.sync_api import Page
 from rich.console import Console
 from rich.table import Table
 
-from tests.browser import chromium
-from tests.view_server import Served, serving
+from tests.fakes.browser import chromium
+from tests.fakes.view_server import Served, serving
 
 LIMITS = {"page open": 2.0, "filter": 0.3, "next group": 0.1}
 MAX_MIB = 500

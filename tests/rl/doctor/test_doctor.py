@@ -1,0 +1,226 @@
+"""The doctor: its arithmetic, its checks, and what each of them says when something is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from rl.config import Config, DataConfig, EvalConfig, GrpoConfig, ModelConfig, SftConfig
+from rl.data.phantoms import questions as phantoms
+from rl.data.sets import DataSplits, SftRow
+from rl.doctor import checks as doctor
+from rl.doctor.data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffled
+from rollouts.prompt.messages import response
+from rollouts.prompt.processing import load_processor
+from rollouts.records import Media, Outcome, Parsed, Sample
+from tests.fakes.tiny_models import make_internvl
+
+
+def png(grey: int) -> Media:
+    buffer = io.BytesIO()
+    Image.new("RGB", (56, 56), (grey, grey, grey)).save(buffer, format="PNG")
+    return Media("image", data=buffer.getvalue())
+
+
+def asked(name: str, gold: str = "yes", answer_type: str = "yes_no", grey: int = 0, aliases: tuple[str, ...] = ()) -> Sample:
+    return Sample(name, "Is it there?", answer_type, gold, media=(png(grey),), aliases=aliases, modality="ct")  # type: ignore[arg-type]
+
+
+def choice(name: str, letter: str, options: tuple[str, ...] = ("a", "b")) -> Sample:
+    return Sample(name, "Which?", "mcq", options["ABCD".index(letter)], options=options, gold_letters=(letter,), modality="us")
+
+
+@dataclass(frozen=True)
+class FakeScored:
+    parsed: Parsed
+    outcomes: dict[str, Outcome]
+
+
+class HonestScorer:
+    """Pays an answer that is the gold answer or an alias."""
+
+    def accuracy(self, sample: Sample, answer: str) -> float:
+        return float(answer == gold_answer(sample) or answer in sample.aliases)
+
+    def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Future[FakeScored]:
+        match = re.fullmatch(r"<think>.*</think>\n<answer>(.*)</answer>", completion, re.DOTALL)
+        assert match is not None
+        future: Future[FakeScored] = Future()
+        future.set_result(
+            FakeScored(Parsed(None, match[1]), {"accuracy": Outcome(self.accuracy(sample, match[1]), reason="read")})
+        )
+        return future
+
+
+class GenerousScorer(HonestScorer):
+    """Pays every answer: the hole that shuffled gold answers must find."""
+
+    def accuracy(self, sample: Sample, answer: str) -> float:
+        return 1.0
+
+
+class StingyScorer(HonestScorer):
+    """Cannot read multiple choice."""
+
+    def accuracy(self, sample: Sample, answer: str) -> float:
+        return 0.0 if sample.answer_type == "mcq" else super().accuracy(sample, answer)
+
+
+def bad(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if not finding.good]
+
+
+CONFIG = Config(
+    sft=SftConfig(batch_size=8, micro_batch_size=4, num_epochs=2, learning_rate=1e-3),
+    grpo=GrpoConfig(num_steps=60, prompts_per_step=16, num_generations=8, num_minibatches=4, learning_rate=1e-5),
+    eval=EvalConfig(num_samples=4),
+)
+
+
+def splits(num_sft: int = 10, num_rl: int = 32, num_eval: int = 4) -> DataSplits:
+    """Splits with an image of its own for each part."""
+    rl = [asked(f"rl{index}", "yes" if index % 2 else "no", grey=1) for index in range(num_rl)]
+    sft = [SftRow(asked(f"sft{index}", grey=1), response("I look.", "yes")) for index in range(num_sft)]
+    return DataSplits(sft, rl, [asked(f"eval{index}", "yes" if index % 2 else "no", grey=2) for index in range(num_eval)])
+
+
+def test_the_arithmetic_is_told_in_words() -> None:
+    lines = doctor.arithmetic(CONFIG, splits())
+    # 10 rows in batches of 8 are 2 updates an epoch; 60 steps of 2 an epoch (32 / 16) are 30 epochs.
+    assert lines[0] == "SFT: 10 rows x 2 epochs in batches of 8 = 4 updates at 0.001, 2 micro-batches of 4 each"
+    assert lines[1].startswith("GRPO step: 16 prompts x 8 = 128 completions of at most 64 tokens, 4 mini-batches of 32 rows")
+    assert lines[2] == "GRPO run: 60 steps = 7,680 completions and 240 updates at 1e-05, 30.00 epochs of 32 questions"
+    assert lines[3].startswith("objective: loss grpo, clip 0.8 to 1.2, KL to the SFT model x 0.04")
+    assert lines[4] == "reward: 0.9 accuracy + 0.1 format"
+    assert (
+        lines[-1]
+        == "evaluation: 4 held-out items x (1 greedy + 4 sampled + 1 with the image blanked) = 24 completions of each model"
+    )
+
+
+def test_a_run_without_steps_of_its_own_takes_whole_epochs() -> None:
+    config = dataclasses.replace(CONFIG, grpo=GrpoConfig(num_epochs=3, prompts_per_step=10))
+    assert doctor.num_steps(config, 32) == 9
+    assert doctor.num_steps(config, 5) == 0
+    assert doctor.num_steps(CONFIG, 5) == 60
+
+
+def test_no_sft_is_said_so() -> None:
+    config = dataclasses.replace(CONFIG, sft=SftConfig(enabled=False), model=ModelConfig(path="base"))
+    assert doctor.arithmetic(config, splits())[0] == "SFT: none, RL starts from base"
+
+
+def test_good_data_passes_and_is_counted() -> None:
+    findings = check_data(splits(), CONFIG)
+    assert bad(findings) == []
+    assert describe([choice("a", "A"), asked("b")]) == "2 (mcq 1, yes_no 1; ct 1, us 1)"
+
+
+def test_an_image_on_both_sides_is_found() -> None:
+    leaky = splits()
+    leaky.eval[0] = asked("leak", grey=1)
+    (finding,) = bad(check_data(leaky, CONFIG))
+    assert finding.text == "images on both sides of the held-out split: 1"
+
+
+def test_too_few_questions_and_repeated_ids_are_found() -> None:
+    findings = bad(check_data(dataclasses.replace(splits(num_rl=4), eval=[asked("x", grey=2), asked("x", grey=2)]), CONFIG))
+    assert [finding.text for finding in findings] == ["a step asks 16 prompts", "ids that occur twice: x"]
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return load_processor(make_internvl(tmp_path_factory.mktemp("model")))
+
+
+def test_a_working_template_passes(processor: Any) -> None:
+    findings = check_template(processor, splits(), CONFIG)
+    assert bad(findings) == []
+    assert any("the prompt ends where the assistant begins" in finding.text for finding in findings)
+
+
+def test_what_does_not_fit_is_told_with_the_number_that_would(processor: Any) -> None:
+    tight = dataclasses.replace(CONFIG, model=ModelConfig(max_model_len=100), grpo=GrpoConfig(max_completion_length=20))
+    prompt, answer = bad(check_template(processor, splits(), tight))
+    needed = int(prompt.fix.split("=")[1].split()[0])
+    roomy = dataclasses.replace(tight, model=ModelConfig(max_model_len=needed), grpo=GrpoConfig(max_completion_length=20))
+    assert bad(check_template(processor, splits(), roomy)) == [answer]
+    # "<think>I look.</think>\n<answer>yes</answer>" is 43 bytes, a byte a token, and one end token.
+    assert answer.fix == "grpo.max_completion_length=44"
+
+
+def test_a_template_that_opens_the_answer_otherwise_is_found(processor: Any) -> None:
+    original = processor.chat_template
+    try:
+        processor.chat_template = original.replace("'<|im_start|>assistant\\n' }}", "'<|im_start|>assistant\\n<reason>' }}")
+        (finding,) = bad(check_template(processor, splits(), CONFIG))
+        assert "the prompt ends where the assistant begins" in finding.text
+    finally:
+        processor.chat_template = original
+
+
+def test_chance_is_what_agreement_by_accident_gives() -> None:
+    """yes yes no: for a "yes" one of the two others is right, for the "no" none. Letters A A B C, but C is no option of the first three."""
+    yes_no = [asked("a"), asked("b"), asked("c", "no")]
+    assert chance(yes_no) == [0.5, 0.5, 0.0]
+    letters = [choice("d", "A"), choice("e", "A"), choice("f", "B"), choice("g", "C", ("a", "b", "c"))]
+    assert chance([*yes_no, *letters]) == pytest.approx([0.5, 0.5, 0.0, 1 / 3, 1 / 3, 0.0, 0.0])
+    assert chance([asked("h", "liver", "open", aliases=("hepar",)), asked("i", "Hepar", "open")]) == [1.0, 0.0]
+
+
+def test_shuffling_gives_each_sample_the_answer_of_another_of_its_type() -> None:
+    samples = (
+        [asked(f"y{index}") for index in range(5)]
+        + [choice(f"c{index}", "A") for index in range(3)]
+        + [asked("only", "x", "open")]
+    )
+    partners = shuffled(samples)
+    assert set(partners) == set(partners.values()) == set(range(8))
+    assert all(place != other and samples[place].answer_type == samples[other].answer_type for place, other in partners.items())
+
+
+def test_honest_rewards_pass_and_print_both_numbers() -> None:
+    samples = [asked(f"y{index}", "yes" if index % 2 else "no") for index in range(200)]
+    findings = check_rewards(HonestScorer(), samples)
+    assert bad(findings) == []
+    assert findings[0].text == "200 of 200 gold answers score 1"
+    # 99 of the 199 others have the same answer.
+    assert "(chance 49.7)" in findings[1].text
+
+
+def test_rewards_that_pay_everything_are_found_by_shuffled_gold() -> None:
+    samples = [asked(f"y{index}", "yes" if index % 2 else "no") for index in range(200)]
+    (finding,) = bad(check_rewards(GenerousScorer(), samples))
+    assert "yes_no 100.0 (chance 49.7)" in finding.text
+
+
+def test_gold_answers_that_do_not_score_are_listed() -> None:
+    findings = bad(check_rewards(StingyScorer(), [asked("a"), choice("b", "B"), choice("c", "A")]))
+    assert findings[0].text == "1 of 3 gold answers score 1"
+    assert "b (mcq) 'B': 0.0 read" in findings[0].fix
+
+
+def test_phantoms_pass_every_check_of_data() -> None:
+    data = DataConfig(num_sft=40, num_rl=40, num_eval=40)
+    made = phantoms.load(data)
+    assert bad(check_data(made, CONFIG)) == []
+    assert bad(check_rewards(HonestScorer(), made.eval))[1:] == []
+
+
+def test_data_that_cannot_be_read_is_a_finding_and_the_machine_is_still_checked(tmp_path: Path) -> None:
+    config = Config(out_dir=str(tmp_path / "run"), data=DataConfig(name="jsonl", root=str(tmp_path / "none.jsonl")))
+    output = io.StringIO()
+    found = list(doctor.examine(config, HonestScorer()))
+    assert [heading for heading, _ in found] == ["Data", "Machine", "Judge"]
+    assert doctor.tell(found, Console(file=output, width=200)) == 1
+    assert "\u2717 data.root" in output.getvalue()
+    assert "mend it: correct data.root" in output.getvalue()

@@ -1,0 +1,207 @@
+"""Checkpoints: a resumed run equals one that was never stopped, bit for bit, and a damaged checkpoint is never taken for a good one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rl.policy import checkpoints
+from rl.policy.checkpoints import CheckpointError, load_latest, save, verify
+from rollouts.engine.checksum import checksum
+from tests.fakes.tiny_models import make_internvl
+from tests.rl.policy.policy_cases import policy_of, some_rows, totals_of
+
+TENSORS = {"weight": torch.arange(6.0).view(2, 3), "rng": torch.arange(5, dtype=torch.uint8)}
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    path = save(tmp_path, 10, TENSORS, {"position": 3, "policy": {"updates": 40}})
+    assert path == tmp_path / "step_000010"
+    assert sorted(file.name for file in path.iterdir()) == ["MANIFEST.json", "state.json", "state.safetensors"]
+    found = load_latest(tmp_path)
+    assert found is not None
+    assert (found.step, found.path, found.rejected) == (10, path, ())
+    assert found.state["policy"] == {"updates": 40}
+    assert found.tensors.keys() == TENSORS.keys()
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_no_checkpoint_is_none(tmp_path: Path) -> None:
+    assert load_latest(tmp_path) is None
+    assert load_latest(tmp_path / "not there") is None
+
+
+def cut_in_half(path: Path) -> None:
+    file = path / "state.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip_one_bit(path: Path) -> None:
+    file = path / "state.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def lose_the_manifest(path: Path) -> None:
+    (path / "MANIFEST.json").unlink()
+
+
+def cut_the_manifest(path: Path) -> None:
+    (path / "MANIFEST.json").write_text('{"format": 1, "files": {"state')
+
+
+def lose_the_tensors(path: Path) -> None:
+    (path / "state.safetensors").unlink()
+
+
+def change_the_state(path: Path) -> None:
+    (path / "state.json").write_text(json.dumps({"step": 20, "position": 7}))
+
+
+def come_from_the_future(path: Path) -> None:
+    (path / "MANIFEST.json").write_text('{"format": 99, "files": {}}')
+
+
+DAMAGE = [
+    cut_in_half,
+    flip_one_bit,
+    lose_the_manifest,
+    cut_the_manifest,
+    lose_the_tensors,
+    change_the_state,
+    come_from_the_future,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
+    damage: Callable[[Path], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path, 10, TENSORS, {"position": 1})
+    newest = save(tmp_path, 20, TENSORS, {"position": 2})
+    assert verify(newest) is None
+    damage(newest)
+    assert verify(newest)
+    with caplog.at_level(logging.WARNING):
+        found = load_latest(tmp_path)
+    assert found is not None
+    assert (found.step, found.state["position"]) == (10, 1)
+    assert "step_000020" in found.rejected[0]
+    assert "step_000020" in caplog.text
+
+
+def test_nothing_but_damaged_checkpoints_is_an_error(tmp_path: Path) -> None:
+    flip_one_bit(save(tmp_path, 10, TENSORS, {}))
+    with pytest.raises(CheckpointError, match="can be trusted"):
+        load_latest(tmp_path)
+
+
+def test_a_kill_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 10, TENSORS, {})
+
+    def killed(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path, 20, TENSORS, {})
+    assert (tmp_path / "step_000020.tmp").is_dir()
+    found = load_latest(tmp_path)
+    assert found is not None
+    assert found.step == 10
+    save(tmp_path, 20, TENSORS, {})  # the resumed run comes by again
+    assert not (tmp_path / "step_000020.tmp").exists()
+    found = load_latest(tmp_path)
+    assert found is not None
+    assert found.step == 20
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 10, TENSORS, {})
+
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"No space left.*free space"):
+        save(tmp_path, 20, TENSORS, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000010"]
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        save(tmp_path, step, TENSORS, {}, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000020", "step_000030"]
+
+
+def test_a_step_may_be_written_again(tmp_path: Path) -> None:
+    save(tmp_path, 10, TENSORS, {"position": 1})
+    save(tmp_path, 10, TENSORS, {"position": 2})
+    found = load_latest(tmp_path)
+    assert found is not None
+    assert found.state["position"] == 2
+
+
+@pytest.fixture(scope="module")
+def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_internvl(tmp_path_factory.mktemp("internvl"))
+
+
+def test_resuming_is_bit_identical_to_never_stopping(internvl: Path, tmp_path: Path) -> None:
+    schedule = {"warmup_ratio": 0.25, "lr_scheduler_type": "cosine", "beta": 0.0, "weight_decay": 0.01}
+    batches = [some_rows(internvl, seed) for seed in range(4)]
+    straight = policy_of(internvl, **schedule)
+    expected = [straight.update(rows, totals_of(rows)) for rows in batches]
+
+    first = policy_of(internvl, **schedule)
+    for rows in batches[:2]:
+        first.update(rows, totals_of(rows))
+    tensors, meta = first.state()
+    save(tmp_path, 2, tensors, meta)
+    del first, tensors
+
+    found = load_latest(tmp_path)
+    assert found is not None
+    second = policy_of(internvl, **schedule)
+    second.load_state(found.tensors, found.state)
+    metrics = [second.update(rows, totals_of(rows)) for rows in batches[2:]]
+    assert metrics == expected[2:]
+    assert checksum(second.state()[0]) == checksum(straight.state()[0])
+    assert checksum(second.weights()) == checksum(straight.weights())
+
+
+def test_resuming_without_the_moments_would_be_noticed(internvl: Path) -> None:
+    first, second = some_rows(internvl, 0), some_rows(internvl, 1)
+    straight, forgetful = policy_of(internvl, beta=0.0), policy_of(internvl, beta=0.0)
+    straight.update(first, totals_of(first))
+    tensors, meta = straight.state()
+    weights_only = {name: tensor for name, tensor in tensors.items() if name == "rng" or name.startswith("weight/")}
+    forgetful.load_state(weights_only, meta)
+    assert checksum(forgetful.weights()) == checksum(straight.weights())
+    for policy in (straight, forgetful):
+        policy.update(second, totals_of(second))
+    assert checksum(forgetful.weights()) != checksum(straight.weights())
+
+
+def test_the_state_of_another_run_is_refused(internvl: Path) -> None:
+    policy = policy_of(internvl)
+    tensors, meta = policy.state()
+    with pytest.raises(ValueError, match="does not fit this run"):
+        policy.load_state(tensors, {**meta, "total_updates": 1})
+    with pytest.raises(ValueError, match="does not fit this run"):
+        policy.load_state({"rng": tensors["rng"]}, meta)
+
+
+def test_a_copy_of_the_folder_is_as_good(tmp_path: Path) -> None:
+    path = save(tmp_path / "here", 10, TENSORS, {})
+    shutil.copytree(path, tmp_path / "there" / path.name)
+    assert load_latest(tmp_path / "there") is not None

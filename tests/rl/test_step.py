@@ -1,0 +1,259 @@
+"""One GRPO step in this process: a scripted engine, a real policy, reference, scorer and store. What a judge's speed may change and what not."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from judges import Verdict
+from rewards.rubric import Rubric
+from rewards.scorer import Scorer
+from rl.algo.losses import Denominators
+from rl.algo.order import step_indices
+from rl.algo.step_order import asking_order, needs_whole_step, parts, training_order
+from rl.config import Config, GrpoConfig, ModelConfig
+from rl.grpo import train
+from rl.policy.batching import Row
+from rl.policy.policy import Policy, Reference
+from rl.run.run import Run
+from rl.step import TooManyFailures
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import load_processor
+from rollouts.records import Completion, Rollout, Sample
+from rollouts.store.writer import RunWriter, read_rollouts
+from tests.fakes.tiny_models import make_internvl
+
+GRPO = GrpoConfig(
+    num_steps=2, prompts_per_step=4, num_generations=4, num_minibatches=4, learning_rate=1e-3, warmup_ratio=0.0, save_steps=100
+)
+# With it the first step asks q0, q7, q3, q6: judged ones between ruled ones.
+SEED = 2
+ANSWERS = ("left", "right", "both lungs")
+
+
+def samples() -> list[Sample]:
+    """Judged and ruled ones in turn, so that no order of a step has them apart by itself."""
+    options = {"options": ("left", "right"), "gold_letters": ("A",)}
+    return [
+        Sample(id=f"q{i}", question=f"Which side, {i}?", answer_type="open", gold_text="left")
+        if i % 2
+        else Sample(id=f"q{i}", question=f"Which side, {i}?", answer_type="mcq", gold_text="left", **options)  # type: ignore[arg-type]
+        for i in range(8)
+    ]
+
+
+class Judge:
+    """Knows the answer; how long it thinks and whether it fails is the test's choice."""
+
+    name, shows_images = "scripted", False
+
+    def __init__(self, think: Callable[[str], Any], fails: bool = False) -> None:
+        self.think, self.fails = think, fails
+        self.judged: list[str] = []
+
+    async def judge(
+        self, question: str, reference: str, aliases: tuple[str, ...], answer: str, language: str = "en", **_: Any
+    ) -> Verdict:
+        await self.think(answer)
+        self.judged.append(answer)
+        if self.fails:
+            return Verdict(None, "unavailable", "nobody answers")
+        return Verdict("correct" if answer == reference else "incorrect")
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+    async def close(self) -> None:
+        pass
+
+
+class Engine:
+    """Draws an answer by the request's seed; hands completions over in an order of their own."""
+
+    def __init__(self) -> None:
+        self.requested: list[list[str]] = []
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
+        self.requested.append(list(dict.fromkeys(request.prompt_id for request in requests)))
+        for request in sorted(requests, key=lambda request: request.seed):
+            text = f"<think>Hm.</think>\n<answer>{random.Random(request.seed).choice(ANSWERS)}</answer>"
+            ids = tuple(text.encode())
+            yield (
+                request.key,
+                Completion(ids, text, "stop", (-1.0,) * len(ids), request.seed, settings.policy_version, "scripted"),
+            )
+
+
+class Learner:
+    """The policy without Ray. `started` is told each update that begins, by the prompts in it."""
+
+    def __init__(self, policy: Policy, started: list[set[str]], after: Callable[[], None]) -> None:
+        self.policy, self.started, self.after = policy, started, after
+        self.log_probs = policy.log_probs
+
+    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
+        self.started.append({row.prompt.prompt_id for row in rows})
+        metrics = self.policy.update(rows, totals)
+        self.after()
+        return lambda: metrics
+
+    def checkpoint(self, *_: object, **__: object) -> None:
+        pass
+
+
+class Frozen:
+    """The reference without Ray."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+
+    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
+        return lambda: self.reference.log_probs(rows)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What a run left."""
+
+    weights: dict[str, torch.Tensor]
+    started: list[set[str]]
+    requested: list[list[str]]
+    folder: Path
+
+    def records(self) -> list[Rollout]:
+        return [dataclasses.replace(one, timings={}, outcomes={}) for one in read_rollouts(self.folder)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_internvl(tmp_path_factory.mktemp("internvl"))
+
+
+def steps(model: Path, folder: Path, judge: Judge, after: Callable[[], None] = lambda: None, **changes: Any) -> Outcome:
+    """Two steps of GRPO; `after` is called after each update."""
+    grpo = dataclasses.replace(GRPO, **changes)
+    config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
+    policy = Policy(model, grpo, total_updates=8)
+    engine, started = Engine(), []  # type: ignore[var-annotated]
+    reference = Frozen(Reference(model, temperature=grpo.temperature))
+    cluster = SimpleNamespace(rollout=engine, policy=Learner(policy, started, after), reference=reference)
+    cluster.start_sync = lambda version: lambda: None
+    telling: Any = SimpleNamespace(log=lambda *_: None, reach=lambda *_: None)
+    rubric = Rubric(config.reward.weights, config.reward.routes, judge)  # type: ignore[arg-type]
+    with Scorer(rubric) as scorer:
+        run = Run(config, folder, samples(), load_processor(model), cluster, scorer, RunWriter(folder), telling, telling)  # type: ignore[arg-type]
+        try:
+            train(run)
+        finally:
+            run.writer.close()
+    return Outcome(policy.weights(), started, engine.requested, folder)
+
+
+async def at_once(_: str) -> None:
+    pass
+
+
+async def slowly(answer: str) -> None:
+    """The answer that is drawn first is judged last."""
+    await asyncio.sleep(0.05 * (len(ANSWERS) - ANSWERS.index(answer)))
+
+
+def test_a_slow_judge_and_an_instant_one_give_the_same_weights_to_the_last_bit(model: Path, tmp_path: Path) -> None:
+    instant, slow = steps(model, tmp_path / "instant", Judge(at_once)), steps(model, tmp_path / "slow", Judge(slowly))
+    assert all(torch.equal(weight, slow.weights[name]) for name, weight in instant.weights.items())
+    assert [dataclasses.replace(one, run="") for one in instant.records()] == [
+        dataclasses.replace(one, run="") for one in slow.records()
+    ]
+    assert any(one.advantage for one in slow.records()), "the rewards differ, or there is nothing to compare"
+
+
+def test_what_is_judged_is_asked_first_and_trained_on_last(model: Path, tmp_path: Path) -> None:
+    done = steps(model, tmp_path / "run", Judge(at_once))
+    judged = {f"q{i}" for i in range(8) if i % 2}
+    for step in (0, 1):
+        asked, trained = done.requested[step], done.started[4 * step : 4 * step + 4]
+        flags = [name in judged for name in asked]
+        assert flags == sorted(flags, reverse=True)
+        # Four groups, four mini-batches: each is one group.
+        assert [next(iter(names)) in judged for names in trained] == sorted(flags)
+        assert set().union(*trained) == set(asked)
+
+
+def test_updates_that_need_no_judge_are_made_while_it_thinks(model: Path, tmp_path: Path) -> None:
+    updated = threading.Event()
+    count = [0]
+
+    def after() -> None:
+        count[0] += 1
+        if count[0] == ruled:
+            updated.set()
+
+    async def until_updated(_: str) -> None:
+        # A loop that waited for every score before its first update would wait here for ever.
+        assert await asyncio.to_thread(updated.wait, 60), "no update came while the judge was thinking"
+
+    judge = Judge(until_updated)
+    names = [sample.id for sample in samples()]
+    first = steps(model, tmp_path / "plain", Judge(at_once), num_steps=1).requested[0]
+    ruled = sum(names.index(name) % 2 == 0 for name in first)
+    assert 0 < ruled < 4
+    done = steps(model, tmp_path / "run", judge, after, num_steps=1)
+    assert len(done.started) == 4 and judge.judged
+    assert all(one.valid for one in done.records())
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale_rewards": "batch"}, {"loss_type": "dapo"}, {"multi_objective_aggregation": "normalize_then_sum"}]
+)
+def test_what_needs_the_whole_step_waits_for_all_of_it(model: Path, tmp_path: Path, change: dict[str, str]) -> None:
+    judge = Judge(slowly)
+    counts: list[int] = []
+    done = steps(model, tmp_path / "run", judge, lambda: counts.append(len(judge.judged)), num_steps=1, **change)
+    assert counts == [len(judge.judged)] * 4 and judge.judged, "an answer was still being judged when the first update was made"
+    # In the order of the prompts: a mixture of ruled and judged ones, nothing is moved.
+    assert [int(name[1:]) for (name,) in done.started] == step_indices(1, SEED, 8, 4)
+
+
+def test_too_many_failures_stop_the_step_before_the_failed_groups_are_trained_on(model: Path, tmp_path: Path) -> None:
+    judge = Judge(at_once, fails=True)
+    counts: list[int] = []
+    with pytest.raises(TooManyFailures, match=r"of 16 completions could not be scored[\s\S]*unavailable: nobody answers"):
+        steps(model, tmp_path / "run", judge, lambda: counts.append(1), max_failure_rate=0.1)
+    stored = list(read_rollouts(tmp_path / "run"))
+    assert len(stored) == 4 * len(counts), "what was trained on was recorded, and nothing else"
+    assert all(one.sample.answer_type == "mcq" and one.valid for one in stored)
+    # The group that failed was judged again before the step was given up: each different answer twice.
+    assert sorted(judge.judged) != sorted(set(judge.judged))
+
+
+def test_orders_are_stable() -> None:
+    waits = [False, True, False, True, True]
+    assert asking_order(waits) == [1, 3, 4, 0, 2]
+    assert training_order(waits, GRPO) == [0, 2, 1, 3, 4]
+    whole = dataclasses.replace(GRPO, scale_rewards="batch")
+    assert needs_whole_step(whole) and training_order(waits, whole) == [0, 1, 2, 3, 4]
+
+
+def test_each_minibatch_waits_for_the_groups_it_needs() -> None:
+    def cut(prompts: int, generations: int, minibatches: int) -> list[tuple[int, int, list[int]]]:
+        grpo = dataclasses.replace(GRPO, prompts_per_step=prompts, num_generations=generations, num_minibatches=minibatches)
+        return [(part.groups.start, part.groups.stop, list(part.minibatches)) for part in parts(prompts, grpo)]
+
+    # 16 x 8 in four: 32 rows, four groups each.
+    assert cut(16, 8, 4) == [(0, 4, [0]), (4, 8, [1]), (8, 12, [2]), (12, 16, [3])]
+    # 3 x 4 in two: six rows, which end in the middle of the second group.
+    assert cut(3, 4, 2) == [(0, 2, [0]), (2, 3, [1])]
+    # 2 x 8 in four: two mini-batches out of one group; the second needs nothing new and comes with it.
+    assert cut(2, 8, 4) == [(0, 1, [0, 1]), (1, 2, [2, 3])]
+    assert cut(1, 8, 4) == [(0, 1, [0, 1, 2, 3])]
+    whole = dataclasses.replace(GRPO, prompts_per_step=4, loss_type="dapo")
+    assert parts(4, whole) == [(slice(0, 4), range(4))]

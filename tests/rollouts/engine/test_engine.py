@@ -1,0 +1,207 @@
+"""The vLLM engine on tiny models: its log-probs are the policy's, its weights are proven, its completions depend on their seed alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from rl.algo.losses import denominators
+from rl.policy.policy import Policy
+from rollouts.engine.checksum import checksum
+from rollouts.engine.live_weights import compare_with_live, count_elements
+from rollouts.engine.requests import EngineSettings, PromptMismatch, SamplingSettings, StaleWeights, WeightsRejected
+from rollouts.engine.vllm import VllmEngine
+from rollouts.prompt.processing import load_processor, media_token_ids
+from tests.fakes.tiny_models import make_internvl, make_qwen25vl
+from tests.rollouts.engine.engine_cases import LENGTH, config_for, gap, prompts_of, requests_of, rows_of, same_share, settings
+
+SETTINGS = EngineSettings(max_num_seqs=64, cpu_kv_cache_gib=0.125)
+
+
+@pytest.fixture(scope="module")
+def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_internvl(tmp_path_factory.mktemp("internvl"))
+
+
+@pytest.fixture(scope="module")
+def engine(internvl: Path) -> VllmEngine:
+    return VllmEngine(internvl, SETTINGS)
+
+
+def policy_of(folder: Path) -> Policy:
+    return Policy(folder, config_for(folder).grpo, total_updates=100)
+
+
+def give(engine: VllmEngine, policy: Policy, version: int) -> None:
+    weights = policy.weights()
+    engine.load_weights(version, weights, checksum(weights))
+
+
+def check_ten_updates(engine: VllmEngine, folder: Path, num_updates: int) -> None:
+    """The engine's log-probs are the policy's at every version, and far from those of the version before it."""
+    policy = policy_of(folder)
+    banned = media_token_ids(policy.processor)
+    prompts = prompts_of(folder)
+    requests = requests_of(prompts)
+    stale = None
+    for version in range(num_updates + 1):
+        give(engine, policy, version)
+        drawn = dict(engine.sample(requests, settings(version, banned)))
+        rows = rows_of(prompts, drawn)
+        fresh = gap(drawn, policy.log_probs(rows))
+        assert fresh < 1e-4, f"version {version}"
+        totals = denominators([[len(row.completion_ids) for row in rows]], LENGTH)[0]
+        policy.update(rows, totals)
+        # What the trainer would see had the engine not been given this update.
+        stale = gap(drawn, policy.log_probs(rows))
+        assert stale > 1e-3 > 10 * fresh, f"version {version}: a forgotten update changes the gap from {fresh} to {stale} only"
+
+
+def test_log_probs_agree_with_the_policy_before_and_after_ten_updates(engine: VllmEngine, internvl: Path) -> None:
+    check_ten_updates(engine, internvl, 10)
+
+
+def test_log_probs_agree_for_another_architecture(tmp_path: Path) -> None:
+    folder = make_qwen25vl(tmp_path)
+    check_ten_updates(VllmEngine(folder, SETTINGS), folder, 2)
+
+
+@pytest.mark.slow
+def test_log_probs_agree_for_the_shipped_model(repository: Path) -> None:
+    folder = repository / "examples" / "tiny" / "model"
+    check_ten_updates(VllmEngine(folder, SETTINGS), folder, 2)
+
+
+def test_an_engine_without_the_wanted_weights_draws_nothing(engine: VllmEngine, internvl: Path) -> None:
+    policy = policy_of(internvl)
+    give(engine, policy, 3)
+    with pytest.raises(StaleWeights, match="holds version 3, wanted 4"):
+        list(engine.sample(requests_of(prompts_of(internvl, 1)), settings(4)))
+    engine.confirm(3, checksum(policy.weights()))
+    with pytest.raises(StaleWeights, match="sync the weights first"):
+        engine.confirm(3, "0" * 64)
+
+
+def test_damaged_or_incomplete_weights_are_rejected_and_nothing_is_drawn_with_them(engine: VllmEngine, internvl: Path) -> None:
+    weights = policy_of(internvl).weights()
+    requests = requests_of(prompts_of(internvl, 1))
+    damaged = {name: tensor.clone() for name, tensor in weights.items()}
+    next(iter(damaged.values())).view(-1)[0] += 1
+    # One of the three that vLLM fuses: its own check of loaded names would not miss it.
+    incomplete = {name: tensor for name, tensor in weights.items() if not name.endswith("layers.0.self_attn.k_proj.weight")}
+    assert len(incomplete) == len(weights) - 1
+    for sent, said in ((damaged, checksum(weights)), (incomplete, checksum(incomplete))):
+        with pytest.raises(WeightsRejected, match="send"):
+            engine.load_weights(5, sent, said)
+        with pytest.raises(StaleWeights):
+            list(engine.sample(requests, settings(5)))
+    engine.load_weights(5, weights, checksum(weights))
+    assert len(dict(engine.sample(requests, settings(5)))) == len(requests)
+
+
+def test_a_live_model_that_computes_with_old_weights_is_noticed() -> None:
+    class Packed(torch.nn.Linear):
+        """A layer as vLLM leaves it on CPU: its product comes from a packed copy."""
+
+        def __init__(self) -> None:
+            super().__init__(3, 2, bias=False)
+            copy = self.weight.detach().clone()
+            self.cpu_linear = lambda x, weight, bias: x @ copy.T
+
+    model = torch.nn.Sequential(Packed())
+    old = {"0.weight": model[0].weight.detach().clone()}
+    assert compare_with_live(model, old) == (2, [])
+    with torch.no_grad():
+        model[0].weight += 1.0
+    new = {"0.weight": model[0].weight.detach().clone()}
+    # The parameter is new, the packed copy is not: exactly what vLLM's reload does to a head tied to the embedding.
+    assert compare_with_live(model, new) == (2, ["0"])
+    assert compare_with_live(model, old) == (2, ["0.weight", "0"])
+
+
+def test_a_tied_head_counts_once_whether_it_is_in_the_file_or_not() -> None:
+    shapes = {"embed.weight": (10, 4), "norm.weight": (4,)}
+    assert count_elements(shapes, tied=True) == 44
+    assert count_elements({**shapes, "lm_head.weight": (10, 4)}, tied=True) == 44
+    assert count_elements({**shapes, "lm_head.weight": (10, 4)}, tied=False) == 84
+
+
+def test_banned_tokens_are_never_drawn_however_hot(engine: VllmEngine, internvl: Path) -> None:
+    give(engine, policy_of(internvl), 0)
+    banned = (*media_token_ids(load_processor(internvl)), *range(100))
+    requests = requests_of(prompts_of(internvl), per_prompt=8)
+    hot = [engine.sample(requests, settings(0, ban, temperature=2.0)) for ban in (banned, ())]
+    with_ban, without = ([token for _, one in drawn for token in one.token_ids] for drawn in hot)
+    assert len(with_ban) > 1000
+    assert not set(with_ban) & set(banned)
+    # Without the ban a third of the tokens are among them, so the check above could have failed.
+    assert sum(token in banned for token in without) > 0.2 * len(without)
+
+
+def test_a_completion_depends_on_its_seed_and_not_on_its_neighbours(engine: VllmEngine, internvl: Path) -> None:
+    give(engine, policy_of(internvl), 0)
+    requests = requests_of(prompts_of(internvl), per_prompt=6)
+    together = dict(engine.sample(requests, settings(0)))
+    again = dict(engine.sample(requests, settings(0)))
+    backwards = dict(engine.sample(requests[::-1], settings(0)))
+    few = dict(engine.sample(requests[5:9], settings(0)))
+    assert again == together
+    assert same_share(together, backwards) >= 0.999
+    assert same_share(together, few) >= 0.999
+    other_seeds = [dataclasses.replace(request, seed=request.seed + 77) for request in requests]
+    assert same_share(together, dict(engine.sample(other_seeds, settings(0)))) < 0.1
+
+
+def test_greedy_needs_no_seed(engine: VllmEngine, internvl: Path) -> None:
+    give(engine, policy_of(internvl), 0)
+    [request, *_] = requests_of(prompts_of(internvl, 1))
+    first, second = (
+        dict(engine.sample([dataclasses.replace(request, seed=seed)], settings(0, temperature=0.0))) for seed in (1, 2)
+    )
+    assert first[request.key].token_ids == second[request.key].token_ids
+    # The likeliest of 320 tokens is likelier than the mean.
+    assert min(first[request.key].logprobs) > -5.77
+
+
+def test_completions_come_before_all_are_done_and_a_reader_may_go_away(engine: VllmEngine, internvl: Path) -> None:
+    give(engine, policy_of(internvl), 0)
+    # 96 requests for 64 places: the first must be finished before the last is begun.
+    requests = requests_of(prompts_of(internvl), per_prompt=16)
+    stream = engine.sample(requests, settings(0))
+    _, completion = next(stream)
+    assert completion.logprobs and engine._engine.has_unfinished_requests()
+    stream.close()
+    assert not engine._engine.has_unfinished_requests()
+    assert len(dict(engine.sample(requests[:3], settings(0)))) == 3
+
+
+def test_texts_end_before_the_end_token_and_ids_with_it(engine: VllmEngine, internvl: Path) -> None:
+    give(engine, policy_of(internvl), 0)
+    end = load_processor(internvl).tokenizer.eos_token_id
+    drawn = dict(engine.sample(requests_of(prompts_of(internvl), per_prompt=16), settings(0, temperature=2.0))).values()
+    stopped = [one for one in drawn if one.finish_reason == "stop"]
+    assert stopped and all(one.token_ids[-1] == end and "<|im_end|>" not in one.text for one in stopped)
+    cut = [one for one in drawn if one.finish_reason == "length"]
+    assert cut and all(len(one.token_ids) == LENGTH == len(one.logprobs) and end not in one.token_ids for one in cut)
+
+
+def test_a_prompt_that_both_sides_expand_differently_is_refused(engine: VllmEngine, internvl: Path) -> None:
+    give(engine, policy_of(internvl), 0)
+    [request, *_] = requests_of(prompts_of(internvl, 1))
+    one_token_less = dataclasses.replace(request, token_ids=(request.token_ids or ())[:-1])
+    with pytest.raises(PromptMismatch, match="same processor files"):
+        list(engine.sample([one_token_less], settings(0)))
+    with pytest.raises(ValueError, match=r"exceed model\.max_model_len 512"):
+        list(engine.sample([request], settings(0, length=500)))
+    assert len(dict(engine.sample([request], settings(0)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p", "length"), [(-1.0, 1.0, 4), (2.1, 1.0, 4), (1.0, 0.0, 4), (1.0, 1.1, 4), (1.0, 1.0, 0)]
+)
+def test_senseless_settings_are_refused(temperature: float, top_p: float, length: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        SamplingSettings(temperature, top_p, length, policy_version=0)
