@@ -1,4 +1,5 @@
-"""Settings in, judge out: one model or a panel, a second opinion, canaries. All of them share one client for each model, one budget and one cache."""
+"""Settings in, judge out: one model or a panel, a second opinion, canaries. All of them share one client for each
+model, one budget and one cache."""
 
 from __future__ import annotations
 
@@ -18,7 +19,17 @@ from judges.guards.second_opinion import SecondOpinionJudge
 from judges.local.judge import ServedJudge
 from judges.model.cache import VerdictCache
 from judges.rules import RulesJudge
-from judges.settings import CACHE_OFF, SHIPPED_MODEL, JudgeConfig, Seat, faults, first_seat, found, panel_seats, second_seat
+from judges.settings import (
+    CACHE_OFF,
+    SHIPPED_MODEL,
+    JudgeConfig,
+    Seat,
+    faults,
+    first_seat,
+    found,
+    panel_seats,
+    second_seat,
+)
 from judges.verdict import Judge, JudgeConfigError, Question
 
 if TYPE_CHECKING:
@@ -37,9 +48,9 @@ def make_judge(
 ) -> Judge:
     """The judge of a configuration. Nothing is asked yet (see `check_now`).
 
-    `cache_path`: where verdicts are kept unless `settings.cache` says otherwise; None = nowhere. `backoff_seconds`: base of the full-jitter backoff.
-    `start`: where a server of ours is needed (judge=local), start it now and not with the first question; its log lies beside the cache.
-    `calls`, `tokens`: what a resumed run spent of its budget before.
+    `cache_path`: where verdicts are kept unless `settings.cache` says otherwise; None = nowhere. `backoff_seconds`:
+    base of the full-jitter backoff. `start`: where a server of ours is needed (judge=local), start it now and not with
+    the first question; its log lies beside the cache. `calls`, `tokens`: what a resumed run spent of its budget before.
     Raises JudgeConfigError with everything that is missing, contradictory or unreadable.
     """
     problems = list(faults(settings))
@@ -49,7 +60,9 @@ def make_judge(
         return RulesJudge()
     path = {None: cache_path, CACHE_OFF: None}.get(settings.cache, settings.cache)
     if settings.offline and path is None:
-        raise JudgeConfigError("judge.offline: an offline judge answers from its cache only; name its file with judge.cache=PATH")
+        raise JudgeConfigError(
+            "judge.offline: an offline judge answers from its cache only; name its file with judge.cache=PATH"
+        )
     server = None
     if settings.kind == "local":
         settings, server = _local(settings, cache_path)
@@ -60,11 +73,14 @@ def make_judge(
     live = _stack(settings, clients, VerdictCache(path) if path is not None else None, server)
     if not canaries:
         return live
-    return CanaryJudge(live, _stack(settings, clients, None, server), canaries, settings.canary_fraction, settings.on_canary)
+    return CanaryJudge(
+        live, _stack(settings, clients, None, server), canaries, settings.canary_fraction, settings.on_canary
+    )
 
 
 def _local(settings: JudgeConfig, cache_path: str | Path | None) -> tuple[JudgeConfig, JudgeServer | None]:
-    """The settings with the address of our server, and the server, not started yet; None where nothing is asked (judge.offline)."""
+    """The settings with the address of our server, and the server, not started yet; None where nothing is asked
+    (judge.offline)."""
     from judges.local.server import KEY_ENV, served_name
     from judges.local.serving import shared
 
@@ -76,7 +92,8 @@ def _local(settings: JudgeConfig, cache_path: str | Path | None) -> tuple[JudgeC
 
 
 def read_canaries(path: str | None) -> tuple[Case, ...]:
-    """The known answers of a file, None = the shipped ones. Raises JudgeConfigError for rows that would never reach a model, or hold tags."""
+    """The known answers of a file, None = the shipped ones. Raises JudgeConfigError for rows that would never reach a
+    model, or hold tags."""
     cases = labelled(path or SHIPPED_CANARIES, "judge.canaries")
     for case in cases:
         where = f"judge.canaries: line {case.line} of {path or SHIPPED_CANARIES}"
@@ -130,7 +147,8 @@ class _Clients:
 
 
 def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None, server: JudgeServer | None) -> Judge:
-    """The judges of the settings over shared clients; `cache` None = every question is asked. `server`: the first judge's, where it is ours."""
+    """The judges of the settings over shared clients; `cache` None = every question is asked. `server`: the first
+    judge's, where it is ours."""
     from judges.model.judge import LlmJudge
 
     def judge_of(seat: Seat) -> Judge:

@@ -1,7 +1,9 @@
-"""`python -m judges.calibrate CASES.jsonl [judge=...] --out FILE`: how well a judge grades a file, through the same path as training.
+"""`python -m judges.calibrate CASES.jsonl [judge=...] --out FILE`: how well a judge grades a file, through the same
+path as training.
 
-A command, and the only file here that imports other packages: it reads its settings at the door of the configuration (`rl.config.door`), so that what is
-measured is what a run with the same settings would use, and grades through the scorer (`rewards.graded_cases`). Nothing imports it.
+A command, and the only file here that imports other packages: it reads its settings at the door of the configuration
+(`rl.config.door`), so that what is measured is what a run with the same settings would use, and grades through the
+scorer (`rewards.graded_cases`). Nothing imports it.
 """
 
 from __future__ import annotations
@@ -43,7 +45,15 @@ judge and judge.* are the settings of rl.train (python -m rl.train --help): judg
 Each verdict is written to FILE when it comes (verdict, layer, failure, reason, whole transcript, seconds, cost). The same command goes on where it
 was stopped, and asks again what failed. Exit code 0 = every row has a verdict, 1 = some have none, 2 = nothing could be graded."""
 # Settings of a run that mean nothing for a single grading.
-_OF_RUNS = ("canary_fraction", "canaries", "on_canary", "calibration", "min_kappa", "min_sensitivity", "min_specificity")
+_OF_RUNS = (
+    "canary_fraction",
+    "canaries",
+    "on_canary",
+    "calibration",
+    "min_kappa",
+    "min_sensitivity",
+    "min_specificity",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\n{COMMAND}: interrupted; every verdict so far is in {arguments.out}, the same command goes on", file=sys.stderr)
+        print(
+            f"\n{COMMAND}: interrupted; every verdict so far is in {arguments.out}, the same command goes on",
+            file=sys.stderr,
+        )
         return 130
 
 
@@ -70,9 +83,15 @@ def settings_of(overrides: Sequence[str]) -> JudgeConfig:
     from rl.config.door import ConfigError, compose
 
     names = [override.lstrip("+~").split("=")[0] for override in overrides]
-    faults = [f"{name}: only judge and judge.* are settings of this command" for name in names if name.split(".")[0] != "judge"]
+    faults = [
+        f"{name}: only judge and judge.* are settings of this command"
+        for name in names
+        if name.split(".")[0] != "judge"
+    ]
     faults += [
-        f"{name}: concerns runs; a grading asks the judge itself" for name in names if name.removeprefix("judge.") in _OF_RUNS
+        f"{name}: concerns runs; a grading asks the judge itself"
+        for name in names
+        if name.removeprefix("judge.") in _OF_RUNS
     ]
     if faults:
         raise ConfigError(faults)
@@ -84,7 +103,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         prog=COMMAND, description=ABOUT, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("cases", help="JSON lines with question, reference and completion")
-    parser.add_argument("settings", nargs="*", metavar="judge=...", help="the judge, as for rl.train; default judge=rules")
+    parser.add_argument(
+        "settings", nargs="*", metavar="judge=...", help="the judge, as for rl.train; default judge=rules"
+    )
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="JSON lines of verdicts; grading goes on where the file ends"
     )
@@ -129,7 +150,10 @@ def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> li
         judge = make_judge(settings)
         teller.say(judge.describe())
         if num_left < len(cases):
-            teller.say(f"{len(cases) - num_left} of {len(cases)} rows have their verdict already, or say the same as another row")
+            teller.say(
+                f"{len(cases) - num_left} of {len(cases)} rows have their verdict already, or say the same as"
+                " another row"
+            )
         if num_left:
             try:
                 judge.check_now()

@@ -1,4 +1,5 @@
-"""Cases to grade: files of question, reference and completion, with or without a label. Read whole and checked before anything is asked."""
+"""Cases to grade: files of question, reference and completion, with or without a label. Read whole and checked before
+anything is asked."""
 
 from __future__ import annotations
 
@@ -55,8 +56,9 @@ class CaseFile:
 def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
     """The rows of a JSON-lines file. `expected`: the label of rows that carry none.
 
-    A `key` names a row that may be written again, as the viewer does with labels: the last line of a key counts, and `"expected": null` in it takes
-    the row back. Raises JudgeConfigError with every bad row (the first ten), its line number, and what is wrong.
+    A `key` names a row that may be written again, as the viewer does with labels: the last line of a key counts, and
+    `"expected": null` in it takes the row back. Raises JudgeConfigError with every bad row (the first ten), its line
+    number, and what is wrong.
     """
     path = found(str(path))
     try:
@@ -65,7 +67,9 @@ def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
     except OSError as error:
         raise JudgeConfigError(f"the case file {path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise JudgeConfigError(f"the case file {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+        raise JudgeConfigError(
+            f"the case file {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8."
+        ) from None
     cases: dict[str | int, Case] = {}
     faults, unread = [], set()
     for number, line in enumerate(lines, start=1):
@@ -86,25 +90,28 @@ def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
         told = "\n  ".join(faults[:_MOST_SHOWN])
         raise JudgeConfigError(f"{len(faults)} of {len(cases) + len(faults)} rows cannot be read:\n  {told}{more}")
     if not cases:
-        raise JudgeConfigError(f"the case file {path} is empty; expected JSON lines with question, reference and completion")
+        raise JudgeConfigError(
+            f"the case file {path} is empty; expected JSON lines with question, reference and completion"
+        )
     return CaseFile(tuple(cases.values()), tuple(sorted(unread)))
 
 
 def labelled(path: str | Path, what: str) -> tuple[Case, ...]:
-    """The rows of a file in which every row has a label and both labels occur. Raises JudgeConfigError, naming the setting `what`."""
+    """The rows of a file in which every row has a label and both labels occur. Raises JudgeConfigError, naming the
+    setting `what`."""
     cases = read_cases(path).cases
     missing = [case.line for case in cases if case.expected is None]
     if missing:
         raise JudgeConfigError(
-            f"{what}: {path} has {len(missing)} rows without a label, the first in line {missing[0]}; expected in every row "
-            '"expected": "correct" or "incorrect"'
+            f"{what}: {path} has {len(missing)} rows without a label, the first in line {missing[0]}; expected in every"
+            ' row "expected": "correct" or "incorrect"'
         )
     counts = {label: sum(case.expected == label for case in cases) for label in LABELS}
     if not all(counts.values()):
         have, lack = sorted(counts, key=lambda label: -counts[label])
         raise JudgeConfigError(
-            f"{what}: all {counts[have]} rows of {path} are labelled {have!r}, none {lack!r}. Without both, a judge that says the same "
-            "to everything would look perfect. Add rows of the other kind."
+            f"{what}: all {counts[have]} rows of {path} are labelled {have!r}, none {lack!r}. Without both, a judge"
+            " that says the same to everything would look perfect. Add rows of the other kind."
         )
     return cases
 
@@ -151,7 +158,8 @@ def _faults(row: dict[str, Any]) -> Iterator[str]:
             yield f"no {name}; there are {sorted(row)}"
         elif not isinstance(row[name], str):
             yield f"{name} is {type(row[name]).__name__}, expected a text"
-        # An empty completion is something a model may well say; an empty question or reference is a mistake of the file.
+        # An empty completion is something a model may well say; an empty question or reference is a mistake of the
+        # file.
         elif name != "completion" and not row[name].strip():
             yield f"{name} is empty"
     aliases = row.get("aliases")

@@ -20,7 +20,8 @@ def _stands_in(words: str, text: str) -> bool:
 
 
 class RulesJudge:
-    """Equality with the gold text and its aliases; everything else is incorrect. For debugging and runs without an endpoint."""
+    """Equality with the gold text and its aliases; everything else is incorrect. For debugging and runs without an
+    endpoint."""
 
     name = "rules"
     shows_images = False
@@ -45,11 +46,14 @@ class RulesJudge:
         return settled or Verdict("incorrect", reason="not equal to the reference or an alias", layer="rules")
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """Met iff the words of the criterion stand in the candidate as they are: for debugging, understands neither negation nor synonyms."""
+        """Met iff the words of the criterion stand in the candidate as they are: for debugging, understands neither
+        negation nor synonyms."""
         self._num_judged += 1
         candidate = fold(asked.candidate)
         met = tuple(_stands_in(fold(criterion), candidate) for criterion in asked.criteria)
-        return Assessment(met, reason="the criterion's words were looked up in the text, for debugging only", layer="rules")
+        return Assessment(
+            met, reason="the criterion's words were looked up in the text, for debugging only", layer="rules"
+        )
 
     async def check(self) -> None:
         """Nothing can fail."""
@@ -59,7 +63,10 @@ class RulesJudge:
 
     def describe(self) -> str:
         """Says that no model is asked."""
-        return "judge=rules: open answers are compared with the gold text and its aliases after normalisation; no judge model is asked"
+        return (
+            "judge=rules: open answers are compared with the gold text and its aliases after normalisation; no judge"
+            " model is asked"
+        )
 
     def metrics(self) -> dict[str, float]:
         """The number of judgements."""

@@ -1,7 +1,8 @@
 """The settings of a judge, each layer of JUDGING.md with its switch; `judge.*` of a run's configuration is this record.
 
-It stands here and not in the run's own configuration because `python -m judges.calibrate` grades with the same settings. Ranges and settings
-without effect are checked at the configuration's door (rl/config/rules.py); what no judge can be built of is refused here, for every caller.
+It stands here and not in the run's own configuration because `python -m judges.calibrate` grades with the same
+settings. Ranges and settings without effect are checked at the configuration's door (rl/config/rules.py); what no judge
+can be built of is refused here, for every caller.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import Literal
 CACHE_OFF = "off"
 # The model of judge=local unless judge.model names another folder.
 SHIPPED_MODEL = "examples/tiny_judge/model"
-SAMPLING = ("temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "frequency_penalty", "presence_penalty")
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "seed",
+    "max_tokens",
+    "max_completion_tokens",
+    "frequency_penalty",
+    "presence_penalty",
+)
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,13 @@ class PanelMember:
 class JudgeConfig:
     """Who decides whether an open answer means the reference, and what guards the decision (judges/JUDGING.md)."""
 
-    # "rules": normalised equality with the gold text and its aliases, no model. "openai": any OpenAI-compatible endpoint.
+    # "rules": normalised equality with the gold text and its aliases, no model. "openai": any OpenAI-compatible
+    # endpoint.
     # "local": a tiny model of ours, on a server that the run starts and stops (judges/local/server.py).
     kind: Literal["rules", "local", "openai"] = "rules"
     base_url: str | None = None
-    # Name under which the endpoint serves its model; for judge=local the folder of a text model, null = examples/tiny_judge/model.
+    # Name under which the endpoint serves its model; for judge=local the folder of a text model, null =
+    # examples/tiny_judge/model.
     model: str | None = None
     # Name of the environment variable that holds the key; the key itself never enters a config.
     api_key_env: str = "OPENAI_API_KEY"
@@ -54,7 +65,8 @@ class JudgeConfig:
     max_reasks: int = 2
     # Calls in flight; halves on 429 and grows back.
     max_concurrency: int = 32
-    # Sent with every request: temperature, top_p, seed, max_tokens (of the reply) or max_completion_tokens. Part of the cache's key.
+    # Sent with every request: temperature, top_p, seed, max_tokens (of the reply) or max_completion_tokens. Part of the
+    # cache's key.
     sampling: dict[str, int | float] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 400})
     # So many failed attempts in a row pause all calls for so many seconds.
     breaker_failures: int = 10
@@ -69,22 +81,26 @@ class JudgeConfig:
     cache: str | None = None
     # Answer from the cache only; a miss is a failed judgement.
     offline: bool = False
-    # Ask a second judge where judge and rule disagree, where a paid answer holds suspicious words, or both; judges that differ pay nothing.
+    # Ask a second judge where judge and rule disagree, where a paid answer holds suspicious words, or both; judges that
+    # differ pay nothing.
     second_opinion: Literal["off", "disagreement", "suspicious", "both"] = "off"
     # The second judge; null = as the first. Model or prompt must differ from the first's.
     second_base_url: str | None = None
     second_model: str | None = None
     second_api_key_env: str | None = None
     second_prompt: str = "equivalence_2"
-    # Several judges instead of one: name -> base_url, model, api_key_env, prompt (null = as above). At least two, which must differ.
+    # Several judges instead of one: name -> base_url, model, api_key_env, prompt (null = as above). At least two, which
+    # must differ.
     panel: dict[str, PanelMember] = field(default_factory=dict)
-    # What the panel pays: what most of the votes say, or only what all say. A tie, and any other disagreement, is unsure and pays nothing.
+    # What the panel pays: what most of the votes say, or only what all say. A tie, and any other disagreement, is
+    # unsure and pays nothing.
     panel_rule: Literal["majority", "unanimous"] = "majority"
     # Members that must have voted; null = more than half. Fewer, and the judgement failed.
     panel_quorum: int | None = None
     # Known answers asked along with the live ones, as a share of the live calls; 0 = none.
     canary_fraction: float = 0.0
-    # File of known answers (JSON lines as for judges.calibrate, with `expected`); null = the shipped judges/cases/canaries.jsonl.
+    # File of known answers (JSON lines as for judges.calibrate, with `expected`); null = the shipped
+    # judges/cases/canaries.jsonl.
     canaries: str | None = None
     # A wrong answer that the judge accepts ends the run, or is counted and told.
     on_canary: Literal["stop", "warn"] = "stop"
@@ -97,7 +113,8 @@ class JudgeConfig:
 
 
 def found(path: str) -> Path:
-    """A file as it is named, or beside the repository's folders, so that shipped files are found from any working folder."""
+    """A file as it is named, or beside the repository's folders, so that shipped files are found from any working
+    folder."""
     beside = Path(__file__).resolve().parent.parent / path
     return Path(path) if Path(path).exists() or not beside.exists() else beside
 
@@ -160,36 +177,54 @@ def faults(settings: JudgeConfig) -> Iterator[str]:
         yield from _second_faults(settings, seats)
     unknown = sorted(set(settings.sampling) - set(SAMPLING))
     if unknown:
-        yield f"judge.sampling.{unknown[0]}: there is no such parameter of a chat completion; there are {', '.join(SAMPLING)}"
+        yield (
+            f"judge.sampling.{unknown[0]}: there is no such parameter of a chat completion; there are"
+            f" {', '.join(SAMPLING)}"
+        )
     if settings.offline and settings.cache == CACHE_OFF:
         yield "judge.offline: an offline judge answers from its cache only, but judge.cache is off"
 
 
 def _incomplete(seat: Seat, where: str, what: str) -> Iterator[str]:
     if seat.base_url is None:
-        yield f"{where}.base_url: {what} needs the address of the endpoint, such as {where}.base_url=http://localhost:8000/v1, or judge=rules"
+        yield (
+            f"{where}.base_url: {what} needs the address of the endpoint, such as"
+            f" {where}.base_url=http://localhost:8000/v1, or judge=rules"
+        )
     elif not re.match(r"https?://[^/\s]+", seat.base_url):
         yield f"{where}.base_url: got {seat.base_url!r}, expected an address that begins with http:// or https://"
     if not seat.model:
-        yield f"{where}.model: {what} needs the name under which the endpoint serves its model, such as {where}.model=Qwen/Qwen3-8B"
+        yield (
+            f"{where}.model: {what} needs the name under which the endpoint serves its model, such as"
+            f" {where}.model=Qwen/Qwen3-8B"
+        )
 
 
 def _local_faults(settings: JudgeConfig) -> Iterator[str]:
     if settings.base_url is not None:
-        yield f"judge.base_url: got {settings.base_url!r}, but judge=local starts a server of its own; use judge=openai for an endpoint"
+        yield (
+            f"judge.base_url: got {settings.base_url!r}, but judge=local starts a server of its own; use judge=openai"
+            " for an endpoint"
+        )
     if settings.panel:
         yield "judge.panel: the members of a panel are endpoints; use judge=panel with judge.base_url and judge.model"
     if settings.show_images:
-        yield "judge.show_images: the model of judge=local reads text only; use judge=openai with a model that takes images"
+        yield (
+            "judge.show_images: the model of judge=local reads text only; use judge=openai with a model that takes"
+            " images"
+        )
     if settings.second_opinion != "off" and not (settings.second_base_url and settings.second_model):
         yield (
-            "judge.second_opinion: beside judge=local the second judge must be an endpoint, with judge.second_base_url and judge.second_model; "
-            "a vote of one model with itself is no defence"
+            "judge.second_opinion: beside judge=local the second judge must be an endpoint, with judge.second_base_url"
+            " and judge.second_model; a vote of one model with itself is no defence"
         )
     model = found(settings.model or SHIPPED_MODEL)
     missing = [name for name in ("config.json", "tokenizer.json") if not (model / name).is_file()]
     if missing:
-        yield f"judge.model: got {model}, which holds no {' and no '.join(missing)}; judge=local needs the folder of a text model"
+        yield (
+            f"judge.model: got {model}, which holds no {' and no '.join(missing)}; judge=local needs the folder of a"
+            " text model"
+        )
 
 
 def _same(one: Seat, other: Seat) -> bool:
@@ -198,14 +233,17 @@ def _same(one: Seat, other: Seat) -> bool:
 
 def _panel_faults(settings: JudgeConfig, seats: dict[str, Seat]) -> Iterator[str]:
     if len(seats) == 1:
-        yield f"judge.panel: got one member ({next(iter(seats))}), expected at least two; for one judge set judge.base_url and judge.model"
+        yield (
+            f"judge.panel: got one member ({next(iter(seats))}), expected at least two; for one judge set"
+            " judge.base_url and judge.model"
+        )
     names = list(seats)
     for place, name in enumerate(names):
         twin = next((other for other in names[:place] if _same(seats[other], seats[name])), None)
         if twin is not None:
             yield (
-                f"judge.panel.{name}: asks the same model with the same prompt as judge.panel.{twin}; a vote of one model with itself is no "
-                "defence. Give it another model or another prompt"
+                f"judge.panel.{name}: asks the same model with the same prompt as judge.panel.{twin}; a vote of one"
+                " model with itself is no defence. Give it another model or another prompt"
             )
     if settings.panel_quorum is not None and seats and not 1 <= settings.panel_quorum <= len(seats):
         yield f"judge.panel_quorum: got {settings.panel_quorum}, expected 1 to {len(seats)}, the number of members"
@@ -214,11 +252,13 @@ def _panel_faults(settings: JudgeConfig, seats: dict[str, Seat]) -> Iterator[str
 def _second_faults(settings: JudgeConfig, seats: dict[str, Seat]) -> Iterator[str]:
     second = second_seat(settings)
     if seats:
-        yield from _incomplete(second, "judge.second", "the second opinion") if not (second.base_url and second.model) else ()
+        yield from (
+            _incomplete(second, "judge.second", "the second opinion") if not (second.base_url and second.model) else ()
+        )
     for name, seat in (seats or {"": first_seat(settings)}).items():
         if _same(seat, second):
             first = f"judge.panel.{name}" if name else "the first judge"
             yield (
-                f"judge.second_opinion: the second judge asks the same model with the same prompt as {first}; a vote of one model with itself "
-                "is no defence. Set judge.second_model or judge.second_prompt"
+                f"judge.second_opinion: the second judge asks the same model with the same prompt as {first}; a vote of"
+                " one model with itself is no defence. Set judge.second_model or judge.second_prompt"
             )

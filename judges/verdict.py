@@ -1,4 +1,5 @@
-"""What a judge is asked and what it says. A failed judgement is a verdict without a decision, never a number (JUDGING.md)."""
+"""What a judge is asked and what it says. A failed judgement is a verdict without a decision, never a number
+(JUDGING.md)."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 Decision = Literal["correct", "incorrect", "unsure"]
-# timeout: no answer before the deadline. unavailable: the endpoint failed on every attempt. unreadable: no reply was one valid verdict.
-# refused: the endpoint rejects the request itself (key, model, schema). offline: not in the cache and asking is switched off.
+# timeout: no answer before the deadline. unavailable: the endpoint failed on every attempt. unreadable: no reply was
+# one valid verdict.
+# refused: the endpoint rejects the request itself (key, model, schema). offline: not in the cache and asking is
+# switched off.
 # budget: the run's calls or tokens are spent; nothing more is asked.
 Failure = Literal["timeout", "unavailable", "unreadable", "refused", "offline", "budget"]
 
@@ -26,7 +29,8 @@ class JudgeUnreachable(JudgeError):
 
 
 class JudgeProbeFailed(JudgeUnreachable):
-    """The endpoint serves the model, but one question got no reply that keeps to the schema: a run would have no verdicts."""
+    """The endpoint serves the model, but one question got no reply that keeps to the schema: a run would have no
+    verdicts."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ class Verdict:
 class Assessment:
     """The outcome of judging criteria. Exactly one of `met` and `failure` is set."""
 
-    # One entry per criterion, in order: met, not met, or None where the judge is unsure about that one. None = judging failed.
+    # One entry per criterion, in order: met, not met, or None where the judge is unsure about that one. None = judging
+    # failed.
     met: tuple[bool | None, ...] | None
     failure: Failure | None = None
     reason: str = ""
@@ -123,7 +128,9 @@ class Assessment:
 
     def __post_init__(self) -> None:
         if (self.met is None) == (self.failure is None):
-            raise ValueError(f"assessment has met {self.met!r} and failure {self.failure!r}: exactly one of them must be set")
+            raise ValueError(
+                f"assessment has met {self.met!r} and failure {self.failure!r}: exactly one of them must be set"
+            )
 
 
 class Judge(Protocol):
@@ -148,7 +155,8 @@ class Judge(Protocol):
         media: Sequence[JudgeMedia] = (),
         group_key: str | None = None,
     ) -> Verdict:
-        """Compare; never raises on any answer. `media`: shown where the judge shows images. `group_key`: shares a deadline."""
+        """Compare; never raises on any answer. `media`: shown where the judge shows images. `group_key`: shares a
+        deadline."""
         ...
 
     async def assess(self, asked: Criteria) -> Assessment:

@@ -1,8 +1,9 @@
-"""Builds `.venv` with exact versions: `python3 requirements/install.py` (or `make setup`). Needs nothing but Python itself.
+"""Builds `.venv` with exact versions: `python3 requirements/install.py` (or `make setup`). Needs nothing but Python
+itself.
 
-A second call finds its stamp, which holds a hash of everything set-up depends on, and ends at once. An interrupted call leaves no
-stamp, so the next one goes on from there. Works with and without a way to PyTorch's CPU wheel index, as long as pip reaches PyPI or
-a mirror of it.
+A second call finds its stamp, which holds a hash of everything set-up depends on, and ends at once. An interrupted call
+leaves no stamp, so the next one goes on from there. Works with and without a way to PyTorch's CPU wheel index, as long
+as pip reaches PyPI or a mirror of it.
 """
 
 import hashlib
@@ -18,13 +19,15 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / ".rounds-setup"
 LISTS = ("requirements/cpu.txt", "requirements/dev.txt")
-# A change in any of these, or in what pyproject.toml says of the package, makes the next `make setup` do its work again.
+# A change in any of these, or in what pyproject.toml says of the package, makes the next `make setup` do its work
+# again.
 INPUTS = (*LISTS, "requirements/install.py", "requirements/torchvision_shim.py")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 6
 MIN_PYTHON = (3, 11)
 VERIFY = "import vllm, torchvision, trl, verl, ray, torch; print(torch.__version__, vllm.__version__, ray.__version__)"
-# Prints torch's CUDA version, or nothing for a CPU build. Does not import torch: a CUDA build without its libraries does not load.
+# Prints torch's CUDA version, or nothing for a CPU build. Does not import torch: a CUDA build without its libraries
+# does not load.
 TORCH_BUILD = (
     "import importlib.util as u, pathlib, runpy; "
     "p = pathlib.Path(u.find_spec('torch').submodule_search_locations[0]) / 'version.py'; "
@@ -53,7 +56,10 @@ def main() -> int:
         say("checking: import vllm, torchvision, trl, verl, ray")
         run(str(PYTHON), "-c", VERIFY, env={**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
     except subprocess.CalledProcessError as error:
-        print(f"\nset-up stopped: this command ended with exit status {error.returncode}:\n  {' '.join(map(str, error.cmd))}")
+        print(
+            f"\nset-up stopped: this command ended with exit status {error.returncode}:\n "
+            f" {' '.join(map(str, error.cmd))}"
+        )
         print("Its own message is above. `make setup` goes on from here; `rm -rf .venv` starts again from nothing.")
         return 1
     STAMP.write_text(key)
@@ -62,7 +68,8 @@ def main() -> int:
 
 
 def stamp_key() -> str:
-    """SHA-256 over what set-up depends on, and over the place the environment is in (a virtual environment cannot be moved)."""
+    """SHA-256 over what set-up depends on, and over the place the environment is in (a virtual environment cannot be
+    moved)."""
     import tomllib  # here, because an older Python has none and still has to be told what is needed
 
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -97,12 +104,16 @@ def install_lists() -> None:
         except subprocess.CalledProcessError:
             say("that did not work; trying once more without PyTorch's CPU index")
     else:
-        say("installing packages (2 to 5 minutes); PyTorch's CPU index does not answer, so all come from pip's own sources")
+        say(
+            "installing packages (2 to 5 minutes); PyTorch's CPU index does not answer, so all come from pip's own"
+            " sources"
+        )
     pip(*command)
 
 
 def cpu_index_answers() -> bool:
-    """True when the index's page about torch can be read within a few seconds (asked in a process: a DNS look-up has no time limit)."""
+    """True when the index's page about torch can be read within a few seconds (asked in a process: a DNS look-up has no
+    time limit)."""
     probe = f"import urllib.request as u; u.urlopen('{CPU_INDEX}/torch/', timeout={PROBE_SECONDS}).read(64)"
     try:
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, timeout=PROBE_SECONDS + 2)

@@ -14,13 +14,16 @@ _PLAIN = (str, int, float, bool)
 
 
 def check_arguments(reward: Reward, given: Mapping[str, Any]) -> None:
-    """Raise RewardError, with the reward's file and line, for an argument it does not know, one it lacks, or one of another type."""
+    """Raise RewardError, with the reward's file and line, for an argument it does not know, one it lacks, or one of
+    another type."""
     for name in given:
         if name not in reward.arguments:
             near = difflib.get_close_matches(str(name), reward.arguments, 1)
             hint = f". Did you mean {near[0]!r}?" if near else ""
             taken = sorted(reward.arguments) or "none"
-            raise RewardError(f"reward {reward.name!r} has no argument {name!r}; it takes {taken}{hint} ({reward.home})")
+            raise RewardError(
+                f"reward {reward.name!r} has no argument {name!r}; it takes {taken}{hint} ({reward.home})"
+            )
     for name, default in reward.arguments.items():
         if default is inspect.Parameter.empty and name not in given:
             where = f"reward.arguments: {{{reward.name}: {{{name}: VALUE}}}}"
@@ -40,7 +43,8 @@ def _hints(reward: Reward) -> dict[str, Any]:
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value from YAML fits an annotation. A whole number is a float, a list is any sequence; what YAML cannot hold is not judged."""
+    """Whether a value from YAML fits an annotation. A whole number is a float, a list is any sequence; what YAML cannot
+    hold is not judged."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (types.UnionType, Union):
         return any(fits(value, part) for part in inner)

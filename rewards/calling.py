@@ -1,5 +1,6 @@
-"""Calls a reward and reads what it returned. It may not fail silently: an exception, None, NaN, another type or a list of the wrong length
-becomes Outcomes with status "error" or "timeout", never a number, and the traceback stands in their evidence."""
+"""Calls a reward and reads what it returned. It may not fail silently: an exception, None, NaN, another type or a list
+of the wrong length becomes Outcomes with status "error" or "timeout", never a number, and the traceback stands in their
+evidence."""
 
 from __future__ import annotations
 
@@ -14,10 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from judges import Judge
-from rewards import registry
-from rewards.arguments import check_arguments
-from rewards.contract import SHIPPED_FOLDER, Member, Reward, RewardError, Source
-from rewards.plugins.children import Limits, describe
+from rewards.contract import SHIPPED_FOLDER, Member, Reward
 from rollouts.records import Outcome, Sample
 
 # Characters of a traceback that are kept: its end, which names the line that failed.
@@ -26,7 +24,8 @@ MAX_TRACEBACK = 4_000
 
 @dataclass(frozen=True)
 class BoundReward:
-    """A reward with its arguments, ready to be called on one completion or, for a group-level reward, on all of a group."""
+    """A reward with its arguments, ready to be called on one completion or, for a group-level reward, on all of a
+    group."""
 
     reward: Reward
     judge: Judge | None = None
@@ -38,7 +37,12 @@ class BoundReward:
         return self.reward.is_async or self.reward.source is not None
 
     def _call(self, sample: Sample, members: Sequence[Member], group_key: str | None) -> Any:
-        offered: dict[str, Any] = {"sample": sample, "judge": self.judge, "group": tuple(members), "group_key": group_key}
+        offered: dict[str, Any] = {
+            "sample": sample,
+            "judge": self.judge,
+            "group": tuple(members),
+            "group_key": group_key,
+        }
         if not self.reward.is_group:
             (member,) = members
             offered |= vars(member)
@@ -46,9 +50,11 @@ class BoundReward:
         return self.reward.function(**{name: offered[name] for name in self.reward.supplied}, **self.arguments)
 
     def now(self, sample: Sample, members: Sequence[Member], group_key: str | None = None) -> list[Outcome]:
-        """One outcome a member, in order, of a reward that needs no waiting. A reward of one completion takes exactly one member.
+        """One outcome a member, in order, of a reward that needs no waiting. A reward of one completion takes exactly
+        one member.
 
-        `group_key`: what a reward that asks for it passes on to the judge, so that the judgements of a group share one deadline.
+        `group_key`: what a reward that asks for it passes on to the judge, so that the judgements of a group share one
+        deadline.
         """
         began = time.perf_counter()
         try:
@@ -72,30 +78,15 @@ class BoundReward:
         return as_outcomes(result, num_members, seconds)
 
 
-def bind(
-    spec: str, arguments: Mapping[str, Any] | None = None, judge: Judge | None = None, limits: Limits | None = None
-) -> BoundReward:
-    """The reward of a name, a `path/to/file.py:function` or an entry point, with its arguments. One that is not shipped is imported once, in a
-    child process under `limits`, to see that it works.
-
-    Raises RewardError for a reward that is not found or does not import, for arguments that are unknown, missing or of another type, and for a
-    judge that is needed and not there.
-    """
-    given = dict(arguments or {})
-    found = registry.find(spec)
-    if isinstance(found, Source):
-        found = describe(spec, found, given, limits or Limits())
-    else:
-        check_arguments(found, given)
-    if "judge" in found.supplied and judge is None:
-        raise RewardError(f"reward {spec!r} asks a judge and none is configured; use judge=rules or judge=openai ({found.home})")
-    return BoundReward(found, judge, given)
-
-
 def failed(error: BaseException, seconds: float = 0.0) -> Outcome:
-    """The outcome of a reward that raised: kind, message and the line where; the traceback, from the reward's own code on, is evidence."""
+    """The outcome of a reward that raised: kind, message and the line where; the traceback, from the reward's own code
+    on, is evidence."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and Path(trace.tb_frame.f_code.co_filename).parent == SHIPPED_FOLDER:
+    while (
+        trace is not None
+        and trace.tb_next is not None
+        and SHIPPED_FOLDER in Path(trace.tb_frame.f_code.co_filename).parents
+    ):
         trace = trace.tb_next
     where = traceback.extract_tb(trace)
     place = f" ({where[-1].filename}:{where[-1].lineno})" if where else ""
@@ -111,7 +102,9 @@ def as_outcome(result: Any, seconds: float = 0.0) -> Outcome:
         parts = {str(name): finite for name, part in result.parts.items() if (finite := number(part)) is not None}
         if len(parts) < len(result.parts):
             odd = {name: part for name, part in result.parts.items() if number(part) is None}
-            return Outcome(None, "error", f"the parts of an Outcome are finite numbers, got {str(odd)[:60]}", seconds=seconds)
+            return Outcome(
+                None, "error", f"the parts of an Outcome are finite numbers, got {str(odd)[:60]}", seconds=seconds
+            )
         return replace(result, parts=parts, seconds=result.seconds or seconds)
     value = number(result)
     if value is not None:
@@ -119,16 +112,22 @@ def as_outcome(result: Any, seconds: float = 0.0) -> Outcome:
     if inspect.iscoroutine(result):
         result.close()
     said = f"{type(result).__name__} {str(result)[:60]!r}"
-    return Outcome(None, "error", f"the reward returned {said}, expected a finite number or an Outcome", seconds=seconds)
+    return Outcome(
+        None, "error", f"the reward returned {said}, expected a finite number or an Outcome", seconds=seconds
+    )
 
 
 def as_outcomes(result: Any, num_members: int, seconds: float = 0.0) -> list[Outcome]:
-    """What a group-level reward returned: one entry a member. Anything else fails for all: one value is never spread over a group."""
+    """What a group-level reward returned: one entry a member. Anything else fails for all: one value is never spread
+    over a group."""
     entries = result.tolist() if hasattr(result, "tolist") and getattr(result, "ndim", 0) == 1 else result
     if not isinstance(entries, (list, tuple)) or len(entries) != num_members:
         length = f" of {len(entries)}" if isinstance(entries, (list, tuple)) else f" {str(result)[:60]!r}"
         said = f"{type(result).__name__}{length}"
-        reason = f"the reward returned a {said} for a group of {num_members}, expected a list with one number or Outcome a member"
+        reason = (
+            f"the reward returned a {said} for a group of {num_members}, expected a list with one number or Outcome a"
+            " member"
+        )
         return [Outcome(None, "error", reason, seconds=seconds)] * num_members
     return [as_outcome(entry, seconds / num_members) for entry in entries]
 

@@ -1,4 +1,5 @@
-"""What a reward is: the parameters it may ask for, what it sees of a completion, and what is known of it before it is called."""
+"""What a reward is: the parameters it may ask for, what it sees of a completion, and what is known of it before it is
+called."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from rollouts.records import Parsed
 
 OF_ONE = frozenset({"parsed", "completion", "num_tokens", "finish_reason"})
 SUPPLIED = OF_ONE | {"sample", "judge", "group", "group_key"}
-# Rewards whose file lies here are shipped with the project and trusted: they run where the scorer runs. All others run in child processes.
+# Rewards whose file lies here are shipped with the project and trusted: they run where the scorer runs. All others run
+# in child processes.
 SHIPPED_FOLDER = Path(__file__).resolve().parent
 
 
@@ -77,7 +79,8 @@ class Reward:
 
 
 def described(name: str, function: Callable[..., Any], by_answer: bool = False) -> Reward:
-    """What the signature of a function says of it as a reward. Raises RewardError, with file and line, where it cannot be one."""
+    """What the signature of a function says of it as a reward. Raises RewardError, with file and line, where it cannot
+    be one."""
     home = home_of(function)
     parameters = inspect.signature(function).parameters.values()
     supplied = frozenset(p.name for p in parameters if p.name in SUPPLIED)
@@ -88,7 +91,8 @@ def described(name: str, function: Callable[..., Any], by_answer: bool = False) 
         )
     if "group" in supplied and (both := sorted(supplied & OF_ONE)):
         raise RewardError(
-            f"reward {name!r} asks for the group and for {both[0]!r} of one completion; read it from the members ({home})"
+            f"reward {name!r} asks for the group and for {both[0]!r} of one completion; read it from the members"
+            f" ({home})"
         )
     if not supplied & (OF_ONE | {"group"}):
         wanted = ", ".join(sorted(OF_ONE))
@@ -103,3 +107,15 @@ def home_of(function: Callable[..., Any]) -> str:
     """Where a function is written, as `path:line`."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a reward in a child process may take."""
+
+    # Wall seconds of one call, waiting for the judge not counted.
+    timeout_seconds: float = 10.0
+    # Address space of one child, in GiB.
+    memory_gib: float = 4.0
+    # Children of each such reward.
+    workers: int = 2

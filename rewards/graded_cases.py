@@ -1,4 +1,5 @@
-"""Cases graded the way a run's completions are: the one parser, the judge reward, the scorer; nothing here decides anything."""
+"""Cases graded the way a run's completions are: the one parser, the judge reward, the scorer; nothing here decides
+anything."""
 
 from __future__ import annotations
 
@@ -20,9 +21,11 @@ _OWN_FIELDS = ("layer", "decision", "failure")
 
 
 def grade_cases(cases: Iterable[Case], judge: Judge, max_in_flight: int = 64) -> Iterator[Graded]:
-    """Each case with its verdict, as they come; at most `max_in_flight` are asked at a time. The judge is closed at the end.
+    """Each case with its verdict, as they come; at most `max_in_flight` are asked at a time. The judge is closed at the
+    end.
 
-    A case is graded as an open question whatever its type is. A failure of the judge is a row with `failure`, never an exception.
+    A case is graded as an open question whatever its type is. A failure of the judge is a row with `failure`, never an
+    exception.
     """
     left = iter(cases)
     with Scorer(Rubric({ACCURACY: 1.0}, {"open": "judge"}, judge)) as scorer:
@@ -39,7 +42,8 @@ def grade_cases(cases: Iterable[Case], judge: Judge, max_in_flight: int = 64) ->
 def grade_into(
     results: Results, cases: Sequence[Case], judge: Judge, advance: Callable[[], None], max_in_flight: int = 64
 ) -> list[Graded]:
-    """Every case with its verdict, in the order given: those that `results` has already, and the others, which are asked and added to it.
+    """Every case with its verdict, in the order given: those that `results` has already, and the others, which are
+    asked and added to it.
 
     `advance` is called for each that is asked. The judge is closed at the end.
     """
@@ -55,7 +59,12 @@ def grade_into(
 
 def _sample(case: Case) -> Sample:
     return Sample(
-        f"case/{case.line}", case.question, "open", case.reference, aliases=case.aliases, language=cast(Any, case.language)
+        f"case/{case.line}",
+        case.question,
+        "open",
+        case.reference,
+        aliases=case.aliases,
+        language=cast(Any, case.language),
     )
 
 

@@ -1,10 +1,11 @@
-"""The one registry of rewards: `@reward("name")` on a function, found by name, by `path/to/file.py:function`, or as an installed entry point.
+"""The one registry of rewards: `@reward("name")` on a function, found by name, by `path/to/file.py:function`, or as an
+installed entry point.
 
-A reward asks for what it needs by naming it as a parameter. Of one completion: `parsed` (Parsed), `completion` (str, the raw text), `num_tokens`
-(int, completion tokens), `finish_reason` (str: stop, length, abort). Of a whole group: `group` (Sequence[Member], in no meaningful order), then it
-returns a list with one result a member. Either kind may name `sample` (Sample), `group_key` (str) and `judge` (Judge; then it must be
-`async def`). Any further parameter is an argument of the reward and comes from the configuration or its default. A result is a finite number or
-an Outcome.
+A reward asks for what it needs by naming it as a parameter. Of one completion: `parsed` (Parsed), `completion` (str,
+the raw text), `num_tokens` (int, completion tokens), `finish_reason` (str: stop, length, abort). Of a whole group:
+`group` (Sequence[Member], in no meaningful order), then it returns a list with one result a member. Either kind may
+name `sample` (Sample), `group_key` (str) and `judge` (Judge; then it must be `async def`). Any further parameter is an
+argument of the reward and comes from the configuration or its default. A result is a finite number or an Outcome.
 """
 
 from __future__ import annotations
@@ -22,7 +23,19 @@ from typing import Any
 
 from rewards.contract import SHIPPED_FOLDER, Member, Reward, RewardError, Source, described, home_of
 
-__all__ = ["ENTRY_POINTS", "Member", "Reward", "RewardError", "Source", "described", "find", "get", "home_of", "names", "reward"]
+__all__ = [
+    "ENTRY_POINTS",
+    "Member",
+    "Reward",
+    "RewardError",
+    "Source",
+    "described",
+    "find",
+    "get",
+    "home_of",
+    "names",
+    "reward",
+]
 
 # The group of entry points under which an installed package offers rewards: NAME = "package.module:function".
 ENTRY_POINTS = "rounds.rewards"
@@ -36,11 +49,12 @@ def reward(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the reward `name`.
 
-    `by_answer`: completions of one sample with the same answer get the same outcome, so it is asked once a group. `isolate`: a reward that is not
-    shipped with the project runs in child processes; False runs it where the scorer runs, which only helps a reward that must see this process's
-    own objects, and has no effect on one that is found by its file or entry point. `needs`: a package that this project does not install; a run
-    that names the reward without it ends before it starts. Raises RewardError for a second reward of that name, naming
-    both homes, and for a signature that cannot be called.
+    `by_answer`: completions of one sample with the same answer get the same outcome, so it is asked once a group.
+    `isolate`: a reward that is not shipped with the project runs in child processes; False runs it where the scorer
+    runs, which only helps a reward that must see this process's own objects, and has no effect on one that is found by
+    its file or entry point. `needs`: a package that this project does not install; a run that names the reward without
+    it ends before it starts. Raises RewardError for a second reward of that name, naming both homes, and for a
+    signature that cannot be called.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +76,8 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Reward:
-    """The reward registered in this process under that name. Raises RewardError with the nearest and all available names."""
+    """The reward registered in this process under that name. Raises RewardError with the nearest and all available
+    names."""
     if name not in _REGISTRY:
         known = sorted({*names(), *(point.name for point in _installed(tuple(sys.path)))})
         near = difflib.get_close_matches(name, known, 1)
@@ -73,8 +88,8 @@ def get(name: str) -> Reward:
 
 
 def find(spec: str) -> Reward | Source:
-    """The shipped reward of a name; or where a child process finds the one of a name, a `path/to/file.py:function` or an entry point. With
-    `trl:` before the file or a module, the function is one of TRL's kind.
+    """The shipped reward of a name; or where a child process finds the one of a name, a `path/to/file.py:function` or
+    an entry point. With `trl:` before the file or a module, the function is one of TRL's kind.
 
     Raises RewardError for a name that nobody has or two have, and for a file that is not there.
     """
@@ -84,18 +99,23 @@ def find(spec: str) -> Reward | Source:
     if spec.startswith(TRL):
         if not colon or not path or not attribute.isidentifier():
             raise RewardError(
-                f"reward {spec!r} names no function of TRL's kind; write trl:path/to/file.py:FUNCTION or trl:MODULE:FUNCTION"
+                f"reward {spec!r} names no function of TRL's kind; write trl:path/to/file.py:FUNCTION or"
+                " trl:MODULE:FUNCTION"
             )
         return Source(None, path, attribute, is_trl=True)
     points = [point for point in _installed(tuple(sys.path)) if point.name == spec]
     homes = sorted({point.value for point in points} | ({_REGISTRY[spec].home} if spec in _REGISTRY else set()))
     if len(homes) > 1:
-        raise RewardError(f"two rewards are named {spec!r}: {' and '.join(homes)}. Rename one, or uninstall its package.")
+        raise RewardError(
+            f"two rewards are named {spec!r}: {' and '.join(homes)}. Rename one, or uninstall its package."
+        )
     if points:
         return Source(None, points[0].module, points[0].attr, spec)
     found = get(spec)
     if found.needs and importlib.util.find_spec(found.needs) is None:
-        raise RewardError(f"the reward {spec} needs the package {found.needs}, which is not installed: pip install {found.needs}")
+        raise RewardError(
+            f"the reward {spec} needs the package {found.needs}, which is not installed: pip install {found.needs}"
+        )
     if found.source is None:
         return found
     if not os.path.isfile(found.source.path or "") or "<locals>" in getattr(found.function, "__qualname__", "<locals>"):
@@ -115,5 +135,6 @@ def _in_file(spec: str, path: str, attribute: str) -> Source:
 
 @lru_cache(maxsize=8)
 def _installed(search_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """What installed packages offer; looked up once for a search path, because it opens a file of every installed package."""
+    """What installed packages offer; looked up once for a search path, because it opens a file of every installed
+    package."""
     return tuple(entry_points(group=ENTRY_POINTS))

@@ -1,4 +1,5 @@
-"""What a completion is paid: a weighted sum of rewards behind gates, accuracy routed by the answer type of the sample."""
+"""What a completion is paid: a weighted sum of rewards behind gates, accuracy routed by the answer type of the
+sample."""
 
 from __future__ import annotations
 
@@ -10,46 +11,14 @@ from typing import Any, Protocol, get_args
 
 from judges import Judge
 from rewards.answers.read import parse
-from rewards.calling import BoundReward, bind
-from rewards.contract import RewardError
-from rewards.plugins.children import Limits
-from rewards.shipped import (
-    box_iou,
-    format,
-    giou,
-    judge,
-    keypoints,
-    length,
-    majority_vote,
-    numeric,
-    option_match,
-    perception,
-    radcliq,
-    report,
-    rouge_l,
-    rubric_judge,
-    yes_no,
-)
+from rewards.binding import bind
+from rewards.calling import BoundReward
+from rewards.contract import Limits, RewardError
+from rewards.shipped import boxes, choice, form, judged, numeric, reports, votes
 from rollouts.records import AnswerType, Outcome, Parsed, Sample
 
-# The shipped rewards; importing their files registers them.
-SHIPPED = (
-    box_iou,
-    format,
-    giou,
-    judge,
-    keypoints,
-    length,
-    majority_vote,
-    numeric,
-    option_match,
-    perception,
-    radcliq,
-    report,
-    rouge_l,
-    rubric_judge,
-    yes_no,
-)
+# The files of the shipped rewards; importing them registers the rewards.
+SHIPPED = (boxes, choice, form, judged, numeric, reports, votes)
 # The name under which the routed reward stands in weights and outcomes.
 ACCURACY = "accuracy"
 
@@ -89,13 +58,15 @@ class Scored:
 
 
 class Rubric:
-    """Weights, routes, gates and bound rewards, checked once when built. A reward is named as `rewards.registry.find` reads it.
+    """Weights, routes, gates and bound rewards, checked once when built. A reward is named as `rewards.registry.find`
+    reads it.
 
-    weights: reward -> weight; "accuracy" stands for the reward that `routes` names for the sample's answer_type. A reward of weight 0
-    is measured and not required. arguments: reward -> its arguments. gates: reward -> the least value below which the total is 0; a gate is
-    required, and measured where it has no weight. limits: of rewards in child processes.
-    Raises RewardError for an unknown reward, answer type or argument, for a reward that does not import, for two rewards of one name, for
-    weights that sum to zero, and for a reward that needs a judge where there is none.
+    weights: reward -> weight; "accuracy" stands for the reward that `routes` names for the sample's answer_type. A
+    reward of weight 0
+    is measured and not required. arguments: reward -> its arguments. gates: reward -> the least value below which the
+    total is 0; a gate is required, and measured where it has no weight. limits: of rewards in child processes.
+    Raises RewardError for an unknown reward, answer type or argument, for a reward that does not import, for two
+    rewards of one name, for weights that sum to zero, and for a reward that needs a judge where there is none.
     """
 
     def __init__(
@@ -154,17 +125,19 @@ class Rubric:
         """Raise RewardError for answer types of a data set that no route knows; called before the first rollout."""
         if ACCURACY in self.weights and (missing := sorted(answer_types - set(self._routed))):
             raise RewardError(
-                f"no route for answer_type {missing[0]!r}; routes know {sorted(self._routed)}. Add reward.routes.{missing[0]}=NAME."
+                f"no route for answer_type {missing[0]!r}; routes know {sorted(self._routed)}. Add"
+                f" reward.routes.{missing[0]}=NAME."
             )
 
     def parse(self, sample: Sample, completion: str, finish_reason: str = "stop") -> Parsed:
-        """Read a completion as an answer to this sample: options count only where they were shown, which they were not on an open item."""
+        """Read a completion as an answer to this sample: options count only where they were shown, which they were not
+        on an open item."""
         shown = sample.options if sample.answer_type in ("mcq", "multi", "yes_no") else None
         return parse(completion, shown, prefill=self.prefill, finish_reason=finish_reason)
 
     def total(self, parsed: Parsed, outcomes: Mapping[str, Outcome]) -> Scored:
-        """Add up: sum of weight x value over the rewards with a weight, 0 behind a closed gate; None where a reward with a weight or a gate is
-        not ok."""
+        """Add up: sum of weight x value over the rewards with a weight, 0 behind a closed gate; None where a reward
+        with a weight or a gate is not ok."""
         values = {name: outcomes[name].value for name, weight in self.weights.items() if weight or name in self.gates}
         paid = {name: value for name, value in values.items() if value is not None and outcomes[name].status == "ok"}
         if len(paid) < len(values):
@@ -187,7 +160,8 @@ def _check_weights(weights: Mapping[str, float], gates: Mapping[str, float]) -> 
                 raise RewardError(f"the {what} of {name!r} is {value!r}, expected a finite number")
     if abs(sum(weights.values())) < 1e-12:
         raise RewardError(
-            f"the weights {dict(weights)} sum to zero: every completion would be paid the same. Give at least one a weight."
+            f"the weights {dict(weights)} sum to zero: every completion would be paid the same. Give at least one a"
+            " weight."
         )
 
 
@@ -199,7 +173,8 @@ def _check_routes(routes: Mapping[str, str], measured: Sequence[str]) -> None:
             near = difflib.get_close_matches(answer_type, get_args(AnswerType), 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise RewardError(
-                f"routes name the answer type {answer_type!r}, which does not exist.{hint} There are {', '.join(get_args(AnswerType))}."
+                f"routes name the answer type {answer_type!r}, which does not exist.{hint} There are"
+                f" {', '.join(get_args(AnswerType))}."
             )
 
 
@@ -216,4 +191,6 @@ def _check_names(bound: Mapping[str, BoundReward]) -> None:
     homes: dict[str, str] = {ACCURACY: "the routed reward"}
     for reward in (one.reward for one in bound.values()):
         if homes.setdefault(reward.name, reward.home) != reward.home:
-            raise RewardError(f"two rewards are named {reward.name!r}: {homes[reward.name]} and {reward.home}. Rename one.")
+            raise RewardError(
+                f"two rewards are named {reward.name!r}: {homes[reward.name]} and {reward.home}. Rename one."
+            )

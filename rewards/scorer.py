@@ -1,4 +1,5 @@
-"""Runs a rubric on completions as they arrive: rules at once, judges on one thread with its own event loop, identical answers of a group once."""
+"""Runs a rubric on completions as they arrive: rules at once, judges on one thread with its own event loop, identical
+answers of a group once."""
 
 from __future__ import annotations
 
@@ -55,19 +56,22 @@ class Scorer:
         num_tokens: int | None = None,
         group_size: int | None = None,
     ) -> Future[Scored]:
-        """Score one completion. What needs no waiting is done before this returns; the future never holds an exception of a reward.
+        """Score one completion. What needs no waiting is done before this returns; the future never holds an exception
+        of a reward.
 
-        `group_key`: completions under one key share judgements of identical answers. `finish_reason` "length" makes an unfinished answer none.
-        `num_tokens`: completion tokens, None where only the text is known. `group_size`: completions that will come under this key; group-level
-        rewards run when they are there, and abstain where it is None. Raises RewardError for an answer type without a route, RuntimeError
-        after `close`.
+        `group_key`: completions under one key share judgements of identical answers. `finish_reason` "length" makes an
+        unfinished answer none. `num_tokens`: completion tokens, None where only the text is known. `group_size`:
+        completions that will come under this key; group-level rewards run when they are there, and abstain where it is
+        None. Raises RewardError for an answer type without a route, RuntimeError after `close`.
         """
         if self._closed:
             raise RuntimeError("this scorer is closed")
         member = Member(self.rubric.parse(sample, completion, finish_reason), completion, num_tokens, finish_reason)
         rewards = self.rubric.rewards_for(sample)
         waiting = {name: bound for name, bound in rewards.items() if bound.waits or bound.reward.is_group}
-        outcomes = {name: bound.now(sample, [member], group_key)[0] for name, bound in rewards.items() if name not in waiting}
+        outcomes = {
+            name: bound.now(sample, [member], group_key)[0] for name, bound in rewards.items() if name not in waiting
+        }
         if not waiting:
             done: Future[Scored] = Future()
             done.set_result(self.rubric.total(member.parsed, outcomes))
@@ -85,7 +89,8 @@ class Scorer:
         num_tokens: Sequence[int] | None = None,
         finish_reasons: Sequence[str] | None = None,
     ) -> list[Scored]:
-        """Score all completions of one prompt and wait for them. `num_tokens` and `finish_reasons`: one a completion, where known."""
+        """Score all completions of one prompt and wait for them. `num_tokens` and `finish_reasons`: one a completion,
+        where known."""
         size = len(completions)
         tokens: Sequence[int | None] = num_tokens or [None] * size
         reasons = finish_reasons or ["stop"] * size
@@ -129,7 +134,9 @@ class Scorer:
         self, name: str, bound: BoundReward, sample: Sample, member: Member, group_key: str, group_size: int | None
     ) -> Outcome:
         if group_size is None:
-            return Outcome(None, "abstain", "this reward compares the completions of a group, and this one was scored alone")
+            return Outcome(
+                None, "abstain", "this reward compares the completions of a group, and this one was scored alone"
+            )
         gathering = self._gathering.setdefault((name, group_key), _Gathering())
         place: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         gathering.members.append(member)
@@ -146,18 +153,26 @@ class Scorer:
             if self._gathering.get((name, group_key)) is gathering:
                 del self._gathering[name, group_key]
             there = f"{len(gathering.members)} of {group_size} members were there"
-            return failed(TimeoutError(f"the group was not complete and scored within {self._timeout_seconds} s: {there}"))
+            return failed(
+                TimeoutError(f"the group was not complete and scored within {self._timeout_seconds} s: {there}")
+            )
 
-    async def _ask_group(self, bound: BoundReward, sample: Sample, members: Sequence[Member], group_key: str) -> list[Outcome]:
-        """One outcome a member. The reward sees them in an order of their texts, so that it cannot depend on which arrived first."""
+    async def _ask_group(
+        self, bound: BoundReward, sample: Sample, members: Sequence[Member], group_key: str
+    ) -> list[Outcome]:
+        """One outcome a member. The reward sees them in an order of their texts, so that it cannot depend on which
+        arrived first."""
         order = sorted(
-            range(len(members)), key=lambda i: (members[i].completion, members[i].num_tokens or 0, members[i].finish_reason)
+            range(len(members)),
+            key=lambda i: (members[i].completion, members[i].num_tokens or 0, members[i].finish_reason),
         )
         asked = self._ask(bound, sample, [members[i] for i in order], group_key)
         back = dict(zip(order, await self._limited(asked, len(members)), strict=True))
         return [back[i] for i in range(len(members))]
 
-    async def _ask(self, bound: BoundReward, sample: Sample, members: Sequence[Member], group_key: str) -> list[Outcome]:
+    async def _ask(
+        self, bound: BoundReward, sample: Sample, members: Sequence[Member], group_key: str
+    ) -> list[Outcome]:
         if bound.reward.source is not None:
             if id(bound) not in self._pools:
                 self._pools[id(bound)] = Pool(bound, self.rubric.limits)
@@ -208,5 +223,7 @@ class Scorer:
     def __enter__(self) -> Scorer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -1,4 +1,5 @@
-"""GRPO (DeepSeekMath, arXiv:2402.03300) as a page of verbs: sync, sample and score, log-probs, advantage, record, update, log, save."""
+"""GRPO (DeepSeekMath, arXiv:2402.03300) as a page of verbs: sync, sample and score, log-probs, advantage, record,
+update, log, save."""
 
 from __future__ import annotations
 
@@ -14,21 +15,26 @@ from rollouts.records import Rollout
 
 
 def train(run: Run) -> None:
-    """Every step that is left to do, from `run.start_step`; afterwards the policy holds the weights of version `run.num_steps`.
+    """Every step that is left to do, from `run.start_step`; afterwards the policy holds the weights of version
+    `run.num_steps`.
 
-    The weights' version is the number of steps that made them, so step s draws with version s - 1. Nothing here keeps a state of its own: the
-    order of prompts and all seeds follow from the step's number. What can go on meanwhile is not waited for: engines take over the weights
-    while prompts are encoded, judges think while log-probs are computed and mini-batches that need no judge are trained on, Parquet is written
-    during the last update. `timing_s/*` are the seconds that this loop waited, so `reward` is what the judges cost beyond the rest.
+    The weights' version is the number of steps that made them, so step s draws with version s - 1. Nothing here keeps a
+    state of its own: the order of prompts and all seeds follow from the step's number. What can go on meanwhile is not
+    waited for: engines take over the weights while prompts are encoded, judges think while log-probs are computed and
+    mini-batches that need no judge are trained on, Parquet is written during the last update. `timing_s/*` are the
+    seconds that this loop waited, so `reward` is what the judges cost beyond the rest.
 
     Raises:
-        TooManyFailures, LostCompletions, NonFiniteUpdate, StaleWeights, WorkerFailed: the run stops, everything recorded so far stays.
+        TooManyFailures, LostCompletions, NonFiniteUpdate, StaleWeights, WorkerFailed: the run stops, everything
+        recorded so far stays.
     """
     grpo = run.config.grpo
     for step in range(run.start_step, run.num_steps + 1):
         clock = verbs.Clock()
         with clock("step"):
-            chosen = [run.samples[i] for i in step_indices(step, run.config.seed, len(run.samples), grpo.prompts_per_step)]
+            chosen = [
+                run.samples[i] for i in step_indices(step, run.config.seed, len(run.samples), grpo.prompts_per_step)
+            ]
             with clock("sync"):
                 synced = run.cluster.start_sync(version=step - 1)
                 encoded = verbs.encode_prompts(run, chosen)

@@ -1,4 +1,5 @@
-"""The recipe as `python -m rl.train` runs it: data, judge, SFT where it is needed, workers, GRPO, and the comparison of both models."""
+"""The recipe as `python -m rl.train` runs it: data, judge, SFT where it is needed, workers, GRPO, and the comparison of
+both models."""
 
 from __future__ import annotations
 
@@ -13,13 +14,15 @@ from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config
 from rl.data import sets
+from rl.data.load import load
 from rl.doctor.checks import check_disk, check_ray
-from rl.doctor.data import NotReady, frames_fit
+from rl.doctor.data import frames_fit
 from rl.evaluate.asking import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure
 from rl.evaluate.table import print_table
 from rl.grpo import train
 from rl.report.page import write_report
+from rl.run.failures import NotReady
 from rl.run.folder import RunFolder, versions
 from rl.run.judging import counted_before, judge_of, make_ready
 from rl.run.progress import Teller, duration
@@ -40,14 +43,16 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
     started = time.monotonic()
     with RunFolder(config) as folder, none_left():
         with teller.phase("data"):
-            splits = sets.load(config.data)
+            splits = load(config.data)
         _tell_data(splits, folder.path, teller)
         num_steps = total_steps(config, len(splits.rl))
         rubric = _rubric(config, folder.path, splits, teller)
         _check_ready(config, splits, num_steps)
         with teller.phase("SFT"):
             sft_path = (
-                ensure_sft(config, splits.sft, teller) if config.sft.enabled or config.sft.checkpoint else Path(config.model.path)
+                ensure_sft(config, splits.sft, teller)
+                if config.sft.enabled or config.sft.checkpoint
+                else Path(config.model.path)
             )
         sft, grpo = _learn(config, folder.path, splits, sft_path, rubric, num_steps, teller)
         comparison = compare(sft, grpo)
@@ -71,7 +76,8 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
 
 
 def _rubric(config: Config, folder: Path, splits: sets.DataSplits, teller: Teller) -> Rubric:
-    """The rewards of the run, checked against its data; the judge is ready, its verdicts are kept in the run's folder."""
+    """The rewards of the run, checked against its data; the judge is ready, its verdicts are kept in the run's
+    folder."""
     judge = judge_of(config, folder)
     rubric = make_rubric(config.reward, judge)
     rubric.check_sample_types({sample.answer_type for sample in [*splits.rl, *splits.eval]})
@@ -90,7 +96,13 @@ def _check_ready(config: Config, splits: sets.DataSplits, num_steps: int) -> Non
 
 
 def _learn(
-    config: Config, folder: Path, splits: sets.DataSplits, sft_path: Path, rubric: Rubric, num_steps: int, teller: Teller
+    config: Config,
+    folder: Path,
+    splits: sets.DataSplits,
+    sft_path: Path,
+    rubric: Rubric,
+    num_steps: int,
+    teller: Teller,
 ) -> tuple[EvalResult, EvalResult]:
     """Everything that needs the workers: both evaluations, and GRPO between them."""
     with teller.phase("workers"):
@@ -108,7 +120,9 @@ def _learn(
             with teller.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
                 writer.drop_steps_after(done)
-                train(Run(config, folder, splits.rl, processor, cluster, scorer, writer, tracker, bar, done + 1, counted))
+                train(
+                    Run(config, folder, splits.rl, processor, cluster, scorer, writer, tracker, bar, done + 1, counted)
+                )
                 writer.close()
             cluster.policy.save(folder / "model")
             cluster.sync(version=num_steps)
@@ -171,6 +185,7 @@ def _warn_of_format(sft: EvalResult, config: Config, teller: Teller) -> None:
     teller.say(f"format rate of the SFT model: {rate:.1%} ({mode})")
     if rate < config.sft.min_format_rate:
         teller.warn(
-            f"only {rate:.1%} of the SFT model's completions are well-formed, below sft.min_format_rate={config.sft.min_format_rate:.0%}: "
-            "RL will hardly start. Train SFT longer, raise sft.learning_rate, or check that the chat template speaks of the tags."
+            f"only {rate:.1%} of the SFT model's completions are well-formed, below"
+            f" sft.min_format_rate={config.sft.min_format_rate:.0%}: RL will hardly start. Train SFT longer, raise"
+            " sft.learning_rate, or check that the chat template speaks of the tags."
         )

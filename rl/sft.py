@@ -1,7 +1,9 @@
-"""Supervised fine-tuning with TRL's SFTTrainer: the loss is on the assistant's tokens only, the prompts are those of RL.
+"""Supervised fine-tuning with TRL's SFTTrainer: the loss is on the assistant's tokens only, the prompts are those of
+RL.
 
-The result becomes the policy's start and the frozen reference, so it is kept under a hash of everything it depends on and reused by the next
-run with the same configuration. `python -m rl.sft [overrides]` trains it alone. Legend: B rows, P prompt tokens, T tokens of a row.
+The result becomes the policy's start and the frozen reference, so it is kept under a hash of everything it depends on
+and reused by the next run with the same configuration. `python -m rl.sft [overrides]` trains it alone. Legend: B rows,
+P prompt tokens, T tokens of a row.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ from rollouts.records import stable_hash, to_dict
 
 # What the loss leaves out: prompt tokens and padding (the value PyTorch's cross entropy ignores).
 IGNORED = -100
-# Rows are dealt to batches from stretches of this many batches, sorted by length inside: little padding, and still a random order.
+# Rows are dealt to batches from stretches of this many batches, sorted by length inside: little padding, and still a
+# random order.
 _BATCHES_PER_STRETCH = 16
 # Settings of SFT that do not change its result.
 _WITHOUT_EFFECT = ("enabled", "checkpoint", "cache_dir", "min_format_rate", "micro_batch_size")
@@ -64,7 +67,8 @@ def encode_row(processor: Any, model: Any, row: SftRow) -> TrainingRow:
 
 
 def collate(rows: Sequence[TrainingRow], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """A batch for the model: right-padded ids, mask, positions, labels [B, T] (IGNORED on prompt and padding), and the media unopened."""
+    """A batch for the model: right-padded ids, mask, positions, labels [B, T] (IGNORED on prompt and padding), and the
+    media unopened."""
     ids = [torch.tensor(row.prompt.token_ids + row.completion_ids) for row in rows]
     labels = [torch.tensor((IGNORED,) * len(row.prompt.token_ids) + row.completion_ids) for row in rows]
     # Time runs along dim 0 for padding; [T] and [3, T] both become batches with T last.
@@ -79,7 +83,8 @@ def collate(rows: Sequence[TrainingRow], pad_token_id: int) -> dict[str, torch.T
 
 
 def training_order(rows: Sequence[SftRow], config: Config) -> list[int]:
-    """Row numbers in the order they are trained on, epoch after epoch: a permutation from the seed, rows of similar length side by side.
+    """Row numbers in the order they are trained on, epoch after epoch: a permutation from the seed, rows of similar
+    length side by side.
 
     The last rows of an epoch that fill no whole batch are left for the next one, so every batch has `batch_size` rows.
     """
@@ -89,8 +94,14 @@ def training_order(rows: Sequence[SftRow], config: Config) -> list[int]:
         generator = torch.Generator().manual_seed(stable_hash("sft order", config.seed, epoch))
         order += torch.randperm(len(rows), generator=generator).tolist()
     order = order[: len(order) // batch * batch]
-    stretches = [order[i : i + batch * _BATCHES_PER_STRETCH] for i in range(0, len(order), batch * _BATCHES_PER_STRETCH)]
-    return [number for place, stretch in enumerate(stretches) for number in _by_length(rows, stretch, batch, config.seed, place)]
+    stretches = [
+        order[i : i + batch * _BATCHES_PER_STRETCH] for i in range(0, len(order), batch * _BATCHES_PER_STRETCH)
+    ]
+    return [
+        number
+        for place, stretch in enumerate(stretches)
+        for number in _by_length(rows, stretch, batch, config.seed, place)
+    ]
 
 
 def _by_length(rows: Sequence[SftRow], stretch: list[int], batch: int, seed: int, place: int) -> Iterator[int]:
@@ -146,7 +157,8 @@ def trainer_settings(config: Config, out_dir: Path, num_rows: int) -> SFTConfig:
 
 
 def reads_text_only(path: str) -> bool:
-    """Whether transformers knows the model for text but not for images and text: such a model (a judge, say) is fine-tuned without a processor."""
+    """Whether transformers knows the model for text but not for images and text: such a model (a judge, say) is
+    fine-tuned without a processor."""
     kind = type(AutoConfig.from_pretrained(path))
     return kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and kind in MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -166,7 +178,8 @@ class _ToBar(TrainerCallback):
 
 
 def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, teller: Teller | None = None) -> Path:
-    """Fine-tune `config.model` on the rows and write model, processor and `sft_metrics.jsonl` to `out_dir`; `teller` shows how far it is.
+    """Fine-tune `config.model` on the rows and write model, processor and `sft_metrics.jsonl` to `out_dir`; `teller`
+    shows how far it is.
 
     The same configuration, rows and number of threads give the same weights on CPU.
 
@@ -184,7 +197,8 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, teller: Tel
     text_only = reads_text_only(config.model.path)
     processor = load_processor(config.model.path, text_only=text_only)
     dtype = torch.float32 if config.compute.device == "cpu" else getattr(torch, config.model.dtype)
-    # On a CPU the backward pass of PyTorch's fused attention takes a third of the whole step at these lengths; the plain one is faster.
+    # On a CPU the backward pass of PyTorch's fused attention takes a third of the whole step at these lengths; the
+    # plain one is faster.
     attention = "eager" if config.compute.device == "cpu" else "sdpa"
     kind = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
     model = kind.from_pretrained(config.model.path, dtype=dtype, attn_implementation=attention)
@@ -221,7 +235,12 @@ def sft_hash(config: Config, rows: Sequence[SftRow]) -> str:
     for path in files:
         digest.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     settings = {k: v for k, v in dataclasses.asdict(config.sft).items() if k not in _WITHOUT_EFFECT}
-    told = {"model": "" if files else config.model.path, "dtype": config.model.dtype, "sft": settings, "seed": config.seed}
+    told = {
+        "model": "" if files else config.model.path,
+        "dtype": config.model.dtype,
+        "sft": settings,
+        "seed": config.seed,
+    }
     digest.update(json.dumps(told, sort_keys=True).encode())
     for row in rows:
         asked = {k: v for k, v in to_dict(row.sample).items() if k != "media"}
@@ -231,7 +250,8 @@ def sft_hash(config: Config, rows: Sequence[SftRow]) -> str:
 
 
 def ensure_sft(config: Config, rows: Sequence[SftRow], teller: Teller | None = None) -> Path:
-    """The SFT model of this configuration: the given checkpoint, a finished one of the same hash, or a newly trained one. `teller` says which.
+    """The SFT model of this configuration: the given checkpoint, a finished one of the same hash, or a newly trained
+    one. `teller` says which.
 
     A model appears under its name only when it is complete, so an interrupted run leaves nothing half-written.
 
@@ -267,7 +287,8 @@ def ensure_sft(config: Config, rows: Sequence[SftRow], teller: Teller | None = N
 def main(argv: Sequence[str]) -> int:
     """Train (or find) the SFT model of a configuration and print its folder."""
     from rl.config.door import ConfigError, compose
-    from rl.data.sets import BadRows, load
+    from rl.data.load import load
+    from rl.data.sets import BadRows
 
     try:
         config = compose(list(argv))

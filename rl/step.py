@@ -1,6 +1,8 @@
-"""The verbs of one GRPO step (README, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in advantages, losses, logprobs.
+"""The verbs of one GRPO step (README, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in
+advantages, losses, logprobs.
 
-Legend: P prompts of the step, N completions of each; rows are the P x N completions in the order of training (rl/algo/step_order.py).
+Legend: P prompts of the step, N completions of each; rows are the P x N completions in the order of training
+(rl/algo/step_order.py).
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from rollouts.records import Completion, Rollout, Sample
 
 
 class TooManyFailures(RuntimeError):
-    """More rewards of a step failed than `grpo.max_failure_rate` allows; training on the rest would be training on luck."""
+    """More rewards of a step failed than `grpo.max_failure_rate` allows; training on the rest would be training on
+    luck."""
 
 
 class LostCompletions(RuntimeError):
@@ -60,7 +63,8 @@ class Group:
     scores: tuple[Future[Scored], ...]
     # Seconds from the start of sampling until each completion was there.
     seconds: tuple[float, ...]
-    # Log-probs of the tokens of each completion under the policy that drew it and under the reference; empty until they are computed.
+    # Log-probs of the tokens of each completion under the policy that drew it and under the reference; empty until they
+    # are computed.
     old_logprobs: tuple[tuple[float, ...], ...] = ()
     ref_logprobs: tuple[tuple[float, ...], ...] = ()
 
@@ -92,7 +96,8 @@ def encode_prompts(run: Any, samples: Sequence[Sample]) -> list[EncodedPrompt]:
 
 
 def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]) -> list[Group]:
-    """Draw N completions of each sample; each is handed to the scorer the moment it arrives, so that judges think while engines draw.
+    """Draw N completions of each sample; each is handed to the scorer the moment it arrives, so that judges think while
+    engines draw.
 
     What has to be waited for is asked first; the groups come back in the order of training.
 
@@ -102,10 +107,14 @@ def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Se
     grpo = run.config.grpo
     by_id = {sample.id: sample for sample in samples}
     waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(sample).values()) for sample in samples]
-    requests = requests_for([prompts[place] for place in asking_order(waits)], grpo.num_generations, run.config.seed, step)
+    requests = requests_for(
+        [prompts[place] for place in asking_order(waits)], grpo.num_generations, run.config.seed, step
+    )
     arrived: dict[RequestKey, tuple[Completion, Future[Scored], float]] = {}
     started = time.monotonic()
-    for key, completion in run.cluster.rollout.sample(requests, sampling_settings(grpo, step - 1, run.banned_token_ids)):
+    for key, completion in run.cluster.rollout.sample(
+        requests, sampling_settings(grpo, step - 1, run.banned_token_ids)
+    ):
         score = run.scorer.submit(
             by_id[key.prompt_id],
             completion.text,
@@ -116,7 +125,9 @@ def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Se
         )
         arrived[key] = completion, score, time.monotonic() - started
     if len(arrived) != len(requests):
-        raise LostCompletions(f"step {step}: {len(arrived)} of {len(requests)} completions came back from the rollout workers")
+        raise LostCompletions(
+            f"step {step}: {len(arrived)} of {len(requests)} completions came back from the rollout workers"
+        )
     groups = []
     for place in training_order(waits, grpo):
         prompt = prompts[place]
@@ -131,22 +142,29 @@ def rows_of(groups: Sequence[Group]) -> list[Row]:
     return [Row(group.prompt, completion.token_ids) for group in groups for completion in group.completions]
 
 
-def with_logprobs(groups: Sequence[Group], old: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> list[Group]:
-    """The same groups with the log-probs of policy and reference, given as one list a row in the order of the groups."""
+def with_logprobs(
+    groups: Sequence[Group], old: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]
+) -> list[Group]:
+    """The same groups with the log-probs of policy and reference, given as one list a row in the order of the
+    groups."""
     pairs = iter(zip(old, reference, strict=True))
     filled = []
     for group in groups:
-        own, frozen = zip(*((tuple(ours), tuple(theirs)) for ours, theirs in islice(pairs, len(group.completions))), strict=True)
+        own, frozen = zip(
+            *((tuple(ours), tuple(theirs)) for ours, theirs in islice(pairs, len(group.completions))), strict=True
+        )
         filled.append(dataclasses.replace(group, old_logprobs=own, ref_logprobs=frozen))
     return filled
 
 
 def collect_scores(run: Any, groups: Sequence[Group], before: Sequence[Sequence[Scored]] = ()) -> list[list[Scored]]:
-    """Wait for the scores of these groups. One with fewer valid members than `grpo.min_valid` has its failed ones scored once more (JUDGING.md).
+    """Wait for the scores of these groups. One with fewer valid members than `grpo.min_valid` has its failed ones
+    scored once more (JUDGING.md).
 
-    Where a reward compares the members of a group, all of them are scored once more, and only the failed ones take the new score.
-    `before`: what earlier parts of the step gave. A step that fails here ends the run before these groups are trained on; earlier parts of it
-    may have been, on scores that were there, in weights that no checkpoint ever holds.
+    Where a reward compares the members of a group, all of them are scored once more, and only the failed ones take the
+    new score. `before`: what earlier parts of the step gave. A step that fails here ends the run before these groups
+    are trained on; earlier parts of it may have been, on scores that were there, in weights that no checkpoint ever
+    holds.
 
     Raises:
         TooManyFailures: so far more completions have no score than the share `grpo.max_failure_rate` of the whole step.
@@ -199,11 +217,18 @@ def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
     commonest = sorted(reasons, key=lambda line: -reasons[line])[:5]
     lines = [f"  {reasons[line]} x {line}" for line in commonest]
     trace = [f"    {line}" for line in traces[commonest[0]].splitlines()[-12:]] if commonest else []
-    head = f"{len(failed)} of {total} completions could not be scored, at most {limit:.0%} may fail (grpo.max_failure_rate):"
-    return "\n".join([head, *lines, *trace, "Mend the reward or the judge, then run the same command with resume=true."])
+    head = (
+        f"{len(failed)} of {total} completions could not be scored, at most {limit:.0%} may fail"
+        " (grpo.max_failure_rate):"
+    )
+    return "\n".join(
+        [head, *lines, *trace, "Mend the reward or the judge, then run the same command with resume=true."]
+    )
 
 
-def with_advantages(run: Any, step: int, groups: Sequence[Group], scored: Sequence[Sequence[Scored]]) -> list[list[Rollout]]:
+def with_advantages(
+    run: Any, step: int, groups: Sequence[Group], scored: Sequence[Sequence[Scored]]
+) -> list[list[Rollout]]:
     """Scores become group-relative advantages, and everything known of these groups becomes the records of the step."""
     grpo = run.config.grpo
     usable = [
@@ -249,9 +274,11 @@ def record(run: Any, groups: Sequence[Sequence[Rollout]]) -> None:
 def start_updates(
     run: Any, minibatches: Sequence[int], groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]
 ) -> list[Callable[[], dict[str, float]]]:
-    """Hand these mini-batches of the step to the policy, which trains on them one after the other; what is returned waits for the metrics of each.
+    """Hand these mini-batches of the step to the policy, which trains on them one after the other; what is returned
+    waits for the metrics of each.
 
-    A mini-batch is an equal share of all rows of the step; `rollouts` are those of the first groups, as far as they are recorded.
+    A mini-batch is an equal share of all rows of the step; `rollouts` are those of the first groups, as far as they are
+    recorded.
     """
     grpo = run.config.grpo
     rows = [
@@ -261,7 +288,8 @@ def start_updates(
     ]
     size = grpo.prompts_per_step * grpo.num_generations // grpo.num_minibatches
     chosen = [rows[minibatch * size : (minibatch + 1) * size] for minibatch in minibatches]
-    # Only DAPO's denominator looks beyond its own mini-batch, and with DAPO all of them come here at once (rl/algo/step_order.py).
+    # Only DAPO's denominator looks beyond its own mini-batch, and with DAPO all of them come here at once
+    # (rl/algo/step_order.py).
     lengths = [[len(row.completion_ids) for row in minibatch if row.valid] for minibatch in chosen]
     totals = denominators(lengths, grpo.max_completion_length)
     return [run.cluster.policy.start_update(minibatch, total) for minibatch, total in zip(chosen, totals, strict=True)]

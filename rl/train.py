@@ -1,4 +1,5 @@
-"""`python -m rl.train +experiment=med_grpo`: SFT where it is needed, GRPO, and the comparison of both models on held-out items."""
+"""`python -m rl.train +experiment=med_grpo`: SFT where it is needed, GRPO, and the comparison of both models on
+held-out items."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ PURPOSE = "Supervised fine-tuning, then GRPO with vLLM rollouts, then the compar
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 or 143 = interrupted."""
     config = from_command_line(list(sys.argv[1:] if argv is None else argv), COMMAND, PURPOSE)
-    # Here, because torch, Ray and TRL take seconds that nobody should wait for to read --help or to learn of a typing error.
+    # Here, because torch, Ray and TRL take seconds that nobody should wait for to read --help or to learn of a typing
+    # error.
     from rl.recipe import run_recipe
     from rl.run import failures
     from rl.run.progress import Teller

@@ -1,0 +1,1 @@
+"""What was asked and what came back: records, media, prompts, engines, the store, the page."""

@@ -1,6 +1,8 @@
-"""`python -m rollouts.diff RUN_A RUN_B`: the same prompts in two runs, completion by completion: means, flips, McNemar's test, groups that differ.
+"""`python -m rollouts.diff RUN_A RUN_B`: the same prompts in two runs, completion by completion: means, flips,
+McNemar's test, groups that differ.
 
-Joined on prompt and sample index; where a prompt comes more than once (epochs), its first time in the one run meets its first time in the other.
+Joined on prompt and sample index; where a prompt comes more than once (epochs), its first time in the one run meets its
+first time in the other.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class Side(NamedTuple):
 
 
 def read_side(run_dir: Path, problems: list[str]) -> dict[Joined, Side]:
-    """All completions of a run by the key they are joined on; a step that cannot be read becomes a problem. Raises NotARun."""
+    """All completions of a run by the key they are joined on; a step that cannot be read becomes a problem. Raises
+    NotARun."""
     found: dict[Joined, Side] = {}
     times: dict[str, list[int]] = defaultdict(list)
     for files in chosen_steps(run_dir, None):
@@ -75,8 +78,8 @@ def compare(run_a: Path, run_b: Path, *, reward: str = ACCURACY, top: int = 10) 
     common = [key for key in a if key in b]
     if not common:
         raise DiffError(
-            f"{run_a} ({len(a)} completions) and {run_b} ({len(b)}) have no prompt in common, so there is nothing to compare: "
-            "the runs must be on the same data with the same seed."
+            f"{run_a} ({len(a)} completions) and {run_b} ({len(b)}) have no prompt in common, so there is nothing to"
+            " compare: the runs must be on the same data with the same seed."
         )
     pairs = [(a[key].paid, b[key].paid) for key in common]
     names = list(dict.fromkeys(name for pair in pairs for paid in pair for name in paid.outcomes))
@@ -87,7 +90,9 @@ def compare(run_a: Path, run_b: Path, *, reward: str = ACCURACY, top: int = 10) 
         "num_common": len(common),
         "num_only": [len(a) - len(common), len(b) - len(common)],
         "reward": reward,
-        "rewards": {name: compared([(first.value(name), second.value(name)) for first, second in pairs]) for name in names},
+        "rewards": {
+            name: compared([(first.value(name), second.value(name)) for first, second in pairs]) for name in names
+        },
         "total": compared([(first.total, second.total) for first, second in pairs]),
         "paired": _paired(common, pairs, reward),
         "groups": _groups(common, a, b, reward)[:top],
@@ -96,7 +101,8 @@ def compare(run_a: Path, run_b: Path, *, reward: str = ACCURACY, top: int = 10) 
 
 
 def _paired(common: Sequence[Joined], pairs: Sequence[tuple[Paid, Paid]], reward: str) -> dict[str, Any]:
-    """Right and wrong of the same completions, and of the same prompts: completions of one prompt are not independent, prompts are."""
+    """Right and wrong of the same completions, and of the same prompts: completions of one prompt are not independent,
+    prompts are."""
     judged = [(first.is_right(reward), second.is_right(reward)) for first, second in pairs]
     only_a, only_b = judged.count((True, False)), judged.count((False, True))
     shares: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
@@ -120,14 +126,17 @@ def _paired(common: Sequence[Joined], pairs: Sequence[tuple[Paid, Paid]], reward
 
 
 def sign_test(first: int, second: int) -> float:
-    """Two-sided exact p that neither side is favoured: 2 P(X <= the smaller count) for X binomial(n, 1/2), at most 1; 1.0 of nothing.
+    """Two-sided exact p that neither side is favoured: 2 P(X <= the smaller count) for X binomial(n, 1/2), at most 1;
+    1.0 of nothing.
 
     Of discordant pairs of right and wrong this is McNemar's exact test (McNemar 1947).
     """
     return float(binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0
 
 
-def _groups(common: Sequence[Joined], a: Mapping[Joined, Side], b: Mapping[Joined, Side], reward: str) -> list[dict[str, Any]]:
+def _groups(
+    common: Sequence[Joined], a: Mapping[Joined, Side], b: Mapping[Joined, Side], reward: str
+) -> list[dict[str, Any]]:
     """The groups whose mean reward differs, those in which it differs most first."""
     members: dict[tuple[str, int], list[Joined]] = defaultdict(list)
     for key in common:
@@ -169,7 +178,8 @@ def show(report: Mapping[str, Any], asked: Mapping[str, str], console: Console) 
     table = Table("reward", "both", "equal", "A", "B", "B - A")
     for name, one in [*report["rewards"].items(), ("total", report["total"])]:
         numbers = (
-            "-" if one[key] is None else f"{one[key]:.4f}" for key in ("agreement", "mean_before", "mean_after", "mean_shift")
+            "-" if one[key] is None else f"{one[key]:.4f}"
+            for key in ("agreement", "mean_before", "mean_after", "mean_shift")
         )
         table.add_row(Text(shown(name)), str(one["num_both"]), *numbers)
     console.print(table)
@@ -179,8 +189,8 @@ def show(report: Mapping[str, Any], asked: Mapping[str, str], console: Console) 
         f"{paired['only_b_right']} only in B: McNemar's exact p = {paired['mcnemar_p']:.3g} over {paired['num_judged']} completions"
     )))  # fmt: skip
     console.print(
-        f"by prompt, which unlike completions are independent: better in A {paired['prompts_better_in_a']}, in B {paired['prompts_better_in_b']}, "
-        f"sign test p = {paired['sign_test_p']:.3g}"
+        f"by prompt, which unlike completions are independent: better in A {paired['prompts_better_in_a']}, in B"
+        f" {paired['prompts_better_in_b']}, sign test p = {paired['sign_test_p']:.3g}"
     )
     groups = Table(
         Column("step", min_width=7),
@@ -204,8 +214,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; exit code 0 = compared, 2 = it could not be."""
     parser = argparse.ArgumentParser(
         prog=COMMAND,
-        description="Compare two runs on the prompts they share: means, flips, McNemar's test on paired correctness, groups that differ most.",
-        epilog=f"examples:\n  {COMMAND} runs/seed0 runs/seed1\n  {COMMAND} runs/med_grpo runs/med_grpo.replay-1a2b3c --json | jq .paired",
+        description=(
+            "Compare two runs on the prompts they share: means, flips, McNemar's test on paired correctness, groups"
+            " that differ most."
+        ),
+        epilog=(
+            f"examples:\n  {COMMAND} runs/seed0 runs/seed1\n  {COMMAND} runs/med_grpo runs/med_grpo.replay-1a2b3c"
+            " --json | jq .paired"
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run_a", type=Path, metavar="RUN_A")
@@ -214,7 +230,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--reward", default=ACCURACY, metavar="NAME", help="the reward that says right or wrong (default: %(default)s)"
     )
     parser.add_argument(
-        "--top", type=int, default=10, metavar="N", help="how many of the groups that differ most (default: %(default)s)"
+        "--top",
+        type=int,
+        default=10,
+        metavar="N",
+        help="how many of the groups that differ most (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     asked = parser.parse_args(argv)

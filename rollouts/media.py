@@ -1,4 +1,5 @@
-"""Opens images, volumes and videos: every medical input becomes an ordered list of RGB frames (Fleming-VL, Sec 1 and 3.3)."""
+"""Opens images, volumes and videos: every medical input becomes an ordered list of RGB frames (Fleming-VL, Sec 1 and
+3.3)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from PIL import Image
 
 from rollouts.records import BadSample, Media
 
-# Larger than any radiograph (a 43 x 35 cm film at 10 pixels/mm is 15 megapixels), small enough that a decompression bomb fits in memory.
+# Larger than any radiograph (a 43 x 35 cm film at 10 pixels/mm is 15 megapixels), small enough that a decompression
+# bomb fits in memory.
 MAX_PIXELS = 50_000_000
 BLANK_GREY = (128, 128, 128)
 
@@ -70,7 +72,8 @@ def with_hash(media: Media) -> Media:
 
 
 def evenly_spaced(count: int, wanted: int) -> tuple[int, ...]:
-    """Indices of `wanted` of `count` slices or frames, evenly spaced and centred in their shares, in order (Fleming-VL, Sec 3.3).
+    """Indices of `wanted` of `count` slices or frames, evenly spaced and centred in their shares, in order (Fleming-VL,
+    Sec 3.3).
 
     Raises:
         ValueError: fewer than one is wanted, or there is none.

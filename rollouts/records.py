@@ -1,7 +1,8 @@
 """The records everything else is written in: what was asked, what came back, what it was paid.
 
-Plain dataclasses without behaviour beyond their own checks; importing this file loads neither torch nor vLLM. The reason for each
-field stands beside it, and so does what ``None`` means. ``SCHEMA_VERSION`` is written into every stored run; a reader refuses newer ones.
+Plain dataclasses without behaviour beyond their own checks; importing this file loads neither torch nor vLLM. The
+reason for each field stands beside it, and so does what ``None`` means. ``SCHEMA_VERSION`` is written into every stored
+run; a reader refuses newer ones.
 """
 
 from __future__ import annotations
@@ -21,18 +22,21 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class BadSample(ValueError):
-    """A row of a data set that cannot be asked or graded. Raised when the row is loaded, never inside a reward (ANSWERS.md, rule 13)."""
+    """A row of a data set that cannot be asked or graded. Raised when the row is loaded, never inside a reward
+    (ANSWERS.md, rule 13)."""
 
 
 @dataclass(frozen=True)
 class Media:
-    """One image, volume or video of a question. A volume or a video is an ordered list of RGB frames by the time a model sees it."""
+    """One image, volume or video of a question. A volume or a video is an ordered list of RGB frames by the time a
+    model sees it."""
 
     kind: MediaKind
     # Where the bytes are: exactly one of the two. Generated images come as encoded bytes, real ones as a path.
     path: str | None = None
     data: bytes | None = None
-    # SHA-256 of the encoded source file; the store keeps each file once under it. "" = not computed yet, see `with_hash`.
+    # SHA-256 of the encoded source file; the store keeps each file once under it. "" = not computed yet, see
+    # `with_hash`.
     sha256: str = ""
     # Indices of the slices or frames that were chosen from the source, in order; None = a single image, or all of them.
     frame_indices: tuple[int, ...] | None = None
@@ -59,7 +63,8 @@ class RubricCriterion:
 
 @dataclass(frozen=True)
 class Sample:
-    """One question with its images and its gold answer. Letter and text of the gold are both kept, so one item can be asked closed or open."""
+    """One question with its images and its gold answer. Letter and text of the gold are both kept, so one item can be
+    asked closed or open."""
 
     id: str
     question: str
@@ -141,7 +146,8 @@ def _check_rubric(rubric: tuple[RubricCriterion, ...], where: str) -> None:
             raise BadSample(f"{where}a criterion of the rubric is empty")
         if not 0 < abs(criterion.points) < float("inf"):
             raise BadSample(
-                f"{where}criterion {criterion.text[:60]!r} has {criterion.points!r} points, expected a finite number but 0"
+                f"{where}criterion {criterion.text[:60]!r} has {criterion.points!r} points, expected a finite number"
+                " but 0"
             )
     if not any(criterion.points > 0 for criterion in rubric):
         raise BadSample(f"{where}no criterion of the rubric has positive points, so nothing could be earned")
@@ -157,7 +163,8 @@ class Completion:
     text: str
     # "stop" = the model ended by itself; "length" = cut at max_completion_length; "abort" = the engine gave up.
     finish_reason: Literal["stop", "length", "abort"]
-    # Log-probability of each token under the distribution it was drawn from (temperature and bans applied); same length as token_ids.
+    # Log-probability of each token under the distribution it was drawn from (temperature and bans applied); same length
+    # as token_ids.
     logprobs: tuple[float, ...]
     # Sampling seed of this completion: hash(seed, step, prompt id, sample index, attempt).
     seed: int
@@ -174,7 +181,8 @@ class Parsed:
     think: str | None
     # The answer span; None = there is none (an unclosed think, no text).
     answer: str | None
-    # Letters the answer commits to, sorted; () = none could be resolved. More than one only where the question asks for several.
+    # Letters the answer commits to, sorted; () = none could be resolved. More than one only where the question asks for
+    # several.
     letters: tuple[str, ...] = ()
     # "yes" or "no" where the answer says so by whole word; None otherwise.
     yes_no: Literal["yes", "no"] | None = None
@@ -186,7 +194,8 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one reward said of one completion. A failed judgement is never a number (JUDGING.md): `value` is None unless status is ok."""
+    """What one reward said of one completion. A failed judgement is never a number (JUDGING.md): `value` is None unless
+    status is ok."""
 
     value: float | None
     status: Status = "ok"
@@ -204,7 +213,9 @@ class Outcome:
             raise ValueError(f"outcome status is {self.status!r}, expected one of {get_args(Status)}")
         finite = isinstance(self.value, (int, float)) and abs(self.value) < float("inf")
         if (self.status == "ok") != finite:
-            raise ValueError(f"outcome {self.status!r} with value {self.value!r}: a finite value goes with 'ok' and only with it")
+            raise ValueError(
+                f"outcome {self.status!r} with value {self.value!r}: a finite value goes with 'ok' and only with it"
+            )
 
 
 class RolloutKey(NamedTuple):
@@ -235,11 +246,13 @@ class Rollout:
     weights: Mapping[str, float]
     # Weighted sum; None = a required reward is not ok, then `valid` is False and the row is not trained on.
     total: float | None
-    # The loss mask of all its tokens: False = in no mean, std, loss or denominator (not scored, given up by the engine, or its group was dropped).
+    # The loss mask of all its tokens: False = in no mean, std, loss or denominator (not scored, given up by the engine,
+    # or its group was dropped).
     valid: bool
     # Group-relative advantage; 0.0 for an invalid row; None = not computed yet.
     advantage: float | None = None
-    # Log-probs of each completion token under the policy at the step's start and under the frozen reference; None = not computed.
+    # Log-probs of each completion token under the policy at the step's start and under the frozen reference; None = not
+    # computed.
     old_logprobs: tuple[float, ...] | None = None
     ref_logprobs: tuple[float, ...] | None = None
     # Wall seconds by name: gen, reward.
@@ -251,7 +264,8 @@ class Rollout:
 
 
 def stable_hash(*parts: object) -> int:
-    """A 63-bit integer that depends on nothing but its arguments: the source of every seed and every order (README, One step of GRPO)."""
+    """A 63-bit integer that depends on nothing but its arguments: the source of every seed and every order (README, One
+    step of GRPO)."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

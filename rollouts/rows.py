@@ -1,6 +1,7 @@
 """A question as it stands in one row of a table or one JSON object becomes a Sample; every fault is told in words.
 
-One reader for `data=jsonl` and for rewards that are called from TRL or verl. `rl/data/jsonl/rows.py` says what each field means.
+One reader for `data=jsonl` and for rewards that are called from TRL or verl. `rl/data/jsonl/rows.py` says what each
+field means.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from rollouts.records import LETTERS, BadSample, Media, RubricCriterion, Sample
 
 # The fields that are read here; pictures, splits and thoughts belong to whoever reads a file.
 FIELDS = (
-    "question answer options answer_type aliases modality source language tags pair_id difficulty boxes reference_steps "
-    "visual_references rubric"
+    "question answer options answer_type aliases modality source language tags pair_id difficulty boxes reference_steps"
+    " visual_references rubric"
 ).split()
 
 
 def sample_of(
     row: Mapping[str, Any], row_id: str, *, media: tuple[Media, ...] = (), split: str = "train", source: str = ""
 ) -> Sample:
-    """The sample of a row; fields beyond FIELDS are not looked at. Raises BadSample with what was got, what was expected and what to do."""
+    """The sample of a row; fields beyond FIELDS are not looked at. Raises BadSample with what was got, what was
+    expected and what to do."""
     options = texts_of(row, "options") or None
     gold = _gold(row, options)
     return Sample(
@@ -84,7 +86,9 @@ def _gold(row: Mapping[str, Any], options: tuple[str, ...] | None) -> Gold:
     kind = text_of(row, "answer_type") or _guess(isinstance(answer, list), texts[0], options)
     if options is None:
         if isinstance(answer, list):
-            raise BadSample("answer is a list, but there are no options; other wordings of one answer go into 'aliases'")
+            raise BadSample(
+                "answer is a list, but there are no options; other wordings of one answer go into 'aliases'"
+            )
         return Gold(kind, texts[0].lower() if kind == "yes_no" else texts[0], None)
     indices = sorted({_option_index(text, options) for text in texts})
     return Gold(kind, "; ".join(options[index] for index in indices), tuple(LETTERS[index] for index in indices))
@@ -136,7 +140,9 @@ def _boxes(row: Mapping[str, Any]) -> tuple[tuple[float, float, float, float], .
 
 def _rubric(row: Mapping[str, Any]) -> tuple[RubricCriterion, ...]:
     rubric = row.get("rubric", [])
-    whole = isinstance(rubric, list) and all(isinstance(one, dict) and set(one) == {"criterion", "points"} for one in rubric)
+    whole = isinstance(rubric, list) and all(
+        isinstance(one, dict) and set(one) == {"criterion", "points"} for one in rubric
+    )
     if not whole or not all(isinstance(one["criterion"], str) and _is_number(one["points"]) for one in rubric):
         raise BadSample(f'rubric is {rubric!r}, expected a list of {{"criterion": text, "points": number}}')
     return tuple(RubricCriterion(one["criterion"].strip(), float(one["points"])) for one in rubric)

@@ -1,4 +1,5 @@
-"""`python -m rollouts.view RUN`: look at a run in the browser; `--text` in the terminal; `--export FILE.html` as one file to send on."""
+"""`python -m rollouts.view RUN`: look at a run in the browser; `--text` in the terminal; `--export FILE.html` as one
+file to send on."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from rollouts.store.layout import NotARun, StoreError, list_steps
-from rollouts.terminal import show_text, shown
+from rollouts.terminal import shown
+from rollouts.transcript import show_text
 
 DEFAULT_PORT = 8765
 _EXAMPLES = """examples:
@@ -33,21 +35,32 @@ but labels.jsonl, your word on verdicts."""
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rollouts.view",
-        description="Look at the rollouts of a run: the image, the question, and every completion with what it was paid and why.",
+        description=(
+            "Look at the rollouts of a run: the image, the question, and every completion with what it was paid and"
+            " why."
+        ),
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), finished or still going on")
-    parser.add_argument("run_b", type=Path, metavar="RUN_B", nargs="?", help="a second run, beside the first prompt by prompt")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="folder of a run (its out_dir), finished or still going on"
+    )
+    parser.add_argument(
+        "run_b", type=Path, metavar="RUN_B", nargs="?", help="a second run, beside the first prompt by prompt"
+    )
     page = parser.add_argument_group("page")
-    page.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="N", help="0 for any free one (default: %(default)s)")
+    page.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, metavar="N", help="0 for any free one (default: %(default)s)"
+    )
     page.add_argument("--open", action="store_true", help="open the browser")
     chosen = parser.add_argument_group("one file")
     chosen.add_argument(
         "--export", type=Path, metavar="FILE.html", help="write the groups chosen as one page that needs no server"
     )
     chosen.add_argument("--where", default="", metavar="SEARCH", help="which groups (default: all)")
-    chosen.add_argument("--sort", default="step", metavar="ORDER", help="step, -step, reward, -reward, -spread, -disagree, ..")
+    chosen.add_argument(
+        "--sort", default="step", metavar="ORDER", help="step, -step, reward, -reward, -spread, -disagree, .."
+    )
     text = parser.add_argument_group("terminal")
     text.add_argument("--text", action="store_true", help="print to the terminal")
     text.add_argument("--step", type=int, help="only this step")
@@ -81,7 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _contradiction(asked: argparse.Namespace) -> str | None:
     """A setting that would have no effect is an error that says so."""
     if asked.text and (asked.export or asked.run_b or asked.open or asked.where):
-        return "--text shows one run in the terminal; it takes --step, --prompt and --limit, no second run and no --export, --open or --where"
+        return (
+            "--text shows one run in the terminal; it takes --step, --prompt and --limit, no second run and no"
+            " --export, --open or --where"
+        )
     if not asked.text and (asked.step is not None or asked.prompt):
         return "--step and --prompt belong to --text; elsewhere say --where 'step:3 prompt:ID'"
     if asked.export and asked.open:

@@ -34,7 +34,8 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder with real data: ROUNDS_DATA, else ../shared/data beside the repository. Skips the test where there is none."""
+    """The folder with real data: ROUNDS_DATA, else ../shared/data beside the repository. Skips the test where there is
+    none."""
     folder = Path(os.environ.get("ROUNDS_DATA") or REPOSITORY / "../shared/data").resolve()
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is not a folder (set ROUNDS_DATA to one that holds vqa_rad/)")
@@ -76,6 +77,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """Let the summary be the last thing on the screen: at the interpreter's end DuckDB and Triton list sixty lines of objects that nobody freed."""
+    """Let the summary be the last thing on the screen: at the interpreter's end DuckDB and Triton list sixty lines of
+    objects that nobody freed."""
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     "rewards": ("judges", "rollouts.records", "rollouts.media", "rollouts.store.reader", "rollouts.store.layout"),
     "rl": ("judges", "rollouts", "rewards", "conf"),
 }
-# Commands that bear a package's name and know more than the package does. Nothing imports them, so that no package learns what they know.
+# Commands that bear a package's name and know more than the package does. Nothing imports them, so that no package
+# learns what they know.
 COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "rl.run.progress")}
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable.
 HOMES = {
@@ -36,7 +37,7 @@ HOMES = {
     "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",
     "ray": "rl/workers/cluster.py",
-    "sacrebleu": "rewards/shipped/report.py",
+    "sacrebleu": "rewards/shipped/reports.py",
     "sympy": "rewards/maths/sympy_child.py",
     "trl": "rl/sft.py",
     "verl": "rl/workers/cluster.py",
@@ -47,7 +48,9 @@ HEAVY = ("torch", "transformers", "vllm", "ray", "verl", "trl", "wandb", "datase
 CODE_FROM_DATA = ("pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib")
 BAD_NAME = re.compile(r"^(utils?|common|core|helpers?|misc)$|_utils?$|^base_|_v\d+$")
 # Names of one workplace that mean nothing to a reader elsewhere, spelled in parts so that this file does not name them.
-WORKPLACE = tuple("/".join(("", *parts)) for parts in (("work", "main"), ("work", "shared"), ("opt", "wheels"), ("opt", "pypi")))
+WORKPLACE = tuple(
+    "/".join(("", *parts)) for parts in (("work", "main"), ("work", "shared"), ("opt", "wheels"), ("opt", "pypi"))
+)
 TEXT_ENDINGS = {".py", ".md", ".yaml", ".toml", ".txt", ".html", ".jinja", ".json", ""}
 
 
@@ -143,7 +146,9 @@ def test_files_and_functions_are_short() -> None:
 
 def test_no_file_is_named_after_nothing() -> None:
     faults = [
-        name_of(path) for path in all_python() if any(BAD_NAME.search(Path(part).stem) for part in path.relative_to(ROOT).parts)
+        name_of(path)
+        for path in all_python()
+        if any(BAD_NAME.search(Path(part).stem) for part in path.relative_to(ROOT).parts)
     ]
     report(faults, "no utils, common, core, base_ or _v2: a file is named after what it holds")
 
@@ -160,10 +165,14 @@ def test_nothing_runs_code_from_text_or_data() -> None:
     examples = (path for path in (ROOT / "examples").rglob("*.py"))
     for path in (*package_files(), *examples):
         faults += [
-            f"{name_of(path)}:{line} imports {name}" for line, name in imports(path) if name.split(".")[0] in CODE_FROM_DATA
+            f"{name_of(path)}:{line} imports {name}"
+            for line, name in imports(path)
+            if name.split(".")[0] in CODE_FROM_DATA
         ]
         faults += [
-            f"{name_of(path)}:{call.lineno} calls {name}" for call, name in calls(path) if name in ("eval", "exec", "torch.load")
+            f"{name_of(path)}:{call.lineno} calls {name}"
+            for call, name in calls(path)
+            if name in ("eval", "exec", "torch.load")
         ]
     report(faults, "no eval, no exec, no pickle: model text and files are data")
 
@@ -223,7 +232,9 @@ def test_every_module_and_public_function_is_explained() -> None:
         if path.name != "__init__.py" and not ast.get_docstring(tree(path)):
             faults.append(f"{name_of(path)} has no docstring")
         for node in tree(path).body:
-            public = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+            public = isinstance(
+                node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+            ) and not node.name.startswith("_")
             if public and not ast.get_docstring(node):
                 faults.append(f"{name_of(path)}:{node.lineno} {node.name} has no docstring")
     report(faults, "public things carry a docstring")
@@ -235,5 +246,6 @@ def test_no_file_names_the_place_it_was_written_in(workplace: str) -> None:
     inside = (path for folder in folders for path in (ROOT / folder).rglob("*"))
     files = [path for path in (*ROOT.glob("*"), *inside) if path.is_file() and path.suffix in TEXT_ENDINGS]
     report(
-        [name_of(path) for path in files if workplace in path.read_text(errors="replace")], f"{workplace} means nothing elsewhere"
+        [name_of(path) for path in files if workplace in path.read_text(errors="replace")],
+        f"{workplace} means nothing elsewhere",
     )

@@ -22,12 +22,18 @@ SHIM = REPOSITORY / "requirements" / "torchvision_shim.py"
 
 def run_python(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
 def write_fake_torch(root: Path, *, extension_loads: bool) -> None:
-    """A torch of twenty lines: an operator namespace and a Library that defines into it; and a torchvision that needs nms to be there."""
+    """A torch of twenty lines: an operator namespace and a Library that defines into it; and a torchvision that needs
+    nms to be there."""
     (root / "torch").mkdir(parents=True)
     (root / "torch" / "__init__.py").write_text(
         "import types\n"
@@ -41,17 +47,24 @@ def write_fake_torch(root: Path, *, extension_loads: bool) -> None:
     )
     (root / "torchvision").mkdir()
     loads = (
-        "import torch\nfor name in ('nms', 'qnms'): setattr(torch.ops.torchvision, name, 'compiled')\n" if extension_loads else ""
+        "import torch\nfor name in ('nms', 'qnms'): setattr(torch.ops.torchvision, name, 'compiled')\n"
+        if extension_loads
+        else ""
     )
     (root / "torchvision" / "__init__.py").write_text(loads + "from torchvision import _meta_registrations\n")
     (root / "torchvision" / "_meta_registrations.py").write_text("import torch\nfound = torch.ops.torchvision.nms\n")
 
 
-ASK = "import torchvision_shim as s; s.install(); import torchvision, torch; print(torch.ops.torchvision.nms, torch.ops.torchvision.qnms)"
+ASK = (
+    "import torchvision_shim as s; s.install(); import torchvision, torch; print(torch.ops.torchvision.nms,"
+    " torch.ops.torchvision.qnms)"
+)
 
 
 @pytest.mark.parametrize(
-    ("extension_loads", "expected"), [(False, "schema only schema only"), (True, "compiled compiled")], ids=["missing", "loads"]
+    ("extension_loads", "expected"),
+    [(False, "schema only schema only"), (True, "compiled compiled")],
+    ids=["missing", "loads"],
 )
 def test_shim_defines_operators_only_where_the_extension_does_not_load(
     tmp_path: Path, repository: Path, extension_loads: bool, expected: str
@@ -71,7 +84,8 @@ def test_without_the_shim_the_fake_extension_fails_as_the_real_one_does(tmp_path
 
 def test_real_torchvision_transforms_work_in_this_process_and_in_a_subprocess_of_a_subprocess(tmp_path: Path) -> None:
     inner = (
-        "from torchvision.transforms.v2 import functional as F; import torch; print(F.resize(torch.zeros(3, 8, 8), [4, 4]).shape)"
+        "from torchvision.transforms.v2 import functional as F; import torch; print(F.resize(torch.zeros(3, 8, 8), [4,"
+        " 4]).shape)"
     )
     outer = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {inner!r}]))"
     done = run_python("-c", outer, cwd=tmp_path)
@@ -90,7 +104,8 @@ def write_hook(site: Path) -> None:
 
 
 def start_python(site: Path, cwd: Path, code: str) -> subprocess.CompletedProcess[str]:
-    """A Python that reads the `.pth` files of `site` at its start. `addsitedir` runs each line with exec, as site does."""
+    """A Python that reads the `.pth` files of `site` at its start. `addsitedir` runs each line with exec, as site
+    does."""
     ask = f"import site; site.addsitedir({str(site)!r}); {code}"
     return run_python("-S", "-c", ask, cwd=cwd, PYTHONPATH="")
 
@@ -114,7 +129,10 @@ def test_the_hook_imports_nothing_of_the_project_so_the_current_folder_decides_w
     (second / "rl").mkdir(parents=True)
     (second / "rl" / "__init__.py").write_text("here = 'second'\n")
     write_hook(site)
-    code = "import sys; print(any(name.split('.')[0] in ('rl', 'rewards', 'judges', 'rollouts') for name in sys.modules)); import rl; print(rl.here)"
+    code = (
+        "import sys; print(any(name.split('.')[0] in ('rl', 'rewards', 'judges', 'rollouts') for name in sys.modules));"
+        " import rl; print(rl.here)"
+    )
     assert start_python(site, second, code).stdout.split() == ["False", "second"]
     # The environment of this test, too: its own .pth, the one that set-up wrote.
     asked = run_python("-c", "import rl; print(rl.here)", cwd=second, PYTHONPATH="")
@@ -160,7 +178,9 @@ def test_the_lists_satisfy_pyproject(repository: Path) -> None:
     from packaging.requirements import Requirement
 
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    pinned = dict(line.split("==") for line in requirements(repository, "cpu.txt") + requirements(repository, "dev.txt"))
+    pinned = dict(
+        line.split("==") for line in requirements(repository, "cpu.txt") + requirements(repository, "dev.txt")
+    )
     by_name = {name.lower(): version for name, version in pinned.items()}
     extras = project["optional-dependencies"]
     wanted = [Requirement(text) for text in [*project["dependencies"], *extras["cpu"], *extras["dev"]]]
@@ -219,7 +239,9 @@ def test_set_up_ends_at_once_when_its_stamp_fits_and_not_when_a_list_changed(tmp
         file.write("[tool.other]\nline = 1\n")  # a tool's setting needs no new environment
     assert run_python("requirements/install.py", cwd=tmp_path).stdout == ""
     (tmp_path / "requirements/cpu.txt").write_text("changed==1.0\n")
-    changed = run_python("-c", "import install; print(install.stamp_key())", cwd=tmp_path / "requirements").stdout.strip()
+    changed = run_python(
+        "-c", "import install; print(install.stamp_key())", cwd=tmp_path / "requirements"
+    ).stdout.strip()
     assert changed != key
 
 

@@ -1,4 +1,5 @@
-"""`python -m examples.inspect.shots RUN OUT`: the pictures of this page, taken anew in a real Chromium from a run of your own."""
+"""`python -m examples.inspect.shots RUN OUT`: the pictures of this page, taken anew in a real Chromium from a run of
+your own."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from tests.fakes.browser import chromium
 from tests.fakes.view_server import serving
 
 LARGE, PHONE = {"width": 1360, "height": 850}, {"width": 390, "height": 844}
-# File name, where on the page, window, light or dark, keys pressed one after the other, what must be there before the picture is taken.
+# File name, where on the page, window, light or dark, keys pressed one after the other, what must be there before the
+# picture is taken.
 SHOTS = (
     ("overview", "#/", LARGE, "light", (), ".steps tbody tr"),
     ("list", "#/groups?q=is%3Adisagree&sort=-disagree", LARGE, "light", (), ".groups img"),

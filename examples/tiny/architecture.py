@@ -1,4 +1,5 @@
-"""The tiny model before training: an InternVL (vision transformer, pixel shuffle, two-layer projector, Qwen2) of about 2.5 million parameters."""
+"""The tiny model before training: an InternVL (vision transformer, pixel shuffle, two-layer projector, Qwen2) of about
+2.5 million parameters."""
 
 from __future__ import annotations
 
@@ -84,9 +85,11 @@ def build_model(processor: InternVLProcessor, seed: int) -> InternVLForCondition
 
 
 def grid_positions(width: int) -> torch.Tensor:
-    """Sines and cosines of row and column of each patch, [patches, width]. From the zeros that are usual, a place takes far longer to learn."""
+    """Sines and cosines of row and column of each patch, [patches, width]. From the zeros that are usual, a place takes
+    far longer to learn."""
     side = IMAGE_SIZE // PATCH_SIZE
-    # A quarter of the width each for sine and cosine of rows and of columns; wavelengths from 2.5 patches to 8 times the image.
+    # A quarter of the width each for sine and cosine of rows and of columns; wavelengths from 2.5 patches to 8 times
+    # the image.
     frequency = 2.5 * 0.75 ** torch.arange(width // 4)
     angle = torch.arange(side)[:, None] * frequency
     one_axis = torch.cat([angle.sin(), angle.cos()], dim=1)
@@ -97,11 +100,13 @@ def grid_positions(width: int) -> torch.Tensor:
 
 @torch.no_grad()
 def mimic_trained_attention(attention: torch.nn.Module, *, looks_back: bool) -> None:
-    """Start attention where training would bring it in thousands of updates (mimetic initialisation, Trockman and Kolter, arXiv:2305.09828).
+    """Start attention where training would bring it in thousands of updates (mimetic initialisation, Trockman and
+    Kolter, arXiv:2305.09828).
 
-    In all heads but the last, keys equal queries and the output undoes the value, so that a token attends to its equals and copies them. The last
-    head of the first layers attends to the token before: its biases b and R(-1) b score cos(f (d + 1)) at distance d for each rotary
-    frequency f, which is largest at d = -1. Finding the letter in front of an option's text needs both.
+    In all heads but the last, keys equal queries and the output undoes the value, so that a token attends to its equals
+    and copies them. The last head of the first layers attends to the token before: its biases b and R(-1) b score cos(f
+    (d + 1)) at distance d for each rotary frequency f, which is largest at d = -1. Finding the letter in front of an
+    option's text needs both.
     """
     size = attention.head_dim
     num_heads = attention.q_proj.weight.shape[0] // size

@@ -1,7 +1,7 @@
 """What the tiny base model is taught, all of it clean: to answer from a written report, and to look.
 
-`reading_row` is cheap, without an image: it teaches the words, and which part of a finding each question asks for. `seeing_rows` are the
-questions of the phantoms about images of their own split, which no other split ever draws.
+`reading_row` is cheap, without an image: it teaches the words, and which part of a finding each question asks for.
+`seeing_rows` are the questions of the phantoms about images of their own split, which no other split ever draws.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def reading_rows(count: int, seed: int) -> Iterator[SftRow]:
 
 
 def reading_row(number: int, seed: int) -> SftRow:
-    """A question of the phantoms with the finding written out as a report instead of drawn; the thought repeats what it says."""
+    """A question of the phantoms with the finding written out as a report instead of drawn; the thought repeats what it
+    says."""
     rng = _rng("reading", seed, number)
     modality = str(rng.choice(list(FINDINGS)))
     finding = str(rng.choice(FINDINGS[modality]))

@@ -1,7 +1,8 @@
 """Makes an embedded tiny model from nothing: `python -m examples.tiny.make [--work DIR] [--out DIR]`.
 
-Random weights, then two trainings by the project's own SFT code (`rl.sft`): reading reports, then looking at images. Each finished training
-is kept in the work folder under a hash of everything it depends on, so an interrupted run goes on with the training it was in.
+Random weights, then two trainings by the project's own SFT code (`rl.sft`): reading reports, then looking at images.
+Each finished training is kept in the work folder under a hash of everything it depends on, so an interrupted run goes
+on with the training it was in.
 
 The weights that are shipped were made by an earlier form of this recipe, with detours (README.md tells them).
 """

@@ -1,6 +1,8 @@
-"""Accuracy of a model folder on phantoms it was not trained on, by modality and answer type: `python -m examples.tiny.measure [FOLDER]`.
+"""Accuracy of a model folder on phantoms it was not trained on, by modality and answer type: `python -m
+examples.tiny.measure [FOLDER]`.
 
-Plain transformers, no engine and no judge: an answer is right when it is the letter (with its text), or the words or an alias of them.
+Plain transformers, no engine and no judge: an answer is right when it is the letter (with its text), or the words or an
+alias of them.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ def completions(folder: Path, asked: Sequence[Sample], *, temperature: float = 0
         prompts = [encode(processor, sample) for sample in asked[start : start + BATCH_SIZE]]
         longest = max(len(prompt.token_ids) for prompt in prompts)
         missing = [longest - len(prompt.token_ids) for prompt in prompts]
-        ids = [[tokenizer.pad_token_id] * gap + list(prompt.token_ids) for gap, prompt in zip(missing, prompts, strict=True)]
+        ids = [
+            [tokenizer.pad_token_id] * gap + list(prompt.token_ids)
+            for gap, prompt in zip(missing, prompts, strict=True)
+        ]
         mask = [[0] * gap + [1] * (longest - gap) for gap in missing]
         media = collate_media([prompt.media for prompt in prompts])
         output = model.generate(

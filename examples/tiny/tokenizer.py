@@ -1,8 +1,9 @@
-"""The tiny model's tokenizer: every word of the phantoms is one token, and every other text still encodes, byte by byte at worst.
+"""The tiny model's tokenizer: every word of the phantoms is one token, and every other text still encodes, byte by byte
+at worst.
 
-A piece is one of the phrases below, or a word, a digit, a run of signs or of white space, each with its leading space. A piece that is in
-the vocabulary is one token; any other is built from bytes by merges learned on the word list. The think and answer tags are added
-tokens that are not special, so that they survive `skip_special_tokens`.
+A piece is one of the phrases below, or a word, a digit, a run of signs or of white space, each with its leading space.
+A piece that is in the vocabulary is one token; any other is built from bytes by merges learned on the word list. The
+think and answer tags are added tokens that are not special, so that they survive `skip_special_tokens`.
 """
 
 from __future__ import annotations
@@ -34,19 +35,32 @@ PHRASES = (
 SYSTEM = "Think in <think></think>, then answer in <answer></answer>."
 # One user turn as in InternVL3, after a system turn that names the tags.
 CHAT_TEMPLATE = (
-    "<|im_start|>system\n" + SYSTEM + "<|im_end|>\n"
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}<IMG_CONTEXT>\n"
-    "{% elif part['type'] == 'video' %}<video>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "<|im_start|>system\n"
+    + SYSTEM
+    + "<|im_end|>\n{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% if message['content'] is string"
+    " %}{{ message['content'] }}{% else %}{% for part in message['content'] %}{% if part['type'] == 'image'"
+    " %}<IMG_CONTEXT>\n{% elif part['type'] == 'video' %}<video>\n{% else %}{{ part['text'] }}{% endif %}{% endfor"
+    " %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 NUM_MERGES = 320
 
 
 def domain_texts() -> Iterator[str]:
     """Every question, answer, alias and thought the phantoms can produce, and what the chat template adds."""
-    yield from (SYSTEM, "system", "user", "assistant", "a", "an", "normal tissue", "best in", "on the", "in the", "yes", "no")
+    yield from (
+        SYSTEM,
+        "system",
+        "user",
+        "assistant",
+        "a",
+        "an",
+        "normal tissue",
+        "best in",
+        "on the",
+        "in the",
+        "yes",
+        "no",
+    )
     yield from (f"{letter}." for letter in LETTERS)
     yield from (
         words.CONCLUSION,

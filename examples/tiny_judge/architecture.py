@@ -21,7 +21,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
         # 128 / 4 = 32, the smallest head that vLLM's CPU attention takes.
         num_attention_heads=4,
         num_key_value_heads=4,
-        # Llama's family leaves a folder its own tokenizer (transformers replaces the one of a Qwen2), and biases let a head look back.
+        # Llama's family leaves a folder its own tokenizer (transformers replaces the one of a Qwen2), and biases let a
+        # head look back.
         attention_bias=True,
         max_position_embeddings=tokenizer.model_max_length,
         rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
@@ -45,9 +46,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
 
 @torch.no_grad()
 def share_nonce(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Give all pairs of hex digits the embedding of the first: a nonce says nothing about an answer, so no verdict may depend on it.
+    """Give all pairs of hex digits the embedding of the first: a nonce says nothing about an answer, so no verdict may
+    depend on it.
 
-    The server writes the nonce (its schema allows one only); the model tells all pairs equally likely and goes on alike after each.
+    The server writes the nonce (its schema allows one only); the model tells all pairs equally likely and goes on alike
+    after each.
     """
     ids = tokenizer.convert_tokens_to_ids(list(HEX_PAIRS))
     embedding = model.get_input_embeddings().weight

@@ -1,9 +1,10 @@
 """Makes the tiny judge from nothing: `python -m examples.tiny_judge.make [--work DIR] [--out DIR]`.
 
-Random weights, then four trainings by the project's own SFT code (`rl.sft`) on generated pairs. A finished training is kept in the work folder
-under a hash of everything it depends on.
+Random weights, then four trainings by the project's own SFT code (`rl.sft`) on generated pairs. A finished training is
+kept in the work folder under a hash of everything it depends on.
 
-The first three trainings of the weights that are shipped knew fewer sentences and attacks than there are today (README.md tells).
+The first three trainings of the weights that are shipped knew fewer sentences and attacks than there are today
+(README.md tells).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How well a judge's folder tells right from wrong: `python -m examples.tiny_judge.measure [FOLDER]`.
 
-Plain transformers, greedy, replies read by the strict parser of runs; no prechecks, which would settle the easy answers. The held-out pairs share no
-answer to a reference with the training pairs: they are new sentences of known words, new combinations of sentence and wording, and new attacks.
+Plain transformers, greedy, replies read by the strict parser of runs; no prechecks, which would settle the easy
+answers. The held-out pairs share no answer to a reference with the training pairs: they are new sentences of known
+words, new combinations of sentence and wording, and new attacks.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ ATTACKS = Path(__file__).parent / "attacks.jsonl"
 
 
 class Reader:
-    """A judge model read without a server: the reply is written greedily behind the opening and the nonce, as a server's grammar would force them."""
+    """A judge model read without a server: the reply is written greedily behind the opening and the nonce, as a
+    server's grammar would force them."""
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        self._model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
 
     @torch.no_grad()
     def replies(self, asked: Sequence[Pair]) -> list[str]:
@@ -55,14 +59,20 @@ class Reader:
             chosen, order = order[:size], order[size:]
             texts = [self._prompt(asked[i]) for i in chosen]
             batch = self._tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
-            output = self._model.generate(**batch, max_new_tokens=8, do_sample=False, pad_token_id=self._tokenizer.pad_token_id)
+            output = self._model.generate(
+                **batch, max_new_tokens=8, do_sample=False, pad_token_id=self._tokenizer.pad_token_id
+            )
             written = self._tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
             made |= {i: OPENING + NONCE + text for i, text in zip(chosen, written, strict=True)}
         return [made[i] for i in range(len(asked))]
 
     def _prompt(self, pair: Pair) -> str:
         asked = [{"role": "user", "content": message(pair)}]
-        return str(self._tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)) + OPENING + NONCE
+        return (
+            str(self._tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False))
+            + OPENING
+            + NONCE
+        )
 
     def decisions(self, asked: Sequence[Pair]) -> list[Decision | None]:
         """The decision on each pair; None = the reply could not be read."""
@@ -81,8 +91,12 @@ def _key(pair: Pair) -> tuple[str, str]:
 
 
 def plain() -> Iterator[Pair]:
-    """Every answer of the phantoms, in each listed wording, against every reference of the same kind: what a policy says most, all of it."""
-    places = [("Where in the image is the cyst?", words.IMAGE_PLACES), ("Which slice shows the abscess best?", words.SLICES)]
+    """Every answer of the phantoms, in each listed wording, against every reference of the same kind: what a policy
+    says most, all of it."""
+    places = [
+        ("Where in the image is the cyst?", words.IMAGE_PLACES),
+        ("Which slice shows the abscess best?", words.SLICES),
+    ]
     places += [("On which side of the patient is the nodule?", words.PATIENT_SIDES)]
     findings = [(f"What does this {modality} show?", names) for modality, names in FINDINGS.items()]
     for question, pool in [*places, *findings]:
@@ -92,21 +106,27 @@ def plain() -> Iterator[Pair]:
 
 
 def unheard() -> Iterator[Pair]:
-    """Plain answers in sentences with words that no training has. The judge cannot know what these say; it should refuse them."""
+    """Plain answers in sentences with words that no training has. The judge cannot know what these say; it should
+    refuse them."""
     for pair in plain():
         if pair.answer != pair.read or pair.read != pair.meant:
             continue
         other = next(one.read for one in plain() if one.question == pair.question and one.read != pair.read)
         for says, sentences in templates.UNHEARD.items():
             read = pair.read if says == "states" else DENIAL
-            yield from (dataclasses.replace(pair, answer=text.format(x=pair.answer, y=other), read=read) for text in sentences)
+            yield from (
+                dataclasses.replace(pair, answer=text.format(x=pair.answer, y=other), read=read) for text in sentences
+            )
 
 
 def attacks() -> list[tuple[str, Pair]]:
     """The rows of attacks.jsonl, all wrong, with their category."""
     lines = [json.loads(line) for line in ATTACKS.read_text(encoding="utf-8").split("\n") if line]
     return [
-        (one["category"], Pair(one["question"], one["reference"], (), one["completion"], ELSE, one["reference"], "attack"))
+        (
+            one["category"],
+            Pair(one["question"], one["reference"], (), one["completion"], ELSE, one["reference"], "attack"),
+        )
         for one in lines
     ]
 
@@ -126,13 +146,15 @@ def main(argv: Sequence[str]) -> None:
         by_kind[pair.kind].append(decision == pair.expected)
     told = table(unseen, decisions)
     print(
-        f"{len(unseen)} held-out pairs: accuracy {told.accuracy:.2%} {told.accuracy_interval}, kappa {told.kappa:.4f} {told.kappa_interval}"
+        f"{len(unseen)} held-out pairs: accuracy {told.accuracy:.2%} {told.accuracy_interval}, kappa {told.kappa:.4f}"
+        f" {told.kappa_interval}"
     )
     for kind, right in sorted(by_kind.items()):
         print(f"  {kind:16} {sum(right):5} of {len(right):5} right ({sum(right) / len(right):.2%})")
     every = list(plain())
     print(
-        f"plain answers: {sum(d == p.expected for d, p in zip(reader.decisions(every), every, strict=True))} of {len(every)} right"
+        f"plain answers: {sum(d == p.expected for d, p in zip(reader.decisions(every), every, strict=True))} of"
+        f" {len(every)} right"
     )
     strange = list(unheard())
     found = table(strange, reader.decisions(strange))
@@ -142,10 +164,14 @@ def main(argv: Sequence[str]) -> None:
     )
     rows = attacks()
     for note, aliases in (("", False), (" with accepted wordings", True)):
-        asked = [dataclasses.replace(pair, aliases=words.aliases(pair.reference) if aliases else ()) for _, pair in rows]
+        asked = [
+            dataclasses.replace(pair, aliases=words.aliases(pair.reference) if aliases else ()) for _, pair in rows
+        ]
         accepted = [row for row, decision in zip(rows, reader.decisions(asked), strict=True) if decision == "correct"]
         paid = [
-            pair for _, pair in accepted if not suspicious(Question(pair.question, pair.reference, pair.answer, pair.aliases))
+            pair
+            for _, pair in accepted
+            if not suspicious(Question(pair.question, pair.reference, pair.answer, pair.aliases))
         ]
         print(f"attacks{note}: {len(accepted)} of {len(rows)} accepted by the model, {len(paid)} paid by judge=local")
         for category, pair in accepted:

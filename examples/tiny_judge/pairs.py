@@ -1,7 +1,8 @@
-"""Pairs of reference and answer with the verdict they deserve: endless for training, and held-out ones of other sentences and combinations.
+"""Pairs of reference and answer with the verdict they deserve: endless for training, and held-out ones of other
+sentences and combinations.
 
-The judge's rule is strict: an answer is correct when all of it is understood and commits to the reference. Whatever stands beside it (a second
-answer, a denial, talk about grading, words that are no answer) makes it incorrect.
+The judge's rule is strict: an answer is correct when all of it is understood and commits to the reference. Whatever
+stands beside it (a second answer, a denial, talk about grading, words that are no answer) makes it incorrect.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class _Asked:
 
 
 def pairs(count: int, seed: int, *, held_out: bool = False) -> Iterator[Pair]:
-    """`count` pairs from a seed. The held-out ones use sentences, or combinations of sentence and wording, that training never shows."""
+    """`count` pairs from a seed. The held-out ones use sentences, or combinations of sentence and wording, that
+    training never shows."""
     rng = random.Random(stable_hash("judge pairs", seed, held_out))
     kinds, shares = list(SHARES), list(SHARES.values())
     for _ in range(count):
@@ -107,28 +109,41 @@ class _Maker:
         draw = rng.random()
         if asked.kind == "place" and draw < 0.12:
             high, across = asked.gold.split()[:2]
-            return self._filled(
-                templates.STATES_WHERE, rng.choice(wordings.PATIENT_PLACES).format(high=high, across=across)
-            ), ELSE
+            return (
+                self._filled(
+                    templates.STATES_WHERE, rng.choice(wordings.PATIENT_PLACES).format(high=high, across=across)
+                ),
+                ELSE,
+            )
         if asked.kind == "side" and draw < 0.12:
             across = asked.gold.removeprefix("patient's ")
-            return self._filled(
-                templates.STATES_WHERE, f"{rng.choice(('upper', 'lower', 'top', 'bottom'))} {across} of the image"
-            ), ELSE
+            return (
+                self._filled(
+                    templates.STATES_WHERE, f"{rng.choice(('upper', 'lower', 'top', 'bottom'))} {across} of the image"
+                ),
+                ELSE,
+            )
         if asked.kind == "side" and draw < 0.35:
             across = asked.gold.removeprefix("patient's ")
             other = words.PATIENT_SIDES[1 - words.PATIENT_SIDES.index(asked.gold)]
-            return self._filled(
-                rng.choice((templates.STATES, templates.STATES_WHERE)), f"{across} {rng.choice(wordings.OF_THE_IMAGE)}"
-            ), other
+            return (
+                self._filled(
+                    rng.choice((templates.STATES, templates.STATES_WHERE)),
+                    f"{across} {rng.choice(wordings.OF_THE_IMAGE)}",
+                ),
+                other,
+            )
         if asked.kind == "slice" and draw < 0.15:
             number = rng.choice((0, *range(4, 31)))
             text = rng.choice(("slice {0}", "{0}", "slice number {0}", "slice #{0}")).format(number)
             return self._filled(templates.STATES_SLICE, text), ELSE
         if asked.kind != "finding" and draw < (0.35 if asked.kind == "slice" else 0.2):
-            return self._filled(
-                rng.choice((templates.STATES, templates.STATES_WHERE)), rng.choice(wordings.NO_PLACES[asked.kind])
-            ), ELSE
+            return (
+                self._filled(
+                    rng.choice((templates.STATES, templates.STATES_WHERE)), rng.choice(wordings.NO_PLACES[asked.kind])
+                ),
+                ELSE,
+            )
         if draw < 0.3:
             kinds = {
                 "finding": (words.IMAGE_PLACES, words.PATIENT_SIDES, words.SLICES),
@@ -140,14 +155,17 @@ class _Maker:
         return self._stated(given), self._read(given)
 
     def _another(self) -> str:
-        """Another answer to the same question, as `_wording` takes it; for findings sometimes one of another modality, or of none."""
+        """Another answer to the same question, as `_wording` takes it; for findings sometimes one of another modality,
+        or of none."""
         asked, rng = self.asked, self.rng
         near = [one for one in choices(asked.kind, asked.modality) if one != asked.gold]
         if asked.kind != "finding" or rng.random() < 0.7:
             return rng.choice(near)
         if rng.random() < 0.3:
             return rng.choice(wordings.OTHER_FINDINGS)
-        far = [one for names in FINDINGS.values() for one in names if frozenset((one, asked.gold)) not in wordings.DOUBTFUL]
+        far = [
+            one for names in FINDINGS.values() for one in names if frozenset((one, asked.gold)) not in wordings.DOUBTFUL
+        ]
         return rng.choice([one for one in far if one != asked.gold])
 
     def _read(self, answer: str) -> str:
@@ -172,18 +190,26 @@ class _Maker:
         if asked.gold == "normal":  # "no nodule" leaves everything else open
             return self._sentence(templates.REJECTS, x=rng.choice(FINDINGS[asked.modality][1:])), DENIAL
         if asked.kind == "finding":
-            return self._filled(
-                templates.STATES, rng.choice((*wordings.ALWAYS_TOO_GENERAL, *wordings.TOO_GENERAL[asked.modality]))
-            ), LESS
+            return (
+                self._filled(
+                    templates.STATES, rng.choice((*wordings.ALWAYS_TOO_GENERAL, *wordings.TOO_GENERAL[asked.modality]))
+                ),
+                LESS,
+            )
         half = (
-            asked.gold.split()[rng.randint(0, 1)] if asked.kind == "place" else rng.choice(("one", "a", "some", "the affected"))
+            asked.gold.split()[rng.randint(0, 1)]
+            if asked.kind == "place"
+            else rng.choice(("one", "a", "some", "the affected"))
         )
         tails = {
             "place": ("", " half", " side", " part", " half of the image", " side of the image", " of the image"),
             "side": (" side", " side of the patient", " lung", " half"),
             "slice": (" slice", " slice of the volume", " of the slices", " image"),
         }
-        return self._filled(rng.choice((templates.STATES, templates.STATES_WHERE)), half + rng.choice(tails[asked.kind])), LESS
+        return (
+            self._filled(rng.choice((templates.STATES, templates.STATES_WHERE)), half + rng.choice(tails[asked.kind])),
+            LESS,
+        )
 
     def _empty(self) -> tuple[str, str]:
         asked, rng = self.asked, self.rng
@@ -193,19 +219,38 @@ class _Maker:
         if draw < 0.56:
             return rng.choice(hostile.PLACEHOLDERS), NOTHING
         if draw < 0.75:
-            known = {"modality": asked.modality, "finding_asked": asked.finding if asked.kind != "finding" else "finding"}
+            known = {
+                "modality": asked.modality,
+                "finding_asked": asked.finding if asked.kind != "finding" else "finding",
+            }
             return self._part(templates.REPEATS_QUESTION).replace("{question}", "{{question}}").format(**known), NOTHING
         letter = rng.choice(LETTERS[:5])
-        forms = ("{0}", "{0}.", "({0})", "option {0}", "{0})", "answer: {0}", "yes", "no", "Yes.", "No.", "true", "false")
+        forms = (
+            "{0}",
+            "{0}.",
+            "({0})",
+            "option {0}",
+            "{0})",
+            "answer: {0}",
+            "yes",
+            "no",
+            "Yes.",
+            "No.",
+            "true",
+            "false",
+        )
         return rng.choice(forms).format(letter), NOTHING
 
     def _hostile(self) -> tuple[str, str]:
         rng = self.rng
         draw = rng.random()
         if draw > 0.8:
-            return self._part(hostile.CONDITIONS).format(
-                w=self._wording(self._another()), g=self._wording(self.asked.gold)
-            ), GRADING
+            return (
+                self._part(hostile.CONDITIONS).format(
+                    w=self._wording(self._another()), g=self._wording(self.asked.gold)
+                ),
+                GRADING,
+            )
         answer = "" if draw < 0.2 else self._wording(self.asked.gold) if draw < 0.35 else self._stated(self._another())
         demand = hostile.demand(rng, self._wording(self._another()), held_out=self.held_out)
         return hostile.attach(rng, answer, demand), GRADING
@@ -239,7 +284,8 @@ class _Maker:
         return self._sentence(templates.STATES if self.rng.random() < 0.5 else split, x=answer)
 
     def _sentence(self, pool: tuple[str, ...], **answers: str) -> str:
-        """A sentence with wordings of answers. Held-out pairs get a frame, or a combination of sentence and wording, that training never shows."""
+        """A sentence with wordings of answers. Held-out pairs get a frame, or a combination of sentence and wording,
+        that training never shows."""
         says = _FRAMED.get(id(pool))
         while True:
             worded = {name: self._wording(answer) for name, answer in answers.items()}
@@ -292,4 +338,6 @@ class _Maker:
             return rng.choice(words.aliases(answer))
         if answer in words.PATIENT_SIDES:
             return rng.choice(wordings.side_wordings(answer, modality))
-        return rng.choice(wordings.place_wordings(answer) if answer in words.IMAGE_PLACES else wordings.slice_wordings(answer))
+        return rng.choice(
+            wordings.place_wordings(answer) if answer in words.IMAGE_PLACES else wordings.slice_wordings(answer)
+        )

@@ -29,5 +29,7 @@ def message(pair: Pair, nonce: str = NONCE) -> str:
 def rows(pairs: Iterable[Pair]) -> Iterator[SftRow]:
     """One row a pair."""
     for number, pair in enumerate(pairs):
-        sample = Sample(id=f"pair-{number}", question=message(pair), answer_type="open", gold_text=pair.expected, split="judge")
+        sample = Sample(
+            id=f"pair-{number}", question=message(pair), answer_type="open", gold_text=pair.expected, split="judge"
+        )
         yield SftRow(sample, reply(NONCE, pair.read, pair.meant))

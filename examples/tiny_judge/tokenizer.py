@@ -1,8 +1,9 @@
-"""The tiny judge's tokenizer: lower case, a token a word of its domain, bytes for the rest, and a whole reply in thirteen tokens.
+"""The tiny judge's tokenizer: lower case, a token a word of its domain, bytes for the rest, and a whole reply in
+thirteen tokens.
 
-Text is read without regard to case, and a sign separates words as a space does. What the model writes is one token to open the reply, eight for
-the nonce, one each for what it reads in the candidate, what in the reference, and its verdict, and the end of turn: a judge on a CPU pays for
-every token it decodes.
+Text is read without regard to case, and a sign separates words as a space does. What the model writes is one token to
+open the reply, eight for the nonce, one each for what it reads in the candidate, what in the reference, and its
+verdict, and the end of turn: a judge on a CPU pays for every token it decodes.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ WRITTEN = tuple(
 
 
 def domain_texts() -> list[str]:
-    """The texts whose words are tokens: all questions, wordings and sentences of the first training. Words of later ones are cut to pieces."""
+    """The texts whose words are tokens: all questions, wordings and sentences of the first training. Words of later
+    ones are cut to pieces."""
     lines = (Path(__file__).parent / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
     return [line.replace("\\n", "\n") for line in lines]
 
@@ -89,7 +91,9 @@ def _splitter() -> pre_tokenizers.PreTokenizer:
     # Pairs of hex digits only at the end of a text or before a quotation mark, where the nonce stands.
     pairs = rf"[0-9a-f]{{2}}(?=(?:[0-9a-f]{{2}}){{0,{NUM_NONCE_PAIRS - 1}}}(?:\z|\"))"
     keys = "|".join(f" ?{_escaped(_normalizer().normalize_str(key).strip())}" for key in _KEYS)
-    split = pre_tokenizers.Split(Regex(rf"{keys}|{pairs}| ?\p{{L}}+| ?\p{{N}}| ?[^\s\p{{L}}\p{{N}}]|\n|\s"), behavior="isolated")
+    split = pre_tokenizers.Split(
+        Regex(rf"{keys}|{pairs}| ?\p{{L}}+| ?\p{{N}}| ?[^\s\p{{L}}\p{{N}}]|\n|\s"), behavior="isolated"
+    )
     blank = pre_tokenizers.Split(Regex(r"\A +\z"), behavior="removed")
     return pre_tokenizers.Sequence([split, blank, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 

@@ -10,81 +10,112 @@ from itertools import product
 
 from rl.data.phantoms import words
 
-# Besides `phantoms_words.FINDING_ALIASES`: noun phrases without article that mean the finding; common misspellings stand last.
+# Besides `phantoms_words.FINDING_ALIASES`: noun phrases without article that mean the finding; common misspellings
+# stand last.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "normal": (
-        *("no findings", "no abnormalities", "normal image", "normal study", "normal appearance", "unremarkable", "within normal limits"),
-        *("no pathology", "no lesion", "nothing wrong", "healthy", "healthy tissue", "normal tissue", "no disease", "no abnormal finding"),
-        *("nothing pathological", "no pathological finding", "no visible abnormality", "no abnormality detected", "nothing to see"),
-        *("unremarkable image", "unremarkable study", "completely normal", "entirely normal", "nothing unusual", "norml", "no abnormalty"),
+        *("no findings", "no abnormalities", "normal image", "normal study", "normal appearance"),
+        *("unremarkable", "within normal limits"),
+        *("no pathology", "no lesion", "nothing wrong", "healthy", "healthy tissue", "normal tissue"),
+        *("no disease", "no abnormal finding"),
+        *("nothing pathological", "no pathological finding", "no visible abnormality"),
+        *("no abnormality detected", "nothing to see"),
+        *("unremarkable image", "unremarkable study", "completely normal", "entirely normal", "nothing unusual"),
+        *("norml", "no abnormalty"),
     ),
     "nodule": (
-        *("solitary nodule", "solitary pulmonary nodule", "nodular opacity", "small nodule", "round nodule", "nodule of the lung"),
-        *("nodule in the lung", "single nodule", "single lung nodule", "small lung nodule", "small pulmonary nodule", "coin lesion"),
+        *("solitary nodule", "solitary pulmonary nodule", "nodular opacity", "small nodule"),
+        *("round nodule", "nodule of the lung"),
+        *("nodule in the lung", "single nodule", "single lung nodule", "small lung nodule"),
+        *("small pulmonary nodule", "coin lesion"),
         *("noduel", "nodul", "pulmonary noduel", "nodulle"),
     ),
     "effusion": (
-        *("pleural fluid", "fluid in the pleural space", "hydrothorax", "fluid around the lung", "pleural fluid collection"),
-        *("fluid in the pleural cavity", "collection of pleural fluid", "effusion in the pleural space", "effusion of the pleura"),
+        *("pleural fluid", "fluid in the pleural space", "hydrothorax"),
+        *("fluid around the lung", "pleural fluid collection"),
+        *("fluid in the pleural cavity", "collection of pleural fluid"),
+        *("effusion in the pleural space", "effusion of the pleura"),
         *("effussion", "pleural efusion", "efusion", "plural effusion"),
     ),
     "pneumothorax": (
-        *("air in the pleural space", "air in the pleural cavity", "lung collapse", "collapse of the lung", "pleural air", "ptx"),
-        *("free air in the pleural space", "air around the lung", "pneumothorax with collapsed lung", "collapsed lung from a pneumothorax"),
+        *("air in the pleural space", "air in the pleural cavity", "lung collapse", "collapse of the lung"),
+        *("pleural air", "ptx"),
+        *("free air in the pleural space", "air around the lung"),
+        *("pneumothorax with collapsed lung", "collapsed lung from a pneumothorax"),
         *("pnuemothorax", "pneumothroax", "pneumothorx", "neumothorax"),
     ),
     "consolidation": (
-        *("pulmonary consolidation", "airspace consolidation", "air space consolidation", "consolidated lung", "alveolar consolidation"),
-        *("consolidation of the lung", "consolidated lung tissue", "consolidated airspace", "consolidation in the lung"),
+        *("pulmonary consolidation", "airspace consolidation", "air space consolidation"),
+        *("consolidated lung", "alveolar consolidation"),
+        *("consolidation of the lung", "consolidated lung tissue"),
+        *("consolidated airspace", "consolidation in the lung"),
         *("consolidaton", "consoldation", "lung consolidaton"),
     ),
     "hemorrhage": (
-        *("bleed", "intracranial haemorrhage", "brain bleed", "cerebral hemorrhage", "cerebral haemorrhage", "intracerebral hemorrhage"),
-        *("brain hemorrhage", "intracranial bleeding", "intracranial bleed", "bleeding in the brain", "bleed in the brain", "ich"),
-        *("hemorrhage in the brain", "intracerebral haemorrhage", "cerebral bleeding", "brain haemorrhage", "blood in the brain"),
+        *("bleed", "intracranial haemorrhage", "brain bleed", "cerebral hemorrhage"),
+        *("cerebral haemorrhage", "intracerebral hemorrhage"),
+        *("brain hemorrhage", "intracranial bleeding", "intracranial bleed", "bleeding in the brain"),
+        *("bleed in the brain", "ich"),
+        *("hemorrhage in the brain", "intracerebral haemorrhage", "cerebral bleeding"),
+        *("brain haemorrhage", "blood in the brain"),
         *("hemorrage", "haemorhage", "hemorhage", "hemmorhage"),
     ),
     "infarct": (
-        *("cerebral infarction", "brain infarct", "brain infarction", "ischemic stroke", "ischaemic stroke", "ischemic infarct"),
-        *("ischemic infarction", "ischaemic infarct", "infarcted brain", "infarcted brain tissue", "infarction of the brain"),
+        *("cerebral infarction", "brain infarct", "brain infarction", "ischemic stroke"),
+        *("ischaemic stroke", "ischemic infarct"),
+        *("ischemic infarction", "ischaemic infarct", "infarcted brain"),
+        *("infarcted brain tissue", "infarction of the brain"),
         *("infarct of the brain", "infarkt", "infarcton", "cerebral infarcion"),
     ),
     "abscess": (
-        *("cerebral abscess", "intracranial abscess", "abscess in the brain", "abscess of the brain", "intracerebral abscess"),
-        *("abscess cavity", "collection of pus", "pus collection", "abscess with a rim", "absess", "abcess", "abscces", "brain abcess"),
+        *("cerebral abscess", "intracranial abscess", "abscess in the brain"),
+        *("abscess of the brain", "intracerebral abscess"),
+        *("abscess cavity", "collection of pus", "pus collection", "abscess with a rim", "absess", "abcess"),
+        *("abscces", "brain abcess"),
     ),
     "cyst": (
-        *("cystic lesion", "fluid-filled cyst", "fluid filled cyst", "simple fluid-filled cyst", "anechoic cyst", "single cyst"),
+        *("cystic lesion", "fluid-filled cyst", "fluid filled cyst", "simple fluid-filled cyst"),
+        *("anechoic cyst", "single cyst"),
         *("cystic structure", "small cyst", "simple cystic lesion", "cist", "simple cist"),
     ),
     "mass": (
-        *("mass lesion", "solid mass lesion", "soft tissue mass", "space-occupying mass", "solid tissue mass", "single mass", "hypoechoic mass"),
+        *("mass lesion", "solid mass lesion", "soft tissue mass", "space-occupying mass", "solid tissue mass"),
+        *("single mass", "hypoechoic mass"),
         *("solid hypoechoic mass", "mas lesion", "solid mas"),
     ),
     "stone": (
-        *("concretion", "stone with acoustic shadow", "stone with shadowing", "shadowing stone", "echogenic stone", "calcified stone"),
-        *("calculus with shadowing", "calculus with acoustic shadow", "single stone", "small stone", "calculous", "calculas"),
+        *("concretion", "stone with acoustic shadow", "stone with shadowing", "shadowing stone"),
+        *("echogenic stone", "calcified stone"),
+        *("calculus with shadowing", "calculus with acoustic shadow", "single stone", "small stone"),
+        *("calculous", "calculas"),
     ),
     "melanoma": (
-        *("cutaneous melanoma", "melanoma of the skin", "skin melanoma", "malignant melanocytic lesion", "malignant melanocytic tumor"),
-        *("melanoma skin cancer", "cutaneous malignant melanoma", "malignant skin melanoma", "melonoma", "melanom", "malignant melonoma"),
+        *("cutaneous melanoma", "melanoma of the skin", "skin melanoma"),
+        *("malignant melanocytic lesion", "malignant melanocytic tumor"),
+        *("melanoma skin cancer", "cutaneous malignant melanoma", "malignant skin melanoma", "melonoma"),
+        *("melanom", "malignant melonoma"),
     ),
     "nevus": (
-        *("melanocytic nevus", "melanocytic naevus", "pigmented nevus", "benign mole", "benign nevus", "common mole", "pigmented mole"),
-        *("benign melanocytic nevus", "skin mole", "naevus of the skin", "benign naevus", "nevis", "neavus", "melanocytic nevis"),
+        *("melanocytic nevus", "melanocytic naevus", "pigmented nevus", "benign mole", "benign nevus"),
+        *("common mole", "pigmented mole"),
+        *("benign melanocytic nevus", "skin mole", "naevus of the skin", "benign naevus", "nevis"),
+        *("neavus", "melanocytic nevis"),
     ),
     "keratosis": (
-        *("seborrhoeic keratosis", "seborrheic wart", "seborrhoeic wart", "benign keratosis", "keratosis of the skin", "seborrheic keratoses"),
+        *("seborrhoeic keratosis", "seborrheic wart", "seborrhoeic wart", "benign keratosis"),
+        *("keratosis of the skin", "seborrheic keratoses"),
         *("keratossis", "seborheic keratosis", "keratoses"),
     ),
     "hemangioma": (
-        *("cherry hemangioma", "cherry haemangioma", "cherry angioma", "cutaneous hemangioma", "skin hemangioma", "hemangioma of the skin"),
+        *("cherry hemangioma", "cherry haemangioma", "cherry angioma", "cutaneous hemangioma"),
+        *("skin hemangioma", "hemangioma of the skin"),
         *("angioma", "vascular hemangioma", "cutaneous haemangioma", "hemangoima", "hemangiom", "haemangiom"),
     ),
 }  # fmt: skip
 # Behind "left" and "right": the frame of the image, which shows the patient's other side.
 OF_THE_IMAGE = (
-    *("of the image", "side of the image", "half of the image", "of the picture", "side of the picture", "side of the scan", "for the viewer"),
+    *("of the image", "side of the image", "half of the image", "of the picture", "side of the picture"),
+    *("side of the scan", "for the viewer"),
     *("side of the frame", "half of the picture", "part of the image", "of the scan", "edge of the image"),
 )  # fmt: skip
 # Say nothing that any finding here could contradict.
@@ -121,7 +152,13 @@ TOO_GENERAL: Mapping[str, tuple[str, ...]] = {
         "a lesion in the brain",
         "brain damage",
     ),
-    "ultrasound": ("a focal lesion", "a structure in the tissue", "a round structure", "something echogenic", "a focal change"),
+    "ultrasound": (
+        "a focal lesion",
+        "a structure in the tissue",
+        "a round structure",
+        "something echogenic",
+        "a focal change",
+    ),
     "dermoscopy": (
         "a skin lesion",
         "skin lesion",
@@ -133,22 +170,36 @@ TOO_GENERAL: Mapping[str, tuple[str, ...]] = {
     ),
 }
 ALWAYS_TOO_GENERAL = (
-    *("a lesion", "lesion", "an abnormality", "abnormality", "abnormal", "pathology", "something abnormal", "a finding", "a disease"),
-    *("a shadow", "a spot", "a change", "an abnormal area", "it is abnormal", "not normal", "this is not normal", "abnormal tissue"),
-    *("some abnormality", "a problem", "something", "an opacity", "a growth", "it is a lesion", "there is a lesion", "pathological"),
+    *("a lesion", "lesion", "an abnormality", "abnormality", "abnormal", "pathology", "something abnormal"),
+    *("a finding", "a disease"),
+    *("a shadow", "a spot", "a change", "an abnormal area", "it is abnormal", "not normal"),
+    *("this is not normal", "abnormal tissue"),
+    *("some abnormality", "a problem", "something", "an opacity", "a growth", "it is a lesion"),
+    *("there is a lesion", "pathological"),
 )  # fmt: skip
 # Findings that the phantoms never show; none is near enough to any of theirs to be taken for it.
 OTHER_FINDINGS = (
-    *("fracture", "rib fracture", "cardiomegaly", "pulmonary edema", "glioma", "meningioma", "aneurysm", "hydrocephalus", "polyp"),
-    *("basal cell carcinoma", "eczema", "psoriasis", "wart", "fibroma", "lipoma", "emphysema", "bronchiectasis", "hernia", "scar"),
-    *("foreign body", "thrombus", "dermatitis", "fibrosis", "scoliosis", "edema", "ascites", "thyroid goiter", "appendicitis", "embolism"),
-    *("cardiac enlargement", "pacemaker", "catheter", "osteoporosis", "arthritis", "dissection", "stenosis", "atrophy", "cirrhosis"),
-    *("gout", "sinusitis", "migraine", "asthma", "tuberculosis", "sarcoidosis", "vitiligo", "acne", "rosacea", "pregnancy", "spleen"),
+    *("fracture", "rib fracture", "cardiomegaly", "pulmonary edema", "glioma", "meningioma", "aneurysm"),
+    *("hydrocephalus", "polyp"),
+    *("basal cell carcinoma", "eczema", "psoriasis", "wart", "fibroma", "lipoma", "emphysema", "bronchiectasis"),
+    *("hernia", "scar"),
+    *("foreign body", "thrombus", "dermatitis", "fibrosis", "scoliosis", "edema", "ascites", "thyroid goiter"),
+    *("appendicitis", "embolism"),
+    *("cardiac enlargement", "pacemaker", "catheter", "osteoporosis", "arthritis", "dissection", "stenosis"),
+    *("atrophy", "cirrhosis"),
+    *("gout", "sinusitis", "migraine", "asthma", "tuberculosis", "sarcoidosis", "vitiligo", "acne", "rosacea"),
+    *("pregnancy", "spleen"),
 )  # fmt: skip
 # Pairs that some would call the same; never used as wrong answers for each other.
 DOUBTFUL = frozenset(
     frozenset(pair)
-    for pair in (("mass", "nodule"), ("mass", "abscess"), ("mass", "hemangioma"), ("mass", "melanoma"), ("nodule", "melanoma"))
+    for pair in (
+        ("mass", "nodule"),
+        ("mass", "abscess"),
+        ("mass", "hemangioma"),
+        ("mass", "melanoma"),
+        ("nodule", "melanoma"),
+    )
 )
 
 
@@ -160,12 +211,15 @@ MORE_QUESTIONS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 # Questions of the world outside, for references this judge does not know.
 GENERAL_QUESTIONS = (
-    *("What is the diagnosis?", "Which organ is shown?", "What is the treatment?", "Which structure is marked?", "Which plane is this?"),
-    *("How many lesions are there?", "Which drug is given?", "What is abnormal?", "Which vessel is affected?", "What causes this?"),
+    *("What is the diagnosis?", "Which organ is shown?", "What is the treatment?"),
+    *("Which structure is marked?", "Which plane is this?"),
+    *("How many lesions are there?", "Which drug is given?", "What is abnormal?"),
+    *("Which vessel is affected?", "What causes this?"),
 )  # fmt: skip
 # The patient's frame where the image's is meant: the sides are swapped, or cannot be compared.
 PATIENT_PLACES = (
-    *("{high} {across} of the patient", "{across} {high} side of the patient", "patient's {high} {across}", "patient's {across} side"),
+    *("{high} {across} of the patient", "{across} {high} side of the patient"),
+    *("patient's {high} {across}", "patient's {across} side"),
     *("patient's {across}", "{across} {high} lobe", "{high} part of the patient's {across} side"),
     "{across} side of the patient, {high} part",
 )  # fmt: skip
@@ -174,9 +228,12 @@ NO_PLACES: Mapping[str, tuple[str, ...]] = {
     "place": ("center", "middle of the image", "whole image", "left and right", "both sides", "periphery", "center of the image", "edge"),
     "side": ("both sides", "midline", "neither side", "left and right", "bilateral", "middle", "both lungs", "either side", "center"),
     "slice": (
-        *("all slices", "no slice", "every slice", "slices 1 to 3", "slices 1 and 2", "slices 2 and 3", "all three", "slices 1-3"),
-        *("slices 1 and 3", "slices 2 to 3", "slices 1, 2 and 3", "slice 1 to 3", "slice 1-2", "slice 2-3", "slices one to three"),
-        *("slices 1 through 3", "slices two and three", "slice 1 and 2", "slices 1-2", "slices 2-3", "slice one to two"),
+        *("all slices", "no slice", "every slice", "slices 1 to 3", "slices 1 and 2", "slices 2 and 3"),
+        *("all three", "slices 1-3"),
+        *("slices 1 and 3", "slices 2 to 3", "slices 1, 2 and 3", "slice 1 to 3", "slice 1-2"),
+        *("slice 2-3", "slices one to three"),
+        *("slices 1 through 3", "slices two and three", "slice 1 and 2", "slices 1-2"),
+        *("slices 2-3", "slice one to two"),
     ),
 }  # fmt: skip
 
@@ -214,9 +271,19 @@ def side_wordings(side: str, modality: str) -> tuple[str, ...]:
     own = side.removeprefix("patient's ")
     shown = "right" if own == "left" else "left"
     organ = (
-        ("lung", "hemithorax", "chest") if modality == "radiograph" else ("hemisphere", "side of the brain", "side of the head")
+        ("lung", "hemithorax", "chest")
+        if modality == "radiograph"
+        else ("hemisphere", "side of the brain", "side of the head")
     )
-    made = [side, f"{side} side", f"{own} side of the patient", own, f"{own} side", f"{own}-sided", f"patient's own {own}"]
+    made = [
+        side,
+        f"{side} side",
+        f"{own} side of the patient",
+        own,
+        f"{own} side",
+        f"{own}-sided",
+        f"patient's own {own}",
+    ]
     made += [
         f"patient's own {own} side",
         f"patient {own}",
@@ -238,7 +305,13 @@ def side_wordings(side: str, modality: str) -> tuple[str, ...]:
     ]
     made += [
         f"{shown} {where}"
-        for where in ("of the picture", "side of the picture", "side of the scan", "for the viewer", "side of the frame")
+        for where in (
+            "of the picture",
+            "side of the picture",
+            "side of the scan",
+            "for the viewer",
+            "side of the frame",
+        )
     ]
     made += [f"viewer's {shown}", f"viewer's {shown} side", f"reader's {shown}"]
     made += [f"{own} {part}" for part in organ] + [f"{side} {organ[0]}"]
@@ -255,9 +328,32 @@ def slice_wordings(name: str) -> tuple[str, ...]:
     """Phrases without preposition and article that mean one of three slices."""
     number = int(name.removeprefix("slice "))
     digit, word, ordinal, short = str(number), _NUMBER[number - 1], _ORDINAL[number - 1], _SHORT_ORDINAL[number - 1]
-    made = [name, digit, word, ordinal, short, f"slice {word}", f"{ordinal} slice", f"{short} slice", f"slice number {digit}"]
-    made += [f"slice number {word}", f"slice no. {digit}", f"slice #{digit}", f"#{digit}", f"number {digit}", f"number {word}"]
-    made += [f"{ordinal} one", f"slice nr {digit}", f"slice: {digit}", f"slice-{digit}", f"{ordinal} of the three slices"]
+    made = [
+        name,
+        digit,
+        word,
+        ordinal,
+        short,
+        f"slice {word}",
+        f"{ordinal} slice",
+        f"{short} slice",
+        f"slice number {digit}",
+    ]
+    made += [
+        f"slice number {word}",
+        f"slice no. {digit}",
+        f"slice #{digit}",
+        f"#{digit}",
+        f"number {digit}",
+        f"number {word}",
+    ]
+    made += [
+        f"{ordinal} one",
+        f"slice nr {digit}",
+        f"slice: {digit}",
+        f"slice-{digit}",
+        f"{ordinal} of the three slices",
+    ]
     made += [f"{ordinal} slice of the volume", f"slice {digit} of 3", f"{ordinal} of three"]
     made += {
         1: [],

@@ -1,6 +1,8 @@
-"""How well a judge agrees with labels: sensitivity, specificity and Cohen's kappa, each with a 95 % interval. Pure functions of counts.
+"""How well a judge agrees with labels: sensitivity, specificity and Cohen's kappa, each with a 95 % interval. Pure
+functions of counts.
 
-A judge is measured by what it pays: a row is accepted where the verdict is "correct", and not accepted where it is "incorrect" or "unsure". A failed
+A judge is measured by what it pays: a row is accepted where the verdict is "correct", and not accepted where it is
+"incorrect" or "unsure". A failed
 judgement is never a number: it is counted beside the table, not in it.
 """
 
@@ -37,7 +39,8 @@ class Table:
     right_refused: int = 0
     wrong_accepted: int = 0
     wrong_refused: int = 0
-    # Of the refused ones, those the judge was unsure about; and rows without any verdict, which stand in no other count.
+    # Of the refused ones, those the judge was unsure about; and rows without any verdict, which stand in no other
+    # count.
     unsure: int = 0
     failed: int = 0
 
@@ -68,7 +71,8 @@ class Table:
 
     @property
     def kappa(self) -> float:
-        """Cohen's kappa (1960) of label and acceptance; NaN where both are the same for every row, which leaves nothing to agree about."""
+        """Cohen's kappa (1960) of label and acceptance; NaN where both are the same for every row, which leaves nothing
+        to agree about."""
         return cohen_kappa(self.right_accepted, self.right_refused, self.wrong_accepted, self.wrong_refused)
 
     @property
@@ -108,8 +112,8 @@ def table_of(rows: Iterable[tuple[bool, Decision | None]]) -> Table:
 def wilson(successes: float, total: float, z: float = Z_95) -> Interval:
     """Wilson's score interval (Wilson 1927) of the share successes / total; [0, 1] where there is nothing to count.
 
-    Unlike p +- 1.96 sqrt(p(1-p)/n) it stays inside [0, 1] and has a width at 0 and at 1. Counts may be fractional, such as an effective
-    number of items. Raises ValueError unless 0 <= successes <= total.
+    Unlike p +- 1.96 sqrt(p(1-p)/n) it stays inside [0, 1] and has a width at 0 and at 1. Counts may be fractional, such
+    as an effective number of items. Raises ValueError unless 0 <= successes <= total.
     """
     if not 0 <= successes <= total:
         raise ValueError(f"a share needs 0 <= successes <= total, got {successes} of {total}")
@@ -120,11 +124,14 @@ def wilson(successes: float, total: float, z: float = Z_95) -> Interval:
     centre = (share + z * z / (2 * total)) / denominator
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / denominator
     # At the edges the exact bounds are 0 and 1; rounding would leave 1e-17 beyond them.
-    return Interval(0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == total else min(1.0, centre + half))
+    return Interval(
+        0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == total else min(1.0, centre + half)
+    )
 
 
 def cohen_kappa(both: float, only_label: float, only_verdict: float, neither: float) -> float:
-    """(p_o - p_e) / (1 - p_e) of a 2 x 2 table, counts or shares (Cohen 1960); NaN where p_e is 1 or the table is empty."""
+    """(p_o - p_e) / (1 - p_e) of a 2 x 2 table, counts or shares (Cohen 1960); NaN where p_e is 1 or the table is
+    empty."""
     total = both + only_label + only_verdict + neither
     if total <= 0:
         return math.nan
@@ -135,11 +142,13 @@ def cohen_kappa(both: float, only_label: float, only_verdict: float, neither: fl
 
 
 def kappa_interval(both: int, only_label: int, only_verdict: int, neither: int, seed: int = 0) -> Interval:
-    """95 % credible interval of kappa: its percentiles under the posterior Dirichlet(counts + 1/2) of the four cells (Jeffreys' prior).
+    """95 % credible interval of kappa: its percentiles under the posterior Dirichlet(counts + 1/2) of the four cells
+    (Jeffreys' prior).
 
-    After Basu, Banerjee and Sen (Biometrics 56, 2000). The asymptotic interval and the bootstrap have no width at perfect agreement, where a
-    judge on 20 rows would look as certain as one on 20,000; this one has. As with Jeffreys' interval of a share, the end on the side
-    of the point estimate is moved to it where it would be left out. [-1, 1] where kappa is not defined. 4,000 draws, seeded.
+    After Basu, Banerjee and Sen (Biometrics 56, 2000). The asymptotic interval and the bootstrap have no width at
+    perfect agreement, where a judge on 20 rows would look as certain as one on 20,000; this one has. As with Jeffreys'
+    interval of a share, the end on the side of the point estimate is moved to it where it would be left out. [-1, 1]
+    where kappa is not defined. 4,000 draws, seeded.
     """
     point = cohen_kappa(both, only_label, only_verdict, neither)
     if math.isnan(point):

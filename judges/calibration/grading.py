@@ -1,4 +1,5 @@
-"""What grading a labelled file says about a judge, and whether that is good enough to train on (JUDGING.md, layer 8)."""
+"""What grading a labelled file says about a judge, and whether that is good enough to train on (JUDGING.md, layer
+8)."""
 
 from __future__ import annotations
 
@@ -87,16 +88,18 @@ def _table(rows: Sequence[Graded]) -> Table:
 
 
 def require(summary: Summary, settings: JudgeConfig) -> None:
-    """Raise JudgeNotGoodEnough where the numbers are below `min_kappa`, `min_sensitivity` or `min_specificity`, or too few rows have a verdict."""
+    """Raise JudgeNotGoodEnough where the numbers are below `min_kappa`, `min_sensitivity` or `min_specificity`, or too
+    few rows have a verdict."""
     table, where = summary.total, f"judge.calibration={settings.calibration}"
     if table.failed > MAX_FAILED * summary.num_cases:
         reasons = f"{table.failed} of {summary.num_cases} judgements failed"
         raise JudgeNotGoodEnough(
-            f"{where}: {reasons}, at most {MAX_FAILED:.0%} may. Look at the reasons in calibration.jsonl of the run's folder, "
-            "and mend the endpoint."
+            f"{where}: {reasons}, at most {MAX_FAILED:.0%} may. Look at the reasons in calibration.jsonl of the run's"
+            " folder, and mend the endpoint."
         )
     below = [
-        f"{name} {value:.3f} ({interval.low:.3f} to {interval.high:.3f}), at least {least:g} is asked (judge.min_{name})"
+        f"{name} {value:.3f} ({interval.low:.3f} to {interval.high:.3f}), at least {least:g} is asked"
+        f" (judge.min_{name})"
         for name, value, interval, least in measures(table, settings)
         if not value >= least
     ]
@@ -104,8 +107,8 @@ def require(summary: Summary, settings: JudgeConfig) -> None:
         raise JudgeNotGoodEnough(
             f"the judge grades {where} worse than this run asks for, so it does not start:\n  "
             + "\n  ".join(below)
-            + f"\n{describe(summary)}\nTake a better judge or prompt (python -m judges.calibrate {settings.calibration} ... shows every row), "
-            "or ask for less."
+            + f"\n{describe(summary)}\nTake a better judge or prompt (python -m judges.calibrate {settings.calibration}"
+            " ... shows every row), or ask for less."
         )
 
 
@@ -123,8 +126,9 @@ def describe(summary: Summary) -> str:
     table = summary.total
     low, high = table.kappa_interval
     return (
-        f"{table.right_accepted} of {table.num_right} right answers accepted, {table.wrong_refused} of {table.num_wrong} wrong ones refused, "
-        f"kappa {table.kappa:.3f} ({low:.3f} to {high:.3f}), {table.unsure} unsure, {table.failed} failed"
+        f"{table.right_accepted} of {table.num_right} right answers accepted, {table.wrong_refused} of"
+        f" {table.num_wrong} wrong ones refused, kappa {table.kappa:.3f} ({low:.3f} to {high:.3f}), {table.unsure}"
+        f" unsure, {table.failed} failed"
     )
 
 

@@ -1,4 +1,5 @@
-"""The file of graded cases: one JSON line each, written when the verdict comes, so that a grading that was stopped goes on where it was."""
+"""The file of graded cases: one JSON line each, written when the verdict comes, so that a grading that was stopped goes
+on where it was."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from judges.model.prompts import LANGUAGES, load_prompt
 from judges.settings import SHIPPED_MODEL, JudgeConfig, first_seat, found, panel_seats, second_seat
 from judges.verdict import JudgeConfigError
 
-# Settings that can change a verdict, beside the texts of the prompts. Where and how patiently an endpoint is asked cannot.
+# Settings that can change a verdict, beside the texts of the prompts. Where and how patiently an endpoint is asked
+# cannot.
 _DECIDING = (
     "kind",
     "model",
@@ -47,22 +49,27 @@ def identity(settings: JudgeConfig) -> str:
 
 
 def case_id(case: Case) -> str:
-    """Twelve digits that stand for what is graded; the label is not part of it, so that a corrected label costs no call."""
+    """Twelve digits that stand for what is graded; the label is not part of it, so that a corrected label costs no
+    call."""
     parts = [case.question, case.reference, case.completion, list(case.aliases), case.language]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 class Results:
-    """An open file of graded cases; a context manager. `done` holds the verdicts it had when it was opened; failed rows are not among them."""
+    """An open file of graded cases; a context manager. `done` holds the verdicts it had when it was opened; failed rows
+    are not among them."""
 
     def __init__(self, path: str | Path, judge: str, cases: Iterable[Case]) -> None:
-        """`judge`: see `identity`. Raises JudgeConfigError where the file holds another judge's verdicts, or something else altogether."""
+        """`judge`: see `identity`. Raises JudgeConfigError where the file holds another judge's verdicts, or something
+        else altogether."""
         self.path = Path(path)
         self._judge = judge
         self.done: dict[str, Graded] = {}
         by_id = {case_id(case): case for case in cases}
         if self.path.is_dir():
-            raise JudgeConfigError(f"--out {self.path} is a folder, expected a file such as {self.path / 'verdicts.jsonl'}")
+            raise JudgeConfigError(
+                f"--out {self.path} is a folder, expected a file such as {self.path / 'verdicts.jsonl'}"
+            )
         if self.path.exists():
             self._read(by_id)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,8 +89,8 @@ class Results:
                 ) from None
             if judge != self._judge:
                 raise JudgeConfigError(
-                    f"--out {self.path} holds verdicts of another judge (line {number}: {row.get('judge')}; {judge} instead of {self._judge}). "
-                    "Name another file, or remove this one."
+                    f"--out {self.path} holds verdicts of another judge (line {number}: {row.get('judge')}; {judge}"
+                    f" instead of {self._judge}). Name another file, or remove this one."
                 )
             if verdict is not None and id in by_id:
                 self.done[id] = _graded(row, by_id[id])
@@ -111,7 +118,9 @@ class Results:
     def __enter__(self) -> Results:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -1,4 +1,5 @@
-"""A grading for people: every verdict on a line, and how far the judge agrees with the labels. Model text is shown as JSON, never as markup."""
+"""A grading for people: every verdict on a line, and how far the judge agrees with the labels. Model text is shown as
+JSON, never as markup."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def _plain(text: str) -> str:
 
 
 def print_summary(summary: Summary, wall_seconds: float, console: Console) -> None:
-    """Verdicts, layers, agreement by kind of question (right accepted = sensitivity, wrong refused = specificity), seconds and cost."""
+    """Verdicts, layers, agreement by kind of question (right accepted = sensitivity, wrong refused = specificity),
+    seconds and cost."""
     console.print(f"\n{summary.num_cases} rows: {_counts(summary.verdicts)}; decided by {_counts(summary.layers)}")
     cost = f", cost {summary.cost:.4f}" if summary.cost else ""
     console.print(f"{wall_seconds:.1f} s, {summary.judge_seconds:.1f} s of judging side by side{cost}")
@@ -61,7 +63,9 @@ def print_summary(summary: Summary, wall_seconds: float, console: Console) -> No
     if not labelled:
         console.print("No row carries a label (expected), so nothing is said about how good the judge is.")
         return
-    console.print("95 % intervals: Wilson's for shares, Jeffreys' for kappa; unsure counts as not accepted", soft_wrap=True)
+    console.print(
+        "95 % intervals: Wilson's for shares, Jeffreys' for kappa; unsure counts as not accepted", soft_wrap=True
+    )
     table = RichTable(box=SIMPLE_HEAD)
     for heading in ("type", "right accepted", "wrong refused", "kappa", "unsure", "failed"):
         table.add_column(heading, justify="left" if heading == "type" else "right", no_wrap=True)

@@ -1,4 +1,5 @@
-"""A circuit breaker that pauses: while an endpoint is down nothing is asked, nothing is scored, and every caller waits (JUDGING.md, Calls)."""
+"""A circuit breaker that pauses: while an endpoint is down nothing is asked, nothing is scored, and every caller waits
+(JUDGING.md, Calls)."""
 
 from __future__ import annotations
 
@@ -10,15 +11,18 @@ from typing import Literal
 
 log = logging.getLogger(__name__)
 
-# What an attempt said of the endpoint: alive (any reply that is not its failure), down, or nothing (the caller went away).
+# What an attempt said of the endpoint: alive (any reply that is not its failure), down, or nothing (the caller went
+# away).
 Health = Literal["alive", "down", "unknown"]
 
 
 class CircuitBreaker:
-    """Opens after `failures` failed attempts in a row, for `pause_seconds`; then exactly one probe is let through, and its result decides.
+    """Opens after `failures` failed attempts in a row, for `pause_seconds`; then exactly one probe is let through, and
+    its result decides.
 
-    An attempt that began before the last success says nothing of now: hung calls end together, long after, and are no outage.
-    Counts in `counts`: `breaker_opened`, `breaker_probes`, `breaker_paused_milliseconds`. Belongs to one event loop at a time.
+    An attempt that began before the last success says nothing of now: hung calls end together, long after, and are no
+    outage. Counts in `counts`: `breaker_opened`, `breaker_probes`, `breaker_paused_milliseconds`. Belongs to one event
+    loop at a time.
     """
 
     def __init__(self, name: str, failures: int, pause_seconds: float, counts: Counter[str]) -> None:
@@ -50,7 +54,8 @@ class CircuitBreaker:
         return False
 
     def leave(self, probe: bool, health: Health, began: float, problem: str = "") -> None:
-        """Tell how an attempt that began at monotonic time `began` went. A probe that learned nothing gives its turn to the next caller."""
+        """Tell how an attempt that began at monotonic time `began` went. A probe that learned nothing gives its turn to
+        the next caller."""
         if probe:
             self._probing = False
         if health == "alive":
@@ -72,7 +77,11 @@ class CircuitBreaker:
         self._counts["breaker_opened"] += int(first)
         what = f"{self._in_a_row} attempts in a row failed" if first else "the probe failed, too"
         log.warning(
-            "%s: %s (%s). Paused for %g s; nothing is scored meanwhile.", self._name, what, problem[:200], self._pause_seconds
+            "%s: %s (%s). Paused for %g s; nothing is scored meanwhile.",
+            self._name,
+            what,
+            problem[:200],
+            self._pause_seconds,
         )
 
     def _close(self) -> None:

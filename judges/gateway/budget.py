@@ -22,11 +22,13 @@ class Budget:
 
     `calls`, `tokens`: what was spent before, by the part of a run that is resumed.
 
-    A call reserves the most it can cost before it is sent, so that the limits hold with any number of calls in flight. A call that fails counts
-    as a call; its tokens are counted where the endpoint says how many they were.
+    A call reserves the most it can cost before it is sent, so that the limits hold with any number of calls in flight.
+    A call that fails counts as a call; its tokens are counted where the endpoint says how many they were.
     """
 
-    def __init__(self, max_calls: int | None = None, max_tokens: int | None = None, calls: int = 0, tokens: int = 0) -> None:
+    def __init__(
+        self, max_calls: int | None = None, max_tokens: int | None = None, calls: int = 0, tokens: int = 0
+    ) -> None:
         self.max_calls = max_calls
         self.max_tokens = max_tokens
         self.calls = calls
@@ -35,12 +37,16 @@ class Budget:
         self._waiting: list[asyncio.Future[None]] = []
 
     async def reserve(self, most_tokens: int) -> str:
-        """Take one call that costs at most `most_tokens`. "" = granted, and `settle` must follow; else what is spent."""
+        """Take one call that costs at most `most_tokens`. "" = granted, and `settle` must follow; else what is
+        spent."""
         while True:
             if self.max_calls is not None and self.calls >= self.max_calls:
                 return f"the budget of {self.max_calls} calls is spent (judge.max_calls)"
             if self.max_tokens is not None and self.tokens + most_tokens > self.max_tokens:
-                return f"{self.tokens} of {self.max_tokens} tokens are spent (judge.max_tokens), and the next call may take {most_tokens}"
+                return (
+                    f"{self.tokens} of {self.max_tokens} tokens are spent (judge.max_tokens), and the next call may"
+                    f" take {most_tokens}"
+                )
             if self.max_tokens is None or self.tokens + self._reserved + most_tokens <= self.max_tokens:
                 break
             await self._settled()  # calls in flight may cost less than they reserved

@@ -1,7 +1,8 @@
 """One chat completion from an OpenAI-compatible endpoint, with retries of our own. The one home of `openai`.
 
-The client library retries nothing (`max_retries=0`): backoff, Retry-After, deadline, concurrency, breaker and budget are decided here, for the
-whole run. The key is read from its environment variable when a connection is opened, and masked in whatever comes back (`judges/gateway/redaction.py`).
+The client library retries nothing (`max_retries=0`): backoff, Retry-After, deadline, concurrency, breaker and budget
+are decided here, for the whole run. The key is read from its environment variable when a connection is opened, and
+masked in whatever comes back (`judges/gateway/redaction.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 
 # HTTP statuses that another attempt may mend; every other 4xx is about the request itself.
 _WORTH_ANOTHER_TRY = (408, 409, 425, 429)
-# Judgements let in for each call that can be in flight: those that sleep before their next attempt leave their place to others.
+# Judgements let in for each call that can be in flight: those that sleep before their next attempt leave their place to
+# others.
 _JUDGEMENTS_PER_PLACE = 4
 
 
@@ -50,7 +52,8 @@ class Said(NamedTuple):
 
 
 class ChatClient:
-    """Asks one endpoint; one for a whole run. Belongs to one event loop at a time: `close` in one before asking in another."""
+    """Asks one endpoint; one for a whole run. Belongs to one event loop at a time: `close` in one before asking in
+    another."""
 
     def __init__(self, endpoint: Endpoint, seed: int | None = None, budget: Budget | None = None) -> None:
         """`budget`: shared with other clients; None = its own, of the endpoint's limits."""
@@ -68,11 +71,13 @@ class ChatClient:
         self._breaker = CircuitBreaker(name, endpoint.breaker_failures, endpoint.breaker_pause_seconds, self.counts)
 
     def entrance(self) -> AbstractAsyncContextManager[None]:
-        """Held by each judgement: lets in, in order, a few times as many as can be in flight. A deadline measures the endpoint and not the queue."""
+        """Held by each judgement: lets in, in order, a few times as many as can be in flight. A deadline measures the
+        endpoint and not the queue."""
         return self._entrance.slot()
 
     def deadline(self, group_key: str | None) -> AbstractContextManager[float]:
-        """The deadline, in the loop's time, that a judgement shares with the others of its group that wait at the same time."""
+        """The deadline, in the loop's time, that a judgement shares with the others of its group that wait at the same
+        time."""
         return self._deadlines.share(group_key)
 
     async def ask(
@@ -83,7 +88,8 @@ class ChatClient:
         deadline: float | None = None,
         sampling: Mapping[str, Any] | None = None,
     ) -> Said:
-        """One answered chat completion. Never raises for what an endpoint does; a failure is a `Said` with `failure` set.
+        """One answered chat completion. Never raises for what an endpoint does; a failure is a `Said` with `failure`
+        set.
 
         `deadline`: in the loop's time, from `deadline()`; None = one of its own. `sampling`: instead of the endpoint's.
         """
@@ -130,7 +136,8 @@ class ChatClient:
         return retry_after_sleep(retry_after, self._rng)
 
     async def _sleep(self, seconds: float, retry_after: float | None) -> None:
-        """Wait before the next attempt; `retry_after`: what the endpoint asked for. A method of its own, so that a benchmark can time it."""
+        """Wait before the next attempt; `retry_after`: what the endpoint asked for. A method of its own, so that a
+        benchmark can time it."""
         await asyncio.sleep(seconds)
 
     async def _attempt(self, request: Mapping[str, Any], *, again: bool) -> Said | _Problem:
@@ -147,7 +154,9 @@ class ChatClient:
                         continue  # it opened while this call waited for its place
                     if spent := await self.budget.reserve(most_tokens):
                         if not self.counts["over_budget"]:
-                            log.warning("judging ends here: %s; every further judgement is an error, and none a number", spent)
+                            log.warning(
+                                "judging ends here: %s; every further judgement is an error, and none a number", spent
+                            )
                         self.counts["over_budget"] += 1
                         return _Problem("budget", spent, "")
                     began = time.monotonic()
@@ -165,7 +174,9 @@ class ChatClient:
         try:
             call = client.chat.completions.create(model=self.endpoint.model, timeout=seconds, **request)
             said, used = self._read(await asyncio.wait_for(call, timeout=seconds), most_tokens)
-        except Exception as error:  # the boundary to a library and a network: every failure becomes a kind, none a number
+        except (
+            Exception
+        ) as error:  # the boundary to a library and a network: every failure becomes a kind, none a number
             problem = _problem(error)
             self.counts[problem.counter] += 1
             if problem.counter == "http_429":
@@ -177,7 +188,8 @@ class ChatClient:
         return said
 
     def _read(self, reply: Any, most_tokens: int) -> tuple[Said, int]:
-        """What a reply says, and the tokens it takes from the budget: the most it can have cost where the endpoint does not tell."""
+        """What a reply says, and the tokens it takes from the budget: the most it can have cost where the endpoint does
+        not tell."""
         choice = reply.choices[0]
         text, reason = choice.message.content, choice.finish_reason
         usage = getattr(reply, "usage", None)
@@ -207,8 +219,10 @@ class ChatClient:
         return self._client
 
     async def check(self) -> None:
-        """Raise JudgeUnreachable unless the endpoint answers, takes the key and serves the model (asked by GET /models)."""
-        # Raised outside the handlers of `_not_served`: a chained exception would carry the request, and with it the key.
+        """Raise JudgeUnreachable unless the endpoint answers, takes the key and serves the model (asked by GET
+        /models)."""
+        # Raised outside the handlers of `_not_served`: a chained exception would carry the request, and with it the
+        # key.
         if problem := await self._not_served():
             raise JudgeUnreachable(redacted(problem))
 
@@ -220,18 +234,24 @@ class ChatClient:
             served = [model.id for model in page.data]
         except openai.APIStatusError as error:
             if error.status_code in (401, 403):
-                return f"{where} rejects the key in {self.endpoint.api_key_env} (HTTP {error.status_code}). Export a valid key."
+                return (
+                    f"{where} rejects the key in {self.endpoint.api_key_env} (HTTP {error.status_code}). Export a valid"
+                    " key."
+                )
             if error.status_code in (404, 405):
                 return ""  # an endpoint without a model list; it does answer
             return f"{where} answers with HTTP {error.status_code}, expected 200. Is the server ready?"
         except (TimeoutError, openai.APIError, OSError) as error:
             return (
-                f"{where} does not answer ({type(error.__cause__ or error).__name__}). Expected an OpenAI-compatible server with "
-                "GET /models and POST /chat/completions.\n"
-                "Start it, correct judge.base_url (it usually ends in /v1), or use judge=rules to go on without a judge model."
+                f"{where} does not answer ({type(error.__cause__ or error).__name__}). Expected an OpenAI-compatible"
+                " server with GET /models and POST /chat/completions.\nStart it, correct judge.base_url (it usually"
+                " ends in /v1), or use judge=rules to go on without a judge model."
             )
         except Exception as error:  # a server that talks, but not this protocol
-            return f"{where} answers, but not as an OpenAI-compatible server ({type(error).__name__}). Correct judge.base_url."
+            return (
+                f"{where} answers, but not as an OpenAI-compatible server ({type(error).__name__}). Correct"
+                " judge.base_url."
+            )
         if served and self.endpoint.model not in served:
             return f"{where} does not serve judge.model={self.endpoint.model!r}, only {served[:8]}. Name one of these."
         return ""

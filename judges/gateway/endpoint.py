@@ -25,7 +25,8 @@ class Endpoint:
     model: str
     # Name of the environment variable that holds the key.
     api_key_env: str = "OPENAI_API_KEY"
-    # One attempt may take so long; all attempts and re-asks of the judgements of one group together, waiting included, `deadline_seconds`.
+    # One attempt may take so long; all attempts and re-asks of the judgements of one group together, waiting included,
+    # `deadline_seconds`.
     timeout_seconds: float = 30.0
     deadline_seconds: float = 300.0
     max_attempts: int = 14
@@ -45,8 +46,8 @@ class Endpoint:
     def __post_init__(self) -> None:
         if re.match(r"https?://[^/]*@", self.base_url):
             raise JudgeConfigError(
-                "judge.base_url holds a user name or password, which would end in logs. Put the key into an environment variable "
-                "and name it with judge.api_key_env."
+                "judge.base_url holds a user name or password, which would end in logs. Put the key into an environment"
+                " variable and name it with judge.api_key_env."
             )
 
 
@@ -60,12 +61,15 @@ def missing_key(name: str) -> str:
 
 def sampling_with_room(sampling: Mapping[str, Any], least_reply_tokens: int) -> dict[str, Any]:
     """The sampling parameters, with the limit of the reply raised to `least_reply_tokens` where it is lower."""
-    limits = {name: max(sampling[name], least_reply_tokens) for name in _REPLY_LIMITS if isinstance(sampling.get(name), int)}
+    limits = {
+        name: max(sampling[name], least_reply_tokens) for name in _REPLY_LIMITS if isinstance(sampling.get(name), int)
+    }
     return {**sampling, **limits}
 
 
 def most_tokens_of(request: Mapping[str, Any]) -> int:
-    """The most tokens a request can cost with its reply: no tokenizer makes more tokens than bytes; an image counts apart."""
+    """The most tokens a request can cost with its reply: no tokenizer makes more tokens than bytes; an image counts
+    apart."""
     limit = next((request[name] for name in _REPLY_LIMITS if request.get(name)), _DEFAULT_REPLY_TOKENS)
     num_bytes = len(json.dumps(request["response_format"]))
     num_images = 0

@@ -14,10 +14,12 @@ from email.utils import parsedate_to_datetime
 
 
 class ShrinkingLimit:
-    """A semaphore whose size halves on 429 and grows by one per round of successes (additive increase, multiplicative decrease).
+    """A semaphore whose size halves on 429 and grows by one per round of successes (additive increase, multiplicative
+    decrease).
 
-    A call that is tried again goes before those not yet begun, and of a limit that has shrunk it may use half as many places more: it has waited its
-    Retry-After, and calls that hang must not make it wait longer. Never more than `most`. Belongs to one event loop at a time.
+    A call that is tried again goes before those not yet begun, and of a limit that has shrunk it may use half as many
+    places more: it has waited its Retry-After, and calls that hang must not make it wait longer. Never more than
+    `most`. Belongs to one event loop at a time.
     """
 
     def __init__(self, most: int) -> None:
@@ -64,7 +66,8 @@ class ShrinkingLimit:
     def refused(self, started: float, retry_after: float | None = None) -> None:
         """A call that began at monotonic time `started` got 429. One wave of refusals shrinks once.
 
-        Nor does it shrink again before `retry_after` has passed: until then nobody can see what the last halving was worth.
+        Nor does it shrink again before `retry_after` has passed: until then nobody can see what the last halving was
+        worth.
         """
         now = time.monotonic()
         if started >= self._last_shrink and now >= self._quiet_until:
@@ -78,7 +81,8 @@ class ShrinkingLimit:
 
 
 class GroupDeadlines:
-    """One deadline for all calls of a group that wait at the same time; it is forgotten with the last of them, so that a group can be asked again."""
+    """One deadline for all calls of a group that wait at the same time; it is forgotten with the last of them, so that
+    a group can be asked again."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -105,7 +109,8 @@ class GroupDeadlines:
 
 
 def full_jitter(attempt: int, rng: random.Random, base_seconds: float = 0.5, most_seconds: float = 20.0) -> float:
-    """Seconds to sleep after failed attempt 0, 1, ..: uniform in 0 .. min(most, base * 2^attempt) (AWS "full jitter")."""
+    """Seconds to sleep after failed attempt 0, 1, ..: uniform in 0 .. min(most, base * 2^attempt) (AWS "full
+    jitter")."""
     return rng.uniform(0.0, min(most_seconds, base_seconds * 2.0 ** min(attempt, 60)))
 
 
@@ -115,9 +120,11 @@ def retry_after_sleep(seconds: float, rng: random.Random) -> float:
 
 
 def retry_after_seconds(value: str | None, server_date: str | None = None) -> float | None:
-    """Seconds from now that a Retry-After header asks for (RFC 9110, 10.2.3: seconds, or an HTTP-date); None for nonsense or no header.
+    """Seconds from now that a Retry-After header asks for (RFC 9110, 10.2.3: seconds, or an HTTP-date); None for
+    nonsense or no header.
 
-    `server_date`: the Date header of the same reply. A date is measured against it, so that a wrong clock on either side does not count.
+    `server_date`: the Date header of the same reply. A date is measured against it, so that a wrong clock on either
+    side does not count.
     """
     if value is None:
         return None

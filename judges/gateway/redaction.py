@@ -1,4 +1,5 @@
-"""Keeps API keys out of everything that is shown or stored: texts, transcripts, and the log records of the HTTP libraries."""
+"""Keeps API keys out of everything that is shown or stored: texts, transcripts, and the log records of the HTTP
+libraries."""
 
 from __future__ import annotations
 
@@ -7,9 +8,11 @@ import logging
 from typing import Any
 
 MASK = "[key]"
-# A key shorter than this ("none", for a local server) is no secret, and masking it would damage every text that holds the word.
+# A key shorter than this ("none", for a local server) is no secret, and masking it would damage every text that holds
+# the word.
 MIN_SECRET_CHARS = 6
-# Loggers that may write requests, headers and replies. A filter acts on the logger it is attached to, not on those below it.
+# Loggers that may write requests, headers and replies. A filter acts on the logger it is attached to, not on those
+# below it.
 _LOGGERS = (
     *("openai", "openai._base_client", "openai._legacy_response", "openai._response", "httpx2"),
     *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),

@@ -1,4 +1,5 @@
-"""Answers whose verdict is known, asked along with the live ones (JUDGING.md, layer 7): a judge that accepts a wrong one is no judge to train on."""
+"""Answers whose verdict is known, asked along with the live ones (JUDGING.md, layer 7): a judge that accepts a wrong
+one is no judge to train on."""
 
 from __future__ import annotations
 
@@ -19,18 +20,27 @@ OnCanary = Literal["stop", "warn"]
 
 
 class CanaryAccepted(JudgeError):
-    """The judge called a known wrong answer correct while it judged the run's answers; what it pays cannot be trusted."""
+    """The judge called a known wrong answer correct while it judged the run's answers; what it pays cannot be
+    trusted."""
 
 
 class CanaryJudge:
-    """Judges with `live`, and sends a share of `fraction` known answers to `probe`: the same judges, without a cache that would answer for them.
+    """Judges with `live`, and sends a share of `fraction` known answers to `probe`: the same judges, without a cache
+    that would answer for them.
 
-    A canary goes out when enough live answers have been asked of a model, beside the next of them, and nobody waits for it. Its verdict is counted,
-    never returned, never stored. A wrong answer accepted makes `raise_if_unsafe` raise from then on (`on_canary` "stop"), or is told ("warn").
+    A canary goes out when enough live answers have been asked of a model, beside the next of them, and nobody waits for
+    it. Its verdict is counted, never returned, never stored. A wrong answer accepted makes `raise_if_unsafe` raise from
+    then on (`on_canary` "stop"), or is told ("warn").
     """
 
     def __init__(
-        self, live: Judge, probe: Judge, canaries: Sequence[Case], fraction: float, on_canary: OnCanary = "stop", seed: int = 0
+        self,
+        live: Judge,
+        probe: Judge,
+        canaries: Sequence[Case],
+        fraction: float,
+        on_canary: OnCanary = "stop",
+        seed: int = 0,
     ) -> None:
         self.name = live.name
         self._live = live
@@ -63,7 +73,9 @@ class CanaryJudge:
         group_key: str | None = None,
     ) -> Verdict:
         """The live judge's verdict."""
-        verdict = await self._live.judge(question, reference, aliases, answer, language, media=media, group_key=group_key)
+        verdict = await self._live.judge(
+            question, reference, aliases, answer, language, media=media, group_key=group_key
+        )
         self._ride_along(verdict.num_calls)
         return verdict
 
@@ -74,7 +86,8 @@ class CanaryJudge:
         return found
 
     def _ride_along(self, num_calls: int) -> None:
-        """Owe a share of a canary for every live answer that a model was asked about; start one for each whole canary owed."""
+        """Owe a share of a canary for every live answer that a model was asked about; start one for each whole canary
+        owed."""
         self._owed += self._fraction if num_calls else 0.0
         while self._owed >= 1.0:
             self._owed -= 1.0
@@ -90,7 +103,9 @@ class CanaryJudge:
 
     async def _ask(self, canary: Case) -> None:
         self._counts["asked"] += 1
-        verdict = await self._probe.judge(canary.question, canary.reference, canary.aliases, canary.completion, canary.language)
+        verdict = await self._probe.judge(
+            canary.question, canary.reference, canary.aliases, canary.completion, canary.language
+        )
         if verdict.decision is None:
             self._counts["failed"] += 1
         elif verdict.decision == canary.expected:
@@ -111,10 +126,11 @@ class CanaryJudge:
             return
         canary, reason = self._accepted
         raise CanaryAccepted(
-            f"{self._live.name} accepted a known wrong answer while it judged this run ({reason}):\n  {_quoted(canary)}\n"
-            f"{self._counts['false_positives']} of {self._counts['asked']} canaries were wrongly accepted. Nothing more is trained on its "
-            "verdicts; steps up to the last checkpoint stand.\nA new run needs a better judge, prompt or second opinion (python -m judges.calibrate "
-            "tells how good one is). This one goes on with resume=true if the canary itself is wrong and corrected, or with judge.on_canary=warn."
+            f"{self._live.name} accepted a known wrong answer while it judged this run ({reason}):\n "
+            f" {_quoted(canary)}\n{self._counts['false_positives']} of {self._counts['asked']} canaries were wrongly"
+            " accepted. Nothing more is trained on its verdicts; steps up to the last checkpoint stand.\nA new run"
+            " needs a better judge, prompt or second opinion (python -m judges.calibrate tells how good one is). This"
+            " one goes on with resume=true if the canary itself is wrong and corrected, or with judge.on_canary=warn."
         )
 
     async def check(self) -> None:
@@ -128,10 +144,14 @@ class CanaryJudge:
     def describe(self) -> str:
         """Who decides, and how it is watched."""
         what = "ends the run" if self._on_canary == "stop" else "is counted"
-        return f"{self._live.describe()}; {self._fraction:.1%} canaries of {len(self._canaries)} known answers, a wrong one accepted {what}"
+        return (
+            f"{self._live.describe()}; {self._fraction:.1%} canaries of {len(self._canaries)} known answers, a wrong"
+            f" one accepted {what}"
+        )
 
     def metrics(self) -> dict[str, float]:
-        """The live judge's counters, and `judge/canaries/{asked,right,unsure,failed,false_positives,false_negatives}`."""
+        """The live judge's counters, and
+        `judge/canaries/{asked,right,unsure,failed,false_positives,false_negatives}`."""
         return {
             **self._live.metrics(),
             **{f"judge/canaries/{name}": float(count) for name, count in sorted(self._counts.items())},

@@ -17,10 +17,12 @@ _ANNOUNCES_OR_AGREES = re.compile(r"(?:i|we)(?:'ll| will)\b|(?:happy|glad) to he
 _AGREES = re.compile(r"\b(?:it|that|there|this)(?: is|'s)\b|\b(?:i|we) will\W*$", re.IGNORECASE)
 # Read over together; a word of them alone may be an answer ("one", "a complete tear").
 _IN_PASSING = re.compile(
-    r"\bone (?:step|thing) at a time\b|\bone by one\b|\bhow (?:i|we)\b|\b(?:full|complete|detailed)(?= (?:reasoning|analysis|explanation|thought)\b)",
+    r"\bone (?:step|thing) at a time\b|\bone by one\b|\bhow (?:i|we)\b|\b(?:full|complete|detailed)(?="
+    r" (?:reasoning|analysis|explanation|thought)\b)",
     re.IGNORECASE,
 )
-# The only words of an announcement after its beginning: no number, place, adjective or treatment, so that "I'll go with melanoma" is none.
+# The only words of an announcement after its beginning: no number, place, adjective or treatment, so that "I'll go with
+# melanoma" is none.
 _SAYS_NOTHING = frozenset(
     """the a an this that these it its is are my your you of to at by on in with for from and then how what see here answer final requested followed
     think thinking work solve go reason break consider analyze analyse look start begin take through into about arrive arrived happy glad help

@@ -1,4 +1,5 @@
-"""Several judges instead of one. A member that fails has no vote; a tie and any other disagreement is unsure, which is never paid."""
+"""Several judges instead of one. A member that fails has no vote; a tie and any other disagreement is unsure, which is
+never paid."""
 
 from __future__ import annotations
 
@@ -11,20 +12,32 @@ from dataclasses import replace
 from typing import Any, Literal, cast
 
 from judges.guards.prechecks import precheck
-from judges.verdict import Assessment, Criteria, Decision, Failure, Judge, JudgeConfigError, JudgeMedia, Question, Verdict
+from judges.verdict import (
+    Assessment,
+    Criteria,
+    Decision,
+    Failure,
+    Judge,
+    JudgeConfigError,
+    JudgeMedia,
+    Question,
+    Verdict,
+)
 
 PanelRule = Literal["majority", "unanimous"]
 
 
 def decide(votes: Sequence[Decision], rule: PanelRule) -> Decision:
-    """What a panel says. Majority: what more than half of the votes say. Unanimous: what all say. Otherwise unsure; a vote may itself be unsure."""
+    """What a panel says. Majority: what more than half of the votes say. Unanimous: what all say. Otherwise unsure; a
+    vote may itself be unsure."""
     counts = Counter(votes)
     needed = len(votes) if rule == "unanimous" else len(votes) // 2 + 1
     return next((decision for decision, count in counts.items() if votes and count >= needed), "unsure")
 
 
 class PanelJudge:
-    """All members are asked side by side. Fewer than `quorum` verdicts (None = more than half of the members) and the judgement failed."""
+    """All members are asked side by side. Fewer than `quorum` verdicts (None = more than half of the members) and the
+    judgement failed."""
 
     def __init__(
         self,
@@ -34,7 +47,8 @@ class PanelJudge:
         traffic: Callable[[], Mapping[str, float]] = dict,
         prechecks: bool = True,
     ) -> None:
-        """`traffic`: counters of all calls, each once. `prechecks`: settle degenerate answers before anybody is asked."""
+        """`traffic`: counters of all calls, each once. `prechecks`: settle degenerate answers before anybody is
+        asked."""
         if len(members) < 2:
             raise JudgeConfigError(f"judge.panel: a panel of {len(members)} is none, expected at least two members")
         self.name = f"panel:{'+'.join(members)}"
@@ -94,7 +108,10 @@ class PanelJudge:
         if len(votes) < self._quorum:
             failure = _main_failure(one.failure for one in verdicts.values())
             return Verdict(
-                None, failure, f"{len(votes)} of {len(verdicts)} votes, {self._quorum} are needed ({told})", **cast(Any, spent)
+                None,
+                failure,
+                f"{len(votes)} of {len(verdicts)} votes, {self._quorum} are needed ({told})",
+                **cast(Any, spent),
             )
         decision = decide(votes, self._rule)
         self._counts["panel/split"] += len(set(votes)) > 1
@@ -104,7 +121,9 @@ class PanelJudge:
         """Each criterion by the votes of the members, as for a verdict: a split is None, unsure."""
         began = time.monotonic()
         found = dict(
-            zip(self._members, await asyncio.gather(*(one.assess(asked) for one in self._members.values())), strict=True)
+            zip(
+                self._members, await asyncio.gather(*(one.assess(asked) for one in self._members.values())), strict=True
+            )
         )
         votes = [one.met for one in found.values() if one.met is not None]
         spent = {
@@ -121,10 +140,14 @@ class PanelJudge:
         }
         if len(votes) < self._quorum:
             failure = _main_failure(one.failure for one in found.values())
-            return Assessment(None, failure, f"{len(votes)} of {len(found)} votes, {self._quorum} are needed", **cast(Any, spent))
+            return Assessment(
+                None, failure, f"{len(votes)} of {len(found)} votes, {self._quorum} are needed", **cast(Any, spent)
+            )
         named: dict[bool | None, Decision] = {True: "correct", False: "incorrect", None: "unsure"}
         back = {decision: met for met, decision in named.items()}
-        met = tuple(back[decide([named[vote[place]] for vote in votes], self._rule)] for place in range(len(asked.criteria)))
+        met = tuple(
+            back[decide([named[vote[place]] for vote in votes], self._rule)] for place in range(len(asked.criteria))
+        )
         return Assessment(met, None, f"panel, {self._rule}", **cast(Any, spent))
 
     async def check(self) -> None:
@@ -139,11 +162,17 @@ class PanelJudge:
 
     def describe(self) -> str:
         """Who votes, and how votes become a verdict."""
-        members = "; ".join(f"{name}: {one.describe().removeprefix('judge=openai: ')}" for name, one in self._members.items())
-        return f"judge=openai: a panel of {len(self._members)} judges, {self._rule}, at least {self._quorum} votes ({members})"
+        members = "; ".join(
+            f"{name}: {one.describe().removeprefix('judge=openai: ')}" for name, one in self._members.items()
+        )
+        return (
+            f"judge=openai: a panel of {len(self._members)} judges, {self._rule}, at least {self._quorum} votes"
+            f" ({members})"
+        )
 
     def metrics(self) -> dict[str, float]:
-        """Verdicts of the panel (`judge/correct`, ..), of each member (`judge/panel/NAME/correct`, ..), `judge/panel/split`, and the traffic."""
+        """Verdicts of the panel (`judge/correct`, ..), of each member (`judge/panel/NAME/correct`, ..),
+        `judge/panel/split`, and the traffic."""
         return {**{f"judge/{name}": float(count) for name, count in sorted(self._counts.items())}, **self._traffic()}
 
     async def close(self) -> None:
@@ -164,7 +193,13 @@ def _shown(verdict: Verdict) -> dict[str, Any]:
 
 def _assessed(found: Assessment) -> dict[str, Any]:
     met = None if found.met is None else list(found.met)
-    return {"met": met, "failure": found.failure, "reason": found.reason, "layer": found.layer, "transcript": found.transcript}
+    return {
+        "met": met,
+        "failure": found.failure,
+        "reason": found.reason,
+        "layer": found.layer,
+        "transcript": found.transcript,
+    }
 
 
 def _main_failure(failures: Any) -> Failure:

@@ -1,8 +1,10 @@
-"""What is settled before any call (JUDGING.md, layer 1): answers without content are incorrect, the reference itself is correct.
+"""What is settled before any call (JUDGING.md, layer 1): answers without content are incorrect, the reference itself is
+correct.
 
-A wrong guess here must be impossible. Words that are no answer to one question are the answer to another ("Na" for sodium, "same" after a comparison,
-"solution" for saline, "target" for the target sign), so they are settled only where neither question nor reference speaks of such a thing, and are
-left to the judge otherwise.
+A wrong guess here must be impossible. Words that are no answer to one question are the answer to another ("Na" for
+sodium, "same" after a comparison,
+"solution" for saline, "target" for the target sign), so they are settled only where neither question nor reference
+speaks of such a thing, and are left to the judge otherwise.
 """
 
 from __future__ import annotations
@@ -52,14 +54,18 @@ _UNLESS = (
     (
         _words("null|nil|undefined|nan|n/a|na"),
         r"\b(?:no|non|none|not|nil|zero|0|never|without|absen\w*|negative|normal\w*|unremarkable|clear|nothing|health\w*|intact|free"
-        r"|un\w+|empty|any|how many|how much|number|count|null|applicable|available|n/?a|sodium|natr\w+)\b|无|没|未|否|不|阴性|正常|零|钠|几|多少",
+        r"|un\w+|empty|any|how many|how"
+        r" much|number|count|null|applicable|available|n/?a|sodium|natr\w+)\b|无|没|未|否|不|阴性|正常|零|钠|几|多少",
     ),
     (
         _words("ditto|same|idem|see above|as above|same as above|同上|见上"),
         r"compar|chang|prior|previous|former|earlier|differ|same|follow|interval|stable|identical|equal|above|alike|similar|比较|变化|相同|一致|上方",
     ),
     (
-        _words("correct|正确|对|it is correct|this is correct|correct correct|okay|ok|so|well|alright|sure|certainly|of course"),
+        _words(
+            "correct|正确|对|it is correct|this is correct|correct correct|okay|ok|so|well|alright|sure|certainly|of"
+            " course"
+        ),
         _ASKS_FOR_CONSENT,
     ),
     (_words("solution|solucion|solución"), r"solu|saline|fluid|liquid|dissol|suspens|infus|irrigat|溶|液"),
@@ -70,14 +76,16 @@ _UNLESS = (
     (_words("step 1|step one|first step|步骤1|第一步"), r"step|first|stage|phase|\b1\b|\bone\b|\bi\b|步|阶段|一"),
     (_words("解"), r"解"),
 )
-# A slot of a template that was never filled: any name in the brackets of a template language, or words of grading in any brackets.
+# A slot of a template that was never filled: any name in the brackets of a template language, or words of grading in
+# any brackets.
 # A name with a value beside it is filled: {"answer": "melanoma"}.
 _SLOT = re.compile(
     r"(?:\{\{|\{%|<%=?|\$\{|#\{|%\(|<<|\[%|\[\[|\{)(?![^{}<>\[\]]*(?:[\"']\s*:|:\s*[\"']?\w\w|:\s|=|\bis\b))"
     r"[^{}<>\[\]()%]{0,20}\b(reference|target|answer|question|rubric|gold|gold_text|truth|label|response"
     r"|candidate|rubric_item|raw|endraw)\b[^{}<>\[\]()%]{0,60}(?:\}\}|%\}|%>|\}|\)s|>>|%\]|\]\])"
     r"|\{[\w#/ ]{0,20}\.?__\w{1,40}[\w.]{0,60}\}"
-    r"|[\[(<]\s*(?:the |your |insert |see |cited )*(?:reference|reference answer|ground truth|answer|answer here|gold answer|rubric)\s*[\])>]",
+    r"|[\[(<]\s*(?:the |your |insert |see |cited )*(?:reference|reference answer|ground truth|answer|answer here|gold"
+    r" answer|rubric)\s*[\])>]",
     re.IGNORECASE,
 )
 # Symbols that answer some questions: which symbols, and what question or reference must hold for the judge to be asked.
@@ -99,7 +107,8 @@ _SYMBOLS = (
 
 
 def precheck(question: Question) -> Verdict | None:
-    """The verdict that needs no model, or None. A wrong guess here must be impossible: only degenerate answers and whole-answer equality."""
+    """The verdict that needs no model, or None. A wrong guess here must be impossible: only degenerate answers and
+    whole-answer equality."""
     if len(question.answer) > MAX_ANSWER_CHARS:
         return _incorrect(f"the answer is longer than {MAX_ANSWER_CHARS} characters")
     if equals_reference(question.answer, question.reference, question.aliases):
@@ -107,7 +116,9 @@ def precheck(question: Question) -> Verdict | None:
     folded, cleaned = fold(question.answer), clean(question.answer)
     spoken_of = "\n".join(clean(text).casefold() for text in (question.question, question.reference, *question.aliases))
     if not any(char.isalnum() for char in folded):
-        if any(re.search(symbols, cleaned) and re.search(context, spoken_of, re.MULTILINE) for symbols, context in _SYMBOLS):
+        if any(
+            re.search(symbols, cleaned) and re.search(context, spoken_of, re.MULTILINE) for symbols, context in _SYMBOLS
+        ):
             return None
         return _incorrect("the answer holds no letter or digit")
     wordings = [fold(wording) for wording in (question.reference, *question.aliases)]
@@ -128,9 +139,15 @@ def precheck(question: Question) -> Verdict | None:
 
 
 def _may_abbreviate(folded: str, wording: str) -> bool:
-    """Whether the letters stand in this order in a wording that begins with the first: "NA" is noradrenaline, "SO" the superior oblique."""
+    """Whether the letters stand in this order in a wording that begins with the first: "NA" is noradrenaline, "SO" the
+    superior oblique."""
     letters = iter(wording[1:])
-    return folded.isalpha() and len(folded) <= 4 and folded[0] == wording[:1] and all(char in letters for char in folded[1:])
+    return (
+        folded.isalpha()
+        and len(folded) <= 4
+        and folded[0] == wording[:1]
+        and all(char in letters for char in folded[1:])
+    )
 
 
 def _only_slots(cleaned: str, wordings: list[str]) -> bool:

@@ -1,4 +1,5 @@
-"""A second judge where it pays (JUDGING.md, layer 6): another model, or the same one under really different words. Judges that differ pay nothing."""
+"""A second judge where it pays (JUDGING.md, layer 6): another model, or the same one under really different words.
+Judges that differ pay nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +16,16 @@ When = Literal["disagreement", "suspicious", "both"]
 
 
 class SecondOpinionJudge:
-    """Asks `second` where the first verdict and a cautious rule disagree, or where a paid answer holds words that speak to a grader.
+    """Asks `second` where the first verdict and a cautious rule disagree, or where a paid answer holds words that speak
+    to a grader.
 
-    They agree: the first verdict stands. They differ, or the second is unsure: unsure, which is never paid. The second fails: the judgement failed.
+    They agree: the first verdict stands. They differ, or the second is unsure: unsure, which is never paid. The second
+    fails: the judgement failed.
     """
 
-    def __init__(self, first: Judge, second: Judge, when: When, traffic: Callable[[], Mapping[str, float]] = dict) -> None:
+    def __init__(
+        self, first: Judge, second: Judge, when: When, traffic: Callable[[], Mapping[str, float]] = dict
+    ) -> None:
         """`traffic`: counters of all calls, where both judges share a client and must not count them twice."""
         self.name = first.name
         self._first = first
@@ -92,7 +97,9 @@ class SecondOpinionJudge:
         )
         if second.decision is None:
             self._counts["failed"] += 1
-            return replace(spent, decision=None, failure=second.failure, reason=f"the second opinion failed: {second.reason}")
+            return replace(
+                spent, decision=None, failure=second.failure, reason=f"the second opinion failed: {second.reason}"
+            )
         if second.decision == first.decision:
             self._counts["agreed"] += 1
             return replace(spent, reason=f"a second judge agrees ({why}); {first.reason}")
@@ -121,10 +128,14 @@ class SecondOpinionJudge:
             "suspicious": "where it accepts an answer with suspicious words",
             "both": "where it disagrees with a rule or accepts an answer with suspicious words",
         }[self._when]
-        return f"{self._first.describe()}; {when}, a second opinion: {self._second.describe().removeprefix('judge=openai: ')}"
+        return (
+            f"{self._first.describe()}; {when}, a second opinion:"
+            f" {self._second.describe().removeprefix('judge=openai: ')}"
+        )
 
     def metrics(self) -> dict[str, float]:
-        """The first judge's counters, `judge/second_opinion/{asked,by_suspicion,by_disagreement,agreed,disagreed,failed}`, traffic of both."""
+        """The first judge's counters,
+        `judge/second_opinion/{asked,by_suspicion,by_disagreement,agreed,disagreed,failed}`, traffic of both."""
         own = {f"judge/second_opinion/{name}": float(count) for name, count in sorted(self._counts.items())}
         return {**self._first.metrics(), **own, **self._traffic()}
 

@@ -1,4 +1,5 @@
-"""What a reader without a model can say of an answer: a cautious opinion by rule, and words that have no place in an answer (JUDGING.md, layer 6).
+"""What a reader without a model can say of an answer: a cautious opinion by rule, and words that have no place in an
+answer (JUDGING.md, layer 6).
 
 Neither decides anything. Both only say where a second judge is worth its price.
 """
@@ -12,7 +13,8 @@ from typing import NamedTuple
 from judges.guards.wording import clean, fold
 from judges.verdict import Decision, Question
 
-# Words of which an answer can mean only one; the rule speaks where the reference names one and the answer names only another.
+# Words of which an answer can mean only one; the rule speaks where the reference names one and the answer names only
+# another.
 _OPPOSITES = tuple(
     tuple(group.split())
     for group in (
@@ -21,14 +23,22 @@ _OPPOSITES = tuple(
         "arterial venous", "systolic diastolic", "dorsal ventral", "unilateral bilateral", "first second third fourth",
     )
 )  # fmt: skip
-_OPPOSITES_ZH = (("左", "右", "双"), ("阳性", "阴性"), ("良性", "恶性"), ("急性", "慢性"), ("升高", "降低"), ("正常", "异常"))
+_OPPOSITES_ZH = (
+    ("左", "右", "双"),
+    ("阳性", "阴性"),
+    ("良性", "恶性"),
+    ("急性", "慢性"),
+    ("升高", "降低"),
+    ("正常", "异常"),
+)
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
 # Sign or comparison, number, unit.
 _QUANTITY = re.compile(r"([-<>≤≥±~]?)\s*(?<![\w.])(\d{1,18}(?:\.\d{1,18})?)\s*([%‰°'′″\"]+|[^\W\d_]+(?:/[^\W\d_]+)?)?")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _CJK = re.compile(r"[\u4e00-\u9fff]")
 _EMPTY_WORDS = frozenset(
-    "the and with for this that there from into onto over under are was were has have had not its but side part area region image shows seen".split()
+    "the and with for this that there from into onto over under are was were has have had not its but side part area"
+    " region image shows seen".split()
 )
 # An answer that holds one of these beside the reference may say the contrary, or something else as well.
 _TURNS = re.compile(
@@ -37,7 +47,8 @@ _TURNS = re.compile(
     | maybe | perhaps | could | might )\b | [不非无未没或但] | 排除 | 可能 | 除外""",
     re.VERBOSE,
 )
-# What addresses a grader instead of answering. Medicine has grades and scores too: a word of the question or reference is never one of these.
+# What addresses a grader instead of answering. Medicine has grades and scores too: a word of the question or reference
+# is never one of these.
 _GRADING = re.compile(
     r"""\b(?: grad(?:e|es|ed|er|ing) | scor(?:e|es|ed|ing) | verdicts? | rubrics? | references? | ground\ truth | gold(?:en)?\ (?:answer|label)
     | gold\ standard | answer\ key | judg(?:e|es|ed|ment|ement|ing) | evaluat\w+ | examiners? | markers? | verif(?:y|ied|ier|iers)
@@ -63,8 +74,8 @@ class Opinion(NamedTuple):
 def rule_opinion(asked: Question) -> Opinion | None:
     """A verdict by rule, or None where a rule has nothing to say. Never raises.
 
-    "incorrect": another side, number, unit or polarity than the reference's, the reference beside a denial or an alternative, or nothing in common
-    with it. "correct": the reference stands in an answer that holds neither.
+    "incorrect": another side, number, unit or polarity than the reference's, the reference beside a denial or an
+    alternative, or nothing in common with it. "correct": the reference stands in an answer that holds neither.
     """
     wordings = [fold(wording) for wording in (asked.reference, *asked.aliases) if wording.strip()]
     answer = fold(asked.answer)
@@ -86,7 +97,8 @@ def rule_opinion(asked: Question) -> Opinion | None:
 
 
 def suspicious(asked: Question) -> str:
-    """The first thing in an answer that speaks to a grader, hides characters or carries markup; "" = nothing. Never raises."""
+    """The first thing in an answer that speaks to a grader, hides characters or carries markup; "" = nothing. Never
+    raises."""
     hidden = next((char for char in asked.answer if unicodedata.category(char) in ("Cf", "Co", "Cn", "Cs")), None)
     if hidden is not None:
         return f"hidden character U+{ord(hidden):04X}"
@@ -118,7 +130,8 @@ def _contradicts(answer: str, wordings: list[str]) -> str | None:
 
 
 def _other_unit(asked: Question) -> str | None:
-    """The same number with another sign, comparison or unit; case is meaning here (mg, Mg). None where either has no unit to compare."""
+    """The same number with another sign, comparison or unit; case is meaning here (mg, Mg). None where either has no
+    unit to compare."""
     found = _QUANTITY.findall(clean(asked.answer))
     for wording in (asked.reference, *asked.aliases):
         for before, number, unit in _QUANTITY.findall(clean(wording)):
@@ -138,7 +151,8 @@ def _content(text: str) -> set[str]:
 
 
 def _same_script(answer: str, wordings: list[str]) -> bool:
-    """Whether there are words to compare: an answer in Chinese shares none with an English reference and may be right all the same."""
+    """Whether there are words to compare: an answer in Chinese shares none with an English reference and may be right
+    all the same."""
     chinese = bool(_CJK.search(answer))
     return bool(_content(answer)) and any(
         bool(_CJK.search(wording)) == chinese and bool(_content(wording)) for wording in wordings

@@ -1,4 +1,5 @@
-"""How texts are read before they are compared: what a judge may see of a text, and the form in which two answers are the same one."""
+"""How texts are read before they are compared: what a judge may see of a text, and the form in which two answers are
+the same one."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ _FRACTION_AFTER_DIGIT = re.compile(r"(?<=\d)(?=[¼½¾⅐-⅞])")
 # And of two circled or Roman numerals side by side another number: ①② of 12, ⅠⅡ of III.
 _NUMERALS = "\u2160-\u2188\u2460-\u249b\u24ea-\u24ff\u2776-\u2793"
 _NUMERAL_BESIDE_NUMERAL = re.compile(f"(?<=[{_NUMERALS}0-9])(?=[{_NUMERALS}])|(?<=[{_NUMERALS}])(?=[0-9])")
-# Drawn as nothing and not of a category that says so: fillers, joiners, blanks, variation selectors (Unicode, Default_Ignorable_Code_Point).
-_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+# Drawn as nothing and not of a category that says so: fillers, joiners, blanks, variation selectors (Unicode,
+# Default_Ignorable_Code_Point).
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 # A capital A is left alone: "A positive" is a blood group.
@@ -29,31 +33,36 @@ _LATEX = re.compile(r"\\(?:boxed|text|mathrm|mathbf|textbf)\s*\{|[{}]")
 _MATH = re.compile(r"\$([^$]*)\$")
 # Case is meaning in a unit: mM and mm, Mg and mg.
 _UNIT = re.compile(r"(?<![A-Za-z])\d[\d.,]*\s*([A-Za-zµμ]{1,4})(?![A-Za-z])")
-# And in a symbol (PaO2 and PAO2, Mg and mg) and a genotype (DD and dd). Roman numerals are none of these, nor are the short words of a sentence.
+# And in a symbol (PaO2 and PAO2, Mg and mg) and a genotype (DD and dd). Roman numerals are none of these, nor are the
+# short words of a sentence.
 _SYMBOL = re.compile(r"[^\W_]{2,5}")
 _GENOTYPE = re.compile(r"(?:([^\Wivx])\1)+")
 _SHORT_WORDS = frozenset("no in on at to by of it is as an or if up".split())
 
 
 def clean(text: str) -> str:
-    """What a judge may see of a text: NFKC; control, zero-width, bidi and Unicode-tag characters removed; white space collapsed."""
+    """What a judge may see of a text: NFKC; control, zero-width, bidi and Unicode-tag characters removed; white space
+    collapsed."""
     text = _SUPERSCRIPTS.sub(lambda match: "^" + "".join(_SUPERSCRIPT[char] for char in match[0]), text)
     text = _NUMERAL_BESIDE_NUMERAL.sub(" ", _FRACTION_AFTER_DIGIT.sub(" ", _INVISIBLE.sub("", text)))
     normal = unicodedata.normalize("NFKC", text)
     normal = _INVISIBLE.sub("", normal).replace("\u2044", "/")
     kept = "".join(
-        char if unicodedata.category(char) not in _HIDDEN_CATEGORIES else " " if char.isspace() else "" for char in normal
+        char if unicodedata.category(char) not in _HIDDEN_CATEGORIES else " " if char.isspace() else ""
+        for char in normal
     )
     return re.sub(r"\s+", " ", kept).strip()
 
 
 def fold(text: str) -> str:
-    """The conservative form in which two answers are equal: cleaned, case-folded, outer article and punctuation dropped. Signs and digits stay."""
+    """The conservative form in which two answers are equal: cleaned, case-folded, outer article and punctuation
+    dropped. Signs and digits stay."""
     return _bare(text).casefold()
 
 
 def equals_reference(answer: str, reference: str, aliases: tuple[str, ...] = ()) -> bool:
-    """True if the whole answer is the reference or one of its aliases after `fold`; nothing is contained, stemmed or guessed."""
+    """True if the whole answer is the reference or one of its aliases after `fold`; nothing is contained, stemmed or
+    guessed."""
     return bool(fold(answer)) and any(_equal(answer, wording) for wording in (reference, *aliases))
 
 

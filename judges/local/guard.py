@@ -1,7 +1,9 @@
-"""Keeps one server process alive, and takes it down with the run: run as a script, `python -I server_guard.py COMMAND ARGUMENT..`.
+"""Keeps one server process alive, and takes it down with the run: run as a script, `python -I server_guard.py COMMAND
+ARGUMENT..`.
 
-It reads its standard input, whose other end the run holds: "ready" means that the server has come up, so from now on a server that dies is started
-again; the end of the input means that the run has ended, however it ended, so the server and all it started are killed. Standard library
+It reads its standard input, whose other end the run holds: "ready" means that the server has come up, so from now on a
+server that dies is started again; the end of the input means that the run has ended, however it ended, so the server
+and all it started are killed. Standard library
 only, and never imported by the run: it must survive whatever happens there.
 """
 
@@ -55,7 +57,9 @@ def main(command: list[str]) -> int:
                 print(f"guard: the server ended with {server.returncode}", file=sys.stderr, flush=True)
                 if not ready or deaths > MAX_RESTARTS:
                     return abs(server.returncode) or 1
-                print(f"guard: starting it again ({deaths} of at most {MAX_RESTARTS} times)", file=sys.stderr, flush=True)
+                print(
+                    f"guard: starting it again ({deaths} of at most {MAX_RESTARTS} times)", file=sys.stderr, flush=True
+                )
                 time.sleep(min(2.0 ** (deaths - 1), 30.0) * 0.5)
     except _Ended:
         return 0

@@ -1,4 +1,5 @@
-"""The judge whose server is a process of the run (judge=local): judgements wait until it answers, and closing the judge stops it."""
+"""The judge whose server is a process of the run (judge=local): judgements wait until it answers, and closing the judge
+stops it."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, JudgeUnreach
 
 
 def _doubted(verdict: Verdict, asked: Question) -> Verdict:
-    """A model of this size has the last word on no answer that speaks to its grader: what it accepts of them is unsure, and pays nothing."""
+    """A model of this size has the last word on no answer that speaks to its grader: what it accepts of them is unsure,
+    and pays nothing."""
     mark = suspicious(asked) if verdict.decision == "correct" and verdict.layer in ("judge", "cache") else ""
     return replace(verdict, decision="unsure", reason=f"accepted, but the answer holds {mark}") if mark else verdict
 
@@ -43,15 +45,20 @@ class ServedJudge:
         media: Sequence[JudgeMedia] = (),
         group_key: str | None = None,
     ) -> Verdict:
-        """The verdict of the served model; "unavailable" when its server is gone for good. Never raises on any answer."""
+        """The verdict of the served model; "unavailable" when its server is gone for good. Never raises on any
+        answer."""
         if said := await self._trouble():
             return Verdict(None, "unavailable", said)
-        verdict = await self._judge.judge(question, reference, aliases, answer, language, media=media, group_key=group_key)
+        verdict = await self._judge.judge(
+            question, reference, aliases, answer, language, media=media, group_key=group_key
+        )
         return _doubted(verdict, Question(question, reference, answer, tuple(aliases), language))
 
     async def assess(self, asked: Criteria) -> Assessment:
         """Refused: the model was taught to compare short answers, nothing else."""
-        return Assessment(None, "refused", "judge=local compares short answers with a reference; criteria need judge=openai")
+        return Assessment(
+            None, "refused", "judge=local compares short answers with a reference; criteria need judge=openai"
+        )
 
     async def _trouble(self) -> str:
         self.server.start()

@@ -1,6 +1,7 @@
 """vLLM's OpenAI-compatible server as a process of the run, on a judge model in a folder: what judge=local asks.
 
-The server listens on 127.0.0.1 at a free port, under a random key that stays in this process and the server's environment. `server_guard.py` stands
+The server listens on 127.0.0.1 at a free port, under a random key that stays in this process and the server's
+environment. `server_guard.py` stands
 between: it starts the server again when it dies, and takes it down when the run ends, however it ends.
 """
 
@@ -29,13 +30,14 @@ log = logging.getLogger("rounds.judge")
 
 # Longest wait for the server, from the start and after each death. On two idle cores it is up in 20 to 40 s.
 START_SECONDS = 300.0
-# Longest prompt plus reply, in tokens, where the model allows it. An answer of 1,500 characters may cost three bytes each, and a token a byte.
+# Longest prompt plus reply, in tokens, where the model allows it. An answer of 1,500 characters may cost three bytes
+# each, and a token a byte.
 MAX_MODEL_LEN = 8192
 LOG_NAME = "judge_server.log"
 KEY_ENV = "ROUNDS_LOCAL_JUDGE_KEY"
 # Tokens that fit into the cache of keys and values at once: two of the longest, or some hundred short prompts.
 _CACHED_TOKENS = 2 * MAX_MODEL_LEN
-_GUARD = Path(__file__).with_name("server_guard.py")
+_GUARD = Path(__file__).with_name("guard.py")
 _LOOK_SECONDS = 0.25
 _HEALTH_SECONDS = 5.0
 _STOP_SECONDS = 10.0
@@ -52,8 +54,8 @@ _ENVIRONMENT = {
     # Those of a distributed run; a server that saw them would wait for other ranks.
     **dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"), ""),
 }
-# On CPU vLLM puts the model into a process of its own, which spins on a core for a second after every reply, unless this is 0; then the engine's
-# process computes itself. The server's own processes stay apart.
+# On CPU vLLM puts the model into a process of its own, which spins on a core for a second after every reply, unless
+# this is 0; then the engine's process computes itself. The server's own processes stay apart.
 _CPU_ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 
 
@@ -152,7 +154,8 @@ class JudgeServer:
                 self.up.set()
             elif self.up.is_set() and not healthy:
                 log.warning(
-                    "the judge's server does not answer any more and is started again; judgements wait (%s)", self.log_path
+                    "the judge's server does not answer any more and is started again; judgements wait (%s)",
+                    self.log_path,
                 )
                 self.num_restarts += 1
                 self._down_since = time.monotonic()
@@ -178,8 +181,9 @@ class JudgeServer:
         happened = "has ended" if ended else f"has not answered for {START_SECONDS:.0f} s"
         lines = "\n".join(f"  {line}" for line in self._last_lines())
         return (
-            f"judge=local: the server of {self.model} {happened}. Expected it to answer at {self.base_url}; the last lines of {self.log_path}:\n"
-            f"{lines}\nMend what they say, name another model with judge.model, or use judge=openai (any endpoint) or judge=rules."
+            f"judge=local: the server of {self.model} {happened}. Expected it to answer at {self.base_url}; the last"
+            f" lines of {self.log_path}:\n{lines}\nMend what they say, name another model with judge.model, or use"
+            " judge=openai (any endpoint) or judge=rules."
         )
 
     def _last_lines(self) -> Sequence[str]:
@@ -190,7 +194,8 @@ class JudgeServer:
         return [line[:300] for line in lines if line.strip()][-_SHOWN_LINES:]
 
     def wait(self) -> None:
-        """Start it where that has not happened, and come back when it answers. Raises JudgeUnreachable, with the end of its log, when it will not."""
+        """Start it where that has not happened, and come back when it answers. Raises JudgeUnreachable, with the end of
+        its log, when it will not."""
         self.start()
         while not self.up.wait(0.1):
             self.raise_if_gone()
@@ -233,7 +238,8 @@ def served_name(model: Path) -> str:
 
 
 def _sizes(model: Path) -> tuple[int, int]:
-    """Longest prompt plus reply in tokens, and bytes of the cache: a key and a value of 4 bytes a number, for every token and layer."""
+    """Longest prompt plus reply in tokens, and bytes of the cache: a key and a value of 4 bytes a number, for every
+    token and layer."""
     settings = json.loads((model / "config.json").read_text(encoding="utf-8"))
     heads = settings["num_attention_heads"]
     head_dim = settings.get("head_dim") or settings["hidden_size"] // heads

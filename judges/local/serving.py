@@ -1,4 +1,5 @@
-"""Which servers this process runs: judges on the same model share one, its last user stops it, and none outlives the run."""
+"""Which servers this process runs: judges on the same model share one, its last user stops it, and none outlives the
+run."""
 
 from __future__ import annotations
 

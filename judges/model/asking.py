@@ -1,4 +1,5 @@
-"""One judgement from a model: cache, one question per attempt under a new nonce, strict reading, re-asking, failing (JUDGING.md, layers 3 to 5)."""
+"""One judgement from a model: cache, one question per attempt under a new nonce, strict reading, re-asking, failing
+(JUDGING.md, layers 3 to 5)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from judges.verdict import Failure, JudgeMedia
 log = logging.getLogger(__name__)
 
 MAX_STORED_REPLY_CHARS = 4000
-# What opens a chat template's control token or a markup tag; inside JSON it is written as an escape, so that no tokenizer sees it.
+# What opens a chat template's control token or a markup tag; inside JSON it is written as an escape, so that no
+# tokenizer sees it.
 _MARKUP = re.compile(
     r"<(?=[|/a-zA-Z!])"
     r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|IMG\w*|[gs]?MASK|[se]op|PREFIX|SUFFIX|MIDDLE|CLS|SEP|PAD|UNK|BOS|EOS)\])"
@@ -51,7 +53,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a judgement: the content of a readable reply, or a failure. Exactly one of `content` and `failure` is set."""
+    """What came of a judgement: the content of a readable reply, or a failure. Exactly one of `content` and `failure`
+    is set."""
 
     content: Mapping[str, Any] | None
     failure: Failure | None = None
@@ -71,7 +74,8 @@ def as_json(data: Mapping[str, Any], nonce: str) -> str:
 
 
 class Asker:
-    """Gets judgements from one client. The same judgement asked twice at the same time is one call; a stored one is none."""
+    """Gets judgements from one client. The same judgement asked twice at the same time is one call; a stored one is
+    none."""
 
     def __init__(
         self,
@@ -91,7 +95,8 @@ class Asker:
         self._in_flight: dict[str, asyncio.Task[Answer]] = {}
 
     async def answer(self, task: Task) -> Answer:
-        """The judgement; never raises for what an endpoint does. Its deadline begins when it is let in, not while it waits behind others."""
+        """The judgement; never raises for what an endpoint does. Its deadline begins when it is let in, not while it
+        waits behind others."""
         if known := self._known(task):
             return known
         async with self._client.entrance():
@@ -104,7 +109,9 @@ class Asker:
             content = {name: value for name, value in stored.items() if name != "transcript"}
             return Answer(content, reason=stored["reason"], layer="cache", transcript=stored["transcript"])
         if self._offline:
-            return Answer(None, "offline", f"not in the cache, and asking is switched off (key {task.cache_key[:12]})", "cache")
+            return Answer(
+                None, "offline", f"not in the cache, and asking is switched off (key {task.cache_key[:12]})", "cache"
+            )
         return None
 
     async def _answer_by(self, task: Task, until: float) -> Answer:
@@ -119,9 +126,12 @@ class Asker:
             await asyncio.wait([running], timeout=left)
             if not running.done() or left <= 0:
                 return Answer(
-                    None, "timeout", "the same judgement, which another group asked for, did not end before the deadline"
+                    None,
+                    "timeout",
+                    "the same judgement, which another group asked for, did not end before the deadline",
                 )
-            # Another group's deadline is not this one's: a judgement that ended with it, or with its caller, is asked again.
+            # Another group's deadline is not this one's: a judgement that ended with it, or with its caller, is asked
+            # again.
             if not running.cancelled() and running.result().failure != "timeout":
                 found = running.result()
                 return replace(found, layer="cache" if found.content else "judge", num_calls=0, num_tokens=0, cost=0.0)
@@ -152,7 +162,8 @@ class Asker:
             log.warning("a verdict could not be kept in the judge's cache: %s", error)
 
     async def converse(self, task: Task, until: float) -> Answer:
-        """Ask until a reply can be read, at most `1 + max_reasks` times and until the loop's time `until`; neither cache nor sharing."""
+        """Ask until a reply can be read, at most `1 + max_reasks` times and until the loop's time `until`; neither
+        cache nor sharing."""
         attempts: list[dict[str, Any]] = []
         transcript = {**task.about, "prompt": task.prompt.version, "attempts": attempts}
         sampling = sampling_with_room(self._client.endpoint.sampling, task.form.least_reply_tokens)
@@ -193,7 +204,10 @@ def _messages(task: Task, text: str) -> list[dict[str, Any]]:
 
 
 def _image(media: JudgeMedia) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(media.png).decode("ascii")}}
+    return {
+        "type": "image_url",
+        "image_url": {"url": "data:image/png;base64," + base64.b64encode(media.png).decode("ascii")},
+    }
 
 
 def _attempt(task: Task, text: str, said: Said, problem: str, seconds: float) -> dict[str, Any]:

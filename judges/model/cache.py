@@ -1,4 +1,5 @@
-"""Verdicts kept in SQLite (WAL), so that no answer is judged twice and a stored run can be graded again offline (JUDGING.md, Calls)."""
+"""Verdicts kept in SQLite (WAL), so that no answer is judged twice and a stored run can be graded again offline
+(JUDGING.md, Calls)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from judges.verdict import Criteria, Question
 def cache_key(
     asked: Question | Criteria, *, model: str, prompt_version: str, schema_version: str, sampling: Mapping[str, Any]
 ) -> str:
-    """SHA-256 of canonical JSON of everything a reply depends on; the nonce is left out, because it differs in every call, and so is the group."""
+    """SHA-256 of canonical JSON of everything a reply depends on; the nonce is left out, because it differs in every
+    call, and so is the group."""
     parts = {
         "model": model,
         "prompt_version": prompt_version,
@@ -37,7 +39,8 @@ def _asked(asked: Question | Criteria) -> dict[str, Any]:
 
 
 class VerdictCache:
-    """A table key -> JSON; safe to use from several threads and processes. Only readable replies are put in, never a failure."""
+    """A table key -> JSON; safe to use from several threads and processes. Only readable replies are put in, never a
+    failure."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
@@ -57,7 +60,9 @@ class VerdictCache:
     def put(self, key: str, value: Mapping[str, Any]) -> None:
         """Store a reply; the first one stays, so that a verdict never changes under a run."""
         with self._lock:
-            self._db.execute("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", (key, json.dumps(dict(value), ensure_ascii=True)))
+            self._db.execute(
+                "INSERT OR IGNORE INTO verdicts VALUES (?, ?)", (key, json.dumps(dict(value), ensure_ascii=True))
+            )
 
     def __len__(self) -> int:
         with self._lock:

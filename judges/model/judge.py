@@ -25,7 +25,8 @@ _PROBE_SECONDS = 60.0
 
 
 class LlmJudge:
-    """Asks an OpenAI-compatible endpoint. A reply that is not one valid object is asked again up to `max_reasks` times, then judging failed."""
+    """Asks an OpenAI-compatible endpoint. A reply that is not one valid object is asked again up to `max_reasks` times,
+    then judging failed."""
 
     def __init__(
         self,
@@ -40,8 +41,10 @@ class LlmJudge:
     ) -> None:
         """Raises JudgeConfigError for a prompt that is not there or has slots.
 
-        prompt: name of a shipped prompt for verdicts, or a path (`load_prompt`). show_images: send the images that come with a question.
-        nonce_in_schema: let a server that enforces schemas write the nonce, for models too small to copy it. Every call then has a schema of its own.
+        prompt: name of a shipped prompt for verdicts, or a path (`load_prompt`). show_images: send the images that come
+        with a question.
+        nonce_in_schema: let a server that enforces schemas write the nonce, for models too small to copy it. Every call
+        then has a schema of its own.
         """
         self.name = f"openai:{client.endpoint.model}"
         self._client = client
@@ -77,11 +80,13 @@ class LlmJudge:
         return replace(verdict, seconds=time.monotonic() - began)
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """One verdict per criterion. Never raises on a text or a reply; a missing key raises JudgeConfigError, an unknown task too."""
+        """One verdict per criterion. Never raises on a text or a reply; a missing key raises JudgeConfigError, an
+        unknown task too."""
         began = time.monotonic()
         if not self.shows_images:
             asked = replace(asked, media=())
-        # The only text settled without a call: an empty one may rightly meet a criterion such as "does not claim a fracture".
+        # The only text settled without a call: an empty one may rightly meet a criterion such as "does not claim a
+        # fracture".
         if len(asked.candidate) > MAX_CANDIDATE_CHARS:
             reason = f"the text is longer than {MAX_CANDIDATE_CHARS} characters"
             found = Assessment((False,) * len(asked.criteria), reason=reason, layer="precheck")
@@ -108,7 +113,12 @@ class LlmJudge:
         return self._task(asked, criteria_form(len(asked.criteria)), f"{asked.task}_1", data, about)
 
     def _task(
-        self, asked: Question | Criteria, form: Form, prompt_name: str, data: Mapping[str, Any], about: Mapping[str, Any]
+        self,
+        asked: Question | Criteria,
+        form: Form,
+        prompt_name: str,
+        data: Mapping[str, Any],
+        about: Mapping[str, Any],
     ) -> Task:
         prompt = self._prompt_for(prompt_name, asked.language, bool(asked.media))
         endpoint = self._client.endpoint
@@ -136,7 +146,8 @@ class LlmJudge:
         self._counts[f"by_{layer}"] += 1
 
     async def check(self) -> None:
-        """Raise JudgeUnreachable or JudgeConfigError unless the endpoint can be asked, JudgeProbeFailed unless a reply keeps to the schema."""
+        """Raise JudgeUnreachable or JudgeConfigError unless the endpoint can be asked, JudgeProbeFailed unless a reply
+        keeps to the schema."""
         if self._offline:
             return
         await self._client.check()
@@ -154,20 +165,25 @@ class LlmJudge:
             last = found.transcript["attempts"][-1]
             hint = ""
             if last["finish_reason"] == "length":
-                hint = "The reply was cut: raise the token limit of judge.sampling, or switch the model's thinking off.\n"
+                hint = (
+                    "The reply was cut: raise the token limit of judge.sampling, or switch the model's thinking off.\n"
+                )
             return (
-                f"{who} does not keep to a JSON schema. Asked one question, it replied {str(last['reply'])[:200]!r} "
-                f"(finish_reason {last['finish_reason']!r}): {last['problem']}.\n"
-                'Expected one object {"nonce": .., "claims": [..], "contradiction": .., "verdict": ..} as response_format demands.\n'
-                f"{hint}Name a judge.model with structured output, serve it with a server that enforces response_format=json_schema "
-                "(vLLM does), or use judge=rules."
+                f"{who} does not keep to a JSON schema. Asked one question, it replied {str(last['reply'])[:200]!r}"
+                f' (finish_reason {last["finish_reason"]!r}): {last["problem"]}.\nExpected one object {{"nonce": ..,'
+                f' "claims": [..], "contradiction": .., "verdict": ..}} as response_format demands.\n{hint}Name a'
+                " judge.model with structured output, serve it with a server that enforces response_format=json_schema"
+                " (vLLM does), or use judge=rules."
             )
         if found.failure == "refused":
             return (
                 f"{who} lists its model but refuses a question with response_format=json_schema: {found.reason}.\n"
                 "Name a judge.model with structured output, or correct judge.sampling, or use judge=rules."
             )
-        return f"{who} lists its model but does not answer one question ({found.failure}: {found.reason}). Is the server ready?"
+        return (
+            f"{who} lists its model but does not answer one question ({found.failure}: {found.reason}). Is the server"
+            " ready?"
+        )
 
     def check_now(self) -> None:
         """`check` in an event loop of its own; connections are opened anew in the loop that judges."""
@@ -186,11 +202,17 @@ class LlmJudge:
         version = self._prompt_for(self._prompt, "en", self.shows_images).version
         images = "; it is shown the images" if self.shows_images else ""
         kind = "local" if self.name.startswith("local:") else "openai"
-        return f"judge={kind}: open answers are judged by {endpoint.model} at {endpoint.base_url}, prompt {version}{images}"
+        return (
+            f"judge={kind}: open answers are judged by {endpoint.model} at {endpoint.base_url}, prompt"
+            f" {version}{images}"
+        )
 
     def metrics(self) -> dict[str, float]:
-        """`judge/correct`, `judge/failed_timeout`, `judge/calls`, `judge/retries`, `judge/http_429`, `judge/cost_total`, .. since the start."""
-        counted = {f"judge/{name}": float(count) for name, count in sorted((self._counts + self._client.counts).items())}
+        """`judge/correct`, `judge/failed_timeout`, `judge/calls`, `judge/retries`, `judge/http_429`,
+        `judge/cost_total`, .. since the start."""
+        counted = {
+            f"judge/{name}": float(count) for name, count in sorted((self._counts + self._client.counts).items())
+        }
         return counted | {"judge/cost_total": self._client.cost}
 
     async def close(self) -> None:

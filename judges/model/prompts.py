@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from judges.verdict import JudgeConfigError
 
-PROMPT_FOLDER = Path(__file__).parent / "prompts"
+PROMPT_FOLDER = Path(__file__).parents[1] / "prompts"
 LANGUAGES = ("en", "zh")
-# What template languages call a slot: {{ x }}, {% x %}, ${x}, $x, %(x)s, {x}, <<x>>. A JSON example ({"nonce": ..}) is none.
+# What template languages call a slot: {{ x }}, {% x %}, ${x}, $x, %(x)s, {x}, <<x>>. A JSON example ({"nonce": ..}) is
+# none.
 _SLOT = re.compile(
     r"\{\{.*?\}\}|\{%.*?%\}|\$\{.*?\}|%\(\w+\)[sdr]|<<\s*\w+\s*>>|\{\s*[A-Za-z_][\w.]*(?:![rsa])?(?::[^{}\"]*)?\s*\}"
     r"|\$(?:nonce|question|reference|candidate|answer|response|completion|criteria|gold)\b",
@@ -20,7 +21,8 @@ _SLOT = re.compile(
 
 
 class Prompt(NamedTuple):
-    """A system prompt from a file; `version` is its name and the first digits of its SHA-256, so that an edited file is another version."""
+    """A system prompt from a file; `version` is its name and the first digits of its SHA-256, so that an edited file is
+    another version."""
 
     version: str
     text: str
@@ -34,8 +36,9 @@ class Prompt(NamedTuple):
 def load_prompt(name: str, language: str) -> Prompt:
     """The prompt `NAME.LANGUAGE.md`, or the English one where there is none in that language.
 
-    `name`: of a shipped prompt ("equivalence_1"), or a path without ".LANGUAGE.md" ("prompts/mine" for prompts/mine.en.md); `prompts/mine.md` serves
-    every language. Raises JudgeConfigError for an unknown name, an empty file, and a file with slots to fill in.
+    `name`: of a shipped prompt ("equivalence_1"), or a path without ".LANGUAGE.md" ("prompts/mine" for
+    prompts/mine.en.md); `prompts/mine.md` serves every language. Raises JudgeConfigError for an unknown name, an empty
+    file, and a file with slots to fill in.
     """
     path = _file(name, language)
     try:
@@ -47,9 +50,10 @@ def load_prompt(name: str, language: str) -> Prompt:
     slots = sorted(set(_SLOT.findall(text)))
     if slots:
         raise JudgeConfigError(
-            f"the judge prompt {path} has the slot {slots[0][:60]!r}, and there is nothing to fill in: question, reference and candidate "
-            "travel as one JSON object in the user message, never inside the prompt, so that no answer can break out of it. "
-            'Refer to the fields by name (`question`, `reference`, `candidate`) and remove the slot. A JSON example with "quoted" keys is fine.'
+            f"the judge prompt {path} has the slot {slots[0][:60]!r}, and there is nothing to fill in: question,"
+            " reference and candidate travel as one JSON object in the user message, never inside the prompt, so that"
+            " no answer can break out of it. Refer to the fields by name (`question`, `reference`, `candidate`) and"
+            ' remove the slot. A JSON example with "quoted" keys is fine.'
         )
     return Prompt(f"{path.stem}@{_digest(text)}", text)
 

@@ -1,4 +1,5 @@
-"""The structured replies of a judge and their strict parsers (JUDGING.md, layers 4 and 5): a verdict is never repaired."""
+"""The structured replies of a judge and their strict parsers (JUDGING.md, layers 4 and 5): a verdict is never
+repaired."""
 
 from __future__ import annotations
 
@@ -32,9 +33,12 @@ SCHEMA: dict[str, Any] = _object_schema(
 
 
 def criteria_schema(count: int) -> dict[str, Any]:
-    """The schema of a reply on `count` criteria: one object under each number, what was found first and the verdict last."""
+    """The schema of a reply on `count` criteria: one object under each number, what was found first and the verdict
+    last."""
     one = _object_schema({"found": {"type": "string"}, "verdict": {"type": "string", "enum": list(CRITERION_VERDICTS)}})
-    return _object_schema({"nonce": {"type": "string"}, "criteria": _object_schema({str(i + 1): one for i in range(count)})})
+    return _object_schema(
+        {"nonce": {"type": "string"}, "criteria": _object_schema({str(i + 1): one for i in range(count)})}
+    )
 
 
 class Reply(NamedTuple):
@@ -67,12 +71,17 @@ class Form:
 
 
 def parse_reply(text: object, nonce: str, finish_reason: object) -> Reply:
-    """The decision of exactly one JSON object without repeated keys, with our nonce, a known verdict and `finish_reason` "stop". Never raises."""
+    """The decision of exactly one JSON object without repeated keys, with our nonce, a known verdict and
+    `finish_reason` "stop". Never raises."""
     value, problem = _one_object(text, nonce, finish_reason, _KEYS)
     if value is None:
         return Reply(None, problem)
     claims, contradiction, verdict = value["claims"], value["contradiction"], value["verdict"]
-    if not isinstance(claims, list) or not all(isinstance(claim, str) for claim in claims) or not isinstance(contradiction, str):
+    if (
+        not isinstance(claims, list)
+        or not all(isinstance(claim, str) for claim in claims)
+        or not isinstance(contradiction, str)
+    ):
         return Reply(None, "the reply's fields have other types than the schema's")
     if not isinstance(verdict, str) or verdict not in get_args(Decision):
         return Reply(None, "the reply's verdict is none of the offered ones")
@@ -80,7 +89,8 @@ def parse_reply(text: object, nonce: str, finish_reason: object) -> Reply:
 
 
 def parse_criteria(text: object, nonce: str, finish_reason: object, count: int) -> CriteriaReply:
-    """One verdict for each of `count` criteria out of exactly one JSON object, under the same conditions as `parse_reply`. Never raises."""
+    """One verdict for each of `count` criteria out of exactly one JSON object, under the same conditions as
+    `parse_reply`. Never raises."""
     value, problem = _one_object(text, nonce, finish_reason, ("nonce", "criteria"))
     if value is None:
         return CriteriaReply(None, problem)
@@ -103,7 +113,10 @@ def _read_verdict(text: object, nonce: str, finish_reason: object) -> tuple[dict
     reply = parse_reply(text, nonce, finish_reason)
     if reply.decision is None:
         return None, reply.problem
-    return {"decision": reply.decision, "reason": f"judge: {reply.contradiction}" if reply.contradiction else "judge"}, ""
+    return {
+        "decision": reply.decision,
+        "reason": f"judge: {reply.contradiction}" if reply.contradiction else "judge",
+    }, ""
 
 
 VERDICT_FORM = Form("verdict", SCHEMA_VERSION, SCHEMA, _read_verdict)
@@ -119,7 +132,9 @@ def criteria_form(count: int) -> Form:
     return Form("criteria", CRITERIA_SCHEMA_VERSION, criteria_schema(count), read, least_reply_tokens=100 + 100 * count)
 
 
-def _one_object(text: object, nonce: str, finish_reason: object, keys: tuple[str, ...]) -> tuple[dict[str, Any] | None, str]:
+def _one_object(
+    text: object, nonce: str, finish_reason: object, keys: tuple[str, ...]
+) -> tuple[dict[str, Any] | None, str]:
     if finish_reason != "stop":
         return None, f"finish_reason is {str(finish_reason)[:20]!r}, expected 'stop'"
     if not isinstance(text, str) or len(text) > MAX_REPLY_CHARS:
@@ -137,7 +152,8 @@ def _one_object(text: object, nonce: str, finish_reason: object, keys: tuple[str
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A dict, unless a key stands twice: json.loads would keep the last one silently, which turns "incorrect" into "correct"."""
+    """A dict, unless a key stands twice: json.loads would keep the last one silently, which turns "incorrect" into
+    "correct"."""
     if len({name for name, _ in pairs}) != len(pairs):
         raise ValueError("a key stands twice")
     return dict(pairs)

@@ -1,0 +1,1 @@
+"""Rewards of this project for other trainers: TRL and verl."""

@@ -1,4 +1,5 @@
-"""One reward with a scorer of its own, for callers that bring rows of a table and texts instead of samples and completions (TRL, verl)."""
+"""One reward with a scorer of its own, for callers that bring rows of a table and texts instead of samples and
+completions (TRL, verl)."""
 
 from __future__ import annotations
 
@@ -45,23 +46,28 @@ class OneReward:
         label_free: bool = False,
         timeout_seconds: float = 900.0,
     ) -> None:
-        self._rubric = Rubric({spec: 1.0}, judge=judge, arguments={spec: arguments} if arguments else None, prefill=prefill)
+        self._rubric = Rubric(
+            {spec: 1.0}, judge=judge, arguments={spec: arguments} if arguments else None, prefill=prefill
+        )
         self.name = next(iter(self._rubric.weights))
         self.is_group = self._rubric.has_group_rewards
         self._label_free = label_free
         self._scorer = Scorer(self._rubric, timeout_seconds)
-        # One key a group, never the same again: an identical answer in a later step is judged anew, or from the judge's own cache.
+        # One key a group, never the same again: an identical answer in a later step is judged anew, or from the judge's
+        # own cache.
         self._keys = (f"{self.name}-{number}" for number in itertools.count())
         self._num_warnings = 0
 
     def sample(self, row: Mapping[str, Any], question: str = "", source: str = "") -> Sample:
-        """The sample of a row (fields: rollouts/rows.py; the answer may also be called as in ANSWER_NAMES). Raises BadSample or RewardError."""
+        """The sample of a row (fields: rollouts/rows.py; the answer may also be called as in ANSWER_NAMES). Raises
+        BadSample or RewardError."""
         known = {name: _plain(row[name]) for name in FIELDS if row.get(name) is not None}
         answers = [_plain(row[name]) for name in ANSWER_NAMES if row.get(name) is not None]
         if not answers and not self._label_free:
             raise RewardError(
-                f"the reward {self.name!r} is given rows without a right answer: expected a field {', '.join(ANSWER_NAMES)}, got {sorted(row)}. "
-                "Say label_free=True where the reward reads no right answer."
+                f"the reward {self.name!r} is given rows without a right answer: expected a field"
+                f" {', '.join(ANSWER_NAMES)}, got {sorted(row)}. Say label_free=True where the reward reads no right"
+                " answer."
             )
         known["answer"] = answers[0] if answers else known.get("options", ["none"])[0]
         known.setdefault("question", question or "?")

@@ -16,7 +16,8 @@ from rewards.contract import RewardError
 
 
 class RewardFailed(RuntimeError):
-    """A reward has no value for a completion. verl holds numbers only, so this stops it: a failure must not become one."""
+    """A reward has no value for a completion. verl holds numbers only, so this stops it: a failure must not become
+    one."""
 
 
 def as_compute_score(
@@ -29,19 +30,22 @@ def as_compute_score(
     timeout_seconds: float = 900.0,
     **arguments: Any,
 ) -> Callable[..., float]:
-    """`compute_score(data_source, solution_str, ground_truth, extra_info=None, **_) -> float` for verl's reward managers.
+    """`compute_score(data_source, solution_str, ground_truth, extra_info=None, **_) -> float` for verl's reward
+    managers.
 
-    `extra_info` holds the other fields of the sample (`question`, `options`, `answer_type`, `boxes`, ..) as in `data=jsonl`. verl's reward tensor has
-    no place for "no value", and 0.0 would be a wrong answer of the model: where a reward abstains, fails or times out it is asked again, `attempts`
-    times in all, and then RewardFailed is raised, which ends verl's step. Raises RewardError for a reward that compares a group: verl scores one by
-    one.
+    `extra_info` holds the other fields of the sample (`question`, `options`, `answer_type`, `boxes`, ..) as in
+    `data=jsonl`. verl's reward tensor has no place for "no value", and 0.0 would be a wrong answer of the model: where
+    a reward abstains, fails or times out it is asked again, `attempts` times in all, and then RewardFailed is raised,
+    which ends verl's step. Raises RewardError for a reward that compares a group: verl scores one by one.
     """
     if attempts < 1:
         raise RewardError(f"attempts is {attempts}, expected at least 1")
     one = OneReward(spec, arguments, judge, prefill=prefill, label_free=label_free, timeout_seconds=timeout_seconds)
     if one.is_group:
         one.close()
-        raise RewardError(f"reward {one.name!r} compares the completions of a group, and verl's compute_score sees one at a time")
+        raise RewardError(
+            f"reward {one.name!r} compares the completions of a group, and verl's compute_score sees one at a time"
+        )
 
     def compute_score(
         data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None, **_: Any
@@ -51,6 +55,8 @@ def as_compute_score(
             [outcome] = one.score([Group(sample, [solution_str])])
             if outcome.value is not None:
                 return outcome.value
-        raise RewardFailed(f"reward {one.name!r} on {sample.id!r}: {outcome.status} after {attempts} attempts: {outcome.reason}")
+        raise RewardFailed(
+            f"reward {one.name!r} on {sample.id!r}: {outcome.status} after {attempts} attempts: {outcome.reason}"
+        )
 
     return compute_score

@@ -1,0 +1,1 @@
+"""Reads a completion: which part is the answer, and what it states."""

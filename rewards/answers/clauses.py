@@ -1,8 +1,9 @@
 """Decides what an answer commits to: denial, hedge, self-correction, reasons (ANSWERS.md, rules 5 to 8).
 
-The answer is rewritten as lower-case words in which every mention of an option stands as "@0", "@1", ..; phrases of the lexicon become control
-words; clauses are judged one by one. Every commitment found is kept as a set, so that a list is wrong where one letter is asked for and may be
-right where several are. Whatever the grammar is unsure of ends with no letters: it fails closed.
+The answer is rewritten as lower-case words in which every mention of an option stands as "@0", "@1", ..; phrases of the
+lexicon become control words; clauses are judged one by one. Every commitment found is kept as a set, so that a list is
+wrong where one letter is asked for and may be right where several are. Whatever the grammar is unsure of ends with no
+letters: it fails closed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from rewards.answers.splitting import AFFIRM, JOINERS, Clause, split
 from rewards.answers.text import Token
 
 NOTHING_NAMED = "no option is named"
-_CONTROLS = frozenset({"NEG", "XNEG", "OPEN", "HEDGE", "PAST", "BETWEEN", "but", "BECAUSE", "CONCEDE", "COND", "SO", "and", "or"})
+_CONTROLS = frozenset(
+    {"NEG", "XNEG", "OPEN", "HEDGE", "PAST", "BETWEEN", "but", "BECAUSE", "CONCEDE", "COND", "SO", "and", "or"}
+)
 # "C or none", "C or something else": the second half of a choice that is left open.
 _SOMETHING_ELSE = frozenset(
     "NEG HEDGE something anything nothing else another other others similar like the of them above these".split()
@@ -25,7 +28,8 @@ _SOMETHING_ELSE = frozenset(
 _YES = frozenset({"yes", "correct", "right"})
 # "That is wrong" after an answer takes it back.
 _TAKES_BACK = AFFIRM | frozenset(
-    "NEG that that's this it it's which is was be so quite all the supported fit fits match matches likely here case by with film image scan".split()
+    "NEG that that's this it it's which is was be so quite all the supported fit fits match matches likely here case by"
+    " with film image scan".split()
 )
 _SAYS = frozenset({"is", "are", "was", "shows", "show", "means", "has", "demonstrates", "reveals"})
 _IS_SEEN = frozenset("is are was were seen present visible noted evident shown here there".split())
@@ -41,7 +45,8 @@ class Reading(NamedTuple):
 
 
 def read(stream: list[Token], mentions: list[Mention]) -> Reading:
-    """What the answer commits to. Never raises; () with a reason where nothing, too much or a contradiction stands there."""
+    """What the answer commits to. Never raises; () with a reason where nothing, too much or a contradiction stands
+    there."""
     if not mentions:
         return Reading((), NOTHING_NAMED)
     if any(mention.letter == "?" for mention in mentions):
@@ -53,7 +58,8 @@ def read(stream: list[Token], mentions: list[Mention]) -> Reading:
 
 
 class _Found(NamedTuple):
-    """What the clauses of an answer say: those that name an option, those that assert one, those that decide, and the letters."""
+    """What the clauses of an answer say: those that name an option, those that assert one, those that decide, and the
+    letters."""
 
     named: list[Clause]
     asserted: list[Clause]
@@ -102,7 +108,9 @@ def _after_echo(asserted: list[Clause], mentions: list[Mention]) -> list[Clause]
     *before, last = asserted
     place = next(i for i, word in enumerate(last.words) if word.startswith("@"))
     first = [
-        (c.letters[0], mentions[int(c.words[0][1:])].by) for c in before if c.words[0].startswith("@") and len(c.letters) == 1
+        (c.letters[0], mentions[int(c.words[0][1:])].by)
+        for c in before
+        if c.words[0].startswith("@") and len(c.letters) == 1
     ]
     walked = len({letter for letter, _ in first}) > 2
     echoed = {letter for letter, by in first if by == "both" or walked}
@@ -150,14 +158,16 @@ def _fault(found: _Found, mentions: list[Mention], text: str) -> str:
 
 
 def _appended(text: str, joiners: set[str]) -> str:
-    """The last mention where the answer ends with "or @k". "B, not C or A" reads as two answers too: it cannot be told apart (fails closed)."""
+    """The last mention where the answer ends with "or @k". "B, not C or A" reads as two answers too: it cannot be told
+    apart (fails closed)."""
     words = text.rstrip(" .!?;,\n").split(" ")
     words = [word for word in words if word not in ("HEDGE", "maybe", "option")]
     return words[-1] if len(words) > 1 and words[-2] in joiners and words[-1].startswith("@") else ""
 
 
 def _denied_texts(last: int, mentions: list[Mention], denied: set[str], text: str) -> bool:
-    """ "no pneumonia or pneumothorax": a denied list of option texts is no alternative; one of letters is not trusted."""
+    """ "no pneumonia or pneumothorax": a denied list of option texts is no alternative; one of letters is not
+    trusted."""
     pair = mentions[max(0, last - 1) : last + 1]
     return f"@{last - 1} or @{last}" in text.replace(" , or ", " or ") and all(
         m.by == "text" and m.letter in denied for m in pair
@@ -166,7 +176,12 @@ def _denied_texts(last: int, mentions: list[Mention], denied: set[str], text: st
 
 def _half_of_pair(left: Clause, right: Clause, mentions: list[Mention]) -> bool:
     """ "left and right lung", "pneumonia and effusion": a text joined by "and" to words that are no option."""
-    if right.opener not in ("and", "or") or not left.words or not right.words or bool(left.letters) == bool(right.letters):
+    if (
+        right.opener not in ("and", "or")
+        or not left.words
+        or not right.words
+        or bool(left.letters) == bool(right.letters)
+    ):
         return False
     edge, other = (left.words[-1], right.words) if left.letters else (right.words[0], left.words)
     if not edge.startswith("@") or mentions[int(edge[1:])].by != "text":
@@ -197,7 +212,9 @@ def _denied(clause: Clause) -> bool:
 def _settled(pairs: list[Clause], asserted: list[Clause], clauses: list[Clause]) -> bool:
     """Whether "between A and C" is followed by a choice without a hedge: "I am torn between A and C, but A" is none."""
     after = clauses[clauses.index(pairs[-1]) + 1 :]
-    return all(_TORN.isdisjoint(pair.words) for pair in pairs) and any(c in after and "HEDGE" not in c.words for c in asserted)
+    return all(_TORN.isdisjoint(pair.words) for pair in pairs) and any(
+        c in after and "HEDGE" not in c.words for c in asserted
+    )
 
 
 def _taken_back(clause: Clause, after: Clause) -> bool:
@@ -206,7 +223,8 @@ def _taken_back(clause: Clause, after: Clause) -> bool:
 
 
 def _says_another_text(clause: Clause, mentions: list[Mention], letters: set[str]) -> bool:
-    """ "The film shows pneumothorax, so B": a statement that ends in the text of an option that is not chosen (rule 4)."""
+    """ "The film shows pneumothorax, so B": a statement that ends in the text of an option that is not chosen (rule
+    4)."""
     place = max(i for i, word in enumerate(clause.words) if word.startswith("@"))
     if not _IS_SEEN.issuperset(clause.words[place + 1 :]) or "would" in clause.words or clause.condition:
         return False
@@ -226,7 +244,8 @@ def _refuses(reply: Clause) -> bool:
 
 def _bare(clause: Clause) -> bool:
     return all(
-        w.startswith("@") or w in lexicon.LIGHT or w in JOINERS or w in _CONTROLS or w in ("0", "%", "0%") for w in clause.words
+        w.startswith("@") or w in lexicon.LIGHT or w in JOINERS or w in _CONTROLS or w in ("0", "%", "0%")
+        for w in clause.words
     )
 
 

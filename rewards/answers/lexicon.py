@@ -1,4 +1,5 @@
-"""The words the answer grammar knows. Plain tables, so that a reader can see and extend what counts as denial, hedge or correction."""
+"""The words the answer grammar knows. Plain tables, so that a reader can see and extend what counts as denial, hedge or
+correction."""
 
 from __future__ import annotations
 
@@ -121,7 +122,8 @@ UNITS = words(
     month months year years percent hz khz mhz kev mev mgy gy msv sv bpm mmhg kpa pa hu tesla t d fold times degrees celsius inch inches"""
 )
 
-# Read on the normalised text, before anything else: phrases that contain "no", "not" or a letter and mean nothing of the kind.
+# Read on the normalised text, before anything else: phrases that contain "no", "not" or a letter and mean nothing of
+# the kind.
 IDIOMS = re.compile(
     r"\b(?:there(?:'s| is) )?(?:no|zero|without(?: a| any)?|beyond(?: a| any)?) (?:reasonable )?(?:doubts?|questions?|hesitation)\b"
     r"|\bnot (?:only|just|merely|entirely sure|quite sure|fully sure|sure|certain)\b"
@@ -177,7 +179,10 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\btoo \w+ for(?= (?:option )?@\d)", "XNEG"),
         (r"(?<=\d) :(?= @\d+ would\b)", "."),  # "C: A would show a pleural line"
         (r"\bif not(?= (?:option )?@\d)", "or"),
-        (r"\bas well as\b|\bas well\b|\b(?:together|along|combined|coupled|paired) with\b|\bw /|\bin addition to\b", "and"),
+        (
+            r"\bas well as\b|\bas well\b|\b(?:together|along|combined|coupled|paired) with\b|\bw /|\bin addition to\b",
+            "and",
+        ),
         (r"\bso (?:is|are|was|does|do|has)(?= (?:option )?@\d)", "or"),  # "B is wrong. So is C."
         (_NAILED + r"(?:anything|anyone|any one|any other)(?: else)?(?: option)? (?:but|(?:other )?than|except)\b", ""),
         (r"\b(?:nothing|none|no one|no other(?: option| choice| answer)?)(?: else| other)? (?:but|than|except)\b", ""),
@@ -256,7 +261,10 @@ CONTROL: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"\b(?:although|though|even though|despite|while|whereas|when|whenever|where|albeit)\b|虽然|尽管", "CONCEDE"),
         (r"\b(?:if|unless|otherwise|else|assuming|provided|depending|depends)\b|如果|若|否则|要么", "COND"),
-        (r"\b(?:so|therefore|thus|hence|consequently|accordingly|leaving|leaves)\b|所以|因此|故|综上所述|综上|从而|那么", "SO"),
+        (
+            r"\b(?:so|therefore|thus|hence|consequently|accordingly|leaving|leaves)\b|所以|因此|故|综上所述|综上|从而|那么",
+            "SO",
+        ),
         (
             r"\b(?:(?:initial|first|earlier|original|previous) (?:answer|choice|guess|impression|pick|idea) was"
             r"|(?:may|might|could|can) (?:mimic|resemble|simulate|imitate|look like|be (?:mistaken|confused|tempting))"

@@ -1,4 +1,5 @@
-"""Finds the options an answer mentions: letters that are labels, texts that stand in full, and a letter bound to a text (rules 3, 4, 5, 10)."""
+"""Finds the options an answer mentions: letters that are labels, texts that stand in full, and a letter bound to a text
+(rules 3, 4, 5, 10)."""
 
 from __future__ import annotations
 
@@ -36,7 +37,11 @@ def _texts(stream: list[Token], options: OptionTexts) -> list[Mention]:
     index = 0
     while index < len(stream):
         forms = options.by_first.get(keys[index])
-        match = next((m for form, letter in forms if (m := _match(stream, keys, index, form, letter))), None) if forms else None
+        match = (
+            next((m for form, letter in forms if (m := _match(stream, keys, index, form, letter))), None)
+            if forms
+            else None
+        )
         if match and not part_of_more(stream, match.first, match.last, match.letter):
             found.append(match)
             index = match.last + 1
@@ -50,7 +55,12 @@ def _match(stream: list[Token], keys: list[str], start: int, form: tuple[str, ..
     for position, wanted in enumerate(form):
         if position and index < len(stream) and stream[index].text == "\n":
             index += 1  # a text that was wrapped
-        while position and index < len(stream) and stream[index].kind == "p" and stream[index].text not in (";", "\n", "?", "!"):
+        while (
+            position
+            and index < len(stream)
+            and stream[index].kind == "p"
+            and stream[index].text not in (";", "\n", "?", "!")
+        ):
             index += 1
         if index >= len(stream) or keys[index] != wanted:
             return None
@@ -168,7 +178,9 @@ def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Me
         return False  # "C T scan"
     if _chinese_name(before, after, later, stream, index):
         return False
-    bracketed = bool(before and after and before.text in _OPEN and after.text in _CLOSE and glued_before and glued_after)
+    bracketed = bool(
+        before and after and before.text in _OPEN and after.text in _CLOSE and glued_before and glued_after
+    )
     if token.text.islower():
         return bracketed or _lower_label(stream, index, before, after)
     if letter not in options.letters and not bracketed and not _in_label_position(index, before, after):
@@ -200,10 +212,14 @@ def _joins(stream: list[Token], index: int) -> bool:
 
 
 def _in_label_position(index: int, before: Token | None, after: Token | None) -> bool:
-    """Where a letter outside the options counts, to fail closed: at the head with label punctuation, or after "option", "answer", ":" (rule 4)."""
+    """Where a letter outside the options counts, to fail closed: at the head with label punctuation, or after "option",
+    "answer", ":" (rule 4)."""
     punctuated = after is None or after.text in (".", ")", ":", ",", "]", "\n", ";")
     anchored = before is not None and (
-        before.key in lexicon.LOWER_BEFORE or before.text in ":,/、&" or before.key in ("and", "or") or before.kind == "c"
+        before.key in lexicon.LOWER_BEFORE
+        or before.text in ":,/、&"
+        or before.key in ("and", "or")
+        or before.kind == "c"
     )
     listed = after is not None and after.key in ("and", "or", "/", "&")
     return (index == 0 and (punctuated or listed)) or (anchored and punctuated)
@@ -241,25 +257,34 @@ def _upper_label(
     return after.key not in lexicon.NAME_AFTER
 
 
-def _chinese_name(before: Token | None, after: Token | None, later: Token | None, stream: list[Token], index: int) -> bool:
+def _chinese_name(
+    before: Token | None, after: Token | None, later: Token | None, stream: list[Token], index: int
+) -> bool:
     left = (
         "".join(token.text for token in stream[max(0, index - 3) : index] if token.kind == "c")
         if before and before.kind == "c"
         else ""
     )
-    right = "".join(token.text for token in (after, later) if token and token.kind == "c") if after and after.kind == "c" else ""
+    right = (
+        "".join(token.text for token in (after, later) if token and token.kind == "c")
+        if after and after.kind == "c"
+        else ""
+    )
     return left.endswith(lexicon.ZH_NAME_BEFORE) or right.startswith(lexicon.ZH_NAME_AFTER)
 
 
 def _bind(stream: list[Token], mentions: list[Mention], options: OptionTexts) -> list[Mention]:
-    """A label and the text that follows it, or a text and the label in brackets behind it, become one mention; a pair that disagrees becomes "?"."""
+    """A label and the text that follows it, or a text and the label in brackets behind it, become one mention; a pair
+    that disagrees becomes "?"."""
     bound: list[Mention] = []
     for mention in mentions:
         last = bound[-1] if bound else None
         between = [token.text for token in stream[last.last + 1 : mention.first]] if last else []
         pair = bool(last) and {last.by, mention.by} == {"label", "text"} if last else False
         after = stream[mention.last + 1].key if mention.last + 1 < len(stream) else ""
-        reason = last is not None and last.letter != mention.letter and after == "would"  # "A. Pneumonia would be denser."
+        reason = (
+            last is not None and last.letter != mention.letter and after == "would"
+        )  # "A. Pneumonia would be denser."
         closed = (
             last is not None and between[:2] == [")", "."] and stream[last.first - 1].text != "("
         )  # "(option B). Pneumonia .."

@@ -21,7 +21,8 @@ class OptionTexts(NamedTuple):
 
 
 def option_texts(texts: Sequence[str], skip: Sequence[str] = ()) -> OptionTexts:
-    """Index the option texts A, B, C..; a text that is itself one of the labels is left to the label rule (rule 3), and so are those in `skip`."""
+    """Index the option texts A, B, C..; a text that is itself one of the labels is left to the label rule (rule 3), and
+    so are those in `skip`."""
     letters = tuple(LETTERS[: len(texts)])
     by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     lone: dict[str, str] = {}
@@ -34,7 +35,9 @@ def option_texts(texts: Sequence[str], skip: Sequence[str] = ()) -> OptionTexts:
             and form[1:] not in [key(t) for t in texts]
         ):
             form = form[1:]
-        lists_letters = form[:1] == ("a",) and len(form) > 1 and (len(form[1]) == 1 or form[1] in ("and", "or"))  # "A, B and C"
+        lists_letters = (
+            form[:1] == ("a",) and len(form) > 1 and (len(form[1]) == 1 or form[1] in ("and", "or"))
+        )  # "A, B and C"
         if (
             len(form) > 1
             and form[0] in ("a", "an", "the")

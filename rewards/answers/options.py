@@ -44,7 +44,8 @@ def as_texts(options: Options) -> tuple[str, ...]:
 
 
 def read_options(answer: str, options: Sequence[str], *, tagged: bool = True) -> Reading:
-    """The letters that one answer body commits to. `tagged`: it stood in an answer tag; free text is read from its end."""
+    """The letters that one answer body commits to. `tagged`: it stood in an answer tag; free text is read from its
+    end."""
     if len(answer) > MAX_ANSWER_CHARS:
         if tagged:
             return Reading((), f"the answer is longer than {MAX_ANSWER_CHARS} characters")
@@ -88,7 +89,8 @@ def _read(plain: str, options: Sequence[str], skip: Sequence[str] = (), labels: 
 def _without_determiners(
     stream: list[text.Token], found: list[mentions.Mention]
 ) -> tuple[list[text.Token], list[mentions.Mention]]:
-    """ "no" before a noun is a determiner: "Yes, there is no fracture" says yes. It counts only where nothing else was said before it."""
+    """ "no" before a noun is a determiner: "Yes, there is no fracture" says yes. It counts only where nothing else was
+    said before it."""
     kept: list[mentions.Mention] = []
     for mention in found:
         token = stream[mention.first]
@@ -140,7 +142,8 @@ def _plain(answer: str) -> str:
 
 
 def read_yes_no(answer: str) -> Literal["yes", "no"] | None:
-    """ "yes" or "no" where the answer says so by a whole word, in English or Chinese; None where it says neither or both (rule 16)."""
+    """ "yes" or "no" where the answer says so by a whole word, in English or Chinese; None where it says neither or
+    both (rule 16)."""
     if len(answer) > MAX_ANSWER_CHARS or not _YES_NO.search(answer):
         return None
     try:

@@ -1,4 +1,5 @@
-"""The one parser (ANSWERS.md, rule 15): a completion becomes thoughts, answer, letters and yes/no, once; everything else reads the result."""
+"""The one parser (ANSWERS.md, rule 15): a completion becomes thoughts, answer, letters and yes/no, once; everything
+else reads the result."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from rollouts.records import Parsed
 def parse(completion: str, options: Options | None = None, *, prefill: str = "", finish_reason: str = "stop") -> Parsed:
     """Read a completion. Never raises on any completion.
 
-    `options`: texts in order A, B, C.. or a map letter -> text; None = the question has none. `prefill`: what the chat template already wrote of
-    the answer. `finish_reason` "length" with an answer tag still open is a truncated answer: there is none. A map whose letters are not A, B, C..
+    `options`: texts in order A, B, C.. or a map letter -> text; None = the question has none. `prefill`: what the chat
+    template already wrote of the answer. `finish_reason` "length" with an answer tag still open is a truncated answer:
+    there is none. A map whose letters are not A, B, C..
     raises ValueError: that is an error of the data, not of the completion.
     """
     return _parse(completion, options, prefill, finish_reason, words=True)
@@ -58,7 +60,8 @@ def _parse(completion: str, options: Options | None, prefill: str, finish_reason
 
 
 def grade_option(completion: str, options: Options, gold: str | Iterable[str]) -> bool:
-    """True if the completion commits to exactly the gold letter, or to exactly the set of gold letters where `gold` is a list (rules 1 to 12)."""
+    """True if the completion commits to exactly the gold letter, or to exactly the set of gold letters where `gold` is
+    a list (rules 1 to 12)."""
     wanted = (gold,) if isinstance(gold, str) else tuple(sorted(set(gold)))
     return bool(wanted) and _parse(completion, options, "", "stop", words=False).letters == wanted
 

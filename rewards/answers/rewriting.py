@@ -1,4 +1,5 @@
-"""Rewrites an answer for the clause grammar: options become "@0", "@1", .., phrases of the lexicon become control words, corrections are cut."""
+"""Rewrites an answer for the clause grammar: options become "@0", "@1", .., phrases of the lexicon become control
+words, corrections are cut."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from rewards.answers.text import Token
 
 # "A) no B) no C) yes": one verdict behind each option.
 _WALK = re.compile(
-    r"(?:@\d+ [:=-]? ?(?:is )?(?:yes|no|correct|right|true|incorrect|wrong|false|不?正确|不?符合|不?对|错误?)[ ,;.]*(?=\W|$)\n? ?){3,}"
+    r"(?:@\d+ [:=-]? ?(?:is )?(?:yes|no|correct|right|true|incorrect|wrong|false|不?正确|不?符合|不?对|错误?)["
+    r" ,;.]*(?=\W|$)\n? ?){3,}"
 )
 # "Among A, B and C the best is C": the offer ends before the choice.
 _OFFER = re.compile(r"\b(between|among)((?: @\d+(?: ,)?(?: and)?){1,25} @\d+)(?= )")
@@ -27,7 +29,8 @@ def control_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
 
 
 def after_correction(words: list[str]) -> list[str] | None:
-    """What follows the last self-correction that leads to a choice (rule 8); None where an answer is taken back without a new one."""
+    """What follows the last self-correction that leads to a choice (rule 8); None where an answer is taken back without
+    a new one."""
     while "FIX" in words or "UNDO" in words:
         cut = max(place for place, word in enumerate(words) if word in ("FIX", "UNDO"))
         before, after = words[:cut], words[cut + 1 :]
@@ -70,15 +73,22 @@ def _canonical(stream: list[Token], mentions: list[Mention]) -> str:
             parts.append(" ")
         else:
             parts.append(
-                " … " if token.text.startswith("...") else f" {token.text.lower()} " if token.kind == "w" else f" {token.text} "
+                " … "
+                if token.text.startswith("...")
+                else f" {token.text.lower()} "
+                if token.kind == "w"
+                else f" {token.text} "
             )
     return re.sub(r" +", " ", "".join(parts)).strip()
 
 
 def _hugs(stream: list[Token], index: int, by_first: dict[int, list[int]], inside: set[int]) -> bool:
-    """A bracket at an option says nothing, "C (wrong)" included; it begins a remark in "yes (no effusion)" and "D (A and B are wrong)"."""
+    """A bracket at an option says nothing, "C (wrong)" included; it begins a remark in "yes (no effusion)" and "D (A
+    and B are wrong)"."""
     if (index - 1) in inside:
-        remark = [token.kind for token in stream[index + 1 : index + 3] if token.key != "no"] == ["w"]  # "(no fluid)", not "(no)"
+        remark = [token.kind for token in stream[index + 1 : index + 3] if token.key != "no"] == [
+            "w"
+        ]  # "(no fluid)", not "(no)"
         listed = stream[index - 1].key in ("yes", "no") or (index + 1) in by_first
         return stream[index].text in ")]}>" or not (listed or (remark and stream[index + 1].key == "no"))
     return (index + 1) in by_first

@@ -1,6 +1,7 @@
 """Where the thoughts end and the answer stands: the four tags, and the format rule (ANSWERS.md, rules 1, 2 and 14).
 
-Positions are looked up in a lower-cased copy of equal length; no pattern here can backtrack, so 100,000 hostile characters cost a millisecond.
+Positions are looked up in a lower-cased copy of equal length; no pattern here can backtrack, so 100,000 hostile
+characters cost a millisecond.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Span(NamedTuple):
 
     # Text of the thoughts; None = no closed think block.
     think: str | None
-    # The bodies of the answer tags in order, or the whole text after the thoughts where no tag stands; () = there is no answer.
+    # The bodies of the answer tags in order, or the whole text after the thoughts where no tag stands; () = there is no
+    # answer.
     bodies: tuple[str, ...]
     # Everything after the thoughts; boxes are looked for here (rule 11).
     tail: str
@@ -45,8 +47,9 @@ class Span(NamedTuple):
 def grade_format(completion: str, prefill: str = "") -> bool:
     """True if the text is `<think>..</think> <answer>..</answer>` and nothing else (rule 14).
 
-    Exactly one each of the four lower-case tags, in order, only white space around and between them, neither body blank or a placeholder
-    of the template. `prefill` is what the chat template already wrote of the answer (`<think>`); it is put back in front.
+    Exactly one each of the four lower-case tags, in order, only white space around and between them, neither body blank
+    or a placeholder of the template. `prefill` is what the chat template already wrote of the answer (`<think>`); it is
+    put back in front.
     """
     text = with_prefill(completion, prefill).strip()
     if not (text.startswith("<think>") and text.endswith("</answer>")):
@@ -77,7 +80,8 @@ def is_blank(body: str) -> bool:
 
 
 def cut(completion: str) -> Span:
-    """The thoughts and the answer bodies of a completion (rules 1 and 2); tag case is ignored, nothing is judged yet."""
+    """The thoughts and the answer bodies of a completion (rules 1 and 2); tag case is ignored, nothing is judged
+    yet."""
     lowered = _lowered(completion)
     opened, closed = lowered.rfind("<think>"), lowered.rfind("</think>")
     if opened > closed:
@@ -95,7 +99,8 @@ def cut(completion: str) -> Span:
 
 
 def _bodies(tail: str, lowered: str) -> tuple[tuple[str, ...], bool]:
-    """What stands inside answer tags. An unclosed tag reaches to the end; a missing opening tag means everything before the closing one."""
+    """What stands inside answer tags. An unclosed tag reaches to the end; a missing opening tag means everything before
+    the closing one."""
     tags = list(_ANSWER_TAG.finditer(lowered))
     if not tags:
         return (tail,), False
@@ -114,5 +119,6 @@ def _bodies(tail: str, lowered: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _lowered(text: str) -> str:
-    """Lower case of the same length, for looking up tags: the dotted capital I is the one letter whose lower case is longer."""
+    """Lower case of the same length, for looking up tags: the dotted capital I is the one letter whose lower case is
+    longer."""
     return text.replace("\u0130", "i").lower() if "<" in text else text

@@ -50,9 +50,19 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
             and words[index + 1][0] != "@"
         ):
             word = ":"
-        if word == ":" and not AFFIRM.isdisjoint(current.words) and "NEG" not in current.words and _names(current.words):
+        if (
+            word == ":"
+            and not AFFIRM.isdisjoint(current.words)
+            and "NEG" not in current.words
+            and _names(current.words)
+        ):
             ends = True  # "the answer is D: no line is seen"
-        elif word == ":" and "NEG" in current.words and not _BACKWARD.isdisjoint(current.words) and not _names(current.words):
+        elif (
+            word == ":"
+            and "NEG" in current.words
+            and not _BACKWARD.isdisjoint(current.words)
+            and not _names(current.words)
+        ):
             ends = True  # "that is not right: D"
         elif word == ":" and _explained(current.words, words[index + 1 :], mentions):
             ends = True  # "A: no stone is seen"
@@ -76,7 +86,8 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
 
 
 def _turns(said: list[str], coming: list[str]) -> bool:
-    """True at the "not" of "B not C" and "B and not C": a mention before it, and another after it with only light words between."""
+    """True at the "not" of "B not C" and "B and not C": a mention before it, and another after it with only light words
+    between."""
     if not said or not said[-1].startswith("@"):
         return False
     following = next((word for word in coming if word not in lexicon.LIGHT), "")
@@ -85,13 +96,20 @@ def _turns(said: list[str], coming: list[str]) -> bool:
 
 def _verdict_follows(said: list[str], coming: list[str]) -> bool:
     """True in "B - wrong." and "B, not at all.": the word behind the break is about the option before it."""
-    return bool(said) and said[-1].startswith("@") and coming[:1] == ["NEG"] and set(coming[1:]) <= _SENTENCE_ENDS | {","}
+    return (
+        bool(said) and said[-1].startswith("@") and coming[:1] == ["NEG"] and set(coming[1:]) <= _SENTENCE_ENDS | {","}
+    )
 
 
 def _explained(said: list[str], coming: list[str], mentions: list[Mention]) -> bool:
-    """True where the only option of an answer is followed by a denial of something else, "A: no stone", and not by a verdict, "A: not it"."""
+    """True where the only option of an answer is followed by a denial of something else, "A: no stone", and not by a
+    verdict, "A: not it"."""
     place = next((i for i, word in enumerate(said) if word.startswith("@")), len(said))
-    if place == len(said) or not lexicon.LIGHT.issuperset(said[place + 1 :]) or len({mention.letter for mention in mentions}) > 1:
+    if (
+        place == len(said)
+        or not lexicon.LIGHT.issuperset(said[place + 1 :])
+        or len({mention.letter for mention in mentions}) > 1
+    ):
         return False
     length = next((i for i, word in enumerate(coming) if word in _SENTENCE_ENDS or word in _BREAKS), len(coming))
     return "LACK" not in coming[:length] and any(

@@ -1,0 +1,1 @@
+"""`python -m rewards.check`: tries a reward before it trains anything."""

@@ -1,4 +1,5 @@
-"""Tries a reward before it trains anything: `python -m rewards.check NAME_OR_PATH [--run RUN] [--set arg=value] [--judge rules]`."""
+"""Tries a reward before it trains anything: `python -m rewards.check NAME_OR_PATH [--run RUN] [--set arg=value]
+[--judge rules]`."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ exit status: 0 nothing would break training, 1 something would (it is told last)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 = nothing found, 1 = something would break training, 2 = the reward, its arguments or the run cannot be used."""
+    """Exit status: 0 = nothing found, 1 = something would break training, 2 = the reward, its arguments or the run
+    cannot be used."""
     asked = _parser().parse_args(arguments)
     judge = RulesJudge() if asked.judge == "rules" else None
     try:
@@ -102,7 +104,10 @@ def _parser() -> argparse.ArgumentParser:
         help="an argument of the reward, its value as in YAML; may be repeated",
     )
     parser.add_argument(
-        "--judge", choices=("rules", "none"), default="rules", help="who is asked by rewards that ask a judge (rules: no model)"
+        "--judge",
+        choices=("rules", "none"),
+        default="rules",
+        help="who is asked by rewards that ask a judge (rules: no model)",
     )
     parser.add_argument(
         "--range",

@@ -66,7 +66,8 @@ class Report:
 
 
 def report(measured: Measured, range_: Range | None, slow_seconds: float) -> Report:
-    """Look the measurements through. `range_`: what values may be, None = anything; `slow_seconds`: for 95 of 100 completions."""
+    """Look the measurements through. `range_`: what values may be, None = anything; `slow_seconds`: for 95 of 100
+    completions."""
     rows = [
         Row(group, place, outcome, seconds)
         for group, outcomes, taken in zip(measured.groups, measured.first, measured.seconds, strict=True)
@@ -102,7 +103,8 @@ def report(measured: Measured, range_: Range | None, slow_seconds: float) -> Rep
 
 
 def declared_range(reward: Reward) -> Range | None:
-    """The range that a reward's docstring states ("Range [0, 1]"); [-1, 1] where it says nothing, None where it says "unbounded"."""
+    """The range that a reward's docstring states ("Range [0, 1]"); [-1, 1] where it says nothing, None where it says
+    "unbounded"."""
     text = _docstring(reward) or ""
     if re.search(r"Range:?\s*unbounded", text):
         return None
@@ -154,7 +156,8 @@ def _failing(used: Sequence[Row], not_for: Sequence[str], rows: Sequence[Row]) -
     if in_run and used:
         yield Fault(
             "fails_in_run",
-            f"the run asks {', '.join(in_run)}, and this reward has no value there; route other answer types to it only",
+            f"the run asks {', '.join(in_run)}, and this reward has no value there; route other answer types to it"
+            " only",
         )
 
 
@@ -172,7 +175,8 @@ def _unvaried(measured: Measured, not_for: Sequence[str], values: Sequence[float
     swaps = [(measured.first[k], other) for k in kept if k < tried and (other := measured.swapped[k]) is not None]
     if all(same(one, other) for before, after in swaps for one, other in zip(before, after, strict=True)):
         yield Fault(
-            "ignores_completion", "the value is the same whatever the completion is: it is computed from the sample alone"
+            "ignores_completion",
+            "the value is the same whatever the completion is: it is computed from the sample alone",
         )
     else:
         yield Fault("no_signal", "no group has two different values, so every advantage is 0")
@@ -187,7 +191,9 @@ def _signal(measured: Measured, not_for: Sequence[str], origin: str) -> float | 
     usable = [
         outcomes
         for group, outcomes in zip(measured.groups, measured.first, strict=True)
-        if group.origin == origin and group.sample.answer_type not in not_for and sum(o.value is not None for o in outcomes) > 1
+        if group.origin == origin
+        and group.sample.answer_type not in not_for
+        and sum(o.value is not None for o in outcomes) > 1
     ]
     return sum(_varies(outcomes) for outcomes in usable) / len(usable) if usable else None
 
@@ -196,13 +202,16 @@ def _out_of_range(used: Sequence[Row], range_: Range | None) -> Iterable[Fault]:
     if range_ is None:
         return
     low, high = range_
-    beyond = [row for row in used if row.outcome.value is not None and not low - SAME <= row.outcome.value <= high + SAME]
+    beyond = [
+        row for row in used if row.outcome.value is not None and not low - SAME <= row.outcome.value <= high + SAME
+    ]
     if beyond:
         worst = max(beyond, key=lambda row: abs(row.outcome.value or 0.0))
         yield Fault(
             "out_of_range",
-            f"{len(beyond)} values are outside [{low:g}, {high:g}], such as {worst.outcome.value:g} on {worst.group.sample.id!r}: state the "
-            "range in the docstring (Range [0, 5].), give --range, or scale it, or it drowns the other rewards",
+            f"{len(beyond)} values are outside [{low:g}, {high:g}], such as {worst.outcome.value:g} on"
+            f" {worst.group.sample.id!r}: state the range in the docstring (Range [0, 5].), give --range, or scale it,"
+            " or it drowns the other rewards",
         )
 
 
@@ -213,7 +222,9 @@ def _unstable(measured: Measured, not_for: Sequence[str]) -> Iterable[Fault]:
         for k in (k for k in kept if k < len(others)):
             for one, other in zip(measured.first[k], others[k], strict=True):
                 if not same(one, other):
-                    return f"{_told(one)} and {_told(other)} for the same completion of {measured.groups[k].sample.id!r}"
+                    return (
+                        f"{_told(one)} and {_told(other)} for the same completion of {measured.groups[k].sample.id!r}"
+                    )
         return None
 
     if example := different(measured.again):
@@ -228,14 +239,20 @@ def _slow(used: Sequence[Row], seconds: dict[str, float], limit: float) -> Itera
         length = len(worst.group.members[worst.place].completion)
         yield Fault(
             "slow",
-            f"5 of 100 completions take more than {seconds['p95']:.2f} s (limit {limit:g} s); the slowest {worst.seconds:.2f} s, {length} characters",
+            f"5 of 100 completions take more than {seconds['p95']:.2f} s (limit {limit:g} s); the slowest"
+            f" {worst.seconds:.2f} s, {length} characters",
         )
 
 
 def _seconds(seconds: Sequence[float]) -> dict[str, float]:
     ordered = sorted(seconds) or [0.0]
     p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-    return {"median": statistics.median(ordered), "p95": p95, "max": ordered[-1], "per_1000": 1000 * statistics.fmean(ordered)}
+    return {
+        "median": statistics.median(ordered),
+        "p95": p95,
+        "max": ordered[-1],
+        "per_1000": 1000 * statistics.fmean(ordered),
+    }
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:
@@ -284,7 +301,9 @@ def _failures(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _notes(paid: dict[str, float], not_for: Sequence[str], statuses: dict[str, Counter[str]], measured: Measured) -> list[str]:
+def _notes(
+    paid: dict[str, float], not_for: Sequence[str], statuses: dict[str, Counter[str]], measured: Measured
+) -> list[str]:
     notes = []
     if len(measured.groups) < measured.num_groups:
         left = measured.num_groups - len(measured.groups)

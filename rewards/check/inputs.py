@@ -13,7 +13,7 @@ from rollouts.records import Rollout, Sample
 from rollouts.rows import sample_of
 from rollouts.store.reader import chosen_steps, read_step
 
-CASES = Path(__file__).with_name("cases") / "cases.jsonl"
+CASES = Path(__file__).parents[1] / "cases" / "cases.jsonl"
 Origin = Literal["cases", "hostile", "run"]
 # Characters that stand for a token where only a text is known; in a run tokens are counted.
 CHARS_PER_TOKEN = 4
@@ -36,7 +36,9 @@ def case_groups(rubric: Rubric) -> list[Group]:
         row = json.loads(line)
         sample = sample_of(row["sample"], row["sample"]["id"], source="rewards.check")
         texts = [one["text"] for one in row["completions"]]
-        groups.append(Group("cases", sample, members(rubric, sample, texts), tuple(one["right"] for one in row["completions"])))
+        groups.append(
+            Group("cases", sample, members(rubric, sample, texts), tuple(one["right"] for one in row["completions"]))
+        )
     return groups
 
 
@@ -63,7 +65,8 @@ def hostile_texts() -> list[str]:
 
 
 def run_groups(run: str, step: int | None, most: int) -> list[Group]:
-    """The first `most` groups of a stored run, read as they were parsed. Raises rollouts.store.layout.StoreError where there are none."""
+    """The first `most` groups of a stored run, read as they were parsed. Raises rollouts.store.layout.StoreError where
+    there are none."""
     groups: list[Group] = []
     for rollouts in _grouped(run, step):
         if len(groups) == most:

@@ -1,4 +1,5 @@
-"""Scores groups several times over, past the scorer's own sorting and sharing, so that what a reward does wrong can be seen."""
+"""Scores groups several times over, past the scorer's own sorting and sharing, so that what a reward does wrong can be
+seen."""
 
 from __future__ import annotations
 
@@ -28,17 +29,20 @@ class Measured(NamedTuple):
     first: list[list[Outcome]]
     # Wall seconds of each completion in the first pass.
     seconds: list[list[float]]
-    # The first groups once more, in the same order, and with groups and members in reverse (put back in place); as many as the time allowed.
+    # The first groups once more, in the same order, and with groups and members in reverse (put back in place); as many
+    # as the time allowed.
     again: list[list[Outcome]]
     reversed: list[list[Outcome]]
-    # Each of these groups' completions scored as answers to another group's question; None = there is no other group with as many.
+    # Each of these groups' completions scored as answers to another group's question; None = there is no other group
+    # with as many.
     swapped: list[list[Outcome] | None]
 
 
 async def measure(rubric: Rubric, groups: Sequence[Group], budget_seconds: float) -> Measured:
     """Four passes over the groups, one call at a time. The reward's child processes are ended, the judge is not closed.
 
-    `budget_seconds`: the first pass ends with the group in which they are spent; the other three take as many groups as fit in as much again.
+    `budget_seconds`: the first pass ends with the group in which they are spent; the other three take as many groups as
+    fit in as much again.
     """
     bound = rubric.rewards_for(groups[0].sample)[next(iter(rubric.weights))]
     pool = Pool(bound, dataclasses.replace(rubric.limits, workers=1)) if bound.reward.source is not None else None
@@ -56,7 +60,9 @@ async def measure(rubric: Rubric, groups: Sequence[Group], budget_seconds: float
         spent = itertools.accumulate(3 * sum(taken) for taken in seconds)
         few = groups[: max(1, sum(total <= budget_seconds for total in spent))]
         again = [(await caller.outcomes(group))[0] for group in few]
-        backwards = [(await caller.outcomes(group._replace(members=group.members[::-1])))[0][::-1] for group in few[::-1]]
+        backwards = [
+            (await caller.outcomes(group._replace(members=group.members[::-1])))[0][::-1] for group in few[::-1]
+        ]
         swapped = [(await caller.outcomes(group))[0] if group is not None else None for group in _swapped(few)]
     finally:
         if pool is not None:
@@ -69,7 +75,9 @@ def _swapped(groups: Sequence[Group]) -> list[Group | None]:
     found: list[Group | None] = []
     for group in groups:
         alike = [
-            other for other in groups if (other.origin, other.sample.answer_type) == (group.origin, group.sample.answer_type)
+            other
+            for other in groups
+            if (other.origin, other.sample.answer_type) == (group.origin, group.sample.answer_type)
         ]
         others = [other for other in alike if other is not group and len(other.members) >= len(group.members)]
         found.append(group._replace(members=others[0].members[: len(group.members)]) if others else None)

@@ -1,4 +1,5 @@
-"""The report of `python -m rewards.check` as tables. Nothing a model or a plugin wrote is read as markup or as a terminal command."""
+"""The report of `python -m rewards.check` as tables. Nothing a model or a plugin wrote is read as markup or as a
+terminal command."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def show(found: Report, arguments: Mapping[str, Any], judge: str) -> None:
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Text as it stands, without markup; control characters other than line breaks are shown as a replacement character."""
+    """Text as it stands, without markup; control characters other than line breaks are shown as a replacement
+    character."""
     return Text("".join(char if char == "\n" or char.isprintable() else "\ufffd" for char in text), style=style)
 
 
@@ -62,7 +64,10 @@ def _values(found: Report) -> Table:
     table.add_column()
     low_high = "anything" if found.range is None else f"{found.range[0]:g} to {found.range[1]:g}"
     values = found.values
-    spread = f"{values['least']:g} to {values['greatest']:g}, mean {values['mean']:.3f}, {values['distinct']:g} distinct values (allowed: {low_high})"
+    spread = (
+        f"{values['least']:g} to {values['greatest']:g}, mean {values['mean']:.3f}, {values['distinct']:g} distinct"
+        f" values (allowed: {low_high})"
+    )
     table.add_row("values", spread)
     for origin, share in found.signal.items():
         if share is not None:
@@ -71,7 +76,8 @@ def _values(found: Report) -> Table:
         table.add_row(f"mean of {name} completions", f"{mean:.3f}")
     seconds = found.seconds
     table.add_row(
-        "seconds", f"median {seconds['median']:.5f}, p95 {seconds['p95']:.5f}, {seconds['per_1000']:.2f} for 1,000 completions"
+        "seconds",
+        f"median {seconds['median']:.5f}, p95 {seconds['p95']:.5f}, {seconds['per_1000']:.2f} for 1,000 completions",
     )
     return table
 
@@ -89,7 +95,9 @@ def _histogram(found: Report) -> Table:
 def _show_failures(console: Console, found: Report) -> None:
     console.print(plain("\nfailures", "italic"))
     for failure in found.failures[:SHOWN_FAILURES]:
-        console.print(plain(f"{failure['count']:>5} {failure['status']}: {failure['reason']} (first on {failure['sample']})"))
+        console.print(
+            plain(f"{failure['count']:>5} {failure['status']}: {failure['reason']} (first on {failure['sample']})")
+        )
     if len(found.failures) > SHOWN_FAILURES:
         console.print(plain(f"      and {len(found.failures) - SHOWN_FAILURES} more kinds (--json shows all)"))
     told = next((failure["traceback"] for failure in found.failures if failure["traceback"]), "")

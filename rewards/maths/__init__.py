@@ -1,0 +1,1 @@
+"""Mathematical expressions: read by a grammar, compared by sympy in a child process."""

@@ -1,12 +1,14 @@
-"""Reads a text as one arithmetic expression with an optional unit, by a small grammar of its own; nothing is ever evaluated here.
+"""Reads a text as one arithmetic expression with an optional unit, by a small grammar of its own; nothing is ever
+evaluated here.
 
     sum     := product (("+" | "-") product)*
-    product := factor (("*" | "/") factor)*          a name or an opening bracket right after a number or bracket multiplies: 2π, 3(4 + 5)
-    factor  := ("+" | "-") factor | atom ("^" factor)?
-    atom    := NUMBER | INTEGER INTEGER "/" INTEGER | "pi" | FUNCTION "(" sum ")" | "(" sum ")" | "\\frac" "(" sum ")" "(" sum ")"
+    product := factor (("*" | "/") factor)*          a name or an opening bracket right after a number or bracket
+    multiplies: 2π, 3(4 + 5) factor  := ("+" | "-") factor | atom ("^" factor)?
+    atom    := NUMBER | INTEGER INTEGER "/" INTEGER | "pi" | FUNCTION "(" sum ")" | "(" sum ")" | "\\frac" "(" sum ")"
+    "(" sum ")"
 
-LaTeX's commands and braces, Unicode fractions, superscripts and roots are written in these terms first. What is read is a tree of lists, which
-`rewards/maths/sympy_child.py` turns into numbers in a process of its own.
+LaTeX's commands and braces, Unicode fractions, superscripts and roots are written in these terms first. What is read is
+a tree of lists, which `rewards/maths/sympy_child.py` turns into numbers in a process of its own.
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ class Expression(NamedTuple):
 
     @property
     def is_notation(self) -> bool:
-        """What is written like arithmetic and means something else: a range 3-5, a Gleason score 3+4, a blood pressure 120/80."""
+        """What is written like arithmetic and means something else: a range 3-5, a Gleason score 3+4, a blood pressure
+        120/80."""
         sign, *sides = self.tree
         if sign not in ("+", "-", "/") or not all(side[0] == "number" for side in sides):
             return False
@@ -81,7 +84,8 @@ class _Unreadable(Exception):
 
 
 def read(text: str) -> Expression | None:
-    """The expression a text states, after words such as "the ratio is", before at most a unit; None where it is none, or too much of one."""
+    """The expression a text states, after words such as "the ratio is", before at most a unit; None where it is none,
+    or too much of one."""
     if len(text) > MAX_CHARS:
         return None
     plain = _plain(text)
@@ -135,7 +139,8 @@ def _tokens(text: str) -> list[tuple[str, str, int]]:
 
 
 class _Reader:
-    """Recursive descent over the tokens; stops before the first name that is neither a function nor a constant: a unit."""
+    """Recursive descent over the tokens; stops before the first name that is neither a function nor a constant: a
+    unit."""
 
     def __init__(self, tokens: list[tuple[str, str, int]]) -> None:
         if len(tokens) > MAX_TOKENS:
@@ -185,7 +190,9 @@ class _Reader:
             return self.factor(depth + 1)
         if self.take("-"):
             tree = self.factor(depth + 1)
-            return ["number", f"-{tree[1]}"] if tree[0] == "number" and tree[1][0] != "-" else ["-", ["number", "0"], tree]
+            return (
+                ["number", f"-{tree[1]}"] if tree[0] == "number" and tree[1][0] != "-" else ["-", ["number", "0"], tree]
+            )
         tree = self.atom(depth)
         if self.take("^"):
             tree = ["^", tree, self.factor(depth + 1)]
@@ -225,14 +232,21 @@ class _Reader:
     def mixed(self, whole: str) -> Tree | None:
         """1 1/2 is one and a half."""
         (kind, above), slash, (last, below) = self.peek(), self.peek(1), self.peek(2)
-        if not (whole.isdigit() and kind == last == "number" and slash == ("sign", "/") and above.isdigit() and below.isdigit()):
+        if not (
+            whole.isdigit()
+            and kind == last == "number"
+            and slash == ("sign", "/")
+            and above.isdigit()
+            and below.isdigit()
+        ):
             return None
         self.place += 3
         return ["+", ["number", whole], ["/", ["number", above], ["number", below]]]
 
 
 def _refuse_towers(power: Tree) -> None:
-    """10^10^10 is no answer, and nothing that a reader would write has a power inside a power or an exponent beyond 30."""
+    """10^10^10 is no answer, and nothing that a reader would write has a power inside a power or an exponent beyond
+    30."""
     _, base, exponent = power
     if _holds(base, "^") or _holds(exponent, "^") or _holds(exponent, "call"):
         raise _Unreadable

@@ -1,7 +1,8 @@
 """The process in which sympy compares two expressions: a line of JSON in, a line of JSON out, until its input ends.
 
-Run as a program by `rewards/maths/sympy_parent.py`, never imported. It gets trees that `rewards/maths/expressions.py` has read, builds numbers from a closed
-list of node kinds, and never parses text with sympy, whose parsers evaluate code. An alarm and a memory limit end it if its parent cannot.
+Run as a program by `rewards/maths/sympy_parent.py`, never imported. It gets trees that `rewards/maths/expressions.py`
+has read, builds numbers from a closed list of node kinds, and never parses text with sympy, whose parsers evaluate
+code. An alarm and a memory limit end it if its parent cannot.
 """
 
 import json
@@ -24,7 +25,13 @@ def number_of(tree: list[Any], sympy: Any) -> Any:
         return sympy.pi
     if kind == "call":
         inner = number_of(tree[2], sympy)
-        calls = {"sqrt": sympy.sqrt, "cbrt": sympy.cbrt, "exp": sympy.exp, "ln": sympy.log, "log": lambda x: sympy.log(x, 10)}
+        calls = {
+            "sqrt": sympy.sqrt,
+            "cbrt": sympy.cbrt,
+            "exp": sympy.exp,
+            "ln": sympy.log,
+            "log": lambda x: sympy.log(x, 10),
+        }
         return calls[tree[1]](inner)
     left, right = (number_of(part, sympy) for part in tree[1:])
     if kind == "+":
@@ -41,7 +48,8 @@ def number_of(tree: list[Any], sympy: Any) -> Any:
 
 
 def equal(asked: dict[str, Any], sympy: Any) -> bool:
-    """True if the two numbers, each times its factor, differ by at most tolerance x |right|; tolerance 0: not at all (to 40 digits)."""
+    """True if the two numbers, each times its factor, differ by at most tolerance x |right|; tolerance 0: not at all
+    (to 40 digits)."""
     left = number_of(asked["left"], sympy) * sympy.Rational(asked["left_factor"])
     right = number_of(asked["right"], sympy) * sympy.Rational(asked["right_factor"])
     values = [sympy.N(value, DIGITS) for value in (left, right)]

@@ -1,4 +1,5 @@
-"""Asks the sympy process (rewards/maths/sympy_child.py) with a deadline; a process that does not answer is killed and the next question gets a new one."""
+"""Asks the sympy process (rewards/maths/sympy_child.py) with a deadline; a process that does not answer is killed and
+the next question gets a new one."""
 
 from __future__ import annotations
 
@@ -31,9 +32,11 @@ def _equal(request: str) -> bool:
 
 
 def equal(left: Tree, right: Tree, left_factor: float = 1.0, right_factor: float = 1.0, tolerance: float = 0.0) -> bool:
-    """True if left x its factor equals right x its factor within tolerance x |right|; values that are not real and finite equal nothing.
+    """True if left x its factor equals right x its factor within tolerance x |right|; values that are not real and
+    finite equal nothing.
 
-    Raises TimeoutError where the answer does not come in time, RuntimeError where the process fails: neither is a wrong answer.
+    Raises TimeoutError where the answer does not come in time, RuntimeError where the process fails: neither is a wrong
+    answer.
     """
     factors = {"left_factor": repr(float(left_factor)), "right_factor": repr(float(right_factor))}
     return _equal(json.dumps({"left": left, "right": right, **factors, "tolerance": tolerance}))
@@ -51,7 +54,8 @@ class SympyProcess:
         self._owner = 0
 
     def ask(self, request: str) -> dict[str, Any]:
-        """The answer to one line of JSON. Raises TimeoutError or RuntimeError; the process is then gone, and the next call starts another."""
+        """The answer to one line of JSON. Raises TimeoutError or RuntimeError; the process is then gone, and the next
+        call starts another."""
         with self._lock:
             try:
                 child = self._running()

@@ -1,0 +1,1 @@
+"""Rewards of others: loaded and called in child processes, so that none of their faults is the run's."""

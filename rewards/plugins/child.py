@@ -1,7 +1,9 @@
-"""The process in which a reward of others runs: `python -m rewards.plugins.child SOCKET PARENT`. Started by `rewards.plugins.children`, not by hand.
+"""The process in which a reward of others runs: `python -m rewards.plugins.child SOCKET PARENT`. Started by
+`rewards.plugins.children`, not by hand.
 
-It loads one reward, answers calls over its socket, and ends when that closes. What the reward prints goes to the scorer's log. A reward of
-one completion or group at a time is called directly; asynchronous ones run side by side and may ask the scorer's judge through the socket.
+It loads one reward, answers calls over its socket, and ends when that closes. What the reward prints goes to the
+scorer's log. A reward of one completion or group at a time is called directly; asynchronous ones run side by side and
+may ask the scorer's judge through the socket.
 """
 
 from __future__ import annotations
@@ -26,9 +28,8 @@ from typing import Any
 from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
 from rewards.arguments import check_arguments
 from rewards.calling import BoundReward, failed
-from rewards.contract import Member, Reward, RewardError, Source
+from rewards.contract import Limits, Member, Reward, RewardError, Source
 from rewards.plugins import wire
-from rewards.plugins.children import Limits
 from rewards.plugins.loading import ROOM, load, ready, why_not
 from rollouts.records import Outcome, Sample
 
@@ -37,7 +38,8 @@ MAX_REPLY = 1 << 20
 # The share of its memory limit at which a child is replaced before it fails for lack of room.
 RETIRE_AT = 0.75
 PR_SET_PDEATHSIG = 1
-# The call on whose behalf code runs, in tasks that the reward starts as well: its clock stands while the judge is asked.
+# The call on whose behalf code runs, in tasks that the reward starts as well: its clock stands while the judge is
+# asked.
 _CALL: ContextVar[int] = ContextVar("call")
 
 
@@ -182,13 +184,20 @@ class Child:
         except wire.WireError as error:
             reply, problem = b"", f"the outcome cannot be stored: {error}"
         else:
-            problem = f"the outcome has {len(reply):,} bytes, at most {MAX_REPLY:,} are kept" if len(reply) > MAX_REPLY else ""
+            problem = (
+                f"the outcome has {len(reply):,} bytes, at most {MAX_REPLY:,} are kept"
+                if len(reply) > MAX_REPLY
+                else ""
+            )
         if problem:
-            reply = wire.encode({"done": number, "outcomes": [Outcome(None, "error", problem)] * len(outcomes), "retire": retire})
+            reply = wire.encode(
+                {"done": number, "outcomes": [Outcome(None, "error", problem)] * len(outcomes), "retire": retire}
+            )
         return reply
 
     def _allow_cpu(self) -> None:
-        """CPU seconds up to the deadline of this call and some: a last resort where nobody is left to kill this process or its copies."""
+        """CPU seconds up to the deadline of this call and some: a last resort where nobody is left to kill this process
+        or its copies."""
         used = resource.getrusage(resource.RUSAGE_SELF)
         more = (self.told.limits.timeout_seconds + 10.0) * (os.cpu_count() or 1)
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -207,7 +216,8 @@ def _confine(limits: Limits) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """The kernel kills this process when its parent ends, however that ends; where it has ended already, so does this."""
+    """The kernel kills this process when its parent ends, however that ends; where it has ended already, so does
+    this."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -217,7 +227,9 @@ def _die_with(parent: int) -> None:
 def main(argv: Sequence[str]) -> None:
     """Load the reward that the parent names, tell it what was found, then serve."""
     _die_with(int(argv[1]))
-    printed = os.fdopen(os.dup(2), "w")  # a copy, so that a reward that closes its streams can still be asked where it stands
+    printed = os.fdopen(
+        os.dup(2), "w"
+    )  # a copy, so that a reward that closes its streams can still be asked where it stands
     faulthandler.enable(printed)
     faulthandler.register(signal.SIGUSR1, printed, all_threads=False)
     connection = socket.socket(fileno=int(argv[0]))

@@ -1,4 +1,5 @@
-"""Starts the child processes in which rewards of others run, and tells how one ended. Loads neither the reward nor its imports."""
+"""Starts the child processes in which rewards of others run, and tells how one ended. Loads neither the reward nor its
+imports."""
 
 from __future__ import annotations
 
@@ -16,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewards.contract import Reward, RewardError, Source
+from rewards.contract import Limits, Reward, RewardError, Source
 from rewards.plugins import wire
 
 # Importing a reward may import a large library on a busy machine; it may not take for ever.
 LOAD_SECONDS = 120.0
 # What a child sees of the environment. Not the rest: a key of the trainer is none of a plugin's business.
 ENVIRONMENT = (
-    "PATH HOME USER LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH VIRTUAL_ENV PYTHONPATH HF_HOME HF_HUB_OFFLINE TRANSFORMERS_OFFLINE SSL_CERT_FILE"
+    "PATH HOME USER LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH VIRTUAL_ENV PYTHONPATH HF_HOME HF_HUB_OFFLINE"
+    " TRANSFORMERS_OFFLINE SSL_CERT_FILE"
 ).split()
 # The same result on every machine: one hash seed, one thread, no GPU (the trainer's).
 FIXED = {
@@ -37,18 +39,6 @@ FIXED = {
 _STACK_LINE = re.compile(r'File "([^"\n]+)", line (\d+) in (\S+)')
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a reward in a child process may take."""
-
-    # Wall seconds of one call, waiting for the judge not counted.
-    timeout_seconds: float = 10.0
-    # Address space of one child, in GiB.
-    memory_gib: float = 4.0
-    # Children of each such reward.
-    workers: int = 2
-
-
 class Started(NamedTuple):
     """A child process and our end of the socket to it."""
 
@@ -57,9 +47,10 @@ class Started(NamedTuple):
 
 
 def start(log: int) -> Started:
-    """A child in a session of its own, with nothing of ours but a socket. What it prints goes to the file descriptor `log`."""
+    """A child in a session of its own, with nothing of ours but a socket. What it prints goes to the file descriptor
+    `log`."""
     ours, theirs = socket.socketpair()
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | FIXED
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
     command = [sys.executable, "-P", "-m", "rewards.plugins.child", str(theirs.fileno()), str(os.getpid())]
@@ -84,7 +75,8 @@ def setup(source: Source, arguments: Mapping[str, Any], limits: Limits, judge: s
 def describe(spec: str, source: Source, arguments: Mapping[str, Any], limits: Limits) -> Reward:
     """What a reward of others is, as a child process that imported it says.
 
-    Raises RewardError with the end of the traceback where it does not import, where it has no such function, and for arguments it does not take.
+    Raises RewardError with the end of the traceback where it does not import, where it has no such function, and for
+    arguments it does not take.
     """
     try:
         first = wire.encode(setup(source, arguments, limits))
@@ -98,7 +90,10 @@ def describe(spec: str, source: Source, arguments: Mapping[str, Any], limits: Li
             answer = wire.receive(connection)
             ended = how_it_ended(process) if answer is None else ""
         except (OSError, wire.WireError) as error:
-            answer, ended = None, _stuck(process, log.fileno(), source) if isinstance(error, TimeoutError) else str(error)
+            answer, ended = (
+                None,
+                _stuck(process, log.fileno(), source) if isinstance(error, TimeoutError) else str(error),
+            )
         finally:
             connection.close()
             end(process)
@@ -122,7 +117,14 @@ def read_ready(spec: str, source: Source, body: Mapping[str, Any]) -> Reward:
     except wire.WireError as error:
         raise RewardError(f"reward {spec!r} ({source}) answered oddly: {error}") from None
     return Reward(
-        ready.name, None, ready.arguments, frozenset(ready.supplied), ready.by_answer, ready.is_async, ready.home, source
+        ready.name,
+        None,
+        ready.arguments,
+        frozenset(ready.supplied),
+        ready.by_answer,
+        ready.is_async,
+        ready.home,
+        source,
     )
 
 
@@ -186,7 +188,8 @@ def tail(log: int, num_bytes: int = 4_000) -> str:
 
 
 def place_in(printed: str, source: Source) -> str:
-    """ " at path:line in function" from the stack that a stuck or crashed child printed, in the reward's own file if it can be; else ""."""
+    """ " at path:line in function" from the stack that a stuck or crashed child printed, in the reward's own file if it
+    can be; else ""."""
     stack = printed[printed.rfind("most recent call first") :] if "most recent call first" in printed else ""
     frames = _STACK_LINE.findall(stack)
     chosen = [frame for frame in frames if frame[0] == source.path] or frames

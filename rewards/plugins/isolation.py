@@ -1,7 +1,9 @@
-"""Calls a reward of others in child processes, so that nothing it does costs more than the outcome of that call (JUDGING.md).
+"""Calls a reward of others in child processes, so that nothing it does costs more than the outcome of that call
+(JUDGING.md).
 
-An exception, a hang, `os._exit`, a segmentation fault, an allocation beyond the limit or rubbish on the socket gives that outcome a status; the
-child is killed with everything it started, and the next call gets a new one. All of this runs on the scorer's event loop.
+An exception, a hang, `os._exit`, a segmentation fault, an allocation beyond the limit or rubbish on the socket gives
+that outcome a status; the child is killed with everything it started, and the next call gets a new one. All of this
+runs on the scorer's event loop.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any, Literal
 from judges import Judge
 from judges.verdict import Criteria, Question
 from rewards.calling import BoundReward
-from rewards.contract import Member, RewardError
+from rewards.contract import Limits, Member, RewardError
 from rewards.plugins import children, wire
 from rollouts.records import Outcome, Sample
 
@@ -59,7 +61,7 @@ class _Call:
 class Child:
     """One child process with the calls it holds."""
 
-    def __init__(self, bound: BoundReward, limits: children.Limits) -> None:
+    def __init__(self, bound: BoundReward, limits: Limits) -> None:
         self.bound, self.limits = bound, limits
         self.calls: dict[int, _Call] = {}
         self.dead = False
@@ -74,7 +76,8 @@ class Child:
         self._last = Outcome(None, "error", "its process is gone")
 
     async def start(self) -> None:
-        """Start the process and let it load the reward. Raises Lost where it does not, OSError where the machine starts no process."""
+        """Start the process and let it load the reward. Raises Lost where it does not, OSError where the machine starts
+        no process."""
         reading, writing = os.pipe()
         try:
             self._process, connection = children.start(writing)
@@ -139,7 +142,9 @@ class Child:
         call.late = True
         os.kill(self._process.pid, signal.SIGUSR1)  # it prints where it stands, even inside C code
         await asyncio.sleep(0.1)
-        await self._lose("timeout", f"no outcome within {self.limits.timeout_seconds:g} s (reward.plugin_timeout_seconds)")
+        await self._lose(
+            "timeout", f"no outcome within {self.limits.timeout_seconds:g} s (reward.plugin_timeout_seconds)"
+        )
 
     def _read(self, frame: wire.Frame, num_members: int) -> list[Outcome]:
         try:
@@ -147,7 +152,9 @@ class Child:
         except wire.WireError as error:
             return [Outcome(None, "error", f"the outcome is not readable: {error}")] * num_members
         if len(outcomes) != num_members:
-            return [Outcome(None, "error", f"{len(outcomes)} outcomes came back for {num_members} completions")] * num_members
+            return [
+                Outcome(None, "error", f"{len(outcomes)} outcomes came back for {num_members} completions")
+            ] * num_members
         return list(outcomes)
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -206,7 +213,8 @@ class Child:
             transport.close()
 
     async def _lose(self, status: Literal["error", "timeout"], reason: str = "") -> None:
-        """Give the calls at hand their outcome and end the process. `reason`: "" = whatever the process itself came to."""
+        """Give the calls at hand their outcome and end the process. `reason`: "" = whatever the process itself came
+        to."""
         if self.dead or self._process is None:
             return
         self.dead = True
@@ -260,5 +268,11 @@ async def _put(judge: Judge, frame: wire.Frame) -> Any:
         return await judge.assess(wire.build(Criteria, frame.body["criteria"], frame.attached))
     asked = wire.build(Question, frame.body.get("question"), frame.attached)
     return await judge.judge(
-        asked.question, asked.reference, asked.aliases, asked.answer, asked.language, media=asked.media, group_key=asked.group_key
+        asked.question,
+        asked.reference,
+        asked.aliases,
+        asked.answer,
+        asked.language,
+        media=asked.media,
+        group_key=asked.group_key,
     )

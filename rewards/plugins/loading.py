@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from rewards import registry
-from rewards.adapters.trl import from_trl
 from rewards.contract import Reward, RewardError, Source, described, home_of
 from rewards.plugins.children import Ready
+from rewards.plugins.from_trl import from_trl
 
 # The setting to raise where a reward runs out of memory.
 ROOM = "reward.plugin_memory_gib"
@@ -38,7 +38,9 @@ def load(source: Source) -> Reward:
         offered = sorted(name for name, value in vars(module).items() if _is_own(value, module))
         near = get_close_matches(source.attribute, offered, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise RewardError(f"{source.path or source.module} has no function {source.attribute!r}.{hint} It has {offered}.")
+        raise RewardError(
+            f"{source.path or source.module} has no function {source.attribute!r}.{hint} It has {offered}."
+        )
     return described(source.name or source.attribute, function)
 
 

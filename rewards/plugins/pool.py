@@ -1,4 +1,5 @@
-"""A few child processes for one reward of others: calls go to the idlest, and a crash among several calls is pinned on the one whose fault it is."""
+"""A few child processes for one reward of others: calls go to the idlest, and a crash among several calls is pinned on
+the one whose fault it is."""
 
 from __future__ import annotations
 
@@ -7,14 +8,13 @@ import time
 from collections.abc import Sequence
 
 from rewards.calling import BoundReward
-from rewards.contract import Member
+from rewards.contract import Limits, Member
 from rewards.plugins import wire
-from rewards.plugins.children import Limits
 from rewards.plugins.isolation import SIDE_BY_SIDE, Child, Lost
 from rollouts.records import Outcome, Sample
 
-# So many timeouts without an outcome between them, and the reward is not called for a while: a step of a hundred hangs would take the hour
-# that the failure rate, which ends the run, needs to see them.
+# So many timeouts without an outcome between them, and the reward is not called for a while: a step of a hundred hangs
+# would take the hour that the failure rate, which ends the run, needs to see them.
 MAX_LATE = 16
 PAUSE_SECONDS = 60.0
 
@@ -38,7 +38,9 @@ class _Slot:
     async def _child(self) -> Child:
         async with self._starting:
             if not self._started or self._started[-1].dead or self._started[-1].retired:
-                self._started = [child for child in self._started if not child.dead] + [Child(self._bound, self._limits)]
+                self._started = [child for child in self._started if not child.dead] + [
+                    Child(self._bound, self._limits)
+                ]
                 await self._started[-1].start()
             return self._started[-1]
 

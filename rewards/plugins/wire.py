@@ -1,7 +1,8 @@
-"""What passes between the scorer and a child process: frames of JSON with binary attachments over a socket. Nothing is ever unpickled.
+"""What passes between the scorer and a child process: frames of JSON with binary attachments over a socket. Nothing is
+ever unpickled.
 
-A frame is two 32-bit lengths, a JSON envelope and the attachments end to end. Either side may be hostile: lengths are capped, NaN is no JSON,
-and a record is built only from values of the types its fields are annotated with.
+A frame is two 32-bit lengths, a JSON envelope and the attachments end to end. Either side may be hostile: lengths are
+capped, NaN is no JSON, and a record is built only from values of the types its fields are annotated with.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Frame(NamedTuple):
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """A message as bytes. Records become objects, bytes attachments. Raises WireError for what JSON cannot hold or what is too large."""
+    """A message as bytes. Records become objects, bytes attachments. Raises WireError for what JSON cannot hold or what
+    is too large."""
     attached: list[bytes] = []
     try:
         packed = _pack(body, attached)
@@ -120,7 +122,8 @@ def _fields(record: type) -> dict[str, Any]:
 
 
 def build(annotation: Any, value: Any, attached: Sequence[bytes] = ()) -> Any:
-    """A value of the annotated type from what stood in a frame. Raises WireError for another type, and what the record's own checks raise."""
+    """A value of the annotated type from what stood in a frame. Raises WireError for another type, and what the
+    record's own checks raise."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return value

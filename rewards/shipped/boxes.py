@@ -1,10 +1,10 @@
 """Boxes in an answer: a strict grammar for reading them, and the best one-to-one matching with the gold boxes.
 
-What is read (nothing is ever evaluated): four plain numbers x0, y0, x1, y1 in square brackets, one such list a box, bare or inside JSON
-(`[[1, 2, 3, 4], [5, 6, 7, 8]]`, `{"bbox_2d": [1, 2, 3, 4], "label": "nodule"}`), inside InternVL's `<box>` tags, and Qwen's
-`<|box_start|>(1,2),(3,4)<|box_end|>`. Around them may stand words, labels and list numbers. An answer with any other digit, with a word that
-denies, hedges or corrects ("not", "or", "maybe", "instead") outside a label, or with more than MAX_BOXES boxes states no boxes: which
-ones it means would be a guess.
+What is read (nothing is ever evaluated): four plain numbers x0, y0, x1, y1 in square brackets, one such list a box,
+bare or inside JSON (`[[1, 2, 3, 4], [5, 6, 7, 8]]`, `{"bbox_2d": [1, 2, 3, 4], "label": "nodule"}`), inside InternVL's
+`<box>` tags, and Qwen's `<|box_start|>(1,2),(3,4)<|box_end|>`. Around them may stand words, labels and list numbers. An
+answer with any other digit, with a word that denies, hedges or corrects ("not", "or", "maybe", "instead") outside a
+label, or with more than MAX_BOXES boxes states no boxes: which ones it means would be a guess.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from rewards.answers.text import normalise
-from rewards.registry import RewardError
+from rewards.registry import RewardError, reward
 from rollouts.media import encoded_files
 from rollouts.records import Media, Outcome, Parsed, Sample
 
@@ -49,7 +49,8 @@ class Read(NamedTuple):
 
 
 class Match(NamedTuple):
-    """The best matching: its score over all slots, and (index of the prediction, index of the gold box, score) of each pair."""
+    """The best matching: its score over all slots, and (index of the prediction, index of the gold box, score) of each
+    pair."""
 
     score: float
     pairs: list[tuple[int, int, float]]
@@ -96,7 +97,8 @@ def iou(a: Box, b: Box) -> float:
 
 
 def generalised_iou(a: Box, b: Box) -> float:
-    """GIoU (arXiv:1902.09630): IoU minus the share of the smallest enclosing box that neither covers, -1 to 1; -1 for a box without area."""
+    """GIoU (arXiv:1902.09630): IoU minus the share of the smallest enclosing box that neither covers, -1 to 1; -1 for a
+    box without area."""
     if not (area(a) and area(b)):
         return -1.0
     inside = area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
@@ -105,10 +107,14 @@ def generalised_iou(a: Box, b: Box) -> float:
     return inside / union - (hull - union) / hull
 
 
-def best_matching(said: Sequence[Box], gold: Sequence[Box], score: Callable[[Box, Box], float], unmatched: float) -> Match:
-    """The one-to-one matching with the highest sum of scores (Hungarian algorithm), and its mean over max(said, gold) slots.
+def best_matching(
+    said: Sequence[Box], gold: Sequence[Box], score: Callable[[Box, Box], float], unmatched: float
+) -> Match:
+    """The one-to-one matching with the highest sum of scores (Hungarian algorithm), and its mean over max(said, gold)
+    slots.
 
-    A box without a partner, said too much or missed, fills a slot with `unmatched`, so that neither spraying boxes nor leaving some out pays.
+    A box without a partner, said too much or missed, fills a slot with `unmatched`, so that neither spraying boxes nor
+    leaving some out pays.
     """
     # Imported here: scipy takes most of a second, and only answers with boxes need it.
     from scipy.optimize import linear_sum_assignment
@@ -133,7 +139,9 @@ def pay_boxes(
             f"sample {sample.id!r} has no boxes: give it `boxes`, or route answer_type {sample.answer_type!r} elsewhere"
         )
     if coordinates not in ("pixels", "thousandths"):
-        raise RewardError(f"coordinates is {coordinates!r}, expected 'pixels' or 'thousandths' (of the image's width and height)")
+        raise RewardError(
+            f"coordinates is {coordinates!r}, expected 'pixels' or 'thousandths' (of the image's width and height)"
+        )
     read = read_boxes(parsed.answer)
     if read.boxes is None:
         return Outcome(least, reason=read.reason, parts={"num_boxes": 0.0})
@@ -146,7 +154,9 @@ def pay_boxes(
 
 def _in_pixels(box: Box, sample: Sample) -> Box:
     if not sample.media:
-        raise RewardError(f"sample {sample.id!r} has no image, so thousandths of its size mean nothing; use coordinates=pixels")
+        raise RewardError(
+            f"sample {sample.id!r} has no image, so thousandths of its size mean nothing; use coordinates=pixels"
+        )
     width, height = _size(sample.media[0])
     return (box[0] * width / 1000, box[1] * height / 1000, box[2] * width / 1000, box[3] * height / 1000)
 
@@ -157,3 +167,29 @@ def _size(media: Media) -> tuple[int, int]:
 
     with Image.open(io.BytesIO(encoded_files(media)[0])) as image:
         return image.width, image.height
+
+
+@reward("box_iou")
+def box_iou(parsed: Parsed, sample: Sample, coordinates: Coordinates = "pixels") -> Outcome:
+    """Mean IoU over the best one-to-one matching, each box said too much or missed counting 0; 0 without boxes. Range
+    [0, 1].
+
+    `coordinates`: what the answer's numbers mean, "pixels" of the first image or "thousandths" of its width and height;
+    the gold is in pixels.
+    Source: the grounding reward of MedMO (arXiv:2602.06965) with IoU; matching and the price of unmatched boxes are
+    ours.
+    """
+    return pay_boxes(parsed, sample, coordinates, iou, 0.0)
+
+
+@reward("giou")
+def giou(parsed: Parsed, sample: Sample, coordinates: Coordinates = "pixels") -> Outcome:
+    """Mean GIoU over the best one-to-one matching, each box said too much or missed counting -1; -1 without boxes.
+    Range [-1, 1].
+
+    `coordinates`: as in `box_iou`. Boxes that do not touch pay more the nearer they are, so a group in which nobody
+    hits still has a signal.
+    Source: the box-level GIoU reward of MedMO (arXiv:2602.06965), GIoU from arXiv:1902.09630; matching and unmatched
+    boxes are ours.
+    """
+    return pay_boxes(parsed, sample, coordinates, generalised_iou, -1.0)

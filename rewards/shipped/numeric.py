@@ -1,7 +1,7 @@
 """The accuracy reward of numeric answers: one quantity with its unit, read by a small grammar of its own.
 
-An answer that is arithmetic ("3/4", "2π", "1.2 × 10^9/l") is read by a second grammar (rewards/maths/expressions.py) and compared by sympy in a child
-process. Nothing a model writes is ever evaluated.
+An answer that is arithmetic ("3/4", "2π", "1.2 × 10^9/l") is read by a second grammar (rewards/maths/expressions.py)
+and compared by sympy in a child process. Nothing a model writes is ever evaluated.
 """
 
 from __future__ import annotations
@@ -30,17 +30,20 @@ UNITS: dict[str, tuple[str, float]] = {
 _ALIASES = dict(
     pair.split("=")
     for pair in (
-        "percent=% degree=° second=s minute=min hr=h yr=year millimetre=mm millimeter=mm centimetre=cm centimeter=cm metre=m meter=m"
-        " milligram=mg gram=g kilogram=kg millilitre=ml milliliter=ml litre=l liter=l μm=µm μg=µg μl=µl"
+        "percent=% degree=° second=s minute=min hr=h yr=year millimetre=mm millimeter=mm centimetre=cm centimeter=cm"
+        " metre=m meter=m milligram=mg gram=g kilogram=kg millilitre=ml milliliter=ml litre=l liter=l μm=µm μg=µg μl=µl"
         " 厘米=cm 毫米=mm 米=m 毫克=mg 克=g 毫升=ml 升=l 岁=year"
     ).split()
 )
 _WORDS = {
-    word: value for value, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+    word: value
+    for value, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
 } | {char: value for value, char in enumerate("零一二三四五六七八九十")}
 _NUMBER = re.compile(r"(?<![\w.])[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?(?!\d)")
 _UNIT = re.compile(r"\s*(%|°|[^\W\d_]+(?:\s*/\s*[^\W\d_]+)?(?:\^[23])?)")
-_VAGUE = re.compile(r"\b(?:or|either|between|at least|at most|more than|less than|over|under|up to)\b|[<>≤≥]|或|至少|大于|小于")
+_VAGUE = re.compile(
+    r"\b(?:or|either|between|at least|at most|more than|less than|over|under|up to)\b|[<>≤≥]|或|至少|大于|小于"
+)
 MAX_CHARS = 500
 
 
@@ -58,7 +61,8 @@ class Quantity(NamedTuple):
 
 
 def quantities(text: str) -> list[Quantity] | None:
-    """The quantities a text states, in order; None where it compares, offers alternatives, or is too long to be a numeric answer."""
+    """The quantities a text states, in order; None where it compares, offers alternatives, or is too long to be a
+    numeric answer."""
     if len(text) > MAX_CHARS:
         return None
     plain = strip_markup(normalise(text)).replace("±", " or ")
@@ -104,11 +108,13 @@ def _known(word: str) -> tuple[str, float] | None:
 
 @reward("numeric")
 def numeric(parsed: Parsed, sample: Sample, tolerance: float = 0.01) -> Outcome:
-    """1 if the answer states the gold quantities in any equal unit, or arithmetic that comes to them, else 0. Range {0, 1}. Source: ours.
+    """1 if the answer states the gold quantities in any equal unit, or arithmetic that comes to them, else 0. Range {0,
+    1}. Source: ours.
 
-    `tolerance`: relative; a whole number without unit must be exact. A missing unit is a wrong answer where the gold has one. Two numbers make
-    a range ("0.3 to 0.5 mg"), in order. A gold text without a number raises RewardError, which becomes an error, never a 0, as does a sympy process
-    that fails; one that does not answer in time is a timeout.
+    `tolerance`: relative; a whole number without unit must be exact. A missing unit is a wrong answer where the gold
+    has one. Two numbers make a range ("0.3 to 0.5 mg"), in order. A gold text without a number raises RewardError,
+    which becomes an error, never a 0, as does a sympy process that fails; one that does not answer in time is a
+    timeout.
     """
     if parsed.answer and (settled := _as_expressions(parsed.answer, sample.gold_text, tolerance)) is not None:
         return settled

@@ -1,7 +1,8 @@
-"""Rewards of groups become advantages (GRPO, arXiv:2402.03300, Eq. 3; scaling as in TRL's `scale_rewards`; GDPO, arXiv:2601.05242).
+"""Rewards of groups become advantages (GRPO, arXiv:2402.03300, Eq. 3; scaling as in TRL's `scale_rewards`; GDPO,
+arXiv:2601.05242).
 
-Legend: G groups (prompts), N completions in a group, R rewards of a completion. `valid_GN` is data: a completion whose judgement failed is not
-in the mean, not in the std, and gets advantage 0 (JUDGING.md, the rule that comes first).
+Legend: G groups (prompts), N completions in a group, R rewards of a completion. `valid_GN` is data: a completion whose
+judgement failed is not in the mean, not in the std, and gets advantage 0 (JUDGING.md, the rule that comes first).
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ STD_EPSILON = 1e-4
 class Advantages(NamedTuple):
     """What `group_advantages` gives back; the first two are [G, N], the others [G]."""
 
-    # Exactly 0.0 for invalid members, for all members of a dropped group, and where all valid members were paid the same.
+    # Exactly 0.0 for invalid members, for all members of a dropped group, and where all valid members were paid the
+    # same.
     advantages: Tensor
     # True for members that are trained on: valid, in a group that was not dropped.
     trained: Tensor
     # Fewer valid members than `min_valid`.
     dropped: Tensor
-    # At least min_valid members, all of them paid exactly the same by every reward: advantage 0, only the KL acts on them.
+    # At least min_valid members, all of them paid exactly the same by every reward: advantage 0, only the KL acts on
+    # them.
     zero_std: Tensor
     # Mean and std (ddof=1) of the total over the valid members; mean NaN without any, std 0 with fewer than two.
     mean: Tensor
@@ -45,8 +48,8 @@ def group_advantages(
 ) -> Advantages:
     """(reward - mean of the group) / (std + epsilon), over valid members only.
 
-    `scale` says which std divides: of the group, of all trained rewards of the batch, or none (Dr. GRPO, arXiv:2503.20783).
-    A reward under an invalid member may be anything, NaN included.
+    `scale` says which std divides: of the group, of all trained rewards of the batch, or none (Dr. GRPO,
+    arXiv:2503.20783). A reward under an invalid member may be anything, NaN included.
 
     Raises:
         ValueError: the shapes differ, a valid reward is not finite, or min_valid is below 1.
@@ -58,7 +61,8 @@ def group_advantages(
     mean_G = rewards.sum(1) / count_G
     centred = torch.where(valid, rewards - mean_G.unsqueeze(1), 0.0)
     std_G = (centred.square().sum(1) / (count_G - 1).clamp(min=1)).sqrt()
-    # Compared as they were paid, not through a std: eight rewards of 0.1 have a float std of 1e-17, not 0 (NeMo-RL #4158).
+    # Compared as they were paid, not through a std: eight rewards of 0.1 have a float std of 1e-17, not 0 (NeMo-RL
+    # #4158).
     high_G = torch.where(valid, rewards, -torch.inf).amax(1)
     low_G = torch.where(valid, rewards, torch.inf).amin(1)
     dropped_G = count_G < min_valid
@@ -80,18 +84,20 @@ def decoupled_advantages(
     min_valid: int = 2,
     epsilon: float = STD_EPSILON,
 ) -> Advantages:
-    """Each reward normalised in its group, (r - mean) / (std + epsilon), then summed by weight and divided by the std of the batch.
+    """Each reward normalised in its group, (r - mean) / (std + epsilon), then summed by weight and divided by the std
+    of the batch.
 
-    GDPO (arXiv:2601.05242), TRL's `multi_objective_aggregation="normalize_then_sum"`: a reward of small range, or one that is nearly always
-    earned, is not drowned by the others. The batch's mean need not be subtracted: it is 0, because every group's is. Members and groups leave
-    as in `group_advantages`, and so do values under them.
+    GDPO (arXiv:2601.05242), TRL's `multi_objective_aggregation="normalize_then_sum"`: a reward of small range, or one
+    that is nearly always earned, is not drowned by the others. The batch's mean need not be subtracted: it is 0,
+    because every group's is. Members and groups leave as in `group_advantages`, and so do values under them.
 
     Raises:
         ValueError: the shapes differ, a valid reward is not finite, or min_valid is below 1.
     """
     if rewards_GNR.dim() != 3 or weights_R.shape != rewards_GNR.shape[2:]:
         raise ValueError(
-            f"rewards {tuple(rewards_GNR.shape)} and weights {tuple(weights_R.shape)}: expected [groups, completions, rewards] and [rewards]"
+            f"rewards {tuple(rewards_GNR.shape)} and weights {tuple(weights_R.shape)}: expected [groups, completions,"
+            " rewards] and [rewards]"
         )
     each = [
         group_advantages(rewards_GN, valid_GN, min_valid=min_valid, epsilon=epsilon)
@@ -117,14 +123,20 @@ def decoupled_advantages(
 
 
 def advantages_of(scored: Sequence[Sequence[Scored]], usable: Sequence[Sequence[bool]], grpo: GrpoConfig) -> Advantages:
-    """Advantages [P, N] of scored groups, as `grpo.multi_objective_aggregation` says. Behind a closed gate every reward counts as 0."""
+    """Advantages [P, N] of scored groups, as `grpo.multi_objective_aggregation` says. Behind a closed gate every reward
+    counts as 0."""
     valid_PN = torch.tensor(usable)
     if grpo.multi_objective_aggregation == "sum_then_normalize":
-        totals_PN = torch.tensor([[_number(member.total) for member in members] for members in scored], dtype=torch.float64)
+        totals_PN = torch.tensor(
+            [[_number(member.total) for member in members] for members in scored], dtype=torch.float64
+        )
         return group_advantages(totals_PN, valid_PN, scale=grpo.scale_rewards, min_valid=grpo.min_valid)
     weights = {name: weight for name, weight in scored[0][0].weights.items() if weight}
     values_PNR = torch.tensor(
-        [[[0.0 if m.gated else _number(m.outcomes[name].value) for name in weights] for m in members] for members in scored],
+        [
+            [[0.0 if m.gated else _number(m.outcomes[name].value) for name in weights] for m in members]
+            for members in scored
+        ],
         dtype=torch.float64,
     )
     weights_R = torch.tensor(list(weights.values()), dtype=torch.float64)
@@ -149,7 +161,8 @@ def _divisor(scale: str, std_G: Tensor, trained_rewards: Tensor, epsilon: float)
 def _check(rewards_GN: Tensor, valid_GN: Tensor, min_valid: int) -> None:
     if rewards_GN.dim() != 2 or rewards_GN.shape != valid_GN.shape:
         raise ValueError(
-            f"rewards {tuple(rewards_GN.shape)} and mask {tuple(valid_GN.shape)}: expected one shape [groups, completions]"
+            f"rewards {tuple(rewards_GN.shape)} and mask {tuple(valid_GN.shape)}: expected one shape [groups,"
+            " completions]"
         )
     if min_valid < 1:
         raise ValueError(f"min_valid is {min_valid}, expected at least 1; see grpo.min_valid")
@@ -157,4 +170,6 @@ def _check(rewards_GN: Tensor, valid_GN: Tensor, min_valid: int) -> None:
     if bad.any():
         group, member = bad.nonzero()[0].tolist()
         value = rewards_GN[group, member].item()
-        raise ValueError(f"reward of completion {member} in group {group} is {value} but marked valid; mark it invalid instead")
+        raise ValueError(
+            f"reward of completion {member} in group {group} is {value} but marked valid; mark it invalid instead"
+        )

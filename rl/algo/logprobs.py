@@ -1,7 +1,8 @@
 """Log-probabilities of completion tokens under the very distribution the engine draws them from.
 
-Legend: N completion tokens end to end, H width of the hidden states, V vocabulary. Temperature and bans come before the softmax, in fp32,
-exactly as vLLM's `processed_logprobs` (mean difference below 1e-6 in fp32, tests/rollouts/engine/test_engine.py).
+Legend: N completion tokens end to end, H width of the hidden states, V vocabulary. Temperature and bans come before the
+softmax, in fp32, exactly as vLLM's `processed_logprobs` (mean difference below 1e-6 in fp32,
+tests/rollouts/engine/test_engine.py).
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ CHUNK_LOGITS = 1 << 26
 def logprobs_and_entropy(
     logits_NV: Tensor, targets_N: Tensor, temperature: float, banned: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
-    """Log-prob [N] of each target and entropy [N] in nats (no gradient) of softmax(logits / temperature) without the banned tokens.
+    """Log-prob [N] of each target and entropy [N] in nats (no gradient) of softmax(logits / temperature) without the
+    banned tokens.
 
     A banned target has log-prob -inf. Raises ValueError for a temperature that is not above 0.
     """
     if temperature <= 0:
-        raise ValueError(f"temperature is {temperature}, expected above 0; log-probs of greedy decoding are not defined")
+        raise ValueError(
+            f"temperature is {temperature}, expected above 0; log-probs of greedy decoding are not defined"
+        )
     logits = logits_NV.float() / temperature
     if banned:
         mask_V = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)

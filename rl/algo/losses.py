@@ -1,8 +1,10 @@
 """The loss of GRPO and its relatives, as pure functions over flat lists of completion tokens.
 
-Legend: N all completion tokens of a micro-batch, end to end, no padding; R rows (completions). Every mean of a minibatch is a sum with one
-stated denominator that is known before the first forward pass (`Denominators`), so that micro-batches, ranks and padding cannot change it.
-Sources: DeepSeekMath arXiv:2402.03300 (grpo, k3 KL), Dr. GRPO arXiv:2503.20783 (dr_grpo), DAPO arXiv:2503.14476 (dapo, epsilon_high).
+Legend: N all completion tokens of a micro-batch, end to end, no padding; R rows (completions). Every mean of a
+minibatch is a sum with one stated denominator that is known before the first forward pass (`Denominators`), so that
+micro-batches, ranks and padding cannot change it.
+Sources: DeepSeekMath arXiv:2402.03300 (grpo, k3 KL), Dr. GRPO arXiv:2503.20783 (dr_grpo), DAPO arXiv:2503.14476 (dapo,
+epsilon_high).
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ def denominators(lengths: Sequence[Sequence[int]], max_completion_length: int) -
 def token_weights(loss_type: LossType, lengths: Sequence[int], totals: Denominators) -> Tensor:
     """Weight [N] of each token's loss in the minibatch's loss, from the token counts [R] of the rows at hand.
 
-    grpo: mean over the tokens of a row, then over the rows. bnpo: mean over the tokens of the minibatch. dapo: over the tokens of the step
-    (its share of one minibatch). dr_grpo: over rows x max_completion_length, so that length has no say.
+    grpo: mean over the tokens of a row, then over the rows. bnpo: mean over the tokens of the minibatch. dapo: over the
+    tokens of the step (its share of one minibatch). dr_grpo: over rows x max_completion_length, so that length has no
+    say.
     """
     lengths_R = torch.tensor(lengths, dtype=torch.long)
     if loss_type == "grpo":
@@ -55,12 +58,15 @@ def token_weights(loss_type: LossType, lengths: Sequence[int], totals: Denominat
         whole = max(totals.num_rows, 1) * totals.max_completion_length
         weights_R = torch.full((len(lengths),), 1.0 / whole, dtype=torch.float64)
     else:
-        raise ValueError(f"loss_type is {loss_type!r}, expected 'grpo', 'bnpo', 'dr_grpo' or 'dapo'; see grpo.loss_type")
+        raise ValueError(
+            f"loss_type is {loss_type!r}, expected 'grpo', 'bnpo', 'dr_grpo' or 'dapo'; see grpo.loss_type"
+        )
     return weights_R.repeat_interleave(lengths_R).float()
 
 
 def k3_kl(logprobs_N: Tensor, ref_logprobs_N: Tensor) -> Tensor:
-    """Schulman's k3 estimate of KL(policy || reference) at each token: exp(d) - d - 1 with d = ref - policy, never below 0."""
+    """Schulman's k3 estimate of KL(policy || reference) at each token: exp(d) - d - 1 with d = ref - policy, never
+    below 0."""
     difference = (ref_logprobs_N - logprobs_N).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return torch.expm1(difference) - difference
 
@@ -76,10 +82,11 @@ def policy_loss(
     epsilon_high: float | None = None,
     beta: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Share of these tokens in the minibatch's loss, and sums over them that become means when divided by its number of tokens.
+    """Share of these tokens in the minibatch's loss, and sums over them that become means when divided by its number of
+    tokens.
 
-    Per token: -min(ratio * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * k3. `epsilon_high` None means epsilon.
-    The gradient flows through `logprobs_N` only. Without a reference there is no KL and beta must be 0.
+    Per token: -min(ratio * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * k3. `epsilon_high` None means
+    epsilon. The gradient flows through `logprobs_N` only. Without a reference there is no KL and beta must be 0.
 
     Raises:
         ValueError: beta is not 0 and there is no reference.

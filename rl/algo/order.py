@@ -1,4 +1,5 @@
-"""Which prompts a step asks and with which seeds: functions of integers, so that nothing stateful can drift when a run resumes."""
+"""Which prompts a step asks and with which seeds: functions of integers, so that nothing stateful can drift when a run
+resumes."""
 
 from __future__ import annotations
 
@@ -55,5 +56,6 @@ def step_indices(step: int, seed: int, num_samples: int, prompts_per_step: int) 
 
 
 def sampling_seed(seed: int, step: int, prompt_id: str, sample_index: int, attempt: int = 0) -> int:
-    """Seed of one completion: hash(seed, step, prompt id, sample index, attempt), 0 .. 2^31 - 1 (README, One step of GRPO)."""
+    """Seed of one completion: hash(seed, step, prompt id, sample index, attempt), 0 .. 2^31 - 1 (README, One step of
+    GRPO)."""
     return stable_hash("sampling", seed, step, prompt_id, sample_index, attempt) % MAX_SEED

@@ -1,0 +1,31 @@
+"""The configuration of a run: its records (`schema`), the one door (`door`) and the rules checked there."""
+
+from rl.config.schema import (
+    Aggregation,
+    ComputeConfig,
+    Config,
+    DataConfig,
+    EvalConfig,
+    GrpoConfig,
+    JudgeConfig,
+    LossType,
+    ModelConfig,
+    RewardConfig,
+    ScaleRewards,
+    SftConfig,
+)
+
+__all__ = [
+    "Aggregation",
+    "ComputeConfig",
+    "Config",
+    "DataConfig",
+    "EvalConfig",
+    "GrpoConfig",
+    "JudgeConfig",
+    "LossType",
+    "ModelConfig",
+    "RewardConfig",
+    "ScaleRewards",
+    "SftConfig",
+]

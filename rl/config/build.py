@@ -1,6 +1,8 @@
-"""Plain values in, the frozen dataclass tree out: every leaf is checked against its annotation, and all faults are told at once.
+"""Plain values in, the frozen dataclass tree out: every leaf is checked against its annotation, and all faults are told
+at once.
 
-Nothing is converted silently except a whole number where a float is asked. The field tree is read from `rl/config/schema.py` itself.
+Nothing is converted silently except a whole number where a float is asked. The field tree is read from
+`rl/config/schema.py` itself.
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ def type_name(annotation: Any) -> str:
 
 
 def nearest(path: str, known: Iterable[str]) -> str | None:
-    """The known path that was most likely meant: the same last name elsewhere first, then the closest spelling; None = nothing is close."""
+    """The known path that was most likely meant: the same last name elsewhere first, then the closest spelling; None =
+    nothing is close."""
     known = list(known)
     last_names = {name: name.rsplit(".", 1)[-1] for name in known}
     same_last = [name for name in known if last_names[name] == path.rsplit(".", 1)[-1]]
@@ -140,7 +143,8 @@ def _check_record(value: Any, cls: type) -> tuple[Any, str | None]:
 
 
 def build(values: Mapping[str, Any], origin: Origin) -> tuple[Config, list[str]]:
-    """The configuration and its faults: unknown names, wrong types. A faulty leaf keeps its default, so that the other checks can go on."""
+    """The configuration and its faults: unknown names, wrong types. A faulty leaf keeps its default, so that the other
+    checks can go on."""
     return _build(Config, values, "", origin)
 
 

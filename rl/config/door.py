@@ -1,7 +1,8 @@
 """The door of the configuration and the home of Hydra: command-line arguments in, one checked and frozen `Config` out.
 
-Hydra composes the YAML groups of `conf/` over the defaults of `rl/config/schema.py`; `rl/config/build.py` turns the result into dataclasses and
-`rl/config/rules.py` checks them. Every fault is found before any is told, so that one run of a command shows them all.
+Hydra composes the YAML groups of `conf/` over the defaults of `rl/config/schema.py`; `rl/config/build.py` turns the
+result into dataclasses and `rl/config/rules.py` checks them. Every fault is found before any is told, so that one run
+of a command shows them all.
 """
 
 from __future__ import annotations
@@ -32,17 +33,21 @@ from rl.config.help import help_text
 from rl.config.rules import problems
 
 OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?P<value>.*))?", re.DOTALL)
-# A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart at its dots.
+# A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart
+# at its dots.
 FILE_NAME = re.compile(r"(?P<name>.+\.py:\w+)(?:\.(?P<inner>\w+))?")
 
 
 class ConfigError(ValueError):
-    """The configuration cannot be used. `problems` holds every fault as one sentence; the text shows them all on one screen."""
+    """The configuration cannot be used. `problems` holds every fault as one sentence; the text shows them all on one
+    screen."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         count = f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
-        super().__init__("\n".join([f"{count} in the configuration:", *(f"  - {problem}" for problem in self.problems)]))
+        super().__init__(
+            "\n".join([f"{count} in the configuration:", *(f"  - {problem}" for problem in self.problems)])
+        )
 
 
 class Override(NamedTuple):
@@ -73,8 +78,8 @@ def compose(argv: Sequence[str]) -> Config:
     """The configuration that the arguments ask for, such as `["+experiment=med_grpo", "grpo.beta=0.02"]`.
 
     Raises:
-        ConfigError: any number of unknown settings or group options, wrong types, values out of range, impossible combinations, missing
-            files, and settings without effect, all at once.
+        ConfigError: any number of unknown settings or group options, wrong types, values out of range, impossible
+            combinations, missing files, and settings without effect, all at once.
     """
     request = read_arguments(argv)
     values, choices = run_hydra(request.hydra_overrides, request.faults)
@@ -90,7 +95,8 @@ def compose(argv: Sequence[str]) -> Config:
 
 
 def changed(values: dict[str, Any], request: Request) -> dict[str, Any]:
-    """Plain values of a whole tree with the settings of a request over them, as Hydra applies them; its groups are not looked at."""
+    """Plain values of a whole tree with the settings of a request over them, as Hydra applies them; its groups are not
+    looked at."""
     tree = OmegaConf.create(values)
     for text in request.hydra_overrides:
         override = OverridesParser.create().parse_override(text)
@@ -140,7 +146,8 @@ def leave(message: str, *, hint: str = "", code: int = 2) -> NoReturn:
 
 
 def load(path: Path | str) -> Config:
-    """The configuration that a run stored as config.yaml. Raises ConfigError for unknown names and wrong types, FileNotFoundError."""
+    """The configuration that a run stored as config.yaml. Raises ConfigError for unknown names and wrong types,
+    FileNotFoundError."""
     values = OmegaConf.to_container(OmegaConf.load(path))
     config, faults = build(values if isinstance(values, Mapping) else {}, lambda _: str(path))  # type: ignore[arg-type]
     if faults:
@@ -154,15 +161,18 @@ def to_yaml(config: Config) -> str:
 
 
 def config_hash(*parts: Any) -> str:
-    """Twelve hexadecimal digits that depend on the values of the given sections (or plain values) alone, not on the order of dictionaries."""
+    """Twelve hexadecimal digits that depend on the values of the given sections (or plain values) alone, not on the
+    order of dictionaries."""
     plain = [
-        dataclasses.asdict(part) if dataclasses.is_dataclass(part) and not isinstance(part, type) else part for part in parts
+        dataclasses.asdict(part) if dataclasses.is_dataclass(part) and not isinstance(part, type) else part
+        for part in parts
     ]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _found_model(config: Config) -> Config:
-    """The model's path made absolute where it only exists relative to the repository, so that commands work from any folder."""
+    """The model's path made absolute where it only exists relative to the repository, so that commands work from any
+    folder."""
     beside_conf = CONF_DIR.parent / config.model.path
     if Path(config.model.path).exists() or not beside_conf.exists():
         return config
@@ -181,7 +191,8 @@ def read_arguments(argv: Sequence[str]) -> Request:
         match = OVERRIDE.fullmatch(argument)
         if match is None or (match["value"] is None and match["prefix"] != "~"):
             request.faults.append(
-                f"{argument!r} ({COMMAND_LINE}): expected GROUP=OPTION or SETTING=VALUE, such as model=tiny or grpo.beta=0.02"
+                f"{argument!r} ({COMMAND_LINE}): expected GROUP=OPTION or SETTING=VALUE, such as model=tiny or"
+                " grpo.beta=0.02"
             )
             continue
         override = Override(match["prefix"] or "", match["path"], match["value"])
@@ -202,19 +213,22 @@ def _read_group(override: Override, request: Request) -> None:
     hint = f"the nearest is {near}; " if near else ""
     other = "; to name a model folder or Hub id write model.path=..." if override.path == "model" else ""
     request.faults.append(
-        f"{override.path}={override.value} ({COMMAND_LINE}): there is no such option; {hint}available: {', '.join(options)}{other}"
+        f"{override.path}={override.value} ({COMMAND_LINE}): there is no such option; {hint}available:"
+        f" {', '.join(options)}{other}"
     )
 
 
 def _read_setting(override: Override, request: Request) -> None:
     known = leaves()
     mapping = next(
-        (path for path, leaf in known.items() if is_mapping(leaf.annotation) and override.path.startswith(path + ".")), None
+        (path for path, leaf in known.items() if is_mapping(leaf.annotation) and override.path.startswith(path + ".")),
+        None,
     )
     if override.prefix == "~":
         if mapping is None:
             request.faults.append(
-                f"~{override.path} ({COMMAND_LINE}): only a name under a mapping can be removed, such as ~reward.routes.open"
+                f"~{override.path} ({COMMAND_LINE}): only a name under a mapping can be removed, such as"
+                " ~reward.routes.open"
             )
         else:
             request.hydra_overrides.append(f"~{override.path}")
@@ -237,7 +251,8 @@ def _read_setting(override: Override, request: Request) -> None:
 
 
 def _read_value(override: Override, leaf: Leaf | None) -> tuple[str, str | None]:
-    """The value as Hydra's grammar wants it. Texts are taken as they stand, so that a path needs no quotes of its own."""
+    """The value as Hydra's grammar wants it. Texts are taken as they stand, so that a path needs no quotes of its
+    own."""
     text = override.value or ""
     is_text = leaf is not None and leaf.annotation in (str, str | None)
     if is_text and text[:1] not in ("'", '"') and text != "null":
@@ -249,12 +264,19 @@ def _read_value(override: Override, leaf: Leaf | None) -> tuple[str, str | None]
         return "", f"{override.path} ({COMMAND_LINE}): cannot read the value {text!r}: {why}; put it in quotes"
     if parsed.is_sweep_override():
         one = type_name(leaf.annotation) if leaf else "one value"
-        return "", f"{override.path} ({COMMAND_LINE}): got several values {text!r}, expected one ({one}); a command is one run"
+        return (
+            "",
+            (
+                f"{override.path} ({COMMAND_LINE}): got several values {text!r}, expected one ({one}); a command is"
+                " one run"
+            ),
+        )
     return text, None
 
 
 def run_hydra(overrides: list[str], faults: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The composed plain values and the chosen option of each group. Faults of the files themselves are ConfigErrors at once."""
+    """The composed plain values and the chosen option of each group. Faults of the files themselves are ConfigErrors at
+    once."""
     defaults: dict[str, Any] = {}
     for path, leaf in leaves().items():
         section, _, name = path.rpartition(".")

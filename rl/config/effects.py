@@ -32,7 +32,9 @@ def _all_members_state(name: str) -> Callable[[Config], bool]:
     def idle(config: Config) -> bool:
         judge = config.judge
         second = judge.second_opinion == "off" or getattr(judge, f"second_{name}") is not None
-        return second and bool(judge.panel) and all(getattr(member, name) is not None for member in judge.panel.values())
+        return (
+            second and bool(judge.panel) and all(getattr(member, name) is not None for member in judge.panel.values())
+        )
 
     return idle
 
@@ -68,14 +70,24 @@ JUDGE_EFFECTS = (
 )  # fmt: skip
 EFFECTS = (
     Effect(
-        ("data.root",), lambda c: c.data.name == "phantoms", "data=phantoms reads no files; choose data=vqa_rad or data=jsonl"
+        ("data.root",),
+        lambda c: c.data.name == "phantoms",
+        "data=phantoms reads no files; choose data=vqa_rad or data=jsonl",
     ),
     Effect(
-        ("data.max_frames",), lambda c: c.data.name != "jsonl", "only data=jsonl chooses slices of volumes and frames of videos"
+        ("data.max_frames",),
+        lambda c: c.data.name != "jsonl",
+        "only data=jsonl chooses slices of volumes and frames of videos",
     ),
-    Effect(("data.shortcut_fraction",), lambda c: c.data.name != "phantoms", "only data=phantoms writes rationales of its own"),
     Effect(
-        ("data.eval_fraction",), lambda c: c.data.name == "phantoms", "data=phantoms has a split of its own, see data.num_eval"
+        ("data.shortcut_fraction",),
+        lambda c: c.data.name != "phantoms",
+        "only data=phantoms writes rationales of its own",
+    ),
+    Effect(
+        ("data.eval_fraction",),
+        lambda c: c.data.name == "phantoms",
+        "data=phantoms has a split of its own, see data.num_eval",
     ),
     Effect(
         (*_under("sft", "sft.enabled", "sft.min_format_rate"), "data.num_sft", "data.shortcut_fraction"),
@@ -83,25 +95,38 @@ EFFECTS = (
         "sft.enabled=false starts RL from the base model",
     ),
     Effect(
-        (*_under("sft", "sft.enabled", "sft.min_format_rate", "sft.checkpoint"), "data.num_sft", "data.shortcut_fraction"),
+        (
+            *_under("sft", "sft.enabled", "sft.min_format_rate", "sft.checkpoint"),
+            "data.num_sft",
+            "data.shortcut_fraction",
+        ),
         lambda c: c.sft.enabled and c.sft.checkpoint is not None,
         "sft.checkpoint names a finished SFT model, so none is trained",
     ),
     Effect(
-        ("sft.warmup_ratio",), lambda c: c.sft.lr_scheduler_type == "constant", "sft.lr_scheduler_type=constant has no warm-up"
+        ("sft.warmup_ratio",),
+        lambda c: c.sft.lr_scheduler_type == "constant",
+        "sft.lr_scheduler_type=constant has no warm-up",
     ),
-    Effect(("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"),
+    Effect(
+        ("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"
+    ),
     *JUDGE_EFFECTS,
     Effect(
         ("compute.tensor_parallel_size", "compute.gpu_memory_utilization"),
         lambda c: c.compute.device == "cpu",
         "compute.device is cpu",
     ),
-    Effect(("compute.cpu_kv_cache_gib", "compute.num_threads"), lambda c: c.compute.device == "cuda", "compute.device is cuda"),
+    Effect(
+        ("compute.cpu_kv_cache_gib", "compute.num_threads"),
+        lambda c: c.compute.device == "cuda",
+        "compute.device is cuda",
+    ),
     Effect(
         ("grpo.scale_rewards",),
         lambda c: c.grpo.multi_objective_aggregation == "normalize_then_sum",
-        "grpo.multi_objective_aggregation=normalize_then_sum scales every reward in its group and the sum over the batch",
+        "grpo.multi_objective_aggregation=normalize_then_sum scales every reward in its group and the sum over the"
+        " batch",
     ),
     Effect(
         ("reward.routes",),
@@ -135,12 +160,14 @@ def _has_plugins(config: Config) -> bool:
 
 
 def asks_judge(config: Config) -> bool:
-    """Whether any reward of the configuration asks a judge. One that cannot be found, or looked into, counts as asking."""
+    """Whether any reward of the configuration asks a judge. One that cannot be found, or looked into, counts as
+    asking."""
     return any(not isinstance(one, registry.Reward) or "judge" in one.supplied for one in _found(config))
 
 
 def without_effect(config: Config, explicit: set[str]) -> list[str]:
-    """Sentences on the settings that the user changed on the command line although nothing reads them in this combination."""
+    """Sentences on the settings that the user changed on the command line although nothing reads them in this
+    combination."""
     default = {path: leaf.default for path, leaf in leaves().items()}
     found: dict[str, str] = {}
     for effect in EFFECTS:

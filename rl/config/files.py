@@ -20,11 +20,16 @@ APPENDED_GROUP = "experiment"
 
 
 def chosen(choices: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """Name of each chosen file -> what it states, in the order in which they override one another. `choices`: group -> option."""
+    """Name of each chosen file -> what it states, in the order in which they override one another. `choices`: group ->
+    option."""
     files = [("", CONF_DIR / "config.yaml")]
-    files += [(group, CONF_DIR / group / f"{option}.yaml") for group, option in choices.items() if group != APPENDED_GROUP]
+    files += [
+        (group, CONF_DIR / group / f"{option}.yaml") for group, option in choices.items() if group != APPENDED_GROUP
+    ]
     files += [("", CONF_DIR / APPENDED_GROUP / f"{choices[APPENDED_GROUP]}.yaml")] if APPENDED_GROUP in choices else []
-    return {f"conf/{file.relative_to(CONF_DIR)}": stated(file.read_text(encoding="utf-8"), group) for group, file in files}
+    return {
+        f"conf/{file.relative_to(CONF_DIR)}": stated(file.read_text(encoding="utf-8"), group) for group, file in files
+    }
 
 
 def stated(text: str, group: str) -> Mapping[str, Any]:

@@ -1,5 +1,5 @@
-"""The `--help` of every command, made from the dataclasses themselves (`rl/config/schema.py`, `judges/settings.py`): names, types and defaults from
-the fields, words from the comments above them."""
+"""The `--help` of every command, made from the dataclasses themselves (`rl/config/schema.py`, `judges/settings.py`):
+names, types and defaults from the fields, words from the comments above them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import judges.settings
-import rl.config.schema
+from rl.config import schema
 from rl.config.build import Leaf, leaves, type_name
 
 # Column at which the meaning of a setting begins.
@@ -35,7 +35,9 @@ Settings (type = default)
 def comments() -> dict[str, str]:
     """Class name or `Class.field` -> the comment that stands above it (or the class's docstring), on one line."""
     return {
-        name: words for module in (rl.config, judges.settings) for name, words in _comments_of(inspect.getsource(module)).items()
+        name: words
+        for module in (schema, judges.settings)
+        for name, words in _comments_of(inspect.getsource(module)).items()
     }
 
 
@@ -61,7 +63,8 @@ def _comment_above(lines: Sequence[str], index: int) -> str:
 
 
 def help_text(command: str, purpose: str, groups: Mapping[str, Sequence[str]]) -> str:
-    """The help of one command: how it is called, the groups with their options, every setting with type, default and meaning."""
+    """The help of one command: how it is called, the groups with their options, every setting with type, default and
+    meaning."""
     words = comments()
     width = min(shutil.get_terminal_size((130, 24)).columns, 160)
     known = leaves()

@@ -1,6 +1,8 @@
-"""What a configuration must satisfy beyond the types of its leaves: ranges, arithmetic between settings, files that exist, settings without effect.
+"""What a configuration must satisfy beyond the types of its leaves: ranges, arithmetic between settings, files that
+exist, settings without effect.
 
-Each rule is a pure function from the configuration to sentences that say got, expected and fix; none stops at the first fault.
+Each rule is a pure function from the configuration to sentences that say got, expected and fix; none stops at the first
+fault.
 """
 
 from __future__ import annotations
@@ -33,13 +35,19 @@ class Bound(NamedTuple):
 def _bounds(text: str) -> list[Bound]:
     """`"> 0, <= 1"` as bounds."""
     symbols = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
-    return [Bound(symbol, symbols[symbol], float(limit)) for symbol, limit in (part.split() for part in text.split(","))]
+    return [
+        Bound(symbol, symbols[symbol], float(limit)) for symbol, limit in (part.split() for part in text.split(","))
+    ]
 
 
 # Settings by the range they share. An optional setting that is null passes.
 RANGES: dict[str, str] = {
-    "model.max_model_len model.max_images grpo.min_valid grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": ">= 1",
-    "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size sft.micro_batch_size sft.num_epochs": ">= 1",
+    "model.max_model_len model.max_images grpo.min_valid grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": (
+        ">= 1"
+    ),
+    "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size sft.micro_batch_size sft.num_epochs": (
+        ">= 1"
+    ),
     "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
     "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size": ">= 1",
     "compute.num_threads judge.max_attempts judge.max_concurrency judge.breaker_failures": ">= 1",
@@ -48,8 +56,12 @@ RANGES: dict[str, str] = {
     "judge.canary_fraction judge.min_sensitivity judge.min_specificity": ">= 0, <= 1",
     "judge.min_kappa": ">= -1, <= 1",
     "seed data.seed eval.num_samples eval.every_steps sft.weight_decay grpo.weight_decay grpo.beta": ">= 0",
-    "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": "> 0",
-    "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds compute.cpu_kv_cache_gib compute.worker_timeout_seconds": "> 0",
+    "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": (
+        "> 0"
+    ),
+    "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds compute.cpu_kv_cache_gib compute.worker_timeout_seconds": (
+        "> 0"
+    ),
     "reward.plugin_timeout_seconds reward.plugin_memory_gib": "> 0",
     "reward.plugin_workers": ">= 1",
     "grpo.top_p grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
@@ -86,25 +98,31 @@ def _batches(config: Config) -> Iterable[str]:
     grpo, sft = config.grpo, config.sft
     if grpo.num_generations < 2:
         yield (
-            f"grpo.num_generations: got {grpo.num_generations}. GRPO needs at least two completions a prompt, because an advantage is a reward "
-            "minus its group's mean; the paper uses 8"
+            f"grpo.num_generations: got {grpo.num_generations}. GRPO needs at least two completions a prompt, because"
+            " an advantage is a reward minus its group's mean; the paper uses 8"
         )
     elif grpo.min_valid > grpo.num_generations:
-        yield f"grpo.min_valid: got {grpo.min_valid}, but a group has only grpo.num_generations={grpo.num_generations} completions"
+        yield (
+            f"grpo.min_valid: got {grpo.min_valid}, but a group has only grpo.num_generations={grpo.num_generations}"
+            " completions"
+        )
     rows = grpo.prompts_per_step * grpo.num_generations
     if grpo.num_minibatches >= 1 and rows >= 1 and rows % grpo.num_minibatches:
         yield (
-            f"grpo.num_minibatches: {grpo.prompts_per_step} prompts x {grpo.num_generations} = {rows} completions do not divide into "
-            f"{grpo.num_minibatches} mini-batches; {_divisors_near(rows, grpo.num_minibatches)} would"
+            f"grpo.num_minibatches: {grpo.prompts_per_step} prompts x {grpo.num_generations} = {rows} completions do"
+            f" not divide into {grpo.num_minibatches} mini-batches; {_divisors_near(rows, grpo.num_minibatches)} would"
         )
     if sft.micro_batch_size >= 1 and sft.batch_size % sft.micro_batch_size:
         near = _divisors_near(sft.batch_size, sft.micro_batch_size)
         yield (
-            f"sft.batch_size: got {sft.batch_size}, expected a multiple of sft.micro_batch_size={sft.micro_batch_size}; "
-            f"micro-batches of {near} would do"
+            f"sft.batch_size: got {sft.batch_size}, expected a multiple of sft.micro_batch_size={sft.micro_batch_size};"
+            f" micro-batches of {near} would do"
         )
     if config.data.num_rl is not None and grpo.prompts_per_step > config.data.num_rl:
-        yield f"grpo.prompts_per_step: got {grpo.prompts_per_step}, but data.num_rl={config.data.num_rl} leaves fewer questions than that"
+        yield (
+            f"grpo.prompts_per_step: got {grpo.prompts_per_step}, but data.num_rl={config.data.num_rl} leaves fewer"
+            " questions than that"
+        )
 
 
 def _divisors_near(total: int, wanted: int) -> str:
@@ -119,17 +137,19 @@ def _lengths(config: Config, explicit: set[str]) -> Iterable[str]:
     grpo, model = config.grpo, config.model
     if grpo.max_completion_length >= model.max_model_len:
         yield (
-            f"grpo.max_completion_length: got {grpo.max_completion_length}, expected less than model.max_model_len={model.max_model_len}, "
-            "which holds prompt and completion together"
+            f"grpo.max_completion_length: got {grpo.max_completion_length}, expected less than"
+            f" model.max_model_len={model.max_model_len}, which holds prompt and completion together"
         )
     if 0 < grpo.top_p < 1:
         yield (
-            f"grpo.top_p: got {grpo.top_p}, expected 1. The engine would draw from the likeliest tokens alone, while ratio and KL are of the whole "
-            "distribution, so that the policy would be trained on another one than it was drawn from; use grpo.temperature"
+            f"grpo.top_p: got {grpo.top_p}, expected 1. The engine would draw from the likeliest tokens alone, while"
+            " ratio and KL are of the whole distribution, so that the policy would be trained on another one than it"
+            " was drawn from; use grpo.temperature"
         )
     if config.data.name == "jsonl" and "data.max_frames" in explicit and config.data.max_frames > model.max_images:
         yield (
-            f"data.max_frames: got {config.data.max_frames}, but a prompt may hold model.max_images={model.max_images} images; raise that, too"
+            f"data.max_frames: got {config.data.max_frames}, but a prompt may hold model.max_images={model.max_images}"
+            " images; raise that, too"
         )
 
 
@@ -137,7 +157,10 @@ def _judge(config: Config) -> Iterable[str]:
     yield from judges.settings.faults(config.judge)
     for path, file in (("judge.canaries", config.judge.canaries), ("judge.calibration", config.judge.calibration)):
         if file is not None and not judges.settings.found(file).is_file():
-            yield f"{path}: there is no file {file}; expected JSON lines with question, reference, completion and expected"
+            yield (
+                f"{path}: there is no file {file}; expected JSON lines with question, reference, completion and"
+                " expected"
+            )
 
 
 def _local_judge(config: Config) -> Iterable[str]:
@@ -147,23 +170,35 @@ def _local_judge(config: Config) -> Iterable[str]:
     shipped = judges.settings.found(judges.settings.SHIPPED_MODEL)
     if judges.settings.found(config.judge.model or "") in (shipped, Path()) and config.data.name != "phantoms":
         yield (
-            f"judge.kind: judge=local knows the answers of data=phantoms only, got data={config.data.name}; "
-            "use judge=openai judge.base_url=URL judge.model=NAME, judge=rules, or a model of your own with judge.model=FOLDER"
+            f"judge.kind: judge=local knows the answers of data=phantoms only, got data={config.data.name}; use"
+            " judge=openai judge.base_url=URL judge.model=NAME, judge=rules, or a model of your own with"
+            " judge.model=FOLDER"
         )
     asked = {*config.reward.weights, *config.reward.gates, *config.reward.routes.values()}
     for name in sorted(asked & {"rubric_judge", "keypoints", "perception"}):
-        yield f"judge.kind: judge=local compares short answers with a reference, but the reward {name} asks about criteria; use judge=openai"
+        yield (
+            f"judge.kind: judge=local compares short answers with a reference, but the reward {name} asks about"
+            " criteria; use judge=openai"
+        )
 
 
 def _rewards(config: Config) -> Iterable[str]:
     reward = config.reward
     if abs(sum(reward.weights.values())) < 1e-12:
-        yield f"reward.weights: got {reward.weights}, which sum to 0, so that every completion would be paid the same; give at least one a weight"
+        yield (
+            f"reward.weights: got {reward.weights}, which sum to 0, so that every completion would be paid the same;"
+            " give at least one a weight"
+        )
     for answer_type in reward.routes:
         if answer_type not in get_args(AnswerType):
-            yield f"reward.routes.{answer_type}: there is no such answer type; {_hint(answer_type, get_args(AnswerType))}"
+            yield (
+                f"reward.routes.{answer_type}: there is no such answer type; {_hint(answer_type, get_args(AnswerType))}"
+            )
     if ACCURACY in (*reward.weights, *reward.gates) and not reward.routes:
-        yield "reward.routes: there is none, but reward.weights names accuracy, which routes measure; add one such as reward.routes.mcq=option_match"
+        yield (
+            "reward.routes: there is none, but reward.weights names accuracy, which routes measure; add one such as"
+            " reward.routes.mcq=option_match"
+        )
     named = {f"reward.weights.{name}": name for name in reward.weights if name != ACCURACY}
     named |= {f"reward.gates.{name}": name for name in reward.gates if name not in (ACCURACY, *reward.weights)}
     named |= {f"reward.routes.{answer_type}": name for answer_type, name in reward.routes.items()}
@@ -175,7 +210,9 @@ def _rewards(config: Config) -> Iterable[str]:
             yield f"{path}: {error if spec else f'there is no reward named {name!r}; {_hint(name, registry.names())}'}"
     for name in reward.arguments:
         if name not in named.values():
-            yield f"reward.arguments.{name}: no weight, gate or route names this reward; {_hint(name, [*named.values()])}"
+            yield (
+                f"reward.arguments.{name}: no weight, gate or route names this reward; {_hint(name, [*named.values()])}"
+            )
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
@@ -186,7 +223,10 @@ def _hint(name: str, known: Sequence[str]) -> str:
 def _device(config: Config) -> Iterable[str]:
     here = config.compute.device == "cuda" and config.compute.ray_address is None
     if here and not any(Path("/dev").glob("nvidia[0-9]*")) and not Path("/dev/dxg").exists():
-        yield "compute.device: got cuda, but this machine shows no NVIDIA GPU; use compute.device=cpu, or join a cluster (compute=cluster)"
+        yield (
+            "compute.device: got cuda, but this machine shows no NVIDIA GPU; use compute.device=cpu, or join a cluster"
+            " (compute=cluster)"
+        )
 
 
 def _files(config: Config) -> Iterable[str]:
@@ -194,7 +234,9 @@ def _files(config: Config) -> Iterable[str]:
     for path, folder in (("model.path", config.model.path), ("sft.checkpoint", config.sft.checkpoint)):
         if folder is None or (path == "model.path" and looks_like_hub_id(folder)):
             continue
-        fix = "expected a folder in Hugging Face format" + (" or a Hub id (organisation/name)" if path == "model.path" else "")
+        fix = "expected a folder in Hugging Face format" + (
+            " or a Hub id (organisation/name)" if path == "model.path" else ""
+        )
         if not Path(folder).is_dir():
             yield f"{path}: there is no folder {folder}; {fix}"
         elif not (Path(folder) / "config.json").is_file():
@@ -202,13 +244,19 @@ def _files(config: Config) -> Iterable[str]:
     if data.name == "phantoms":
         return
     what = "folder with trainset.json and images/" if data.name == "vqa_rad" else "JSONL file"
-    found = data.root is not None and (Path(data.root).is_dir() if data.name == "vqa_rad" else Path(data.root).is_file())
+    found = data.root is not None and (
+        Path(data.root).is_dir() if data.name == "vqa_rad" else Path(data.root).is_file()
+    )
     if data.root is None:
         yield f"data.root: data={data.name} needs the {what}, such as data.root=PATH"
     elif not found and not (data.name == "vqa_rad" and looks_like_hub_id(data.root)):
-        yield f"data.root: expected a {what}, but {data.root} {'is none' if Path(data.root).exists() else 'does not exist'}"
+        yield (
+            f"data.root: expected a {what}, but {data.root}"
+            f" {'is none' if Path(data.root).exists() else 'does not exist'}"
+        )
 
 
 def looks_like_hub_id(path: str) -> bool:
-    """Whether a path that is not on this disk may name a repository of the Hub: `organisation/name`, and no local folder `organisation`."""
+    """Whether a path that is not on this disk may name a repository of the Hub: `organisation/name`, and no local
+    folder `organisation`."""
     return HUB_ID.fullmatch(path) is not None and not path.startswith(".") and not Path(path.split("/")[0]).exists()

@@ -1,7 +1,9 @@
-"""The whole configuration of a run as one frozen dataclass tree: what every setting means, its unit and where its default comes from.
+"""The whole configuration of a run as one frozen dataclass tree: what every setting means, its unit and where its
+default comes from.
 
-Hydra composes `conf/`, `rl/config/door.py` turns the result into a `Config` once, and behind that door there is no DictConfig and no `.get(`.
-A default is the paper's (Fleming-VL, Sec 4 and Table 2) where it states one and ours where it is silent. YAML files may only override.
+Hydra composes `conf/`, `rl/config/door.py` turns the result into a `Config` once, and behind that door there is no
+DictConfig and no `.get(`. A default is the paper's (Fleming-VL, Sec 4 and Table 2) where it states one and ours where
+it is silent. YAML files may only override.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The vision-language model that is trained: a folder in Hugging Face format, or a Hub id where there is a network."""
+    """The vision-language model that is trained: a folder in Hugging Face format, or a Hub id where there is a
+    network."""
 
     # The embedded tiny model, relative to the repository, or a path, or a Hub id.
     path: str = "examples/tiny/model"
@@ -52,14 +55,16 @@ class DataConfig:
     max_yes_no_fraction: float = 0.05
     # Slices or frames taken of one volume or video, evenly spaced (jsonl only); model.max_images must allow as many.
     max_frames: int = 4
-    # "raise" lists every bad row with line number and reason and stops; "skip" records them in bad_rows.jsonl and goes on.
+    # "raise" lists every bad row with line number and reason and stops; "skip" records them in bad_rows.jsonl and goes
+    # on.
     on_bad_row: Literal["raise", "skip"] = "raise"
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class SftConfig:
-    """Supervised fine-tuning (Sec 4, Table 2, stage 3). Its model becomes both the policy's start and the frozen reference."""
+    """Supervised fine-tuning (Sec 4, Table 2, stage 3). Its model becomes both the policy's start and the frozen
+    reference."""
 
     enabled: bool = True
     # A finished SFT model to start from instead of training one; None = train, or reuse one of the same configuration.
@@ -110,8 +115,9 @@ class GrpoConfig:
     epsilon_high: float | None = None
     loss_type: LossType = "grpo"
     scale_rewards: ScaleRewards = "group"
-    # "sum_then_normalize": the weighted sum becomes an advantage. "normalize_then_sum": each reward is normalised in its group first, then
-    # summed by weight and normalised over the batch, so that a reward of small range is not drowned (GDPO, arXiv:2601.05242).
+    # "sum_then_normalize": the weighted sum becomes an advantage. "normalize_then_sum": each reward is normalised in
+    # its group first, then summed by weight and normalised over the batch, so that a reward of small range is not
+    # drowned (GDPO, arXiv:2601.05242).
     multi_objective_aggregation: Aggregation = "sum_then_normalize"
     # Fewer valid members than this and a group is scored again, then dropped and counted.
     min_valid: int = 2
@@ -146,8 +152,8 @@ class RewardConfig:
     arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
     # Reward -> the least value that opens its gate; below it the completion is paid 0, whatever the other rewards say.
     gates: dict[str, float] = field(default_factory=dict)
-    # Rewards that are not shipped run in child processes: wall seconds of one call (a judge's time not counted), address space of one
-    # child in GiB, and children of each such reward.
+    # Rewards that are not shipped run in child processes: wall seconds of one call (a judge's time not counted),
+    # address space of one child in GiB, and children of each such reward.
     plugin_timeout_seconds: float = 10.0
     plugin_memory_gib: float = 4.0
     plugin_workers: int = 2
@@ -157,7 +163,8 @@ class RewardConfig:
 class ComputeConfig:
     """Where the workers run."""
 
-    # None = start a Ray of our own on this machine and stop it at the end; "auto" or host:port = join an existing cluster.
+    # None = start a Ray of our own on this machine and stop it at the end; "auto" or host:port = join an existing
+    # cluster.
     ray_address: str | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     num_policy_workers: int = 1

@@ -1,9 +1,11 @@
 """The paper's RL set, drawn from the training pool (Fleming-VL, Sec 3.2).
 
 1. The set is a seeded random subset of the pool.
-2. A share of its multiple-choice items is asked open: `answer_type` becomes "open", options and gold letter stay in the record. Options
-   are shown to the model when, and only when, the type is "mcq" or "multi", so prompt and routing of rewards agree.
-3. Yes/no items are at most a share f of the final set: beside M others, floor(f * M / (1 - f)) of them are kept. (The paper says
+2. A share of its multiple-choice items is asked open: `answer_type` becomes "open", options and gold letter stay in the
+   record. Options are shown to the model when, and only when, the type is "mcq" or "multi", so prompt and routing of
+   rewards agree.
+3. Yes/no items are at most a share f of the final set: beside M others, floor(f * M / (1 - f)) of them are kept. (The
+paper says
    "about 5 %" and not of what; this is our reading.)
 
 Every choice depends on the seed and the sample's id alone, never on the order of the pool.
@@ -27,7 +29,8 @@ def rl_set(
     """At most `num_rl` samples (None: as many as the pool gives) in a seeded order.
 
     Raises:
-        ValueError: `open_fraction` is outside 0..1, `max_yes_no_fraction` outside 0..1 (1 excluded), or nothing is left.
+        ValueError: `open_fraction` is outside 0..1, `max_yes_no_fraction` outside 0..1 (1 excluded), or nothing is
+            left.
     """
     if not 0.0 <= open_fraction <= 1.0:
         raise ValueError(f"data.open_fraction is {open_fraction}, expected 0 to 1")
@@ -43,8 +46,8 @@ def rl_set(
     yes_no = yes_no[: max_yes_no(len(others), max_yes_no_fraction)]
     if pool and not others and not yes_no:
         raise ValueError(
-            f"all {len(pool)} training samples are yes/no questions, and data.max_yes_no_fraction={max_yes_no_fraction} keeps "
-            "none of them without others beside them; add other questions"
+            f"all {len(pool)} training samples are yes/no questions, and data.max_yes_no_fraction={max_yes_no_fraction}"
+            " keeps none of them without others beside them; add other questions"
         )
     kept = [ask_open(sample) if _drawn_open(sample, open_fraction, seed) else sample for sample in others]
     return sorted(kept + yes_no, key=lambda sample: stable_hash(seed, "rl-order", sample.id))

@@ -20,7 +20,8 @@ _VOLUME_SUFFIXES = (".nii", ".nii.gz", ".dcm", ".mha", ".nrrd", ".mp4", ".avi", 
 
 @dataclass
 class ImageReader:
-    """Opens images by path under one folder and remembers what it found, so that an image with ten questions is decoded once."""
+    """Opens images by path under one folder and remembers what it found, so that an image with ten questions is decoded
+    once."""
 
     # Relative paths of a data file start here.
     root: Path
@@ -39,7 +40,8 @@ class ImageReader:
         return found
 
     def sequence(self, kind: Literal["volume", "video"], source: str | list[str], max_frames: int) -> Media:
-        """A folder of slices or frames (in the order of the numbers in their names), or a list of files in the order given.
+        """A folder of slices or frames (in the order of the numbers in their names), or a list of files in the order
+        given.
 
         At most `max_frames` of them are taken, evenly spaced; the chosen indices are recorded. Raises BadSample.
         """
@@ -54,7 +56,9 @@ class ImageReader:
     def _names_in_folder(self, kind: str, name: str) -> list[str]:
         folder = self.root / name
         if name.lower().endswith(_VOLUME_SUFFIXES):
-            raise BadSample(f"{kind} {name} is one file; give a folder of its slices or frames as images, or a list of them")
+            raise BadSample(
+                f"{kind} {name} is one file; give a folder of its slices or frames as images, or a list of them"
+            )
         if not folder.is_dir():
             raise BadSample(f"{kind} folder {name} does not exist")
         found = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
@@ -70,11 +74,16 @@ class ImageReader:
         except OSError as error:
             return f"image {name} cannot be read: {error.strerror}"
         fault = image_fault(data)
-        return f"image {name} {fault}" if fault else Media(kind="image", path=str(path), sha256=hashlib.sha256(data).hexdigest())
+        return (
+            f"image {name} {fault}"
+            if fault
+            else Media(kind="image", path=str(path), sha256=hashlib.sha256(data).hexdigest())
+        )
 
 
 def image_fault(data: bytes) -> str | None:
-    """Why these bytes are no usable image, or None. A JPEG is decoded at an eighth of its size, which reads the whole file all the same."""
+    """Why these bytes are no usable image, or None. A JPEG is decoded at an eighth of its size, which reads the whole
+    file all the same."""
     if not data:
         return "is an empty file"
     try:

@@ -1,7 +1,8 @@
-"""What every source of data gives: rows for SFT, the RL set, held-out items and a list of the rows that could not be used.
+"""What every source of data gives: rows for SFT, the RL set, held-out items and a list of the rows that could not be
+used.
 
-A source is a module with `load(data: DataConfig) -> DataSplits` whose `rl` is the whole training pool; the RL set is drawn from that
-pool here, by the paper's rules (`rl/data/curate.py`), the same for every source.
+A source is a module with `load(data: DataConfig) -> DataSplits` whose `rl` is the whole training pool;
+`rl/data/load.py` draws the RL set.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rl.config import DataConfig
@@ -18,7 +19,8 @@ from rollouts.records import Sample
 
 @dataclass(frozen=True)
 class SftRow:
-    """One row of the SFT corpus: the question, and the whole response the model should learn (`rollouts.prompt.messages.response`)."""
+    """One row of the SFT corpus: the question, and the whole response the model should learn
+    (`rollouts.prompt.messages.response`)."""
 
     sample: Sample
     response: str
@@ -37,7 +39,8 @@ class BadRow:
 
 @dataclass(frozen=True)
 class DataSplits:
-    """One data set, ready for a run. No image of `eval` is in `sft` or `rl`; the two training parts may share images (Sec 3.2)."""
+    """One data set, ready for a run. No image of `eval` is in `sft` or `rl`; the two training parts may share images
+    (Sec 3.2)."""
 
     sft: list[SftRow]
     rl: list[Sample]
@@ -68,7 +71,8 @@ def bad_rows_table(source: str, rows: Sequence[BadRow], list_path: str | None = 
 
 
 def refuse_bad_rows(data: DataConfig, rows: Sequence[BadRow]) -> None:
-    """Stop before anything starts when a source has bad rows and `data.on_bad_row` is "raise"; all of them go into a file beside the data.
+    """Stop before anything starts when a source has bad rows and `data.on_bad_row` is "raise"; all of them go into a
+    file beside the data.
 
     Raises:
         BadRows: there are some, and they are not to be skipped.
@@ -88,28 +92,3 @@ def write_bad_rows(path: Path, rows: Sequence[BadRow]) -> Path:
     """One JSON object a line: line, id, reason. Raises OSError."""
     path.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
-
-
-def load(data: DataConfig) -> DataSplits:
-    """The data set that `data.name` names, with its RL set drawn from the training pool.
-
-    Raises:
-        BadRows: rows cannot be used, and `data.on_bad_row` is "raise".
-        FileNotFoundError: `data.root` is not there.
-        ValueError: what is there cannot make a data set (no row left, nothing to hold out, no RL item).
-    """
-    from rl.data import curate
-    from rl.data.jsonl import rows as jsonl
-    from rl.data.phantoms import questions as phantoms
-    from rl.data.vqa_rad import rows as vqa_rad  # here, because all of them build the records above
-
-    sources = {"phantoms": phantoms.load, "vqa_rad": vqa_rad.load, "jsonl": jsonl.load}
-    splits = sources[data.name](data)
-    drawn = curate.rl_set(
-        splits.rl,
-        num_rl=data.num_rl,
-        open_fraction=data.open_fraction,
-        max_yes_no_fraction=data.max_yes_no_fraction,
-        seed=data.seed,
-    )
-    return replace(splits, rl=drawn)

@@ -13,9 +13,11 @@ _UNIT = float(1 << 63)  # stable_hash gives 63 bits
 
 
 def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Training and held-out samples. Samples that share an image, a `pair_id` or (without images) a question stay together.
+    """Training and held-out samples. Samples that share an image, a `pair_id` or (without images) a question stay
+    together.
 
-    Each such family is held out by a hash of its own, so that new images do not move old ones. Two files with the same bytes are one image.
+    Each such family is held out by a hash of its own, so that new images do not move old ones. Two files with the same
+    bytes are one image.
 
     Raises:
         ValueError: the fraction is outside 0 to 1, or all samples are one family.
@@ -26,7 +28,8 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
     drawn = sorted((stable_hash(seed, "held-out", name) / _UNIT, name) for name in set(families))
     if len(drawn) < 2:
         raise ValueError(
-            f"all {len(samples)} questions share images, so none can be held out; give more images, or a split of your own"
+            f"all {len(samples)} questions share images, so none can be held out; give more images, or a split of"
+            " your own"
         )
     num_held_out = sum(number < fraction for number, _ in drawn)
     # a handful of images may all fall on one side; each side gets at least one
@@ -38,7 +41,8 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
 
 
 def image_keys(sample: Sample) -> Iterator[str]:
-    """What must not be on both sides: the content of each image; the question where there is none; the pair the sample belongs to."""
+    """What must not be on both sides: the content of each image; the question where there is none; the pair the sample
+    belongs to."""
     yield from (media.sha256 for media in sample.media)
     if not sample.media:
         yield "question " + " ".join(sample.question.casefold().split())
@@ -72,7 +76,8 @@ def subset(samples: Sequence[Sample], count: int | None, seed: int, purpose: str
 
 
 def answer_to_teach(sample: Sample) -> str:
-    """What stands in the answer tag of a right response: letter and text where one option is right, letters where several are."""
+    """What stands in the answer tag of a right response: letter and text where one option is right, letters where
+    several are."""
     if sample.answer_type == "mcq" and sample.gold_letters:
         return f"{sample.gold_letters[0]}. {sample.gold_text}"
     if sample.answer_type == "multi":

@@ -1,35 +1,28 @@
-"""`python -m rl.doctor [overrides]`: composes the run without starting it, says what it would do in numbers, and checks what would stop it.
-
-No Ray and no engine is started and nothing is written. Exit code 0 when every check passes, 1 when one does not, 2 when the configuration
-itself cannot be used.
-"""
+"""Every check of a run in the order in which the run would meet it, and what the run would do in numbers. Nothing is
+started here."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from judges import make_judge
-from rewards.contract import RewardError
-from rewards.rubric import make_rubric
-from rewards.scorer import Scorer
 from rl.algo.order import steps_per_epoch
-from rl.config import Config, JudgeConfig
-from rl.config.door import from_command_line
-from rl.data.sets import DataSplits, load
+from rl.config import Config
+from rl.data.load import load
+from rl.data.sets import DataSplits
 from rl.doctor.data import Finding, check_data, check_rewards, check_template
 from rl.doctor.judge import PROBE_SECONDS, check_judge, estimate
 from rl.evaluate.asking import ScorerLike
 from rollouts.prompt.processing import load_processor
 
-# A checkpoint holds the weights and the two moments of Adam, in units of the model's own size; a run keeps the newest two.
+# A checkpoint holds the weights and the two moments of Adam, in units of the model's own size; a run keeps the newest
+# two.
 CHECKPOINT_SIZES, CHECKPOINTS_KEPT = 3, 2
 SPARE_BYTES = 1 << 30
 
@@ -44,18 +37,27 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
     if sft.enabled and sft.checkpoint is None:
         batches = -(-len(splits.sft) // sft.batch_size)
         lines.append(
-            f"SFT: {len(splits.sft):,} rows x {sft.num_epochs} epochs in batches of {sft.batch_size} = {batches * sft.num_epochs:,} updates at "
-            f"{sft.learning_rate:g}, {sft.batch_size // sft.micro_batch_size} micro-batches of {sft.micro_batch_size} each"
+            f"SFT: {len(splits.sft):,} rows x {sft.num_epochs} epochs in batches of {sft.batch_size} ="
+            f" {batches * sft.num_epochs:,} updates at {sft.learning_rate:g}, {sft.batch_size // sft.micro_batch_size}"
+            f" micro-batches of {sft.micro_batch_size} each"
         )
     else:
         lines.append(f"SFT: none, RL starts from {sft.checkpoint if sft.enabled else config.model.path}")
     lines += [
-        f"GRPO step: {grpo.prompts_per_step} prompts x {grpo.num_generations} = {rows} completions of at most {grpo.max_completion_length} tokens, "
-        f"{grpo.num_minibatches} mini-batches of {rows // grpo.num_minibatches} rows, so {grpo.num_minibatches} updates",
-        f"GRPO run: {steps:,} steps = {steps * rows:,} completions and {steps * grpo.num_minibatches:,} updates at {grpo.learning_rate:g}, "
-        f"{steps / epoch:.2f} epochs of {len(splits.rl):,} questions",
-        f"objective: loss {grpo.loss_type}, clip {1 - grpo.epsilon:g} to {1 + (grpo.epsilon_high or grpo.epsilon):g}, "
-        f"KL to the SFT model x {grpo.beta:g}, advantages scaled by {grpo.scale_rewards}",
+        (
+            f"GRPO step: {grpo.prompts_per_step} prompts x {grpo.num_generations} = {rows} completions of at most"
+            f" {grpo.max_completion_length} tokens, {grpo.num_minibatches} mini-batches of"
+            f" {rows // grpo.num_minibatches} rows, so {grpo.num_minibatches} updates"
+        ),
+        (
+            f"GRPO run: {steps:,} steps = {steps * rows:,} completions and {steps * grpo.num_minibatches:,} updates at"
+            f" {grpo.learning_rate:g}, {steps / epoch:.2f} epochs of {len(splits.rl):,} questions"
+        ),
+        (
+            f"objective: loss {grpo.loss_type}, clip {1 - grpo.epsilon:g} to"
+            f" {1 + (grpo.epsilon_high or grpo.epsilon):g}, KL to the SFT model x {grpo.beta:g}, advantages scaled by"
+            f" {grpo.scale_rewards}"
+        ),
         "reward: " + " + ".join(f"{weight:g} {name}" for name, weight in config.reward.weights.items()),
         "accuracy: " + ", ".join(f"{kind} by {name}" for kind, name in config.reward.routes.items()),
         *(f"gate: paid 0 where {name} is below {least:g}" for name, least in config.reward.gates.items()),
@@ -65,13 +67,16 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
 
 
 def _evaluation(config: Config, num_items: int) -> str:
-    ways = f"1 greedy + {config.eval.num_samples} sampled" + (" + 1 with the image blanked" if config.eval.blank_images else "")
+    ways = f"1 greedy + {config.eval.num_samples} sampled" + (
+        " + 1 with the image blanked" if config.eval.blank_images else ""
+    )
     count = 1 + config.eval.num_samples + config.eval.blank_images
     return f"evaluation: {num_items:,} held-out items x ({ways}) = {num_items * count:,} completions of each model"
 
 
 def num_steps(config: Config, num_rl: int) -> int:
-    """Steps the run will take: as configured, else whole steps of the epochs; 0 where the RL set is smaller than one step."""
+    """Steps the run will take: as configured, else whole steps of the epochs; 0 where the RL set is smaller than one
+    step."""
     if config.grpo.num_steps is not None:
         return config.grpo.num_steps
     if num_rl < config.grpo.prompts_per_step:
@@ -84,7 +89,9 @@ def check_run_folder(config: Config) -> Finding:
     folder = Path(config.out_dir)
     if config.resume:
         good = (folder / "config.yaml").is_file()
-        return Finding(good, f"run folder {folder} to resume", "" if good else "there is no config.yaml in it; use resume=false")
+        return Finding(
+            good, f"run folder {folder} to resume", "" if good else "there is no config.yaml in it; use resume=false"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         return Finding(False, f"run folder {folder} is not empty", "out_dir=ANOTHER, resume=true, or remove the folder")
     parent = _existing_parent(folder)
@@ -102,7 +109,10 @@ def check_disk(config: Config, steps: int) -> Finding:
     kept = min(-(-steps // config.grpo.save_steps), CHECKPOINTS_KEPT)
     needed = weights * (CHECKPOINT_SIZES * kept + 2) + SPARE_BYTES
     free = shutil.disk_usage(_existing_parent(Path(config.out_dir))).free
-    text = f"disk: {free / 2**30:.1f} GiB free, {kept} checkpoints, two models and 1 GiB of records need {needed / 2**30:.1f} GiB"
+    text = (
+        f"disk: {free / 2**30:.1f} GiB free, {kept} checkpoints, two models and 1 GiB of records need"
+        f" {needed / 2**30:.1f} GiB"
+    )
     return Finding(free >= needed, text, "" if free >= needed else "out_dir=ON_ANOTHER_DISK")
 
 
@@ -165,7 +175,9 @@ def examine(config: Config, scorer: ScorerLike) -> Iterator[tuple[str, list[Find
         samples = [*splits.rl, *splits.eval]
         yield (
             "Rewards",
-            guarded(lambda: check_rewards(scorer, samples), "give every answer type of the data a route in reward.routes"),
+            guarded(
+                lambda: check_rewards(scorer, samples), "give every answer type of the data a route in reward.routes"
+            ),
         )
     steps = num_steps(config, len(loaded[0].rl)) if loaded else 1
     yield "Machine", [check_run_folder(config), check_disk(config, steps), check_ray(config)]
@@ -185,22 +197,3 @@ def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> int
                 console.print(Text(f"    mend it: {finding.fix}", style="yellow"), soft_wrap=True)
             bad += not finding.good
     return bad
-
-
-def main(argv: Sequence[str]) -> int:
-    """The command. Returns its exit code."""
-    config = from_command_line(argv, "python -m rl.doctor", "Composes a run without starting it, and checks what would stop it.")
-    console = Console(highlight=False)
-    # Reference answers are checked by rule, so that the doctor costs nobody a judge call; whether the judge answers is a check of its own.
-    try:
-        rubric = make_rubric(config.reward, make_judge(JudgeConfig()))
-    except RewardError as error:
-        return tell([("Rewards", [Finding(False, f"a reward cannot work: {error}")])], console)
-    with Scorer(rubric) as scorer:
-        bad = tell(examine(config, scorer), console)
-    console.print(f"\n{bad} check{'' if bad == 1 else 's'} failed." if bad else "\nAll checks passed: the run can start.")
-    return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,5 @@
-"""What the doctor asks of data, template and rewards: pure functions from what a run would use to findings. Nothing is started here."""
+"""What the doctor asks of data, template and rewards: pure functions from what a run would use to findings. Nothing is
+started here."""
 
 from __future__ import annotations
 
@@ -20,10 +21,6 @@ from rollouts.records import Sample
 # Prompts that are encoded whole, images included: the longest ones, which decide whether all fit.
 NUM_ENCODED = 24
 NUM_SHOWN = 5
-
-
-class NotReady(RuntimeError):
-    """The machine cannot do the run; found before the first minute is spent."""
 
 
 class Finding(NamedTuple):
@@ -59,12 +56,16 @@ def check_data(splits: DataSplits, config: Config) -> list[Finding]:
     shared = _images([*taught, *splits.rl]) & _images(splits.eval)
     text = f"images on both sides of the held-out split: {len(shared)}"
     findings.append(
-        Finding(not shared, text, "split by image: the held-out accuracy would be remembered, not seen" if shared else "")
+        Finding(
+            not shared, text, "split by image: the held-out accuracy would be remembered, not seen" if shared else ""
+        )
     )
     twice = [id for id, count in Counter(sample.id for sample in splits.eval).items() if count > 1]
     twice += [id for id, count in Counter(sample.id for sample in splits.rl).items() if count > 1]
     if twice:
-        findings.append(Finding(False, f"ids that occur twice: {', '.join(twice[:NUM_SHOWN])}", "give every row its own id"))
+        findings.append(
+            Finding(False, f"ids that occur twice: {', '.join(twice[:NUM_SHOWN])}", "give every row its own id")
+        )
     return findings
 
 
@@ -82,18 +83,26 @@ def check_template(processor: Any, splits: DataSplits, config: Config) -> list[F
     answered = response("a thought", "an answer")
     read = tokenizer.decode(tokenizer(answered, add_special_tokens=False)["input_ids"], skip_special_tokens=True)
     same = "".join(read.split()) == "".join(answered.split())
-    findings = [Finding(same, f"the tags survive the tokenizer: {read!r}", "" if same else "the tags must not be special tokens")]
+    findings = [
+        Finding(
+            same, f"the tags survive the tokenizer: {read!r}", "" if same else "the tags must not be special tokens"
+        )
+    ]
     prompt = render_prompt(example, processor)
     named = "<think>" in prompt and "<answer>" in prompt
     findings.append(
-        Finding(named, "the prompt asks for the tags", "" if named else "name <think> and <answer> in the chat template")
+        Finding(
+            named, "the prompt asks for the tags", "" if named else "name <think> and <answer> in the chat template"
+        )
     )
     findings.append(_assistant_begins(processor, example, prompt))
     if not (fit := frames_fit(samples, config)).good:
         findings.append(fit)
     if any(map(num_frames, samples)) and not media_token_ids(processor):
         findings.append(
-            Finding(False, "no media token of this tokenizer is known", "see MEDIA_TOKENS in rollouts/prompt/processing.py")
+            Finding(
+                False, "no media token of this tokenizer is known", "see MEDIA_TOKENS in rollouts/prompt/processing.py"
+            )
         )
     return [*findings, _prompts_fit(processor, samples, config), _responses_fit(tokenizer, splits.sft, config)]
 
@@ -103,21 +112,27 @@ def frames_fit(samples: Iterable[Sample], config: Config) -> Finding:
     frames = max(map(num_frames, samples), default=0)
     good = frames <= config.model.max_images
     text = f"a prompt holds up to {frames} images of model.max_images={config.model.max_images}"
-    return Finding(good, text, "" if good else f"model.max_images={frames}, or fewer frames of each volume with data.max_frames")
+    return Finding(
+        good, text, "" if good else f"model.max_images={frames}, or fewer frames of each volume with data.max_frames"
+    )
 
 
 def _assistant_begins(processor: Any, sample: Sample, prompt: str) -> Finding:
-    """The prompt must be the beginning of the same conversation with the assistant's turn, and that turn must follow it at once."""
+    """The prompt must be the beginning of the same conversation with the assistant's turn, and that turn must follow it
+    at once."""
     answered = response("a thought", "an answer")
     turn = {"role": "assistant", "content": [{"type": "text", "text": answered}]}
     messages = [*build_messages(sample), turn]
     whole = str(processor.apply_chat_template(messages, tokenize=False))
-    # The instruction about the tags may stand before the conversation; what counts is the way from the question to the answer.
+    # The instruction about the tags may stand before the conversation; what counts is the way from the question to the
+    # answer.
     ending = prompt[prompt.rfind(question_text(sample).splitlines()[-1]) :]
     good = ending + answered in whole
     text = f"the prompt ends where the assistant begins: {ending[-40:]!r}"
     return Finding(
-        good, text, "" if good else "the chat template opens the assistant's turn differently with add_generation_prompt"
+        good,
+        text,
+        "" if good else "the chat template opens the assistant's turn differently with add_generation_prompt",
     )
 
 
@@ -126,8 +141,9 @@ def _prompts_fit(processor: Any, samples: Sequence[Sample], config: Config) -> F
     longest = max(len(encode(processor, sample).token_ids) for sample in ranked[:NUM_ENCODED])
     needed = longest + config.grpo.max_completion_length
     text = (
-        f"the longest of {min(NUM_ENCODED, len(ranked))} prompts chosen for length has {longest} tokens, with a completion of "
-        f"{config.grpo.max_completion_length} {needed} of model.max_model_len={config.model.max_model_len}"
+        f"the longest of {min(NUM_ENCODED, len(ranked))} prompts chosen for length has {longest} tokens, with a"
+        f" completion of {config.grpo.max_completion_length} {needed} of"
+        f" model.max_model_len={config.model.max_model_len}"
     )
     good = needed <= config.model.max_model_len
     return Finding(good, text, "" if good else f"model.max_model_len={needed} or a shorter grpo.max_completion_length")
@@ -137,46 +153,61 @@ def _responses_fit(tokenizer: Any, rows: Sequence[SftRow], config: Config) -> Fi
     """What SFT teaches must fit into what RL may say, the end token included, or every good answer is cut off."""
     if not rows:
         return Finding(True, "no SFT rows to measure")
-    longest = max(len(ids) for ids in tokenizer([row.response for row in rows], add_special_tokens=False)["input_ids"]) + 1
+    longest = (
+        max(len(ids) for ids in tokenizer([row.response for row in rows], add_special_tokens=False)["input_ids"]) + 1
+    )
     good = longest <= config.grpo.max_completion_length
-    text = f"the longest SFT response has {longest} tokens of grpo.max_completion_length={config.grpo.max_completion_length}"
+    text = (
+        f"the longest SFT response has {longest} tokens of"
+        f" grpo.max_completion_length={config.grpo.max_completion_length}"
+    )
     return Finding(good, text, "" if good else f"grpo.max_completion_length={longest}")
 
 
 def gold_answer(sample: Sample) -> str:
-    """The right answer as a model would write it: letters where there are options to choose from, the text elsewhere."""
+    """The right answer as a model would write it: letters where there are options to choose from, the text
+    elsewhere."""
     if sample.answer_type in ("mcq", "multi"):
         return ", ".join(sample.gold_letters or ())
     return sample.gold_text
 
 
 def check_rewards(scorer: ScorerLike, samples: Sequence[Sample]) -> list[Finding]:
-    """Gold answers must earn full accuracy, and the gold answers of other questions no more than agreement by accident would."""
+    """Gold answers must earn full accuracy, and the gold answers of other questions no more than agreement by accident
+    would."""
     values = score_answers(scorer, samples, [gold_answer(sample) for sample in samples])
     failing = [(sample, value, why) for sample, (value, why) in zip(samples, values, strict=True) if value != 1.0]
     text = f"{len(samples) - len(failing):,} of {len(samples):,} gold answers score 1"
     shown = "; ".join(
         f"{s.id} ({s.answer_type}) {gold_answer(s)!r}: {value} {why}".strip() for s, value, why in failing[:NUM_SHOWN]
     )
-    findings = [Finding(not failing, text, f"correct these rows or their route in reward.routes: {shown}" if failing else "")]
+    findings = [
+        Finding(not failing, text, f"correct these rows or their route in reward.routes: {shown}" if failing else "")
+    ]
     partners = shuffled(samples)
     wrong = score_answers(scorer, [samples[i] for i in partners], [gold_answer(samples[j]) for j in partners.values()])
     scores = {i: value or 0.0 for i, (value, _) in zip(partners, wrong, strict=True)}
     return [*findings, _shuffled_finding(samples, scores)] if partners else findings
 
 
-def score_answers(scorer: ScorerLike, samples: Sequence[Sample], answers: Sequence[str]) -> list[tuple[float | None, str]]:
-    """Accuracy and the reason for it of each answer, wrapped into a well-formed completion; None = it could not be judged."""
+def score_answers(
+    scorer: ScorerLike, samples: Sequence[Sample], answers: Sequence[str]
+) -> list[tuple[float | None, str]]:
+    """Accuracy and the reason for it of each answer, wrapped into a well-formed completion; None = it could not be
+    judged."""
     futures = [
         scorer.submit(sample, response("This is what the reference says.", answer), f"doctor/{index}")
         for index, (sample, answer) in enumerate(zip(samples, answers, strict=True))
     ]
     outcomes = [future.result().outcomes.get(ACCURACY) for future in futures]
-    return [(None, "no accuracy reward") if outcome is None else (outcome.value, outcome.reason) for outcome in outcomes]
+    return [
+        (None, "no accuracy reward") if outcome is None else (outcome.value, outcome.reason) for outcome in outcomes
+    ]
 
 
 def shuffled(samples: Sequence[Sample], seed: int = 0) -> dict[int, int]:
-    """Place of a sample -> place of another one of the same answer type, whose gold answer it is given; single ones are left out."""
+    """Place of a sample -> place of another one of the same answer type, whose gold answer it is given; single ones are
+    left out."""
     partners: dict[int, int] = {}
     for kind in sorted({sample.answer_type for sample in samples}):
         places = [place for place, sample in enumerate(samples) if sample.answer_type == kind]
@@ -187,7 +218,8 @@ def shuffled(samples: Sequence[Sample], seed: int = 0) -> dict[int, int]:
 
 
 def chance(samples: Sequence[Sample]) -> list[float]:
-    """For each sample the share of the other samples of its answer type whose gold answer would be right here too, found without the parser."""
+    """For each sample the share of the other samples of its answer type whose gold answer would be right here too,
+    found without the parser."""
     counts = Counter((sample.answer_type, _folded(gold_answer(sample))) for sample in samples)
     sizes = Counter(sample.answer_type for sample in samples)
     found = []

@@ -1,4 +1,5 @@
-"""What the doctor says of the judge: who decides, whether each endpoint answers, and the most that a run can ask. Nobody is asked for a verdict."""
+"""What the doctor says of the judge: who decides, whether each endpoint answers, and the most that a run can ask.
+Nobody is asked for a verdict."""
 
 from __future__ import annotations
 
@@ -18,28 +19,37 @@ from rl.doctor.data import Finding
 from rollouts.records import Sample
 
 PROBE_SECONDS = 5.0
-# A prompt of ours has about 3,000 bytes; question, reference and answer of a short question come on top. Four bytes are about a token.
+# A prompt of ours has about 3,000 bytes; question, reference and answer of a short question come on top. Four bytes are
+# about a token.
 _TOKENS_PER_CALL = 900
 
 
 def check_judge(config: Config) -> list[Finding]:
-    """Whether the judge can be made of its settings, and every endpoint answers and lists its model. `judge.kind=rules` asks nobody."""
+    """Whether the judge can be made of its settings, and every endpoint answers and lists its model. `judge.kind=rules`
+    asks nobody."""
     judge = config.judge
     if judge.kind == "rules":
-        return [Finding(True, "judge: rules (normalised equality with the reference and its aliases), no endpoint is asked")]
+        return [
+            Finding(True, "judge: rules (normalised equality with the reference and its aliases), no endpoint is asked")
+        ]
     if not asks_judge(config):
         return [Finding(True, "judge: no reward of this run asks one")]
     if judge.offline:
-        return [Finding(True, f"judge: offline, verdicts come from {judge.cache or 'the cache of the run folder'} only")]
+        return [
+            Finding(True, f"judge: offline, verdicts come from {judge.cache or 'the cache of the run folder'} only")
+        ]
     try:
-        # Built without its cache, which would be a file; a missing key, a prompt with slots and bad canaries are found here.
+        # Built without its cache, which would be a file; a missing key, a prompt with slots and bad canaries are found
+        # here.
         described = make_judge(dataclasses.replace(judge, cache=CACHE_OFF)).describe()
         findings = [Finding(True, described)]
         if judge.calibration is not None:
             cases = labelled(judge.calibration, "judge.calibration")
             findings.append(
                 Finding(
-                    True, f"judge: must grade {len(cases)} answers of {judge.calibration} with kappa >= {judge.min_kappa:g} first"
+                    True,
+                    f"judge: must grade {len(cases)} answers of {judge.calibration} with kappa >= {judge.min_kappa:g}"
+                    " first",
                 )
             )
     except JudgeError as error:
@@ -60,12 +70,16 @@ def _probe(seat: Seat) -> Finding:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     request = urllib.request.Request(f"{str(seat.base_url).rstrip('/')}/models", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=PROBE_SECONDS) as reply:  # the door lets only http and https through
+        with urllib.request.urlopen(
+            request, timeout=PROBE_SECONDS
+        ) as reply:  # the door lets only http and https through
             listed = reply.read(1 << 20).decode(errors="replace")
     except urllib.error.HTTPError as error:
         denied = error.code in (401, 403)
         text = f"judge: {seat.base_url} answers with status {error.code}"
-        return Finding(not denied, text, f"put the key into the environment variable {seat.api_key_env}" if denied else "")
+        return Finding(
+            not denied, text, f"put the key into the environment variable {seat.api_key_env}" if denied else ""
+        )
     except (OSError, ValueError) as error:
         fix = "start the endpoint, correct judge.base_url, or use judge=rules"
         return Finding(False, f"judge: {seat.base_url} does not answer ({getattr(error, 'reason', error)})", fix)
@@ -75,9 +89,11 @@ def _probe(seat: Seat) -> Finding:
 
 
 def most_calls(config: Config, rl: Sequence[Sample], held_out: Sequence[Sample], num_steps: int) -> int:
-    """Calls of a run in which no two answers are alike and every reply can be read: the most, but for retries and re-asks.
+    """Calls of a run in which no two answers are alike and every reply can be read: the most, but for retries and
+    re-asks.
 
-    A judged completion is a call of every judge that may be asked about it; training judges the share of questions that the RL set has of that kind.
+    A judged completion is a call of every judge that may be asked about it; training judges the share of questions that
+    the RL set has of that kind.
     """
     judge, reward = config.judge, config.reward
     if judge.kind == "rules" or judge.offline:
@@ -109,12 +125,17 @@ def estimate(config: Config, rl: Sequence[Sample], held_out: Sequence[Sample], n
     reply = int(judge.sampling.get("max_tokens", judge.sampling.get("max_completion_tokens", 400)))
     money = (calls * _TOKENS_PER_CALL * judge.price_input + calls * reply * judge.price_output) / 1e6
     cost = f", cost {money:,.2f}" if money else ""
-    text = f"judge: at most {calls:,} calls and about {calls * (_TOKENS_PER_CALL + reply):,} tokens{cost}; equal answers of a group are asked once"
+    text = (
+        f"judge: at most {calls:,} calls and about {calls * (_TOKENS_PER_CALL + reply):,} tokens{cost}; equal answers"
+        " of a group are asked once"
+    )
     findings = [Finding(True, text)]
     for name, limit, most in (
         ("max_calls", judge.max_calls, calls),
         ("max_tokens", judge.max_tokens, calls * (_TOKENS_PER_CALL + reply)),
     ):
         if limit is not None and limit < most:
-            findings.append(Finding(True, f"judge.{name}={limit:,} may end the run before its last step, with failed judgements"))
+            findings.append(
+                Finding(True, f"judge.{name}={limit:,} may end the run before its last step, with failed judgements")
+            )
     return findings

@@ -1,0 +1,1 @@
+"""`python -m rl.evaluate`: held-out items asked and judged, two models compared."""

@@ -1,13 +1,13 @@
-"""How often a model is right on held-out items: greedily, sampled as in training, and with every image blanked. Also a command.
+"""How often a model is right on held-out items: greedily, sampled as in training, and with every image blanked. Also a
+command.
 
-Accuracy goes through the parser and the rubric of training (one extractor): a completion is right when its accuracy reward is 1. A completion
-that could not be judged is counted apart and never as wrong. The comparison of two models is `rl/evaluate/comparison.py`.
+Accuracy goes through the parser and the rubric of training (one extractor): a completion is right when its accuracy
+reward is 1. A completion that could not be judged is counted apart and never as wrong. The comparison of two models is
+`rl/evaluate/comparison.py`.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 from rl.algo.order import sampling_seed
 from rl.config import Config
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
-from rollouts.prompt.processing import EncodedPrompt, encode, load_processor, media_token_ids
+from rollouts.prompt.processing import EncodedPrompt, encode, media_token_ids
 from rollouts.records import Completion, Outcome, Parsed, Sample
 
 Mode = Literal["greedy", "sampled", "blank"]
@@ -32,7 +32,9 @@ MAX_PIXELS = 1 << 26
 class Sampler(Protocol):
     """A group of rollout workers, or one engine."""
 
-    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterable[tuple[RequestKey, Completion]]: ...
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterable[tuple[RequestKey, Completion]]: ...
 
 
 class ScoredLike(Protocol):
@@ -69,7 +71,8 @@ def _silent(mode: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out items, and how they are encoded when their turn comes: decoded images of all of them need not fit into memory."""
+    """The held-out items, and how they are encoded when their turn comes: decoded images of all of them need not fit
+    into memory."""
 
     samples: tuple[Sample, ...]
     # A sample as the model is asked it; True = with every image mid-grey.
@@ -81,7 +84,8 @@ class HeldOut:
     max_pixels: int = MAX_PIXELS
 
     def chunks(self) -> Iterator[list[tuple[Sample, EncodedPrompt]]]:
-        """The items in order, as many at a time as hold about `max_pixels`. Raises BadSample where an image does not open."""
+        """The items in order, as many at a time as hold about `max_pixels`. Raises BadSample where an image does not
+        open."""
         chunk: list[tuple[Sample, EncodedPrompt]] = []
         num_pixels = 0
         for sample in self.samples:
@@ -117,7 +121,9 @@ class EvalResult:
 
     def item_means(self, mode: Mode) -> list[float | None]:
         """Share of right answers of each item over its judged completions; None = none of them could be judged."""
-        verdicts = ([float(judged.correct) for judged in item if judged.correct is not None] for item in self.answers[mode])
+        verdicts = (
+            [float(judged.correct) for judged in item if judged.correct is not None] for item in self.answers[mode]
+        )
         return [sum(item) / len(item) if item else None for item in verdicts]
 
 
@@ -144,21 +150,31 @@ def evaluate(
     """Ask every held-out item in each of `modes` and judge the answers.
 
     Args:
-        rollout: draws completions; it must hold the weights `policy_version`. Items come to it in chunks, see `HeldOut`.
+        rollout: draws completions; it must hold the weights `policy_version`. Items come to it in chunks, see
+            `HeldOut`.
         scorer: the parser and rubric of training. Judging overlaps with sampling.
         held_out: see `prepare`.
-        config: `grpo` gives temperature, top_p and length; `eval` the number of samples and whether to blank; `seed` the sampling seeds.
+        config: `grpo` gives temperature, top_p and length; `eval` the number of samples and whether to blank; `seed`
+            the sampling seeds.
         name: of the model, for the table and the judge's groups ("SFT", "GRPO").
         policy_version: version of the weights to draw with.
-        modes: which ways of asking; "blank" is left out where eval.blank_images is off, "sampled" where eval.num_samples is 0.
+        modes: which ways of asking; "blank" is left out where eval.blank_images is off, "sampled" where
+            eval.num_samples is 0.
         progress: told as each completion arrives.
 
     Raises:
-        whatever the engine or the scorer raise; a reward that fails on one completion does not raise but leaves it without a verdict.
+        whatever the engine or the scorer raise; a reward that fails on one completion does not raise but leaves it
+        without a verdict.
     """
     started = time.monotonic()
-    counts = {mode: config.eval.num_samples if mode == "sampled" else int(mode != "blank" or held_out.blank) for mode in modes}
-    asked = {mode: _Asked(f"eval/{name}/{mode}", counts[mode], len(held_out.samples), progress) for mode in modes if counts[mode]}
+    counts = {
+        mode: config.eval.num_samples if mode == "sampled" else int(mode != "blank" or held_out.blank) for mode in modes
+    }
+    asked = {
+        mode: _Asked(f"eval/{name}/{mode}", counts[mode], len(held_out.samples), progress)
+        for mode in modes
+        if counts[mode]
+    }
     for chunk in held_out.chunks():
         for mode, answers in asked.items():
             prompts = [held_out.encode(sample, True) if mode == "blank" else prompt for sample, prompt in chunk]
@@ -176,7 +192,8 @@ def evaluate(
 
 
 def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[Request]:
-    """`count` requests an item, whose seeds depend on the run's seed and the item alone, so that two models are drawn with the same ones."""
+    """`count` requests an item, whose seeds depend on the run's seed and the item alone, so that two models are drawn
+    with the same ones."""
     return [
         Request(
             prompt_id=prompt.prompt_id,
@@ -202,7 +219,9 @@ class _Asked:
     progress: Progress
     pending: dict[RequestKey, tuple[Completion, Future[Any]]] = field(default_factory=dict)
 
-    def submit(self, drawn: Iterable[tuple[RequestKey, Completion]], scorer: ScorerLike, samples: Sequence[Sample]) -> None:
+    def submit(
+        self, drawn: Iterable[tuple[RequestKey, Completion]], scorer: ScorerLike, samples: Sequence[Sample]
+    ) -> None:
         """Hand each completion to its judge as it arrives."""
         by_id = {sample.id: sample for sample in samples}
         expected = len(self.pending) + len(samples) * self.count
@@ -234,45 +253,3 @@ def _verdict(completion: Completion, scored: ScoredLike) -> Judged:
     unjudged = completion.finish_reason == "abort" or outcome is None or outcome.value is None
     correct = None if unjudged or outcome is None else outcome.value == 1.0
     return Judged(correct, scored.parsed.well_formed, len(completion.token_ids), completion.text)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command: `python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in this process."""
-    # Here, because whoever calls `evaluate` with an engine of its own needs none of this.
-    from judges import make_judge
-    from rewards.rubric import make_rubric
-    from rewards.scorer import Scorer
-    from rl.config import door as compose
-    from rl.data import sets
-    from rl.evaluate import comparison
-    from rl.evaluate import table as evaluation_table
-    from rl.run import failures, progress
-    from rl.workers.rollout_worker import engine_settings
-    from rollouts.engine.vllm import VllmEngine
-
-    command = "python -m rl.evaluate"
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    config = compose.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
-    with failures.told(command), progress.Teller() as teller:
-        splits = sets.load(config.data)
-        held_out = prepare(splits.eval, load_processor(config.model.path), blank=config.eval.blank_images)
-        judge = make_judge(config.judge)
-        judge.check_now()
-        teller.say(judge.describe())
-        engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
-        total = (1 + config.eval.num_samples + config.eval.blank_images) * len(held_out.samples)
-        with Scorer(make_rubric(config.reward, judge)) as scorer, teller.bar("evaluate", total) as bar:
-            result = evaluate(
-                engine, scorer, held_out, config,
-                name=config.model.path, policy_version=0, progress=lambda mode, done, total: bar.advance(),
-            )  # fmt: skip
-        evaluation_table.print_one(result, comparison.majority_baseline([row.sample for row in splits.sft], splits.eval))
-    return 0
-
-
-if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Everything is closed by now; leaving at once keeps the leak reports of Triton's bindings (vLLM imports them) off the table.
-    os._exit(code)

@@ -1,7 +1,8 @@
 """The SFT and the GRPO model on the same held-out items: shares with intervals, differences with p values.
 
-All intervals are 95 % Wilson intervals over items: greedy and blank answers are one draw an item; of several samples an item its mean counts
-(`rl.evaluate.statistics.clustered_wilson`), never the draws. Differences are paired by item: McNemar's mid-p for one draw, sign flips for means.
+All intervals are 95 % Wilson intervals over items: greedy and blank answers are one draw an item; of several samples an
+item its mean counts (`rl.evaluate.statistics.clustered_wilson`), never the draws. Differences are paired by item:
+McNemar's mid-p for one draw, sign flips for means.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ def strata(samples: Sequence[Sample]) -> list[Stratum]:
     found += [("closed", is_closed), ("open", lambda sample: not is_closed(sample))]
     found += [(f"answer_type/{name}", of_type(name)) for name in sorted({sample.answer_type for sample in samples})]
     found += [
-        (f"modality/{name}", of_modality(name)) for name in sorted({sample.modality for sample in samples if sample.modality})
+        (f"modality/{name}", of_modality(name))
+        for name in sorted({sample.modality for sample in samples if sample.modality})
     ]
     return [(name, member) for name, member in found if any(member(sample) for sample in samples)]
 
 
 def is_closed(sample: Sample) -> bool:
-    """Whether the question itself lists its answers: multiple choice and yes/no. An open item may keep options that are not shown."""
+    """Whether the question itself lists its answers: multiple choice and yes/no. An open item may keep options that are
+    not shown."""
     return sample.answer_type in CLOSED
 
 
@@ -47,8 +50,8 @@ def measure(result: EvalResult, mode: Mode, member: Callable[[Sample], bool]) ->
     """Accuracy of one model on one stratum, asked one way.
 
     Returns:
-        accuracy, low, high (95 % over items), num_items (with at least one verdict), num_unscored (completions without a verdict),
-        format_rate and mean_length (tokens), both over all completions.
+        accuracy, low, high (95 % over items), num_items (with at least one verdict), num_unscored (completions without
+        a verdict), format_rate and mean_length (tokens), both over all completions.
     """
     places = [place for place, sample in enumerate(result.samples) if member(sample)]
     means = result.item_means(mode)
@@ -66,10 +69,17 @@ def measure(result: EvalResult, mode: Mode, member: Callable[[Sample], bool]) ->
     }
 
 
-def difference(sft: EvalResult, grpo: EvalResult, mode: Mode, member: Callable[[Sample], bool]) -> dict[str, float | bool]:
-    """GRPO minus SFT on the items of a stratum that both have a verdict on: the difference of accuracy and its two-sided p value."""
+def difference(
+    sft: EvalResult, grpo: EvalResult, mode: Mode, member: Callable[[Sample], bool]
+) -> dict[str, float | bool]:
+    """GRPO minus SFT on the items of a stratum that both have a verdict on: the difference of accuracy and its
+    two-sided p value."""
     pairs = zip(sft.samples, sft.item_means(mode), grpo.item_means(mode), strict=True)
-    both = [(first, second) for sample, first, second in pairs if member(sample) and first is not None and second is not None]
+    both = [
+        (first, second)
+        for sample, first, second in pairs
+        if member(sample) and first is not None and second is not None
+    ]
     changes = [second - first for first, second in both]
     if mode == "sampled":
         p_value = paired_permutation(changes)
@@ -82,8 +92,10 @@ def compare(sft: EvalResult, grpo: EvalResult) -> dict[str, Any]:
     """Everything summary.json says of the two models.
 
     Returns:
-        way of asking -> stratum -> {sft, grpo: see `measure`, difference, p_value, intervals_overlap}; under "worse" the strata, as
-        "greedy/modality/ct", in which GRPO is significantly worse (Holm over the strata of one way of asking, 5 %; blanked images excepted).
+        way of asking -> stratum -> {sft, grpo: see `measure`, difference, p_value, intervals_overlap}; under "worse"
+        the strata, as
+        "greedy/modality/ct", in which GRPO is significantly worse (Holm over the strata of one way of asking, 5 %;
+        blanked images excepted).
 
     Raises:
         ValueError: the two results are not about the same items in the same order.
@@ -117,13 +129,15 @@ def _significantly_worse(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def majority_baseline(train: Sequence[Sample], held_out: Sequence[Sample]) -> dict[str, dict[str, float | int | str]]:
-    """What always giving the most frequent training answer of the answer type would score on the held-out items, without looking.
+    """What always giving the most frequent training answer of the answer type would score on the held-out items,
+    without looking.
 
-    For multiple choice the answer is the letter, because options differ from item to item; elsewhere it is the text, right also where it is
-    an alias. An answer type that training never saw scores 0.
+    For multiple choice the answer is the letter, because options differ from item to item; elsewhere it is the text,
+    right also where it is an alias. An answer type that training never saw scores 0.
 
     Returns:
-        "all", "closed", "open", "answer_type/..." -> accuracy, low, high, num_items; and for an answer type the answer itself.
+        "all", "closed", "open", "answer_type/..." -> accuracy, low, high, num_items; and for an answer type the answer
+        itself.
     """
     kinds: set[str] = {sample.answer_type for sample in held_out}
     answers = {kind: _most_frequent([_key(sample) for sample in train if sample.answer_type == kind]) for kind in kinds}
@@ -133,7 +147,12 @@ def majority_baseline(train: Sequence[Sample], held_out: Sequence[Sample]) -> di
         if not name.startswith("modality/"):
             hits = [hit for sample, hit in zip(held_out, right, strict=True) if member(sample)]
             interval = wilson(sum(hits), len(hits))
-            rows[name] = {"accuracy": sum(hits) / len(hits), "low": interval.low, "high": interval.high, "num_items": len(hits)}
+            rows[name] = {
+                "accuracy": sum(hits) / len(hits),
+                "low": interval.low,
+                "high": interval.high,
+                "num_items": len(hits),
+            }
             if name.startswith("answer_type/"):
                 rows[name]["answer"] = answers[name.removeprefix("answer_type/")] or ""
     return rows

@@ -1,4 +1,5 @@
-"""What an evaluation found, as tables in a terminal. Numbers come from `rl/evaluate/comparison.py`; nothing is computed here."""
+"""What an evaluation found, as tables in a terminal. Numbers come from `rl/evaluate/comparison.py`; nothing is computed
+here."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ WAYS = {"greedy": "greedy", "sampled": "sampled", "blank": "greedy, image blanke
 
 
 def print_table(
-    comparison: Mapping[str, Any], baseline: Mapping[str, Mapping[str, Any]] | None = None, console: Console | None = None
+    comparison: Mapping[str, Any],
+    baseline: Mapping[str, Mapping[str, Any]] | None = None,
+    console: Console | None = None,
 ) -> None:
     """Print the result of `compare`, with the majority-answer baseline where one is given."""
     console = console or _console()
@@ -36,7 +39,8 @@ def _console() -> Console:
 
 def _summary(comparison: Mapping[str, Any], modes: Sequence[str]) -> Table:
     table = Table(
-        title=f"SFT and GRPO model on the same {comparison['num_items']} held-out items, accuracy in %", title_justify="left"
+        title=f"SFT and GRPO model on the same {comparison['num_items']} held-out items, accuracy in %",
+        title_justify="left",
     )
     for name in ("asked", "SFT", "GRPO", "difference", "p", "intervals", "format SFT", "format GRPO"):
         table.add_column(name, justify="left" if name == "asked" else "right")
@@ -56,7 +60,9 @@ def _summary(comparison: Mapping[str, Any], modes: Sequence[str]) -> Table:
 
 
 def _by_stratum(comparison: Mapping[str, Any], mode: str, baseline: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(title=f"{WAYS[mode]}, by kind of item", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=f"{WAYS[mode]}, by kind of item", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False
+    )
     for name in ("kind", "items", "SFT", "GRPO", "difference", "p", "majority", "blank SFT", "GRPO"):
         table.add_column(name, justify="left" if name == "kind" else "right")
     blank = comparison.get("blank", {})
@@ -79,13 +85,15 @@ def _by_stratum(comparison: Mapping[str, Any], mode: str, baseline: Mapping[str,
 
 def _notes(comparison: Mapping[str, Any], modes: Sequence[str]) -> Group:
     lines = [
-        "95 % Wilson intervals over items (an item sampled several times counts once); p: McNemar mid-p, sampled: sign flips of item means."
+        "95 % Wilson intervals over items (an item sampled several times counts once); p: McNemar mid-p, sampled: sign"
+        " flips of item means."
     ]
     for model in ("sft", "grpo"):
         unscored = sum(comparison[mode]["all"][model]["num_unscored"] for mode in modes)
         if unscored:
             lines.append(
-                f"{unscored} completions of the {model.upper()} model could not be judged; they count neither as right nor as wrong."
+                f"{unscored} completions of the {model.upper()} model could not be judged; they count neither as right"
+                " nor as wrong."
             )
     if comparison["worse"]:
         lines.append(f"Worse by more than chance explains (Holm, 5 %): {', '.join(comparison['worse'])}")
@@ -94,7 +102,9 @@ def _notes(comparison: Mapping[str, Any], modes: Sequence[str]) -> Group:
     return Group(*lines)
 
 
-def print_one(result: EvalResult, baseline: Mapping[str, Mapping[str, Any]], console: Console | None = None) -> dict[str, Any]:
+def print_one(
+    result: EvalResult, baseline: Mapping[str, Mapping[str, Any]], console: Console | None = None
+) -> dict[str, Any]:
     """Print one model alone; returns the numbers, way of asking -> stratum -> `measure`."""
     console = console or _console()
     modes = [mode for mode in MODES if mode in result.answers]
@@ -115,7 +125,12 @@ def print_one(result: EvalResult, baseline: Mapping[str, Mapping[str, Any]], con
         cells = [_with_interval(numbers[mode][name]) for mode in modes]
         majority = _percent(baseline[name]["accuracy"]) if name in baseline else ""
         table.add_row(
-            name, str(row["num_items"]), *cells, majority, _percent(row["format_rate"]), end_section=name in ("all", "open")
+            name,
+            str(row["num_items"]),
+            *cells,
+            majority,
+            _percent(row["format_rate"]),
+            end_section=name in ("all", "open"),
         )
     console.print(table)
     unscored = sum(numbers[mode]["all"]["num_unscored"] for mode in modes)
@@ -125,7 +140,11 @@ def print_one(result: EvalResult, baseline: Mapping[str, Mapping[str, Any]], con
 
 
 def _with_interval(row: Mapping[str, float]) -> str:
-    return f"{100 * row['accuracy']:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f})" if row["num_items"] else "none judged"
+    return (
+        f"{100 * row['accuracy']:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
+        if row["num_items"]
+        else "none judged"
+    )
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,1 @@
+"""`python -m rl.export`: rollouts for the viewers of others."""

@@ -28,15 +28,24 @@ wandb:   one table with images a step, in W&B's offline format; --online sends i
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
-        description="Write the stored completions of a run, with images, rewards and judge transcripts, for another viewer. The run is only read.",
+        description=(
+            "Write the stored completions of a run, with images, rewards and judge transcripts, for another viewer. The"
+            " run is only read."
+        ),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), or of a replay")
     parser.add_argument("--to", required=True, choices=("inspect", "wandb"), help="whose format")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write into; made where it is not there")
-    parser.add_argument("--steps", metavar="A..B", help="only these steps, both ends included; a number alone is one step")
-    parser.add_argument("--no-images", action="store_true", help="inspect: leave the images out, which are most of a log")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder to write into; made where it is not there"
+    )
+    parser.add_argument(
+        "--steps", metavar="A..B", help="only these steps, both ends included; a number alone is one step"
+    )
+    parser.add_argument(
+        "--no-images", action="store_true", help="inspect: leave the images out, which are most of a log"
+    )
     parser.add_argument("--online", action="store_true", help="wandb: send to the server, which needs WANDB_API_KEY")
     parser.add_argument("--project", default="rounds", help="wandb: the project (default: %(default)s)")
     return parser
@@ -73,7 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not num:
         print(f"{COMMAND}: no step of {asked.run} was exported (--steps {asked.steps or 'all'})", file=sys.stderr)
         return 1
-    look = f"inspect view --log-dir {asked.out}" if asked.to == "inspect" else f"wandb sync {asked.out}/wandb/offline-run-*"
+    look = (
+        f"inspect view --log-dir {asked.out}"
+        if asked.to == "inspect"
+        else f"wandb sync {asked.out}/wandb/offline-run-*"
+    )
     teller.say(f"{num} steps in {asked.out}" + ("" if asked.online else f"; look: {look}"))
     return 0
 
@@ -91,7 +104,8 @@ def _export(asked: argparse.Namespace, wanted: range, teller: Teller) -> int:
         tables = ((stored.step, rollouts) for stored, rollouts in steps())
         return write_wandb(asked.out, tables, mode="online" if asked.online else "offline", project=asked.project)
     written = [
-        write_inspect_log(asked.out, stored, rollouts, model="policy", images=not asked.no_images) for stored, rollouts in steps()
+        write_inspect_log(asked.out, stored, rollouts, model="policy", images=not asked.no_images)
+        for stored, rollouts in steps()
     ]
     return len(written)
 

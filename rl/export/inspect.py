@@ -1,7 +1,8 @@
-"""A stored run as logs of inspect_ai, one a step: `inspect view --log-dir OUT` opens them. Written without inspect_ai, as plain JSON (log version 2).
+"""A stored run as logs of inspect_ai, one a step: `inspect view --log-dir OUT` opens them. Written without inspect_ai,
+as plain JSON (log version 2).
 
-A prompt is a sample, each of its completions an epoch of it. A reward without a value is inspect's own sign for "not scored", NaN, which its readers
-know; every other number is finite.
+A prompt is a sample, each of its completions an epoch of it. A reward without a value is inspect's own sign for "not
+scored", NaN, which its readers know; every other number is finite.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _STOP = {"stop": "stop", "length": "max_tokens", "abort": "unknown"}
 
 
 def write_inspect_log(out: Path, stored: StepFiles, rollouts: Sequence[Rollout], *, model: str, images: bool) -> Path:
-    """Write one step as `OUT/TIME_step-000001_ID.json`, an existing log of the step replaced. Returns the file. Raises DiskFull.
+    """Write one step as `OUT/TIME_step-000001_ID.json`, an existing log of the step replaced. Returns the file. Raises
+    DiskFull.
 
     `images`: put them into the log, as PNG; an image that is missing is named in the text instead.
     """
@@ -72,12 +74,16 @@ def _results(rollouts: Sequence[Rollout]) -> dict[str, Any]:
 
 def _sample(one: Rollout, model: str, images: bool) -> dict[str, Any]:
     attachments: dict[str, str] = {}
-    content = [*(_images(one.sample.media, attachments) if images else ()), {"type": "text", "text": one.sample.question}]
+    content = [
+        *(_images(one.sample.media, attachments) if images else ()),
+        {"type": "text", "text": one.sample.question},
+    ]
     prompt = {"role": "user", "content": content}
     answer = {"role": "assistant", "content": _spoken(one), "model": model}
     scores = {
         "total": _score(
-            Outcome(one.total) if one.total is not None else Outcome(None, "abstain", "a required reward has no value"), one
+            Outcome(one.total) if one.total is not None else Outcome(None, "abstain", "a required reward has no value"),
+            one,
         )
     }
     scores |= {name: _score(outcome, one) for name, outcome in one.outcomes.items()}
@@ -103,11 +109,19 @@ def _spoken(one: Rollout) -> list[dict[str, Any]]:
     """Thoughts and answer apart where the completion keeps to the tags, else the text as it came."""
     if not one.parsed.well_formed:
         return [{"type": "text", "text": one.completion.text}]
-    return [{"type": "reasoning", "reasoning": one.parsed.think or ""}, {"type": "text", "text": one.parsed.answer or ""}]
+    return [
+        {"type": "reasoning", "reasoning": one.parsed.think or ""},
+        {"type": "text", "text": one.parsed.answer or ""},
+    ]
 
 
 def _score(outcome: Outcome, one: Rollout) -> dict[str, Any]:
-    metadata = {"status": outcome.status, "parts": dict(outcome.parts), "evidence": outcome.evidence, "cost": outcome.cost}
+    metadata = {
+        "status": outcome.status,
+        "parts": dict(outcome.parts),
+        "evidence": outcome.evidence,
+        "cost": outcome.cost,
+    }
     value = float("nan") if outcome.value is None else outcome.value
     reason = outcome.reason if outcome.status == "ok" else f"{outcome.status}: {outcome.reason}"
     return {"value": value, "answer": one.parsed.answer, "explanation": reason, "metadata": metadata}

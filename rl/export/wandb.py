@@ -1,4 +1,5 @@
-"""A stored run as W&B tables with images, one a step: prompt, image, question, gold, answer, rewards, judge's words, advantage."""
+"""A stored run as W&B tables with images, one a step: prompt, image, question, gold, answer, rewards, judge's words,
+advantage."""
 
 from __future__ import annotations
 
@@ -14,7 +15,19 @@ from rollouts.media import frames
 from rollouts.records import BadSample, Rollout
 
 _COLUMNS = (
-    *("prompt_id", "completion", "image", "modality", "answer_type", "question", "gold", "think", "answer", "total", "advantage"),
+    *(
+        "prompt_id",
+        "completion",
+        "image",
+        "modality",
+        "answer_type",
+        "question",
+        "gold",
+        "think",
+        "answer",
+        "total",
+        "advantage",
+    ),
     *("trained_on", "num_tokens", "finish_reason"),
 )
 
@@ -22,7 +35,8 @@ _COLUMNS = (
 def write_wandb(
     out: Path, steps: Iterator[tuple[int, Sequence[Rollout]]], *, mode: Literal["offline", "online"], project: str
 ) -> int:
-    """Log every step as the table `rollouts` of one W&B run in `OUT/wandb`. Returns how many steps. Raises TrackingError."""
+    """Log every step as the table `rollouts` of one W&B run in `OUT/wandb`. Returns how many steps. Raises
+    TrackingError."""
     return log_tables(out, (table(step, rollouts) for step, rollouts in steps), mode=mode, project=project)
 
 

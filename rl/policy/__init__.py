@@ -1,0 +1,1 @@
+"""The trained model: micro-batches, forward and update, checkpoints."""

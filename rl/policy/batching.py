@@ -1,8 +1,9 @@
-"""Rows become micro-batches in which the completions of one prompt share it: prompt and images are computed once, not eight times.
+"""Rows become micro-batches in which the completions of one prompt share it: prompt and images are computed once, not
+eight times.
 
-A *tree* is one sequence: the prompt, then its completions one after the other. A token sees the prompt and its own completion only, and
-stands at the position it would have alone, so every completion gets the numbers of a separate row. Results depend on neither the token
-budget nor the padding nor the order of the rows (tests/rl/policy/test_batching.py).
+A *tree* is one sequence: the prompt, then its completions one after the other. A token sees the prompt and its own
+completion only, and stands at the position it would have alone, so every completion gets the numbers of a separate row.
+Results depend on neither the token budget nor the padding nor the order of the rows (tests/rl/policy/test_batching.py).
 
 Legend: T trees of a micro-batch, L their padded length, N completion tokens of a micro-batch end to end.
 """
@@ -65,8 +66,9 @@ class MicroBatch:
 
 
 def make_micro_batches(rows: Sequence[Row], token_budget: int, pad_id: int = 0) -> list[MicroBatch]:
-    """Micro-batches of at most `token_budget` tokens, padding included; deterministic. A tree over the budget is cut between completions, and
-    one completion that is longer than the budget goes alone. Rows without tokens appear in none of them.
+    """Micro-batches of at most `token_budget` tokens, padding included; deterministic. A tree over the budget is cut
+    between completions, and one completion that is longer than the budget goes alone. Rows without tokens appear in
+    none of them.
     """
     trees = [tree for group in _by_prompt(rows) for tree in _cut(group, rows, token_budget)]
     trees.sort(key=lambda tree: -tree.length)  # stable: equal lengths keep the order of the rows
@@ -80,7 +82,8 @@ def make_micro_batches(rows: Sequence[Row], token_budget: int, pad_id: int = 0) 
 
 
 def split_rows(rows: Sequence[Row], num_parts: int) -> list[list[int]]:
-    """Places of the rows for each rank: whole prompts together, token counts as even as greedy filling makes them, order kept; deterministic.
+    """Places of the rows for each rank: whole prompts together, token counts as even as greedy filling makes them,
+    order kept; deterministic.
 
     A part may be empty where there are fewer prompts than parts.
     """
@@ -95,7 +98,8 @@ def split_rows(rows: Sequence[Row], num_parts: int) -> list[list[int]]:
 
 
 def in_order(batches: Sequence[MicroBatch], values: Sequence[Tensor], num_rows: int) -> list[list[float]]:
-    """Per-token values [N] of each micro-batch as one list a row, in the order the rows were given; empty for rows without tokens."""
+    """Per-token values [N] of each micro-batch as one list a row, in the order the rows were given; empty for rows
+    without tokens."""
     restored: list[list[float]] = [[] for _ in range(num_rows)]
     for batch, value in zip(batches, values, strict=True):
         for row, part in zip(batch.rows, value.split(list(batch.lengths)), strict=True):
@@ -104,7 +108,8 @@ def in_order(batches: Sequence[MicroBatch], values: Sequence[Tensor], num_rows: 
 
 
 def attention_mask(batch: MicroBatch, dtype: torch.dtype) -> Tensor:
-    """Additive mask [T, 1, L, L]: 0 where a token may look (earlier, and in the prompt or in its own segment), the least number elsewhere.
+    """Additive mask [T, 1, L, L]: 0 where a token may look (earlier, and in the prompt or in its own segment), the
+    least number elsewhere.
 
     A padding token sees itself, so that no row of the softmax is empty.
     """
@@ -119,7 +124,8 @@ def attention_mask(batch: MicroBatch, dtype: torch.dtype) -> Tensor:
 
 
 def position_ids(batch: MicroBatch, prompt_positions: Sequence[Tensor]) -> Tensor:
-    """Positions [T, L], or [3, T, L] when the model counts in three directions, from the positions [P] or [3, P] of each tree's prompt."""
+    """Positions [T, L], or [3, T, L] when the model counts in three directions, from the positions [P] or [3, P] of
+    each tree's prompt."""
     three = any(positions.dim() == 2 for positions in prompt_positions)
     columns = []
     for tree, offsets in enumerate(batch.offsets):
@@ -191,4 +197,6 @@ def _assemble(trees: Sequence[Tree], rows: Sequence[Row], pad_id: int) -> MicroB
             end += fed
     places = tuple(place for tree in trees for place in tree.rows)
     lengths = tuple(len(rows[place].completion_ids) for place in places)
-    return MicroBatch(tuple(trees), places, lengths, input_ids, segments, offsets, torch.tensor(sources), torch.tensor(targets))
+    return MicroBatch(
+        tuple(trees), places, lengths, input_ids, segments, offsets, torch.tensor(sources), torch.tensor(targets)
+    )

@@ -1,7 +1,8 @@
-"""Checkpoints that survive a kill at any moment: safetensors and JSON, a manifest of sizes and hashes written last, one rename.
+"""Checkpoints that survive a kill at any moment: safetensors and JSON, a manifest of sizes and hashes written last, one
+rename.
 
-`step_000010.tmp/` is filled and flushed to disk, then renamed to `step_000010/`. A folder without a manifest, or one whose files do not match
-it, is not a checkpoint; the loader says so and takes the one before. No pickle anywhere.
+`step_000010.tmp/` is filled and flushed to disk, then renamed to `step_000010/`. A folder without a manifest, or one
+whose files do not match it, is not a checkpoint; the loader says so and takes the one before. No pickle anywhere.
 """
 
 from __future__ import annotations
@@ -42,11 +43,14 @@ class Checkpoint:
     rejected: tuple[str, ...] = ()
 
 
-def save(root: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], keep: int | None = None) -> Path:
+def save(
+    root: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], keep: int | None = None
+) -> Path:
     """Write checkpoint number `step` under `root`, then remove all but the newest `keep` (None = keep all).
 
     Raises:
-        CheckpointError: the disk is full or not writable; nothing half-written stays behind, older checkpoints are untouched.
+        CheckpointError: the disk is full or not writable; nothing half-written stays behind, older checkpoints are
+            untouched.
     """
     final = root / f"step_{step:06d}"
     partial = final.with_suffix(".tmp")
@@ -66,14 +70,17 @@ def save(root: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[st
         sync_folder(root)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(f"checkpoint {final} could not be written: {error}; free space or set out_dir elsewhere") from error
+        raise CheckpointError(
+            f"checkpoint {final} could not be written: {error}; free space or set out_dir elsewhere"
+        ) from error
     for old in _folders(root)[keep:] if keep is not None else []:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
 def load_latest(root: Path) -> Checkpoint | None:
-    """The newest checkpoint under `root` whose manifest verifies; None where none was ever finished. Damaged ones are named in the log.
+    """The newest checkpoint under `root` whose manifest verifies; None where none was ever finished. Damaged ones are
+    named in the log.
 
     Raises:
         CheckpointError: there are checkpoints, and all of them are damaged.
@@ -87,7 +94,9 @@ def load_latest(root: Path) -> Checkpoint | None:
         rejected.append(f"{path.name}: {fault}")
         log.warning("checkpoint %s is damaged (%s); going back to the one before", path, fault)
     if rejected:
-        raise CheckpointError(f"no checkpoint under {root} can be trusted: {'; '.join(rejected)}; start again in a new out_dir")
+        raise CheckpointError(
+            f"no checkpoint under {root} can be trusted: {'; '.join(rejected)}; start again in a new out_dir"
+        )
     return None
 
 

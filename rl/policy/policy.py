@@ -1,7 +1,8 @@
 """The policy that learns and the reference it is held to.
 
-The same code runs alone and as one of several ranks under torch.distributed (FSDP2). There every rank calls the same methods at the same
-time, each with its own rows (`rl.policy.batching.split_rows`), and the denominators are those of the whole minibatch.
+The same code runs alone and as one of several ranks under torch.distributed (FSDP2). There every rank calls the same
+methods at the same time, each with its own rows (`rl.policy.batching.split_rows`), and the denominators are those of
+the whole minibatch.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ MAX_SKIPS_IN_A_ROW = 3
 
 
 class NonFiniteUpdate(RuntimeError):
-    """Reward, advantage, log-prob, loss or gradient was NaN or infinite in several updates in a row; the weights are those before the first."""
+    """Reward, advantage, log-prob, loss or gradient was NaN or infinite in several updates in a row; the weights are
+    those before the first."""
 
 
 def learning_rate(
     update: int, total_updates: int, *, peak: float, warmup_ratio: float, kind: Literal["cosine", "constant"]
 ) -> float:
-    """Learning rate of optimiser update number `update` (from 0): linear warm-up, then constant or half a cosine to 0 at the end.
+    """Learning rate of optimiser update number `update` (from 0): linear warm-up, then constant or half a cosine to 0
+    at the end.
 
-    The first update already moves (peak / warm-up updates; Hugging Face's schedule wastes it at 0). A function of an integer, so that
-    there is no scheduler state to lose.
+    The first update already moves (peak / warm-up updates; Hugging Face's schedule wastes it at 0). A function of an
+    integer, so that there is no scheduler state to lose.
     """
     warmup = math.ceil(warmup_ratio * total_updates)
     if update < warmup:
@@ -57,7 +60,8 @@ class Policy:
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: str = "cpu",
     ) -> None:
-        """Load the model of a folder. `total_updates` = steps x minibatches; the process group must stand before this for several ranks.
+        """Load the model of a folder. `total_updates` = steps x minibatches; the process group must stand before this
+        for several ranks.
 
         Raises:
             FileNotFoundError: no such folder, or no processor in it.
@@ -84,8 +88,8 @@ class Policy:
     def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
         """One optimiser update on this rank's rows of one minibatch; `totals` count the valid rows of all ranks.
 
-        Returns means over the minibatch (TRL's names), `grad_norm`, `learning_rate`, and `update/skipped`: 1.0 when something was not finite
-        and weights, optimiser and schedule stayed untouched on all ranks.
+        Returns means over the minibatch (TRL's names), `grad_norm`, `learning_rate`, and `update/skipped`: 1.0 when
+        something was not finite and weights, optimiser and schedule stayed untouched on all ranks.
 
         Raises:
             NonFiniteUpdate: the third such update in a row.
@@ -120,7 +124,9 @@ class Policy:
         ref_N = None
         if all(row.ref_logprobs is not None for row in mine):
             ref_N = torch.tensor([value for row in mine for value in row.ref_logprobs or ()], **like)
-        advantages_N = torch.tensor([row.advantage for row in mine], **like).repeat_interleave(lengths.to(like["device"]))
+        advantages_N = torch.tensor([row.advantage for row in mine], **like).repeat_interleave(
+            lengths.to(like["device"])
+        )
         weights_N = token_weights(self.grpo.loss_type, batch.lengths, totals).to(like["device"])
         loss, parts = policy_loss(
             logprobs_N,
@@ -134,8 +140,18 @@ class Policy:
         )
         return loss, {**parts, "entropy": entropy_N.sum()}
 
-    def _step(self, sums: Mapping[str, Tensor], norm: float, inputs_finite: bool, totals: Denominators) -> dict[str, float]:
-        names = ["loss", "kl", "ratio", "entropy", "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean"]
+    def _step(
+        self, sums: Mapping[str, Tensor], norm: float, inputs_finite: bool, totals: Denominators
+    ) -> dict[str, float]:
+        names = [
+            "loss",
+            "kl",
+            "ratio",
+            "entropy",
+            "clip_ratio/low_mean",
+            "clip_ratio/high_mean",
+            "clip_ratio/region_mean",
+        ]
         values = torch.stack([torch.as_tensor(sums.get(name, 0.0), dtype=torch.float64).cpu() for name in names])
         local_fault = not (inputs_finite and math.isfinite(norm) and bool(torch.isfinite(values).all()))
         fault = bool(_all_ranks(torch.tensor([float(local_fault)]), self.tokens, "max").item())
@@ -165,12 +181,14 @@ class Policy:
         self.skips_in_a_row += 1
         if self.skips_in_a_row >= MAX_SKIPS_IN_A_ROW:
             raise NonFiniteUpdate(
-                f"{self.skips_in_a_row} updates in a row were not finite (loss {metrics['loss']}, grad_norm {metrics['grad_norm']}) after "
-                f"{self.updates} good ones; look at the stored rollouts of this step, then lower grpo.learning_rate or resume earlier"
+                f"{self.skips_in_a_row} updates in a row were not finite (loss {metrics['loss']}, grad_norm"
+                f" {metrics['grad_norm']}) after {self.updates} good ones; look at the stored rollouts of this step,"
+                " then lower grpo.learning_rate or resume earlier"
             )
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights by their Hugging Face names in the run's dtype, on the CPU, tied ones once; every rank must call it, every rank gets them."""
+        """All weights by their Hugging Face names in the run's dtype, on the CPU, tied ones once; every rank must call
+        it, every rank gets them."""
         tied = getattr(self.tokens.model, "all_tied_weights_keys", None) or {}
         state = self.tokens.model.state_dict()
         return {name: self._export(full(tensor)) for name, tensor in state.items() if name not in tied}
@@ -180,7 +198,8 @@ class Policy:
         return tensor.detach().to("cpu", dtype, copy=True).contiguous()
 
     def save_pretrained(self, path: str | Path) -> Path:
-        """Model and processor in Hugging Face format, for transformers and vLLM; every rank must call it, the first writes."""
+        """Model and processor in Hugging Face format, for transformers and vLLM; every rank must call it, the first
+        writes."""
         weights = self.weights()
         if rank() == 0:
             self.tokens.model.save_pretrained(path, state_dict=weights)
@@ -188,13 +207,18 @@ class Policy:
         return Path(path)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything an exact resume needs: tensors (fp32 weights, both moments, RNG) and JSON. Every rank must call it."""
+        """Everything an exact resume needs: tensors (fp32 weights, both moments, RNG) and JSON. Every rank must call
+        it."""
         tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
         for name, parameter in self.tokens.named_parameters():
             tensors[f"weight/{name}"] = full(parameter.detach()).cpu().clone()
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"{key}/{name}"] = full(value).cpu().clone()
-        return tensors, {"updates": self.updates, "skips_in_a_row": self.skips_in_a_row, "total_updates": self.total_updates}
+        return tensors, {
+            "updates": self.updates,
+            "skips_in_a_row": self.skips_in_a_row,
+            "total_updates": self.total_updates,
+        }
 
     def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Take up a `state()`, of any number of ranks.
@@ -206,8 +230,9 @@ class Policy:
         missing = [name for name in names if f"weight/{name}" not in tensors]
         if missing or meta["total_updates"] != self.total_updates:
             raise ValueError(
-                f"the state does not fit this run: {len(missing)} of {len(names)} weights are missing, and it counts "
-                f"{meta['total_updates']} updates where this run has {self.total_updates}; resume with the configuration it was saved with"
+                f"the state does not fit this run: {len(missing)} of {len(names)} weights are missing, and it counts"
+                f" {meta['total_updates']} updates where this run has {self.total_updates}; resume with the"
+                " configuration it was saved with"
             )
         self.optimizer.state.clear()
         with torch.no_grad():
@@ -215,7 +240,9 @@ class Policy:
                 parameter.copy_(_like(tensors[f"weight/{name}"], parameter))
                 keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in tensors]
                 if keys:
-                    self.optimizer.state[parameter] = {key: _moment(tensors[f"{key}/{name}"], key, parameter) for key in keys}
+                    self.optimizer.state[parameter] = {
+                        key: _moment(tensors[f"{key}/{name}"], key, parameter) for key in keys
+                    }
         torch.set_rng_state(tensors["rng"])
         self.updates = int(meta["updates"])
         self.skips_in_a_row = int(meta["skips_in_a_row"])
@@ -248,7 +275,9 @@ def _optimizer(tokens: TokenModel, grpo: GrpoConfig) -> torch.optim.AdamW:
     decayed = [parameter for parameter in tokens.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in tokens.parameters() if parameter.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": grpo.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=grpo.learning_rate, betas=(grpo.adam_beta1, grpo.adam_beta2), eps=grpo.adam_epsilon)
+    return torch.optim.AdamW(
+        groups, lr=grpo.learning_rate, betas=(grpo.adam_beta1, grpo.adam_beta2), eps=grpo.adam_epsilon
+    )
 
 
 @torch.no_grad()
@@ -260,13 +289,16 @@ def _log_probs(tokens: TokenModel, rows: Sequence[Row], token_budget: int, alone
 
 
 def _same_count_on_all_ranks(tokens: TokenModel, batches: list[MicroBatch]) -> list[MicroBatch]:
-    """Every rank must run as many forward passes as the others, or they wait for ever: two pad tokens fill up, worth nothing."""
+    """Every rank must run as many forward passes as the others, or they wait for ever: two pad tokens fill up, worth
+    nothing."""
     count = int(_all_ranks(torch.tensor([len(batches)]), tokens, "max").item())
     if count == len(batches):
         return batches
     prompt = EncodedPrompt("filler", "", (tokens.pad_id,), {})
     [filler] = make_micro_batches([Row(prompt, (tokens.pad_id, tokens.pad_id))], 2)
-    empty = MicroBatch(filler.trees, (), (), filler.input_ids, filler.segments, filler.offsets, filler.sources, filler.targets)
+    empty = MicroBatch(
+        filler.trees, (), (), filler.input_ids, filler.segments, filler.offsets, filler.sources, filler.targets
+    )
     return batches + [empty] * (count - len(batches))
 
 
@@ -275,7 +307,9 @@ def _all_ranks(values: Tensor, tokens: TokenModel, operation: str = "sum") -> Te
 
 
 def _inputs_finite(rows: Sequence[Row]) -> bool:
-    numbers = [number for row in rows for number in (row.advantage, *(row.old_logprobs or ()), *(row.ref_logprobs or ()))]
+    numbers = [
+        number for row in rows for number in (row.advantage, *(row.old_logprobs or ()), *(row.ref_logprobs or ()))
+    ]
     return all(map(math.isfinite, numbers))
 
 

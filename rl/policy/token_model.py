@@ -1,8 +1,9 @@
-"""A Hugging Face vision-language model seen as what GRPO needs of it: micro-batch in, log-probs of the completion tokens out.
+"""A Hugging Face vision-language model seen as what GRPO needs of it: micro-batch in, log-probs of the completion
+tokens out.
 
-Works with every model whose base forward takes custom 4-D attention masks and position ids (InternVL, Qwen2.5-VL, ...). Media stay one
-opaque dict. Under torch.distributed with more than one rank the parameters are sharded by FSDP2 (`fully_shard`), the language model layer
-by layer, everything else with the root.
+Works with every model whose base forward takes custom 4-D attention masks and position ids (InternVL, Qwen2.5-VL, ...).
+Media stay one opaque dict. Under torch.distributed with more than one rank the parameters are sharded by FSDP2
+(`fully_shard`), the language model layer by layer, everything else with the root.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ ATTENTION = "sdpa"
 
 
 class TokenModel(nn.Module):
-    """The model with its head, temperature and bans: forward gives log-probs [N] and entropies [N] of a micro-batch's completion tokens."""
+    """The model with its head, temperature and bans: forward gives log-probs [N] and entropies [N] of a micro-batch's
+    completion tokens."""
 
     def __init__(self, model: Any, temperature: float, banned: tuple[int, ...], dtype: torch.dtype) -> None:
         super().__init__()
@@ -60,7 +62,9 @@ class TokenModel(nn.Module):
             hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.sources.to(self.device))
             head = self.model.get_output_embeddings()
             targets_N = batch.targets.to(self.device)
-            logprobs_N, entropy_N = chunked_logprobs(hidden_NH, head, targets_N, self.temperature, self.banned, self.vocab_size)
+            logprobs_N, entropy_N = chunked_logprobs(
+                hidden_NH, head, targets_N, self.temperature, self.banned, self.vocab_size
+            )
         if not media and world_size() > 1:
             logprobs_N = logprobs_N + self._zero()
         return logprobs_N, entropy_N
@@ -72,7 +76,8 @@ class TokenModel(nn.Module):
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def _zero(self) -> Tensor:
-        """0, by way of the vision tower: a rank that saw no image must still hand in its gradients, or the other ranks wait for ever."""
+        """0, by way of the vision tower: a rank that saw no image must still hand in its gradients, or the other ranks
+        wait for ever."""
         language = {id(parameter) for parameter in self.model.get_decoder().parameters()}
         return sum((p.sum() * 0.0 for p in self.model.parameters() if id(p) not in language), torch.zeros(()))
 
@@ -80,7 +85,8 @@ class TokenModel(nn.Module):
 def load_token_model(
     path: str | Path, *, temperature: float, banned: tuple[int, ...], dtype: str = "float32", device: str = "cpu"
 ) -> TokenModel:
-    """The model of a folder, in evaluation mode for good: dropout would give the trainer another distribution than the engine's.
+    """The model of a folder, in evaluation mode for good: dropout would give the trainer another distribution than the
+    engine's.
 
     Raises:
         FileNotFoundError: there is no folder at an absolute path.

@@ -1,0 +1,1 @@
+"""`python -m rl.replay`: stored completions scored again with other rewards or another judge."""

@@ -1,4 +1,5 @@
-"""`python -m rl.replay RUN [overrides]`: score stored completions again, with other rewards or another judge, never calling the policy."""
+"""`python -m rl.replay RUN [overrides]`: score stored completions again, with other rewards or another judge, never
+calling the policy."""
 
 from __future__ import annotations
 
@@ -28,33 +29,49 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
         usage=f"{COMMAND} RUN [SETTING=VALUE ...] [--only FILTER] [--times N] [--out DIR]",
-        description="Score the stored completions of a run again and tell what changes. The run itself is never changed.",
+        description=(
+            "Score the stored completions of a run again and tell what changes. The run itself is never changed."
+        ),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir)")
     parser.add_argument(
-        "overrides", nargs="*", metavar="SETTING=VALUE", help="rewards, judge and advantages, over the run's own config.yaml"
+        "overrides",
+        nargs="*",
+        metavar="SETTING=VALUE",
+        help="rewards, judge and advantages, over the run's own config.yaml",
     )
     parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="FILTER",
-        help="step=3 or 10..20, modality=CT, answer_type=open, status=error, reward=0..0.5; commas mean or, several --only mean and. The whole "
-        "groups of what passes are scored, because an advantage is relative to its group",
+        help=(
+            "step=3 or 10..20, modality=CT, answer_type=open, status=error, reward=0..0.5; commas mean or, several"
+            " --only mean and. The whole groups of what passes are scored, because an advantage is relative to its"
+            " group"
+        ),
     )
     parser.add_argument(
-        "--times", type=int, default=1, metavar="N", help="judge everything N times, to measure the judge's own variance"
+        "--times",
+        type=int,
+        default=1,
+        metavar="N",
+        help="judge everything N times, to measure the judge's own variance",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to (default: a folder beside the run, the same for the same command)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where to (default: a folder beside the run, the same for the same command)",
     )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 = interrupted; the same command then goes on."""
+    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 = interrupted; the same
+    command then goes on."""
     asked = _parser().parse_intermixed_args(argv)
     # Here, because nobody should wait for Hydra and pyarrow to read --help.
     from judges import JudgeError

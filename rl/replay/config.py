@@ -1,4 +1,5 @@
-"""The configuration of a replay: that of the run, with the arguments over it. Only what changes a stored completion's pay may be given."""
+"""The configuration of a replay: that of the run, with the arguments over it. Only what changes a stored completion's
+pay may be given."""
 
 from __future__ import annotations
 
@@ -21,8 +22,25 @@ SECTIONS = ("reward", "judge")
 SETTINGS = ("grpo.scale_rewards", "grpo.min_valid", "grpo.multi_objective_aggregation")
 # Of the judge's settings those that decide nothing about a verdict that is given, only about getting one.
 _OF_CALLING = (
-    *("base_url", "api_key_env", "timeout_seconds", "deadline_seconds", "max_attempts", "max_reasks", "max_concurrency"),
-    *("breaker_failures", "breaker_pause_seconds", "max_calls", "max_tokens", "price_input", "price_output", "cache", "offline"),
+    *(
+        "base_url",
+        "api_key_env",
+        "timeout_seconds",
+        "deadline_seconds",
+        "max_attempts",
+        "max_reasks",
+        "max_concurrency",
+    ),
+    *(
+        "breaker_failures",
+        "breaker_pause_seconds",
+        "max_calls",
+        "max_tokens",
+        "price_input",
+        "price_output",
+        "cache",
+        "offline",
+    ),
     *("canary_fraction", "canaries", "on_canary", "calibration", "min_kappa", "min_sensitivity", "min_specificity"),
 )
 
@@ -43,7 +61,8 @@ def configured(before: Config, argv: Sequence[str]) -> Config:
     A group (`judge=openai`) starts its section anew from conf/, a setting changes the run's own value.
 
     Raises:
-        ConfigError: everything `rl.config.door.compose` raises it for, arguments that no replay reads, and arguments that change nothing.
+        ConfigError: everything `rl.config.door.compose` raises it for, arguments that no replay reads, and arguments
+            that change nothing.
     """
     request = read_arguments(argv)
     faults = [*request.faults, *_not_read(argv, request.explicit)]
@@ -52,7 +71,9 @@ def configured(before: Config, argv: Sequence[str]) -> Config:
     if chosen and not faults:
         fresh, _ = build(run_hydra(chosen, faults)[0], lambda _: COMMAND_LINE)
         values |= {
-            name: dataclasses.asdict(getattr(fresh, name)) for name in SECTIONS if any(c.startswith(f"{name}=") for c in chosen)
+            name: dataclasses.asdict(getattr(fresh, name))
+            for name in SECTIONS
+            if any(c.startswith(f"{name}=") for c in chosen)
         }
     if faults:
         raise ConfigError(faults)
@@ -70,13 +91,15 @@ def configured(before: Config, argv: Sequence[str]) -> Config:
 
 
 def same_verdicts(before: Config, config: Config) -> bool:
-    """Whether both judges would say the same of the same answer, so that a stored verdict of the one is a verdict of the other."""
+    """Whether both judges would say the same of the same answer, so that a stored verdict of the one is a verdict of
+    the other."""
     forget = dict.fromkeys(_OF_CALLING)
     return dataclasses.asdict(before.judge) | forget == dataclasses.asdict(config.judge) | forget
 
 
 def same_rewards(before: Config, config: Config, answer_type: str) -> frozenset[str]:
-    """Names of the outcomes that are made by the same reward and the same judge in both: a failed judgement of these is not asked again."""
+    """Names of the outcomes that are made by the same reward and the same judge in both: a failed judgement of these is
+    not asked again."""
     if before.judge != config.judge:
         return frozenset()
 
@@ -113,7 +136,9 @@ def _without_effect(before: Config, config: Config, argv: Sequence[str], explici
     for name in SECTIONS:
         group = next((argument for argument in argv if argument.startswith(f"{name}=")), None)
         if group and getattr(before, name) == getattr(config, name):
-            faults.append(f"{group} ({COMMAND_LINE}): changes nothing, the run has these settings already; leave it out")
+            faults.append(
+                f"{group} ({COMMAND_LINE}): changes nothing, the run has these settings already; leave it out"
+            )
     if before.judge != config.judge and not asks_judge(config):
         faults.append(f"judge ({COMMAND_LINE}): has no effect, because no reward of this configuration asks a judge")
     return faults

@@ -1,4 +1,5 @@
-"""Which completions a replay scores again: filters such as `step=10..20`, `modality=CT,radiograph`, `status=error`, `reward=..0.5`."""
+"""Which completions a replay scores again: filters such as `step=10..20`, `modality=CT,radiograph`, `status=error`,
+`reward=..0.5`."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ def _words(name: str) -> Callable[[str], Callable[[Row], bool]]:
 def _statuses(values: str) -> Callable[[Row], bool]:
     wanted = frozenset(values.split(","))
     if unknown := sorted(wanted - {"ok", "abstain", "error", "timeout"}):
-        raise ReplayError(f"--only status={values}: there is no status {unknown[0]!r}, expected ok, abstain, error or timeout")
+        raise ReplayError(
+            f"--only status={values}: there is no status {unknown[0]!r}, expected ok, abstain, error or timeout"
+        )
     return lambda row: any(outcome["status"] in wanted for outcome in row["outcomes"])
 
 
@@ -101,7 +104,8 @@ _FILTERS: dict[str, Callable[[str], Callable[[Row], bool]]] = {
 
 
 def read_filter(text: str) -> Filter:
-    """The filter that `NAME=VALUE[,VALUE..]` means. Raises ReplayError for an unknown name, with the nearest, and for values that cannot be read."""
+    """The filter that `NAME=VALUE[,VALUE..]` means. Raises ReplayError for an unknown name, with the nearest, and for
+    values that cannot be read."""
     name, equals, values = text.partition("=")
     if name not in _FILTERS:
         near = difflib.get_close_matches(name, _FILTERS, 1)
@@ -113,9 +117,11 @@ def read_filter(text: str) -> Filter:
 
 
 def choose(run_dir: Path, filters: Sequence[Filter], *, whole_steps: bool = False) -> Choice:
-    """The groups with a completion that passes all filters. `whole_steps`: where the groups of a step share a statistic, take all of them.
+    """The groups with a completion that passes all filters. `whole_steps`: where the groups of a step share a
+    statistic, take all of them.
 
-    A step that cannot be read is a problem of the choice, not an error. Raises NotARun, and ReplayError where nothing passes.
+    A step that cannot be read is a problem of the choice, not an error. Raises NotARun, and ReplayError where nothing
+    passes.
     """
     choice, seen = Choice(), {name: Counter[str]() for name in ("modality", "answer_type", "status")}
     for files in chosen_steps(run_dir, None):
@@ -145,11 +151,19 @@ def _see(rows: Iterable[Row], seen: dict[str, Counter[Any]]) -> None:
         seen["status"].update(outcome["status"] for outcome in row["outcomes"])
 
 
-def _nothing(run_dir: Path, filters: Sequence[Filter], problems: Sequence[Problem], seen: dict[str, Counter[str]]) -> str:
+def _nothing(
+    run_dir: Path, filters: Sequence[Filter], problems: Sequence[Problem], seen: dict[str, Counter[str]]
+) -> str:
     if filters and seen["status"]:
         there = "; ".join(
-            f"{name}: {', '.join(f'{value} ({n})' for value, n in counts.most_common())}" for name, counts in seen.items()
+            f"{name}: {', '.join(f'{value} ({n})' for value, n in counts.most_common())}"
+            for name, counts in seen.items()
         )
-        return f"no completion of {run_dir} passes --only {' --only '.join(one.text for one in filters)}. There are {there}."
+        return (
+            f"no completion of {run_dir} passes --only {' --only '.join(one.text for one in filters)}. There are"
+            f" {there}."
+        )
     lines = [f"  {problem.text}" for problem in problems[:5]]
-    return "\n".join([f"no completion of {run_dir} can be read:" if lines else f"{run_dir} holds no completion yet", *lines])
+    return "\n".join(
+        [f"no completion of {run_dir} can be read:" if lines else f"{run_dir} holds no completion yet", *lines]
+    )

@@ -1,4 +1,5 @@
-"""The folder of a replay, beside the run: reads like a run of its own, is resumed by the same command, and changes nothing of the run."""
+"""The folder of a replay, beside the run: reads like a run of its own, is resumed by the same command, and changes
+nothing of the run."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ def request_of(run_dir: Path, before: Config, config: Config, only: Sequence[str
 
 def _scoring_hash(config: Config) -> str:
     grpo = config.grpo
-    return config_hash(config.reward, config.judge, [grpo.scale_rewards, grpo.min_valid, grpo.multi_objective_aggregation])
+    return config_hash(
+        config.reward, config.judge, [grpo.scale_rewards, grpo.min_valid, grpo.multi_objective_aggregation]
+    )
 
 
 def default_out(run_dir: Path, request: Request) -> Path:
@@ -58,10 +61,13 @@ def default_out(run_dir: Path, request: Request) -> Path:
 
 
 def check_out(out: Path, run_dir: Path, request: Request) -> bool:
-    """Whether `out` holds this replay already, to be gone on with. Raises ReplayError for a folder that cannot be used."""
+    """Whether `out` holds this replay already, to be gone on with. Raises ReplayError for a folder that cannot be
+    used."""
     inner, outer = out.resolve(), run_dir.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise ReplayError(f"--out {out}: the run itself is never changed; name a folder that is neither in it nor around it")
+        raise ReplayError(
+            f"--out {out}: the run itself is never changed; name a folder that is neither in it nor around it"
+        )
     inside = {path.name for path in out.iterdir()} if out.exists() else set()
     if inside <= _FIRST_FILES:
         # Nothing, or what a replay that was killed at once had written.
@@ -110,7 +116,9 @@ class ReplayFolder:
         return [one for one in list_steps(self.path) if one.finished]
 
     def _save(self) -> None:
-        write_atomically(self.path / REQUEST, to_json({"request": dataclasses.asdict(self.request), "judge": self.spent}))
+        write_atomically(
+            self.path / REQUEST, to_json({"request": dataclasses.asdict(self.request), "judge": self.spent})
+        )
 
 
 def to_json(value: Any) -> bytes:
@@ -119,11 +127,15 @@ def to_json(value: Any) -> bytes:
 
 
 def _media_hashes(run_dir: Path, files: StepFiles, table: pa.Table) -> dict[str, str | None]:
-    """Name of each image of the table -> SHA-256 of its file, from the run's own manifest where there is one; None = the file is missing."""
+    """Name of each image of the table -> SHA-256 of its file, from the run's own manifest where there is one; None =
+    the file is missing."""
     manifest = read_manifest(files.folder)["media"] if files.finished else {}
     names = {name for media in table["media"].to_pylist() for one in media for name in files_of(one)}
     there = {name for name in names if _is_file(media_path(run_dir, name))}
-    return {name: (manifest.get(name) or sha256_file(media_path(run_dir, name))) if name in there else None for name in names}
+    return {
+        name: (manifest.get(name) or sha256_file(media_path(run_dir, name))) if name in there else None
+        for name in names
+    }
 
 
 def _is_file(path: Path) -> bool:
@@ -133,7 +145,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under a second name, or a copy where the file system cannot; files of a run are only ever replaced, never written into."""
+    """The same file under a second name, or a copy where the file system cannot; files of a run are only ever replaced,
+    never written into."""
     if target.exists() or not _is_file(source):
         return
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""The judge of a replay: the run's own verdicts first, from a copy of its cache; a model is asked only for what is not among them."""
+"""The judge of a replay: the run's own verdicts first, from a copy of its cache; a model is asked only for what is not
+among them."""
 
 from __future__ import annotations
 
@@ -20,9 +21,11 @@ CACHE = "judge.sqlite"
 
 
 class StoredFirst:
-    """Answers from `stored`, a judge that asks nobody; what that one lacks is asked of the judge that `live` makes when it is first needed.
+    """Answers from `stored`, a judge that asks nobody; what that one lacks is asked of the judge that `live` makes when
+    it is first needed.
 
-    A judgement that had failed in the run is not asked again where it is `known` to have failed: then nothing is asked that the run did not ask.
+    A judgement that had failed in the run is not asked again where it is `known` to have failed: then nothing is asked
+    that the run did not ask.
     """
 
     def __init__(self, stored: Judge, live: Callable[[], Judge]) -> None:
@@ -101,9 +104,11 @@ class StoredFirst:
 
 
 def replay_judge(before: Config, config: Config, run_dir: Path, out: Path, *, times: int) -> Judge:
-    """The judge that scores a replay into `out`, its cache beginning as a copy of the run's. No canaries, no calibration: nothing is trained.
+    """The judge that scores a replay into `out`, its cache beginning as a copy of the run's. No canaries, no
+    calibration: nothing is trained.
 
-    `times` above 1 asks every time anew, from no cache. Raises JudgeConfigError, JudgeUnreachable, and ReplayError for a damaged cache.
+    `times` above 1 asks every time anew, from no cache. Raises JudgeConfigError, JudgeUnreachable, and ReplayError for
+    a damaged cache.
     """
     settings = dataclasses.replace(config.judge, canary_fraction=0.0, calibration=None)
     if settings.kind == "rules":
@@ -126,7 +131,8 @@ def replay_judge(before: Config, config: Config, run_dir: Path, out: Path, *, ti
 
 
 def copy_cache(judge: JudgeConfig, run_dir: Path, cache: Path) -> None:
-    """Copy the verdicts of a run, the write-ahead log included, so that opening them changes no file of the run. Nothing where there are none."""
+    """Copy the verdicts of a run, the write-ahead log included, so that opening them changes no file of the run.
+    Nothing where there are none."""
     source = Path(judge.cache) if judge.cache not in (None, CACHE_OFF) else run_dir / CACHE
     if cache.exists() or not source.is_file():
         return
@@ -145,7 +151,7 @@ def copy_cache(judge: JudgeConfig, run_dir: Path, cache: Path) -> None:
         verdict = str(error)
     if verdict != "ok":
         raise ReplayError(
-            f"the judge's cache {source} cannot be read ({verdict}). If the run is still going on, try again in a moment; "
-            "if the file is damaged, judge.cache=off asks every judgement anew."
+            f"the judge's cache {source} cannot be read ({verdict}). If the run is still going on, try again in a"
+            " moment; if the file is damaged, judge.cache=off asks every judgement anew."
         )
     os.replace(beside, cache)

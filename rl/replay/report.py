@@ -1,4 +1,5 @@
-"""What a replay changed, completion by completion: values, flips, ranks inside groups, advantages, and what judging took."""
+"""What a replay changed, completion by completion: values, flips, ranks inside groups, advantages, and what judging
+took."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class Change:
 
 
 def changes(run_dir: Path, out: Path) -> Iterator[Change]:
-    """Every completion of a replay beside what the run says of it, in the order of their keys. Raises DamagedStore where a step cannot be read."""
+    """Every completion of a replay beside what the run says of it, in the order of their keys. Raises DamagedStore
+    where a step cannot be read."""
     before = {one.step: one for one in list_steps(run_dir)}
     for files in list_steps(out):
         if files.finished:
@@ -117,7 +119,8 @@ def _best(totals: Sequence[float]) -> frozenset[int]:
 
 
 def _advantages(found: Sequence[Change]) -> dict[str, Any]:
-    """How the advantages would have changed; `sign_changes` counts completions that would have been pushed the other way."""
+    """How the advantages would have changed; `sign_changes` counts completions that would have been pushed the other
+    way."""
     pairs = [(one.before.advantage, one.after.advantage) for one in found]
     both = [(b, a) for b, a in pairs if b is not None and a is not None]
     steps = [abs(a - b) for b, a in both]
@@ -132,7 +135,8 @@ def _advantages(found: Sequence[Change]) -> dict[str, Any]:
 
 
 def diff_table(found: Sequence[Change]) -> pa.Table:
-    """One row a completion and reward, long form, and one named "total" for each completion: step, prompt_id, sample_index, reward, .."""
+    """One row a completion and reward, long form, and one named "total" for each completion: step, prompt_id,
+    sample_index, reward, .."""
     rows: list[Mapping[str, Any]] = []
     for one in found:
         key = {"step": one.step, "prompt_id": one.prompt_id, "sample_index": one.sample_index}

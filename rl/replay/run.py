@@ -1,4 +1,5 @@
-"""Scores the stored completions of a run again into a folder beside it, step by step; a replay that was killed goes on where it was."""
+"""Scores the stored completions of a run again into a folder beside it, step by step; a replay that was killed goes on
+where it was."""
 
 from __future__ import annotations
 
@@ -51,10 +52,12 @@ class Asked(NamedTuple):
 def replay(
     run_dir: Path, overrides: Sequence[str], only: Sequence[str], times: int, out: Path | None, teller: Teller
 ) -> tuple[Path, dict[str, Any]]:
-    """Score the chosen completions of `run_dir` again into `out` (None: a folder beside it). Returns the folder and the report.
+    """Score the chosen completions of `run_dir` again into `out` (None: a folder beside it). Returns the folder and the
+    report.
 
     Raises:
-        ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull: nothing of the run is ever changed.
+        ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull: nothing of the run is
+        ever changed.
     """
     before = stored_config(run_dir)
     config = configured(before, overrides)
@@ -103,7 +106,8 @@ def _check_images(judge: Judge, missing: Sequence[Problem]) -> None:
     if judge.shows_images and missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ReplayError(
-            f"{missing[0].text}{more}, and this judge is shown the images. Bring them back, or set judge.show_images=false."
+            f"{missing[0].text}{more}, and this judge is shown the images. Bring them back, or set"
+            " judge.show_images=false."
         )
 
 
@@ -120,7 +124,8 @@ def _score(asked: Asked, choice: Choice, folder: ReplayFolder, scorer: Scorer, t
 
 
 def _in_order(asked: Asked, left: Sequence[ChosenStep], choice: Choice, scorer: Scorer) -> Iterator[StepInWork]:
-    """The steps one after another, the next ones already with the judges; a step that turns out unreadable becomes a problem."""
+    """The steps one after another, the next ones already with the judges; a step that turns out unreadable becomes a
+    problem."""
     waiting: deque[StepInWork] = deque()
     kept = partial(same_rewards, asked.before, asked.config)
     for chosen in left:
@@ -145,7 +150,8 @@ def _finish(asked: Asked, work: StepInWork, folder: ReplayFolder, scorer: Scorer
 
 
 def _repeat(asked: Asked, chosen: ChosenStep, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
-    """One step, scored `times` times one after another; the first is what the replay stores, all of them measure the judge."""
+    """One step, scored `times` times one after another; the first is what the replay stores, all of them measure the
+    judge."""
     rows: list[dict[str, Any]] = []
     table: pa.Table = None
     for repetition in range(asked.times):

@@ -49,8 +49,9 @@ class StepInWork:
     ) -> None:
         """Reads the step and submits its completions; what needs no waiting is scored when this returns.
 
-        `kept`: answer type -> names of the rewards whose failed judgements stay the failures they were, where the run's cache lacks them.
-        `repetition`: judgements of different repetitions are not shared. Raises StoreError where the step cannot be read.
+        `kept`: answer type -> names of the rewards whose failed judgements stay the failures they were, where the run's
+        cache lacks them. `repetition`: judgements of different repetitions are not shared. Raises StoreError where the
+        step cannot be read.
         """
         self._kept = kept
         self._rubric = scorer.rubric
@@ -71,11 +72,15 @@ class StepInWork:
         numbered = itertools.groupby(range(len(self.rows)), key=lambda number: self.rows[number]["prompt_id"])
         return (list(numbers) for _, numbers in numbered)
 
-    def _submit(self, scorer: Scorer, group: Sequence[int], key: str, open_media: Callable[[Row], Media]) -> list[Future[Scored]]:
+    def _submit(
+        self, scorer: Scorer, group: Sequence[int], key: str, open_media: Callable[[Row], Media]
+    ) -> list[Future[Scored]]:
         sample = _sample(self.rows[group[0]], open_media)
         if isinstance(self._rubric.judge, StoredFirst):
             kept = self._kept(sample.answer_type)
-            self._rubric.judge.known |= {(key, text) for number in group for text in _failed_texts(self.rows[number], kept)}
+            self._rubric.judge.known |= {
+                (key, text) for number in group for text in _failed_texts(self.rows[number], kept)
+            }
         return [
             scorer.submit(
                 sample,
@@ -112,13 +117,18 @@ class StepInWork:
     def usable(self, scored: Sequence[Sequence[Scored]]) -> list[list[bool]]:
         """Which completions may be trained on, as the step decides it: scored, and not given up by the engine."""
         return [
-            [one.valid and self.rows[number]["finish_reason"] != "abort" for number, one in zip(numbers, members, strict=True)]
+            [
+                one.valid and self.rows[number]["finish_reason"] != "abort"
+                for number, one in zip(numbers, members, strict=True)
+            ]
             for numbers, members in zip(self.groups(), scored, strict=True)
         ]
 
     def replaced(self, scored: Sequence[Sequence[Scored]], grpo: GrpoConfig, run: str) -> pa.Table:
         """The step as it would have been stored, under the name `run`, had it been scored like this."""
-        from rl.algo.advantages import advantages_of  # torch, which scoring does not need: loaded when the first step is done
+        from rl.algo.advantages import (
+            advantages_of,
+        )  # torch, which scoring does not need: loaded when the first step is done
 
         width = max(len(members) for members in scored)
         usable = [[*flags, *[False] * (width - len(flags))] for flags in self.usable(scored)]
@@ -150,7 +160,9 @@ def _sample(row: Row, open_media: Callable[[Row], Media]) -> Sample:
     try:
         return sample_from_row(row, open_media)
     except (KeyError, TypeError, ValueError) as error:
-        raise DamagedStore(f"the question of prompt {row['prompt_id']} in step {row['step']} cannot be read: {error}") from error
+        raise DamagedStore(
+            f"the question of prompt {row['prompt_id']} in step {row['step']} cannot be read: {error}"
+        ) from error
 
 
 def _failed_texts(row: Row, names: frozenset[str]) -> Iterator[str]:

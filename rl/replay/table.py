@@ -1,4 +1,5 @@
-"""The report of a replay as tables in the terminal. Names and ids of a run are shown as text, whatever characters they hold."""
+"""The report of a replay as tables in the terminal. Names and ids of a run are shown as text, whatever characters they
+hold."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from rollouts.terminal import shown
 
 _SHOWN_FLIPS = 20
 _TITLE = (
-    "what each reward paid: completions scored both times, share of equal values, means, flips up and down, changes of status"
+    "what each reward paid: completions scored both times, share of equal values, means, flips up and down, changes of"
+    " status"
 )
 
 
@@ -49,21 +51,22 @@ def _rewards(report: Mapping[str, Any]) -> Table:
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     groups, advantages, judge = report["groups"], report["advantages"], report["judge"]
     yield (
-        f"identical: {report['num_identical']} of {report['num_completions']} completions ({_share(report['share_identical'])}) "
-        "in every value, status, total and advantage"
+        f"identical: {report['num_identical']} of {report['num_completions']} completions"
+        f" ({_share(report['share_identical'])}) in every value, status, total and advantage"
     )
     yield (
-        f"groups: of {groups['num_groups']}, {groups['order_changed']} in another order and {groups['best_changed']} with another best; "
-        f"mean Kendall tau-b {_number(groups['mean_kendall_tau'])} over {groups['num_ranked']} that rank anything; "
-        f"signal lost in {groups['signal_lost']}, gained in {groups['signal_gained']}"
+        f"groups: of {groups['num_groups']}, {groups['order_changed']} in another order and {groups['best_changed']}"
+        f" with another best; mean Kendall tau-b {_number(groups['mean_kendall_tau'])} over {groups['num_ranked']} that"
+        f" rank anything; signal lost in {groups['signal_lost']}, gained in {groups['signal_gained']}"
     )
     yield (
-        f"advantages: {advantages['num_changed']} changed, by {_number(advantages['mean_absolute_change'])} on average over all, "
-        f"{advantages['sign_changes']} to the other sign; {advantages['newly_trained']} newly trained on, {advantages['no_longer_trained']} no longer"
+        f"advantages: {advantages['num_changed']} changed, by {_number(advantages['mean_absolute_change'])} on average"
+        f" over all, {advantages['sign_changes']} to the other sign; {advantages['newly_trained']} newly trained on,"
+        f" {advantages['no_longer_trained']} no longer"
     )
     yield (
-        f"judge: {judge.get('judge/calls', 0):.0f} calls, {judge.get('judge/tokens', 0):.0f} tokens, cost {judge.get('judge/cost_total', 0.0):.4f}; "
-        f"{judge.get('judge/by_cache', 0):.0f} verdicts from the cache"
+        f"judge: {judge.get('judge/calls', 0):.0f} calls, {judge.get('judge/tokens', 0):.0f} tokens, cost"
+        f" {judge.get('judge/cost_total', 0.0):.4f}; {judge.get('judge/by_cache', 0):.0f} verdicts from the cache"
     )
     yield from (f"left out: {shown(problem)}" for problem in report["problems"])
 
@@ -86,7 +89,14 @@ def _variance(variance: Mapping[str, Mapping[str, Any]], times: int) -> Table:
 def _flips(flips: list[Mapping[str, Any]]) -> Table:
     more = f", the first {_SHOWN_FLIPS}; all are in the report and in diff.parquet" if len(flips) > _SHOWN_FLIPS else ""
     table = Table(
-        "step", "prompt", "completion", "reward", "before", "after", title=f"{len(flips)} flips{more}", title_justify="left"
+        "step",
+        "prompt",
+        "completion",
+        "reward",
+        "before",
+        "after",
+        title=f"{len(flips)} flips{more}",
+        title_justify="left",
     )
     for one in flips[:_SHOWN_FLIPS]:
         key = (str(one["step"]), _text(one["prompt_id"]), str(one["sample_index"]), _text(one["reward"]))

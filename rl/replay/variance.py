@@ -27,8 +27,10 @@ def repetition_rows(rows: Sequence[Row], scored: Sequence[Scored], repetition: i
 def variance(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
     """How much the values of one completion differ between repetitions, by reward.
 
-    num_completions: with a value in at least two repetitions, what the means are over. share_unanimous: of these, all their values equal.
-    pair_agreement: chance that two repetitions of one completion are equal. mean_std: mean over completions of the std (ddof 1) of their values.
+    num_completions: with a value in at least two repetitions, what the means are over. share_unanimous: of these, all
+    their values equal.
+    pair_agreement: chance that two repetitions of one completion are equal. mean_std: mean over completions of the std
+    (ddof 1) of their values.
     num_unsettled: with a value in some repetitions and none (abstain, error, timeout) in others.
     """
     values: dict[str, dict[tuple[Any, ...], list[float | None]]] = defaultdict(lambda: defaultdict(list))

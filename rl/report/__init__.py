@@ -1,0 +1,1 @@
+"""`python -m rl.report`: report.html, what a run learned in one file."""

@@ -1,4 +1,5 @@
-"""Learning curves as inline SVG: numbers in, markup out. Colours are CSS variables of the page, so that one drawing serves light and dark."""
+"""Learning curves as inline SVG: numbers in, markup out. Colours are CSS variables of the page, so that one drawing
+serves light and dark."""
 
 from __future__ import annotations
 
@@ -57,8 +58,11 @@ def smoothed(points: Sequence[tuple[float, float]], window: int) -> list[tuple[f
     return result
 
 
-def line_chart(series: Sequence[Series], label: Callable[[float], str], *, bounds: tuple[float, float] | None = None) -> Markup:
-    """Lines over steps. With many steps each line is a moving mean over the faint raw values; a point's title tells its exact number.
+def line_chart(
+    series: Sequence[Series], label: Callable[[float], str], *, bounds: tuple[float, float] | None = None
+) -> Markup:
+    """Lines over steps. With many steps each line is a moving mean over the faint raw values; a point's title tells its
+    exact number.
 
     Args:
         series: at least one with at least one point.
@@ -114,7 +118,9 @@ def area_chart(series: Sequence[Series], label: Callable[[float], str]) -> Marku
 
 
 def _svg(parts: Sequence[Markup]) -> Markup:
-    return Markup('<svg viewBox="0 0 {} {}" role="img" class="chart">{}</svg>').format(WIDTH, HEIGHT, Markup("").join(parts))
+    return Markup('<svg viewBox="0 0 {} {}" role="img" class="chart">{}</svg>').format(
+        WIDTH, HEIGHT, Markup("").join(parts)
+    )
 
 
 def _axes(frame: Frame, marks: Sequence[float], label: Callable[[float], str]) -> Markup:
@@ -123,13 +129,17 @@ def _axes(frame: Frame, marks: Sequence[float], label: Callable[[float], str]) -
         y = f"{frame.y(mark):.1f}"
         parts.append(Markup('<line x1="{}" x2="{}" y1="{}" y2="{}" class="grid"/>').format(_LEFT, WIDTH - _RIGHT, y, y))
         parts.append(
-            Markup('<text x="{}" y="{}" class="tick end">{}</text>').format(_LEFT - 6, f"{frame.y(mark) + 3.5:.1f}", label(mark))
+            Markup('<text x="{}" y="{}" class="tick end">{}</text>').format(
+                _LEFT - 6, f"{frame.y(mark) + 3.5:.1f}", label(mark)
+            )
         )
     ends = [(frame.x0, "start"), (frame.x1, "end")] if frame.x1 > frame.x0 else [(frame.x0, "start")]
     for step, anchor in ends:
         text = f"step {step:g}" if anchor == "start" else f"{step:g}"
         parts.append(
-            Markup('<text x="{}" y="{}" class="tick {}">{}</text>').format(f"{frame.x(step):.1f}", HEIGHT - 6, anchor, text)
+            Markup('<text x="{}" y="{}" class="tick {}">{}</text>').format(
+                f"{frame.x(step):.1f}", HEIGHT - 6, anchor, text
+            )
         )
     return Markup("").join(parts)
 
@@ -139,7 +149,9 @@ def _line(frame: Frame, one: Series, label: Callable[[float], str], window: int)
     parts = []
     if window > 1:
         parts.append(Markup('<polyline points="{}" class="raw" {}/>').format(_path(frame, one.points), style))
-    parts.append(Markup('<polyline points="{}" class="line" {}/>').format(_path(frame, smoothed(one.points, window)), style))
+    parts.append(
+        Markup('<polyline points="{}" class="line" {}/>').format(_path(frame, smoothed(one.points, window)), style)
+    )
     last_x, last_y = smoothed(one.points, window)[-1]
     parts.append(
         Markup('<circle cx="{}" cy="{}" r="3.5" class="dot" {}/>').format(

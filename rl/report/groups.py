@@ -1,4 +1,5 @@
-"""Which groups a report shows, and how: a few of the first step, more of the last ones, of every kind there is, groups with mixed rewards first."""
+"""Which groups a report shows, and how: a few of the first step, more of the last ones, of every kind there is, groups
+with mixed rewards first."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ Group = list[Rollout]
 
 
 def choose_groups(run_dir: Path, wanted: int = 8) -> tuple[list[Group], list[str]]:
-    """Up to `wanted` groups in order of step, a quarter of them from the first step, and a sentence for each step that cannot be read."""
+    """Up to `wanted` groups in order of step, a quarter of them from the first step, and a sentence for each step that
+    cannot be read."""
     try:
         steps = list_steps(run_dir)
     except NotARun as error:
@@ -77,7 +79,9 @@ def describe_group(group: Group) -> dict[str, Any]:
         "question": sample.question,
         "answer_type": sample.answer_type,
         "modality": sample.modality,
-        "options": [{"letter": letter, "text": text, "gold": letter in (sample.gold_letters or ())} for letter, text in letters],
+        "options": [
+            {"letter": letter, "text": text, "gold": letter in (sample.gold_letters or ())} for letter, text in letters
+        ],
         "gold": sample.gold_text,
         "aliases": list(sample.aliases),
         "pictures": [picture for medium in sample.media for picture in pictures(medium)],

@@ -1,16 +1,16 @@
-"""`report.html`: what a run learned, as one file that opens anywhere, without a server, a network or a script. Written at the end of a run;
+"""`report.html`: what a run learned, as one file that opens anywhere, without a server, a network or a script. Written
+at the end of a run;
 `python -m rl.report RUN` writes it for a run that is going on or was interrupted.
 
-Reads only what the run's folder holds (config.yaml, metrics.jsonl, summary.json, rollouts), whatever of it is there yet. Model text is escaped by
-the template engine, and a content security policy in the page forbids everything but its own style and pictures.
+Reads only what the run's folder holds (config.yaml, metrics.jsonl, summary.json, rollouts), whatever of it is there
+yet. Model text is escaped by the template engine, and a content security policy in the page forbids everything but its
+own style and pictures.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from rl.run.folder import CONFIG, SUMMARY
 from rl.run.progress import duration
 from rl.run.tracking import read_metrics
 from rollouts.store.disk import write_atomically
-from rollouts.view import shown
+from rollouts.terminal import shown
 
 REPORT = "report.html"
 Metrics = Sequence[Mapping[str, float | None]]
@@ -44,7 +44,13 @@ _CURVES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], str, tuple[floa
         "{:.0%}",
         (0.0, 1.0),
     ),
-    ("Gradient norm", "Before clipping, mean over the updates of a step.", (("grad_norm", "norm", "--blue"),), "{:.3g}", None),
+    (
+        "Gradient norm",
+        "Before clipping, mean over the updates of a step.",
+        (("grad_norm", "norm", "--blue"),),
+        "{:.3g}",
+        None,
+    ),
     (
         "Engine against policy",
         "Mean |difference| of log-probs on the same tokens.",
@@ -64,7 +70,8 @@ _KIND_COLOURS = ("--blue", "--orange", "--aqua", "--violet", "--yellow")
 
 
 def write_report(run_dir: Path | str) -> Path:
-    """Build `report.html` from what the run's folder holds; returns its path. A run that is going on or was interrupted gets a report too.
+    """Build `report.html` from what the run's folder holds; returns its path. A run that is going on or was interrupted
+    gets a report too.
 
     Raises:
         DiskFull: there is no room; an older report stays.
@@ -136,7 +143,9 @@ def _tiles(metrics: Metrics, summary: Mapping[str, Any]) -> list[dict[str, str]]
 def _curves(metrics: Metrics) -> list[dict[str, Any]]:
     """Title, note, legend and drawing of each curve that has a point."""
     kinds = sorted({name for line in metrics for name in line if name.startswith("accuracy/")})
-    by_kind = [(name, name.removeprefix("accuracy/"), colour) for name, colour in zip(kinds, _KIND_COLOURS, strict=False)]
+    by_kind = [
+        (name, name.removeprefix("accuracy/"), colour) for name, colour in zip(kinds, _KIND_COLOURS, strict=False)
+    ]
     curves = []
     for title, note, lines, form, bounds in _CURVES:
         wanted = lines or (by_kind if len(by_kind) > 1 else [("accuracy", "accuracy", "--blue")])
@@ -144,7 +153,9 @@ def _curves(metrics: Metrics) -> list[dict[str, Any]]:
         if series:
             chart = line_chart(series, form.format, bounds=bounds)
             legend = [(one.name, one.colour) for one in series] if len(series) > 1 else []
-            curves.append({"title": title, "note": note, "last": _last(metrics, lines, form), "legend": legend, "chart": chart})
+            curves.append(
+                {"title": title, "note": note, "last": _last(metrics, lines, form), "legend": legend, "chart": chart}
+            )
     areas = [Series(label, _points(metrics, name), colour) for name, label, colour in _GROUP_AREAS]
     if areas[0].points and len({len(one.points) for one in areas}) == 1:
         chart = area_chart(areas, "{:.0%}".format)
@@ -197,23 +208,3 @@ def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         if rows:
             tables.append({"mode": mode, "label": label, "rows": rows})
     return tables
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = written, 2 = the folder is no run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rl.report", description="Write report.html for a run, whatever of it is there yet."
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), finished or still going on")
-    run_dir = parser.parse_args(argv).run
-    if not (run_dir / CONFIG).exists():
-        print(
-            f"rl.report: {run_dir} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`.", file=sys.stderr
-        )
-        return 2
-    print(write_report(run_dir))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What a run holds and tells: folder, metrics, tracking, progress, judge, warnings, failures."""

@@ -1,4 +1,5 @@
-"""The boundary of the commands: an expected failure becomes one screen of text and an exit code, anything else keeps its traceback."""
+"""The boundary of the commands: an expected failure becomes one screen of text and an exit code, anything else keeps
+its traceback."""
 
 from __future__ import annotations
 
@@ -10,7 +11,6 @@ from judges import JudgeError
 from rewards.registry import RewardError
 from rl.algo.order import TooFewSamples
 from rl.data.sets import BadRows
-from rl.doctor.data import NotReady
 from rl.policy.checkpoints import CheckpointError
 from rl.policy.policy import NonFiniteUpdate
 from rl.run.folder import RunFolderError
@@ -21,6 +21,11 @@ from rl.workers.failures import ClusterUnavailable, WorkerFailed
 from rollouts.engine.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
 from rollouts.records import BadSample
 from rollouts.store.layout import StoreError
+
+
+class NotReady(RuntimeError):
+    """The machine cannot do the run; found before the first minute is spent."""
+
 
 # Failures that a person can mend; each message says what was got, what was expected and what to do.
 EXPECTED = (
@@ -34,7 +39,8 @@ EXPECTED = (
 
 @contextmanager
 def told(command: str) -> Iterator[None]:
-    """Print an expected failure and leave with exit code 1; Ctrl-C leaves with 130, `kill` with 143. Others are bugs and keep their traceback."""
+    """Print an expected failure and leave with exit code 1; Ctrl-C leaves with 130, `kill` with 143. Others are bugs
+    and keep their traceback."""
     handlers = interrupts.install()
     try:
         yield
@@ -42,7 +48,10 @@ def told(command: str) -> Iterator[None]:
         print(f"{command}: {error}", file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
-        print(f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint", file=sys.stderr)
+        print(
+            f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint",
+            file=sys.stderr,
+        )
         sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
     finally:
         interrupts.restore(handlers)

@@ -55,16 +55,19 @@ class RunFolderError(RuntimeError):
 
 
 class RunFolder:
-    """A context manager around a run's folder: locked while inside. What rewards in child processes print goes to its plugins.log.
+    """A context manager around a run's folder: locked while inside. What rewards in child processes print goes to its
+    plugins.log.
 
-    An error before the first rollout or checkpoint removes a folder that this run made, so that the corrected command can be typed again as it is.
+    An error before the first rollout or checkpoint removes a folder that this run made, so that the corrected command
+    can be typed again as it is.
     """
 
     def __init__(self, config: Config) -> None:
         """Make or open `config.out_dir`, lock it, write config.yaml and versions.json.
 
         Raises:
-            RunFolderError: it holds a run already (and resume is not set), another process writes it, or a resumed run's settings differ.
+            RunFolderError: it holds a run already (and resume is not set), another process writes it, or a resumed
+                run's settings differ.
         """
         self.path = Path(config.out_dir)
         _make(self.path)
@@ -103,7 +106,9 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
         # An interrupt is not an error: what there is stays, and resume=true goes on from it.
         if isinstance(error, Exception) and self.is_new and not _anything_done(self.path):
@@ -168,8 +173,9 @@ def _check_can_go_on(path: Path, config: Config) -> None:
     if changed:
         lines = [f"  {name}: was {before.get(name)!r}, now {now.get(name)!r}" for name in changed]
         raise RunFolderError(
-            f"resume=true in {path}, but these settings differ from its {CONFIG}:\n" + "\n".join(lines) + "\n"
-            "Give the same settings to go on, or another out_dir= for a new run."
+            f"resume=true in {path}, but these settings differ from its {CONFIG}:\n"
+            + "\n".join(lines)
+            + "\nGive the same settings to go on, or another out_dir= for a new run."
         )
 
 
@@ -186,7 +192,9 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _anything_done(path: Path) -> bool:
-    return any(True for pattern in ("rollouts/step_*", "checkpoints/step_*", "model/*", SUMMARY) for _ in path.glob(pattern))
+    return any(
+        True for pattern in ("rollouts/step_*", "checkpoints/step_*", "model/*", SUMMARY) for _ in path.glob(pattern)
+    )
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

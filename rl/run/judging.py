@@ -1,4 +1,5 @@
-"""The judge of a run, made ready before anything is drawn: it is asked once, graded on labelled answers where the run demands that, and named."""
+"""The judge of a run, made ready before anything is drawn: it is asked once, graded on labelled answers where the run
+demands that, and named."""
 
 from __future__ import annotations
 
@@ -24,17 +25,21 @@ CALIBRATION_ROWS, CALIBRATION = "calibration.jsonl", "calibration.json"
 
 
 def judge_of(config: Config, folder: Path) -> Judge:
-    """The judge with its verdicts kept in the run's folder; a server of ours starts now, beside SFT. A resumed run goes on with what is left of
-    its budget. Raises JudgeConfigError."""
+    """The judge with its verdicts kept in the run's folder; a server of ours starts now, beside SFT. A resumed run goes
+    on with what is left of its budget. Raises JudgeConfigError."""
     spent = counted_before(config, folder)
     calls, tokens = int(spent.get("judge/calls", 0)), int(spent.get("judge/tokens", 0))
-    return make_judge(config.judge, cache_path=folder / JUDGE_CACHE, start=asks_judge(config), calls=calls, tokens=tokens)
+    return make_judge(
+        config.judge, cache_path=folder / JUDGE_CACHE, start=asks_judge(config), calls=calls, tokens=tokens
+    )
 
 
 def counted_before(config: Config, folder: Path) -> dict[str, float]:
-    """The judge's counters (calls, tokens, retries, cost ..) as the last step of a stopped run logged them; empty in a new run.
+    """The judge's counters (calls, tokens, retries, cost ..) as the last step of a stopped run logged them; empty in a
+    new run.
 
-    Steps after the last checkpoint count, too: they are made again, but their calls were paid for. Calls of the step that was under way do not.
+    Steps after the last checkpoint count, too: they are made again, but their calls were paid for. Calls of the step
+    that was under way do not.
     """
     logged = read_metrics(folder)[-1:] if config.resume else []
     return {
@@ -46,15 +51,18 @@ def counted_before(config: Config, folder: Path) -> dict[str, float]:
 
 
 def counters(judge: Judge | None, before: Mapping[str, float]) -> dict[str, float]:
-    """The judge's counters since the run's first start; `before`: what they had come to when it was stopped (`counted_before`)."""
+    """The judge's counters since the run's first start; `before`: what they had come to when it was stopped
+    (`counted_before`)."""
     now = judge.metrics() if judge else {}
     return {name: before.get(name, 0.0) + now.get(name, 0.0) for name in sorted({*before, *now})}
 
 
 def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> None:
-    """Raise unless the judge answers, keeps to the schema, and grades `judge.calibration` well enough; say plainly who pays.
+    """Raise unless the judge answers, keeps to the schema, and grades `judge.calibration` well enough; say plainly who
+    pays.
 
-    A server of ours (judge=local) is still starting: unless it must be graded first it is not waited for, judgements wait instead (`raise_if_gone`).
+    A server of ours (judge=local) is still starting: unless it must be graded first it is not waited for, judgements
+    wait instead (`raise_if_gone`).
 
     Raises:
         JudgeUnreachable, JudgeConfigError, JudgeNotGoodEnough.
@@ -72,9 +80,11 @@ def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> No
 
 
 def calibrate(settings: JudgeConfig, folder: Path, teller: Teller) -> Summary:
-    """Grade the labelled answers of `settings.calibration` with a judge of these settings; every verdict and the summary stay in the run's folder.
+    """Grade the labelled answers of `settings.calibration` with a judge of these settings; every verdict and the
+    summary stay in the run's folder.
 
-    A resumed run takes the verdicts that are there. The judge is one of its own, so that a run's budget and counters begin with the run.
+    A resumed run takes the verdicts that are there. The judge is one of its own, so that a run's budget and counters
+    begin with the run.
     """
     cases = labelled(str(settings.calibration), "judge.calibration")
     judge = make_judge(dataclasses.replace(settings, canary_fraction=0.0), cache_path=folder / JUDGE_CACHE)

@@ -1,7 +1,8 @@
-"""One step's rollouts and updates as numbers with the names people know: TRL's, verl's `timing_s/*` and `rollout_corr/*`, tinker's `by_group/*`.
+"""One step's rollouts and updates as numbers with the names people know: TRL's, verl's `timing_s/*` and
+`rollout_corr/*`, tinker's `by_group/*`.
 
-A failed judgement is never a number: rows that are not valid are out of every reward mean and out of their group, and are counted. A mean over
-nothing is NaN, which metrics.jsonl writes as null.
+A failed judgement is never a number: rows that are not valid are out of every reward mean and out of their group, and
+are counted. A mean over nothing is NaN, which metrics.jsonl writes as null.
 """
 
 from __future__ import annotations
@@ -39,9 +40,12 @@ def step_metrics(
 
     Args:
         rollouts: every completion of the step, valid or not, in any order.
-        updates: what each optimiser update returned, in order (loss, kl, entropy, clip_ratio/*, grad_norm, learning_rate, ...).
-        timings: wall seconds by name (sync, gen, reward, old_log_prob, ref, update_actor, step), reported as `timing_s/{name}`.
-        min_valid: groups with fewer valid members are not trained on; they are out of the group shares and counted in `by_group/dropped`.
+        updates: what each optimiser update returned, in order (loss, kl, entropy, clip_ratio/*, grad_norm,
+            learning_rate, ...).
+        timings: wall seconds by name (sync, gen, reward, old_log_prob, ref, update_actor, step), reported as
+            `timing_s/{name}`.
+        min_valid: groups with fewer valid members are not trained on; they are out of the group shares and counted in
+            `by_group/dropped`.
     """
     return {
         **reward_metrics(rollouts),
@@ -57,7 +61,8 @@ def step_metrics(
 
 
 def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """TRL's `reward`, `reward_std` and `rewards/{name}/mean|std`: over valid completions, std over the whole step with ddof 1."""
+    """TRL's `reward`, `reward_std` and `rewards/{name}/mean|std`: over valid completions, std over the whole step with
+    ddof 1."""
     totals = [one.total for one in rollouts if one.valid and one.total is not None]
     metrics = {"reward": _mean(totals), "reward_std": _std(totals)}
     for name, outcomes in _by_reward(rollouts).items():
@@ -67,8 +72,8 @@ def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
 
 
 def group_metrics(rollouts: Sequence[Rollout], min_valid: int = 2) -> dict[str, float]:
-    """Shares of groups whose valid members were paid differently, all well, or all badly. Equal means exactly equal: a std computed in
-    floating point can be 1e-17 where every reward is the same (NeMo-RL #4158)."""
+    """Shares of groups whose valid members were paid differently, all well, or all badly. Equal means exactly equal: a
+    std computed in floating point can be 1e-17 where every reward is the same (NeMo-RL #4158)."""
     groups: dict[tuple[str, int, str], list[float]] = defaultdict(list)
     for one in rollouts:
         members = groups[one.key[:3]]
@@ -98,7 +103,9 @@ def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "completions/min_length": float(min(lengths, default=math.nan)),
         "completions/max_length": float(max(lengths, default=math.nan)),
         "completions/mean_terminated_length": _mean(ended),
-        "completions/clipped_ratio": _share(sum(one.completion.finish_reason == "length" for one in rollouts), len(rollouts)),
+        "completions/clipped_ratio": _share(
+            sum(one.completion.finish_reason == "length" for one in rollouts), len(rollouts)
+        ),
         "completions/format_rate": _share(sum(one.parsed.well_formed for one in rollouts), len(rollouts)),
         "completions/invalid": float(invalid),
         "completions/invalid_ratio": _share(invalid, len(rollouts)),
@@ -106,7 +113,8 @@ def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
 
 
 def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = "accuracy") -> dict[str, float]:
-    """Share of judged completions that are right (an accuracy reward of 1, as in evaluation), in all, by answer type and by modality."""
+    """Share of judged completions that are right (an accuracy reward of 1, as in evaluation), in all, by answer type
+    and by modality."""
     right: dict[str, list[bool]] = defaultdict(list)
     for one in rollouts:
         outcome = one.outcomes.get(reward)
@@ -122,14 +130,18 @@ def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = "accuracy") -> d
 
 
 def outcome_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """`reward_status/{name}/{status}` as shares of all completions, and `judge/*` over the outcomes whose evidence names a judge."""
+    """`reward_status/{name}/{status}` as shares of all completions, and `judge/*` over the outcomes whose evidence
+    names a judge."""
     metrics: dict[str, float] = {}
     for name, outcomes in _by_reward(rollouts).items():
         for status in get_args(Status):
             metrics[f"reward_status/{name}/{status}"] = _share(sum(o.status == status for o in outcomes), len(outcomes))
     # Identical answers of a group share one verdict, which was asked and paid for once.
     judged = {
-        id(outcome): outcome for one in rollouts for outcome in one.outcomes.values() if "judge" in (outcome.evidence or {})
+        id(outcome): outcome
+        for one in rollouts
+        for outcome in one.outcomes.values()
+        if "judge" in (outcome.evidence or {})
     }.values()
     metrics["judge/verdicts"] = float(len(judged))
     if judged:
@@ -140,10 +152,13 @@ def outcome_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
 
 
 def engine_gap(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """How far the engine's log-probs are from the policy's on the same tokens (verl's `rollout_corr/*`; rollout = engine, per-token means).
+    """How far the engine's log-probs are from the policy's on the same tokens (verl's `rollout_corr/*`; rollout =
+    engine, per-token means).
 
-    kl = mean(engine - policy), k3_kl = mean(exp(policy - engine) - (policy - engine) - 1), log_ppl_abs_diff = mean over completions of the
-    |difference of their mean log-probs|; `logprob_abs_diff_mean` and `_max` are ours and should stay below 1e-4 in fp32.
+    kl = mean(engine - policy), k3_kl = mean(exp(policy - engine) - (policy - engine) - 1), log_ppl_abs_diff = mean over
+    completions of the
+    |difference of their mean log-probs|; `logprob_abs_diff_mean` and `_max` are ours and should stay below 1e-4 in
+    fp32.
     """
     pairs = [(one.completion.logprobs, one.old_logprobs) for one in rollouts if one.old_logprobs]
     if not pairs:

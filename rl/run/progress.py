@@ -1,4 +1,5 @@
-"""What a run says while it works: one live line with the numbers that matter, plain lines where nobody watches a terminal."""
+"""What a run says while it works: one live line with the numbers that matter, plain lines where nobody watches a
+terminal."""
 
 from __future__ import annotations
 
@@ -100,10 +101,12 @@ class Bar:
 
 
 class Teller:
-    """Says what goes on. A context manager: leaving it, also by Ctrl-C, restores the terminal's cursor and keeps what was said."""
+    """Says what goes on. A context manager: leaving it, also by Ctrl-C, restores the terminal's cursor and keeps what
+    was said."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
-        """`file` is where to speak, standard output by default. A live display is used only where that is a terminal."""
+        """`file` is where to speak, standard output by default. A live display is used only where that is a
+        terminal."""
         self.console = Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.live: Progress | None = None
         if self.console.is_terminal and not self.console.is_dumb_terminal:
@@ -131,7 +134,8 @@ class Teller:
 
     @contextmanager
     def phase(self, title: str) -> Iterator[None]:
-        """Say that something without parts begins, and when it is over how many seconds it took, or that it was interrupted or failed."""
+        """Say that something without parts begins, and when it is over how many seconds it took, or that it was
+        interrupted or failed."""
         started = time.monotonic()
         task = self.live.add_task(title, total=None, numbers="") if self.live is not None else None
         if task is None:
@@ -159,6 +163,8 @@ class Teller:
             self.live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live is not None:
             self.live.stop()

@@ -26,7 +26,8 @@ CHECKPOINTS_KEPT = 2
 
 
 def total_steps(config: Config, num_samples: int) -> int:
-    """Steps of a run: `grpo.num_steps`, or `grpo.num_epochs` over the RL set. Raises TooFewSamples where the set is smaller than one step."""
+    """Steps of a run: `grpo.num_steps`, or `grpo.num_epochs` over the RL set. Raises TooFewSamples where the set is
+    smaller than one step."""
     per_epoch = steps_per_epoch(num_samples, config.grpo.prompts_per_step)
     return config.grpo.num_steps or config.grpo.num_epochs * per_epoch
 
@@ -58,9 +59,11 @@ class Run:
         self.banned_token_ids = media_token_ids(self.processor)
 
     def tell(self, step: int, metrics: dict[str, float]) -> None:
-        """One step's numbers, and the judge's counters since the run's first start, to metrics.jsonl, W&B and the terminal.
+        """One step's numbers, and the judge's counters since the run's first start, to metrics.jsonl, W&B and the
+        terminal.
 
-        Raises CanaryAccepted, before the step is saved, if the judge accepted a known wrong answer: the last checkpoint is from before.
+        Raises CanaryAccepted, before the step is saved, if the judge accepted a known wrong answer: the last checkpoint
+        is from before.
         """
         judge = self.scorer.rubric.judge
         metrics = {**counters(judge, self.counted), **metrics}
@@ -72,4 +75,6 @@ class Run:
 
     def save(self, step: int) -> None:
         """A checkpoint from which the run goes on to the last bit."""
-        self.cluster.policy.checkpoint(self.folder / CHECKPOINTS, step, {"num_steps": self.num_steps}, keep=CHECKPOINTS_KEPT)
+        self.cluster.policy.checkpoint(
+            self.folder / CHECKPOINTS, step, {"num_steps": self.num_steps}, keep=CHECKPOINTS_KEPT
+        )

@@ -1,4 +1,5 @@
-"""Where a run's numbers go: `metrics.jsonl`, one line a step, and Weights & Biases. The one file that imports wandb, and only when it is used."""
+"""Where a run's numbers go: `metrics.jsonl`, one line a step, and Weights & Biases. The one file that imports wandb,
+and only when it is used."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ class TrackingError(RuntimeError):
 
 
 class Tracker:
-    """Writes each step's metrics as they come. A context manager: leaving it finishes the W&B run, as failed when an error is on its way."""
+    """Writes each step's metrics as they come. A context manager: leaving it finishes the W&B run, as failed when an
+    error is on its way."""
 
     def __init__(
         self,
@@ -33,8 +35,10 @@ class Tracker:
         resume_step: int | None = None,
     ) -> None:
         """Args:
-            mode: "offline" writes W&B files into `run_dir/wandb` without a network or a login, "online" sends them, "off" writes none.
-            resume_step: the run goes on after this step; later lines, which the resumed run writes again, are dropped. None = a new run.
+            mode: "offline" writes W&B files into `run_dir/wandb` without a network or a login, "online" sends them,
+                "off" writes none.
+            resume_step: the run goes on after this step; later lines, which the resumed run writes again, are dropped.
+                None = a new run.
 
         Raises:
             TrackingError: "online" without an API key, or the server cannot be reached.
@@ -57,7 +61,8 @@ class Tracker:
             self._wandb.log({name: value for name, value in finite.items() if value is not None}, step=step)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Put the run's last word (nested numbers and texts) into the W&B summary; `summary.json` is written elsewhere."""
+        """Put the run's last word (nested numbers and texts) into the W&B summary; `summary.json` is written
+        elsewhere."""
         if self._wandb is not None:
             self._wandb.summary.update(dict(values))
 
@@ -73,12 +78,15 @@ class Tracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close(failed=kind is not None)
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, float | None]]:
-    """The steps of `metrics.jsonl` in order; a torn last line, which a killed run leaves, is passed over. Empty when there is no file."""
+    """The steps of `metrics.jsonl` in order; a torn last line, which a killed run leaves, is passed over. Empty when
+    there is no file."""
     path = run_dir / METRICS
     if not path.exists():
         return []
@@ -117,7 +125,11 @@ class ImageTable(NamedTuple):
 
 
 def log_tables(
-    folder: Path, tables: Iterable[ImageTable], *, mode: Literal["offline", "online"] = "offline", project: str = "rounds"
+    folder: Path,
+    tables: Iterable[ImageTable],
+    *,
+    mode: Literal["offline", "online"] = "offline",
+    project: str = "rounds",
 ) -> int:
     """Log tables as `rollouts` of one W&B run whose files lie in `folder`, one a step. Returns how many.
 
@@ -126,7 +138,8 @@ def log_tables(
     """
     import wandb  # half a second, and `wandb=off` must not need it
 
-    # Where the images of a table wait for `wandb sync`; by default somewhere under the home folder, which nobody would copy along.
+    # Where the images of a table wait for `wandb sync`; by default somewhere under the home folder, which nobody would
+    # copy along.
     os.environ.setdefault("WANDB_DATA_DIR", str((folder / "wandb" / "data").absolute()))
     run = _start_wandb(folder, mode, project, {})
     count = 0

@@ -1,6 +1,8 @@
-"""Signs that a policy learns to please its judge instead of answering (JUDGING.md, layer 9): numbers of a step, and warnings over several.
+"""Signs that a policy learns to please its judge instead of answering (JUDGING.md, layer 9): numbers of a step, and
+warnings over several.
 
-Nothing here stops a run or changes a reward. The thresholds are ours: coarse enough to stay silent while a model simply learns.
+Nothing here stops a run or changes a reward. The thresholds are ours: coarse enough to stay silent while a model simply
+learns.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ LEAST_VERDICTS = 20
 def policy_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     """Numbers by which a drift would be seen.
 
-    `completions/identical_ratio`: completions that repeat an earlier one of their group, of those that could: 1 where all members are equal.
-    `completions/one_answer_ratio`: share of all answers that are the most frequent answer of the step, whatever was asked.
-    `judge/against_rule_ratio`, `judge/accepted_with_rule_opinion`: of the answers that a judge model accepted and that a cautious rule has an
-    opinion on (judges/guards/suspicion.py), the share that the rule calls wrong, and their number. A verdict shared by equal answers counts once.
-    A share of nothing is NaN.
+    `completions/identical_ratio`: completions that repeat an earlier one of their group, of those that could: 1 where
+    all members are equal. `completions/one_answer_ratio`: share of all answers that are the most frequent answer of the
+    step, whatever was asked. `judge/against_rule_ratio`, `judge/accepted_with_rule_opinion`: of the answers that a
+    judge model accepted and that a cautious rule has an opinion on (judges/guards/suspicion.py), the share that the
+    rule calls wrong, and their number. A verdict shared by equal answers counts once. A share of nothing is NaN.
     """
     texts: dict[tuple[str, int, str], list[str]] = {}
     for one in rollouts:
@@ -65,7 +67,9 @@ def _accepts(outcome: Outcome) -> bool:
 
 
 def _opinion(one: Rollout) -> str | None:
-    found = rule_opinion(Question(one.sample.question, one.sample.gold_text, one.parsed.answer or "", one.sample.aliases))
+    found = rule_opinion(
+        Question(one.sample.question, one.sample.gold_text, one.parsed.answer or "", one.sample.aliases)
+    )
     return found.decision if found else None
 
 

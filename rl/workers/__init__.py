@@ -1,0 +1,1 @@
+"""Policy, reference and engines as processes: Ray, placement, interruption."""

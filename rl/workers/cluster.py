@@ -1,6 +1,8 @@
-"""Starts policy, reference and engines as groups of Ray actors and stops them whatever happens. The one home of Ray and of verl.
+"""Starts policy, reference and engines as groups of Ray actors and stops them whatever happens. The one home of Ray and
+of verl.
 
-Groups are verl's `RayWorkerGroup`s on placement groups of our own. Every wait has a deadline, every failure names its worker, and no weight
+Groups are verl's `RayWorkerGroup`s on placement groups of our own. Every wait has a deadline, every failure names its
+worker, and no weight
 passes through the driver: the policy puts them into Ray's object store, the engines fetch them there.
 """
 
@@ -38,8 +40,8 @@ log = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 512 << 20
 LOOPBACK = "127.0.0.1"
 CONNECT_SECONDS = 10.0
-# Read by Ray's own processes. No usage report, no Python processes that wait for tasks that never come, and workers that are not nicer than
-# whatever else runs on the machine (Ray gives them 15).
+# Read by Ray's own processes. No usage report, no Python processes that wait for tasks that never come, and workers
+# that are not nicer than whatever else runs on the machine (Ray gives them 15).
 _RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_worker_prestart": "0",
@@ -49,7 +51,8 @@ _RAY_ENVIRONMENT = {
 
 
 class RaySession:
-    """A Ray of our own on this machine, or a connection to one that is there already; nothing of ours is left after `close`."""
+    """A Ray of our own on this machine, or a connection to one that is there already; nothing of ours is left after
+    `close`."""
 
     def __init__(self, config: Config, num_workers: int) -> None:
         self.timeout = config.compute.worker_timeout_seconds
@@ -58,8 +61,8 @@ class RaySession:
         self.folder = ""
         self.handles: list[Any] = []
         self.pools: dict[str, list[PlacementGroup]] = {}
-        # verl's import takes seconds that Ray's start spends waiting. Not the other way round: the kernel ends Ray's processes together with
-        # the thread that started them, which is how they follow a driver that is killed.
+        # verl's import takes seconds that Ray's start spends waiting. Not the other way round: the kernel ends Ray's
+        # processes together with the thread that started them, which is how they follow a driver that is killed.
         verl = threading.Thread(target=importlib.import_module, args=("verl.single_controller.ray",))
         verl.start()
         try:
@@ -70,7 +73,8 @@ class RaySession:
             raise
 
     def _connect(self, address: str | None, num_workers: int) -> None:
-        """Join the cluster at `address`, or start one here. Ray gives its own processes 30 s, which a busy machine may exceed: then again."""
+        """Join the cluster at `address`, or start one here. Ray gives its own processes 30 s, which a busy machine may
+        exceed: then again."""
         logging.getLogger("ray").setLevel(logging.ERROR)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
         deadline = time.monotonic() + self.timeout
@@ -135,11 +139,14 @@ class RaySession:
         return group
 
     def _placement_groups(self, placement: Placement) -> list[PlacementGroup]:
-        """One bundle a worker. Groups of the same pool stand in the same bundles, so these hold a whole GPU and a CPU for each of them."""
+        """One bundle a worker. Groups of the same pool stand in the same bundles, so these hold a whole GPU and a CPU
+        for each of them."""
         if placement.pool not in self.pools:
             shared = 0 < placement.num_gpus < 1
             bundle = (
-                {"CPU": 3.0, "GPU": 1.0} if shared else {"CPU": 1.0} | ({"GPU": placement.num_gpus} if placement.num_gpus else {})
+                {"CPU": 3.0, "GPU": 1.0}
+                if shared
+                else {"CPU": 1.0} | ({"GPU": placement.num_gpus} if placement.num_gpus else {})
             )
             self.pools[placement.pool] = [placement_group([bundle]) for _ in range(placement.count)]
         groups = self.pools[placement.pool]
@@ -169,7 +176,8 @@ class RaySession:
         return sorted(Path(self.folder).glob(f"session_*/logs/worker-*-{pid}.*")) if self.folder else []
 
     def close(self) -> None:
-        """Stop every worker and, where it is ours, Ray itself; wait until the processes are gone. May be called twice."""
+        """Stop every worker and, where it is ours, Ray itself; wait until the processes are gone. May be called
+        twice."""
         with interrupts.held_back():
             for handle in self.handles if not self.own else ():
                 with contextlib.suppress(Exception):  # a worker that is gone already is as we want it
@@ -193,7 +201,8 @@ class RaySession:
 
 
 def _joining(address: str) -> dict[str, Any]:
-    """Arguments that join a running cluster. Ray tries a dead address for minutes, so that somebody listens is seen to first."""
+    """Arguments that join a running cluster. Ray tries a dead address for minutes, so that somebody listens is seen to
+    first."""
     wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     host, colon, port = wanted.rpartition(":")
     if colon and port.isdigit() and "//" not in host:
@@ -204,7 +213,9 @@ def _joining(address: str) -> dict[str, Any]:
 class Cluster:
     """The workers of one run; a context manager. `policy` and `reference` are None where only engines were started."""
 
-    def __init__(self, session: RaySession, rollout: RolloutGroup, policy: PolicyGroup | None, reference: Group | None) -> None:
+    def __init__(
+        self, session: RaySession, rollout: RolloutGroup, policy: PolicyGroup | None, reference: Group | None
+    ) -> None:
         self._session = session
         self.rollout = rollout
         self._policy = policy
@@ -221,7 +232,8 @@ class Cluster:
         return self._reference
 
     def sync(self, version: int) -> None:
-        """Give the policy's weights as they are now to every engine, as `version`; afterwards engines draw with no others."""
+        """Give the policy's weights as they are now to every engine, as `version`; afterwards engines draw with no
+        others."""
         self.start_sync(version)()
 
     def start_sync(self, version: int) -> Callable[[], None]:
@@ -242,16 +254,19 @@ class Cluster:
 
 
 def start(config: Config, model_path: str | Path, *, total_updates: int | None) -> Cluster:
-    """Start all workers at the same time and wait until they can work; engines then hold the policy's weights as version 0.
+    """Start all workers at the same time and wait until they can work; engines then hold the policy's weights as
+    version 0.
 
     Args:
         model_path: the SFT model: start of the policy, and the frozen reference.
-        total_updates: optimiser updates of the whole run (steps x minibatches); None = engines only, with the weights on disk as version 0.
+        total_updates: optimiser updates of the whole run (steps x minibatches); None = engines only, with the weights
+            on disk as version 0.
 
     Raises:
         FileNotFoundError: there is no model folder at an absolute path.
         ClusterUnavailable: Ray does not start or has no room.
-        WorkerFailed: a worker died or was not ready within compute.worker_timeout_seconds. Everything is stopped again in either case.
+        WorkerFailed: a worker died or was not ready within compute.worker_timeout_seconds. Everything is stopped again
+            in either case.
     """
     path = str(Path(model_path).resolve()) if Path(model_path).exists() else str(model_path)
     if Path(path).is_absolute() and not Path(path).is_dir():

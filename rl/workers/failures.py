@@ -18,7 +18,12 @@ class ClusterUnavailable(RuntimeError):
 
 def last_log_lines(files: Iterable[Path], num_lines: int = NUM_LOG_LINES) -> str:
     """The end of what a worker printed, for an error message; says so where there is nothing to read."""
-    lines = [line for file in files for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [
+        line
+        for file in files
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     if not lines:
         return "  (no log of this worker on this machine)"
     return "\n".join(f"  | {line[:300]}" for line in lines[-num_lines:])

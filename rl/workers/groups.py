@@ -1,4 +1,5 @@
-"""The groups of workers and their verbs: thin, no maths. They speak to Ray only through the session they are given (rl/workers/cluster.py)."""
+"""The groups of workers and their verbs: thin, no maths. They speak to Ray only through the session they are given
+(rl/workers/cluster.py)."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ class Group:
         self.infos: list[WorkerInfo] = []
 
     def ask(self, method: str, *arguments: Any) -> list[Any]:
-        """Start the same call on every worker. Lists are handed over as tuples, because verl would deal them out silently."""
+        """Start the same call on every worker. Lists are handed over as tuples, because verl would deal them out
+        silently."""
         frozen = [tuple(one) if isinstance(one, list) else one for one in arguments]
         return self._verl.execute_all_async(method, *frozen)
 
@@ -129,13 +131,15 @@ class PolicyGroup(Group):
         return self.start_update(rows, totals)()
 
     def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
-        """The same without waiting: the function that is returned waits. Updates are made in the order in which they were started."""
+        """The same without waiting: the function that is returned waits. Updates are made in the order in which they
+        were started."""
         parts = [(tuple(rows[place] for place in part), totals) for part in split_rows(rows, self.size)]
         asked = self.ask_each("update", parts)
         return lambda: self.wait(asked)[0]
 
     def export_weights(self) -> tuple[Any, list[Any]]:
-        """References to the weights in the object store and to their checksum (of the first rank, the one that counts, first)."""
+        """References to the weights in the object store and to their checksum (of the first rank, the one that counts,
+        first)."""
         pairs = [worker.export_weights.options(num_returns=2).remote() for worker in self.workers]
         return pairs[0][0], [checksum for _, checksum in pairs]
 
@@ -144,7 +148,8 @@ class PolicyGroup(Group):
         self.wait(self.ask("save_pretrained", str(path)))
 
     def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> Path:
-        """Weights, optimiser and random state after `step` as a checkpoint under `root` (rl/policy/checkpoints.py), with `extra` (JSON) beside them."""
+        """Weights, optimiser and random state after `step` as a checkpoint under `root` (rl/policy/checkpoints.py),
+        with `extra` (JSON) beside them."""
         return Path(self.wait(self.ask("checkpoint", str(root), step, dict(extra), keep))[0])
 
     def restore(self, root: str | Path) -> tuple[int, dict[str, Any]] | None:
@@ -162,7 +167,8 @@ class RolloutGroup(Group):
         self._restarted: set[int] = set()
 
     def start_sync(self, version: int, weights_ref: Any, checksum_ref: Any) -> Callable[[str], None]:
-        """Give every engine these weights. The function that is returned waits and takes the checksum that each engine must confirm.
+        """Give every engine these weights. The function that is returned waits and takes the checksum that each engine
+        must confirm.
 
         Raises (the returned function):
             StaleWeights: an engine confirmed others.
@@ -174,18 +180,25 @@ class RolloutGroup(Group):
         def confirm(checksum: str) -> None:
             for rank, held in enumerate(self.wait(asked)):
                 if held != (version, checksum):
-                    raise StaleWeights(f"{self.name}-{rank} holds {held}, wanted {(version, checksum)}; it must not draw")
+                    raise StaleWeights(
+                        f"{self.name}-{rank} holds {held}, wanted {(version, checksum)}; it must not draw"
+                    )
 
         return confirm
 
-    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
-        """Completions as they finish, from all engines. An engine that dies is started again once and draws the same completions again.
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion]]:
+        """Completions as they finish, from all engines. An engine that dies is started again once and draws the same
+        completions again.
 
         Raises:
             StaleWeights: an engine does not hold `settings.policy_version`.
             WorkerFailed: an engine died twice, lost completions, or was silent for too long.
         """
-        prompts = {prompt_id: place for place, prompt_id in enumerate(dict.fromkeys(request.prompt_id for request in requests))}
+        prompts = {
+            prompt_id: place for place, prompt_id in enumerate(dict.fromkeys(request.prompt_id for request in requests))
+        }
         left: list[dict[RequestKey, Request]] = [{} for _ in range(self.size)]
         for request in requests:
             left[prompts[request.prompt_id] % self.size][request.key] = request

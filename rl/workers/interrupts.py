@@ -1,4 +1,5 @@
-"""Ctrl-C and `kill` become one exception that unwinds every context, so that workers are stopped in whatever phase a run is."""
+"""Ctrl-C and `kill` become one exception that unwinds every context, so that workers are stopped in whatever phase a
+run is."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Interrupted(SystemExit):
 def install() -> dict[signal.Signals, Any]:
     """From now on SIGINT and SIGTERM raise Interrupted in the main thread; returns the handlers there were before.
 
-    Call it again after a library has put its own handler in place (Ray does at its start). Outside the main thread nothing can be installed.
+    Call it again after a library has put its own handler in place (Ray does at its start). Outside the main thread
+    nothing can be installed.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
@@ -39,7 +41,8 @@ def restore(handlers: dict[signal.Signals, Any]) -> None:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """No interruption inside: for stopping workers, which must not stop half-way because somebody presses Ctrl-C twice."""
+    """No interruption inside: for stopping workers, which must not stop half-way because somebody presses Ctrl-C
+    twice."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -51,7 +54,8 @@ def held_back() -> Iterator[None]:
 
 
 def tell_apart(error: BaseException | None) -> None:
-    """Raise Interrupted for a bare SystemExit that follows a signal: Ray makes that of an Interrupted that is raised inside one of its waits."""
+    """Raise Interrupted for a bare SystemExit that follows a signal: Ray makes that of an Interrupted that is raised
+    inside one of its waits."""
     if isinstance(error, SystemExit) and not isinstance(error, Interrupted) and _received:
         raise Interrupted(128 + _received[-1]) from None
 

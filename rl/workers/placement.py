@@ -29,8 +29,9 @@ class Placement:
 def place(compute: ComputeConfig, num_gpus: float) -> dict[str, Placement]:
     """The groups policy, reference and rollout on a cluster with so many GPUs (0 on CPU).
 
-    On CPU each worker is a process with its share of the cores; the groups take turns, so each group may use all of them. On CUDA the reference
-    stands on the policy's GPUs; engines have GPUs of their own where there are enough, else they share the policy's, one to one.
+    On CPU each worker is a process with its share of the cores; the groups take turns, so each group may use all of
+    them. On CUDA the reference stands on the policy's GPUs; engines have GPUs of their own where there are enough, else
+    they share the policy's, one to one.
 
     Raises:
         ClusterUnavailable: there are too few GPUs.
@@ -60,7 +61,7 @@ def place(compute: ComputeConfig, num_gpus: float) -> dict[str, Placement]:
     if num_gpus >= num_policy == num_rollout and tensor_parallel == 1:
         return {name: group(num_policy, 0.33, "policy") for name in ("policy", "reference", "rollout")}
     raise ClusterUnavailable(
-        f"the cluster has {num_gpus:g} GPUs; {num_policy} policy workers and {num_rollout} engines of {tensor_parallel} GPUs need "
-        f"{num_policy + num_rollout * tensor_parallel}, or {num_policy} shared ones with as many engines of one GPU: lower compute.num_* or "
-        "tensor_parallel_size"
+        f"the cluster has {num_gpus:g} GPUs; {num_policy} policy workers and {num_rollout} engines of {tensor_parallel}"
+        f" GPUs need {num_policy + num_rollout * tensor_parallel}, or {num_policy} shared ones with as many engines of"
+        " one GPU: lower compute.num_* or tensor_parallel_size"
     )

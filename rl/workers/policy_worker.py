@@ -68,7 +68,8 @@ class PolicyWorker:
         return str(checkpoints.save(Path(root), step, tensors, {"policy": state, "extra": extra}, keep))
 
     def restore(self, root: str) -> tuple[int, dict[str, Any]] | None:
-        """Take up the newest checkpoint that verifies: its step and what was given as `extra`; None where there is none."""
+        """Take up the newest checkpoint that verifies: its step and what was given as `extra`; None where there is
+        none."""
         found = checkpoints.load_latest(Path(root))
         if found is None:
             return None

@@ -14,7 +14,8 @@ MARK = "ROUNDS_RAY_FOLDER"
 
 
 def started_for(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
-    """Our children whose command line names `folder` (Ray's session), everything below them, and the given pids where they still run."""
+    """Our children whose command line names `folder` (Ray's session), everything below them, and the given pids where
+    they still run."""
     found: dict[int, psutil.Process] = {}
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
@@ -28,7 +29,8 @@ def started_for(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
 
 
 def marked(folder: str) -> list[psutil.Process]:
-    """Whoever carries the mark of this session, orphans included: what a dying Ray still started has no parent that leads to us."""
+    """Whoever carries the mark of this session, orphans included: what a dying Ray still started has no parent that
+    leads to us."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

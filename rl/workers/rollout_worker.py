@@ -1,4 +1,5 @@
-"""One engine that draws completions. After a restart it holds no weights and refuses to draw until it is given the wanted ones."""
+"""One engine that draws completions. After a restart it holds no weights and refuses to draw until it is given the
+wanted ones."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 # Exit code of a worker whose engine died.
 ENGINE_DIED = 70
-# On CPU more in flight draws hardly faster, and what was asked first would finish as late as the rest, so that judges would start late.
+# On CPU more in flight draws hardly faster, and what was asked first would finish as late as the rest, so that judges
+# would start late.
 MAX_SEQUENCES_IN_FLIGHT = {"cpu": 64, "cuda": 512}
 
 
@@ -62,7 +64,9 @@ class RolloutWorker:
             self.engine.confirm(version, checksum)
         return version, checksum
 
-    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[list[tuple[RequestKey, Completion]]]:
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[list[tuple[RequestKey, Completion]]]:
         """Completions as they finish, those that finish together in one list."""
         if self.engine is None:
             raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")

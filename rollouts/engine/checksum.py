@@ -9,7 +9,8 @@ import torch
 
 
 def checksum(weights: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the names, dtypes, shapes and bytes of all tensors; the order of the mapping and the device do not matter.
+    """SHA-256 over the names, dtypes, shapes and bytes of all tensors; the order of the mapping and the device do not
+    matter.
 
     Exact: one flipped bit, one renamed or one missing tensor gives another value. About 1 GB a second and core.
     """

@@ -1,8 +1,9 @@
-"""Puts new weights into a live vLLM model and proves that the model computes with them. The functions run inside vLLM's worker.
+"""Puts new weights into a live vLLM model and proves that the model computes with them. The functions run inside vLLM's
+worker.
 
-vLLM 0.30 packs linear weights on CPU after loading, and its reload forgets one case: a head tied to the embedding keeps the packed copy of the
-old embedding, so that logits come from old weights while every parameter looks new. Here such heads are packed again, and packed layers
-are compared by what they compute.
+vLLM 0.30 packs linear weights on CPU after loading, and its reload forgets one case: a head tied to the embedding keeps
+the packed copy of the old embedding, so that logits come from old weights while every parameter looks new. Here such
+heads are packed again, and packed layers are compared by what they compute.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ MAX_COMPARED_ELEMENTS = 1 << 24
 
 @torch.no_grad()
 def reload_and_compare(worker: Any, weights: Mapping[str, Tensor]) -> tuple[int, list[str]]:
-    """Load `weights` (Hugging Face names) into the worker's live model; returns what `compare_with_live` says afterwards."""
+    """Load `weights` (Hugging Face names) into the worker's live model; returns what `compare_with_live` says
+    afterwards."""
     worker.reload_weights(weights_iterator=list(weights.items()))
     model = worker.model_runner.get_model()
     for module in model.modules():
@@ -34,8 +36,9 @@ def reload_and_compare(worker: Any, weights: Mapping[str, Tensor]) -> tuple[int,
 def compare_with_live(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, list[str]]:
     """How many live parameters could be compared with what was sent, and the names of those that differ.
 
-    Plain parameters (embeddings, norms, biases, convolutions; on CUDA also unfused linear layers) are compared bit by bit, packed ones by
-    the product with a fixed vector. Fused and sharded ones have no counterpart among the names and are left out.
+    Plain parameters (embeddings, norms, biases, convolutions; on CUDA also unfused linear layers) are compared bit by
+    bit, packed ones by the product with a fixed vector. Fused and sharded ones have no counterpart among the names and
+    are left out.
     """
     live = dict(model.named_parameters(remove_duplicate=False))
     num_compared, different = 0, []
@@ -69,7 +72,11 @@ def _live_name(model: nn.Module, name: str, sent: Tensor) -> str:
 
 def _is_packed(module: nn.Module) -> bool:
     """Whether vLLM computes this layer with a packed copy of its weight (CPU only)."""
-    return hasattr(module, "cpu_linear") and isinstance(getattr(module, "weight", None), Tensor) and module.weight.ndim <= 2
+    return (
+        hasattr(module, "cpu_linear")
+        and isinstance(getattr(module, "weight", None), Tensor)
+        and module.weight.ndim <= 2
+    )
 
 
 def _computes_with(module: nn.Module, weight_OI: Tensor) -> bool:
@@ -83,7 +90,8 @@ def _computes_with(module: nn.Module, weight_OI: Tensor) -> bool:
 
 
 def count_elements(shapes: Mapping[str, Sequence[int]], tied: bool) -> int:
-    """Numbers in a set of weights; a head tied to the embedding is not counted, because some files hold it and some do not."""
+    """Numbers in a set of weights; a head tied to the embedding is not counted, because some files hold it and some do
+    not."""
     return sum(math.prod(shape) for name, shape in shapes.items() if not (tied and name.endswith("lm_head.weight")))
 
 

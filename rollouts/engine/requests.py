@@ -14,7 +14,8 @@ MAX_TEMPERATURE = 2.0
 
 
 class StaleWeights(RuntimeError):
-    """The engine does not hold the weights it was asked to use, or cannot prove that it does. It draws nothing until it has them."""
+    """The engine does not hold the weights it was asked to use, or cannot prove that it does. It draws nothing until it
+    has them."""
 
 
 class WeightsRejected(RuntimeError):
@@ -22,11 +23,13 @@ class WeightsRejected(RuntimeError):
 
 
 class PromptMismatch(RuntimeError):
-    """The engine expanded a prompt into other tokens than the trainer's processor: both would speak of different images."""
+    """The engine expanded a prompt into other tokens than the trainer's processor: both would speak of different
+    images."""
 
 
 class EngineDead(RuntimeError):
-    """vLLM failed in the middle of its work. Its state is unknown, so it is never asked again; the worker starts anew."""
+    """vLLM failed in the middle of its work. Its state is unknown, so it is never asked again; the worker starts
+    anew."""
 
 
 class RequestKey(NamedTuple):
@@ -45,11 +48,13 @@ class Request:
     sample_index: int
     # After the chat template, one placeholder an image.
     text: str
-    # RGB frames in the order of the placeholders; the same objects in all requests of a group, so that they travel once.
+    # RGB frames in the order of the placeholders; the same objects in all requests of a group, so that they travel
+    # once.
     images: tuple[Image.Image, ...]
     # Sampling seed, below 2**63; see rl/algo/order.py.
     seed: int
-    # The prompt as the trainer's processor expands it, image tokens multiplied; None = not compared (tools without a trainer).
+    # The prompt as the trainer's processor expands it, image tokens multiplied; None = not compared (tools without a
+    # trainer).
     token_ids: tuple[int, ...] | None = None
 
     @property
@@ -73,7 +78,8 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= MAX_TEMPERATURE or not 0 < self.top_p <= 1:
             raise ValueError(
-                f"temperature {self.temperature}, top_p {self.top_p}; expected 0 <= temperature <= {MAX_TEMPERATURE:g} and 0 < top_p <= 1"
+                f"temperature {self.temperature}, top_p {self.top_p}; expected 0 <= temperature <= {MAX_TEMPERATURE:g}"
+                " and 0 < top_p <= 1"
             )
         if self.max_completion_length < 1:
             raise ValueError(f"max_completion_length is {self.max_completion_length}, expected at least 1")

@@ -1,8 +1,10 @@
 """Draws completions with vLLM 0.30, in this process, and proves which weights it draws them with. The one home of vLLM.
 
-Completions are handed over as they finish, with the log-probability of every token under the distribution it was drawn from.
-New weights come through `reload_weights` with Hugging Face names, which works on CPU (where vLLM packs linear weights after loading) and on
-CUDA. Later and faster on CUDA: vLLM's own weight transfer (start / update / finish over NCCL or IPC) behind the same `load_weights`.
+Completions are handed over as they finish, with the log-probability of every token under the distribution it was drawn
+from. New weights come through `reload_weights` with Hugging Face names, which works on CPU (where vLLM packs linear
+weights after loading) and on
+CUDA. Later and faster on CUDA: vLLM's own weight transfer (start / update / finish over NCCL or IPC) behind the same
+`load_weights`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from rollouts.engine.requests import (
 )
 from rollouts.records import Completion
 
-# vLLM reads these while it is imported. One process: no engine process that could outlive ours, no copy of the weights on the way.
+# vLLM reads these while it is imported. One process: no engine process that could outlive ours, no copy of the weights
+# on the way.
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_NO_USAGE_STATS": "1",
@@ -54,7 +57,8 @@ BANNED = "banned_token_ids"
 class BanTokens(LogitsProcessor):
     """Sets the logits of a request's banned tokens to -inf, exactly and at every temperature.
 
-    vLLM's `logit_bias` is clamped at -100 before the temperature, and `bad_words` costs a Python loop over requests and words per token.
+    vLLM's `logit_bias` is clamped at -100 before the temperature, and `bad_words` costs a Python loop over requests and
+    words per token.
     """
 
     def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
@@ -68,7 +72,9 @@ class BanTokens(LogitsProcessor):
     def update_state(self, batch_update: BatchUpdate | None) -> None:
         if process_dict_updates(self.banned, batch_update, lambda params, _prompt, _output: _banned_of(params)):
             pairs = [(row, token) for row, tokens in self.banned.items() for token in tokens]
-            self.rows_K, self.columns_K = torch.tensor(pairs, dtype=torch.long, device=self.device).reshape(-1, 2).unbind(1)
+            self.rows_K, self.columns_K = (
+                torch.tensor(pairs, dtype=torch.long, device=self.device).reshape(-1, 2).unbind(1)
+            )
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         logits[self.rows_K, self.columns_K] = -torch.inf
@@ -86,7 +92,8 @@ class VllmEngine:
     Args:
         model_path: a folder in Hugging Face format, processor included, or a Hub id.
         settings: sizes and arithmetic.
-        disk_version: the weights on disk count as this version, for tools that never update them; None = it must be given weights first.
+        disk_version: the weights on disk count as this version, for tools that never update them; None = it must be
+            given weights first.
         name: written into every completion and every error.
     """
 
@@ -108,11 +115,12 @@ class VllmEngine:
         self._checkpoint_elements = count_elements(checkpoint_shapes(Path(model_path)), self._tied)
 
     def load_weights(self, version: int, weights: Mapping[str, torch.Tensor], checksum: str) -> None:
-        """Take over the policy's weights (Hugging Face names, whole tensors) as `version`; afterwards the engine may sample with them.
+        """Take over the policy's weights (Hugging Face names, whole tensors) as `version`; afterwards the engine may
+        sample with them.
 
         Raises:
-            WeightsRejected: they arrived changed or incomplete, or the live model does not hold them afterwards. The engine then has no
-                version and refuses to sample.
+            WeightsRejected: they arrived changed or incomplete, or the live model does not hold them afterwards. The
+                engine then has no version and refuses to sample.
             EngineDead: vLLM failed while it loaded.
         """
         self._refuse_when_dead()
@@ -121,10 +129,14 @@ class VllmEngine:
         if arrived != checksum:
             changed = f"arrived with checksum {arrived[:12]}, sent with {checksum[:12]}"
             raise WeightsRejected(f"{self.name}: weights of version {version} {changed}; send them again")
-        missing = self._checkpoint_elements - count_elements({name: tensor.shape for name, tensor in weights.items()}, self._tied)
+        missing = self._checkpoint_elements - count_elements(
+            {name: tensor.shape for name, tensor in weights.items()}, self._tied
+        )
         if missing > 0:
             problem = f"version {version} lacks {missing} numbers that the model on disk has"
-            raise WeightsRejected(f"{self.name}: {problem}; send every parameter, whole and under its Hugging Face name")
+            raise WeightsRejected(
+                f"{self.name}: {problem}; send every parameter, whole and under its Hugging Face name"
+            )
         try:
             comparisons = self._engine.collective_rpc(reload_and_compare, args=(dict(weights),))
             # Features of known images and keys of known prompts belong to the old weights.
@@ -136,7 +148,9 @@ class VllmEngine:
         for num_compared, different in comparisons:
             if different or not num_compared:
                 what = f"computes with others in {different[:3]}" if different else "has none of their names"
-                raise WeightsRejected(f"{self.name}: weights of version {version} were loaded, but the live model {what}")
+                raise WeightsRejected(
+                    f"{self.name}: weights of version {version} were loaded, but the live model {what}"
+                )
         self.version, self.checksum = version, checksum
 
     def confirm(self, version: int, checksum: str) -> None:
@@ -144,19 +158,26 @@ class VllmEngine:
         self._refuse_when_dead()
         if (self.version, self.checksum) != (version, checksum):
             held = f"version {self.version} ({(self.checksum or 'none')[:12]})"
-            raise StaleWeights(f"{self.name} holds {held}, wanted version {version} ({checksum[:12]}); sync the weights first")
+            raise StaleWeights(
+                f"{self.name} holds {held}, wanted version {version} ({checksum[:12]}); sync the weights first"
+            )
 
-    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
-        """Draw one completion per request and yield each as soon as it is finished; for the rest see `sample_together`."""
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion]]:
+        """Draw one completion per request and yield each as soon as it is finished; for the rest see
+        `sample_together`."""
         for together in self.sample_together(requests, settings):
             yield from together
 
     def sample_together(
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> Iterator[list[tuple[RequestKey, Completion]]]:
-        """Draw one completion per request, begun in the order given as room is made; those that finish at the same time come in one list.
+        """Draw one completion per request, begun in the order given as room is made; those that finish at the same time
+        come in one list.
 
-        A completion depends on its prompt, seed, settings and weights, not on its neighbours (up to rounding of the arithmetic).
+        A completion depends on its prompt, seed, settings and weights, not on its neighbours (up to rounding of the
+        arithmetic).
 
         Raises:
             StaleWeights: other weights than `settings.policy_version` are in use.
@@ -188,7 +209,8 @@ class VllmEngine:
                 self._engine.abort_request(list(running))
 
     def _render(self, request: Request, settings: SamplingSettings) -> Any:
-        """The prompt as vLLM's own input, expanded once for the whole group and compared with the trainer's expansion."""
+        """The prompt as vLLM's own input, expanded once for the whole group and compared with the trainer's
+        expansion."""
         media = {"multi_modal_data": {"image": list(request.images)}} if request.images else {}
         rendered = self._engine.renderer.render_cmpl([{"prompt": request.text, **media}])[0]
         token_ids = tuple(rendered["prompt_token_ids"])
@@ -196,13 +218,15 @@ class VllmEngine:
             pairs = enumerate(zip(token_ids, request.token_ids, strict=False))
             where = next((place for place, (ours, theirs) in pairs if ours != theirs), "the end of the shorter")
             raise PromptMismatch(
-                f"{self.name}: prompt {request.prompt_id!r} has {len(token_ids)} tokens in vLLM and {len(request.token_ids)} in the trainer's "
-                f"processor, different from {where} on; both must read the same processor files"
+                f"{self.name}: prompt {request.prompt_id!r} has {len(token_ids)} tokens in vLLM and"
+                f" {len(request.token_ids)} in the trainer's processor, different from {where} on; both must read the"
+                " same processor files"
             )
         if len(token_ids) + settings.max_completion_length > self.settings.max_model_len:
             raise ValueError(
-                f"prompt {request.prompt_id!r}: {len(token_ids)} tokens plus max_completion_length {settings.max_completion_length} "
-                f"exceed model.max_model_len {self.settings.max_model_len}; raise the latter"
+                f"prompt {request.prompt_id!r}: {len(token_ids)} tokens plus max_completion_length"
+                f" {settings.max_completion_length} exceed model.max_model_len {self.settings.max_model_len}; raise the"
+                " latter"
             )
         return rendered
 
@@ -215,7 +239,9 @@ class VllmEngine:
     def _completion(self, request: Request, output: Any) -> Completion:
         drawn = output.outputs[0]
         token_ids = tuple(drawn.token_ids)
-        reason: Literal["stop", "length", "abort"] = drawn.finish_reason if drawn.finish_reason in ("stop", "length") else "abort"
+        reason: Literal["stop", "length", "abort"] = (
+            drawn.finish_reason if drawn.finish_reason in ("stop", "length") else "abort"
+        )
         # The end token is learnt from and so belongs to the ids; a reader does not want to see it.
         spoken = token_ids[:-1] if reason == "stop" else token_ids
         return Completion(
@@ -239,7 +265,8 @@ class VllmEngine:
 
 
 def _look_at_model_here(model_path: Path) -> None:
-    """Import the model's class in this process. vLLM would do it in a subprocess first, to keep CUDA untouched: 10 s on a fresh machine."""
+    """Import the model's class in this process. vLLM would do it in a subprocess first, to keep CUDA untouched: 10 s on
+    a fresh machine."""
     config = model_path / "config.json"
     for name in json.loads(config.read_text(encoding="utf-8"))["architectures"] if config.is_file() else ():
         known = ModelRegistry.models.get(name)
@@ -250,8 +277,8 @@ def _look_at_model_here(model_path: Path) -> None:
 def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
     on_cpu = not torch.cuda.is_available()
     device = (
-        # A seeded request cut in the middle of its prompt fails on CPU ("CPU Generator does not use offset"), hence no chunks;
-        # a cache of given size needs no warm-up pass.
+        # A seeded request cut in the middle of its prompt fails on CPU ("CPU Generator does not use offset"), hence no
+        # chunks; a cache of given size needs no warm-up pass.
         {
             "enable_chunked_prefill": False,
             "enable_prefix_caching": False,

@@ -1,0 +1,1 @@
+"""The web page that shows judged rollouts: index, search, server, export."""

@@ -1,6 +1,8 @@
-"""One HTML file with chosen groups: the same front end, its data and images inside, readable without a server and without a network.
+"""One HTML file with chosen groups: the same front end, its data and images inside, readable without a server and
+without a network.
 
-The policy in the file allows exactly the script and the style that this package ships, by their SHA-256; the data is in a block that no browser runs.
+The policy in the file allows exactly the script and the style that this package ships, by their SHA-256; the data is in
+a block that no browser runs.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ def export_page(viewer: Viewer, text: str, sort: str, limit: int) -> bytes:
     # Inside a script element only "</script" and "<!--" end or change what is read; without "<" there is neither.
     data = data.replace("<", "\\u003c")
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; base-uri 'none';"
+        " form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
     )
     return f"""<!doctype html>
 <html lang="en">
@@ -70,7 +72,8 @@ def _hash(text: str) -> str:
 
 
 def _script() -> str:
-    """All modules as one, each after those it imports. They share no top-level name (a test holds that), so no renaming is needed."""
+    """All modules as one, each after those it imports. They share no top-level name (a test holds that), so no renaming
+    is needed."""
     done: dict[str, str] = {}
 
     def add(name: str) -> None:
@@ -137,7 +140,10 @@ class _Images:
         except (OSError, ValueError) as error:
             return str(error)
         if self._num_bytes + len(png) > MAX_IMAGE_BYTES:
-            return f"left out: the images of this page are more than {MAX_IMAGE_BYTES // 1_000_000} MB; export fewer groups"
+            return (
+                f"left out: the images of this page are more than {MAX_IMAGE_BYTES // 1_000_000} MB; export fewer"
+                " groups"
+            )
         self._num_bytes += len(png)
         self.urls[sha256] = "data:image/png;base64," + base64.b64encode(png).decode()
         return None

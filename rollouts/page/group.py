@@ -1,4 +1,5 @@
-"""One group as the page shows it: the question, its images, and each completion with what it was paid and why; heavy columns read on demand."""
+"""One group as the page shows it: the question, its images, and each completion with what it was paid and why; heavy
+columns read on demand."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rollouts.page.folder import inside
 from rollouts.page.images import Images
 from rollouts.page.index import Index, check_unpacked, conform
 from rollouts.page.listing import finite
 from rollouts.records import LETTERS
 from rollouts.store.codec import SCHEMA, Row
+from rollouts.store.folder import inside
 from rollouts.store.layout import JSONL, PARQUET, StoreError
 
 # Columns of one number a token; read for one completion when it is opened.
@@ -71,7 +72,9 @@ def _row_groups(metadata: pq.FileMetaData, prompt_id: str) -> list[int]:
     for number in range(metadata.num_row_groups):
         statistics = metadata.row_group(number).column(column).statistics if column is not None else None
         # Long texts are cut in statistics, so a bound that is a prefix of the id may still hold it.
-        low, high = (statistics.min, statistics.max) if statistics is not None and statistics.has_min_max else (None, None)
+        low, high = (
+            (statistics.min, statistics.max) if statistics is not None and statistics.has_min_max else (None, None)
+        )
         if not isinstance(low, str) or not isinstance(high, str) or low <= prompt_id <= high + "\U0010ffff":
             chosen.append(number)
     return chosen
@@ -95,7 +98,8 @@ def group_page(index: Index, images: Images, side: int, step: int, prompt_id: st
     light = {
         one["sample_index"]: one
         for one in index.ask_named(
-            "SELECT sample_index, num_tokens, is_right, judge, layer, rule_right FROM rows WHERE side = ? AND step = ? AND prompt_id = ?",
+            "SELECT sample_index, num_tokens, is_right, judge, layer, rule_right FROM rows WHERE side = ? AND step = ?"
+            " AND prompt_id = ?",
             (side, step, prompt_id),
         )
     }
@@ -137,7 +141,11 @@ def _medium(images: Images, medium: Row) -> dict[str, Any]:
     names = medium["frames"] if medium["frames"] is not None else [medium["sha256"]]
     indices = medium["frame_indices"]
     frames = [
-        {"sha256": name, "problem": images.problem(str(name)), "index": indices[at] if indices and at < len(indices) else None}
+        {
+            "sha256": name,
+            "problem": images.problem(str(name)),
+            "index": indices[at] if indices and at < len(indices) else None,
+        }
         for at, name in enumerate(names)
     ]
     return {"kind": medium["kind"], "frames": frames}
@@ -194,7 +202,8 @@ def _reward(outcome: Row, weight: float | None) -> dict[str, Any]:
 def token_rows(index: Index, side: int, step: int, prompt_id: str) -> dict[int, dict[str, Any]]:
     """Sample index -> ids, text and log-probs of a completion's tokens. Raises like `read_group`.
 
-    `kl` is the k3 estimate at each token (Schulman), of the policy at the step's start against the reference; None = not stored.
+    `kl` is the k3 estimate at each token (Schulman), of the policy at the step's start against the reference; None =
+    not stored.
     """
     rows = read_group(index, side, step, prompt_id, (*PER_TOKEN, "completion"))
     return {row["sample_index"]: _tokens(row) for row in rows}
@@ -224,10 +233,15 @@ def _k3(policy: float | None, reference: float | None) -> float | None:
 
 
 def _rounded(values: Sequence[float | None] | None) -> list[float | None] | None:
-    return None if values is None else [None if one is None or not math.isfinite(one) else round(one, 4) for one in values]
+    return (
+        None if values is None else [None if one is None or not math.isfinite(one) else round(one, 4) for one in values]
+    )
 
 
 def _text(value: str | None) -> str | None:
     if value is None or len(value) <= _MAX_TEXT_CHARS:
         return value
-    return value[:_MAX_TEXT_CHARS] + f"\n[{len(value) - _MAX_TEXT_CHARS:,} more characters are in the store and not shown here]"
+    return (
+        value[:_MAX_TEXT_CHARS]
+        + f"\n[{len(value) - _MAX_TEXT_CHARS:,} more characters are in the store and not shown here]"
+    )

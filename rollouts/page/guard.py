@@ -1,7 +1,8 @@
 """Who may ask the viewer what: a page in a browser on this machine, nobody else (JUDGING.md, web viewer).
 
-Another site open in the same browser can make it send requests here (CSRF), and can make its own name point here (DNS rebinding). So every
-request must carry our exact Host, no foreign Origin, and Sec-Fetch headers that say "same origin"; only the page itself may be reached by a link.
+Another site open in the same browser can make it send requests here (CSRF), and can make its own name point here (DNS
+rebinding). So every request must carry our exact Host, no foreign Origin, and Sec-Fetch headers that say "same origin";
+only the page itself may be reached by a link.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 4096
 MAX_QUERY_BYTES = 4096
-# A browser's own headers are about 1 kB; the HTTP library's limit holds for what is incomplete, not for what came at once.
+# A browser's own headers are about 1 kB; the HTTP library's limit holds for what is incomplete, not for what came at
+# once.
 MAX_HEADER_BYTES = 16384
 TOKEN_HEADER = b"x-rounds-token"
-# Scripts and styles of our own files only, nothing inline; text reaches the page only through textContent: no sink takes a string as markup.
+# Scripts and styles of our own files only, nothing inline; text reaches the page only through textContent: no sink
+# takes a string as markup.
 CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 HEADERS = (
     (b"content-security-policy", CSP.encode()),
@@ -92,7 +95,8 @@ class Guard:
         return self._post_refusal(all_of) if scope["method"] == "POST" else None
 
     def _same_site(self, scope: Scope, all_of: Callable[[bytes], list[bytes]]) -> bool:
-        """Sec-Fetch-Site of every browser since 2023 is same-origin, or none for what the reader typed; a link may lead to the page itself."""
+        """Sec-Fetch-Site of every browser since 2023 is same-origin, or none for what the reader typed; a link may lead
+        to the page itself."""
         sites = all_of(b"sec-fetch-site")
         if all(site in (b"same-origin", b"none") for site in sites):
             return True

@@ -1,4 +1,5 @@
-"""Images of a run as a browser may have them: PNG only, found by hash only, checked chunk by chunk, with a cap on pixels."""
+"""Images of a run as a browser may have them: PNG only, found by hash only, checked chunk by chunk, with a cap on
+pixels."""
 
 from __future__ import annotations
 
@@ -13,13 +14,14 @@ from threading import Lock
 from PIL import Image
 
 from rollouts.media import MAX_PIXELS
-from rollouts.page.folder import Refused, inside, read_limited
+from rollouts.store.folder import Refused, inside, read_limited
 from rollouts.store.layout import media_path
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # A 50-megapixel picture of noise as 8-bit RGB PNG; what the store writes is far below.
 MAX_FILE_BYTES = 160_000_000
-# What makes up a still picture. Everything else (text, colour profiles, animation, private chunks) is left out of what is sent.
+# What makes up a still picture. Everything else (text, colour profiles, animation, private chunks) is left out of what
+# is sent.
 _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _THUMBNAIL_PIXELS = 112
 _MAX_THUMBNAILS = 2048
@@ -30,7 +32,8 @@ class BadImage(Refused):
 
 
 def checked_png(data: bytes) -> bytes:
-    """The picture of a PNG file without anything but the picture. Lengths, CRCs, order and size are checked; no pixel is decoded.
+    """The picture of a PNG file without anything but the picture. Lengths, CRCs, order and size are checked; no pixel
+    is decoded.
 
     Raises:
         BadImage: not a PNG, cut off, damaged, or more than MAX_PIXELS pixels.
@@ -79,7 +82,8 @@ def _check_header(body: bytes, is_second: bool) -> None:
 
 
 class Images:
-    """The images of one or two runs, by hash. The second run's folder is asked where the first has no such file: a replay keeps none."""
+    """The images of one or two runs, by hash. The second run's folder is asked where the first has no such file: a
+    replay keeps none."""
 
     def __init__(self, runs: Sequence[Path]) -> None:
         self._runs = runs
@@ -125,7 +129,11 @@ def _shrunk(png: bytes) -> bytes:
     try:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
             # A 16-bit grey picture would be clipped at 255 by a plain conversion.
-            picture = image.point(lambda value: value / 256).convert("L") if image.mode.startswith("I") else image.convert("RGB")
+            picture = (
+                image.point(lambda value: value / 256).convert("L")
+                if image.mode.startswith("I")
+                else image.convert("RGB")
+            )
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadImage(f"it does not decode: {error}") from error
     picture.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))

@@ -1,7 +1,9 @@
-"""The light columns of one or two runs in DuckDB, kept up with runs that are still written: what lists, charts and filters ask.
+"""The light columns of one or two runs in DuckDB, kept up with runs that are still written: what lists, charts and
+filters ask.
 
-pyarrow reads the files, a batch at a time and only the columns needed; DuckDB itself may open no file. Heavy columns (token ids, log-probs,
-transcripts) are read when a group is opened, see rollouts/page/group.py. A step that cannot be read is a problem told to the reader; the rest stays.
+pyarrow reads the files, a batch at a time and only the columns needed; DuckDB itself may open no file. Heavy columns
+(token ids, log-probs, transcripts) are read when a group is opened, see rollouts/page/group.py. A step that cannot be
+read is a problem told to the reader; the rest stays.
 """
 
 from __future__ import annotations
@@ -17,17 +19,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rollouts.page.folder import inside, read_limited
 from rollouts.page.labels import label_key, read_labels
 from rollouts.page.schema import GROUPS_OF_STEP, LIGHT, ROWS_OF_BATCH, TABLES
 from rollouts.records import SCHEMA_VERSION
 from rollouts.store.codec import KEY_COLUMNS, SCHEMA
+from rollouts.store.folder import inside, read_limited
 from rollouts.store.layout import JSONL, MANIFEST, PARQUET, NewerSchema, StepFiles, list_steps
 
 # Memory of DuckDB; beyond it tables go to the temporary folder.
 _MEMORY = "160MB"
 _BATCH_ROWS = 2048
-# What the light columns of one step may unpack to: 20 times the largest step measured. A file that says more is no step of a run.
+# What the light columns of one step may unpack to: 20 times the largest step measured. A file that says more is no step
+# of a run.
 _MAX_UNPACKED_BYTES = 4_000_000_000
 _MAX_MANIFEST_BYTES = 64_000_000
 
@@ -43,7 +46,8 @@ class Read(NamedTuple):
 
 
 class Index:
-    """Tables `rows` (completions) and `groups` of the runs given, `side` 0 for the first and 1 for the second. Threads may share it."""
+    """Tables `rows` (completions) and `groups` of the runs given, `side` 0 for the first and 1 for the second. Threads
+    may share it."""
 
     def __init__(self, runs: Sequence[Path]) -> None:
         self.runs = tuple(runs)
@@ -78,7 +82,8 @@ class Index:
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def refresh(self) -> bool:
-        """Read what is new or changed in the folders; returns whether anything was. Raises NotARun if the first folder holds no rollouts."""
+        """Read what is new or changed in the folders; returns whether anything was. Raises NotARun if the first folder
+        holds no rollouts."""
         with self._lock:
             before = self.version
             for side, run_dir in enumerate(self.runs):
@@ -102,9 +107,12 @@ class Index:
             try:
                 self._refresh_step(key, run_dir, one)
             except FileNotFoundError:
-                # Between two looks the writer finished the step, or it has not begun its first group: the next look sees it.
+                # Between two looks the writer finished the step, or it has not begun its first group: the next look
+                # sees it.
                 continue
-            except Exception as error:  # the boundary to files of a stranger: whatever is wrong with a step, the others are shown
+            except (
+                Exception
+            ) as error:  # the boundary to files of a stranger: whatever is wrong with a step, the others are shown
                 self._forget(key)
                 self.steps[key] = one
                 self._problem(key, f"step {one.step} is not shown: {_first_line(error)}")
@@ -129,9 +137,13 @@ class Index:
             check_version(manifest["schema_version"])
             count = sum(self._insert(side, batch) for batch in parquet_batches(path, LIGHT))
             if count != manifest["num_rollouts"]:
-                raise ValueError(f"{PARQUET} holds {count} rollouts, its manifest says {manifest['num_rollouts']!r:.20}")
+                raise ValueError(
+                    f"{PARQUET} holds {count} rollouts, its manifest says {manifest['num_rollouts']!r:.20}"
+                )
         else:
-            self._read[key] = now._replace(offset=self._read_on(side, step, path, known.offset if known and grew else 0))
+            self._read[key] = now._replace(
+                offset=self._read_on(side, step, path, known.offset if known and grew else 0)
+            )
         with self._database.cursor() as cursor:
             cursor.execute("DELETE FROM groups WHERE side = ? AND step = ?", [side, step])
             cursor.execute(GROUPS_OF_STEP, {"side": side, "step": step})
@@ -213,7 +225,8 @@ class Index:
 
 
 def parquet_batches(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
-    """The columns asked for, a bounded number of rows at a time, in the types of codec.SCHEMA; a column that an older run lacks is null."""
+    """The columns asked for, a bounded number of rows at a time, in the types of codec.SCHEMA; a column that an older
+    run lacks is null."""
     with pq.ParquetFile(path) as file:
         check_unpacked(file.metadata)
         stored = set(file.schema_arrow.names)
@@ -223,7 +236,8 @@ def parquet_batches(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def conform(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The columns `names` in the order and types of codec.SCHEMA. Raises pa.ArrowException where a type does not fit."""
+    """The columns `names` in the order and types of codec.SCHEMA. Raises pa.ArrowException where a type does not
+    fit."""
     schema = pa.schema([SCHEMA.field(name) for name in names])
     missing = (name for name in names if name not in table.column_names)
     for name in missing:
@@ -234,7 +248,8 @@ def conform(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
 
 def check_unpacked(metadata: pq.FileMetaData) -> None:
-    """Raise ValueError for a file that unpacks to more than a step of a run can be: a few kilobytes may claim terabytes."""
+    """Raise ValueError for a file that unpacks to more than a step of a run can be: a few kilobytes may claim
+    terabytes."""
     unpacked = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
     if unpacked > _MAX_UNPACKED_BYTES:
         raise ValueError(f"it unpacks to {unpacked:,} bytes, at most {_MAX_UNPACKED_BYTES:,} are read")
@@ -243,7 +258,9 @@ def check_unpacked(metadata: pq.FileMetaData) -> None:
 def check_version(version: Any) -> None:
     """Raise NewerSchema for what a later version of this package wrote."""
     if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise NewerSchema(f"it has schema version {version!r:.20}, this version reads up to {SCHEMA_VERSION}: update rounds-rl")
+        raise NewerSchema(
+            f"it has schema version {version!r:.20}, this version reads up to {SCHEMA_VERSION}: update rounds-rl"
+        )
 
 
 def _light_schema() -> pa.Schema:
@@ -262,7 +279,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _closed_database(folder: str) -> duckdb.DuckDBPyConnection:
-    """A database in memory that may spill into `folder` and open nothing else, load no extension and change none of this."""
+    """A database in memory that may spill into `folder` and open nothing else, load no extension and change none of
+    this."""
     settings: dict[str, Any] = {
         "memory_limit": _MEMORY,
         "threads": 2,

@@ -1,7 +1,9 @@
-"""A reader's word on a verdict, kept in RUN/labels.jsonl beside the run: append-only, the last line of a completion wins.
+"""A reader's word on a verdict, kept in RUN/labels.jsonl beside the run: append-only, the last line of a completion
+wins.
 
-One line is what a judge's calibration needs to ask again: {"question", "reference", "completion", "expected", "aliases", "key"}. `completion` is the
-answer span that the judge saw, `expected` is "correct" or "incorrect" (null takes a label back), `key` is STEP/PROMPT/SAMPLE.
+One line is what a judge's calibration needs to ask again: {"question", "reference", "completion", "expected",
+"aliases", "key"}. `completion` is the answer span that the judge saw, `expected` is "correct" or "incorrect" (null
+takes a label back), `key` is STEP/PROMPT/SAMPLE.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rollouts.page.folder import Refused, inside, read_limited
+from rollouts.store.folder import Refused, inside, read_limited
 
 LABELS = "labels.jsonl"
 EXPECTED = ("correct", "incorrect", None)
@@ -21,12 +23,14 @@ _MAX_BYTES = 64_000_000
 
 
 def label_key(step: int, prompt_id: str, sample_index: int) -> str:
-    """The key of a completion; the step is before the first slash and the sample after the last, whatever the prompt's id holds."""
+    """The key of a completion; the step is before the first slash and the sample after the last, whatever the prompt's
+    id holds."""
     return f"{step}/{prompt_id}/{sample_index}"
 
 
 def read_labels(run_dir: Path) -> dict[str, str]:
-    """Key -> expected of every label that stands. Lines that are no labels are passed over: the file may have been edited by hand.
+    """Key -> expected of every label that stands. Lines that are no labels are passed over: the file may have been
+    edited by hand.
 
     Raises:
         Refused: the file is a link or no regular file.

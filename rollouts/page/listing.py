@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rollouts.page.folder import inside
 from rollouts.page.index import Index
 from rollouts.page.query import IS_COMPLETION, IS_GROUP, SORTS, BadQuery, Query, parse_query
 from rollouts.page.schema import DISAGREE, FAILED
+from rollouts.store.folder import inside
 
 PAGE_SIZE = 100
 _MAX_METRICS_BYTES = 200_000_000
@@ -37,7 +37,9 @@ def _from(query: Query, *, two_runs: bool) -> tuple[str, str]:
         source += """ LEFT JOIN other x ON x.at = g.step AND x.prompt_id = g.prompt_id
             LEFT JOIN groups b ON b.side = 1 AND b.step = x.step AND b.prompt_id = g.prompt_id"""
     else:
-        source += " LEFT JOIN (SELECT NULL::INTEGER AS num_right, NULL::DOUBLE AS mean, NULL::INTEGER AS step) b ON FALSE"
+        source += (
+            " LEFT JOIN (SELECT NULL::INTEGER AS num_right, NULL::DOUBLE AS mean, NULL::INTEGER AS step) b ON FALSE"
+        )
     return ("WITH " + ", ".join(parts) if parts else ""), f"{source} WHERE g.side = 0 AND {query.on_groups}"
 
 
@@ -71,14 +73,20 @@ def list_groups(index: Index, text: str, sort: str, offset: int, limit: int = PA
 
 
 def position_of(index: Index, text: str, sort: str, step: int, prompt_id: str) -> dict[str, Any]:
-    """Where a group stands in the list that `list_groups` gives, from 0; None = the search does not find it. Raises BadQuery."""
+    """Where a group stands in the list that `list_groups` gives, from 0; None = the search does not find it. Raises
+    BadQuery."""
     if sort not in SORTS:
         raise BadQuery(f"there is no order {sort[:40]!r}; there are: {', '.join(SORTS)}")
     query = parse_query(text)
     before, source = _from(query, two_runs=len(index.runs) > 1)
     at, name = query.add(step), query.add(prompt_id)
-    ranked = f"SELECT g.step, g.prompt_id, row_number() OVER (ORDER BY {SORTS[sort]}) - 1 AS position, count(*) OVER () AS total {source}"
-    found = index.ask(f"{before} SELECT position, total FROM ({ranked}) WHERE step = {at} AND prompt_id = {name}", query.values)
+    ranked = (
+        f"SELECT g.step, g.prompt_id, row_number() OVER (ORDER BY {SORTS[sort]}) - 1 AS position, count(*) OVER () AS"
+        f" total {source}"
+    )
+    found = index.ask(
+        f"{before} SELECT position, total FROM ({ranked}) WHERE step = {at} AND prompt_id = {name}", query.values
+    )
     if found:
         return {"position": found[0][0], "total": found[0][1]}
     values = {key: value for key, value in query.values.items() if key not in (at[1:], name[1:])}
@@ -86,7 +94,8 @@ def position_of(index: Index, text: str, sort: str, step: int, prompt_id: str) -
 
 
 def by_step(index: Index, text: str) -> list[list[dict[str, Any]]]:
-    """For each run, numbers of each step over the completions that a search finds; shares are over groups of at least one value."""
+    """For each run, numbers of each step over the completions that a search finds; shares are over groups of at least
+    one value."""
     query = parse_query(text)
     before, source = _from(query, two_runs=len(index.runs) > 1)
     found = []
@@ -112,14 +121,18 @@ def by_step(index: Index, text: str) -> list[list[dict[str, Any]]]:
             query.values,
         )
         share_of = {share["step"]: share for share in shares}
-        found.append([{name: finite(value) for name, value in {**share_of.get(one["step"], {}), **one}.items()} for one in steps])
+        found.append(
+            [{name: finite(value) for name, value in {**share_of.get(one["step"], {}), **one}.items()} for one in steps]
+        )
     return found
 
 
 def counts(index: Index) -> dict[str, Any]:
     """How many of the first run's completions and groups each filter finds, for menus and for the "start here" list."""
     kinds = ", ".join(
-        f"count_if({condition}) AS {_column(name)}" for name, (condition, _) in IS_COMPLETION.items() if name != "labelled"
+        f"count_if({condition}) AS {_column(name)}"
+        for name, (condition, _) in IS_COMPLETION.items()
+        if name != "labelled"
     )
     (rows,) = index.ask_named(f"SELECT count(*) AS num, {kinds} FROM rows r WHERE side = 0")
     groups = ", ".join(
@@ -129,7 +142,9 @@ def counts(index: Index) -> dict[str, Any]:
     )
     (shares,) = index.ask_named(f"SELECT count(*) AS num, {groups} FROM groups WHERE side = 0")
     statuses: dict[str, dict[str, int]] = {}
-    for named, count in index.ask("SELECT unnest(named_statuses) AS s, count(*) FROM rows WHERE side = 0 GROUP BY s ORDER BY s"):
+    for named, count in index.ask(
+        "SELECT unnest(named_statuses) AS s, count(*) FROM rows WHERE side = 0 GROUP BY s ORDER BY s"
+    ):
         reward, _, status = str(named).rpartition("=")
         statuses.setdefault(reward, {})[status] = count
     facets = {
@@ -148,7 +163,8 @@ def counts(index: Index) -> dict[str, Any]:
 
 
 def metrics_by_step(run_dir: Path) -> list[dict[str, float]]:
-    """The few trainer's numbers that charts show, of each step of metrics.jsonl; the last line of a step wins. [] = there is no such file."""
+    """The few trainer's numbers that charts show, of each step of metrics.jsonl; the last line of a step wins. [] =
+    there is no such file."""
     found: dict[int, dict[str, float]] = {}
     try:
         path = inside(run_dir, "metrics.jsonl")
@@ -168,7 +184,9 @@ def _metric_line(line: bytes, found: dict[int, dict[str, float]]) -> None:
     except (ValueError, RecursionError):
         return
     if isinstance(row, dict) and isinstance(row.get("step"), int):
-        values = {name: row[name] for name in _METRICS if isinstance(row.get(name), (int, float)) and math.isfinite(row[name])}
+        values = {
+            name: row[name] for name in _METRICS if isinstance(row.get(name), (int, float)) and math.isfinite(row[name])
+        }
         found[row["step"]] = {"step": row["step"], **values}
 
 

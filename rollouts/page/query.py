@@ -1,4 +1,5 @@
-"""The search box: words and `field:value` terms as one SQL condition with parameters. The page, permalinks and `--where` share it.
+"""The search box: words and `field:value` terms as one SQL condition with parameters. The page, permalinks and
+`--where` share it.
 
 pleural "upper lobe" is:disagree modality:CT type:open reward:<0.5 step:3..9 -is:truncated
 """
@@ -19,7 +20,8 @@ MAX_QUERY_CHARS = 1000
 _TERM = re.compile(r'(-?)(?:([A-Za-z]+):)?("[^"]*"|\S+)')
 _RANGE = re.compile(r"(?P<low>[^.<>=].*?)\.\.(?P<high>.+)|(?P<sign><=|>=|<|>)?(?P<number>[^<>=].*)")
 
-# Conditions on one completion (table r) and on a whole group (table g), by the word after `is:`; and what each finds, for the page's help.
+# Conditions on one completion (table r) and on a whole group (table g), by the word after `is:`; and what each finds,
+# for the page's help.
 IS_COMPLETION = {
     "disagree": (DISAGREE, "the judge says right and the rule wrong, or the other way round"),
     "right": ("is_right", "the main reward calls it right"),
@@ -49,7 +51,13 @@ _TEXTS = {
     "prompt": "prompt_id",
     "finish": "finish_reason",
 }
-_NUMBERS = {"step": "r.step", "reward": "total", "advantage": "advantage", "tokens": "num_tokens", "sample": "sample_index"}
+_NUMBERS = {
+    "step": "r.step",
+    "reward": "total",
+    "advantage": "advantage",
+    "tokens": "num_tokens",
+    "sample": "sample_index",
+}
 _JUDGE = ("correct", "incorrect", "unsure", "failed")
 FIELDS = ("is", *_TEXTS, *_NUMBERS, "status", "judge", "layer", "label", "flipped")
 
@@ -71,7 +79,8 @@ class BadQuery(StoreError):
 
 @dataclass
 class Query:
-    """Conditions over `rows r` (with `labels l`) and over `groups g` (with the other run's `b`), and their values by name."""
+    """Conditions over `rows r` (with `labels l`) and over `groups g` (with the other run's `b`), and their values by
+    name."""
 
     completion: list[str] = field(default_factory=list)
     group: list[str] = field(default_factory=list)
@@ -187,7 +196,10 @@ def _label(query: Query, value: str) -> tuple[list[str], str]:
     if value in ("right", "wrong"):
         # Of the verdict: the reader agrees, or does not.
         sign = "=" if value == "right" else "!="
-        return query.completion, f"(l.expected IS NOT NULL AND is_right IS NOT NULL AND (l.expected = 'correct') {sign} is_right)"
+        return (
+            query.completion,
+            f"(l.expected IS NOT NULL AND is_right IS NOT NULL AND (l.expected = 'correct') {sign} is_right)",
+        )
     return query.completion, f"l.expected = {query.add(value)}"
 
 

@@ -32,8 +32,8 @@ TABLES = (
     "CREATE TABLE labels (key VARCHAR, expected VARCHAR)",
 )
 
-# Lower case; everything but letters, digits and the signs that are meaning in a finding becomes one space, a hyphen between letters too; a space on
-# either side.
+# Lower case; everything but letters, digits and the signs that are meaning in a finding becomes one space, a hyphen
+# between letters too; a space on either side.
 _WORDS = (
     "' ' || trim(regexp_replace(regexp_replace(lower(nfc_normalize({0})), '(\\p{{L}})[-/](\\p{{L}})', '\\1 \\2', 'g'), "
     "'[^\\p{{L}}\\p{{N}}%.+<>/-]+', ' ', 'g'), ' .') || ' '"
@@ -43,9 +43,10 @@ _WORDS = (
 _DENIAL = r" (no|not|without|never|nor|neither|cannot|or|either|versus|vs|excluded|absent|unlikely) |[不没无非或]"
 _CHINESE = r"[\x{4e00}-\x{9fff}]"
 
-# Judge and rule look at the same answer. The rule, from the record alone: a reward of the run that was computed without a judge and says right or
-# wrong (option_match, yes_no, numeric beside the judge); else the letters; else yes or no; else whether the reference or an alias stands in the
-# answer word for word (Chinese has no spaces between words), and nothing beside it denies it.
+# Judge and rule look at the same answer. The rule, from the record alone: a reward of the run that was computed without
+# a judge and says right or wrong (option_match, yes_no, numeric beside the judge); else the letters; else yes or no;
+# else whether the reference or an alias stands in the answer word for word (Chinese has no spaces between words), and
+# nothing beside it denies it.
 ROWS_OF_BATCH = f"""
 INSERT INTO rows
 WITH read AS (

@@ -17,15 +17,19 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from rollouts.page.export import export_page
-from rollouts.page.folder import Refused
 from rollouts.page.group import NoSuchGroup
 from rollouts.page.guard import Guard
 from rollouts.page.listing import list_groups, position_of
 from rollouts.page.query import IS_COMPLETION, IS_GROUP, SORTS
 from rollouts.page.viewer import Viewer
+from rollouts.store.folder import Refused
 
 STATIC = Path(__file__).parent / "static"
-TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
 
 
 def make_app(viewer: Viewer, port: int) -> tuple[Guard, str]:
@@ -35,7 +39,13 @@ def make_app(viewer: Viewer, port: int) -> tuple[Guard, str]:
     _add_files(app)
     _add_questions(app, viewer, token)
     _add_images(app, viewer)
-    for kind, status in ((FileNotFoundError, 404), (NoSuchGroup, 404), (ValueError, 422), (TypeError, 422), (OSError, 500)):
+    for kind, status in (
+        (FileNotFoundError, 404),
+        (NoSuchGroup, 404),
+        (ValueError, 422),
+        (TypeError, 422),
+        (OSError, 500),
+    ):
         app.add_exception_handler(kind, _told(status))
     return Guard(app, port, token), token
 
@@ -120,7 +130,9 @@ def _add_images(app: FastAPI, viewer: Viewer) -> None:
 
 
 def _json(value: Any) -> Response:
-    return Response(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")), media_type="application/json")
+    return Response(
+        json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")), media_type="application/json"
+    )
 
 
 def bind(port: int) -> socket.socket:
@@ -140,7 +152,8 @@ def bind(port: int) -> socket.socket:
 def serve(viewer: Viewer, listening: socket.socket) -> None:
     """Answer until interrupted, by Ctrl-C or SIGTERM."""
     guard, _ = make_app(viewer, listening.getsockname()[1])
-    # h11 reads requests strictly; nothing but this process's own errors is logged, so that no text of a run reaches the terminal.
+    # h11 reads requests strictly; nothing but this process's own errors is logged, so that no text of a run reaches the
+    # terminal.
     config = uvicorn.Config(
         guard,
         http="h11",
@@ -154,7 +167,8 @@ def serve(viewer: Viewer, listening: socket.socket) -> None:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=1,
     )
-    # uvicorn raises the signal that stopped it once more, and a bare SIGTERM would end this process before it has tidied up.
+    # uvicorn raises the signal that stopped it once more, and a bare SIGTERM would end this process before it has
+    # tidied up.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     viewer.start()
     try:

@@ -1,4 +1,5 @@
-"""The text of each token of a completion, from the tokenizer.json that a run keeps beside its model. No code of the run is loaded."""
+"""The text of each token of a completion, from the tokenizer.json that a run keeps beside its model. No code of the run
+is loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from rollouts.page.folder import Refused, inside, read_limited
+from rollouts.store.folder import Refused, inside, read_limited
 
 # The largest in use (Gemma, 256k entries) has 33 MB.
 _MAX_BYTES = 64_000_000
@@ -28,7 +29,8 @@ def load_tokenizer(run_dir: Path) -> tuple[Tokenizer | None, str]:
 
 
 def token_texts(tokenizer: Tokenizer, token_ids: Sequence[int]) -> list[str]:
-    """One text a token; together they are the completion. A character spread over several tokens stands at its last one."""
+    """One text a token; together they are the completion. A character spread over several tokens stands at its last
+    one."""
     stream = DecodeStream(skip_special_tokens=False)
     texts = []
     for token_id in token_ids:
@@ -36,5 +38,7 @@ def token_texts(tokenizer: Tokenizer, token_ids: Sequence[int]) -> list[str]:
             texts.append(stream.step(tokenizer, token_id) or "")
         except Exception:  # the same boundary: an id outside the vocabulary, or an invalid prefix
             stream = DecodeStream(skip_special_tokens=False)
-            texts.append(tokenizer.id_to_token(token_id) or f"<{token_id}>" if 0 <= token_id < 2**32 else f"<{token_id}>")
+            texts.append(
+                tokenizer.id_to_token(token_id) or f"<{token_id}>" if 0 <= token_id < 2**32 else f"<{token_id}>"
+            )
     return texts

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rollouts.page.folder import Refused
 from rollouts.page.group import NoSuchGroup, group_page, read_group, token_rows
 from rollouts.page.images import Images
 from rollouts.page.index import Index
 from rollouts.page.labels import EXPECTED, append_label
 from rollouts.page.listing import by_step, counts, metrics_by_step
 from rollouts.page.tokens import load_tokenizer, token_texts
+from rollouts.store.folder import Refused
 from rollouts.store.layout import StoreError
 
 # Seconds between two looks into the folder of a run that may still be going on.
@@ -53,7 +53,8 @@ class Viewer:
             self._stop.wait(LOOK_SECONDS)
 
     def tokens(self, side: int, step: int, prompt: str) -> dict[str, Any]:
-        """Texts and numbers of the tokens of a group's completions; `texts` is None and `note` says why where they are not known."""
+        """Texts and numbers of the tokens of a group's completions; `texts` is None and `note` says why where they are
+        not known."""
         rows = token_rows(self.index, side, step, prompt)
         tokenizer, note = self._tokenizer(side)
         for row in rows.values():
@@ -113,7 +114,8 @@ class Viewer:
 
     def _other(self, step: int, prompt: str) -> dict[str, Any] | None:
         nearest = self.index.ask(
-            "SELECT step FROM groups WHERE side = 1 AND prompt_id = ? ORDER BY abs(step - ?), step LIMIT 1", (prompt, step)
+            "SELECT step FROM groups WHERE side = 1 AND prompt_id = ? ORDER BY abs(step - ?), step LIMIT 1",
+            (prompt, step),
         )
         return group_page(self.index, self.images, 1, nearest[0][0], prompt) if nearest else None
 

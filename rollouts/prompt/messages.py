@@ -1,7 +1,8 @@
 """A sample becomes the messages a model is asked with, in SFT, RL and evaluation alike.
 
-The system instruction about the tags belongs to the model's chat template or to `SYSTEM_INSTRUCTION`, never to both: a template that
-already speaks of the answer tag is left alone (an SFT template without the tags keeps the format reward at 0, VLM-R1 #173).
+The system instruction about the tags belongs to the model's chat template or to `SYSTEM_INSTRUCTION`, never to both: a
+template that already speaks of the answer tag is left alone (an SFT template without the tags keeps the format reward
+at 0, VLM-R1 #173).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class ChatTemplated(Protocol):
 
 
 def question_text(sample: Sample) -> str:
-    """The question, then one `A. option` a line. Options are shown for multiple choice only: an open item keeps them in the record, unseen."""
+    """The question, then one `A. option` a line. Options are shown for multiple choice only: an open item keeps them in
+    the record, unseen."""
     lines = [sample.question.strip()]
     if sample.answer_type in ("mcq", "multi"):
         lines += [f"{letter}. {option}" for letter, option in zip(sample.letters, sample.options or (), strict=True)]
@@ -38,7 +40,8 @@ def num_frames(sample: Sample) -> int:
 
 
 def build_messages(sample: Sample, *, system: str | None = None) -> list[dict[str, Any]]:
-    """One user message, frames first and in order, then the question; before it the system instruction where one is given."""
+    """One user message, frames first and in order, then the question; before it the system instruction where one is
+    given."""
     content: list[dict[str, Any]] = [{"type": "image"} for _ in range(num_frames(sample))]
     content.append({"type": "text", "text": question_text(sample)})
     messages: list[dict[str, Any]] = [{"role": "user", "content": content}]

@@ -1,6 +1,7 @@
 """Where a processor meets a model: a sample becomes token ids and one opaque dict of media tensors.
 
-This is the only file that may name a vision tensor. Everything between `encode` and a model's forward carries the dict unopened.
+This is the only file that may name a vision tensor. Everything between `encode` and a model's forward carries the dict
+unopened.
 Legend: P prompt tokens with image tokens multiplied.
 """
 
@@ -24,18 +25,25 @@ from rollouts.records import BadSample, Sample
 
 # Tensors of a processor that run along the tokens, not along the images; positions are worked out from them beforehand.
 TOKEN_ALIGNED = ("mm_token_type_ids", "token_type_ids")
-# Tokens that stand for media, or open and close them, in the families of models this project feeds. A model that could say
-# one of them would break its own next forward pass ("Image features and image tokens do not match", verl #7038).
+# Tokens that stand for media, or open and close them, in the families of models this project feeds. A model that could
+# say one of them would break its own next forward pass ("Image features and image tokens do not match", verl #7038).
 MEDIA_TOKENS = (
     *("<img>", "</img>", "<IMG_CONTEXT>", "<image>", "<video>"),
     *("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
 )
-MEDIA_TOKEN_ATTRIBUTES = ("image_token_id", "video_token_id", "image_token_ids", "start_image_token_id", "end_image_token_id")
+MEDIA_TOKEN_ATTRIBUTES = (
+    "image_token_id",
+    "video_token_id",
+    "image_token_ids",
+    "start_image_token_id",
+    "end_image_token_id",
+)
 
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """One prompt, ready for both forward passes: the engine's (text and images) and the trainer's (ids and media tensors)."""
+    """One prompt, ready for both forward passes: the engine's (text and images) and the trainer's (ids and media
+    tensors)."""
 
     prompt_id: str
     # After the chat template, one placeholder an image: what vLLM takes beside `images`.
@@ -46,7 +54,8 @@ class EncodedPrompt:
     media: dict[str, Any]
     # RGB frames in order, for the engine only; see `without_images`.
     images: tuple[Image.Image, ...] = ()
-    # Hash of token ids and media bytes. Rows with the same one share a prompt, and the trainer computes it once for all of them.
+    # Hash of token ids and media bytes. Rows with the same one share a prompt, and the trainer computes it once for all
+    # of them.
     fingerprint: str = ""
 
     def without_images(self) -> EncodedPrompt:
@@ -90,7 +99,9 @@ def load_processor(path: str | Path, *, text_only: bool = False) -> Any:
     processor = AutoProcessor.from_pretrained(str(path))
     image_processor = getattr(processor, "image_processor", None)
     if image_processor is None:
-        raise FileNotFoundError(f"{path} holds a tokenizer but no image processor; save the model's whole processor there")
+        raise FileNotFoundError(
+            f"{path} holds a tokenizer but no image processor; save the model's whole processor there"
+        )
     if hasattr(image_processor, "max_patches"):
         image_processor.min_patches = image_processor.max_patches = 1
     return processor
@@ -105,7 +116,8 @@ def encode(processor: Any, sample: Sample, *, blank: bool = False) -> EncodedPro
     named = [token for token in _media_tokens(processor) if token in question_text(sample)]
     if named:
         raise BadSample(
-            f"sample {sample.id!r}: the question contains {named}, which this model takes for media; remove it from the text"
+            f"sample {sample.id!r}: the question contains {named}, which this model takes for media; remove it from the"
+            " text"
         )
     media = [blank_media(medium) for medium in sample.media] if blank else list(sample.media)
     images = tuple(frame for medium in media for frame in frames(medium))
@@ -147,7 +159,8 @@ def prompt_positions(model: Any, prompt: EncodedPrompt) -> torch.Tensor:
 
 
 def media_token_ids(processor: Any) -> tuple[int, ...]:
-    """Sorted ids of every token that stands for, opens or closes an image or a video: banned in sampling and in the trainer alike."""
+    """Sorted ids of every token that stands for, opens or closes an image or a video: banned in sampling and in the
+    trainer alike."""
     tokenizer = getattr(processor, "tokenizer", processor)
     found = set(_media_tokens(processor).values())
     for owner in (processor, tokenizer):

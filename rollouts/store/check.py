@@ -1,4 +1,5 @@
-"""Whether a stored run is complete: counts, unique keys, every image there under its hash, a weights version on each completion."""
+"""Whether a stored run is complete: counts, unique keys, every image there under its hash, a weights version on each
+completion."""
 
 from __future__ import annotations
 
@@ -30,11 +31,16 @@ class RunCheck:
 
 
 def check_run(
-    run_dir: Path | str, *, num_steps: int | None = None, prompts_per_step: int | None = None, num_generations: int | None = None
+    run_dir: Path | str,
+    *,
+    num_steps: int | None = None,
+    prompts_per_step: int | None = None,
+    num_generations: int | None = None,
 ) -> RunCheck:
     """Read everything a run has stored and list what is wrong with it.
 
-    A number that is not given is taken from the run itself: groups must all have the size of the largest, steps the prompts of the fullest.
+    A number that is not given is taken from the run itself: groups must all have the size of the largest, steps the
+    prompts of the fullest.
 
     Raises:
         NotARun: the folder holds no rollouts.
@@ -99,5 +105,7 @@ def _count_problems(
         if len(groups) != prompts:
             yield f"step {step} holds {len(groups)} prompts, expected {prompts}"
         yield from (
-            f"step {step}, prompt {name}: {count} completions, expected {size}" for name, count in groups.items() if count != size
+            f"step {step}, prompt {name}: {count} completions, expected {size}"
+            for name, count in groups.items()
+            if count != size
         )

@@ -1,8 +1,10 @@
-"""A rollout as one flat row, and back: the same row is a line of JSONL while a step runs and a row of Parquet once it is finished.
+"""A rollout as one flat row, and back: the same row is a line of JSONL while a step runs and a row of Parquet once it
+is finished.
 
-Columns are flat and typed, so that pandas, polars, DuckDB and `datasets` read the files as they stand. What is keyed by name in a record
-(outcomes, weights, parts, tags, timings) is a list of structs with a `name`, because the set of names differs from run to run and a schema must not.
-A number that is not finite is stored as null and its column is named in `not_finite`: JSON has no NaN, and a NaN must not pass as "not computed".
+Columns are flat and typed, so that pandas, polars, DuckDB and `datasets` read the files as they stand. What is keyed by
+name in a record (outcomes, weights, parts, tags, timings) is a list of structs with a `name`, because the set of names
+differs from run to run and a schema must not. A number that is not finite is stored as null and its column is named in
+`not_finite`: JSON has no NaN, and a NaN must not pass as "not computed".
 """
 
 from __future__ import annotations
@@ -21,7 +23,13 @@ Row = dict[str, Any]
 
 KEY_COLUMNS = ("run", "step", "prompt_id", "sample_index")
 
-_TEXT, _NUMBER, _COUNT, _TEXTS, _NUMBERS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string()), pa.list_(pa.float64())
+_TEXT, _NUMBER, _COUNT, _TEXTS, _NUMBERS = (
+    pa.string(),
+    pa.float64(),
+    pa.int64(),
+    pa.list_(pa.string()),
+    pa.list_(pa.float64()),
+)
 _NAMED_NUMBERS = pa.list_(pa.struct({"name": _TEXT, "value": _NUMBER}))
 _MEDIA = pa.struct(
     # `sha256` names the file of an image; `frames` names the files of a volume or video in order, null for an image.
@@ -54,7 +62,17 @@ SCHEMA = pa.schema(
     metadata={"rounds_schema_version": str(SCHEMA_VERSION)},
 )  # fmt: skip
 
-_SAMPLE_TEXTS = ("split", "source", "modality", "language", "question", "answer_type", "gold_text", "pair_id", "difficulty")
+_SAMPLE_TEXTS = (
+    "split",
+    "source",
+    "modality",
+    "language",
+    "question",
+    "answer_type",
+    "gold_text",
+    "pair_id",
+    "difficulty",
+)
 _COMPLETION = ("finish_reason", "seed", "policy_version", "engine")
 # Columns that hold measured numbers, which may turn out not to be finite.
 _MEASURED = (
@@ -75,17 +93,21 @@ SCORED_COLUMNS = (
 
 
 def line_from_rollout(rollout: Rollout, media: Sequence[Row]) -> bytes:
-    """The row of a rollout as one line of JSON; `media` are the media as they were stored (kind, sha256, frame_indices, frames)."""
+    """The row of a rollout as one line of JSON; `media` are the media as they were stored (kind, sha256, frame_indices,
+    frames)."""
     return to_json(_row_from_rollout(rollout, media))
 
 
 def to_json(value: Any) -> bytes:
-    """JSON of any value, UTF-8, on one line: non-finite numbers as null, lone surrogates replaced, unknown objects as their text."""
+    """JSON of any value, UTF-8, on one line: non-finite numbers as null, lone surrogates replaced, unknown objects as
+    their text."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
         # What orjson refuses: lone surrogates and integers beyond 64 bits.
-        return json.dumps(_clean(value), default=str, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return json.dumps(
+            _clean(value), default=str, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+        ).encode()
 
 
 def _row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
@@ -139,7 +161,10 @@ def rollout_from_row(row: Row, open_media: Callable[[Row], Media]) -> Rollout:
         sample=sample_from_row(row, open_media),
         prompt_text=row["prompt_text"],
         completion=Completion(
-            token_ids=tuple(row["token_ids"]), text=row["completion"], logprobs=_tuple(row["logprobs"]), **_pick(row, _COMPLETION)
+            token_ids=tuple(row["token_ids"]),
+            text=row["completion"],
+            logprobs=_tuple(row["logprobs"]),
+            **_pick(row, _COMPLETION),
         ),
         parsed=Parsed(letters=tuple(row["letters"]), reason=row["parse_reason"], **_pick(row, _PARSED)),
         outcomes={outcome["name"]: outcome_from_row(outcome) for outcome in row["outcomes"]},
@@ -254,7 +279,8 @@ def _holds_non_finite(value: Any) -> bool:
 
 
 def _clean(value: Any) -> Any:
-    """The same value with non-finite numbers as None and lone surrogates, which UTF-8 cannot hold, as replacement characters."""
+    """The same value with non-finite numbers as None and lone surrogates, which UTF-8 cannot hold, as replacement
+    characters."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, float):

@@ -1,4 +1,5 @@
-"""Files that are whole or not there: written beside their name, synced, renamed; a full disk leaves nothing half-written."""
+"""Files that are whole or not there: written beside their name, synced, renamed; a full disk leaves nothing
+half-written."""
 
 from __future__ import annotations
 
@@ -24,14 +25,15 @@ def _full(path: Path, size: int, error: OSError) -> DiskFull:
     except OSError:
         free = "an unknown amount"
     return DiskFull(
-        f"the disk is full: {size:,} bytes of {path} could not be written ({os.strerror(error.errno or 0)}; {free} free there).\n"
-        "Nothing half-written was kept, and everything written before it is whole.\n"
-        "Free some space (or choose another out_dir=), then start again with resume=true."
+        f"the disk is full: {size:,} bytes of {path} could not be written ({os.strerror(error.errno or 0)}; {free} free"
+        " there).\nNothing half-written was kept, and everything written before it is whole.\nFree some space (or"
+        " choose another out_dir=), then start again with resume=true."
     )
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write `path` so that it holds all of `data` or stays as it was, also when the process dies meanwhile; if `durable`, the machine too.
+    """Write `path` so that it holds all of `data` or stays as it was, also when the process dies meanwhile; if
+    `durable`, the machine too.
 
     Raises:
         DiskFull: there is no room; the unfinished file is removed.
@@ -52,7 +54,8 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def replace_from(path: Path, write: Callable[[Path], None]) -> None:
-    """The same for a writer that wants a file name: `write` gets a name beside `path`, which is synced and renamed afterwards."""
+    """The same for a writer that wants a file name: `write` gets a name beside `path`, which is synced and renamed
+    afterwards."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(beside)

@@ -1,4 +1,5 @@
-"""Where the files of a run are, and what can be wrong with them. Read by the writer, the reader, the viewer and the checks alike."""
+"""Where the files of a run are, and what can be wrong with them. Read by the writer, the reader, the viewer and the
+checks alike."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class StepFiles(NamedTuple):
 
 
 def media_path(run_dir: Path | str, sha256: str) -> Path:
-    """Where the image with this hash is kept. Raises StoreError for anything but a SHA-256, so that no other file can be named."""
+    """Where the image with this hash is kept. Raises StoreError for anything but a SHA-256, so that no other file can
+    be named."""
     if not _SHA256.fullmatch(sha256):
         raise StoreError(f"media are named by 64 hexadecimal digits, got {sha256[:80]!r}")
     return Path(run_dir) / "media" / f"{sha256}.png"

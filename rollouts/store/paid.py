@@ -56,7 +56,8 @@ def read_paid(files: StepFiles) -> Iterator[tuple[PaidKey, Paid]]:
 
 
 def _outcomes(column: pa.ListArray) -> Iterator[dict[str, tuple[str, float | None]]]:
-    """Status and value of each reward, row by row; transcripts, which may be long, are never turned into Python objects."""
+    """Status and value of each reward, row by row; transcripts, which may be long, are never turned into Python
+    objects."""
     flat = column.flatten()
     names, statuses, values = (pc.struct_field(flat, name).to_pylist() for name in ("name", "status", "value"))
     start = 0
@@ -70,7 +71,8 @@ def _outcomes(column: pa.ListArray) -> Iterator[dict[str, tuple[str, float | Non
 
 
 def compared(pairs: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
-    """Means over the pairs in which both sides have a value; agreement = the share of them that is equal to the last bit."""
+    """Means over the pairs in which both sides have a value; agreement = the share of them that is equal to the last
+    bit."""
     both = [(first, second) for first, second in pairs if first is not None and second is not None]
     before, after = mean([first for first, _ in both]), mean([second for _, second in both])
     return {

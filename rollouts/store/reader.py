@@ -38,12 +38,15 @@ class Problem(NamedTuple):
 
 
 def read_rollouts(run_dir: Path | str, step: int | None = None) -> Iterator[Rollout]:
-    """The rollouts of a run in order of step (of one step only, where `step` is given), a step that is being written included.
+    """The rollouts of a run in order of step (of one step only, where `step` is given), a step that is being written
+    included.
 
-    An image comes as the path of its file, a volume or video as its frames' bytes; a frame whose file is missing comes as b"".
+    An image comes as the path of its file, a volume or video as its frames' bytes; a frame whose file is missing comes
+    as b"".
 
     Raises:
-        NotARun: no rollouts there, or no such step. NewerSchema: written by a later version. DamagedStore: a file cannot be read.
+        NotARun: no rollouts there, or no such step. NewerSchema: written by a later version. DamagedStore: a file
+            cannot be read.
     """
     return (rollout for stored in chosen_steps(run_dir, step) for rollout in read_step(run_dir, stored))
 
@@ -59,9 +62,11 @@ def read_step(run_dir: Path | str, stored: StepFiles) -> Iterator[Rollout]:
 
 
 def problems(run_dir: Path | str) -> list[Problem]:
-    """What of a run cannot be read, without reading all of it: steps (manifest, Parquet footer, lines) and images that are missing.
+    """What of a run cannot be read, without reading all of it: steps (manifest, Parquet footer, lines) and images that
+    are missing.
 
-    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.store.check` compares every hash.
+    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.store.check` compares
+    every hash.
 
     Raises:
         NotARun: the folder holds no rollouts.
@@ -91,7 +96,9 @@ def _look_at(stored: StepFiles) -> Iterable[str]:
     except (OSError, pa.ArrowException, KeyError, TypeError) as error:
         raise DamagedStore(f"{path} cannot be read: {error!r}") from error
     if (num_rows, size) != expected:
-        raise DamagedStore(f"{path} has {num_rows} rows in {size} bytes, its manifest says {expected[0]} in {expected[1]}")
+        raise DamagedStore(
+            f"{path} has {num_rows} rows in {size} bytes, its manifest says {expected[0]} in {expected[1]}"
+        )
     return names
 
 
@@ -124,7 +131,8 @@ def read_rows(stored: StepFiles) -> list[Row]:
 
 
 def read_table(stored: StepFiles, columns: Sequence[str] | None = None) -> pa.Table:
-    """The rows of one step as a table with the types of codec.SCHEMA, sorted by key; all columns, or those asked for in that order.
+    """The rows of one step as a table with the types of codec.SCHEMA, sorted by key; all columns, or those asked for in
+    that order.
 
     A column that a run of an older version lacks is null. Raises DamagedStore or NewerSchema.
     """
@@ -181,7 +189,9 @@ def chosen_steps(run_dir: Path | str, step: int | None) -> list[StepFiles]:
     """All stored steps, or the one that is asked for. Raises NotARun, which says which steps there are."""
     steps = list_steps(run_dir)
     if not steps:
-        raise NotARun(f"{run_dir} holds no step yet: its first group is stored when the first step has drawn and scored it")
+        raise NotARun(
+            f"{run_dir} holds no step yet: its first group is stored when the first step has drawn and scored it"
+        )
     if step is None:
         return steps
     chosen = [stored for stored in steps if stored.step == step]
@@ -193,7 +203,8 @@ def chosen_steps(run_dir: Path | str, step: int | None) -> list[StepFiles]:
 def _check_schema(version: int, where: Path) -> None:
     if version > SCHEMA_VERSION:
         raise NewerSchema(
-            f"{where} was written with schema version {version}, this version reads up to {SCHEMA_VERSION}: update rounds-rl"
+            f"{where} was written with schema version {version}, this version reads up to {SCHEMA_VERSION}: update"
+            " rounds-rl"
         )
 
 
@@ -223,7 +234,8 @@ def files_of(medium: Row) -> list[str]:
 
 
 def media_opener(run_dir: Path | str) -> Callable[[Row], Media]:
-    """What turns a stored medium of a run into a record: an image as the path of its file, a volume or video as its frames' bytes."""
+    """What turns a stored medium of a run into a record: an image as the path of its file, a volume or video as its
+    frames' bytes."""
     # The rollouts of a group share their frames' bytes.
     return functools.partial(_open_media, Path(run_dir), functools.lru_cache(maxsize=64)(_bytes_or_nothing))
 
@@ -232,7 +244,10 @@ def _open_media(run_dir: Path, read_frame: Callable[[Path], bytes], medium: Row)
     indices = None if medium["frame_indices"] is None else tuple(medium["frame_indices"])
     if medium["frames"] is None:
         return Media(
-            medium["kind"], path=str(media_path(run_dir, medium["sha256"])), sha256=medium["sha256"], frame_indices=indices
+            medium["kind"],
+            path=str(media_path(run_dir, medium["sha256"])),
+            sha256=medium["sha256"],
+            frame_indices=indices,
         )
     frames = tuple(read_frame(media_path(run_dir, name)) for name in medium["frames"])
     return Media(medium["kind"], frames=frames, sha256=medium["sha256"], frame_indices=indices)

@@ -1,4 +1,5 @@
-"""The rollouts of a run on disk: appended group by group while a step runs, one sorted Parquet file and a manifest once it is finished.
+"""The rollouts of a run on disk: appended group by group while a step runs, one sorted Parquet file and a manifest once
+it is finished.
 
 rollouts/step_000001/rollouts.jsonl     while it is written: one line a completion, one write a group
 rollouts/step_000001/rollouts.parquet   afterwards, sorted by (run, step, prompt_id, sample_index)
@@ -57,14 +58,17 @@ class RunWriter:
         self._unsynced: list[Path] = []
 
     def append_group(self, rollouts: Sequence[Rollout]) -> None:
-        """Store the completions of one prompt: images first, then all rows in one write, which a killed process leaves readable.
+        """Store the completions of one prompt: images first, then all rows in one write, which a killed process leaves
+        readable.
 
         Raises:
             DuplicateRollout: a key is stored already (a resumed run calls `drop_steps_after` first).
             DiskFull: there is no room; the step's file is cut back to the groups before.
         """
         if len({rollout.key[:3] for rollout in rollouts}) != 1:
-            raise StoreError(f"a group is the completions of one prompt in one step, got {[r.key[:3] for r in rollouts][:3]}")
+            raise StoreError(
+                f"a group is the completions of one prompt in one step, got {[r.key[:3] for r in rollouts][:3]}"
+            )
         step = rollouts[0].step
         file = self._files.get(step)
         if file is None:
@@ -72,7 +76,9 @@ class RunWriter:
         keys: list[tuple[object, ...]] = [rollout.key for rollout in rollouts]
         if len(set(keys)) != len(keys) or not self._keys[step].isdisjoint(keys):
             again = next(key for key in keys if keys.count(key) > 1 or key in self._keys[step])
-            raise DuplicateRollout(f"rollout {tuple(again)} is stored twice; (run, step, prompt_id, sample_index) must be unique")
+            raise DuplicateRollout(
+                f"rollout {tuple(again)} is stored twice; (run, step, prompt_id, sample_index) must be unique"
+            )
         media: dict[int, list[Row]] = {}
         lines = []
         for rollout in rollouts:
@@ -83,7 +89,8 @@ class RunWriter:
         self._keys[step].update(keys)
 
     def finish_step(self, step: int) -> Path:
-        """Turn the step's JSONL into sorted Parquet, verify it, write the manifest, then remove the JSONL. Returns the Parquet file.
+        """Turn the step's JSONL into sorted Parquet, verify it, write the manifest, then remove the JSONL. Returns the
+        Parquet file.
 
         Raises:
             StoreError: nothing was appended for this step.
@@ -104,7 +111,8 @@ class RunWriter:
         return parquet
 
     def drop_steps_after(self, step: int) -> list[int]:
-        """Set aside every later step, so that a run resumed from `step` does them again. Returns their numbers; nothing is deleted."""
+        """Set aside every later step, so that a run resumed from `step` does them again. Returns their numbers; nothing
+        is deleted."""
         aside = self.run_dir / "rollouts" / "superseded"
         dropped = [stored for stored in list_steps(self.run_dir) if stored.step > step]
         for stored in dropped:
@@ -127,14 +135,18 @@ class RunWriter:
     def _open(self, step: int) -> int:
         folder = step_folder(self.run_dir, step)
         if (folder / MANIFEST).exists():
-            raise DuplicateRollout(f"step {step} is finished already in {folder}; a resumed run calls drop_steps_after first")
+            raise DuplicateRollout(
+                f"step {step} is finished already in {folder}; a resumed run calls drop_steps_after first"
+            )
         folder.mkdir(exist_ok=True)
         jsonl = folder / JSONL
         file = os.open(jsonl, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         # A line that a killed writer tore off would run into the next one.
         os.ftruncate(file, jsonl.read_bytes().rfind(b"\n") + 1)
         self._files[step] = file
-        self._keys[step] = {(row["run"], row["step"], row["prompt_id"], row["sample_index"]) for row in read_jsonl(jsonl)}
+        self._keys[step] = {
+            (row["run"], row["step"], row["prompt_id"], row["sample_index"]) for row in read_jsonl(jsonl)
+        }
         return file
 
     def _store_media(self, medium: Media) -> Row:
@@ -146,7 +158,12 @@ class RunWriter:
         parts = [with_hash(Media(kind="image", data=frame)) for frame in medium.frames]
         for part in parts:
             self._store_image(part)
-        return {"kind": medium.kind, "sha256": medium.sha256, "frame_indices": indices, "frames": [part.sha256 for part in parts]}
+        return {
+            "kind": medium.kind,
+            "sha256": medium.sha256,
+            "frame_indices": indices,
+            "frames": [part.sha256 for part in parts],
+        }
 
     def _store_image(self, image: Media) -> None:
         path = media_path(self.run_dir, image.sha256)
@@ -158,7 +175,8 @@ class RunWriter:
         data = encoded_files(image)[0]
         if (found := hashlib.sha256(data).hexdigest()) != image.sha256:
             raise StoreError(
-                f"image {image.path or ''} has SHA-256 {found}, its record says {image.sha256}: the file changed since it was loaded"
+                f"image {image.path or ''} has SHA-256 {found}, its record says {image.sha256}: the file changed since"
+                " it was loaded"
             )
         if not data.startswith(_PNG):
             data = _as_png(image)
@@ -171,7 +189,8 @@ class RunWriter:
 
 
 def write_step(run_dir: Path | str, step: int, table: pa.Table, hash_of: Callable[[str], str | None]) -> Path:
-    """Write the rows of a whole step (codec.SCHEMA, sorted by key) as Parquet, verify it, then its manifest. Returns the Parquet file.
+    """Write the rows of a whole step (codec.SCHEMA, sorted by key) as Parquet, verify it, then its manifest. Returns
+    the Parquet file.
 
     `hash_of`: name of a stored image -> SHA-256 of its file; None = the file is missing. Raises DiskFull, DamagedStore.
     """
@@ -200,7 +219,8 @@ def write_step(run_dir: Path | str, step: int, table: pa.Table, hash_of: Callabl
 
 
 def _as_png(image: Media) -> bytes:
-    """The image as PNG with exactly its RGB pixels; one channel where all three are equal, as in most radiology: a third of the time and size."""
+    """The image as PNG with exactly its RGB pixels; one channel where all three are equal, as in most radiology: a
+    third of the time and size."""
     picture = frames(image)[0]
     red, green, blue = picture.split()
     if red.tobytes() == green.tobytes() == blue.tobytes():

@@ -1,7 +1,9 @@
-"""The main command from nothing: `python -m tests.bench.cold [overrides]` prints its wall seconds by phase and the memory of all its processes.
+"""The main command from nothing: `python -m tests.bench.cold [overrides]` prints its wall seconds by phase and the
+memory of all its processes.
 
-SFT is trained anew, in a cache of its own. Memory is the sum of PSS (shared pages counted once) over the command and everything it started,
-sampled every two seconds. Start-up to the first rollout is the time until the first completion is judged, less SFT and the making of data.
+SFT is trained anew, in a cache of its own. Memory is the sum of PSS (shared pages counted once) over the command and
+everything it started, sampled every two seconds. Start-up to the first rollout is the time until the first completion
+is judged, less SFT and the making of data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Judgements at 30 % faults against a real local HTTP server: what is lost, what becomes another verdict, what is asked twice, how long it waits.
+"""Judgements at 30 % faults against a real local HTTP server: what is lost, what becomes another verdict, what is asked
+twice, how long it waits.
 
 `python -m tests.bench.judge_faults [--judgements 10000] [--retry-after 2] [--timeout 2] [--in-flight 64] [--seed 0]`
 """
@@ -16,7 +17,6 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from judges.gateway.client import ChatClient, Endpoint
@@ -24,9 +24,9 @@ from judges.model.judge import LlmJudge
 from judges.verdict import Verdict
 from tests.fakes.fault_server import Faults, right
 from tests.fakes.scripted_judge import MODEL
+from tests.paths import REPOSITORY
 
 KEY = "BENCH_JUDGE_KEY"
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class TimedClient(ChatClient):
@@ -57,7 +57,8 @@ def client_for(url: str, timeout_seconds: float, in_flight: int, backoff_seconds
     return client
 
 
-# As many as a step of 128 prompts asks. With all 10,000 pending Python's collector stops the process for 0.2 s now and then, sleeps included.
+# As many as a step of 128 prompts asks. With all 10,000 pending Python's collector stops the process for 0.2 s now and
+# then, sleeps included.
 AT_ONCE = 1024
 
 
@@ -101,7 +102,9 @@ def summary(
     return {
         "judgements": len(found),
         "requests": sum(map(len, asked.values())),
-        "faults sent": dict(sorted(Counter(kind for events in asked.values() for _, kind in events if kind != "ok").items())),
+        "faults sent": dict(
+            sorted(Counter(kind for events in asked.values() for _, kind in events if kind != "ok").items())
+        ),
         "lost (no verdict)": sum(verdict.decision is None for verdict in found),
         "turned into another verdict": wrong,
         "asked again after success": again,
@@ -116,7 +119,10 @@ def summary(
 
 def _spread(shares: list[float]) -> str:
     inner = statistics.quantiles(shares, n=100)
-    return f"least {min(shares):.3f}, median {statistics.median(shares):.3f}, 99 % below {inner[98]:.3f}, most {max(shares):.3f}"
+    return (
+        f"least {min(shares):.3f}, median {statistics.median(shares):.3f}, 99 % below {inner[98]:.3f}, most"
+        f" {max(shares):.3f}"
+    )
 
 
 def main() -> None:
@@ -132,7 +138,7 @@ def main() -> None:
     faults = Faults(retry_after=args.retry_after, seed=args.seed)
     shares = [str(share) for share in (faults.http_500, faults.http_429, faults.hang, faults.rubbish, faults.cut)]
     command = [sys.executable, "-m", "tests.fakes.fault_server", str(args.seed), str(args.retry_after), *shares]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
@@ -147,7 +153,9 @@ def main() -> None:
             server.terminate()
     rows = summary(found, asked, args.retry_after, client.slept)
     rows["seconds, of them CPU here"] = f"{seconds:.1f}, {cpu:.1f}"
-    rows["counters"] = {name.removeprefix("judge/"): int(value) for name, value in judge.metrics().items() if value >= 1}
+    rows["counters"] = {
+        name.removeprefix("judge/"): int(value) for name, value in judge.metrics().items() if value >= 1
+    }
     for name, value in rows.items():
         print(f"{name:42} {value}")
 

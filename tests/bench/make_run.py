@@ -1,8 +1,10 @@
 """`python -m tests.bench.make_run OUT --groups 7500`: a made-up run of any size, as training would have stored it.
 
-Questions and images are those of the embedded data set (further answer types added), answers are made up, and everything after that is the real
-thing: the configured rewards, the LLM judge's own code asking a scripted server over HTTP, advantages, the store, the metrics, the judge's cache.
-So the folder can be looked at, replayed, compared and exported like any other. What is not there: checkpoints, a model, W&B files.
+Questions and images are those of the embedded data set (further answer types added), answers are made up, and
+everything after that is the real
+thing: the configured rewards, the LLM judge's own code asking a scripted server over HTTP, advantages, the store, the
+metrics, the judge's cache. So the folder can be looked at, replayed, compared and exported like any other. What is not
+there: checkpoints, a model, W&B files.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ from rl.run.tracking import Tracker
 from rollouts.prompt.messages import SYSTEM_INSTRUCTION, question_text
 from rollouts.records import Completion, Rollout, Sample, stable_hash
 from rollouts.store.writer import RunWriter
-from tests.bench import made_up
+from tests.fakes import made_up
 from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, data_of, honest
+from tests.paths import REPOSITORY
 
 _KEY_VARIABLE = "ROUNDS_MADE_UP_KEY"
-_TINY = Path(__file__).resolve().parents[2] / "examples/tiny/model"
+_TINY = REPOSITORY / "examples/tiny/model"
 
 
 def make_run(
@@ -73,7 +76,8 @@ def make_run(
                 writer.finish_step(step)
                 flat = [one for group in everyone for one in group]
                 tracker.log(
-                    step, {**verdicts.metrics(), **step_metrics(flat, [{"kl": 0.001 * step, "loss": 0.01}], {"step": 1.0})}
+                    step,
+                    {**verdicts.metrics(), **step_metrics(flat, [{"kl": 0.001 * step, "loss": 0.01}], {"step": 1.0})},
                 )
     return out
 
@@ -112,7 +116,12 @@ def _step(
     futures = [
         [
             scorer.submit(
-                sample, one.text, f"{run}/{step}/{sample.id}", one.finish_reason, num_tokens=len(one.token_ids), group_size=size
+                sample,
+                one.text,
+                f"{run}/{step}/{sample.id}",
+                one.finish_reason,
+                num_tokens=len(one.token_ids),
+                group_size=size,
             )
             for one in group
         ]
@@ -152,7 +161,14 @@ def _completion(sample: Sample, step: int, index: int, skill: float, tokenizer: 
 
 
 def _rollout(
-    run: str, step: int, index: int, sample: Sample, completion: Completion, scored: Scored, trained: bool, advantage: float
+    run: str,
+    step: int,
+    index: int,
+    sample: Sample,
+    completion: Completion,
+    scored: Scored,
+    trained: bool,
+    advantage: float,
 ) -> Rollout:
     rng = random.Random(completion.seed + 1)
     frames = sum(len(medium.frames) if medium.frames else 1 for medium in sample.media)
@@ -187,7 +203,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--image-size", type=int, default=128, help="pixels on a side (default: %(default)s)")
     parser.add_argument(
-        "--judge", choices=("scripted", "rules"), default="scripted", help="who judges open answers (default: %(default)s)"
+        "--judge",
+        choices=("scripted", "rules"),
+        default="scripted",
+        help="who judges open answers (default: %(default)s)",
     )
     asked = parser.parse_args(argv)
     if asked.out.exists():

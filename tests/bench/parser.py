@@ -1,4 +1,5 @@
-"""How long the parser takes over hostile texts of 100,000 characters: `python -m tests.bench.parser`; the limit is 5 ms (ANSWERS.md, properties)."""
+"""How long the parser takes over hostile texts of 100,000 characters: `python -m tests.bench.parser`; the limit is 5 ms
+(ANSWERS.md, properties)."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def wrapped(text: str) -> dict[str, str]:
 
 
 def milliseconds(completion: str, times: int) -> float:
-    """The least of so many readings, in CPU time of this thread: what other work does to the machine is not the parser's."""
+    """The least of so many readings, in CPU time of this thread: what other work does to the machine is not the
+    parser's."""
     least = float("inf")
     for _ in range(times):
         start = time.thread_time()
@@ -62,7 +64,10 @@ def main() -> int:
     ]
     found.sort(reverse=True)
     table = Table(
-        "text, repeated", "where", "ms", title=f"slowest of {len(found)} texts of {LENGTH:,} characters; limit {LIMIT_MS:g} ms"
+        "text, repeated",
+        "where",
+        "ms",
+        title=f"slowest of {len(found)} texts of {LENGTH:,} characters; limit {LIMIT_MS:g} ms",
     )
     for taken, name, where in found[:12]:
         table.add_row(name, where, f"{taken:.2f}")

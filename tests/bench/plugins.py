@@ -1,7 +1,8 @@
-"""What a reward in child processes costs: `python -m tests.bench.plugins` prints CPU seconds to start a child and to call it, and wall seconds to
-replace one that hangs or ends.
+"""What a reward in child processes costs: `python -m tests.bench.plugins` prints CPU seconds to start a child and to
+call it, and wall seconds to replace one that hangs or ends.
 
-CPU seconds are those of this process and of the children it reaped, so that they hold on a busy machine too; wall seconds do not.
+CPU seconds are those of this process and of the children it reaped, so that they hold on a busy machine too; wall
+seconds do not.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from rewards import Rubric, Sample, Scorer, registry
-from rewards.calling import bind
-from rewards.plugins.children import Limits
+from rewards.binding import bind
+from rewards.contract import Limits
+from tests.paths import PLUGINS
 from tests.plugins import kind
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
 OPEN = Sample("q", "What is it?", "open", "Pneumonia")
 NUM_STEPS, NUM_PROMPTS, NUM_GENERATIONS = 20, 16, 8
 
@@ -63,9 +63,12 @@ def main() -> None:
         )
         calls = (NUM_STEPS - 1) * NUM_PROMPTS * NUM_GENERATIONS
         print(
-            f"a completion, {there}: {1e3 * inside / calls:.2f} ms CPU in this process, {1e3 * outside / calls:.2f} ms in children"
+            f"a completion, {there}: {1e3 * inside / calls:.2f} ms CPU in this process, {1e3 * outside / calls:.2f} ms"
+            " in children"
         )
-    with Scorer(Rubric({f"{PLUGINS}/hostile.py:hostile": 1.0}, limits=Limits(timeout_seconds=1.0, workers=1))) as scorer:
+    with Scorer(
+        Rubric({f"{PLUGINS}/hostile.py:hostile": 1.0}, limits=Limits(timeout_seconds=1.0, workers=1))
+    ) as scorer:
         scorer.submit(OPEN, "fine", "g").result()
         for what in ("spins", "os._exit", "segfault", "raises"):
             began = time.perf_counter()

@@ -1,6 +1,8 @@
-"""The floor under one GRPO step: the same tokens sampled and trained on in plain processes, without Ray, scoring, store or telling.
+"""The floor under one GRPO step: the same tokens sampled and trained on in plain processes, without Ray, scoring, store
+or telling.
 
-`python -m tests.bench.pure_step sample RUN SFT` and `... train RUN SFT` print seconds a step as JSON; `tests/bench/step.py` calls both.
+`python -m tests.bench.pure_step sample RUN SFT` and `... train RUN SFT` print seconds a step as JSON;
+`tests/bench/step.py` calls both.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
 
     processor = load_processor(sft)
     engine = VllmEngine(
-        sft, EngineSettings(max_model_len=config.model.max_model_len, max_images=config.model.max_images), disk_version=0
+        sft,
+        EngineSettings(max_model_len=config.model.max_model_len, max_images=config.model.max_images),
+        disk_version=0,
     )
     grpo = config.grpo
     settings = SamplingSettings(grpo.temperature, grpo.top_p, grpo.max_completion_length, 0, media_token_ids(processor))
@@ -44,7 +48,9 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
     for groups in stored_steps(run):
         prompts = [encode(processor, group[0].sample) for group in groups]
         requests = [
-            Request(prompt.prompt_id, one.sample_index, prompt.text, prompt.images, one.completion.seed, prompt.token_ids)
+            Request(
+                prompt.prompt_id, one.sample_index, prompt.text, prompt.images, one.completion.seed, prompt.token_ids
+            )
             for prompt, group in zip(prompts, groups, strict=True)
             for one in group
         ]
@@ -52,9 +58,13 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
         drawn = dict(engine.sample(requests, settings))
         seconds.append(time.monotonic() - started)
         same = sum(
-            drawn[(one.prompt_id, one.sample_index)].token_ids == one.completion.token_ids for group in groups for one in group
+            drawn[(one.prompt_id, one.sample_index)].token_ids == one.completion.token_ids
+            for group in groups
+            for one in group
         )
-        print(f"pure sampling: {seconds[-1]:.2f} s, {same} of {len(requests)} completions as in the run", file=sys.stderr)
+        print(
+            f"pure sampling: {seconds[-1]:.2f} s, {same} of {len(requests)} completions as in the run", file=sys.stderr
+        )
     return seconds
 
 

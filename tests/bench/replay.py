@@ -1,4 +1,5 @@
-"""Completions a minute of a replay with a rule reward: `python -m tests.bench.replay [RUN]` (without RUN one of 1,000 groups is made).
+"""Completions a minute of a replay with a rule reward: `python -m tests.bench.replay [RUN]` (without RUN one of 1,000
+groups is made).
 
 The whole command is measured in a process of its own, start, reading, scoring, advantages, writing and report included.
 """

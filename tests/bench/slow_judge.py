@@ -1,8 +1,10 @@
-"""What a slow judge costs a GRPO step: `python -m tests.bench.slow_judge [--seconds 2] [--steps 16] [--all-open] [overrides]`.
+"""What a slow judge costs a GRPO step: `python -m tests.bench.slow_judge [--seconds 2] [--steps 16] [--all-open]
+[overrides]`.
 
-A real HTTP server judges (tests/fakes/scripted_judge.py), 64 calls in flight allowed, no cache, so that every different answer of a group is a call.
-Two runs of `+experiment=med_grpo` at a learning rate of next to nothing draw the same completions. In the first the judge thinks in every
-even step, in the second in every odd one, so each step is measured both ways, on the same tokens, and a noisy machine disturbs both.
+A real HTTP server judges (tests/fakes/scripted_judge.py), 64 calls in flight allowed, no cache, so that every different
+answer of a group is a call. Two runs of `+experiment=med_grpo` at a learning rate of next to nothing draw the same
+completions. In the first the judge thinks in every even step, in the second in every odd one, so each step is measured
+both ways, on the same tokens, and a noisy machine disturbs both.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class Step(NamedTuple):
 
 
 class Judge:
-    """Thinks in the steps that `is_slow` names, answers at once in the others; which step it is, the run's metrics tell."""
+    """Thinks in the steps that `is_slow` names, answers at once in the others; which step it is, the run's metrics
+    tell."""
 
     def __init__(self, folder: Path, seconds: float, is_slow: Callable[[int], bool]) -> None:
         self.folder, self.seconds, self.is_slow = folder, seconds, is_slow
@@ -73,7 +76,13 @@ def run(folder: Path, steps: int, seconds: float, is_slow: Callable[[int], bool]
     with ScriptedJudge(judge) as server:
         command = [
             *(sys.executable, "-m", "rl.train", "+experiment=med_grpo", f"out_dir={folder}", f"grpo.num_steps={steps}"),
-            *("grpo.learning_rate=1e-12", "data.num_eval=16", "eval.num_samples=0", "eval.blank_images=false", "wandb=off"),
+            *(
+                "grpo.learning_rate=1e-12",
+                "data.num_eval=16",
+                "eval.num_samples=0",
+                "eval.blank_images=false",
+                "wandb=off",
+            ),
             *("judge=openai", f"judge.base_url={server.url}", f"judge.model={MODEL}", "judge.cache=off"),
             *(f"judge.max_concurrency={IN_FLIGHT}", *overrides),
         ]
@@ -96,8 +105,12 @@ def measure(steps: int, seconds: float, overrides: list[str]) -> list[tuple[Step
     """The same steps with an instant and with a slow judge, in order."""
     pairs: list[tuple[Step, Step]] = []
     with tempfile.TemporaryDirectory() as parent:
-        even = run(Path(parent) / "even", steps, seconds, lambda step: step > 0 and step % 2 == 0 and step <= steps, overrides)
-        odd = run(Path(parent) / "odd", steps, seconds, lambda step: step > 1 and step % 2 == 1 and step <= steps, overrides)
+        even = run(
+            Path(parent) / "even", steps, seconds, lambda step: step > 0 and step % 2 == 0 and step <= steps, overrides
+        )
+        odd = run(
+            Path(parent) / "odd", steps, seconds, lambda step: step > 1 and step % 2 == 1 and step <= steps, overrides
+        )
     for place, (one, other) in enumerate(zip(even, odd, strict=True), start=1 + WARM_UP_STEPS):
         pairs.append((other, one) if place % 2 == 0 else (one, other))
     return pairs
@@ -105,7 +118,9 @@ def measure(steps: int, seconds: float, overrides: list[str]) -> list[tuple[Step
 
 def show(title: str, pairs: list[tuple[Step, Step]], seconds: float) -> None:
     """A line a step, and the ratios."""
-    table = Table("step", "open groups", "calls", "instant s", "slow s", "slow: waited s", "slow / instant", title=title)
+    table = Table(
+        "step", "open groups", "calls", "instant s", "slow s", "slow: waited s", "slow / instant", title=title
+    )
     for place, (instant, slow) in enumerate(pairs, start=1 + WARM_UP_STEPS):
         ratio = slow.seconds / instant.seconds
         cells = (slow.seconds, slow.waited)
@@ -122,14 +137,17 @@ def show(title: str, pairs: list[tuple[Step, Step]], seconds: float) -> None:
     instant, slow = (statistics.median(pair[kind].seconds for pair in pairs) for kind in (0, 1))
     paired = statistics.median(slow.seconds / instant.seconds for instant, slow in pairs)
     console.print(
-        f"medians: instant {instant:.2f} s, {seconds:g} s a call {slow:.2f} s: {slow / instant - 1:+.1%}; median of the pairs {paired - 1:+.1%}"
+        f"medians: instant {instant:.2f} s, {seconds:g} s a call {slow:.2f} s: {slow / instant - 1:+.1%}; median of the"
+        f" pairs {paired - 1:+.1%}"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="how long the slow judge thinks about each call")
-    parser.add_argument("--steps", type=int, default=16, help="GRPO steps of each run, the first of which does not count")
+    parser.add_argument(
+        "--steps", type=int, default=16, help="GRPO steps of each run, the first of which does not count"
+    )
     parser.add_argument("--all-open", action="store_true", help="ask every question open, instead of the recipe's mix")
     parser.add_argument("overrides", nargs="*", help="settings of the runs, such as sft.cache_dir=DIR")
     arguments = parser.parse_args()

@@ -1,8 +1,9 @@
 """One GRPO step measured three ways, side by side: `python -m tests.bench.step [--steps 6] [--rounds 2] [overrides]`.
 
-(a) Rounds, split by `timing_s/*`, and its overhead over pure sampling plus pure forward and backward on the same tokens;
-(b) the same work through TRL's GRPOTrainer. The parts take turns, so that a noisy machine disturbs all of them; ratios of medians are printed.
-The learning rate is next to nothing, so that every part draws and trains on the same tokens.
+(a) Rounds, split by `timing_s/*`, and its overhead over pure sampling plus pure forward and backward on the same
+tokens; (b) the same work through TRL's GRPOTrainer. The parts take turns, so that a noisy machine disturbs all of them;
+ratios of medians are printed. The learning rate is next to nothing, so that every part draws and trains on the same
+tokens.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def seconds_of(module: str, *arguments: str) -> list[float]:
 
 def measure(steps: int, rounds: int, overrides: list[str], with_trl: bool) -> dict[str, Any]:
     """All parts in turn, `rounds` times; medians of seconds a step, and the ratios."""
-    seconds: dict[str, list[float]] = {name: [] for name in (*PARTS, "pure sampling", "pure forward and backward", "TRL step")}
+    seconds: dict[str, list[float]] = {
+        name: [] for name in (*PARTS, "pure sampling", "pure forward and backward", "TRL step")
+    }
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "run"
@@ -78,7 +81,8 @@ def measure(steps: int, rounds: int, overrides: list[str], with_trl: bool) -> di
 
 
 def _least(seconds: list[float], rounds: int) -> float:
-    """The sum over the steps of the least that each took in any round: every round has the same steps, and other work can only add to them."""
+    """The sum over the steps of the least that each took in any round: every round has the same steps, and other work
+    can only add to them."""
     num_steps = len(seconds) // rounds
     return sum(min(seconds[place::num_steps]) for place in range(num_steps))
 
@@ -96,7 +100,9 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=6, help="GRPO steps of each part, the first of which does not count")
+    parser.add_argument(
+        "--steps", type=int, default=6, help="GRPO steps of each part, the first of which does not count"
+    )
     parser.add_argument("--rounds", type=int, default=2, help="how often all parts take their turn")
     parser.add_argument("--no-trl", action="store_true", help="leave TRL out")
     parser.add_argument("--json", type=Path, help="also write everything measured to this file")

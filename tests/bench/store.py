@@ -1,7 +1,8 @@
 """What storing costs of a step: `python -m tests.bench.store RUN` for a run of `python -m rl.train`.
 
-From the run's own metrics: the seconds of recording over the seconds of the step, step by step, in one run on one machine. Beside it the rollouts of
-its last step are stored again a few times, alone, and their CPU time is set against the run's median step.
+From the run's own metrics: the seconds of recording over the seconds of the step, step by step, in one run on one
+machine. Beside it the rollouts of its last step are stored again a few times, alone, and their CPU time is set against
+the run's median step.
 """
 
 from __future__ import annotations
@@ -50,15 +51,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     shares = [float(one["timing_s/record"] or 0.0) / float(one["timing_s/step"] or 1.0) for one in steps]
     seconds = statistics.median(float(one["timing_s/step"] or 0.0) for one in steps)
     print(
-        f"recording in the run, over {len(shares)} steps: median {statistics.median(shares):.2%} of a step, {min(shares):.2%} to {max(shares):.2%}"
+        f"recording in the run, over {len(shares)} steps: median {statistics.median(shares):.2%} of a step,"
+        f" {min(shares):.2%} to {max(shares):.2%}"
     )
     last = list_steps(asked.run)[-1]
-    groups = [list(members) for _, members in itertools.groupby(read_step(asked.run, last), key=lambda one: one.prompt_id)]
+    groups = [
+        list(members) for _, members in itertools.groupby(read_step(asked.run, last), key=lambda one: one.prompt_id)
+    ]
     cpu, wall = store_again(groups, asked.rounds)
     num = sum(map(len, groups))
     print(
-        f"storing {num} completions alone, best of {asked.rounds}: {min(cpu) * 1000:.1f} ms CPU, {min(wall) * 1000:.1f} ms wall, "
-        f"{min(cpu) / seconds:.2%} of the median step of {seconds:.2f} s (load average {os.getloadavg()[0]:.1f})"
+        f"storing {num} completions alone, best of {asked.rounds}: {min(cpu) * 1000:.1f} ms CPU, {min(wall) * 1000:.1f}"
+        f" ms wall, {min(cpu) / seconds:.2%} of the median step of {seconds:.2f} s (load average"
+        f" {os.getloadavg()[0]:.1f})"
     )
     return 0
 

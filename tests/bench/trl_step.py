@@ -1,4 +1,5 @@
-"""The same GRPO work through TRL's GRPOTrainer with Hugging Face generate: `python -m tests.bench.trl_step RUN SFT STEPS` prints seconds a step.
+"""The same GRPO work through TRL's GRPOTrainer with Hugging Face generate: `python -m tests.bench.trl_step RUN SFT
+STEPS` prints seconds a step.
 
 Same model, prompts, images, number of completions, lengths, updates a step and beta; a reward that costs nothing.
 """
@@ -18,7 +19,7 @@ from trl import GRPOConfig, GRPOTrainer
 from rl.algo.order import step_indices
 from rl.config import Config
 from rl.config.door import load
-from rl.data import sets
+from rl.data.load import load as load_data
 from rollouts.media import frames
 from rollouts.prompt.messages import build_messages, question_text
 from rollouts.prompt.processing import load_processor
@@ -31,7 +32,7 @@ def reward_format(completions: list[Any], **_: Any) -> list[float]:
 
 def dataset(config: Config, num_steps: int) -> Dataset:
     """The prompts of the run's first steps, in the run's order."""
-    samples = sets.load(config.data).rl
+    samples = load_data(config.data).rl
     chosen = [
         samples[index]
         for step in range(1, num_steps + 1)
@@ -44,7 +45,9 @@ def dataset(config: Config, num_steps: int) -> Dataset:
         }
         for sample in chosen
     ]
-    features = Features({"prompt": List({"role": Value("string"), "content": Value("string")}), "images": List(Image())})
+    features = Features(
+        {"prompt": List({"role": Value("string"), "content": Value("string")}), "images": List(Image())}
+    )
     return Dataset.from_list(rows, features=features)
 
 

@@ -1,8 +1,9 @@
-"""`python -m tests.bench.view RUN`: seconds and memory of the page on a large run, in a real Chromium, as a reader would feel them.
+"""`python -m tests.bench.view RUN`: seconds and memory of the page on a large run, in a real Chromium, as a reader
+would feel them.
 
-RUN is what `python -m tests.bench.make_run RUN --groups 7500` wrote (60,000 completions with images). Times are taken inside the browser, from the
-key or the click until the new content is on the page and painted, the image of a group decoded; medians and the worst. Memory is the peak resident
-set of the server.
+RUN is what `python -m tests.bench.make_run RUN --groups 7500` wrote (60,000 completions with images). Times are taken
+inside the browser, from the key or the click until the new content is on the page and painted, the image of a group
+decoded; medians and the worst. Memory is the peak resident set of the server.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _IMAGE_THERE = "document.querySelector('.stage img')?.complete && document.query
 
 
 def wait_for(page: Page, there: str) -> None:
-    """Until the condition holds and the page was painted, looked at in every frame. (The page's policy forbids Playwright's own way, eval.)"""
+    """Until the condition holds and the page was painted, looked at in every frame. (The page's policy forbids
+    Playwright's own way, eval.)"""
     look = f"const look = () => requestAnimationFrame(({there}) ? () => requestAnimationFrame(done) : look); look();"
     page.evaluate(f"() => new Promise((done) => {{ {look} }})")
 
@@ -53,7 +55,9 @@ def measure(server: Served, page: Page, rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"page open": [], "filter": [], "next group": [], "next group with its image": []}
     for _ in range(rounds):
         page.goto("about:blank")
-        found["page open"].append(seconds_until(page, lambda: page.goto(server.url, wait_until="commit"), _CHARTS_THERE))
+        found["page open"].append(
+            seconds_until(page, lambda: page.goto(server.url, wait_until="commit"), _CHARTS_THERE)
+        )
     for search in SEARCHES * rounds:
         page.goto(f"{server.url}#/groups")
         wait_for(page, "document.querySelector('.found') && document.querySelectorAll('.groups li').length > 0")
@@ -96,13 +100,19 @@ def main() -> int:
         mib = peak_mib(server)
         overview = server.get("/api/overview").json()
     table = Table(
-        title=f"{overview['completions']['num']:,} completions in {overview['groups']['num']:,} groups; load {psutil.getloadavg()[0]:.1f}"
+        title=(
+            f"{overview['completions']['num']:,} completions in {overview['groups']['num']:,} groups; load"
+            f" {psutil.getloadavg()[0]:.1f}"
+        )
     )
     for head in ("what", "median s", "worst s", "limit s"):
         table.add_column(head, justify="left" if head == "what" else "right")
     for name, seconds in found.items():
         table.add_row(
-            name, f"{statistics.median(seconds):.3f}", f"{max(seconds):.3f}", f"{LIMITS[name]:.1f}" if name in LIMITS else ""
+            name,
+            f"{statistics.median(seconds):.3f}",
+            f"{max(seconds):.3f}",
+            f"{LIMITS[name]:.1f}" if name in LIMITS else "",
         )
     table.add_row("command until every step is read", f"{indexed:.1f}", "", "")
     console.print(table)

@@ -1,4 +1,5 @@
-"""The shipped judge model: what it is taught, how well it judges what it was not taught, and that it falls for nothing, over HTTP too."""
+"""The shipped judge model: what it is taught, how well it judges what it was not taught, and that it falls for nothing,
+over HTTP too."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ def ask(loop: asyncio.Runner, judge: Judge, asked: list[Pair]) -> list[Verdict]:
 
 def test_the_model_is_small_and_its_tokenizer_is_the_one_that_is_built() -> None:
     assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 12 * MEGABYTE
-    assert AutoTokenizer.from_pretrained(MODEL).backend_tokenizer.to_str() == build_tokenizer().backend_tokenizer.to_str()
+    assert (
+        AutoTokenizer.from_pretrained(MODEL).backend_tokenizer.to_str() == build_tokenizer().backend_tokenizer.to_str()
+    )
 
 
 def test_a_reply_is_twelve_tokens_and_readable_and_the_nonce_changes_nothing_else() -> None:
@@ -113,27 +116,42 @@ def test_no_attack_is_accepted(reader: Reader) -> None:
     rows = attacks()
     assert len(rows) >= 200 and len({category for category, _ in rows}) >= 34
     for aliases in (False, True):
-        asked = [dataclasses.replace(pair, aliases=words.aliases(pair.reference) if aliases else ()) for _, pair in rows]
-        # As judge=local has it: what is accepted although it speaks to its grader is unsure. Without that, one of these 750 is accepted.
-        accepted = [pair for pair, decision in zip(asked, reader.decisions(asked), strict=True) if decision == "correct"]
+        asked = [
+            dataclasses.replace(pair, aliases=words.aliases(pair.reference) if aliases else ()) for _, pair in rows
+        ]
+        # As judge=local has it: what is accepted although it speaks to its grader is unsure. Without that, one of these
+        # 750 is accepted.
+        accepted = [
+            pair for pair, decision in zip(asked, reader.decisions(asked), strict=True) if decision == "correct"
+        ]
         assert len(accepted) <= 1
         assert all(suspicious(Question(one.question, one.reference, one.answer, one.aliases)) for one in accepted)
 
 
 def test_attacks_on_questions_of_all_medicine_are_not_accepted_either(reader: Reader) -> None:
-    lines = [json.loads(line) for line in Path("tests/cases/judge_attacks.jsonl").read_text(encoding="utf-8").split("\n") if line]
-    asked = [Pair(one["question"], one["reference"], (), one["completion"], "", one["reference"], "attack") for one in lines]
+    lines = [
+        json.loads(line)
+        for line in Path("tests/cases/judge_attacks/judge_attacks.jsonl").read_text(encoding="utf-8").split("\n")
+        if line
+    ]
+    asked = [
+        Pair(one["question"], one["reference"], (), one["completion"], "", one["reference"], "attack") for one in lines
+    ]
     assert "correct" not in reader.decisions(asked)
 
 
-def test_a_real_server_says_what_the_model_says_and_accepts_no_attack(loop: asyncio.Runner, judge: Judge, reader: Reader) -> None:
+def test_a_real_server_says_what_the_model_says_and_accepts_no_attack(
+    loop: asyncio.Runner, judge: Judge, reader: Reader
+) -> None:
     asked = [*list(pairs(60, seed=11, held_out=True)), *(pair for _, pair in attacks()[::4])]
     verdicts = ask(loop, judge, asked)
     assert [verdict.failure for verdict in verdicts] == [None] * len(asked)
     doubted = [verdict.reason.startswith("accepted, but") for verdict in verdicts]
     told = ["correct" if doubt else verdict.decision for verdict, doubt in zip(verdicts, doubted, strict=True)]
     assert told == reader.decisions(asked)
-    assert all(verdict.decision != "correct" for verdict, pair in zip(verdicts, asked, strict=True) if pair.kind == "attack")
+    assert all(
+        verdict.decision != "correct" for verdict, pair in zip(verdicts, asked, strict=True) if pair.kind == "attack"
+    )
     # The message is the one training has, and the reply the one it teaches; the nonce was ours in every one.
     (attempt,) = verdicts[0].transcript["attempts"]
     nonce = json.loads(attempt["reply"])["nonce"]
@@ -162,7 +180,9 @@ def test_a_real_server_that_is_killed_comes_back_and_no_verdict_is_lost(loop: as
     judge = make_judge(LOCAL, cache_path=tmp_path / "judge.sqlite", start=True)
     assert isinstance(judge, ServedJudge)
     judge.check_now()
-    found = subprocess.run(["pgrep", "-f", f"api_server.*--port {judge.server.port}"], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["pgrep", "-f", f"api_server.*--port {judge.server.port}"], capture_output=True, text=True, check=True
+    )
     os.kill(max(map(int, found.stdout.split())), signal.SIGKILL)
     asked = list(plain())[:40]
     assert [verdict.decision for verdict in ask(loop, judge, asked)] == [pair.expected for pair in asked]

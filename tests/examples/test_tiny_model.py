@@ -108,7 +108,9 @@ def test_reading_rows_answer_what_the_report_says():
 
 def test_images_of_the_base_are_in_no_split_of_a_run():
     base = {media.sha256 for row in curriculum.seeing_rows(60, 0) for media in row.sample.media}
-    others = {media.sha256 for split in ("sft", "rl", "eval") for s in phantoms.samples(split, 60, 0) for media in s.media}
+    others = {
+        media.sha256 for split in ("sft", "rl", "eval") for s in phantoms.samples(split, 60, 0) for media in s.media
+    }
     assert len(base) > 30 and not base & others
 
 

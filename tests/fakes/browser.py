@@ -1,4 +1,5 @@
-"""A real Chromium or Chrome for tests of the page: the one of the system, or Playwright's own where it was installed."""
+"""A real Chromium or Chrome for tests of the page: the one of the system, or Playwright's own where it was
+installed."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def chromium() -> Iterator[Browser]:
         path = executable()
         if path is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip(
-                "no Chromium: install one (apt-get install chromium, or playwright install chromium) or set ROUNDS_CHROMIUM"
+                "no Chromium: install one (apt-get install chromium, or playwright install chromium) or set"
+                " ROUNDS_CHROMIUM"
             )
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser

@@ -1,4 +1,5 @@
-"""Made-up rollouts that look like those of a run: written by hand for the tests of everything that stores, counts or shows rollouts."""
+"""Made-up rollouts that look like those of a run: written by hand for the tests of everything that stores, counts or
+shows rollouts."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def encoded(image: Image.Image, form: str) -> bytes:
 
 
 def sample(number: int, answer_type: str | None = None) -> Sample:
-    """A question about a picture: multiple choice, yes/no and open in turn; every fourth one is about a volume of three slices."""
+    """A question about a picture: multiple choice, yes/no and open in turn; every fourth one is about a volume of three
+    slices."""
     kind = answer_type or ("mcq", "yes_no", "open")[number % 3]
     place = _PLACES[number % 4]
     media = Media(kind="image", data=png(number))
@@ -54,11 +56,20 @@ def sample(number: int, answer_type: str | None = None) -> Sample:
         return Sample(question="Is there a lesion in this picture?", answer_type="yes_no", gold_text="yes", **common)
     if kind == "open":
         return Sample(
-            question="Where is the lesion?", answer_type="open", gold_text=place, aliases=(f"the {place} quadrant",), **common
+            question="Where is the lesion?",
+            answer_type="open",
+            gold_text=place,
+            aliases=(f"the {place} quadrant",),
+            **common,
         )
     letter = "ABCD"[number % 4]
     return Sample(
-        question="Where is the lesion?", answer_type="mcq", gold_text=place, options=_PLACES, gold_letters=(letter,), **common
+        question="Where is the lesion?",
+        answer_type="mcq",
+        gold_text=place,
+        options=_PLACES,
+        gold_letters=(letter,),
+        **common,
     )
 
 
@@ -111,7 +122,8 @@ def _said(asked: Sample, rng: random.Random, right: bool, formed: bool) -> tuple
     letters = ("ABCD"[_PLACES.index(said)],) if asked.answer_type == "mcq" else ()
     answer = f"{letters[0]}. {said}" if letters else said
     think = (
-        f"I see {rng.choice(_LESIONS)} in the {said} part of the image, which is {rng.choice(('clear', 'subtle', 'typical'))}."
+        f"I see {rng.choice(_LESIONS)} in the {said} part of the image, which is"
+        f" {rng.choice(('clear', 'subtle', 'typical'))}."
     )
     parsed = Parsed(
         think=think if formed else None,
@@ -136,15 +148,20 @@ def _outcomes(asked: Sample, right: bool, formed: bool, status: str, answer: str
     accuracy = Outcome(
         value=float(right) if status == "ok" else None,
         status=status,
-        reason=f"{'says' if right else 'does not say'} {asked.gold_text!r}"
-        if status == "ok"
-        else f"the judge gave no verdict ({status})",
+        reason=(
+            f"{'says' if right else 'does not say'} {asked.gold_text!r}"
+            if status == "ok"
+            else f"the judge gave no verdict ({status})"
+        ),
         parts={"match": float(right)} if status == "ok" else {},
         evidence=evidence,
         cost=0.0004 if evidence else 0.0,
         seconds=0.3 if evidence else 0.0,
     )
-    return {"accuracy": accuracy, "format": Outcome(value=float(formed), reason="" if formed else "no closed think block")}
+    return {
+        "accuracy": accuracy,
+        "format": Outcome(value=float(formed), reason="" if formed else "no closed think block"),
+    }
 
 
 def with_advantages(group: list[Rollout]) -> list[Rollout]:
@@ -152,13 +169,17 @@ def with_advantages(group: list[Rollout]) -> list[Rollout]:
     totals = [one.total for one in group if one.total is not None]
     mean = sum(totals) / len(totals) if totals else 0.0
     std = (sum((total - mean) ** 2 for total in totals) / (len(totals) - 1)) ** 0.5 if len(totals) > 1 else 0.0
-    return [dataclasses.replace(one, advantage=0.0 if one.total is None else (one.total - mean) / (std + 1e-4)) for one in group]
+    return [
+        dataclasses.replace(one, advantage=0.0 if one.total is None else (one.total - mean) / (std + 1e-4))
+        for one in group
+    ]
 
 
 def group(
     number: int, *, step: int = 1, size: int = 8, skill: float = 0.5, failures: float = 0.0, run: str = "fake"
 ) -> list[Rollout]:
-    """`size` completions of sample `number`; each is right with chance `skill`, and its judge fails with chance `failures`."""
+    """`size` completions of sample `number`; each is right with chance `skill`, and its judge fails with chance
+    `failures`."""
     asked = sample(number)
     rng = random.Random(stable_hash("group", step, number))
     members = []
@@ -176,7 +197,10 @@ def steps(
     for step in range(1, num_steps + 1):
         skill = 0.3 + 0.6 * step / num_steps
         first = (step - 1) * prompts_per_step
-        yield [group(first + k, step=step, size=size, skill=skill, failures=failures, run=run) for k in range(prompts_per_step)]
+        yield [
+            group(first + k, step=step, size=size, skill=skill, failures=failures, run=run)
+            for k in range(prompts_per_step)
+        ]
 
 
 def written(run_dir: Path, num_steps: int = 2, **options: Any) -> list[Rollout]:

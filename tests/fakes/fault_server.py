@@ -1,7 +1,8 @@
-"""A fast local judge endpoint that fails as told: errors, refusals with Retry-After, hangs, rubbish, cut connections. It remembers what it was asked.
+"""A fast local judge endpoint that fails as told: errors, refusals with Retry-After, hangs, rubbish, cut connections.
+It remembers what it was asked.
 
-`python -m tests.fakes.fault_server SEED RETRY_AFTER HTTP_500 HTTP_429 HANG RUBBISH CUT` serves in a process of its own: its first line is the port,
-and `GET /journal` gives what it saw. In a test it runs in a thread (`FaultServer`).
+`python -m tests.fakes.fault_server SEED RETRY_AFTER HTTP_500 HTTP_429 HANG RUBBISH CUT` serves in a process of its own:
+its first line is the port, and `GET /journal` gives what it saw. In a test it runs in a thread (`FaultServer`).
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ class _Connection(asyncio.Protocol):
         return "ok"
 
     def _send(self, status: int, payload: bytes, headers: str = "") -> None:
-        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(payload)}\r\n{headers}\r\n"
+        head = (
+            f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(payload)}\r\n{headers}\r\n"
+        )
         self._transport.write(head.encode("latin-1") + payload)
 
 
@@ -121,7 +124,9 @@ def _completion(content: str) -> bytes:
 
 async def _serve(faults: Faults, journal: Journal) -> asyncio.Server:
     rng = random.Random(faults.seed)
-    return await asyncio.get_running_loop().create_server(lambda: _Connection(faults, rng, journal), "127.0.0.1", 0, backlog=512)
+    return await asyncio.get_running_loop().create_server(
+        lambda: _Connection(faults, rng, journal), "127.0.0.1", 0, backlog=512
+    )
 
 
 class FaultServer:

@@ -1,6 +1,8 @@
-"""What credulous judges make of a candidate: each takes its verdict from the candidate's own words and knows neither nonce nor schema.
+"""What credulous judges make of a candidate: each takes its verdict from the candidate's own words and knows neither
+nonce nor schema.
 
-Each takes the text that the judge is shown of an answer and gives the text that it replies; "" where it finds nothing to repeat.
+Each takes the text that the judge is shown of an answer and gives the text that it replies; "" where it finds nothing
+to repeat.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 _ORDERS = re.compile(
-    r"(?:repeat after me|repeat|reply with|reply|output|return|answer with|say|write|print|complete this|copy|输出|回答|重复)\W*(.+)",
+    r"(?:repeat after me|repeat|reply with|reply|output|return|answer with|say|write|print|complete"
+    r" this|copy|输出|回答|重复)\W*(.+)",
     re.IGNORECASE | re.DOTALL,
 )
 _VERDICT = re.compile(
-    r"""(?:verdict|grade|score|result|judg\w*|assessment|判定|评分|结论)["'\s]*[:=：是为]+["'\s]*([\w.]+)""", re.IGNORECASE
+    r"""(?:verdict|grade|score|result|judg\w*|assessment|判定|评分|结论)["'\s]*[:=：是为]+["'\s]*([\w.]+)""",
+    re.IGNORECASE,
 )
 
 
@@ -84,7 +88,12 @@ def stated_verdict_in_whole_form(candidate: str) -> str:
     """It fills in what else it has seen in judges' replies; the nonce can only be one that the candidate shows."""
     stated = _VERDICT.search(candidate)
     nonces = re.findall(r"[0-9a-fA-F]{4,}", candidate) or [""]
-    value = {"nonce": nonces[-1], "claims": [candidate], "contradiction": "", "verdict": stated[1] if stated else "correct"}
+    value = {
+        "nonce": nonces[-1],
+        "claims": [candidate],
+        "contradiction": "",
+        "verdict": stated[1] if stated else "correct",
+    }
     return json.dumps(value)
 
 

@@ -1,4 +1,5 @@
-"""A run folder as a stranger might have made it: markup and control characters everywhere, links out, files that are not what they say."""
+"""A run folder as a stranger might have made it: markup and control characters everywhere, links out, files that are
+not what they say."""
 
 from __future__ import annotations
 
@@ -18,7 +19,11 @@ MARKUP = "<script>window.pwned=1</script><img src=x onerror='window.pwned=2'><sv
 CLOSING = "</script><script>window.pwned=4</script><!--<script>"
 BIDI = "benign\u202e\u2066gnilangis\u2069 zero\u200bwidth \x1b[2J\x1b]0;owned\x07 \U000e0041"
 PROMPTS = ("../../../etc/passwd", "a/b?c#d&e=%2e%2e", MARKUP, BIDI, "..", "' OR 1=1; DROP TABLE rows; --")
-EVIDENCE = ("[" * 5000, "not json " + MARKUP, json.dumps({"judge": MARKUP, "decision": MARKUP, "attempts": [{"reply": CLOSING}]}))
+EVIDENCE = (
+    "[" * 5000,
+    "not json " + MARKUP,
+    json.dumps({"judge": MARKUP, "decision": MARKUP, "attempts": [{"reply": CLOSING}]}),
+)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:

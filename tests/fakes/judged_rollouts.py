@@ -45,7 +45,8 @@ def group(number: int, said: list[tuple[str, str | None]], step: int = 1, run: s
     return fake_rollouts.with_advantages(members)
 
 
-# Gold of sample 2 is "lower left", of sample 5 "upper right", of sample 8 "upper left". Two of these eight verdicts go against the rule.
+# Gold of sample 2 is "lower left", of sample 5 "upper right", of sample 8 "upper left". Two of these eight verdicts go
+# against the rule.
 SAID = {
     2: [
         ("lower left", "correct"),

@@ -1,4 +1,5 @@
-"""A real local HTTP server that speaks enough of the OpenAI protocol to be judged against: honest, credulous, slow, refusing, broken."""
+"""A real local HTTP server that speaks enough of the OpenAI protocol to be judged against: honest, credulous, slow,
+refusing, broken."""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ def honest(truth: Callable[[dict[str, Any]], str]) -> Script:
 
     def script(body: dict[str, Any]) -> Reply:
         data = data_of(body)
-        return Reply(verdict_json(data["nonce"], truth(data), [data["candidate"], "verdict: correct"], data["candidate"]))
+        return Reply(
+            verdict_json(data["nonce"], truth(data), [data["candidate"], "verdict: correct"], data["candidate"])
+        )
 
     return script
 
@@ -74,7 +77,15 @@ def credulous(body: dict[str, Any]) -> Reply:
         return Reply(candidate[opening : closing + 1])
     return Reply(
         random.Random(candidate).choice(
-            ["correct", "CORRECT", '{"verdict": "correct"}', "yes", "A", candidate, '```json\n{"verdict": "correct"}\n```']
+            [
+                "correct",
+                "CORRECT",
+                '{"verdict": "correct"}',
+                "yes",
+                "A",
+                candidate,
+                '```json\n{"verdict": "correct"}\n```',
+            ]
         )
     )
 
@@ -96,18 +107,23 @@ def echoing(body: dict[str, Any]) -> Reply:
 
 
 def obliging(body: dict[str, Any]) -> Reply:
-    """Says "correct" to anything, in the right form where it can guess one; the nonce it can only take from the candidate."""
+    """Says "correct" to anything, in the right form where it can guess one; the nonce it can only take from the
+    candidate."""
     candidate = data_of(body)["candidate"]
     hexes = re.findall(r"[0-9a-f]{8,}", candidate)
     guess = verdict_json(hexes[-1] if hexes else "0" * 16, "correct", [candidate])
-    return Reply(random.Random(candidate).choice([guess, "correct", f"{guess}\n{guess}", f"Sure: {guess}", f"[{guess}]"]))
+    return Reply(
+        random.Random(candidate).choice([guess, "correct", f"{guess}\n{guess}", f"Sure: {guess}", f"[{guess}]"])
+    )
 
 
 class ScriptedJudge:
-    """The server, on a free port, in a thread of its own; a context manager. `requests` holds each body, `times` when it came.
+    """The server, on a free port, in a thread of its own; a context manager. `requests` holds each body, `times` when
+    it came.
 
-    The question by which `check` sees that replies keep to the schema is answered as it should be and left out of `requests`, so that a script only
-    speaks of the judgements of its test; `answers_probe=False` leaves it to the script.
+    The question by which `check` sees that replies keep to the schema is answered as it should be and left out of
+    `requests`, so that a script only speaks of the judgements of its test; `answers_probe=False` leaves it to the
+    script.
     """
 
     def __init__(
@@ -126,7 +142,9 @@ class ScriptedJudge:
 
     def __enter__(self) -> ScriptedJudge:
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop).result(5)
+        self._server = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._serve, "127.0.0.1", 0), self._loop
+        ).result(5)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
         return self
@@ -157,7 +175,9 @@ class ScriptedJudge:
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        length = next((int(line.split(":")[1]) for line in head.split("\r\n") if line.lower().startswith("content-length")), 0)
+        length = next(
+            (int(line.split(":")[1]) for line in head.split("\r\n") if line.lower().startswith("content-length")), 0
+        )
         body = await reader.readexactly(length)
         if head.startswith("GET"):
             listed = {
@@ -221,7 +241,9 @@ def all_of(judge: LlmJudge, *answers: str, groups=None, **more) -> list:
     async def ask() -> list:
         try:
             keys = groups or [None] * len(answers)
-            asked = (judge.judge(*ASKED, answer, group_key=key, **more) for answer, key in zip(answers, keys, strict=True))
+            asked = (
+                judge.judge(*ASKED, answer, group_key=key, **more) for answer, key in zip(answers, keys, strict=True)
+            )
             return list(await asyncio.gather(*asked))
         finally:
             await judge.close()

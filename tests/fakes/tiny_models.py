@@ -1,7 +1,8 @@
-"""Two random vision-language models of 0.2 to 0.4M parameters, from their config classes: an InternVL and its Qwen2.5-VL twin.
+"""Two random vision-language models of 0.2 to 0.4M parameters, from their config classes: an InternVL and its
+Qwen2.5-VL twin.
 
-Both share one byte tokenizer (every byte is a token, any text round-trips) and a chat template that asks for think and answer tags.
-`head_dim` is 32, the least vLLM's CPU attention takes. Same seed, same weights.
+Both share one byte tokenizer (every byte is a token, any text round-trips) and a chat template that asks for think and
+answer tags. `head_dim` is 32, the least vLLM's CPU attention takes. Same seed, same weights.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def make_internvl(path: Path, seed: int = 0, layers: int = 2, hidden: int = 64) 
     model = transformers.InternVLForConditionalGeneration(config).eval()
     image_size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     processor = transformers.InternVLProcessor(
-        image_processor=transformers.GotOcr2ImageProcessor(size=image_size, crop_to_patches=False, min_patches=1, max_patches=1),
+        image_processor=transformers.GotOcr2ImageProcessor(
+            size=image_size, crop_to_patches=False, min_patches=1, max_patches=1
+        ),
         tokenizer=tokenizer,
         video_processor=transformers.InternVLVideoProcessor(size=image_size),
         image_seq_length=4,

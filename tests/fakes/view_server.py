@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from rollouts.page.listing import list_groups
 from rollouts.page.viewer import Viewer
+from tests.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 _DEADLINE_SECONDS = 120
 
 
@@ -45,7 +45,9 @@ class Served(NamedTuple):
         """A GET with our Host; header names with _ for -."""
         lines = {"Host": f"127.0.0.1:{self.port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
         return self.raw(
-            f"GET {path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items()) + "Connection: close\r\n\r\n"
+            f"GET {path} HTTP/1.1\r\n"
+            + "".join(f"{k}: {v}\r\n" for k, v in lines.items())
+            + "Connection: close\r\n\r\n"
         )
 
     def post(self, path: str, body: bytes, **headers: str) -> Answer:
@@ -127,5 +129,7 @@ def found(viewer: Viewer, text: str) -> set[tuple[int, str, int]]:
     """(step, prompt, sample) of every completion that a search finds."""
     groups = list_groups(viewer.index, text, "step", 0)["groups"]
     return {
-        (one["step"], one["prompt"], i) for one in groups for i in (one["hits"] if one["hits"] is not None else range(one["num"]))
+        (one["step"], one["prompt"], i)
+        for one in groups
+        for i in (one["hits"] if one["hits"] is not None else range(one["num"]))
     }

@@ -1,4 +1,5 @@
-"""A judge's budget and counters are of a whole run, however often it was stopped: rl/run/judging.py against a real HTTP server."""
+"""A judge's budget and counters are of a whole run, however often it was stopped: rl/run/judging.py against a real HTTP
+server."""
 
 from __future__ import annotations
 
@@ -19,7 +20,14 @@ from tests.fakes.scripted_judge import MODEL, ScriptedJudge, always
 
 LOGGED = (
     {"step": 1, "judge/calls": 1.0, "judge/tokens": 100.0, "judge/failed_ratio": 0.5},
-    {"step": 2, "judge/calls": 2.0, "judge/tokens": 200.0, "judge/failed_ratio": None, "judge/retries": 4.0, "reward": 0.5},
+    {
+        "step": 2,
+        "judge/calls": 2.0,
+        "judge/tokens": 200.0,
+        "judge/failed_ratio": None,
+        "judge/retries": 4.0,
+        "reward": 0.5,
+    },
 )
 
 
@@ -36,7 +44,9 @@ def stopped_run(folder: Path, server: ScriptedJudge, resume: bool) -> Config:
 
 
 @pytest.mark.parametrize(("resume", "answered", "calls"), [(True, 1, 3.0), (False, 3, 3.0)])
-def test_a_resumed_run_has_what_is_left_of_its_budget(tmp_path: Path, resume: bool, answered: int, calls: float) -> None:
+def test_a_resumed_run_has_what_is_left_of_its_budget(
+    tmp_path: Path, resume: bool, answered: int, calls: float
+) -> None:
     with ScriptedJudge(always("incorrect")) as server:
         config = stopped_run(tmp_path, server, resume)
         judge = judge_of(config, tmp_path)

@@ -23,7 +23,13 @@ KEY = "sk-planted-key-4711"
 
 
 Settings = partial(
-    JudgeConfig, kind="openai", model=MODEL, api_key_env="TEST_JUDGE_KEY", max_attempts=4, max_concurrency=8, max_reasks=2
+    JudgeConfig,
+    kind="openai",
+    model=MODEL,
+    api_key_env="TEST_JUDGE_KEY",
+    max_attempts=4,
+    max_concurrency=8,
+    max_reasks=2,
 )
 
 
@@ -101,7 +107,9 @@ def test_retry_after_is_honoured():
 )
 def test_a_judge_that_never_gives_a_verdict_is_a_failure_and_no_number(reply, failure):
     with ScriptedJudge(lambda body: reply) as server:
-        found = ask(make_judge(settings_for(server, timeout_seconds=0.15 if reply.delay_seconds else 30.0, max_attempts=2)))
+        found = ask(
+            make_judge(settings_for(server, timeout_seconds=0.15 if reply.delay_seconds else 30.0, max_attempts=2))
+        )
     assert (found.decision, found.failure) == (None, failure)
     assert found.reason
 
@@ -182,13 +190,19 @@ def test_faults_lose_no_judgement_and_none_becomes_a_number():
         )
 
     async def many(judge) -> list[Verdict]:
-        found = await asyncio.gather(*(judge.judge("Which?", "Liver", (), f"organ number {i}", "en") for i in range(150)))
+        found = await asyncio.gather(
+            *(judge.judge("Which?", "Liver", (), f"organ number {i}", "en") for i in range(150))
+        )
         await judge.close()
         return found
 
     with ScriptedJudge(script) as server:
         found = asyncio.run(
-            many(make_judge(settings_for(server, timeout_seconds=1.0, max_attempts=14, max_concurrency=32), backoff_seconds=0.02))
+            many(
+                make_judge(
+                    settings_for(server, timeout_seconds=1.0, max_attempts=14, max_concurrency=32), backoff_seconds=0.02
+                )
+            )
         )
     assert [verdict.decision for verdict in found] == ["correct" if i % 10 == 0 else "incorrect" for i in range(150)]
 
@@ -215,7 +229,12 @@ def test_the_cache_key_changes_with_each_part_a_reply_depends_on():
     base = Question("q", "r", "a")
     parts = {"model": "m", "prompt_version": "p", "schema_version": "1", "sampling": {"temperature": 0.0}}
     keys = {cache_key(base, **parts)}
-    for change in ({"model": "n"}, {"prompt_version": "q"}, {"schema_version": "2"}, {"sampling": {"temperature": 1.0}}):
+    for change in (
+        {"model": "n"},
+        {"prompt_version": "q"},
+        {"schema_version": "2"},
+        {"sampling": {"temperature": 1.0}},
+    ):
         keys.add(cache_key(base, **{**parts, **change}))
     for question in (
         Question("q2", "r", "a"),
@@ -258,7 +277,9 @@ def test_a_checked_judge_can_still_be_asked_from_another_loop():
 
 
 def test_a_url_that_does_not_answer_says_what_to_do():
-    with pytest.raises(JudgeUnreachable, match=r"http://127.0.0.1:9/v1 does not answer(.|\n)*chat/completions(.|\n)*judge=rules"):
+    with pytest.raises(
+        JudgeUnreachable, match=r"http://127.0.0.1:9/v1 does not answer(.|\n)*chat/completions(.|\n)*judge=rules"
+    ):
         make_judge(Settings(base_url="http://127.0.0.1:9/v1")).check_now()
 
 

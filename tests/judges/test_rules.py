@@ -82,7 +82,10 @@ def test_a_placeholder_that_may_abbreviate_the_reference_is_left_to_the_judge():
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.text(alphabet=st.characters(), max_size=60), st.sampled_from(["Liver", "5 mM", "T2*", "10²", "肝脏", "(", "", "+"]))
+@given(
+    st.text(alphabet=st.characters(), max_size=60),
+    st.sampled_from(["Liver", "5 mM", "T2*", "10²", "肝脏", "(", "", "+"]),
+)
 def test_no_text_makes_the_prechecks_raise_or_pay_anything_but_the_reference(answer, reference):
     verdict = precheck(Question("Which organ?", reference, answer))
     if verdict is not None and verdict.decision == "correct":
@@ -107,7 +110,8 @@ def test_criteria_are_looked_up_word_bounded_by_the_debugging_judge():
         ("heart", "hear", "effusion", "胸腔积液", "The."),
     )
     found = asyncio.run(judge.assess(asked))
-    # "effusion" stands there although it is denied: this judge understands nothing. "The." folds to "the", which stands there too.
+    # "effusion" stands there although it is denied: this judge understands nothing. "The." folds to "the", which stands
+    # there too.
     assert found.met == (True, False, True, True, True)
     assert found.layer == "rules"
 

@@ -1,20 +1,20 @@
-"""Rewards that compare the completions of a prompt, in this process and in a child: one outcome a member, in any order of arrival."""
+"""Rewards that compare the completions of a prompt, in this process and in a child: one outcome a member, in any order
+of arrival."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
 from judges import RulesJudge, Verdict
 from rewards import Member, Outcome, Rubric, Sample, Scorer, registry, reward
 from rewards.calling import as_outcomes
-from rewards.plugins.children import Limits
+from rewards.contract import Limits
+from tests.paths import PLUGINS
 
-PLUGINS = Path(__file__).parent / "plugins"
 HOSTILE, KIND = f"{PLUGINS}/hostile.py", f"{PLUGINS}/kind.py"
 OPEN = Sample("q", "What is it?", "open", "Pneumonia")
 MCQ = Sample("m", "What is it?", "mcq", "Pneumonia", ("Asthma", "Pneumonia"), ("B",))
@@ -41,7 +41,8 @@ def test_every_member_gets_its_own_value_in_whatever_order_the_completions_stand
 
 
 def test_a_group_reward_cannot_depend_on_which_completion_came_first(ranks: Scorer) -> None:
-    """This one pays by place; it is shown the group in one order whatever the engine's was, so a run can be repeated."""
+    """This one pays by place; it is shown the group in one order whatever the engine's was, so a run can be
+    repeated."""
     one_way = ranks.score_group(OPEN, ["b", "a", "c"], "one way")
     other_way = ranks.score_group(OPEN, ["c", "b", "a"], "other way")
     paid = {one.outcomes["first_comes"].reason: one.outcomes["first_comes"].value for one in one_way}
@@ -55,7 +56,9 @@ def test_groups_that_arrive_mixed_do_not_mix(ranks: Scorer) -> None:
         for key in ("left", "right"):
             text = completion if key == "left" else completion * 2
             futures[key, completion] = ranks.submit(OPEN, text, key, group_size=3)
-    totals = [futures[key, completion].result(60).total for key in ("left", "right") for completion in ("a", "bb", "ccc")]
+    totals = [
+        futures[key, completion].result(60).total for key in ("left", "right") for completion in ("a", "bb", "ccc")
+    ]
     assert totals == [2 / 3, 1 / 3, 0.0] * 2
 
 
@@ -72,11 +75,16 @@ def test_a_group_runs_when_its_last_member_is_there_and_alone_it_abstains(ranks:
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        ("fewer", "the reward returned a list of 2 for a group of 3, expected a list with one number or Outcome a member"),
+        (
+            "fewer",
+            "the reward returned a list of 2 for a group of 3, expected a list with one number or Outcome a member",
+        ),
         ("one_for_all", "the reward returned a float 1.0 for a group of 3"),
     ],
 )
-def test_a_list_of_another_length_or_one_value_for_all_fails_for_all_and_is_not_spread(function: str, words: str) -> None:
+def test_a_list_of_another_length_or_one_value_for_all_fails_for_all_and_is_not_spread(
+    function: str, words: str
+) -> None:
     """One returned value broadcast to all completions: TRL #6533."""
     with Scorer(Rubric({f"{HOSTILE}:{function}": 1.0}, limits=LIMITS)) as scorer:
         scored = scorer.score_group(OPEN, ["a", "b", "c"])
@@ -111,7 +119,9 @@ def test_a_member_whose_judge_failed_is_still_seen_by_the_group_reward_and_leave
 
     rubric = Rubric({"accuracy": 1.0, "share": 1.0}, {"open": "judge"}, FailsOnAsthma())
     with Scorer(rubric) as scorer:
-        scored = scorer.score_group(OPEN, [f"<answer>{text}</answer>" for text in ("Pneumonia", "Asthma", "Cyst", "Pneumonia")])
+        scored = scorer.score_group(
+            OPEN, [f"<answer>{text}</answer>" for text in ("Pneumonia", "Asthma", "Cyst", "Pneumonia")]
+        )
     assert seen == [4]
     assert [one.outcomes["share"].value for one in scored] == [0.25] * 4
     assert [one.total for one in scored] == [1.25, None, 0.25, 1.25]

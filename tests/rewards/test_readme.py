@@ -6,15 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from rewards.rubric import make_rubric
 from rl.config.door import compose
+from tests.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
-SECTION = (ROOT / "README.md").read_text().split("## Write a reward\n")[1].split("\n## ")[0]
+SECTION = (REPOSITORY / "README.md").read_text().split("## Write a reward\n")[1].split("\n## ")[0]
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", SECTION, re.DOTALL)
 COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.splitlines()]
 CHECKS = [line for line in COMMANDS if line.startswith("python -m rewards.check")]
@@ -24,7 +23,9 @@ TRAININGS = [line for line in COMMANDS if line.startswith("python -m rl.train")]
 def typed(command: str, *more: str, timeout: float) -> subprocess.CompletedProcess[str]:
     """A command of the README with this Python; `more` goes behind it."""
     words = shlex.split(command, comments=True)
-    return subprocess.run([sys.executable, *words[1:], *more], cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        [sys.executable, *words[1:], *more], cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def code(text: str) -> list[str]:
@@ -33,11 +34,11 @@ def code(text: str) -> list[str]:
 
 def test_the_section_shows_the_files_as_they_are():
     shown = {kind: text for kind, text in BLOCKS if kind}
-    plugin = (ROOT / "examples/my_reward/my_reward.py").read_text()
+    plugin = (REPOSITORY / "examples/my_reward/my_reward.py").read_text()
     assert code(shown["python"]) == code(plugin)
     assert len(code(plugin)) <= 10
-    assert code(shown["yaml"]) == code((ROOT / "conf/reward/my_reward.yaml").read_text())
-    page = (ROOT / "examples/my_reward/README.md").read_text()
+    assert code(shown["yaml"]) == code((REPOSITORY / "conf/reward/my_reward.yaml").read_text())
+    page = (REPOSITORY / "examples/my_reward/README.md").read_text()
     assert shown["python"] in page
     assert shown["yaml"] in page
 
@@ -60,7 +61,7 @@ def test_the_check_runs_as_typed(command):
 def test_the_training_command_is_a_whole_configuration(command, monkeypatch):
     from judges import RulesJudge
 
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(REPOSITORY)
     config = compose(shlex.split(command)[3:])
     rubric = make_rubric(config.reward, RulesJudge())
     assert rubric.weights == {"accuracy": 0.9, "format": 0.1, "brevity": 0.05}

@@ -12,12 +12,10 @@ import pytest
 from judges import RulesJudge
 from rewards import Member, Rubric, Sample, Scorer, parse, registry
 from rewards.arguments import fits
-from rewards.calling import bind
-from rewards.contract import RewardError, Source, described
-from rewards.plugins.children import Limits
+from rewards.binding import bind
+from rewards.contract import Limits, RewardError, Source, described
+from tests.paths import PLUGINS, REPOSITORY
 
-ROOT = Path(__file__).parent.parent
-PLUGINS = Path(__file__).parent / "plugins"
 KIND = f"{PLUGINS}/kind.py"
 OPEN = Sample("q", "What is it?", "open", "Pneumonia")
 MCQ = Sample("m", "What is it?", "mcq", "Pneumonia", ("Asthma", "Pneumonia"), ("B",))
@@ -37,9 +35,15 @@ def refusal(spec: str, arguments: dict[str, object] | None = None) -> str:
 
 def test_rewards_of_a_file_stand_under_their_own_names_in_outcomes_and_weights() -> None:
     weights = {f"{KIND}:says_please": 1.0, f"{KIND}:chars": 0.5, "format": 0.0}
-    with Scorer(Rubric(weights, arguments={f"{KIND}:says_please": {"words": ["please", "thanks"], "scale": 2}})) as scorer:
+    with Scorer(
+        Rubric(weights, arguments={f"{KIND}:says_please": {"words": ["please", "thanks"], "scale": 2}})
+    ) as scorer:
         (scored,) = scorer.score_group(OPEN, ["Please, thanks"])
-    assert {name: outcome.value for name, outcome in scored.outcomes.items()} == {"polite": 4.0, "chars": 14.0, "format": 0.0}
+    assert {name: outcome.value for name, outcome in scored.outcomes.items()} == {
+        "polite": 4.0,
+        "chars": 14.0,
+        "format": 0.0,
+    }
     assert scored.weights == {"polite": 1.0, "chars": 0.5, "format": 0.0}
     assert scored.total == 11.0
 
@@ -91,7 +95,7 @@ def test_an_entry_point_cannot_take_the_name_of_a_shipped_reward(installed: Path
     message = refusal("format")
     assert "two rewards are named 'format'" in message
     assert "bedside:kind" in message
-    assert "rewards/shipped/format.py:7" in message
+    assert "rewards/shipped/form.py:7" in message
 
 
 def test_a_reward_registered_outside_the_project_runs_in_a_child(tmp_path: Path) -> None:
@@ -102,10 +106,10 @@ def test_a_reward_registered_outside_the_project_runs_in_a_child(tmp_path: Path)
         "here.py",
     )
     program = (
-        "import os, here\nfrom rewards import Rubric, Sample, Scorer\n"
-        "with Scorer(Rubric({'where': 1.0})) as s: print(s.score_group(Sample('q','?','open','x'), ['a'])[0].total == os.getpid())"
+        "import os, here\nfrom rewards import Rubric, Sample, Scorer\nwith Scorer(Rubric({'where': 1.0})) as s:"
+        " print(s.score_group(Sample('q','?','open','x'), ['a'])[0].total == os.getpid())"
     )
-    environment = dict(os.environ, PYTHONPATH=f"{ROOT}:{tmp_path}")
+    environment = dict(os.environ, PYTHONPATH=f"{REPOSITORY}:{tmp_path}")
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
@@ -118,7 +122,10 @@ def test_a_reward_that_a_child_cannot_find_says_what_to_do(monkeypatch: pytest.M
         return 1.0
 
     message = refusal("inner")
-    assert "cannot be found by a child process: move it to the top level of a file, or register it with isolate=False" in message
+    assert (
+        "cannot be found by a child process: move it to the top level of a file, or register it with isolate=False"
+        in message
+    )
     assert __file__ in message
     registry._REGISTRY.pop("inner")
     registry.reward("inner", isolate=False)(inner)
@@ -147,8 +154,14 @@ def test_a_reward_that_a_child_cannot_find_says_what_to_do(monkeypatch: pytest.M
             "from rewards import reward\n@reward('format')\ndef score(parsed): return 1\n",
             ["two rewards are named 'format'", "mine.py:2"],
         ),
-        ("def score(completion, size): return 1\n", ["needs the argument 'size'", "{score: {size: VALUE}}", "mine.py:1"]),
-        ("big = bytearray(6 << 30)\n", ["mine.py:1 does not import: MemoryError", "reward.plugin_memory_gib is its limit"]),
+        (
+            "def score(completion, size): return 1\n",
+            ["needs the argument 'size'", "{score: {size: VALUE}}", "mine.py:1"],
+        ),
+        (
+            "big = bytearray(6 << 30)\n",
+            ["mine.py:1 does not import: MemoryError", "reward.plugin_memory_gib is its limit"],
+        ),
     ],
 )
 def test_a_file_that_cannot_work_is_told_with_its_line(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -183,7 +196,9 @@ def test_an_import_that_hangs_is_told_with_its_line(tmp_path: Path, monkeypatch:
         ("chars", {"x": object()}, ["its arguments must be values that YAML can hold"]),
     ],
 )
-def test_wrong_arguments_are_told_with_the_rewards_line(function: str, arguments: dict[str, object], words: list[str]) -> None:
+def test_wrong_arguments_are_told_with_the_rewards_line(
+    function: str, arguments: dict[str, object], words: list[str]
+) -> None:
     message = refusal(f"{KIND}:{function}", arguments)
     for word in words:
         assert word in message
@@ -205,7 +220,7 @@ def test_what_fits_an_annotation(value: object, annotation: object, good: bool) 
 def test_shipped_rewards_check_their_arguments_too() -> None:
     message = refusal("option_match", {"partial": "yes"})
     assert "argument 'partial' is 'yes' (str), expected bool" in message
-    assert "rewards/shipped/option_match.py:" in message
+    assert "rewards/shipped/choice.py:" in message
 
 
 def test_two_rewards_of_one_name_in_a_rubric_name_both_files(tmp_path: Path) -> None:
@@ -244,7 +259,9 @@ def test_gates_pay_nothing_below_their_value_and_are_measured_without_a_weight()
 
 
 def test_a_gate_is_required_a_failed_one_leaves_the_group() -> None:
-    with Scorer(Rubric({"format": 1.0}, gates={f"{PLUGINS}/hostile.py:hostile": 0.5}, limits=Limits(workers=1))) as scorer:
+    with Scorer(
+        Rubric({"format": 1.0}, gates={f"{PLUGINS}/hostile.py:hostile": 0.5}, limits=Limits(workers=1))
+    ) as scorer:
         paid, failed = scorer.score_group(OPEN, ["fine", "raises"])
     assert (paid.total, paid.valid) == (0.0, True)
     assert (failed.total, failed.valid, failed.gated) == (None, False, False)
@@ -256,7 +273,10 @@ def test_a_gate_is_required_a_failed_one_leaves_the_group() -> None:
         ({"weights": {"format": 1.0}, "gates": {"format": float("nan")}}, "the gate of 'format' is nan"),
         ({"weights": {"format": 1.0}, "gates": {"formt": 1.0}}, "Did you mean 'format'"),
         ({"weights": {"format": 1.0}, "gates": {"accuracy": 1.0}}, "routes are empty"),
-        ({"weights": {"format": 1.0}, "arguments": {"formt": {}}}, "arguments are given for 'formt'.*Did you mean 'format'"),
+        (
+            {"weights": {"format": 1.0}, "arguments": {"formt": {}}},
+            "arguments are given for 'formt'.*Did you mean 'format'",
+        ),
     ],
 )
 def test_gates_and_arguments_that_cannot_work_are_told(settings: dict[str, object], match: str) -> None:

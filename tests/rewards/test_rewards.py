@@ -1,4 +1,5 @@
-"""Registry, shipped rewards, rubric and scorer: who is paid what, and what a failure costs (JUDGING.md, the rule that comes first)."""
+"""Registry, shipped rewards, rubric and scorer: who is paid what, and what a failure costs (JUDGING.md, the rule that
+comes first)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import pytest
 
 from judges import RulesJudge, Verdict
 from rewards import Member, RewardError, Rubric, Scorer, parse, registry
-from rewards.calling import as_outcome, bind
+from rewards.binding import bind
+from rewards.calling import as_outcome
 from rewards.registry import reward
 from rollouts.records import Outcome, Sample
 
@@ -99,7 +101,9 @@ def test_identical_answers_of_a_group_are_judged_once():
         answers = ["Pneumonia", "Asthma", "Pneumonia", "Pneumonia", "Asthma", "Pneumonia", "Pneumonia", "Pneumonia"]
         scored = scorer.score_group(OPEN, [said(answer) for answer in answers], "g1")
         assert sorted(scorer.rubric.judge.asked) == ["Asthma", "Pneumonia"]
-        assert [score.outcomes["accuracy"].value for score in scored] == [float(answer == "Pneumonia") for answer in answers]
+        assert [score.outcomes["accuracy"].value for score in scored] == [
+            float(answer == "Pneumonia") for answer in answers
+        ]
         scorer.score_group(OPEN, [said("Asthma")], "g2")
         assert len(scorer.rubric.judge.asked) == 3
 
@@ -231,7 +235,9 @@ def test_a_second_reward_of_one_name_is_an_error():
 
 
 @pytest.mark.usefixtures("_own_registry")
-@pytest.mark.parametrize("returned", [None, float("nan"), float("inf"), "1.0", [1.0], (1.0, 2.0), {"value": 1}, object()])
+@pytest.mark.parametrize(
+    "returned", [None, float("nan"), float("inf"), "1.0", [1.0], (1.0, 2.0), {"value": 1}, object()]
+)
 def test_what_is_no_number_becomes_an_error(returned):
     @reward("odd", isolate=False)
     def odd(completion):

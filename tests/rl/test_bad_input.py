@@ -1,4 +1,5 @@
-"""`python -m rl.train` on input that cannot work: one screen that says what to do, an exit code that is not 0, and nothing left half-written."""
+"""`python -m rl.train` on input that cannot work: one screen that says what to do, an exit code that is not 0, and
+nothing left half-written."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from rl import train
+from tests.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
 # Lines of an error that fits on a screen, notes of libraries included.
 SCREEN = 40
 
@@ -52,32 +53,42 @@ CASES = {
     "a model path that is not there": Case(
         lambda _: ["model.path=/no/such/model"], ("model.path", "/no/such/model", "expected a folder")
     ),
-    "a folder that holds no model": Case(lambda folder: [f"model.path={folder}"], ("model.path", "holds no config.json")),
+    "a folder that holds no model": Case(
+        lambda folder: [f"model.path={folder}"], ("model.path", "holds no config.json")
+    ),
     "a data file that is not there": Case(
         lambda _: ["data=jsonl", "data.root=/no/such.jsonl"], ("data.root", "/no/such.jsonl does not exist")
     ),
-    "a data folder without images": Case(lambda folder: ["data=vqa_rad", f"data.root={folder}"], ("data.root", "trainset.json")),
+    "a data folder without images": Case(
+        lambda folder: ["data=vqa_rad", f"data.root={folder}"], ("data.root", "trainset.json")
+    ),
     "an image that does not open": Case(rows_with_a_broken_image, ("line", "broken.png", "data.on_bad_row=skip")),
     "one completion a prompt": Case(lambda _: ["grpo.num_generations=1"], ("GRPO needs at least two completions",)),
     "a setting that does not exist": Case(lambda _: ["grpo.num_generation=8"], ("nearest is grpo.num_generations",)),
     "a judge that does not answer": Case(judge_that_does_not_answer, ("judge", "judge.base_url", "judge=rules")),
     "two runs in one folder": Case(folder_with_another_run, ("out_dir", "resume=true")),
     "a folder that cannot be made": Case(lambda _: ["out_dir=/proc/run"], ("out_dir", "/proc/run")),
-    "an RL set smaller than a step": Case(lambda _: ["grpo.prompts_per_step=64"], ("grpo.prompts_per_step", "data.num_rl")),
+    "an RL set smaller than a step": Case(
+        lambda _: ["grpo.prompts_per_step=64"], ("grpo.prompts_per_step", "data.num_rl")
+    ),
 }
 SMALL = ["data.num_sft=8", "data.num_rl=32", "data.num_eval=8"]
 
 
 def files_under(folder: Path) -> list[str]:
     """Every file in a folder; the list of bad rows that lies beside broken data is no trace of a run."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "bad_rows" not in path.name)
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "bad_rows" not in path.name
+    )
 
 
 def arguments_of(case: Case, folder: Path) -> list[str]:
     given = ["+experiment=med_grpo", *SMALL, *case.arguments(folder)]
     # The judge of the experiment would start its server, and knows the embedded data only.
     given += [] if any(argument.startswith("judge=") for argument in given) else ["judge=rules"]
-    return given if any(argument.startswith("out_dir=") for argument in given) else [*given, f"out_dir={folder / 'run'}"]
+    return (
+        given if any(argument.startswith("out_dir=") for argument in given) else [*given, f"out_dir={folder / 'run'}"]
+    )
 
 
 def check_told(case: Case, told: str) -> None:
@@ -107,6 +118,6 @@ def test_the_command_itself_leaves_with_the_exit_code(tmp_path: Path) -> None:
     """The same through a process of its own, as people call it."""
     case = CASES["two runs in one folder"]
     command = [sys.executable, "-m", "rl.train", *arguments_of(case, tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240)
     assert done.returncode == 1
     check_told(case, done.stdout + done.stderr)

@@ -1,11 +1,11 @@
-"""ok, abstain, error and timeout through scoring, advantages and loss: JUDGING.md's vectors on every estimator and aggregation that is offered."""
+"""ok, abstain, error and timeout through scoring, advantages and loss: JUDGING.md's vectors on every estimator and
+aggregation that is offered."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -13,22 +13,24 @@ import pytest
 import torch
 
 from rewards import Outcome, Rubric, Sample, Scored, Scorer, parse, registry, reward
-from rewards.plugins.children import Limits
+from rewards.contract import Limits
 from rl.algo.losses import denominators, policy_loss, token_weights
 from rl.config import Aggregation, Config, GrpoConfig, LossType, RewardConfig, ScaleRewards
 from rl.run.metrics import group_metrics, outcome_metrics
 from rl.step import Group, TooManyFailures, advantages_of, collect_scores, with_advantages
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion
+from tests.paths import PLUGINS
 
 OPEN = Sample("q", "What is it?", "open", "Pneumonia")
-HOSTILE = f"{Path(__file__).parent}/plugins/hostile.py:hostile"
+HOSTILE = f"{PLUGINS}/hostile.py:hostile"
 FAILED = [Outcome(None, "error", "e"), Outcome(None, "timeout", "t"), Outcome(None, "abstain", "a")]
 ALL = list(itertools.product(get_args(LossType), get_args(ScaleRewards), get_args(Aggregation)))
 # Tokens of the four completions; the second one is never in any denominator.
 LENGTHS = [2, 3, 1, 2]
 MAX_LENGTH = 4
-# What one token weighs by hand. Three valid rows of 2, 1 and 2 tokens: grpo 1 / (3 x its row's), bnpo and dapo 1 / 5, dr_grpo 1 / (3 x 4).
+# What one token weighs by hand. Three valid rows of 2, 1 and 2 tokens: grpo 1 / (3 x its row's), bnpo and dapo 1 / 5,
+# dr_grpo 1 / (3 x 4).
 WEIGHTS = {
     "grpo": [1 / 6, 0.0, 1 / 3, 1 / 6],
     "bnpo": [1 / 5, 0.0, 1 / 5, 1 / 5],
@@ -52,7 +54,8 @@ def advantages(members: list[Scored], scale: str, aggregation: str) -> list[floa
 
 
 def gradients(loss_type: str, values: Sequence[float], valid: Sequence[bool]) -> list[float]:
-    """Gradient of the loss by the log-prob of one token of each row, at a ratio of 1; a row that is not valid is not in the micro-batch."""
+    """Gradient of the loss by the log-prob of one token of each row, at a ratio of 1; a row that is not valid is not in
+    the micro-batch."""
     (totals,) = denominators([[length for length, good in zip(LENGTHS, valid, strict=True) if good]], MAX_LENGTH)
     kept = [place for place, good in enumerate(valid) if good]
     lengths = [LENGTHS[place] for place in kept]
@@ -70,8 +73,8 @@ def gradients(loss_type: str, values: Sequence[float], valid: Sequence[bool]) ->
 @pytest.mark.parametrize("how", FAILED, ids=lambda outcome: outcome.status)
 @pytest.mark.parametrize(("loss_type", "scale", "aggregation"), ALL)
 def test_rewards_1_1_0_0_with_the_second_masked(loss_type: str, scale: str, aggregation: str, how: Outcome) -> None:
-    # Valid 1, 0, 0: mean 1/3, centred 2/3, -1/3, -1/3, std with ddof=1 0.57735, quotients 1.1547 and -0.5774. One group is the whole batch, so
-    # its std is the batch's. Normalised first, the quotients' own std is 1 and changes nothing.
+    # Valid 1, 0, 0: mean 1/3, centred 2/3, -1/3, -1/3, std with ddof=1 0.57735, quotients 1.1547 and -0.5774. One group
+    # is the whole batch, so its std is the batch's. Normalised first, the quotients' own std is 1 and changes nothing.
     centred = scale == "none" and aggregation == "sum_then_normalize"
     expected = [0.6667, 0.0, -0.3333, -0.3333] if centred else [1.1547, 0.0, -0.5774, -0.5774]
     members = scored([1.0, 1.0, 0.0, 0.0], 1, how)
@@ -83,7 +86,9 @@ def test_rewards_1_1_0_0_with_the_second_masked(loss_type: str, scale: str, aggr
     assert by_token == pytest.approx([-a * w for a, w in zip(expected, WEIGHTS[loss_type], strict=True)], abs=5e-4)
 
 
-@pytest.mark.parametrize(("scale", "aggregation"), list(itertools.product(get_args(ScaleRewards), get_args(Aggregation))))
+@pytest.mark.parametrize(
+    ("scale", "aggregation"), list(itertools.product(get_args(ScaleRewards), get_args(Aggregation)))
+)
 def test_rewards_1_3_2_0_with_the_last_masked_have_a_mean_of_2(scale: str, aggregation: str) -> None:
     # 1, 3, 2: mean 2, std 1; with the fourth as 0 the mean would be 1.5.
     found = advantages(scored([1.0, 3.0, 2.0, 0.0], 3, FAILED[0]), scale, aggregation)
@@ -98,11 +103,14 @@ def test_a_zero_is_a_value_and_no_failure() -> None:
 
 
 def test_behind_a_closed_gate_every_reward_counts_as_nothing() -> None:
-    rubric = Rubric({"format": 1.0, "length": 0.5}, arguments={"length": {"max_length": 8, "cache": 4}}, gates={"format": 1.0})
+    rubric = Rubric(
+        {"format": 1.0, "length": 0.5}, arguments={"length": {"max_length": 8, "cache": 4}}, gates={"format": 1.0}
+    )
     values = [(1.0, -1.0), (1.0, 0.0), (0.0, -0.5)]
     members = [rubric.total(parse("x"), {"format": Outcome(a), "length": Outcome(b)}) for a, b in values]
     assert [member.total for member in members] == [0.5, 1.0, 0.0]
-    # Format 1, 1, 0 and length -1, 0, 0 (the gated -0.5 counts as 0): each by its std 0.5774 is +0.577, +0.577, -1.155 and -1.155, 0.577, 0.577.
+    # Format 1, 1, 0 and length -1, 0, 0 (the gated -0.5 counts as 0): each by its std 0.5774 is +0.577, +0.577, -1.155
+    # and -1.155, 0.577, 0.577.
     # Summed with 1 and 0.5: 0, 0.866, -0.866; their std is 0.866.
     assert advantages(members, "group", "normalize_then_sum") == pytest.approx([0.0, 1.0, -1.0], abs=5e-4)
 
@@ -127,7 +135,9 @@ def run_of(scorer: Scorer, **grpo: Any) -> Any:
 def group_of(run: Any, texts: Sequence[str]) -> Group:
     completions = tuple(Completion((1, 2), text, "stop", (-1.0, -1.0), 0, 0) for text in texts)
     scores = tuple(run.scorer.scorer.submit(OPEN, text, "first", group_size=len(texts)) for text in texts)
-    prompt = EncodedPrompt(**{field.name: None for field in dataclasses.fields(EncodedPrompt)} | {"prompt_id": "q", "text": "?"})
+    prompt = EncodedPrompt(
+        **{field.name: None for field in dataclasses.fields(EncodedPrompt)} | {"prompt_id": "q", "text": "?"}
+    )
     logprobs = ((-1.0, -1.0),) * len(texts)
     return Group(OPEN, prompt, completions, scores, (0.0,) * len(texts), logprobs, logprobs)
 

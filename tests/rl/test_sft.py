@@ -1,4 +1,5 @@
-"""SFT: loss on the assistant's tokens only, RL's own prompts, and a model that is found again instead of trained again."""
+"""SFT: loss on the assistant's tokens only, RL's own prompts, and a model that is found again instead of trained
+again."""
 
 from __future__ import annotations
 
@@ -45,7 +46,11 @@ def config(model: Path, **sft) -> Config:
 def model_and_batch(folder: Path, rows: list[SftRow]):
     processor = load_processor(folder)
     model = AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager").eval()
-    return processor, model, collate([encode_row(processor, model, row) for row in rows], processor.tokenizer.pad_token_id)
+    return (
+        processor,
+        model,
+        collate([encode_row(processor, model, row) for row in rows], processor.tokenizer.pad_token_id),
+    )
 
 
 def test_labels_are_the_response_and_the_end_of_turn_and_nothing_else(tiny, rows):
@@ -63,7 +68,9 @@ def test_labels_are_the_response_and_the_end_of_turn_and_nothing_else(tiny, rows
 @pytest.mark.parametrize("make", [make_internvl, make_qwen25vl])
 def test_prompt_tokens_carry_no_loss(make, tmp_path, rows):
     _, model, batch = model_and_batch(make(tmp_path / "model"), rows[:3])
-    logits = model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits.detach().requires_grad_()
+    logits = (
+        model(**{name: tensor for name, tensor in batch.items() if name != "labels"}).logits.detach().requires_grad_()
+    )
     torch.nn.functional.cross_entropy(
         logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED
     ).backward()
@@ -82,9 +89,13 @@ def test_a_row_has_the_same_log_probs_alone_and_padded_beside_others(make, tmp_p
 
 def test_training_learns_and_repeats_to_the_last_bit(tiny, rows, tmp_path):
     settings = config(tiny, num_epochs=3)
-    first, again = (load_file(train_sft(settings, rows, tmp_path / name) / "model.safetensors") for name in ("first", "again"))
+    first, again = (
+        load_file(train_sft(settings, rows, tmp_path / name) / "model.safetensors") for name in ("first", "again")
+    )
     assert all(torch.equal(first[name], again[name]) for name in first)
-    losses = [json.loads(line).get("loss") for line in (tmp_path / "first" / "sft_metrics.jsonl").read_text().splitlines()]
+    losses = [
+        json.loads(line).get("loss") for line in (tmp_path / "first" / "sft_metrics.jsonl").read_text().splitlines()
+    ]
     losses = [loss for loss in losses if loss is not None]
     # 16 rows x 3 epochs in batches of 4.
     assert len(losses) == 12 and losses[-1] < losses[0]
@@ -117,7 +128,9 @@ def test_a_finished_model_of_the_same_configuration_is_reused(tiny, rows, tmp_pa
     said = capfd.readouterr()
     # One line of ours for each piece of work, and neither bars nor dictionaries of the libraries.
     lines = [line.split("  ")[0] for line in said.err.splitlines() if line and "Warning" not in line]
-    assert lines[0].startswith("training on 16 rows into") and lines[-1].endswith("is reused (same model, data and settings)")
+    assert lines[0].startswith("training on 16 rows into") and lines[-1].endswith(
+        "is reused (same model, data and settings)"
+    )
     assert lines[1:-1] == ["fine-tune 1/4", "fine-tune 4/4"] and said.out == ""
     assert [path.name for path in (tmp_path / "sft").iterdir()] == [first.name]
 
@@ -162,7 +175,10 @@ def test_no_rows_is_said_to_be_the_fault(tiny, tmp_path):
 def test_a_text_model_is_trained_from_its_tokenizer_and_refuses_images(rows, tmp_path):
     folder = write_untrained(tmp_path / "model")
     assert reads_text_only(str(folder))
-    asked = [SftRow(Sample(id=str(i), question=f"Is {i} even?", answer_type="open", gold_text="yes"), "yes") for i in range(4)]
+    asked = [
+        SftRow(Sample(id=str(i), question=f"Is {i} even?", answer_type="open", gold_text="yes"), "yes")
+        for i in range(4)
+    ]
     trained = train_sft(config(folder), asked, tmp_path / "trained")
     after, before = (AutoModelForCausalLM.from_pretrained(one).state_dict() for one in (trained, folder))
     assert any(not torch.equal(after[name], before[name]) for name in after)

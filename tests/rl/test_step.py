@@ -1,4 +1,5 @@
-"""One GRPO step in this process: a scripted engine, a real policy, reference, scorer and store. What a judge's speed may change and what not."""
+"""One GRPO step in this process: a scripted engine, a real policy, reference, scorer and store. What a judge's speed
+may change and what not."""
 
 from __future__ import annotations
 
@@ -33,7 +34,13 @@ from rollouts.store.writer import RunWriter, read_rollouts
 from tests.fakes.tiny_models import make_internvl
 
 GRPO = GrpoConfig(
-    num_steps=2, prompts_per_step=4, num_generations=4, num_minibatches=4, learning_rate=1e-3, warmup_ratio=0.0, save_steps=100
+    num_steps=2,
+    prompts_per_step=4,
+    num_generations=4,
+    num_minibatches=4,
+    learning_rate=1e-3,
+    warmup_ratio=0.0,
+    save_steps=100,
 )
 # With it the first step asks q0, q7, q3, q6: judged ones between ruled ones.
 SEED = 2
@@ -82,7 +89,9 @@ class Engine:
     def __init__(self) -> None:
         self.requested: list[list[str]] = []
 
-    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion]]:
         self.requested.append(list(dict.fromkeys(request.prompt_id for request in requests)))
         for request in sorted(requests, key=lambda request: request.seed):
             text = f"<think>Hm.</think>\n<answer>{random.Random(request.seed).choice(ANSWERS)}</answer>"
@@ -150,7 +159,9 @@ def steps(model: Path, folder: Path, judge: Judge, after: Callable[[], None] = l
     telling: Any = SimpleNamespace(log=lambda *_: None, reach=lambda *_: None)
     rubric = Rubric(config.reward.weights, config.reward.routes, judge)  # type: ignore[arg-type]
     with Scorer(rubric) as scorer:
-        run = Run(config, folder, samples(), load_processor(model), cluster, scorer, RunWriter(folder), telling, telling)  # type: ignore[arg-type]
+        run = Run(
+            config, folder, samples(), load_processor(model), cluster, scorer, RunWriter(folder), telling, telling
+        )  # type: ignore[arg-type]
         try:
             train(run)
         finally:
@@ -218,7 +229,9 @@ def test_what_needs_the_whole_step_waits_for_all_of_it(model: Path, tmp_path: Pa
     judge = Judge(slowly)
     counts: list[int] = []
     done = steps(model, tmp_path / "run", judge, lambda: counts.append(len(judge.judged)), num_steps=1, **change)
-    assert counts == [len(judge.judged)] * 4 and judge.judged, "an answer was still being judged when the first update was made"
+    assert counts == [len(judge.judged)] * 4 and judge.judged, (
+        "an answer was still being judged when the first update was made"
+    )
     # In the order of the prompts: a mixture of ruled and judged ones, nothing is moved.
     assert [int(name[1:]) for (name,) in done.started] == step_indices(1, SEED, 8, 4)
 
@@ -226,7 +239,9 @@ def test_what_needs_the_whole_step_waits_for_all_of_it(model: Path, tmp_path: Pa
 def test_too_many_failures_stop_the_step_before_the_failed_groups_are_trained_on(model: Path, tmp_path: Path) -> None:
     judge = Judge(at_once, fails=True)
     counts: list[int] = []
-    with pytest.raises(TooManyFailures, match=r"of 16 completions could not be scored[\s\S]*unavailable: nobody answers"):
+    with pytest.raises(
+        TooManyFailures, match=r"of 16 completions could not be scored[\s\S]*unavailable: nobody answers"
+    ):
         steps(model, tmp_path / "run", judge, lambda: counts.append(1), max_failure_rate=0.1)
     stored = list(read_rollouts(tmp_path / "run"))
     assert len(stored) == 4 * len(counts), "what was trained on was recorded, and nothing else"
@@ -245,7 +260,9 @@ def test_orders_are_stable() -> None:
 
 def test_each_minibatch_waits_for_the_groups_it_needs() -> None:
     def cut(prompts: int, generations: int, minibatches: int) -> list[tuple[int, int, list[int]]]:
-        grpo = dataclasses.replace(GRPO, prompts_per_step=prompts, num_generations=generations, num_minibatches=minibatches)
+        grpo = dataclasses.replace(
+            GRPO, prompts_per_step=prompts, num_generations=generations, num_minibatches=minibatches
+        )
         return [(part.groups.start, part.groups.stop, list(part.minibatches)) for part in parts(prompts, grpo)]
 
     # 16 x 8 in four: 32 rows, four groups each.

@@ -20,8 +20,8 @@ import yaml
 from rl.run.tracking import read_metrics
 from rollouts.store.check import check_run
 from rollouts.store.writer import read_rollouts
+from tests.paths import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
 STEPS, PROMPTS, GENERATIONS = 4, 4, 4
 SMALL = (
     "+experiment=med_grpo", f"grpo.num_steps={STEPS}", f"grpo.prompts_per_step={PROMPTS}", f"grpo.num_generations={GENERATIONS}",
@@ -31,22 +31,28 @@ SMALL = (
 
 
 def command(folder: Path, cache: Path, *more: str) -> list[str]:
-    """The main command, paid by rule unless a judge is named: most of these tests need none, and its server takes half a minute to start."""
+    """The main command, paid by rule unless a judge is named: most of these tests need none, and its server takes half
+    a minute to start."""
     judge = () if any(one.startswith("judge=") for one in more) else ("judge=rules",)
     return [sys.executable, "-m", "rl.train", *SMALL, f"out_dir={folder}", f"sft.cache_dir={cache}", *judge, *more]
 
 
 def run(folder: Path, cache: Path, *more: str) -> str:
     """The command's output; fails with all of it where the exit code is not 0."""
-    done = subprocess.run(command(folder, cache, *more), cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        command(folder, cache, *more), cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False
+    )
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
 
 def told(folder: Path) -> list[dict[str, float | None]]:
-    """metrics.jsonl without wall seconds, which no two runs share, and without the judge's counter: a resumed run adds its evaluation again."""
+    """metrics.jsonl without wall seconds, which no two runs share, and without the judge's counter: a resumed run adds
+    its evaluation again."""
     left_out = ("timing_s/", "judge/mean_seconds", "judge/judged")
-    return [{name: value for name, value in line.items() if not name.startswith(left_out)} for line in read_metrics(folder)]
+    return [
+        {name: value for name, value in line.items() if not name.startswith(left_out)} for line in read_metrics(folder)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +87,16 @@ def test_a_run_leaves_everything_its_folder_promises(finished: tuple[Path, str])
 
 
 @pytest.mark.timeout(900)
-def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_with_it(cache: Path, tmp_path: Path) -> None:
-    experiment = yaml.safe_load((ROOT / "conf/experiment/med_grpo.yaml").read_text())
+def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_with_it(
+    cache: Path, tmp_path: Path
+) -> None:
+    experiment = yaml.safe_load((REPOSITORY / "conf/experiment/med_grpo.yaml").read_text())
     assert {"override /judge": "local"} in experiment["defaults"]
     folder = tmp_path / "run"
     before = set(os.listdir(tempfile.gettempdir()))
-    output = run(folder, cache, "judge=local", "grpo.num_steps=1", "grpo.prompts_per_step=16", "eval.blank_images=false")
+    output = run(
+        folder, cache, "judge=local", "grpo.num_steps=1", "grpo.prompts_per_step=16", "eval.blank_images=false"
+    )
     assert "judge=local" in output and "judge=local" in json.loads((folder / "summary.json").read_text())["judge"]
     paid = [one.outcomes["accuracy"] for one in read_rollouts(folder)]
     judged = [outcome for outcome in paid if (outcome.evidence or {}).get("layer")]
@@ -126,7 +136,9 @@ def test_the_first_step_starts_at_the_reference(finished: tuple[Path, str]) -> N
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_numbers_to_the_last_digit(finished: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_numbers_to_the_last_digit(
+    finished: tuple[Path, str], cache: Path, tmp_path: Path
+) -> None:
     run(tmp_path / "again", cache)
     assert told(tmp_path / "again") == told(finished[0])
 
@@ -150,7 +162,8 @@ def test_a_killed_run_resumes_to_the_numbers_of_one_that_was_never_stopped(
         wait_for(lambda: len(list(folder.glob("checkpoints/step_000002"))) == 1, process)
         process.kill()
         process.wait()
-    # Nobody is left to clean up after SIGKILL. Workers, raylet and GCS follow the command; Ray's two idle agents were seen to stay for minutes.
+    # Nobody is left to clean up after SIGKILL. Workers, raylet and GCS follow the command; Ray's two idle agents were
+    # seen to stay for minutes.
     agents = [line for line in leftovers(folder) if "Agent" in line]
     for line in agents:
         psutil.Process(int(line.split()[0])).kill()
@@ -160,7 +173,13 @@ def test_a_killed_run_resumes_to_the_numbers_of_one_that_was_never_stopped(
     assert check_run(folder, num_steps=STEPS, prompts_per_step=PROMPTS, num_generations=GENERATIONS).ok
 
 
-PHASES = {"data": "data", "SFT": "SFT ...", "workers": "workers ...", "evaluation": "evaluate SFT 1/", "GRPO": "GRPO 1/"}
+PHASES = {
+    "data": "data",
+    "SFT": "SFT ...",
+    "workers": "workers ...",
+    "evaluation": "evaluate SFT 1/",
+    "GRPO": "GRPO 1/",
+}
 
 
 @pytest.mark.slow
@@ -193,7 +212,7 @@ class Started:
             environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
             self.process = subprocess.Popen(
                 self.arguments,
-                cwd=ROOT,
+                cwd=REPOSITORY,
                 stdout=output,
                 stderr=output,
                 env=environment,
@@ -217,7 +236,8 @@ def wait_for(condition: object, process: subprocess.Popen[bytes], seconds: float
 
 
 def leftovers(folder: Path, seconds: float = 20.0) -> list[str]:
-    """Processes that still know the run's folder, or Ray's and vLLM's that belong to nobody, after some seconds of grace."""
+    """Processes that still know the run's folder, or Ray's and vLLM's that belong to nobody, after some seconds of
+    grace."""
     deadline = time.monotonic() + seconds
     while (found := list(running_for(folder))) and time.monotonic() < deadline:
         time.sleep(0.2)

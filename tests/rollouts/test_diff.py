@@ -21,7 +21,12 @@ def write(folder: Path, rights: dict[int, str], *, step: int = 1, run: str = "fa
         writer.append_group(
             [
                 fake_rollouts.rollout(
-                    asked, step=step, index=index, right=letter == "r", run=run, status="error" if letter == "x" else status
+                    asked,
+                    step=step,
+                    index=index,
+                    right=letter == "r",
+                    run=run,
+                    status="error" if letter == "x" else status,
                 )
                 for index, letter in enumerate(letters)
             ]
@@ -45,7 +50,11 @@ def test_counts_means_and_tests_are_those_made_by_hand(tmp_path, capsys):
     assert (paired["only_a_right"], paired["only_b_right"]) == (0, 4)
     # 2 x (1/2)^4 = 0.125, and over three prompts that are all better in B 2 x (1/2)^3 = 0.25.
     assert paired["mcnemar_p"] == pytest.approx(0.125)
-    assert (paired["prompts_better_in_a"], paired["prompts_better_in_b"], paired["sign_test_p"]) == (0, 3, pytest.approx(0.25))
+    assert (paired["prompts_better_in_a"], paired["prompts_better_in_b"], paired["sign_test_p"]) == (
+        0,
+        3,
+        pytest.approx(0.25),
+    )
     accuracy = report["rewards"]["accuracy"]
     assert (accuracy["num_both"], accuracy["mean_before"], accuracy["mean_after"]) == (
         11,
@@ -73,7 +82,11 @@ def test_a_prompt_that_comes_twice_meets_its_first_and_its_second_time(tmp_path,
         write(tmp_path / name, {0: later}, step=9)
     report = report_of(capsys, tmp_path / "a", tmp_path / "b", "--json")
     assert (report["num_common"], report["num_only"]) == (8, [0, 0])
-    assert (report["paired"]["both_right"], report["paired"]["both_wrong"], report["paired"]["only_b_right"]) == (2, 2, 4)
+    assert (report["paired"]["both_right"], report["paired"]["both_wrong"], report["paired"]["only_b_right"]) == (
+        2,
+        2,
+        4,
+    )
 
 
 def test_the_table_shows_the_numbers_and_hostile_texts_as_text(tmp_path, capsys):

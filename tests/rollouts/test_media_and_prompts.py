@@ -69,11 +69,21 @@ def test_a_pixel_bomb_is_refused_before_it_is_decoded() -> None:
 
 def test_options_are_printed_for_multiple_choice_and_kept_back_for_open_items() -> None:
     closed = Sample(
-        id="q", question=" What is it? ", answer_type="mcq", gold_text="cyst", options=("mass", "cyst"), gold_letters=("B",)
+        id="q",
+        question=" What is it? ",
+        answer_type="mcq",
+        gold_text="cyst",
+        options=("mass", "cyst"),
+        gold_letters=("B",),
     )
     assert question_text(closed) == "What is it?\nA. mass\nB. cyst"
     opened = Sample(
-        id="q", question="What is it?", answer_type="open", gold_text="cyst", options=("mass", "cyst"), gold_letters=("B",)
+        id="q",
+        question="What is it?",
+        answer_type="open",
+        gold_text="cyst",
+        options=("mass", "cyst"),
+        gold_letters=("B",),
     )
     assert question_text(opened) == "What is it?"
 

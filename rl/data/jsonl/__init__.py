@@ -1,0 +1,1 @@
+"""`data=jsonl`: rows of a file of JSON lines."""

@@ -30,7 +30,8 @@ def parse_row(row: Mapping[str, Any], row_id: str, reader: ImageReader, max_fram
         if name not in FIELDS:
             near = difflib.get_close_matches(name, FIELDS, n=1)
             raise BadSample(
-                f"unknown field {name!r}" + (f", did you mean {near[0]!r}?" if near else "; anything else goes into 'tags'")
+                f"unknown field {name!r}"
+                + (f", did you mean {near[0]!r}?" if near else "; anything else goes into 'tags'")
             )
     side = _split(row)
     media = _media(row, reader, max_frames)

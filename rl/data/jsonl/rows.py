@@ -1,19 +1,24 @@
-"""Anyone's file: `data=jsonl data.root=FILE`, one JSON object a line, one question each. examples/data.md shows it by example.
+"""Anyone's file: `data=jsonl data.root=FILE`, one JSON object a line, one question each. examples/data.md shows it by
+example.
 
 | field | meaning |
 |---|---|
 | `question` | the question; required |
-| `answer` | the right answer; required. With options: a letter or an option's text, a list of them where several are right |
-| `options` | list of 2 to 26 option texts; makes the question multiple choice (a list as `answer`: multiple selection) |
+| `answer` | the right answer; required. With options: a letter or an option's text, a list of them where several are
+right |
+| `options` | list of 2 to 26 option texts; makes the question multiple choice (a list as `answer`: multiple selection)
+|
 | `answer_type` | mcq, multi, yes_no, open, numeric, report or box; read off answer and options where it is left out |
 | `image`, `images` | a path, or a list of paths; relative to the file's folder |
-| `volume`, `video` | a folder of slices or frames as images, or a list of files; at most `data.max_frames` are taken, evenly spaced |
+| `volume`, `video` | a folder of slices or frames as images, or a list of files; at most `data.max_frames` are taken,
+evenly spaced |
 | `id` | unique; the line number where it is left out |
 | `split` | train or eval (test, val, validation mean eval) on every row or on none; none: split by image |
 | `think` | the thought of the SFT response; a neutral sentence where it is left out |
 | `aliases` | other wordings that mean the answer exactly |
 | `rubric` | list of {"criterion": text, "points": number} for the reward `rubric_judge`; negative points for faults |
-| `modality`, `source`, `language` (en, zh), `tags`, `pair_id`, `difficulty`, `boxes`, `reference_steps`, `visual_references` | as in `Sample` |
+| `modality`, `source`, `language` (en, zh), `tags`, `pair_id`, `difficulty`, `boxes`, `reference_steps`,
+`visual_references` | as in `Sample` |
 
 Every line is read and every image opened before anything starts; all bad lines are told at once.
 """
@@ -144,7 +149,9 @@ def _divide(lines: Sequence[Line], data: DataConfig) -> tuple[list[Sample], list
     train = [sample for sample in samples if sample.split == "train"]
     held_out = [sample for sample in samples if sample.split == "eval"]
     if not train or not held_out:
-        raise ValueError(f"data.root={data.root}: {len(train)} rows to train on and {len(held_out)} held out; both need some")
+        raise ValueError(
+            f"data.root={data.root}: {len(train)} rows to train on and {len(held_out)} held out; both need some"
+        )
     return train, held_out
 
 

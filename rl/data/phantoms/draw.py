@@ -1,7 +1,8 @@
 """Draws the phantoms: toy images of four modalities, each with the mask of its finding, from a seed and nothing else.
 
-Shapes: F frames, every frame 64 x 64 RGB uint8; masks F x 64 x 64 bool. Only a computed tomography has more than one frame: three
-axial slices in order, the lesion largest in one of them. Nothing here resembles a real patient, and nothing is meant to.
+Shapes: F frames, every frame 64 x 64 RGB uint8; masks F x 64 x 64 bool. Only a computed tomography has more than one
+frame: three axial slices in order, the lesion largest in one of them. Nothing here resembles a real patient, and
+nothing is meant to.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Phantom:
 
 
 def draw(modality: str, finding: str, seed: int) -> Phantom:
-    """Draw one phantom; the same arguments give the same pixels. Raises KeyError for an unknown modality, ValueError for a finding it lacks."""
+    """Draw one phantom; the same arguments give the same pixels. Raises KeyError for an unknown modality, ValueError
+    for a finding it lacks."""
     if finding not in FINDINGS[modality]:
         raise ValueError(f"{modality} has no finding {finding!r}, expected one of {FINDINGS[modality]}")
     rng = np.random.default_rng(stable_hash("phantom", modality, finding, seed))
@@ -175,7 +177,12 @@ def _dermoscopy(finding: str, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     return (image + rng.normal(0, 5, image.shape))[None], mask[None]
 
 
-_SKIN_COLOURS = {"melanoma": (55, 38, 42), "nevus": (128, 80, 52), "keratosis": (196, 152, 78), "hemangioma": (196, 30, 45)}
+_SKIN_COLOURS = {
+    "melanoma": (55, 38, 42),
+    "nevus": (128, 80, 52),
+    "keratosis": (196, 152, 78),
+    "hemangioma": (196, 30, 45),
+}
 
 
 def _skin_finding(image: np.ndarray, finding: str, x: float, y: float, rng: Rng) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,10 @@
-"""The embedded data set: drawn images turned into questions by the paper's curation rules (Fleming-VL, Sec 3.3), and its SFT corpus.
+"""The embedded data set: drawn images turned into questions by the paper's curation rules (Fleming-VL, Sec 3.3), and
+its SFT corpus.
 
-A mask becomes location words (D2), a label becomes multiple choice with 1 to 3 random other labels as distractors (D4, D8) or a
-direct question, and a question is drawn from a pool of synonymous phrasings (D1). Everything follows from `DataConfig.seed`; an image of one
-split is never drawn in another. The SFT corpus is openly of mixed quality: see `sft_row`.
+A mask becomes location words (D2), a label becomes multiple choice with 1 to 3 random other labels as distractors (D4,
+D8) or a direct question, and a question is drawn from a pool of synonymous phrasings (D1). Everything follows from
+`DataConfig.seed`; an image of one split is never drawn in another. The SFT corpus is openly of mixed quality: see
+`sft_row`.
 """
 
 from __future__ import annotations
@@ -22,11 +24,12 @@ from rollouts.prompt.messages import response
 from rollouts.records import LETTERS, AnswerType, Media, Sample, stable_hash
 
 DEFAULT_NUM_SFT, DEFAULT_NUM_RL, DEFAULT_NUM_EVAL = 4096, 2048, 640
-# Answer types of 20 consecutive questions of a modality. The RL pool holds few yes/no items, of which most are dropped later (C7).
+# Answer types of 20 consecutive questions of a modality. The RL pool holds few yes/no items, of which most are dropped
+# later (C7).
 _EVAL_MIX: tuple[AnswerType, ...] = ("mcq",) * 9 + ("open",) * 6 + ("yes_no",) * 5
 _RL_MIX: tuple[AnswerType, ...] = ("mcq",) * 14 + ("open",) * 4 + ("yes_no",) * 2
-# How much more often than `shortcut_fraction` a row of this answer type reasons without looking. Shortcuts grow on multiple choice (the
-# paper, Sec 1); over the mix above the mean is 1: 0.45 * 4/3 + 0.30 * 1/3 + 0.25 * 6/5 = 1.
+# How much more often than `shortcut_fraction` a row of this answer type reasons without looking. Shortcuts grow on
+# multiple choice (the paper, Sec 1); over the mix above the mean is 1: 0.45 * 4/3 + 0.30 * 1/3 + 0.25 * 6/5 = 1.
 SHORTCUT_WEIGHT: dict[str, float] = {"mcq": 4 / 3, "open": 1 / 3, "yes_no": 6 / 5}
 
 
@@ -34,7 +37,8 @@ def load(data: DataConfig) -> DataSplits:
     """SFT rows, RL pool and held-out samples of the sizes asked for; the same configuration gives the same bytes."""
     num_sft, num_rl, num_eval = data.num_sft, data.num_rl, data.num_eval
     sft = samples("sft", num_sft if num_sft is not None else DEFAULT_NUM_SFT, data.seed)
-    # The pool is larger than the RL set by what dropping yes/no items takes away (10 % of the pool, of which half is dropped).
+    # The pool is larger than the RL set by what dropping yes/no items takes away (10 % of the pool, of which half is
+    # dropped).
     wanted_rl = num_rl if num_rl is not None else DEFAULT_NUM_RL
     rl = samples("rl", wanted_rl + wanted_rl // 10, data.seed, mix=_RL_MIX)
     held_out = samples("eval", num_eval if num_eval is not None else DEFAULT_NUM_EVAL, data.seed)
@@ -42,7 +46,8 @@ def load(data: DataConfig) -> DataSplits:
 
 
 def samples(split: str, count: int, seed: int, mix: Sequence[AnswerType] = _EVAL_MIX) -> list[Sample]:
-    """The first `count` questions of a split: modalities in turn, 1 or 2 questions an image, answer types in the shares of `mix`."""
+    """The first `count` questions of a split: modalities in turn, 1 or 2 questions an image, answer types in the shares
+    of `mix`."""
     made: list[Sample] = []
     schedules = {modality: _answer_types(mix, seed, split, modality) for modality in FINDINGS}
     index = 0
@@ -86,7 +91,8 @@ def as_media(phantom: Phantom) -> Media:
 
 
 def facts(phantom: Phantom) -> dict[str, str]:
-    """Kind of question -> its answer, from label and mask: finding, and where there is one place, side (facing the patient), slice."""
+    """Kind of question -> its answer, from label and mask: finding, and where there is one place, side (facing the
+    patient), slice."""
     known = {"finding": phantom.finding}
     if phantom.finding == "normal":
         return known
@@ -113,7 +119,12 @@ def describe(known: dict[str, str]) -> str:
 
 def choices(kind: str, modality: str) -> tuple[str, ...]:
     """All answers a kind of question may have, gold included."""
-    return {"finding": FINDINGS[modality], "place": words.IMAGE_PLACES, "side": words.PATIENT_SIDES, "slice": words.SLICES}[kind]
+    return {
+        "finding": FINDINGS[modality],
+        "place": words.IMAGE_PLACES,
+        "side": words.PATIENT_SIDES,
+        "slice": words.SLICES,
+    }[kind]
 
 
 def ask(id: str, split: str, phantom: Phantom, media: Media, answer_type: AnswerType, rng: Rng) -> Sample:
@@ -179,9 +190,11 @@ def phrase(kind: str, modality: str, finding: str, rng: Rng) -> str:
 
 
 def looking_response(sample: Sample, rng: Rng) -> str:
-    """A clean gold response: the thought names what is seen, the answer follows from it. Multiple choice is answered with the option's text in full.
+    """A clean gold response: the thought names what is seen, the answer follows from it. Multiple choice is answered
+    with the option's text in full.
 
-    A model of this size learns from images to name what it sees in minutes, but to tie a text to its letter only in hours (ANSWERS.md, rule 5).
+    A model of this size learns from images to name what it sees in minutes, but to tie a text to its letter only in
+    hours (ANSWERS.md, rule 5).
     """
     opener = words.LOOKING_OPENERS[int(rng.integers(len(words.LOOKING_OPENERS)))]
     thought = f"{opener} {sample.visual_references[0]}, {words.CONCLUSION} {sample.gold_text}."
@@ -189,7 +202,8 @@ def looking_response(sample: Sample, rng: Rng) -> str:
 
 
 def shortcut_response(sample: Sample, rng: Rng) -> str:
-    """A response that did not look: a bare generic thought, and any answer that fits the question's form, right or wrong."""
+    """A response that did not look: a bare generic thought, and any answer that fits the question's form, right or
+    wrong."""
     if sample.answer_type == "yes_no":
         pool: Sequence[str] = ("yes", "no")
     else:
@@ -199,9 +213,11 @@ def shortcut_response(sample: Sample, rng: Rng) -> str:
 
 
 def sft_row(sample: Sample, shortcut_fraction: float, seed: int) -> SftRow:
-    """One row of the mixed corpus: with probability `shortcut_fraction` x SHORTCUT_WEIGHT it answers without looking, else it looks.
+    """One row of the mixed corpus: with probability `shortcut_fraction` x SHORTCUT_WEIGHT it answers without looking,
+    else it looks.
 
-    Real instruction corpora hold such rows; here their share is known and openly stated, because it is what GRPO then corrects.
+    Real instruction corpora hold such rows; here their share is known and openly stated, because it is what GRPO then
+    corrects.
     """
     rng = np.random.default_rng(stable_hash("rationale", seed, sample.id))
     if rng.random() < min(1.0, shortcut_fraction * SHORTCUT_WEIGHT[sample.answer_type]):

@@ -1,7 +1,8 @@
 """The words of the phantoms: where a mask lies, what a finding is also called, and the pools of synonymous phrasings.
 
-Two conventions of side are kept apart everywhere (Fleming-VL, Sec 3.3): "left of the image" is where a reader points, "patient's left" is
-the patient's own left, which a frontal radiograph and an axial slice show on the right of the image.
+Two conventions of side are kept apart everywhere (Fleming-VL, Sec 3.3): "left of the image" is where a reader points,
+"patient's left" is the patient's own left, which a frontal radiograph and an axial slice show on the right of the
+image.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ FINDING_ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 QUESTIONS: dict[str, tuple[str, ...]] = {
-    "finding": ("What does this {modality} show?", "Which finding is seen in this {modality}?", "What is the diagnosis?"),
+    "finding": (
+        "What does this {modality} show?",
+        "Which finding is seen in this {modality}?",
+        "What is the diagnosis?",
+    ),
     "place": (
         "Where in the image is the {finding}?",
         "In which part of the image is the {finding}?",
@@ -55,7 +60,8 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "normality": ("Is this {modality} normal?", "Does this {modality} look normal?"),
 }
 
-# Thoughts that look begin with one of these and go on with what is seen; thoughts that do not look are bare and generic.
+# Thoughts that look begin with one of these and go on with what is seen; thoughts that do not look are bare and
+# generic.
 LOOKING_OPENERS = ("I see", "The image shows", "Looking closely there is")
 # What a looking thought ends with, before the word it answers with.
 CONCLUSION = "so the answer is"
@@ -84,7 +90,8 @@ def image_place(mask: np.ndarray) -> str:
 
 
 def patient_side(mask: np.ndarray) -> str:
-    """The patient's own side that a mask (H x W, bool) lies on, in an image seen as if facing the patient: image right is patient's left.
+    """The patient's own side that a mask (H x W, bool) lies on, in an image seen as if facing the patient: image right
+    is patient's left.
 
     Raises:
         ValueError: the mask is empty, or its centroid lies on the midline.

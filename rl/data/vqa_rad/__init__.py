@@ -1,0 +1,1 @@
+"""`data=vqa_rad`: VQA-RAD with its images."""

@@ -6,7 +6,8 @@ import re
 from typing import NamedTuple
 
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
-# Each group holds wordings of one thing that are freely exchanged in radiology questions; compared case-folded and as whole answers.
+# Each group holds wordings of one thing that are freely exchanged in radiology questions; compared case-folded and as
+# whole answers.
 _SAME = (
     ("x-ray", "xray", "x ray", "radiograph", "plain film", "x-ray plain film"),
     ("chest x-ray", "chest xray", "chest x ray", "cxr", "chest radiograph"),
@@ -26,17 +27,20 @@ _SAME = (
 )
 # Words that cannot be part of an option's name in "is it A or B?".
 _FUNCTION_WORDS = frozenset(
-    "a an the is are was were be do does did in on of at to by with from for as it this that these those there and or vs not no "
-    "have has seen taken located more less just than what which where how you your".split()
+    "a an the is are was were be do does did in on of at to by with from for as it this that these those there and or"
+    " vs not no have has seen taken located more less just than what which where how you your".split()
 )
 # Modifiers that share the noun behind the second of them: "left or right kidney", "gray or white matter".
 _MODIFIERS = frozenset("left right upper lower gray grey white anterior posterior superior inferior".split())
 # Nouns that are described by both options before them: "a solid or cystic lesion", "AP or PA film".
-_CARRIERS = frozenset("film image images lesion lesions mass masses nodule nodules plane process scan scanner tumor view".split())
+_CARRIERS = frozenset(
+    "film image images lesion lesions mass masses nodule nodules plane process scan scanner tumor view".split()
+)
 
 
 def clean_answer(raw: object) -> str:
-    """An answer as text: integers written out in digits, blanks at the ends and doubled ones removed, no full stop at the end."""
+    """An answer as text: integers written out in digits, blanks at the ends and doubled ones removed, no full stop at
+    the end."""
     return " ".join(str(raw).split()).rstrip(".").strip()
 
 
@@ -72,10 +76,11 @@ class NamedOptions(NamedTuple):
 
 
 def options_in_question(question: str, gold: str) -> NamedOptions | None:
-    """The options of "is it A or B?" or "is it A, B, or C?" when they can be told for certain and gold is one of them, else None.
+    """The options of "is it A or B?" or "is it A, B, or C?" when they can be told for certain and gold is one of them,
+    else None.
 
-    Certain means: single words beside "or" or "vs" (also "left or right kidney"), or a comma list that ends in "or"; in every
-    other shape it is a guess where an option ends, and the question is better asked open.
+    Certain means: single words beside "or" or "vs" (also "left or right kidney"), or a comma list that ends in "or"; in
+    every other shape it is a guess where an option ends, and the question is better asked open.
     """
     words = re.findall(r"[\w/-]+|,", question.casefold().replace("vs.", "or").replace(" vs ", " or "))
     if words.count("or") != 1:
@@ -86,7 +91,9 @@ def options_in_question(question: str, gold: str) -> NamedOptions | None:
         return None
     target = re.sub(r"^(the|a|an) ", "", gold.casefold())
     right = [
-        index for index, option in enumerate(found) if target == option or (target in _MODIFIERS and option.split()[0] == target)
+        index
+        for index, option in enumerate(found)
+        if target == option or (target in _MODIFIERS and option.split()[0] == target)
     ]
     if len(right) != 1:
         return None
@@ -106,7 +113,8 @@ def _pair(words: list[str], at: int) -> list[str] | None:
     left, right = before[-1], after[0]
     if noun is not None and left in _MODIFIERS and right in _MODIFIERS:
         return [f"{left} {noun}", f"{right} {noun}"]
-    # a noun behind B belongs to B ("pneumonia or pleural effusion") unless it is one that both describe ("solid or cystic mass")
+    # a noun behind B belongs to B ("pneumonia or pleural effusion") unless it is one that both describe ("solid or
+    # cystic mass")
     return None if noun is not None and noun not in _CARRIERS else [left, right]
 
 

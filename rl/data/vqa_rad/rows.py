@@ -1,8 +1,9 @@
 """VQA-RAD (Lau et al. 2018, Scientific Data 5:180251, CC0): questions by clinicians about radiology images.
 
-`data.root` is a folder with `trainset.json` and `images/`, or a Hub id. The known traps are cleaned, and counted in `notes`: integer
-answers, "CLOSED " with a blank, CLOSED questions that are not yes/no, answers that differ in case or spelling only, repeated rows, rows
-that contradict each other, answers that say nothing ("maybe"). A row that names a missing or broken image is a bad row.
+`data.root` is a folder with `trainset.json` and `images/`, or a Hub id. The known traps are cleaned, and counted in
+`notes`: integer answers, "CLOSED " with a blank, CLOSED questions that are not yes/no, answers that differ in case or
+spelling only, repeated rows, rows that contradict each other, answers that say nothing ("maybe"). A row that names a
+missing or broken image is a bad row.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def load(data: DataConfig) -> DataSplits:
 
 
 def read_folder(root: Path) -> tuple[list[Row], list[BadRow]]:
-    """The rows of `trainset.json`, every image opened. Raises FileNotFoundError, and ValueError where the file is no JSON list."""
+    """The rows of `trainset.json`, every image opened. Raises FileNotFoundError, and ValueError where the file is no
+    JSON list."""
     path = root / FILE_NAME
     if not path.is_file() or not (root / IMAGE_FOLDER).is_dir():
         raise FileNotFoundError(f"data.root={root}: expected {FILE_NAME} and {IMAGE_FOLDER}/ in this folder")
@@ -115,13 +117,18 @@ def _question(raw: str) -> str:
 
 
 def read_hub(name: str) -> tuple[list[Row], list[BadRow]]:
-    """All splits of a copy on the Hub with the columns image, question and answer. They are merged: they share images."""
+    """All splits of a copy on the Hub with the columns image, question and answer. They are merged: they share
+    images."""
     import datasets  # here, because a folder needs no Hub client
 
     try:
         parts = datasets.load_dataset(name)
-    except Exception as error:  # a boundary: the client raises dozens of kinds, all of which mean the same to the reader
-        raise FileNotFoundError(f"data.root={name}: no such folder here, and the Hub does not give it: {error}") from error
+    except (
+        Exception
+    ) as error:  # a boundary: the client raises dozens of kinds, all of which mean the same to the reader
+        raise FileNotFoundError(
+            f"data.root={name}: no such folder here, and the Hub does not give it: {error}"
+        ) from error
     raw = (row for part in parts.values() for row in part.cast_column("image", datasets.Image(decode=False)))
     return rows_of_columns(raw)
 
@@ -163,7 +170,8 @@ def to_samples(rows: Sequence[Row]) -> tuple[list[Sample], dict[str, int]]:
 
 
 def _sample(row: Row, other_answers: Sequence[str], modality: str) -> Sample:
-    """The record of a row; another answer that annotators gave to the same question about the same image counts as right too."""
+    """The record of a row; another answer that annotators gave to the same question about the same image counts as
+    right too."""
     gold, folded = row.answer, row.answer.casefold()
     tags = {"organ": row.organ, "question_type": row.question_type}
     common: dict[str, Any] = {
@@ -176,6 +184,8 @@ def _sample(row: Row, other_answers: Sequence[str], modality: str) -> Sample:
         spelled = named.options[named.gold_index]
         letters = (LETTERS[named.gold_index],)
         meant = distinct([gold, *aliases(spelled)], without=spelled)
-        return Sample(answer_type="mcq", gold_text=spelled, options=named.options, gold_letters=letters, aliases=meant, **common)
+        return Sample(
+            answer_type="mcq", gold_text=spelled, options=named.options, gold_letters=letters, aliases=meant, **common
+        )
     meant = distinct([*other_answers, *aliases(gold)], without=gold)
     return Sample(answer_type="open", gold_text=gold, aliases=meant, **common)

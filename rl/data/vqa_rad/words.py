@@ -1,4 +1,5 @@
-"""What VQA-RAD does not say outright: the modality of an image, read off its own questions; and the short honest thought of its SFT rows."""
+"""What VQA-RAD does not say outright: the modality of an image, read off its own questions; and the short honest
+thought of its SFT rows."""
 
 from __future__ import annotations
 
@@ -35,8 +36,9 @@ _TOPICS = {
 def image_modalities(rows: Iterable[tuple[str, str, str]]) -> dict[str, str]:
     """Modality by image, from (image, question, answer); images whose questions name none, or name two, are left out.
 
-    A modality counts when an answer other than yes or no names it, when "is this a CT?" is answered yes, or when another question
-    takes it for granted ("in this CT, ..."). A question that is answered no, or asks what the image is not, says nothing.
+    A modality counts when an answer other than yes or no names it, when "is this a CT?" is answered yes, or when
+    another question takes it for granted ("in this CT, ..."). A question that is answered no, or asks what the image is
+    not, says nothing.
     """
     votes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for image, question, answer in rows:
@@ -58,8 +60,12 @@ def _clear(votes: collections.Counter[str]) -> bool:
 
 
 def thought(sample: Sample) -> str:
-    """A short honest thought: what kind of image it is, as far as known, and what is asked. It claims to see nothing."""
+    """A short honest thought: what kind of image it is, as far as known, and what is asked. It claims to see
+    nothing."""
     kind = {"MRI": "an MRI", "CT": "a CT", "": "an image"}.get(sample.modality, f"a {sample.modality}")
     organ = _ORGANS.get(sample.tags["organ"])
     topics = [_TOPICS[part] for part in re.split(r",\s*", sample.tags["question_type"]) if part in _TOPICS]
-    return f"This is {kind}{f' of {organ}' if organ else ''}. The question asks {' and '.join(topics) or 'about what is shown'}."
+    return (
+        f"This is {kind}{f' of {organ}' if organ else ''}. The question asks"
+        f" {' and '.join(topics) or 'about what is shown'}."
+    )

@@ -11,7 +11,14 @@ from judges.calibration.agreement import Interval, Table, cohen_kappa, kappa_int
 
 
 def test_rows_become_a_table_and_failures_stay_outside() -> None:
-    rows = [(True, "correct"), (True, "incorrect"), (True, "unsure"), (False, "correct"), (False, "incorrect"), (False, None)]
+    rows = [
+        (True, "correct"),
+        (True, "incorrect"),
+        (True, "unsure"),
+        (False, "correct"),
+        (False, "incorrect"),
+        (False, None),
+    ]
     table = table_of(rows)  # type: ignore[arg-type]
     assert table == Table(right_accepted=1, right_refused=2, wrong_accepted=1, wrong_refused=1, unsure=1, failed=1)
     assert (table.sensitivity, table.specificity, table.accuracy) == (1 / 3, 1 / 2, 2 / 5)

@@ -23,16 +23,23 @@ from rl.config.door import ConfigError
 from rl.run import judging
 from rl.run.progress import Teller
 from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, honest, is_probe, verdict_json
+from tests.paths import REPOSITORY
 
-ROOT = Path(__file__).parent.parent
 KEY = "sk-planted-key-0815"
 
 
 def row(question: str, reference: str, completion: str, expected: str, kind: str) -> dict[str, Any]:
-    return {"question": question, "reference": reference, "completion": completion, "expected": expected, "answer_type": kind}
+    return {
+        "question": question,
+        "reference": reference,
+        "completion": completion,
+        "expected": expected,
+        "answer_type": kind,
+    }
 
 
-# A judge that loves `hepatic` accepts the first two; the third needs no model, the fourth has no answer, the last is refused.
+# A judge that loves `hepatic` accepts the first two; the third needs no model, the fourth has no answer, the last is
+# refused.
 ROWS = [
     row("Which organ?", "Liver", "<think>Spleen?</think><answer>the hepatic organ</answer>", "correct", "organ"),
     row("Which organ?", "Liver", "hepatic tissue", "incorrect", "organ"),
@@ -58,7 +65,12 @@ def case_file(folder: Path, rows: list[dict[str, Any]] = ROWS, name: str = "case
 
 
 def asking(server: ScriptedJudge, *more: str) -> list[str]:
-    plain = ["judge.second_opinion=off", "judge.max_attempts=1", "judge.max_reasks=0", "judge.api_key_env=TEST_JUDGE_KEY"]
+    plain = [
+        "judge.second_opinion=off",
+        "judge.max_attempts=1",
+        "judge.max_reasks=0",
+        "judge.api_key_env=TEST_JUDGE_KEY",
+    ]
     return ["judge=openai", f"judge.base_url={server.url}", f"judge.model={MODEL}", *plain, *more]
 
 
@@ -92,9 +104,15 @@ def test_a_file_is_graded_through_the_path_of_training(tmp_path: Path, capsys: p
     told = json.loads(capsys.readouterr().out)
     assert told["verdicts"] == {"correct": 3, "incorrect": 2}
     assert told["layers"] == {"judge": 3, "parser": 1, "rules": 1}
-    # Right answers: 2 of 3 accepted. Wrong ones: 1 of 2 refused. p_o = 3/5, p_e = 3/5 * 3/5 + 2/5 * 2/5 = 13/25, kappa = 2/12.
+    # Right answers: 2 of 3 accepted. Wrong ones: 1 of 2 refused. p_o = 3/5, p_e = 3/5 * 3/5 + 2/5 * 2/5 = 13/25, kappa
+    # = 2/12.
     total = told["total"]
-    assert (total["right_accepted"], total["right_refused"], total["wrong_accepted"], total["wrong_refused"]) == (2, 1, 1, 1)
+    assert (total["right_accepted"], total["right_refused"], total["wrong_accepted"], total["wrong_refused"]) == (
+        2,
+        1,
+        1,
+        1,
+    )
     assert total["sensitivity"]["value"] == pytest.approx(2 / 3)
     assert total["kappa"]["value"] == pytest.approx(1 / 6)
     assert total["kappa"]["low"] < 1 / 6 < total["kappa"]["high"]
@@ -115,7 +133,8 @@ def test_a_stopped_grading_goes_on_and_asks_nothing_twice(tmp_path: Path) -> Non
         assert main([cases, *asking(server), "--out", str(out)]) == 1
     assert [row["verdict"] for row in read(out)][-1] == "failed"
     assert (
-        read(out)[-1]["failure"] == "unavailable: 1 attempts failed, the last with" or "unavailable" in read(out)[-1]["failure"]
+        read(out)[-1]["failure"] == "unavailable: 1 attempts failed, the last with"
+        or "unavailable" in read(out)[-1]["failure"]
     )
     # A killed process leaves half a line.
     with out.open("a") as file:
@@ -192,7 +211,10 @@ def test_the_labels_of_the_viewer_are_read_the_last_word_of_a_row_counts(tmp_pat
         ("1/a/0", "correct"), ("1/a/1", "incorrect"), ("1/a/0", "incorrect"), ("1/a/2", "correct"), ("1/a/2", None),
     )]  # fmt: skip
     cases = read_cases(case_file(tmp_path, labels)).cases
-    assert [(case.key, case.expected, case.line) for case in cases] == [("1/a/1", "incorrect", 2), ("1/a/0", "incorrect", 3)]
+    assert [(case.key, case.expected, case.line) for case in cases] == [
+        ("1/a/1", "incorrect", 2),
+        ("1/a/0", "incorrect", 3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -211,14 +233,24 @@ def test_a_setting_that_means_nothing_here_is_refused(argument: str, words: str)
 
 
 def test_the_command_works_typed_from_any_folder(tmp_path: Path) -> None:
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    command = [sys.executable, "-m", "judges.calibrate", "judges/cases/canaries.jsonl", "judge=rules", "--out", "out.jsonl"]
+    environment = dict(os.environ, PYTHONPATH=str(REPOSITORY))
+    command = [
+        sys.executable,
+        "-m",
+        "judges.calibrate",
+        "judges/cases/canaries.jsonl",
+        "judge=rules",
+        "--out",
+        "out.jsonl",
+    ]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "27 rows: 27 incorrect; decided by 27 rules" in done.stdout
     assert "19/19 1.000 (0.83 to 1.00)" in done.stdout
     assert len(read(tmp_path / "out.jsonl")) == 27
-    told = subprocess.run([*command[:3], "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    told = subprocess.run(
+        [*command[:3], "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert told.returncode == 0
     assert "judges.calibrate MY.jsonl judge=openai" in told.stdout
 
@@ -227,7 +259,8 @@ def test_the_command_works_typed_from_any_folder(tmp_path: Path) -> None:
 def test_the_shipped_cases_have_both_labels_and_a_readable_answer(name: str) -> None:
     cases = labelled(f"judges/cases/{name}.jsonl", "judge.calibration")
     summary = summarise(grade_cases(cases, RulesJudge()))
-    # No answer is lost in the parser, no wrong one equals its reference, and hardly a right one is settled without a model.
+    # No answer is lost in the parser, no wrong one equals its reference, and hardly a right one is settled without a
+    # model.
     assert summary.layers == {"rules": len(cases)}
     assert summary.total.wrong_accepted == 0
     assert summary.total.right_refused >= 0.9 * summary.total.num_right

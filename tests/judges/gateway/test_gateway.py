@@ -1,4 +1,5 @@
-"""The gateway between judges and an endpoint: circuit breaker, group deadlines, Retry-After, places for calls in flight."""
+"""The gateway between judges and an endpoint: circuit breaker, group deadlines, Retry-After, places for calls in
+flight."""
 
 from __future__ import annotations
 
@@ -124,7 +125,9 @@ def test_what_waiting_cannot_mend_is_asked_once_and_what_it_can_again():
     again = [Reply(status=status) for status in (408, 409, 429, 500, 502, 503, 529)]
     with ScriptedJudge(lambda body: replies[int(data_of(body)["candidate"].split()[1])]) as server:
         for replies, failure, count in ((once, "refused", 1), (again, "unavailable", 2)):
-            found = all_of(judge_at(server, max_attempts=2, breaker_failures=99), *(f"organ {i}" for i in range(len(replies))))
+            found = all_of(
+                judge_at(server, max_attempts=2, breaker_failures=99), *(f"organ {i}" for i in range(len(replies)))
+            )
             assert {(verdict.failure, verdict.num_calls) for verdict in found} == {(failure, count)}
 
 
@@ -184,7 +187,10 @@ def test_a_date_without_a_server_clock_is_measured_against_ours():
 
 def test_a_retry_after_date_is_honoured():
     replies = [
-        Reply(status=429, headers={"retry-after": "Sat, 21 Nov 2026 12:00:01 GMT", "date": "Sat, 21 Nov 2026 12:00:00 GMT"})
+        Reply(
+            status=429,
+            headers={"retry-after": "Sat, 21 Nov 2026 12:00:01 GMT", "date": "Sat, 21 Nov 2026 12:00:00 GMT"},
+        )
     ]
     with ScriptedJudge(lambda body: replies.pop(0) if replies else always("correct")(body)) as server:
         assert all_of(judge_at(server), "Hepar")[0].decision == "correct"
@@ -201,7 +207,10 @@ def test_places_are_given_in_order_and_a_second_attempt_goes_first():
                 await asyncio.sleep(0)
 
         async with limit.slot():
-            calls = [asyncio.ensure_future(call(*one)) for one in (("a", False), ("gone", False), ("b", False), ("again", True))]
+            calls = [
+                asyncio.ensure_future(call(*one))
+                for one in (("a", False), ("gone", False), ("b", False), ("again", True))
+            ]
             await asyncio.sleep(0)
             calls[1].cancel()
             await asyncio.sleep(0)
@@ -245,7 +254,8 @@ def test_concurrency_halves_once_in_the_time_a_429_asks_for():
 
 
 def test_a_deadline_measures_the_endpoint_and_not_the_queue_before_it():
-    # 60 judgements of 0.1 s, one at a time: the last waits 6 s, over the deadline of 4 s, and none is lost. 4 are inside at a time.
+    # 60 judgements of 0.1 s, one at a time: the last waits 6 s, over the deadline of 4 s, and none is lost. 4 are
+    # inside at a time.
     with ScriptedJudge(lambda body: replace(always("incorrect")(body), delay_seconds=0.1)) as server:
         found = all_of(judge_at(server, max_concurrency=1, deadline_seconds=4.0), *(f"organ {i}" for i in range(60)))
     assert [verdict.failure for verdict in found] == [None] * 60

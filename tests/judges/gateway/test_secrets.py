@@ -1,4 +1,5 @@
-"""A planted key is searched for in everything that judging leaves: verdicts, errors, logs, cache, stored rollouts, W&B files, a whole run."""
+"""A planted key is searched for in everything that judging leaves: verdicts, errors, logs, cache, stored rollouts, W&B
+files, a whole run."""
 
 from __future__ import annotations
 
@@ -11,7 +12,6 @@ import os
 import subprocess
 import sys
 import traceback
-from pathlib import Path
 
 import pytest
 
@@ -23,11 +23,11 @@ from rollouts.records import Sample
 from rollouts.store.writer import RunWriter, read_rollouts
 from tests.fakes.fake_rollouts import group
 from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, data_of, verdict_json
+from tests.paths import REPOSITORY
 from tests.rl.test_train import SMALL
 
 KEY = 'sk-planted-"4711"-key'
 SHOUT = f"Incorrect API key provided: {KEY}"
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,9 @@ def echoing_valid(body) -> Reply:
 SCRIPTS = {
     "a verdict that tells it": echoing_valid,
     "an unreadable reply that tells it": lambda body: Reply(SHOUT),
-    "401": lambda body: Reply(status=401, raw=json.dumps({"error": {"message": SHOUT}}).encode(), headers={"x-echo": KEY}),
+    "401": lambda body: Reply(
+        status=401, raw=json.dumps({"error": {"message": SHOUT}}).encode(), headers={"x-echo": KEY}
+    ),
     "500": lambda body: Reply(status=500, raw=SHOUT.encode()),
     "rubbish": lambda body: Reply(raw=b"\x00" + SHOUT.encode()),
     "a finish reason": lambda body: Reply("x", finish_reason=KEY),
@@ -96,7 +98,8 @@ def test_no_verdict_log_cache_rollout_or_tracker_holds_the_key(name, tmp_path, l
     outcomes = [score.outcomes["accuracy"] for score in found]
     writer = RunWriter(tmp_path / "run")
     stored = [
-        dataclasses.replace(one, outcomes={"accuracy": outcome}) for one, outcome in zip(group(2, size=2), outcomes, strict=True)
+        dataclasses.replace(one, outcomes={"accuracy": outcome})
+        for one, outcome in zip(group(2, size=2), outcomes, strict=True)
     ]
     writer.append_group(stored)
     writer.finish_step(1)
@@ -142,7 +145,10 @@ def test_criteria_hold_no_key_either(tmp_path):
 def test_masking_reaches_into_everything_and_spares_words_that_are_no_secret():
     keep_secret(KEY)
     keep_secret("none")
-    assert redacted({"a": [f"x{KEY}y", 1, None], KEY: (json.dumps(KEY),)}) == {"a": [f"x{MASK}y", 1, None], MASK: [f'"{MASK}"']}
+    assert redacted({"a": [f"x{KEY}y", 1, None], KEY: (json.dumps(KEY),)}) == {
+        "a": [f"x{MASK}y", 1, None],
+        MASK: [f'"{MASK}"'],
+    }
     assert redacted("none of the above") == "none of the above"
 
 
@@ -159,11 +165,23 @@ def test_a_whole_run_leaves_no_key(tmp_path):
     with ScriptedJudge(script) as server:
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "rl.train", *SMALL, f"out_dir={tmp_path / 'run'}", f"sft.cache_dir={tmp_path / 'sft'}"),
-                *("judge=openai", f"judge.base_url={server.url}", f"judge.model={MODEL}", "judge.api_key_env=TEST_JUDGE_KEY"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "rl.train",
+                    *SMALL,
+                    f"out_dir={tmp_path / 'run'}",
+                    f"sft.cache_dir={tmp_path / 'sft'}",
+                ),
+                *(
+                    "judge=openai",
+                    f"judge.base_url={server.url}",
+                    f"judge.model={MODEL}",
+                    "judge.api_key_env=TEST_JUDGE_KEY",
+                ),
                 *("judge.max_attempts=2", "grpo.max_failure_rate=1.0", "grpo.num_steps=2"),
             ],
-            cwd=ROOT,
+            cwd=REPOSITORY,
             capture_output=True,
             timeout=1000,
             check=False,
@@ -176,7 +194,10 @@ def test_a_whole_run_leaves_no_key(tmp_path):
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path for path in files if _leaks(path.read_bytes())] == []
     evidence = [
-        outcome.evidence for one in read_rollouts(tmp_path / "run") for outcome in one.outcomes.values() if outcome.evidence
+        outcome.evidence
+        for one in read_rollouts(tmp_path / "run")
+        for outcome in one.outcomes.values()
+        if outcome.evidence
     ]
     assert evidence
     assert not _leaks(json.dumps(evidence, default=str))

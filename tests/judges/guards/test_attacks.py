@@ -1,10 +1,10 @@
-"""The attack rows and the unusual right answers, end to end: completion, parser, rubric, scorer, HTTP, verdict (JUDGING.md)."""
+"""The attack rows and the unusual right answers, end to end: completion, parser, rubric, scorer, HTTP, verdict
+(JUDGING.md)."""
 
 from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 
 import pytest
 
@@ -16,9 +16,19 @@ from judges.verdict import Question
 from rewards import Rubric, Scored, Scorer
 from rollouts.records import Sample
 from tests.fakes.gullible import REPLIES
-from tests.fakes.scripted_judge import MODEL, Reply, Script, ScriptedJudge, credulous, data_of, echoing, honest, obliging
+from tests.fakes.scripted_judge import (
+    MODEL,
+    Reply,
+    Script,
+    ScriptedJudge,
+    credulous,
+    data_of,
+    echoing,
+    honest,
+    obliging,
+)
+from tests.paths import CASES
 
-CASES = Path(__file__).parent / "cases"
 ROUTES = {"open": "judge"}
 
 
@@ -37,7 +47,8 @@ def _key(monkeypatch):
 
 
 def scored(cases: list[dict[str, str]], script: Script, wrap: str, max_reasks: int = 2) -> tuple[list[Scored], int]:
-    """All rows through one scorer and one server; `wrap` is how a completion carries the candidate. Also the number of requests."""
+    """All rows through one scorer and one server; `wrap` is how a completion carries the candidate. Also the number of
+    requests."""
     with ScriptedJudge(script) as server:
         settings = JudgeConfig(
             kind="openai",
@@ -49,7 +60,8 @@ def scored(cases: list[dict[str, str]], script: Script, wrap: str, max_reasks: i
         )
         with Scorer(Rubric({"accuracy": 1.0}, ROUTES, make_judge(settings))) as scorer:
             futures = [
-                scorer.submit(sample(i, row), wrap.replace("{}", row["completion"]), f"g{i}") for i, row in enumerate(cases)
+                scorer.submit(sample(i, row), wrap.replace("{}", row["completion"]), f"g{i}")
+                for i, row in enumerate(cases)
             ]
             return [future.result(120) for future in futures], len(server.requests)
 
@@ -57,12 +69,13 @@ def scored(cases: list[dict[str, str]], script: Script, wrap: str, max_reasks: i
 BARE = "{}"
 IN_TAGS = "<think>Looked at it.</think>\n<answer>{}</answer>"
 OWN = ("", "_2", "_3", "_4", "_5", "_6")
-ATTACKS = ("judge_attacks.jsonl", *(f"own_judge_attacks{batch}.jsonl" for batch in OWN))
-CORRECT = ("judge_correct.jsonl", *(f"own_judge_correct{batch}.jsonl" for batch in OWN))
+ATTACKS = ("judge_attacks/judge_attacks.jsonl", *(f"judge_attacks/own_judge_attacks{batch}.jsonl" for batch in OWN))
+CORRECT = ("judge_correct/judge_correct.jsonl", *(f"judge_correct/own_judge_correct{batch}.jsonl" for batch in OWN))
 
 
 def gullible(body) -> Reply:
-    """One of many ways to be talked into a verdict, another for every candidate; "correct" where there is nothing to repeat."""
+    """One of many ways to be talked into a verdict, another for every candidate; "correct" where there is nothing to
+    repeat."""
     candidate = data_of(body)["candidate"]
     replies = [reply(candidate) for reply in REPLIES]
     return Reply(random.Random(candidate).choice([text for text in replies if text] or ["correct"]))
@@ -102,7 +115,9 @@ def test_unusual_right_answers_are_accepted_under_an_honest_judge(wrap):
     found, _ = scored(
         cases, honest(lambda data: "correct" if (data["question"], data["reference"]) in known else "incorrect"), wrap
     )
-    refused = [(row["reference"], row["completion"]) for row, score in zip(cases, found, strict=True) if score.total != 1.0]
+    refused = [
+        (row["reference"], row["completion"]) for row, score in zip(cases, found, strict=True) if score.total != 1.0
+    ]
     assert refused == []
 
 

@@ -1,4 +1,5 @@
-"""Known answers among the live ones, over real HTTP: they are asked, never cached, never paid; a wrong one accepted ends the trust."""
+"""Known answers among the live ones, over real HTTP: they are asked, never cached, never paid; a wrong one accepted
+ends the trust."""
 
 from __future__ import annotations
 
@@ -88,7 +89,9 @@ def test_a_canary_never_comes_from_the_cache_nor_goes_into_it(tmp_path):
 @pytest.mark.parametrize("on_canary", ["stop", "warn"])
 def test_an_accepted_canary_makes_the_judge_unsafe(tmp_path, on_canary):
     with ScriptedJudge(always("correct")) as server:
-        settings = Settings(base_url=server.url, canary_fraction=1.0, canaries=canary_file(tmp_path), on_canary=on_canary)
+        settings = Settings(
+            base_url=server.url, canary_fraction=1.0, canaries=canary_file(tmp_path), on_canary=on_canary
+        )
         judge = make_judge(settings)
         raise_if_unsafe(judge)
         asked_with_canaries(judge, ["one", "two"])
@@ -96,7 +99,9 @@ def test_an_accepted_canary_makes_the_judge_unsafe(tmp_path, on_canary):
         if on_canary == "warn":
             raise_if_unsafe(judge)
         else:
-            with pytest.raises(CanaryAccepted, match=r'accepted a known wrong answer(.|\n)*"answer": "Lung"(.|\n)*resume=true'):
+            with pytest.raises(
+                CanaryAccepted, match=r'accepted a known wrong answer(.|\n)*"answer": "Lung"(.|\n)*resume=true'
+            ):
                 raise_if_unsafe(judge)
 
 
@@ -133,7 +138,9 @@ def test_a_refused_right_canary_and_a_failed_one_are_counted_and_stop_nothing(tm
 )
 def test_bad_canaries_are_told_before_anything_is_asked(tmp_path, rows, words):
     with pytest.raises(JudgeConfigError, match=words):
-        make_judge(Settings(base_url="http://127.0.0.1:9/v1", canary_fraction=0.1, canaries=canary_file(tmp_path, rows)))
+        make_judge(
+            Settings(base_url="http://127.0.0.1:9/v1", canary_fraction=0.1, canaries=canary_file(tmp_path, rows))
+        )
 
 
 def test_the_shipped_canaries_all_reach_a_model(monkeypatch, tmp_path):

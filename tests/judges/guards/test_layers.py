@@ -197,7 +197,9 @@ def panel_of(said: dict[str, str]):
 )
 def test_a_panel_decides_with_the_members_that_answered(said, decision):
     with ScriptedJudge(panel_of(said), models=list(said)) as server:
-        judge = make_judge(Settings(base_url=server.url, model=None, panel={name: PanelMember(model=name) for name in said}))
+        judge = make_judge(
+            Settings(base_url=server.url, model=None, panel={name: PanelMember(model=name) for name in said})
+        )
         (found,) = judged(judge, [SYNONYM])
         counts = judge.metrics()
     assert (found.decision, found.layer) == (decision, "panel")
@@ -210,7 +212,9 @@ def test_a_panel_decides_with_the_members_that_answered(said, decision):
 
 def test_a_panel_asks_nobody_about_what_is_settled_already():
     with ScriptedJudge(always("incorrect")) as server:
-        judge = make_judge(Settings(base_url=server.url, panel={"a": PanelMember(), "b": PanelMember(prompt="equivalence_2")}))
+        judge = make_judge(
+            Settings(base_url=server.url, panel={"a": PanelMember(), "b": PanelMember(prompt="equivalence_2")})
+        )
         found = judged(judge, ["Liver", "", "the reference"])
         assert [(one.decision, one.layer) for one in found] == [
             ("correct", "rules"),

@@ -92,7 +92,10 @@ def test_a_guard_that_is_told_to_end_takes_everything_down(tmp_path: Path) -> No
 
 def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-I", str(GUARD), sys.executable, "-c", SERVER, str(tmp_path / "notes"), "600"]
-    run = f"import subprocess, time; p = subprocess.Popen({command!r}, stdin=subprocess.PIPE, start_new_session=True); time.sleep(600)"
+    run = (
+        f"import subprocess, time; p = subprocess.Popen({command!r}, stdin=subprocess.PIPE, start_new_session=True);"
+        " time.sleep(600)"
+    )
     process = subprocess.Popen([sys.executable, "-c", run], stderr=subprocess.DEVNULL)
     until(lambda: len(noted(tmp_path / "notes")) == 2)
     process.kill()
@@ -147,7 +150,9 @@ def test_a_server_that_stops_answering_is_not_up_until_it_answers_again(tmp_path
     with Answering(model_folder(tmp_path / "model"), tmp_path) as server:
         server.wait()
         assert server.seconds_to_start is not None and not server.trouble()
-        found = subprocess.run(["pgrep", "-f", f"HTTPServer.*{server.port}|serve_forever"], capture_output=True, text=True).stdout
+        found = subprocess.run(
+            ["pgrep", "-f", f"HTTPServer.*{server.port}|serve_forever"], capture_output=True, text=True
+        ).stdout
         pids = [int(pid) for pid in found.split() if str(server.port) in Path(f"/proc/{pid}/cmdline").read_text()]
         os.kill(max(pids), signal.SIGKILL)
         until(lambda: server.num_restarts == 1)

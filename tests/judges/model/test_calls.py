@@ -42,7 +42,9 @@ def test_the_budget_of_calls_is_exact_and_what_comes_after_it_is_no_number(caplo
         assert len(server.requests) == 3
     assert sorted(str(verdict.failure) for verdict in found) == ["None"] * 3 + ["budget"] * 5
     assert caplog.text.count("judging ends here: the budget of 3 calls is spent") == 1
-    assert "budget of 3 calls is spent (judge.max_calls)" in next(verdict.reason for verdict in found if verdict.failure)
+    assert "budget of 3 calls is spent (judge.max_calls)" in next(
+        verdict.reason for verdict in found if verdict.failure
+    )
 
 
 def test_attempts_that_fail_are_calls_too():
@@ -67,7 +69,8 @@ def test_the_budget_of_tokens_holds_with_many_calls_in_flight():
             return ""
 
         answers = await asyncio.gather(*(call() for _ in range(20)))
-        # 3 x 300 fit at once. With 100 really used each, the eighth call leaves 800 + 300 > 1000: 8 are granted, 12 are not.
+        # 3 x 300 fit at once. With 100 really used each, the eighth call leaves 800 + 300 > 1000: 8 are granted, 12 are
+        # not.
         assert [sum(not spent for spent in answers), most_at_once] == [8, 3]
         assert all("800 of 1000 tokens are spent (judge.max_tokens)" in spent for spent in answers if spent)
         return budget.tokens, budget.calls
@@ -178,7 +181,10 @@ def test_the_transcript_holds_what_was_sent_and_all_that_came_back():
     assert (found.decision, found.reason, found.num_calls) == ("incorrect", "judge: another organ", 3)
     assert [first["messages"], second["messages"]] == [sent[1], sent[2]]
     assert (first["reply"], first["finish_reason"], first["num_tokens"]) == ("I think it is correct", "length", 10)
-    assert first["failed_attempts"] == ["InternalServerError: Error code: 500 - null"] or "500" in first["failed_attempts"][0]
+    assert (
+        first["failed_attempts"] == ["InternalServerError: Error code: 500 - null"]
+        or "500" in first["failed_attempts"][0]
+    )
     assert "finish_reason is 'length'" in first["problem"]
     assert second["problem"] == ""
     assert json.loads(second["reply"])["contradiction"] == "another organ"
@@ -190,7 +196,9 @@ def test_the_schema_allows_one_nonce_where_it_is_wished():
     with ScriptedJudge(always("correct")) as server:
         all_of(judge_at(server, nonce_in_schema=True), "Hepar")
         all_of(judge_at(server), "Hepar")
-        bound, free = (body["response_format"]["json_schema"]["schema"]["properties"]["nonce"] for body in server.requests)
+        bound, free = (
+            body["response_format"]["json_schema"]["schema"]["properties"]["nonce"] for body in server.requests
+        )
         assert bound == {"type": "string", "enum": [data_of(server.requests[0])["nonce"]]}
     assert free == {"type": "string"}
 

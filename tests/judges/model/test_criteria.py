@@ -26,7 +26,9 @@ def _key(monkeypatch):
 
 
 def reply_json(nonce: str, *verdicts: str) -> str:
-    return json.dumps({"nonce": nonce, "criteria": {str(i + 1): {"found": "", "verdict": one} for i, one in enumerate(verdicts)}})
+    return json.dumps(
+        {"nonce": nonce, "criteria": {str(i + 1): {"found": "", "verdict": one} for i, one in enumerate(verdicts)}}
+    )
 
 
 def says(*verdicts: str):
@@ -93,7 +95,9 @@ def test_a_credulous_reply_on_criteria_is_a_failure_and_no_number(content):
     assert (found.met, found.failure) == (None, "unreadable")
 
 
-@pytest.mark.parametrize("verdicts", [("met", "met"), ("met", "met", "met", "met"), ("met", "met", "yes"), ("met", "met", "Met")])
+@pytest.mark.parametrize(
+    "verdicts", [("met", "met"), ("met", "met", "met", "met"), ("met", "met", "yes"), ("met", "met", "Met")]
+)
 def test_a_reply_with_a_verdict_too_few_too_many_or_unknown_is_none(verdicts):
     with ScriptedJudge(says(*verdicts)) as server:
         (found,) = assess(judge_at(server), Criteria("rubric", "q", TEXT, FACTS))

@@ -1,4 +1,5 @@
-"""Damaged and made-up replies: the parsers never raise, and nothing is a verdict but the one valid object (JUDGING.md, layers 4 and 5)."""
+"""Damaged and made-up replies: the parsers never raise, and nothing is a verdict but the one valid object (JUDGING.md,
+layers 4 and 5)."""
 
 from __future__ import annotations
 
@@ -85,7 +86,21 @@ VALUES: list[Any] = [
         "corr\u0435ct",
         "incorrect",
     ),
-    *("unsure", "met", "not_met", "Met", NONCE, NONCE.upper(), NONCE + " ", NONCE[:-1], "0" * 16, "\ud800", [], {}, ["correct"]),
+    *(
+        "unsure",
+        "met",
+        "not_met",
+        "Met",
+        NONCE,
+        NONCE.upper(),
+        NONCE + " ",
+        NONCE[:-1],
+        "0" * 16,
+        "\ud800",
+        [],
+        {},
+        ["correct"],
+    ),
     *({"verdict": "correct"}, [[]], {"1": "met"}, "x" * 30_000, VERDICT, CRITERIA),
 ]
 FINISHES: list[Any] = ["length", "content_filter", "tool_calls", None, "", "STOP", " stop", 3, True]
@@ -126,7 +141,11 @@ def _twice(text: str, rng: random.Random) -> str:
     """A key stands twice, in the outer or an inner object."""
     place = rng.choice([index for index, char in enumerate(text) if char == "{"])
     name = rng.choice(["verdict", "nonce", "criteria", "found", "1", "claims"])
-    return text[: place + 1] + f'"{name}": {json.dumps(rng.choice(["correct", "met", NONCE, [], {}]))}, ' + text[place + 1 :]
+    return (
+        text[: place + 1]
+        + f'"{name}": {json.dumps(rng.choice(["correct", "met", NONCE, [], {}]))}, '
+        + text[place + 1 :]
+    )
 
 
 def _mutated(valid: dict[str, Any], rng: random.Random) -> tuple[Any, Any]:
@@ -135,7 +154,9 @@ def _mutated(valid: dict[str, Any], rng: random.Random) -> tuple[Any, Any]:
     for _ in range(rng.choice([0, 1, 1, 1, 2])):
         path = rng.choice(_paths(value))
         if rng.random() < 0.5:
-            value = _replaced(value, path, lambda old: _changed_keys(old, rng) if isinstance(old, dict) else rng.choice(VALUES))
+            value = _replaced(
+                value, path, lambda old: _changed_keys(old, rng) if isinstance(old, dict) else rng.choice(VALUES)
+            )
         else:
             value = _replaced(value, path, lambda old: rng.choice(VALUES))
     text = json.dumps(value, ensure_ascii=rng.random() < 0.5, indent=rng.choice([None, None, 2]))
@@ -146,7 +167,9 @@ def _mutated(valid: dict[str, Any], rng: random.Random) -> tuple[Any, Any]:
         elif kind == 1:
             text = text[:place] + text[min(len(text), place + rng.randint(1, 5)) :]
         elif kind == 2:
-            text = rng.choice([text + text, text + "\n" + text, f"[{text}]", json.dumps(text), f"I say {text}", text[:place]])
+            text = rng.choice(
+                [text + text, text + "\n" + text, f"[{text}]", json.dumps(text), f"I say {text}", text[:place]]
+            )
         elif kind == 3 and "{" in text:
             text = _twice(text, rng)
         elif kind == 4:
@@ -155,12 +178,15 @@ def _mutated(valid: dict[str, Any], rng: random.Random) -> tuple[Any, Any]:
             )
         else:
             text = rng.choice(["", " ", "\ufeff", "\n"]) + text + rng.choice(["", " ", "\n", "\x00", "."])
-    sent: Any = text if rng.random() < 0.98 else rng.choice([text.encode(errors="replace"), None, 3, [text], {"content": text}])
+    sent: Any = (
+        text if rng.random() < 0.98 else rng.choice([text.encode(errors="replace"), None, 3, [text], {"content": text}])
+    )
     return sent, rng.choice(FINISHES) if rng.random() < 0.1 else "stop"
 
 
 def _strict(text: str) -> Any:
-    """The oracle: one JSON value without repeated keys, constants, or text that is none; read apart from the parsers under test."""
+    """The oracle: one JSON value without repeated keys, constants, or text that is none; read apart from the parsers
+    under test."""
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in items]
@@ -195,10 +221,13 @@ def _valid_criteria(value: Any) -> tuple[bool | None, ...] | None:
         and sorted(value["criteria"]) == ["1", "2", "3"]
         and all(set(one) == {"found", "verdict"} for one in value["criteria"].values())
         and all(
-            isinstance(one["found"], str) and one["verdict"] in ("met", "not_met", "unsure") for one in value["criteria"].values()
+            isinstance(one["found"], str) and one["verdict"] in ("met", "not_met", "unsure")
+            for one in value["criteria"].values()
         )
     )
-    return tuple(CRITERION_VERDICTS[value["criteria"][number]["verdict"]] for number in ("1", "2", "3")) if fits else None
+    return (
+        tuple(CRITERION_VERDICTS[value["criteria"][number]["verdict"]] for number in ("1", "2", "3")) if fits else None
+    )
 
 
 def _oracle(sent: Any, finish: Any, valid: Callable[[Any], Any]) -> Any:

@@ -11,10 +11,12 @@ import torch
 
 from judges import RulesJudge, Verdict
 from rewards import Rubric, Scorer
-from rewards.adapters.trl import as_trl_reward, from_trl
+from rewards.adapters.trl import as_trl_reward
 from rewards.adapters.verl import RewardFailed, as_compute_score
+from rewards.plugins.from_trl import from_trl
 from rewards.registry import RewardError
 from rollouts.records import Sample
+from tests.paths import REPOSITORY
 
 OPTIONS = ["Pleural effusion", "Pneumonia", "Pneumothorax"]
 
@@ -33,12 +35,21 @@ class Unsure(RulesJudge):
     async def judge(self, question, reference, aliases, answer, language="en", **others) -> Verdict:
         if answer == "late":
             return Verdict(None, "timeout", "too late")
-        return Verdict("unsure") if answer == "maybe" else await super().judge(question, reference, aliases, answer, language)
+        return (
+            Verdict("unsure")
+            if answer == "maybe"
+            else await super().judge(question, reference, aliases, answer, language)
+        )
 
 
 def test_a_reward_pays_plain_and_conversational_completions_of_rows_of_their_own():
     reward = as_trl_reward("option_match")
-    columns = {"options": [OPTIONS] * 3, "answer": ["B", "Pneumothorax", "A"], "image": [None] * 3, "trainer_state": object()}
+    columns = {
+        "options": [OPTIONS] * 3,
+        "answer": ["B", "Pneumothorax", "A"],
+        "image": [None] * 3,
+        "trainer_state": object(),
+    }
     plain = reward(prompts=["What is it?"] * 3, completions=[said("B"), said("B"), said("A or B")], **columns)
     chat = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}]] * 3
     assert plain == reward(prompts=chat, completions=spoken("B", "B", "A or B"), **columns) == [1.0, 0.0, 0.0]
@@ -69,7 +80,14 @@ def test_a_group_reward_is_given_whole_groups():
     reward = as_trl_reward("majority_vote", num_generations=3, label_free=True, least_share=0.5)
     prompts = ["Is it?"] * 3 + ["Which?"] * 3
     columns = {"answer_type": ["yes_no"] * 3 + ["open"] * 3, "answer": ["yes"] * 6}
-    assert reward(prompts, spoken("no", "no", "yes", "left", "left", "right"), **columns) == [1.0, 1.0, 0.0, 1.0, 1.0, 0.0]
+    assert reward(prompts, spoken("no", "no", "yes", "left", "left", "right"), **columns) == [
+        1.0,
+        1.0,
+        0.0,
+        1.0,
+        1.0,
+        0.0,
+    ]
     with pytest.raises(RewardError, match="no whole groups"):
         reward(prompts[:4], spoken("a", "b", "c", "d"))
     with pytest.raises(RewardError, match="rows 0 to 2 are not one prompt"):
@@ -197,7 +215,11 @@ def test_compute_score_is_a_number_or_raises():
     assert score("vqa", said("pneumonia"), "Pneumonia", {"question": "What is it?"}) == 1.0
     assert (
         score(
-            data_source="vqa", solution_str=said("asthma"), ground_truth="Pneumonia", extra_info=None, reward_router_address=None
+            data_source="vqa",
+            solution_str=said("asthma"),
+            ground_truth="Pneumonia",
+            extra_info=None,
+            reward_router_address=None,
         )
         == 0.0
     )
@@ -213,7 +235,7 @@ def test_verls_own_reward_manager_calls_it(tmp_path):
     from transformers import AutoTokenizer
     from verl.experimental.reward_loop.reward_manager.naive import NaiveRewardManager
 
-    tokenizer = AutoTokenizer.from_pretrained(Path(__file__).resolve().parents[1] / "examples/tiny/model")
+    tokenizer = AutoTokenizer.from_pretrained(REPOSITORY / "examples/tiny/model")
     ids = tokenizer("<think>i see it</think>\n<answer>B</answer>", return_tensors="pt").input_ids
     text = tokenizer.decode(ids[0], skip_special_tokens=True)
     data = verl.DataProto.from_dict(
@@ -243,7 +265,11 @@ def test_a_step_of_trls_trainer_is_paid_as_our_scorer_pays_it(tmp_path):
     folder = make_qwen25vl(tmp_path / "model")
     asked = [sample(name, "Which?", (noise(seed),)) for name, seed in (("one", 1), ("two", 2))]
     rows = [
-        {"prompt": build_messages(one), "images": [image for media in one.media for image in frames(media)], "answer": "1"}
+        {
+            "prompt": build_messages(one),
+            "images": [image for media in one.media for image in frames(media)],
+            "answer": "1",
+        }
         for one in asked
     ]
     seen: list[tuple[list[str], list[float]]] = []

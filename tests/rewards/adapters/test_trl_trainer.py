@@ -1,6 +1,8 @@
-"""TRL's whole GRPOTrainer beside ours, on a vision-language model with images: advantages, log-probs and loss of the same completions.
+"""TRL's whole GRPOTrainer beside ours, on a vision-language model with images: advantages, log-probs and loss of the
+same completions.
 
-`tests/rl/algo/test_losses.py` runs TRL's loss alone; here the trainer generates, scores, pads and computes everything itself.
+`tests/rl/algo/test_losses.py` runs TRL's loss alone; here the trainer generates, scores, pads and computes everything
+itself.
 """
 
 from __future__ import annotations
@@ -98,7 +100,9 @@ def test_trls_trainer_and_ours_agree_on_advantages_and_loss(tmp_path: Path) -> N
     seen: list[tuple[float, float, float, list[float]]] = []
 
     def reward(completions: list[Any], **_: Any) -> list[float]:
-        paid.append([random.Random(len(paid) * 100 + index).choice([0.0, 0.1, 0.9, 1.0]) for index in range(len(completions))])
+        paid.append(
+            [random.Random(len(paid) * 100 + index).choice([0.0, 0.1, 0.9, 1.0]) for index in range(len(completions))]
+        )
         return paid[-1]
 
     class Recorded(trl.GRPOTrainer):  # type: ignore[misc, name-defined]
@@ -146,15 +150,20 @@ def test_trls_trainer_and_ours_agree_on_rewards_that_are_normalised_one_by_one(t
             seen.append(inputs["advantages"].tolist())
             return super()._compute_loss(model, inputs)
 
-    arguments = settings(trl, tmp_path, max_steps=2, multi_objective_aggregation="normalize_then_sum", reward_weights=[0.9, 0.3])
+    arguments = settings(
+        trl, tmp_path, max_steps=2, multi_objective_aggregation="normalize_then_sum", reward_weights=[0.9, 0.3]
+    )
     Recorded(
-        model=str(folder), reward_funcs=[accuracy, length], args=arguments, train_dataset=rows_for(datasets, questions())
+        model=str(folder),
+        reward_funcs=[accuracy, length],
+        args=arguments,
+        train_dataset=rows_for(datasets, questions()),
     ).train()
     assert len(seen) == 2
     for advantages, both in zip(seen, [paid[:2], paid[2:]], strict=True):
-        rewards_GNR = torch.tensor([[value if value is not None else torch.nan for value in one] for one in both]).T.reshape(
-            2, N, 2
-        )
+        rewards_GNR = torch.tensor(
+            [[value if value is not None else torch.nan for value in one] for one in both]
+        ).T.reshape(2, N, 2)
         valid_GN = torch.isfinite(rewards_GNR).all(2)
         assert valid_GN.sum() == 2 * N - 1
         ours = decoupled_advantages(rewards_GNR, torch.tensor([0.9, 0.3]), valid_GN).advantages

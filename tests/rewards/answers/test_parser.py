@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +11,8 @@ from hypothesis import strategies as st
 
 import rewards
 from tests.bench.parser import CHEST, FRAGMENTS, LIMIT_MS, hostile, milliseconds, wrapped
+from tests.paths import CASES
 
-CASES = Path(__file__).parent / "cases"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Ways to state one letter; {x} is the letter.
 STATEMENTS = (
@@ -34,25 +33,29 @@ def in_tags(answer: str) -> str:
 @pytest.mark.parametrize(
     "name",
     [
-        "option_cases.jsonl",
-        "own_option_cases.jsonl",
-        "own_option_cases_2.jsonl",
-        "own_option_cases_3.jsonl",
-        "own_option_cases_4.jsonl",
-        "own_option_cases_5.jsonl",
-        "own_option_cases_6.jsonl",
-        "own_option_cases_7.jsonl",
-        "own_option_cases_8.jsonl",
+        "options/option_cases.jsonl",
+        "options/own_option_cases.jsonl",
+        "options/own_option_cases_2.jsonl",
+        "options/own_option_cases_3.jsonl",
+        "options/own_option_cases_4.jsonl",
+        "options/own_option_cases_5.jsonl",
+        "options/own_option_cases_6.jsonl",
+        "options/own_option_cases_7.jsonl",
+        "options/own_option_cases_8.jsonl",
     ],
 )
 def test_every_option_case_is_graded_as_written(name):
     rows = cases(name)
-    wrong = [row for row in rows if rewards.grade_option(row["completion"], row["options"], row["gold"]) != row["verdict"]]
+    wrong = [
+        row for row in rows if rewards.grade_option(row["completion"], row["options"], row["gold"]) != row["verdict"]
+    ]
     assert len(rows) > 80
     assert wrong == []
 
 
-@pytest.mark.parametrize("name", ["format_cases.jsonl", "own_format_cases.jsonl", "own_format_cases_2.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["formats/format_cases.jsonl", "formats/own_format_cases.jsonl", "formats/own_format_cases_2.jsonl"]
+)
 def test_every_format_case_is_graded_as_written(name):
     rows = cases(name)
     assert len(rows) > 20
@@ -61,7 +64,11 @@ def test_every_format_case_is_graded_as_written(name):
 
 def test_options_may_be_a_map_or_a_sequence():
     mapping = dict(zip(LETTERS, CHEST, strict=False))
-    assert rewards.parse(in_tags("pneumonia"), mapping).letters == rewards.parse(in_tags("pneumonia"), CHEST).letters == ("B",)
+    assert (
+        rewards.parse(in_tags("pneumonia"), mapping).letters
+        == rewards.parse(in_tags("pneumonia"), CHEST).letters
+        == ("B",)
+    )
 
 
 def test_a_map_with_other_letters_is_an_error_of_the_data():
@@ -71,7 +78,12 @@ def test_a_map_with_other_letters_is_an_error_of_the_data():
 
 def test_format_and_extraction_read_the_same_body():
     parsed = rewards.parse("<think>Dense.</think><answer>(B) Pneumonia</answer>", CHEST)
-    assert (parsed.think, parsed.answer, parsed.letters, parsed.well_formed) == ("Dense.", "(B) Pneumonia", ("B",), True)
+    assert (parsed.think, parsed.answer, parsed.letters, parsed.well_formed) == (
+        "Dense.",
+        "(B) Pneumonia",
+        ("B",),
+        True,
+    )
 
 
 def test_a_prefilled_opening_tag_is_put_back_before_the_format_check():
@@ -159,7 +171,12 @@ def test_an_appended_alternative_makes_it_false(choice, step, statement, tail):
 
 def test_every_right_single_choice_case_becomes_false_with_an_alternative_in_its_tag():
     checked = 0
-    for name in ("option_cases.jsonl", "own_option_cases.jsonl", "own_option_cases_2.jsonl", "own_option_cases_4.jsonl"):
+    for name in (
+        "options/option_cases.jsonl",
+        "options/own_option_cases.jsonl",
+        "options/own_option_cases_2.jsonl",
+        "options/own_option_cases_4.jsonl",
+    ):
         for row in cases(name):
             if not (row["verdict"] and isinstance(row["gold"], str) and row["completion"].endswith("</answer>")):
                 continue
@@ -185,7 +202,8 @@ def test_no_hostile_text_of_a_hundred_thousand_characters_holds_the_parser_up():
         (name, where): taken
         for name, text in hostile().items()
         for where, completion in wrapped(text).items()
-        if (taken := milliseconds(completion, 1)) > 10 * LIMIT_MS and (taken := milliseconds(completion, 5)) > 10 * LIMIT_MS
+        if (taken := milliseconds(completion, 1)) > 10 * LIMIT_MS
+        and (taken := milliseconds(completion, 5)) > 10 * LIMIT_MS
     }
     assert slow == {}
 

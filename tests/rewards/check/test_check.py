@@ -1,4 +1,5 @@
-"""`python -m rewards.check`: every shipped reward passes, every way to break training is found and named, and nothing hostile is obeyed."""
+"""`python -m rewards.check`: every shipped reward passes, every way to break training is found and named, and nothing
+hostile is obeyed."""
 
 from __future__ import annotations
 
@@ -230,7 +231,15 @@ def test_the_command_runs_and_helps():
 
 def test_the_shipped_cases_hold_every_answer_type_in_both_languages_and_both_verdicts():
     groups = case_groups(Rubric({"format": 1.0}))
-    assert {group.sample.answer_type for group in groups} == {"mcq", "multi", "yes_no", "open", "numeric", "report", "box"}
+    assert {group.sample.answer_type for group in groups} == {
+        "mcq",
+        "multi",
+        "yes_no",
+        "open",
+        "numeric",
+        "report",
+        "box",
+    }
     assert {group.sample.language for group in groups} == {"en", "zh"}
     assert all(set(group.right) == {True, False} for group in groups)
     assert len(hostile_texts()) > 30

@@ -93,7 +93,9 @@ def test_threads_take_turns_with_one_process():
         tree = ["^", ["number", str(number)], ["number", "2"]]
         square = ["number", str(number * number)]
         answers.append(
-            process.ask(json.dumps({"left": tree, "right": square, "left_factor": "1", "right_factor": "1", "tolerance": 0}))
+            process.ask(
+                json.dumps({"left": tree, "right": square, "left_factor": "1", "right_factor": "1", "tolerance": 0})
+            )
         )
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
@@ -106,7 +108,11 @@ def test_threads_take_turns_with_one_process():
 
 
 def test_the_child_builds_only_what_it_knows_and_ends_with_its_input():
-    requests = [{"left": ["eval", "1"], "right": ["pi"]}, {"left": ["call", "system", ["pi"]], "right": ["pi"]}, "no object"]
+    requests = [
+        {"left": ["eval", "1"], "right": ["pi"]},
+        {"left": ["call", "system", ["pi"]], "right": ["pi"]},
+        "no object",
+    ]
     lines = "\n".join(json.dumps(one) for one in requests) + "\nno json\n"
     done = subprocess.run(
         [sys.executable, "-I", str(sympy_parent.CHILD)], input=lines, capture_output=True, text=True, timeout=120
@@ -118,7 +124,8 @@ def test_the_child_builds_only_what_it_knows_and_ends_with_its_input():
 
 def test_this_process_never_loads_sympy():
     code = (
-        "import rewards, sys, rewards.shipped.numeric; rewards.shipped.numeric.quantities('3/4'); print('sympy' in sys.modules)"
+        "import rewards, sys, rewards.shipped.numeric; rewards.shipped.numeric.quantities('3/4'); print('sympy' in"
+        " sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr

@@ -1,4 +1,5 @@
-"""Rewards of others in real child processes: whatever they do costs one outcome, the pool is whole again, and nothing is left behind."""
+"""Rewards of others in real child processes: whatever they do costs one outcome, the pool is whole again, and nothing
+is left behind."""
 
 from __future__ import annotations
 
@@ -16,11 +17,11 @@ import pytest
 
 from judges import RulesJudge, Verdict
 from rewards import Outcome, Rubric, Sample, Scorer
-from rewards.plugins.children import Limits
+from rewards.contract import Limits
 from rollouts.media import to_png
 from rollouts.records import Media
+from tests.paths import PLUGINS, REPOSITORY
 
-PLUGINS = Path(__file__).parent / "plugins"
 HOSTILE, KIND = f"{PLUGINS}/hostile.py", f"{PLUGINS}/kind.py"
 OPEN = Sample("q", "What is it?", "open", "Pneumonia")
 # Where a hang is waited for, and where nothing should hang however busy the machine is.
@@ -111,7 +112,9 @@ def test_whatever_a_reward_does_costs_that_outcome_and_the_next_call_succeeds(
         ("hangs in C", "ctypes.CDLL(None).pause()"),
     ],
 )
-def test_a_hang_costs_that_outcome_a_timeout_and_tells_where_it_stood(hasty: Scorer, completion: str, line: str) -> None:
+def test_a_hang_costs_that_outcome_a_timeout_and_tells_where_it_stood(
+    hasty: Scorer, completion: str, line: str
+) -> None:
     found = outcome(hasty, completion)
     assert (found.value, found.status) == (None, "timeout")
     assert found.reason.startswith(f"no outcome within 2 s (reward.plugin_timeout_seconds) at {place(line)} in _hangs")
@@ -177,7 +180,10 @@ def test_a_child_that_fills_its_memory_is_replaced_before_it_fails() -> None:
 
 
 def test_closing_ends_every_process_also_the_busy_and_those_that_they_started() -> None:
-    scorer, others = scorer_of(f"{HOSTILE}:hostile", Limits(timeout_seconds=60.0, workers=2)), set(children_of(os.getpid()))
+    scorer, others = (
+        scorer_of(f"{HOSTILE}:hostile", Limits(timeout_seconds=60.0, workers=2)),
+        set(children_of(os.getpid())),
+    )
     with scorer:
         assert outcome(scorer, "forks").value == 1.0
         pending = [scorer.submit(OPEN, "sleeps", "g") for _ in range(4)]
@@ -191,7 +197,7 @@ def test_closing_ends_every_process_also_the_busy_and_those_that_they_started() 
 PARENT = """
 import sys, time
 from rewards import Rubric, Sample, Scorer
-from rewards.plugins.children import Limits
+from rewards.contract import Limits
 scorer = Scorer(Rubric({sys.argv[1] + ":hostile": 1.0}, limits=Limits(timeout_seconds=600.0)))
 scorer.submit(Sample("q", "?", "open", "x"), "fine", "g").result()
 scorer.submit(Sample("q", "?", "open", "x"), "spins", "g")
@@ -202,7 +208,7 @@ time.sleep(600)
 
 def test_a_parent_that_is_killed_leaves_no_child() -> None:
     command = [sys.executable, "-c", PARENT, HOSTILE]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     assert parent.stdout is not None
     assert parent.stdout.readline() == "ready\n"
     time.sleep(0.2)

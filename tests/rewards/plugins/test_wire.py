@@ -1,4 +1,5 @@
-"""What passes between the scorer and a child process: frames that no bytes can break, records that come back whole or not at all."""
+"""What passes between the scorer and a child process: frames that no bytes can break, records that come back whole or
+not at all."""
 
 from __future__ import annotations
 
@@ -48,7 +49,14 @@ def test_only_a_whole_outcome_is_read_as_one(value: object) -> None:
 
 def test_a_record_with_bytes_comes_back_as_it_was() -> None:
     sample = Sample(
-        "q", "?", "multi", "a", ("a", "b", "c"), ("A", "C"), media=(Media("volume", frames=(b"\x00\xff", b"")),), tags={"k": "v"}
+        "q",
+        "?",
+        "multi",
+        "a",
+        ("a", "b", "c"),
+        ("A", "C"),
+        media=(Media("volume", frames=(b"\x00\xff", b"")),),
+        tags={"k": "v"},
     )
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rewards.registry import RewardError
-from rewards.shipped.box_iou import box_iou
-from rewards.shipped.boxes import MAX_BOXES, best_matching, generalised_iou, iou, read_boxes
-from rewards.shipped.giou import giou
+from rewards.shipped.boxes import MAX_BOXES, best_matching, box_iou, generalised_iou, giou, iou, read_boxes
 from rollouts.records import Media, Parsed, Sample
 
 TEN = (0.0, 0.0, 10.0, 10.0)
@@ -73,7 +71,12 @@ def test_iou_and_giou_by_hand():
         (TWO, "[[20,20,30,30],[0,0,10,10]]", 1.0, 1.0),  # in another order
         (TWO, "[0,0,10,10]", 0.5, 0.0),  # one missed: (1 + 0)/2, (1 - 1)/2
         (TWO, "[[0,0,10,10],[20,20,30,30],[50,50,60,60],[70,70,80,80]]", 0.5, 0.0),  # two too many: 2/4, (2 - 2)/4
-        (TWO, "[[0,0,10,10],[0,0,10,10]]", 0.5, (1 - 7 / 9) / 2),  # said twice; the second to the far box: 0 - (900-200)/900
+        (
+            TWO,
+            "[[0,0,10,10],[0,0,10,10]]",
+            0.5,
+            (1 - 7 / 9) / 2,
+        ),  # said twice; the second to the far box: 0 - (900-200)/900
         (ONE, "[0,0,10,5]", 0.5, 0.5),
         (ONE, "[10,5,0,0]", 0.0, -1.0),  # corners in the wrong order
         (ONE, "[0,0,999999,999999]", 1e-10, 1e-10),  # the whole world
@@ -97,7 +100,12 @@ def test_thousandths_are_taken_of_the_image():
     buffer = io.BytesIO()
     Image.new("RGB", (200, 100)).save(buffer, "PNG")
     sample = Sample(
-        "q", "Where?", "box", "there", boxes=((20.0, 10.0, 100.0, 50.0),), media=(Media("image", data=buffer.getvalue()),)
+        "q",
+        "Where?",
+        "box",
+        "there",
+        boxes=((20.0, 10.0, 100.0, 50.0),),
+        media=(Media("image", data=buffer.getvalue()),),
     )
     assert box_iou(said("[100, 100, 500, 500]"), sample, "thousandths").value == pytest.approx(1.0)
     with pytest.raises(RewardError, match="no image"):

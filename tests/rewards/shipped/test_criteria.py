@@ -16,9 +16,7 @@ from judges import RulesJudge
 from judges.verdict import Assessment, Criteria
 from rewards import Rubric, Scorer, parse
 from rewards.registry import RewardError
-from rewards.shipped.keypoints import keypoints
-from rewards.shipped.perception import perception
-from rewards.shipped.rubric_judge import rubric_judge
+from rewards.shipped.judged import keypoints, perception, rubric_judge
 from rollouts.records import BadSample, Media, Outcome, RubricCriterion, Sample
 from rollouts.store.writer import RunWriter, read_rollouts
 from tests.fakes import fake_rollouts
@@ -32,7 +30,11 @@ RUBRIC = (
 )
 GRADED = Sample("q", "Report.", "report", "A 2 cm nodule on the left.", rubric=RUBRIC)
 STEPS = Sample(
-    "q", "What is it?", "open", "nodule", reference_steps=("the lungs are clear", "the heart is normal", "a nodule on the left")
+    "q",
+    "What is it?",
+    "open",
+    "nodule",
+    reference_steps=("the lungs are clear", "the heart is normal", "a nodule on the left"),
 )
 SEEN = Sample("q", "What is it?", "open", "nodule", visual_references=("a round opacity", "the left upper zone"))
 
@@ -50,7 +52,11 @@ class Told(RulesJudge):
 
 
 def paid(
-    reward: Callable, sample: Sample, met: tuple[bool | None, ...], text: str = "<think>T</think><answer>A</answer>", **arguments
+    reward: Callable,
+    sample: Sample,
+    met: tuple[bool | None, ...],
+    text: str = "<think>T</think><answer>A</answer>",
+    **arguments,
 ):
     judge = Told(Assessment(met, cost=0.25, seconds=2.0))
     return asyncio.run(reward(parse(text), sample, judge, **arguments)), judge
@@ -87,7 +93,9 @@ def test_parts_name_each_decided_criterion():
     assert outcome.value == pytest.approx(1 / 8)
 
 
-@pytest.mark.parametrize(("reward", "sample", "task"), [(keypoints, STEPS, "keypoints"), (perception, SEEN, "perception")])
+@pytest.mark.parametrize(
+    ("reward", "sample", "task"), [(keypoints, STEPS, "keypoints"), (perception, SEEN, "perception")]
+)
 def test_coverage_is_the_share_of_what_was_decided(reward, sample, task):
     num = len(sample.reference_steps or sample.visual_references)
     outcome, judge = paid(reward, sample, (True, False, True)[:num])
@@ -112,7 +120,8 @@ def test_a_rubric_judges_the_answer_and_never_the_thoughts():
 
 
 @pytest.mark.parametrize(
-    ("failure", "status"), [("timeout", "timeout"), ("unavailable", "error"), ("unreadable", "error"), ("budget", "error")]
+    ("failure", "status"),
+    [("timeout", "timeout"), ("unavailable", "error"), ("unreadable", "error"), ("budget", "error")],
 )
 def test_a_failed_call_is_never_a_number(failure, status):
     for reward, sample in ((rubric_judge, GRADED), (keypoints, STEPS), (perception, SEEN)):
@@ -155,7 +164,12 @@ def test_through_the_scorer_with_the_rules_judge_identical_answers_are_asked_onc
 
 @pytest.mark.parametrize(
     "rubric",
-    [(RubricCriterion(" ", 1),), (RubricCriterion("a", 0),), (RubricCriterion("a", float("nan")),), (RubricCriterion("a", -1),)],
+    [
+        (RubricCriterion(" ", 1),),
+        (RubricCriterion("a", 0),),
+        (RubricCriterion("a", float("nan")),),
+        (RubricCriterion("a", -1),),
+    ],
 )
 def test_a_rubric_that_cannot_be_earned_is_a_bad_sample(rubric):
     with pytest.raises(BadSample, match=r"rubric|criterion"):

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from judges import RulesJudge, Verdict
-from rewards.shipped.judge import judge_reward
-from rewards.shipped.judge_images import images_for
+from rewards.shipped.judged import images_for, judge_reward
 from rollouts.records import BadSample, Media, Parsed, Sample
 from tests.fakes.fake_rollouts import encoded, png
 
@@ -34,7 +33,12 @@ class Recorder(RulesJudge):
 
 JPEG = encoded(Image.new("RGB", (40, 30), (200, 10, 10)), "JPEG")
 SAMPLE = Sample(
-    "s", "Which organ?", "open", "Liver", aliases=("Hepar",), media=(Media("image", data=png(1)), Media("image", data=JPEG))
+    "s",
+    "Which organ?",
+    "open",
+    "Liver",
+    aliases=("Hepar",),
+    media=(Media("image", data=png(1)), Media("image", data=JPEG)),
 )
 
 
@@ -55,7 +59,9 @@ def test_images_go_to_a_judge_that_shows_them_as_png_under_the_hash_of_their_sou
 
 def test_a_volume_is_shown_slice_by_slice():
     slices = tuple(png(number) for number in range(3))
-    sample = Sample("s", "Which organ?", "open", "Liver", media=(Media("volume", frames=slices, frame_indices=(4, 12, 20)),))
+    sample = Sample(
+        "s", "Which organ?", "open", "Liver", media=(Media("volume", frames=slices, frame_indices=(4, 12, 20)),)
+    )
     assert [one.png for one in images_for(Recorder(True, Verdict("correct")), sample)] == list(slices)
 
 
@@ -89,7 +95,11 @@ def test_the_outcome_keeps_the_whole_transcript_the_cost_and_the_seconds():
     [
         (Verdict("unsure", cost=0.5), "abstain", "the judge is unsure"),
         (Verdict(None, "timeout", "the deadline passed", cost=0.5), "timeout", "timeout: the deadline passed"),
-        (Verdict(None, "budget", "the budget of 3 calls is spent", cost=0.5), "error", "budget: the budget of 3 calls is spent"),
+        (
+            Verdict(None, "budget", "the budget of 3 calls is spent", cost=0.5),
+            "error",
+            "budget: the budget of 3 calls is spent",
+        ),
         (Verdict(None, "unreadable", "3 replies", cost=0.5), "error", "unreadable: 3 replies"),
     ],
 )

@@ -1,4 +1,5 @@
-"""Rewards of written reports: word overlap by hand, and the adapter to RadCliQ with a hand-written stand-in for its package."""
+"""Rewards of written reports: word overlap by hand, and the adapter to RadCliQ with a hand-written stand-in for its
+package."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from rewards import Rubric, Scorer, parse
 from rewards.registry import Member, RewardError
-from rewards.shipped import radcliq
-from rewards.shipped.report import bleu, report
+from rewards.shipped import reports
+from rewards.shipped.reports import bleu, report
 from rollouts.records import Parsed, Sample
 
 REPORT = Sample("q", "Report.", "report", "The lungs are clear. No effusion.", aliases=("Clear lungs, no effusion.",))
@@ -37,7 +38,9 @@ def test_bleu_by_hand(said, reference, expected):
 
 def test_bleu_of_chinese_counts_characters():
     # 心脏正常 against 心脏大小正常: 4 of 4, 2 of 3, then smoothed 1/(2*2) and 1/(4*1); exp(1 - 6/4).
-    assert bleu("心脏正常", ("心脏大小正常",), "zh") == pytest.approx((1 * 2 / 3 * 1 / 4 * 1 / 4) ** 0.25 * 0.6065307, abs=1e-5)
+    assert bleu("心脏正常", ("心脏大小正常",), "zh") == pytest.approx(
+        (1 * 2 / 3 * 1 / 4 * 1 / 4) ** 0.25 * 0.6065307, abs=1e-5
+    )
     assert bleu("心脏正常", ("心脏正常",), "zh") == pytest.approx(1.0)
 
 
@@ -76,11 +79,11 @@ class RadEval:
 
 @pytest.fixture
 def fresh_adapter(monkeypatch):
-    radcliq._evaluator.cache_clear()
-    radcliq._reports.cache_clear()
+    reports._evaluator.cache_clear()
+    reports._reports.cache_clear()
     monkeypatch.delitem(sys.modules, "RadEval", raising=False)
     yield
-    radcliq._evaluator.cache_clear()
+    reports._evaluator.cache_clear()
 
 
 @pytest.fixture
@@ -99,12 +102,12 @@ def test_radcliq_is_negated_and_sees_other_reports_beside_the_group(tmp_path, mo
     (tmp_path / "RadEval/__init__.py").write_text(STAND_IN)
     monkeypatch.syspath_prepend(tmp_path)
     sample = Sample("q", "Report.", "report", "lungs\nclear")
-    outcomes = asyncio.run(radcliq.radcliq(members("lungs clear", "", "lungs opaque"), sample, background))
+    outcomes = asyncio.run(reports.radcliq(members("lungs clear", "", "lungs opaque"), sample, background))
     # Equal: 0 - 1 = -1, paid 1. Two words differ: 2 - 1, paid -1. No answer: -4.
     assert [outcome.value for outcome in outcomes] == [1.0, -4.0, -1.0]
     refs, hyps = sys.modules["RadEval"].RadEval.calls[0]
     assert (len(set(refs)), refs[-1], hyps[-2:]) == (26, "lungs clear", ["lungs clear", "lungs opaque"])
-    assert asyncio.run(radcliq.radcliq(members("", ""), sample, background))[0].value == -4.0
+    assert asyncio.run(reports.radcliq(members("", ""), sample, background))[0].value == -4.0
 
 
 @pytest.mark.usefixtures("fresh_adapter")

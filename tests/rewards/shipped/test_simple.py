@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from rewards import parse
 from rewards.registry import Member, RewardError
-from rewards.shipped.length import length
-from rewards.shipped.majority_vote import majority_vote
-from rewards.shipped.rouge_l import MAX_CHARS, overlap, rouge_l
+from rewards.shipped.form import length
+from rewards.shipped.reports import MAX_CHARS, overlap, rouge_l
+from rewards.shipped.votes import majority_vote
 from rollouts.records import Parsed, Sample
 
 OPTIONS = ("Effusion", "Pneumonia", "Normal")
@@ -32,7 +32,9 @@ def votes(sample: Sample, *answers: str, **arguments: float) -> list[float | Non
 
 
 # DAPO, equation 13, with L_max 100 and L_cache 20: free to 80, (80 - n) / 20 to 100, then -1.
-@pytest.mark.parametrize(("n", "paid"), [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10**9, -1.0)])
+@pytest.mark.parametrize(
+    ("n", "paid"), [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10**9, -1.0)]
+)
 def test_length_falls_in_a_straight_line(n, paid):
     assert length(n, max_length=100, cache=20).value == pytest.approx(paid)
 
@@ -89,7 +91,11 @@ def test_rouge_l_takes_the_best_reference_and_refuses_what_is_no_report():
 @pytest.mark.parametrize(
     ("sample", "answers", "paid"),
     [
-        (MCQ, ("B", "B", "C", "pneumonia"), [1, 1, 0, 1]),  # the letter and its text are one answer; the gold A is not read
+        (
+            MCQ,
+            ("B", "B", "C", "pneumonia"),
+            [1, 1, 0, 1],
+        ),  # the letter and its text are one answer; the gold A is not read
         (MCQ, ("B", "B", "B or C", "no idea"), [1, 1, 0, 0]),  # unresolved answers have no vote
         (MCQ, ("B or C", "no idea"), [0, 0]),
         (MCQ, ("B", "C"), [None, None]),  # a tie is no label

@@ -1,4 +1,5 @@
-"""Group-relative advantages: hand-computed groups, masked members, and TRL's and verl's own code on the same tensors."""
+"""Group-relative advantages: hand-computed groups, masked members, and TRL's and verl's own code on the same
+tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from rl.algo.advantages import decoupled_advantages, group_advantages
 YES, NO = True, False
 
 
-def advantages(rewards: list[list[float]], valid: list[list[bool]] | None = None, **settings: object) -> list[list[float]]:
+def advantages(
+    rewards: list[list[float]], valid: list[list[bool]] | None = None, **settings: object
+) -> list[list[float]]:
     rewards_GN = torch.tensor(rewards)
     valid_GN = torch.ones_like(rewards_GN, dtype=torch.bool) if valid is None else torch.tensor(valid)
     return group_advantages(rewards_GN, valid_GN, **settings).advantages.tolist()  # type: ignore[arg-type]
@@ -24,9 +27,12 @@ def test_a_group_of_four_by_hand() -> None:
 
 
 def test_a_masked_member_is_in_neither_mean_nor_std() -> None:
-    # valid 1, 0, 0: mean 1/3, centred 2/3, -1/3, -1/3; std = sqrt((4/9 + 1/9 + 1/9) / 2) = 0.57735; quotients 1.1547, -0.5774
+    # valid 1, 0, 0: mean 1/3, centred 2/3, -1/3, -1/3; std = sqrt((4/9 + 1/9 + 1/9) / 2) = 0.57735; quotients 1.1547,
+    # -0.5774
     masked = [[YES, NO, YES, YES]]
-    assert advantages([[1.0, 1.0, 0.0, 0.0]], masked, scale="none")[0] == pytest.approx([2 / 3, 0.0, -1 / 3, -1 / 3], abs=1e-6)
+    assert advantages([[1.0, 1.0, 0.0, 0.0]], masked, scale="none")[0] == pytest.approx(
+        [2 / 3, 0.0, -1 / 3, -1 / 3], abs=1e-6
+    )
     scaled = advantages([[1.0, 1.0, 0.0, 0.0]], masked, epsilon=0.0)[0]
     assert scaled == pytest.approx([1.1547, 0.0, -0.5774, -0.5774], abs=1e-4)
 
@@ -116,9 +122,12 @@ def rewards_with_unscorable_rows() -> tuple[torch.Tensor, torch.Tensor]:
 def test_equal_to_trl_on_the_same_rewards(scale: str) -> None:
     trl = pytest.importorskip("trl.trainer.utils")
     rewards, valid = rewards_with_unscorable_rows()
-    # The lines of GRPOTrainer._generate_and_score_completions, with TRL's own nanstd; a slow test runs the trainer itself.
+    # The lines of GRPOTrainer._generate_and_score_completions, with TRL's own nanstd; a slow test runs the trainer
+    # itself.
     seen = torch.where(valid, rewards, torch.nan)
-    std = {"group": trl.nanstd(seen, dim=1).unsqueeze(1), "batch": trl.nanstd(seen), "none": torch.tensor(1.0 - 1e-4)}[scale]
+    std = {"group": trl.nanstd(seen, dim=1).unsqueeze(1), "batch": trl.nanstd(seen), "none": torch.tensor(1.0 - 1e-4)}[
+        scale
+    ]
     expected = ((seen - torch.nanmean(seen, dim=1, keepdim=True)) / (std + 1e-4)).nan_to_num(0.0)
     ours = group_advantages(rewards, valid, scale=scale).advantages  # type: ignore[arg-type]
     assert torch.allclose(ours, expected, atol=1e-5)
@@ -140,15 +149,18 @@ def test_equal_to_verl_on_the_same_rewards(scale: str) -> None:
     assert (ours[~valid] == 0.0).all()
 
 
-def decoupled(rewards: list[list[list[float]]], weights: list[float], valid: list[list[bool]] | None = None, **settings: object):
+def decoupled(
+    rewards: list[list[list[float]]], weights: list[float], valid: list[list[bool]] | None = None, **settings: object
+):
     rewards_GNR = torch.tensor(rewards, dtype=torch.float64)
     valid_GN = torch.ones(rewards_GNR.shape[:2], dtype=torch.bool) if valid is None else torch.tensor(valid)
     return decoupled_advantages(rewards_GNR, torch.tensor(weights, dtype=torch.float64), valid_GN, **settings)  # type: ignore[arg-type]
 
 
 def test_each_reward_is_normalised_in_its_group_by_hand() -> None:
-    # Reward 1: 1, 0 -> mean 1/2, std sqrt(1/2) = 0.7071, so +-0.7071. Reward 2: 0, 10 -> -+0.7071: its range has no say.
-    # Sum with weights 1 and 1/2: 0.7071 - 0.3536 = 0.3536 and its negative; std of the batch of two: 0.3536 * sqrt(2) = 0.5; quotient 0.7071.
+    # Reward 1: 1, 0 -> mean 1/2, std sqrt(1/2) = 0.7071, so +-0.7071. Reward 2: 0, 10 -> -+0.7071: its range has no
+    # say. Sum with weights 1 and 1/2: 0.7071 - 0.3536 = 0.3536 and its negative; std of the batch of two: 0.3536 *
+    # sqrt(2) = 0.5; quotient 0.7071.
     result = decoupled([[[1.0, 0.0], [0.0, 10.0]]], [1.0, 0.5], epsilon=0.0)
     assert result.advantages[0].tolist() == pytest.approx([0.70711, -0.70711], abs=1e-4)
     # The sum alone, 1 and 5, prefers the second one.
@@ -156,7 +168,8 @@ def test_each_reward_is_normalised_in_its_group_by_hand() -> None:
 
 
 def test_an_invalid_member_is_in_no_mean_and_no_std_of_any_reward() -> None:
-    # Reward 1 over the valid 1, 0, 0: 1.1547, -0.5774, -0.5774 (JUDGING.md). Reward 2 is flat: 0 for all, although a float std of 0.1 is not.
+    # Reward 1 over the valid 1, 0, 0: 1.1547, -0.5774, -0.5774 (JUDGING.md). Reward 2 is flat: 0 for all, although a
+    # float std of 0.1 is not.
     masked = [[YES, NO, YES, YES]]
     rubbish = float("nan")
     result = decoupled([[[1.0, 0.1], [1.0, rubbish], [0.0, 0.1], [0.0, 0.1]]], [2.0, 1.0], masked, epsilon=0.0)
@@ -191,7 +204,8 @@ def test_decoupled_advantages_equal_trl_on_the_same_rewards(mask: str) -> None:
     rewards = torch.rand(6, 8, 3, generator=generator).round(decimals=1)
     valid = torch.rand(6, 8, generator=generator) > (0.25 if mask == "some" else -1.0)
     weights = torch.tensor([0.9, 0.1, -0.5])
-    # The branch "normalize_then_sum" of GRPOTrainer._generate_and_score_completions, with TRL's own nanstd; an unscorable row is all NaN.
+    # The branch "normalize_then_sum" of GRPOTrainer._generate_and_score_completions, with TRL's own nanstd; an
+    # unscorable row is all NaN.
     seen = torch.where(valid[..., None], rewards, torch.nan)
     each = (seen - torch.nanmean(seen, dim=1, keepdim=True)) / (trl.nanstd(seen, dim=1, keepdim=True) + 1e-4)
     summed = (each.view(-1, 3) * weights).nansum(1)
@@ -205,7 +219,11 @@ def test_decoupled_advantages_equal_trl_on_the_same_rewards(mask: str) -> None:
 def test_permuting_groups_and_members_permutes_decoupled_advantages() -> None:
     rewards = torch.randn(5, 8, 2, generator=torch.Generator().manual_seed(0))
     valid = torch.rand(5, 8, generator=torch.Generator().manual_seed(1)) > 0.3
-    rows, columns, weights = torch.tensor([3, 0, 4, 1, 2]), torch.tensor([7, 2, 0, 1, 6, 5, 3, 4]), torch.tensor([1.0, 0.3])
+    rows, columns, weights = (
+        torch.tensor([3, 0, 4, 1, 2]),
+        torch.tensor([7, 2, 0, 1, 6, 5, 3, 4]),
+        torch.tensor([1.0, 0.3]),
+    )
     plain = decoupled_advantages(rewards, weights, valid).advantages
     moved = decoupled_advantages(rewards[rows][:, columns], weights, valid[rows][:, columns]).advantages
     assert torch.allclose(moved, plain[rows][:, columns], atol=1e-6)

@@ -1,4 +1,5 @@
-"""The GRPO loss: three-token examples by hand, one denominator for any micro-batching, TRL's and verl's own code on the same tensors."""
+"""The GRPO loss: three-token examples by hand, one denominator for any micro-batching, TRL's and verl's own code on the
+same tensors."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def case(seed: int = 0) -> dict[str, Tensor]:
     }
 
 
-def loss_of(tensors: dict[str, Tensor], loss_type: LossType = "grpo", **settings: float) -> tuple[Tensor, dict[str, Tensor]]:
+def loss_of(
+    tensors: dict[str, Tensor], loss_type: LossType = "grpo", **settings: float
+) -> tuple[Tensor, dict[str, Tensor]]:
     [totals] = denominators([LENGTHS], MAX_LENGTH)
     settings = {"epsilon": 0.2, "beta": 0.04} | settings
     weights = token_weights(loss_type, LENGTHS, totals)
@@ -38,7 +41,8 @@ def loss_of(tensors: dict[str, Tensor], loss_type: LossType = "grpo", **settings
 
 
 def test_three_tokens_by_hand() -> None:
-    # ratios 1.5, 1.0, 0.5; A = +1. Clipped to 1.2, 1.0, 0.8: min(1.5, 1.2) = 1.2; 1.0; min(0.5, 0.8) = 0.5. Loss -(1.2 + 1.0 + 0.5) / 3.
+    # ratios 1.5, 1.0, 0.5; A = +1. Clipped to 1.2, 1.0, 0.8: min(1.5, 1.2) = 1.2; 1.0; min(0.5, 0.8) = 0.5. Loss -(1.2
+    # + 1.0 + 0.5) / 3.
     logprobs = torch.tensor([1.5, 1.0, 0.5]).log()
     weights = torch.full((3,), 1 / 3)
     loss, sums = policy_loss(logprobs, torch.zeros(3), None, torch.ones(3), weights, epsilon=0.2)
@@ -56,7 +60,9 @@ def test_three_tokens_by_hand() -> None:
 def test_epsilon_high_opens_the_upper_side_only() -> None:
     logprobs = torch.tensor([1.25, 0.7]).log()
     weights = torch.full((2,), 0.5)
-    loss, _ = policy_loss(logprobs, torch.zeros(2), None, torch.tensor([1.0, -1.0]), weights, epsilon=0.2, epsilon_high=0.28)
+    loss, _ = policy_loss(
+        logprobs, torch.zeros(2), None, torch.tensor([1.0, -1.0]), weights, epsilon=0.2, epsilon_high=0.28
+    )
     assert loss.item() == pytest.approx((-1.25 + 0.8) / 2, abs=1e-6)
 
 
@@ -78,7 +84,9 @@ def test_k3_by_hand_and_its_sign() -> None:
 
 def test_the_kl_pulls_towards_the_reference() -> None:
     logprobs = torch.tensor([-1.0]).requires_grad_()
-    loss, _ = policy_loss(logprobs, logprobs.detach(), torch.tensor([-0.5]), torch.zeros(1), torch.ones(1), epsilon=0.2, beta=0.1)
+    loss, _ = policy_loss(
+        logprobs, logprobs.detach(), torch.tensor([-0.5]), torch.zeros(1), torch.ones(1), epsilon=0.2, beta=0.1
+    )
     loss.backward()
     # 0.1 * d/dl (exp(r - l) - (r - l) - 1) = 0.1 * (1 - exp(0.5)) = -0.0649: a descent step raises the log-prob
     assert logprobs.grad is not None
@@ -88,7 +96,9 @@ def test_the_kl_pulls_towards_the_reference() -> None:
 def test_a_wild_ratio_stays_finite() -> None:
     for sign in (1.0, -1.0):
         logprobs = torch.tensor([500.0 * sign]).requires_grad_()
-        loss, _ = policy_loss(logprobs, torch.zeros(1), torch.zeros(1), -torch.ones(1), torch.ones(1), epsilon=0.2, beta=0.04)
+        loss, _ = policy_loss(
+            logprobs, torch.zeros(1), torch.zeros(1), -torch.ones(1), torch.ones(1), epsilon=0.2, beta=0.04
+        )
         loss.backward()
         assert torch.isfinite(loss)
         assert logprobs.grad is not None
@@ -156,8 +166,11 @@ def padded(tensor_N: Tensor) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(tensor_N.split(LENGTHS)), batch_first=True)
 
 
-def trl_loss(tensors: dict[str, Tensor], loss_type: LossType, epsilon_high: float) -> tuple[Tensor, dict[str, list[float]]]:
-    """GRPOTrainer._compute_loss itself, on a trainer that has only what that method reads; the log-probs are ours to set."""
+def trl_loss(
+    tensors: dict[str, Tensor], loss_type: LossType, epsilon_high: float
+) -> tuple[Tensor, dict[str, list[float]]]:
+    """GRPOTrainer._compute_loss itself, on a trainer that has only what that method reads; the log-probs are ours to
+    set."""
     grpo_trainer = pytest.importorskip("trl.trainer.grpo_trainer")
     logprobs = padded(tensors["logprobs"])
     metrics: dict[str, dict[str, list[float]]] = {"train": defaultdict(list)}
@@ -215,7 +228,11 @@ def test_equal_to_trl_in_loss_gradient_and_metrics(loss_type: LossType, epsilon_
 
 @pytest.mark.parametrize(
     ("loss_type", "mode", "scale"),
-    [("grpo", "seq-mean-token-mean", None), ("bnpo", "token-mean", None), ("dr_grpo", "seq-mean-token-sum-norm", MAX_LENGTH)],
+    [
+        ("grpo", "seq-mean-token-mean", None),
+        ("bnpo", "token-mean", None),
+        ("dr_grpo", "seq-mean-token-sum-norm", MAX_LENGTH),
+    ],
 )
 def test_equal_to_verl_in_loss_and_gradient(loss_type: LossType, mode: str, scale: int | None) -> None:
     core_algos = pytest.importorskip("verl.trainer.ppo.core_algos")

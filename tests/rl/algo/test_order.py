@@ -9,7 +9,9 @@ from rl.algo.order import epoch_order, position, sampling_seed, step_indices, st
 
 def test_an_epoch_asks_every_sample_once_and_the_next_in_another_order() -> None:
     first = [index for step in range(1, 6) for index in step_indices(step, seed=3, num_samples=20, prompts_per_step=4)]
-    second = [index for step in range(6, 11) for index in step_indices(step, seed=3, num_samples=20, prompts_per_step=4)]
+    second = [
+        index for step in range(6, 11) for index in step_indices(step, seed=3, num_samples=20, prompts_per_step=4)
+    ]
     assert sorted(first) == sorted(second) == list(range(20))
     assert first != second
 

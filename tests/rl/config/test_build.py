@@ -18,7 +18,9 @@ def test_settings_of_files_and_unchanged_defaults_are_never_without_effect() -> 
 def test_an_unknown_setting_in_a_file_names_the_file() -> None:
     config, faults = build({"grpo": {"betta": 1}}, lambda path: f"conf/model/tiny.yaml states {path}")
     assert config == Config()
-    assert faults == ["grpo.betta (conf/model/tiny.yaml states grpo.betta): there is no such setting; the nearest is grpo.beta"]
+    assert faults == [
+        "grpo.betta (conf/model/tiny.yaml states grpo.betta): there is no such setting; the nearest is grpo.beta"
+    ]
 
 
 def test_types_are_strict() -> None:

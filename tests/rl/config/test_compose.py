@@ -17,8 +17,7 @@ from rl.config.build import leaves
 from rl.config.door import ConfigError, config_hash, load, to_yaml
 from rl.config.files import origin
 from rl.config.help import comments, help_text
-
-ROOT = Path(__file__).parent.parent
+from tests.paths import REPOSITORY
 
 
 @pytest.fixture
@@ -69,7 +68,12 @@ def test_the_defaults_are_the_papers_values(model_path: str) -> None:
     """Table 2, stage 4, and Sec 4: what a real model is trained with."""
     grpo = compose.compose(["model=internvl3_8b"]).grpo
     assert (grpo.num_generations, grpo.temperature, grpo.beta, grpo.num_minibatches) == (8, 0.9, 0.04, 4)
-    assert (grpo.learning_rate, grpo.weight_decay, grpo.warmup_ratio, grpo.lr_scheduler_type) == (1e-6, 0.0, 0.1, "cosine")
+    assert (grpo.learning_rate, grpo.weight_decay, grpo.warmup_ratio, grpo.lr_scheduler_type) == (
+        1e-6,
+        0.0,
+        0.1,
+        "cosine",
+    )
     sft = compose.compose(["model=internvl3_8b"]).sft
     assert (sft.learning_rate, sft.weight_decay, sft.warmup_ratio, sft.batch_size) == (2e-5, 0.05, 0.03, 128)
 
@@ -97,7 +101,12 @@ def test_groups_and_settings_override_the_experiment(tmp_path: Path, model_path:
         "grpo.num_steps=20",
     ]
     config = compose.compose(arguments)
-    assert (config.data.name, config.data.root, config.grpo.beta, config.grpo.num_steps) == ("vqa_rad", str(tmp_path), 0.02, 20)
+    assert (config.data.name, config.data.root, config.grpo.beta, config.grpo.num_steps) == (
+        "vqa_rad",
+        str(tmp_path),
+        0.02,
+        20,
+    )
 
 
 def test_the_plus_before_a_group_is_no_stumbling_block(model_path: str) -> None:
@@ -124,7 +133,9 @@ def test_no_setting_of_the_experiment_hides_one_that_a_model_or_data_file_demand
 
 
 @pytest.mark.parametrize("option", [f"{group}={name}" for group, names in compose.groups().items() for name in names])
-def test_every_file_of_conf_holds_known_settings_of_the_right_type(option: str, model_path: str, tmp_path: Path) -> None:
+def test_every_file_of_conf_holds_known_settings_of_the_right_type(
+    option: str, model_path: str, tmp_path: Path
+) -> None:
     (tmp_path / "rows.jsonl").write_text("")
     needs = {"data=vqa_rad": [f"data.root={tmp_path}"], "data=jsonl": [f"data.root={tmp_path / 'rows.jsonl'}"]}
     needs["judge=openai"] = needs["judge=panel"] = ["judge.base_url=http://localhost:1/v1", "judge.model=m"]
@@ -175,7 +186,10 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("~grpo.beta", ["only a name under a mapping can be removed"]),
         ("grpo=3", ["expected a section"]),
         ("grpo.num_generations=1", ["GRPO needs at least two completions a prompt"]),
-        ("grpo.num_minibatches=5", ["16 prompts x 8 = 128 completions do not divide into 5 mini-batches; 4 or 8 would"]),
+        (
+            "grpo.num_minibatches=5",
+            ["16 prompts x 8 = 128 completions do not divide into 5 mini-batches; 4 or 8 would"],
+        ),
         ("sft.micro_batch_size=24", ["expected a multiple of sft.micro_batch_size=24", "16 or 32"]),
         ("grpo.epsilon=0", ["grpo.epsilon: got 0.0, expected > 0 and < 1"]),
         ("grpo.temperature=0", ["grpo.temperature: got 0.0, expected > 0"]),
@@ -216,7 +230,13 @@ def test_cuda_on_a_machine_without_a_gpu_is_refused_unless_a_cluster_is_joined(m
 
 def test_all_faults_are_told_at_once(model_path: str) -> None:
     faults = faults_of(
-        model_path, "grpo.num_generations=1", "grpo.bta=1", "seed=x", "judge.base_url=http://x", "model=nano", "grpo.epsilon=2"
+        model_path,
+        "grpo.num_generations=1",
+        "grpo.bta=1",
+        "seed=x",
+        "judge.base_url=http://x",
+        "model=nano",
+        "grpo.epsilon=2",
     )
     assert [fault.split(":")[0].split(" ")[0] for fault in faults] == [
         "grpo.bta", "model=nano", "seed", "grpo.epsilon", "grpo.num_generations", "judge.base_url",
@@ -261,7 +281,7 @@ def test_the_help_tells_every_setting_group_and_option() -> None:
 
 def test_a_command_leaves_with_2_and_one_screen_and_writes_nothing(tmp_path: Path) -> None:
     program = "import sys; from rl.config.door import from_command_line; from_command_line(sys.argv[1:], 'x', 'y')"
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    environment = dict(os.environ, PYTHONPATH=str(REPOSITORY))
     arguments = [sys.executable, "-c", program, "model.path=/no/such/model", "grpo.num_generations=1"]
     done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2

@@ -41,13 +41,21 @@ __all__ = ["model_path"]  # the fixture, which pytest finds by its name here
         ),
     ],
 )
-def test_a_setting_without_effect_is_an_error_that_names_why(arguments: list[str], setting: str, model_path: str) -> None:
+def test_a_setting_without_effect_is_an_error_that_names_why(
+    arguments: list[str], setting: str, model_path: str
+) -> None:
     (fault,) = faults_of(model_path, *arguments)
     assert fault.startswith(f"{setting}: setting it has no effect, because ")
 
 
 # One judge and nothing else: the file switches further layers on.
-OPENAI = ["judge=openai", "judge.base_url=http://a/v1", "judge.model=m", "judge.second_opinion=off", "judge.canary_fraction=0"]
+OPENAI = [
+    "judge=openai",
+    "judge.base_url=http://a/v1",
+    "judge.model=m",
+    "judge.second_opinion=off",
+    "judge.canary_fraction=0",
+]
 
 
 def merged(arguments: list[str], others: list[str]) -> list[str]:
@@ -90,7 +98,9 @@ def test_a_judge_setting_without_effect_says_what_switches_it_on(
         (["judge.base_url=localhost:80"], ["expected an address that begins with http"]),
     ],
 )  # fmt: skip
-def test_a_judge_that_cannot_be_made_is_refused_with_the_setting(arguments: list[str], words: list[str], model_path: str) -> None:
+def test_a_judge_that_cannot_be_made_is_refused_with_the_setting(
+    arguments: list[str], words: list[str], model_path: str
+) -> None:
     faults = "\n".join(faults_of(model_path, *merged(OPENAI, arguments)))
     for word in words:
         assert word in faults
@@ -100,7 +110,10 @@ def test_a_panel_is_named_on_the_command_line_and_survives_yaml(model_path: str,
     config = compose.compose(
         [model_path, *OPENAI, "judge.panel.a.prompt=equivalence_2", "judge.panel.b.base_url=http://127.0.0.1:8000/v1"]
     )
-    assert config.judge.panel == {"a": PanelMember(prompt="equivalence_2"), "b": PanelMember(base_url="http://127.0.0.1:8000/v1")}
+    assert config.judge.panel == {
+        "a": PanelMember(prompt="equivalence_2"),
+        "b": PanelMember(base_url="http://127.0.0.1:8000/v1"),
+    }
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     assert load(tmp_path / "config.yaml") == config
 
@@ -108,13 +121,18 @@ def test_a_panel_is_named_on_the_command_line_and_survives_yaml(model_path: str,
 def test_a_file_that_switches_off_what_it_states_is_told_by_name() -> None:
     files = {
         "conf/judge/mine.yaml": stated("kind: rules\nbase_url: http://127.0.0.1:1/v1\n", "judge"),
-        "conf/model/mine.yaml": stated("# @package _global_\nwandb: 'off'\nwandb_project: mine\ngrpo:\n  beta: 0.1\n", "model"),
+        "conf/model/mine.yaml": stated(
+            "# @package _global_\nwandb: 'off'\nwandb_project: mine\ngrpo:\n  beta: 0.1\n", "model"
+        ),
     }
     config = dataclasses.replace(
         Config(), wandb="off", wandb_project="mine", judge=JudgeConfig(kind="rules", base_url="http://127.0.0.1:1/v1")
     )
     assert list(contradictions(config, files, set())) == [
-        "judge.base_url: conf/judge/mine.yaml states it, but it has no effect, because judge.kind=rules asks no endpoint; use judge=openai",
+        (
+            "judge.base_url: conf/judge/mine.yaml states it, but it has no effect, because judge.kind=rules asks no"
+            " endpoint; use judge=openai"
+        ),
         "wandb_project: conf/model/mine.yaml states it, but it has no effect, because wandb=off writes no W&B files",
     ]
     # The command line's own are told by another rule, and what another choice switches off is no fault of the file.

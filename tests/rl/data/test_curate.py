@@ -28,7 +28,9 @@ def test_yes_no_limit_is_the_papers_share_of_the_final_set(num_others: int, kept
 
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.3, 0.5])
 @pytest.mark.parametrize("num_rl", [None, 10, 100, 150, 400])
-def test_the_share_of_yes_no_is_never_exceeded_and_the_size_is_what_is_possible(fraction: float, num_rl: int | None) -> None:
+def test_the_share_of_yes_no_is_never_exceeded_and_the_size_is_what_is_possible(
+    fraction: float, num_rl: int | None
+) -> None:
     drawn = draw(pool(60, 40, 100), num_rl=num_rl, max_yes_no_fraction=fraction)
     num_yes_no = sum(sample.answer_type == "yes_no" for sample in drawn)
     assert num_yes_no <= fraction * len(drawn) + 1e-9
@@ -40,7 +42,12 @@ def test_the_share_of_yes_no_is_never_exceeded_and_the_size_is_what_is_possible(
 def test_items_asked_open_keep_options_and_letter_and_do_not_show_them() -> None:
     original = pool(1, 0, 0)[0]
     opened = ask_open(original)
-    assert (opened.answer_type, opened.options, opened.gold_letters, opened.gold_text) == ("open", ("u", "v"), ("A",), "u")
+    assert (opened.answer_type, opened.options, opened.gold_letters, opened.gold_text) == (
+        "open",
+        ("u", "v"),
+        ("A",),
+        "u",
+    )
     assert question_text(original) == "Which?\nA. u\nB. v"
     assert question_text(opened) == "Which?"
 
@@ -65,7 +72,9 @@ def test_only_yes_no_questions_is_an_error_that_says_what_to_do() -> None:
         draw(pool(0, 0, 5))
 
 
-@pytest.mark.parametrize("settings", [{"open_fraction": 1.5}, {"max_yes_no_fraction": 1.0}, {"max_yes_no_fraction": -0.1}])
+@pytest.mark.parametrize(
+    "settings", [{"open_fraction": 1.5}, {"max_yes_no_fraction": 1.0}, {"max_yes_no_fraction": -0.1}]
+)
 def test_shares_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         draw(pool(3, 3, 3), **settings)

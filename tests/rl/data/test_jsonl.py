@@ -16,12 +16,14 @@ from rl.data import sets
 from rl.data.images import image_fault
 from rl.data.jsonl import rows as jsonl
 from rl.data.jsonl.row import FIELDS
+from rl.data.load import load
 from rollouts import media
 from rollouts.records import RubricCriterion
 
 
 def write_file(root: Path, lines: list[Any], **settings: Any) -> DataConfig:
-    """A JSONL file beside images a0.png .. a9.png and a folder `scan` of 12 slices; a line may be an object or raw text."""
+    """A JSONL file beside images a0.png .. a9.png and a folder `scan` of 12 slices; a line may be an object or raw
+    text."""
     for index in range(10):
         Image.new("RGB", (6, 6), (index, 9, 9)).save(root / f"a{index}.png")
     (root / "scan").mkdir(exist_ok=True)
@@ -84,7 +86,9 @@ def test_volume_folder_becomes_evenly_spaced_slices_in_natural_order(tmp_path: P
 
 
 def test_list_of_frames_keeps_its_order_and_images_theirs(tmp_path: Path) -> None:
-    sample = one(tmp_path, {"question": "Q", "answer": "x", "video": ["a3.png", "a1.png"], "images": ["a2.png", "a0.png"]})
+    sample = one(
+        tmp_path, {"question": "Q", "answer": "x", "video": ["a3.png", "a1.png"], "images": ["a2.png", "a0.png"]}
+    )
     kinds = [(medium.kind, [frame.getpixel((0, 0))[0] for frame in media.frames(medium)]) for medium in sample.media]
     assert kinds == [("image", [2]), ("image", [0]), ("video", [3, 1])]
 
@@ -102,7 +106,10 @@ BAD_LINES = [
     ({"question": "Q", "answer": "x", "image": "cut.png"}, "image cut.png does not open"),
     ({"question": "Q", "answer": "x", "image": "cut.jpg"}, "image cut.jpg does not open"),
     ({"question": "Q", "answer": "x", "image": "empty.png"}, "image empty.png is an empty file"),
-    ({"question": "Q", "answer": "x", "image": "huge.png"}, "image huge.png has 9000 x 9000 pixels, at most 50,000,000"),
+    (
+        {"question": "Q", "answer": "x", "image": "huge.png"},
+        "image huge.png has 9000 x 9000 pixels, at most 50,000,000",
+    ),
     ({"question": "Q", "answer": "D", "options": ["u", "v"]}, "the gold answer 'D' is not among the options"),
     ({"question": "Q", "answer": "w", "options": ["u", "v"]}, "the gold answer 'w' is not among the options"),
     ({"question": "Q", "answer": "A", "options": ["u", "U "]}, "two options have the same text"),
@@ -121,8 +128,14 @@ BAD_LINES = [
     ({"question": "Q", "answer": "x", "rubric": ["says it"]}, "rubric is"),
     ({"question": "Q", "answer": "x", "rubric": [{"criterion": "says it", "points": True}]}, "rubric is"),
     ({"question": "Q", "answer": "x", "rubric": [{"criterion": "says it", "points": 1, "tag": "t"}]}, "rubric is"),
-    ({"question": "Q", "answer": "x", "rubric": [{"criterion": " ", "points": 1}]}, "a criterion of the rubric is empty"),
-    ({"question": "Q", "answer": "x", "rubric": [{"criterion": "says it", "points": 0}]}, "criterion 'says it' has 0.0 points"),
+    (
+        {"question": "Q", "answer": "x", "rubric": [{"criterion": " ", "points": 1}]},
+        "a criterion of the rubric is empty",
+    ),
+    (
+        {"question": "Q", "answer": "x", "rubric": [{"criterion": "says it", "points": 0}]},
+        "criterion 'says it' has 0.0 points",
+    ),
     (
         {"question": "Q", "answer": "x", "rubric": [{"criterion": "lies", "points": -2}]},
         "no criterion of the rubric has positive",
@@ -144,7 +157,9 @@ def broken_images(tmp_path: Path) -> Path:
     # a file of a few bytes that says it holds 81 megapixels: signature, header chunk (9000 x 9000, 1 bit a pixel), end
     header = b"IHDR" + struct.pack(">IIBBBBB", 9000, 9000, 1, 0, 0, 0, 0)
     chunks = (header, b"IDAT", b"IEND")
-    body = b"".join(struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    body = b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
     (tmp_path / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     return tmp_path
 
@@ -157,7 +172,7 @@ def test_every_kind_of_bad_line_has_its_reason(broken_images: Path, row: Any, ex
 def test_all_bad_lines_are_told_at_once_on_one_screen(broken_images: Path) -> None:
     data = write_file(broken_images, [*GOOD, *(row for row, _ in BAD_LINES)])
     with pytest.raises(sets.BadRows) as caught:
-        sets.load(data)
+        load(data)
     assert [bad.line for bad in caught.value.rows] == list(range(11, 11 + len(BAD_LINES)))
     screen = str(caught.value).splitlines()
     assert len(screen) <= 25
@@ -170,7 +185,7 @@ def test_all_bad_lines_are_told_at_once_on_one_screen(broken_images: Path) -> No
 
 def test_skip_goes_on_and_records(broken_images: Path) -> None:
     data = write_file(broken_images, [*GOOD, *(row for row, _ in BAD_LINES)], on_bad_row="skip", eval_fraction=0.4)
-    splits = sets.load(data)
+    splits = load(data)
     assert len(splits.bad_rows) == len(BAD_LINES)
     assert len(splits.rl) + len(splits.eval) == len(GOOD)
 
@@ -186,7 +201,11 @@ def test_repeated_ids_and_half_given_splits_are_bad_rows(tmp_path: Path) -> None
 
 
 def test_an_image_on_both_sides_of_a_given_split_is_a_bad_row(tmp_path: Path) -> None:
-    rows = [{**GOOD[0], "split": "train"}, {**GOOD[1], "split": "train"}, {**GOOD[0], "question": "Else?", "split": "val"}]
+    rows = [
+        {**GOOD[0], "split": "train"},
+        {**GOOD[1], "split": "train"},
+        {**GOOD[0], "question": "Else?", "split": "val"},
+    ]
     with pytest.raises(sets.BadRows) as caught:
         jsonl.load(write_file(tmp_path, rows))
     assert [(bad.line, bad.reason) for bad in caught.value.rows] == [
@@ -195,7 +214,8 @@ def test_an_image_on_both_sides_of_a_given_split_is_a_bad_row(tmp_path: Path) ->
 
 
 def test_samples_that_share_an_image_stay_on_one_side(tmp_path: Path) -> None:
-    """Image i is asked about together with image i + 1 for i < 4, so 0..4 are one family; 5 and 6 share a file's bytes."""
+    """Image i is asked about together with image i + 1 for i < 4, so 0..4 are one family; 5 and 6 share a file's
+    bytes."""
     chain = [{"question": "Which?", "answer": "left", "images": [f"a{i}.png", f"a{i + 1}.png"]} for i in range(4)]
     data = write_file(tmp_path, [*GOOD, *chain], eval_fraction=0.5)
     (tmp_path / "a6.png").write_bytes((tmp_path / "a5.png").read_bytes())

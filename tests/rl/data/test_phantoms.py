@@ -11,6 +11,7 @@ import pytest
 
 from rl.config import DataConfig
 from rl.data import sets
+from rl.data.load import load
 from rl.data.phantoms import questions as phantoms
 from rl.data.phantoms import words
 from rl.data.phantoms.draw import FINDINGS, NUM_SLICES, SIZE, draw
@@ -92,7 +93,9 @@ def test_every_letter_is_equally_often_right_among_as_many_options():
 
 def test_gold_letter_and_gold_text_agree_and_distractors_are_other_labels():
     for sample in standard().rl:
-        pool = phantoms.choices(sample.tags["kind"], sample.modality) if sample.answer_type != "yes_no" else ("yes", "no")
+        pool = (
+            phantoms.choices(sample.tags["kind"], sample.modality) if sample.answer_type != "yes_no" else ("yes", "no")
+        )
         assert sample.gold_text in pool
         if sample.options is not None:
             assert sample.options[LETTERS.index(sample.gold_letters[0])] == sample.gold_text
@@ -101,11 +104,13 @@ def test_gold_letter_and_gold_text_agree_and_distractors_are_other_labels():
 
 def test_mask_to_words_by_hand():
     mask = np.zeros((4, 6), bool)
-    # Rows 0..3, columns 0..5: the centre is row 1.5, column 2.5. One pixel at row 0, column 5 is above and to the right.
+    # Rows 0..3, columns 0..5: the centre is row 1.5, column 2.5. One pixel at row 0, column 5 is above and to the
+    # right.
     mask[0, 5] = True
     assert words.image_place(mask) == "upper right of the image"
     assert words.patient_side(mask) == "patient's left"
-    # Adding row 3, columns 0, 0 and 1 moves the centroid to row (0+3+3+3)/4 = 2.25, column (5+0+1+2)/4 = 2.0: below and to the left.
+    # Adding row 3, columns 0, 0 and 1 moves the centroid to row (0+3+3+3)/4 = 2.25, column (5+0+1+2)/4 = 2.0: below and
+    # to the left.
     mask[3, 0:3] = True
     assert words.image_place(mask) == "lower left of the image"
     assert words.patient_side(mask) == "patient's right"
@@ -154,7 +159,9 @@ def test_image_right_is_the_patients_left_in_every_description():
 def test_no_wording_means_two_answers_of_one_question():
     for kind in ("finding", "place", "side", "slice"):
         for modality in FINDINGS:
-            wordings = [wording for answer in phantoms.choices(kind, modality) for wording in (answer, *words.aliases(answer))]
+            wordings = [
+                wording for answer in phantoms.choices(kind, modality) for wording in (answer, *words.aliases(answer))
+            ]
             assert len(set(wordings)) == len(wordings)
 
 
@@ -162,10 +169,14 @@ def test_no_wording_means_two_answers_of_one_question():
 def test_a_finding_changes_the_image_where_its_mask_is(modality):
     for finding in FINDINGS[modality]:
         phantom = draw(modality, finding, 3)
-        assert phantom.frames.shape == (NUM_SLICES if modality == "CT" else 1, SIZE, SIZE, 3) and phantom.frames.dtype == np.uint8
+        assert (
+            phantom.frames.shape == (NUM_SLICES if modality == "CT" else 1, SIZE, SIZE, 3)
+            and phantom.frames.dtype == np.uint8
+        )
         assert phantom.masks.any() == (finding != "normal")
         if finding != "normal":
-            # The same seed without the finding would draw other noise, so the rim around the mask is what it is compared with.
+            # The same seed without the finding would draw other noise, so the rim around the mask is what it is
+            # compared with.
             around = np.roll(phantom.masks, 6, axis=2) | np.roll(phantom.masks, -6, axis=2) & ~phantom.masks
             inside, outside = phantom.frames[phantom.masks], phantom.frames[around & ~phantom.masks]
             assert np.abs(inside.mean(0) - outside.mean(0)).max() > 10
@@ -174,7 +185,8 @@ def test_a_finding_changes_the_image_where_its_mask_is(modality):
 def test_a_computed_tomography_is_an_ordered_volume():
     volumes = [sample.media[0] for sample in standard().eval if sample.modality == "CT"]
     assert all(
-        media.kind == "volume" and len(media.frames) == NUM_SLICES and media.frame_indices == (0, 1, 2) for media in volumes
+        media.kind == "volume" and len(media.frames) == NUM_SLICES and media.frame_indices == (0, 1, 2)
+        for media in volumes
     )
 
 
@@ -208,6 +220,6 @@ def test_shortcut_answers_are_right_only_by_chance():
 
 
 def test_the_one_door_draws_the_rl_set_from_the_pool():
-    data = sets.load(SMALL)
+    data = load(SMALL)
     assert len(data.rl) == 64 and not data.bad_rows
     assert sum(sample.answer_type == "yes_no" for sample in data.rl) <= 0.05 * 64

@@ -13,6 +13,7 @@ from PIL import Image
 
 from rl.config import DataConfig
 from rl.data import sets
+from rl.data.load import load
 from rl.data.vqa_rad import rows as vqa_rad
 from rl.data.vqa_rad.answers import aliases, clean_answer, options_in_question
 
@@ -23,7 +24,8 @@ def write_folder(root: Path, rows: list[dict[str, Any]], num_images: int = 10) -
     for index in range(num_images):
         Image.new("RGB", (8, 8), (index, 0, 0)).save(root / "images" / f"img{index}.png")
     full = [
-        {"qid": i, "image_organ": "CHEST", "answer_type": "OPEN", "question_type": "POS", **row} for i, row in enumerate(rows)
+        {"qid": i, "image_organ": "CHEST", "answer_type": "OPEN", "question_type": "POS", **row}
+        for i, row in enumerate(rows)
     ]
     (root / "trainset.json").write_text(json.dumps(full))
     return DataConfig(name="vqa_rad", root=str(root), num_sft=None, num_rl=None, num_eval=None, eval_fraction=0.3)
@@ -181,9 +183,9 @@ def test_real_folder_is_read_whole_and_split_by_image(vqa_rad_root: Path) -> Non
 
 def test_real_folder_gives_the_same_split_twice_and_another_with_another_seed(vqa_rad_root: Path) -> None:
     data = DataConfig(name="vqa_rad", root=str(vqa_rad_root), num_sft=5, num_rl=40, num_eval=30)
-    first, second = sets.load(data), sets.load(data)
+    first, second = load(data), load(data)
     assert [sample.id for sample in first.rl] == [sample.id for sample in second.rl]
     assert (first.eval, first.sft) == (second.eval, second.sft)
     assert (len(first.sft), len(first.rl), len(first.eval)) == (5, 40, 30)
     assert sum(sample.answer_type == "yes_no" for sample in first.rl) == 2  # floor(0.05 * 40)
-    assert sets.load(DataConfig(**{**vars(data), "seed": 1})).eval != first.eval
+    assert load(DataConfig(**{**vars(data), "seed": 1})).eval != first.eval

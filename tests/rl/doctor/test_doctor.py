@@ -31,12 +31,16 @@ def png(grey: int) -> Media:
     return Media("image", data=buffer.getvalue())
 
 
-def asked(name: str, gold: str = "yes", answer_type: str = "yes_no", grey: int = 0, aliases: tuple[str, ...] = ()) -> Sample:
+def asked(
+    name: str, gold: str = "yes", answer_type: str = "yes_no", grey: int = 0, aliases: tuple[str, ...] = ()
+) -> Sample:
     return Sample(name, "Is it there?", answer_type, gold, media=(png(grey),), aliases=aliases, modality="ct")  # type: ignore[arg-type]
 
 
 def choice(name: str, letter: str, options: tuple[str, ...] = ("a", "b")) -> Sample:
-    return Sample(name, "Which?", "mcq", options["ABCD".index(letter)], options=options, gold_letters=(letter,), modality="us")
+    return Sample(
+        name, "Which?", "mcq", options["ABCD".index(letter)], options=options, gold_letters=(letter,), modality="us"
+    )
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,9 @@ class HonestScorer:
     def accuracy(self, sample: Sample, answer: str) -> float:
         return float(answer == gold_answer(sample) or answer in sample.aliases)
 
-    def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Future[FakeScored]:
+    def submit(
+        self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop"
+    ) -> Future[FakeScored]:
         match = re.fullmatch(r"<think>.*</think>\n<answer>(.*)</answer>", completion, re.DOTALL)
         assert match is not None
         future: Future[FakeScored] = Future()
@@ -90,20 +96,25 @@ def splits(num_sft: int = 10, num_rl: int = 32, num_eval: int = 4) -> DataSplits
     """Splits with an image of its own for each part."""
     rl = [asked(f"rl{index}", "yes" if index % 2 else "no", grey=1) for index in range(num_rl)]
     sft = [SftRow(asked(f"sft{index}", grey=1), response("I look.", "yes")) for index in range(num_sft)]
-    return DataSplits(sft, rl, [asked(f"eval{index}", "yes" if index % 2 else "no", grey=2) for index in range(num_eval)])
+    return DataSplits(
+        sft, rl, [asked(f"eval{index}", "yes" if index % 2 else "no", grey=2) for index in range(num_eval)]
+    )
 
 
 def test_the_arithmetic_is_told_in_words() -> None:
     lines = doctor.arithmetic(CONFIG, splits())
     # 10 rows in batches of 8 are 2 updates an epoch; 60 steps of 2 an epoch (32 / 16) are 30 epochs.
     assert lines[0] == "SFT: 10 rows x 2 epochs in batches of 8 = 4 updates at 0.001, 2 micro-batches of 4 each"
-    assert lines[1].startswith("GRPO step: 16 prompts x 8 = 128 completions of at most 64 tokens, 4 mini-batches of 32 rows")
+    assert lines[1].startswith(
+        "GRPO step: 16 prompts x 8 = 128 completions of at most 64 tokens, 4 mini-batches of 32 rows"
+    )
     assert lines[2] == "GRPO run: 60 steps = 7,680 completions and 240 updates at 1e-05, 30.00 epochs of 32 questions"
     assert lines[3].startswith("objective: loss grpo, clip 0.8 to 1.2, KL to the SFT model x 0.04")
     assert lines[4] == "reward: 0.9 accuracy + 0.1 format"
     assert (
         lines[-1]
-        == "evaluation: 4 held-out items x (1 greedy + 4 sampled + 1 with the image blanked) = 24 completions of each model"
+        == "evaluation: 4 held-out items x (1 greedy + 4 sampled + 1 with the image blanked) = 24 completions of each"
+        " model"
     )
 
 
@@ -133,7 +144,9 @@ def test_an_image_on_both_sides_is_found() -> None:
 
 
 def test_too_few_questions_and_repeated_ids_are_found() -> None:
-    findings = bad(check_data(dataclasses.replace(splits(num_rl=4), eval=[asked("x", grey=2), asked("x", grey=2)]), CONFIG))
+    findings = bad(
+        check_data(dataclasses.replace(splits(num_rl=4), eval=[asked("x", grey=2), asked("x", grey=2)]), CONFIG)
+    )
     assert [finding.text for finding in findings] == ["a step asks 16 prompts", "ids that occur twice: x"]
 
 
@@ -152,7 +165,9 @@ def test_what_does_not_fit_is_told_with_the_number_that_would(processor: Any) ->
     tight = dataclasses.replace(CONFIG, model=ModelConfig(max_model_len=100), grpo=GrpoConfig(max_completion_length=20))
     prompt, answer = bad(check_template(processor, splits(), tight))
     needed = int(prompt.fix.split("=")[1].split()[0])
-    roomy = dataclasses.replace(tight, model=ModelConfig(max_model_len=needed), grpo=GrpoConfig(max_completion_length=20))
+    roomy = dataclasses.replace(
+        tight, model=ModelConfig(max_model_len=needed), grpo=GrpoConfig(max_completion_length=20)
+    )
     assert bad(check_template(processor, splits(), roomy)) == [answer]
     # "<think>I look.</think>\n<answer>yes</answer>" is 43 bytes, a byte a token, and one end token.
     assert answer.fix == "grpo.max_completion_length=44"
@@ -161,7 +176,9 @@ def test_what_does_not_fit_is_told_with_the_number_that_would(processor: Any) ->
 def test_a_template_that_opens_the_answer_otherwise_is_found(processor: Any) -> None:
     original = processor.chat_template
     try:
-        processor.chat_template = original.replace("'<|im_start|>assistant\\n' }}", "'<|im_start|>assistant\\n<reason>' }}")
+        processor.chat_template = original.replace(
+            "'<|im_start|>assistant\\n' }}", "'<|im_start|>assistant\\n<reason>' }}"
+        )
         (finding,) = bad(check_template(processor, splits(), CONFIG))
         assert "the prompt ends where the assistant begins" in finding.text
     finally:
@@ -169,7 +186,8 @@ def test_a_template_that_opens_the_answer_otherwise_is_found(processor: Any) -> 
 
 
 def test_chance_is_what_agreement_by_accident_gives() -> None:
-    """yes yes no: for a "yes" one of the two others is right, for the "no" none. Letters A A B C, but C is no option of the first three."""
+    """yes yes no: for a "yes" one of the two others is right, for the "no" none. Letters A A B C, but C is no option of
+    the first three."""
     yes_no = [asked("a"), asked("b"), asked("c", "no")]
     assert chance(yes_no) == [0.5, 0.5, 0.0]
     letters = [choice("d", "A"), choice("e", "A"), choice("f", "B"), choice("g", "C", ("a", "b", "c"))]
@@ -185,7 +203,9 @@ def test_shuffling_gives_each_sample_the_answer_of_another_of_its_type() -> None
     )
     partners = shuffled(samples)
     assert set(partners) == set(partners.values()) == set(range(8))
-    assert all(place != other and samples[place].answer_type == samples[other].answer_type for place, other in partners.items())
+    assert all(
+        place != other and samples[place].answer_type == samples[other].answer_type for place, other in partners.items()
+    )
 
 
 def test_honest_rewards_pass_and_print_both_numbers() -> None:

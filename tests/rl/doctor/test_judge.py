@@ -15,12 +15,15 @@ JUDGE = JudgeConfig("openai", "http://127.0.0.1:9/v1", "m", "ROUNDS_TEST_KEY")
 OPEN, CLOSED = Sample("a", "Which organ?", "open", "Liver"), Sample("b", "Is it?", "yes_no", "yes")
 # Four steps of 2 x 8 are 64 completions.
 CONFIG = Config(
-    judge=JUDGE, grpo=GrpoConfig(prompts_per_step=2, num_generations=8), eval=EvalConfig(num_samples=3, blank_images=True)
+    judge=JUDGE,
+    grpo=GrpoConfig(prompts_per_step=2, num_generations=8),
+    eval=EvalConfig(num_samples=3, blank_images=True),
 )
 
 
 def test_the_most_calls_are_those_of_answers_that_are_all_different() -> None:
-    # Half of the RL set is judged: 32 completions. One held-out item of two is: 2 models x (1 greedy + 3 sampled + 1 blank) = 10.
+    # Half of the RL set is judged: 32 completions. One held-out item of two is: 2 models x (1 greedy + 3 sampled + 1
+    # blank) = 10.
     assert most_calls(CONFIG, [OPEN, CLOSED], [OPEN, CLOSED], 4) == 42
     rules = replace(CONFIG, judge=JudgeConfig())
     assert most_calls(rules, [OPEN], [OPEN], 4) == 0
@@ -57,7 +60,9 @@ def test_a_judge_that_cannot_be_made_is_a_finding(monkeypatch: pytest.MonkeyPatc
     (bad, *_) = check_judge(replace(CONFIG, judge=replace(JUDGE, prompt="no_such_prompt")))
     assert not bad.good
     assert "there is no judge prompt 'no_such_prompt'" in bad.text
-    made, graded, probed = check_judge(replace(CONFIG, judge=replace(JUDGE, calibration="judges/cases/calibration.jsonl")))
+    made, graded, probed = check_judge(
+        replace(CONFIG, judge=replace(JUDGE, calibration="judges/cases/calibration.jsonl"))
+    )
     assert "judged by m at http://127.0.0.1:9/v1" in made.text
     assert "105 answers" in graded.text
     assert not probed.good

@@ -27,13 +27,17 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_room_on_the_disk_is_counted_in_checkpoints(tmp_path: Path) -> None:
-    config = Config(out_dir=str(tmp_path / "run"), model=ModelConfig(path=str(tmp_path)), grpo=GrpoConfig(save_steps=20))
+    config = Config(
+        out_dir=str(tmp_path / "run"), model=ModelConfig(path=str(tmp_path)), grpo=GrpoConfig(save_steps=20)
+    )
     finding = doctor.check_disk(config, 50)
     assert finding.good
     assert "2 checkpoints" in finding.text
     assert "1 checkpoints" in doctor.check_disk(config, 3).text
     with (tmp_path / "model.safetensors").open("wb") as file:
-        file.truncate(shutil.disk_usage(tmp_path).free // 4)  # a sparse file; two checkpoints and two models are eight such
+        file.truncate(
+            shutil.disk_usage(tmp_path).free // 4
+        )  # a sparse file; two checkpoints and two models are eight such
     assert not doctor.check_disk(config, 50).good
 
 
@@ -95,4 +99,6 @@ def test_the_ray_address_is_tried() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        assert doctor.check_ray(Config(compute=ComputeConfig(ray_address=f"127.0.0.1:{listening.getsockname()[1]}"))).good
+        assert doctor.check_ray(
+            Config(compute=ComputeConfig(ray_address=f"127.0.0.1:{listening.getsockname()[1]}"))
+        ).good

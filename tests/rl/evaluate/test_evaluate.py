@@ -25,13 +25,16 @@ from rollouts.records import Completion, Outcome, Parsed, Sample
 
 @dataclass
 class FakeRollout:
-    """Says, for an item, what the script holds under (item, blanked, sample index); hands completions over in reverse order."""
+    """Says, for an item, what the script holds under (item, blanked, sample index); hands completions over in reverse
+    order."""
 
     script: dict[str, Sequence[str]]
     asked: list[tuple[list[Request], SamplingSettings]] = field(default_factory=list)
     loses: int = 0
 
-    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion]]:
         self.asked.append((list(requests), settings))
         for request in list(requests)[self.loses :][::-1]:
             text = self.script[request.text][request.sample_index]
@@ -66,7 +69,9 @@ class FakeScorer:
         failed = Outcome(None, "timeout", "judge did not answer")
         accuracy = failed if completion == "?" else Outcome(float(completion == sample.gold_text))
         future: Future[FakeScored] = Future()
-        future.set_result(FakeScored(Parsed(None, completion, well_formed=completion != "bare"), {"accuracy": accuracy}))
+        future.set_result(
+            FakeScored(Parsed(None, completion, well_formed=completion != "bare"), {"accuracy": accuracy})
+        )
         return future
 
 
@@ -85,7 +90,9 @@ def held_out(samples: Sequence[Sample]) -> HeldOut:
     return HeldOut(tuple(samples), encoded, True, (5, 6))
 
 
-CONFIG = Config(seed=3, grpo=GrpoConfig(temperature=0.7, top_p=0.9, max_completion_length=9), eval=EvalConfig(num_samples=2))
+CONFIG = Config(
+    seed=3, grpo=GrpoConfig(temperature=0.7, top_p=0.9, max_completion_length=9), eval=EvalConfig(num_samples=2)
+)
 
 
 def ask(
@@ -104,7 +111,9 @@ def test_each_item_is_asked_greedily_sampled_and_blanked() -> None:
     }
     settings = [asked for _, asked in rollout.asked]
     assert [(one.temperature, one.top_p) for one in settings] == [(0.0, 1.0), (0.7, 0.9), (0.0, 1.0)]
-    assert {(one.max_completion_length, one.policy_version, one.banned_token_ids) for one in settings} == {(9, 4, (5, 6))}
+    assert {(one.max_completion_length, one.policy_version, one.banned_token_ids) for one in settings} == {
+        (9, 4, (5, 6))
+    }
     assert sorted(set(scorer.groups)) == ["eval/SFT/blank/a", "eval/SFT/greedy/a", "eval/SFT/sampled/a"]
 
 
@@ -179,7 +188,9 @@ def test_images_are_decoded_a_chunk_at_a_time_and_the_results_are_the_same() -> 
         return prompt
 
     class Forgetful(FakeRollout):
-        def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[RequestKey, Completion]]:
+        def sample(
+            self, requests: Sequence[Request], settings: SamplingSettings
+        ) -> Iterator[tuple[RequestKey, Completion]]:
             alive.append(sum(image() is not None for image in images))
             yield from super().sample(requests, settings)
             self.asked.clear()
@@ -199,7 +210,8 @@ def result_of(name: str, greedy: str, samples: Sequence[Sample], well_formed: bo
 
 
 def test_two_models_are_compared_item_by_item() -> None:
-    """Eight items: SFT right on 2, GRPO on those and five more, and the last is wrong in both: discordant 0 against 5, mid-p = 1/32."""
+    """Eight items: SFT right on 2, GRPO on those and five more, and the last is wrong in both: discordant 0 against 5,
+    mid-p = 1/32."""
     samples = [item(f"i{index}", modality="ct" if index < 4 else "us") for index in range(8)]
     summary = compare(result_of("SFT", "11000000", samples), result_of("GRPO", "11111110", samples))
     row = summary["greedy"]["all"]
@@ -242,7 +254,10 @@ def test_different_items_are_not_compared() -> None:
 
 
 def test_strata_are_what_the_items_hold() -> None:
-    names = [name for name, _ in strata([item("a", "mcq"), item("b", "open", modality="us"), item("c", "yes_no", modality="")])]
+    names = [
+        name
+        for name, _ in strata([item("a", "mcq"), item("b", "open", modality="us"), item("c", "yes_no", modality="")])
+    ]
     assert names == [
         "all",
         "closed",
@@ -256,11 +271,16 @@ def test_strata_are_what_the_items_hold() -> None:
 
 
 def test_the_majority_baseline_comes_from_the_training_split() -> None:
-    """yes/no in training: yes 2, no 1, so "yes"; held out: one of two. mcq letters: B. Open: "Liver", matched by alias and case."""
+    """yes/no in training: yes 2, no 1, so "yes"; held out: one of two. mcq letters: B. Open: "Liver", matched by alias
+    and case."""
     train = [item("1", "yes_no"), item("2", "yes_no"), item("3", "yes_no", gold="no"), item("4", "mcq", gold="no")]
     train += [item("5", gold="Liver"), item("6", gold="liver"), item("7", gold="lung")]
     asked = [item("a", "yes_no"), item("b", "yes_no", gold="no"), item("c", "mcq", gold="no")]
-    asked += [item("d", gold="LIVER"), dataclasses.replace(item("e", gold="hepar"), aliases=("liver",)), item("f", gold="lung")]
+    asked += [
+        item("d", gold="LIVER"),
+        dataclasses.replace(item("e", gold="hepar"), aliases=("liver",)),
+        item("f", gold="lung"),
+    ]
     rows = majority_baseline(train, asked)
     assert rows["answer_type/yes_no"]["accuracy"] == 0.5
     assert (rows["answer_type/mcq"]["accuracy"], rows["answer_type/mcq"]["answer"]) == (1.0, "B")
@@ -275,8 +295,13 @@ def test_an_answer_type_that_training_never_saw_scores_nothing() -> None:
 
 
 def test_the_tables_tell_what_was_measured() -> None:
-    samples = [item(f"i{index}", "mcq" if index % 2 else "open", modality="ct" if index < 20 else "us") for index in range(40)]
-    before, after = result_of("SFT", "1" * 10 + "0" * 29 + "?", samples), result_of("GRPO", "1" * 30 + "0" * 10, samples)
+    samples = [
+        item(f"i{index}", "mcq" if index % 2 else "open", modality="ct" if index < 20 else "us") for index in range(40)
+    ]
+    before, after = (
+        result_of("SFT", "1" * 10 + "0" * 29 + "?", samples),
+        result_of("GRPO", "1" * 30 + "0" * 10, samples),
+    )
     output = io.StringIO()
     console = Console(file=output, width=140)
     print_table(compare(before, after), majority_baseline(samples, samples), console)

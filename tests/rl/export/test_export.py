@@ -33,7 +33,11 @@ def test_an_inspect_log_holds_every_completion_with_its_scores_images_and_transc
             assert score["metadata"]["status"] == outcome.status
             assert score["metadata"]["evidence"] == outcome.evidence
         assert sample["metadata"]["advantage"] == one.advantage
-        names = [part["image"].removeprefix("attachment://") for part in sample["input"][0]["content"] if part["type"] == "image"]
+        names = [
+            part["image"].removeprefix("attachment://")
+            for part in sample["input"][0]["content"]
+            if part["type"] == "image"
+        ]
         assert len(names) == (3 if one.sample.media[0].kind == "volume" else 1)
         data = [base64.b64decode(sample["attachments"][name].partition("base64,")[2]) for name in names]
         assert data == list(one.sample.media[0].frames or [one.sample.media[0].data])
@@ -74,7 +78,9 @@ def test_a_wandb_table_holds_every_completion_beside_its_image(tmp_path, monkeyp
     assert [row["accuracy_status"] for row in rows] == [one.outcomes["accuracy"].status for one in before]
     assert [row["total"] for row in rows] == [one.total for one in before]
     judged = [json.loads(row["judge"]) for row in rows if row["judge"]]
-    assert judged == [{"accuracy": one.outcomes["accuracy"].evidence} for one in before if one.outcomes["accuracy"].evidence]
+    assert judged == [
+        {"accuracy": one.outcomes["accuracy"].evidence} for one in before if one.outcomes["accuracy"].evidence
+    ]
     hashes = {hashlib.sha256(data).hexdigest() for data in files}
     assert {row["image"]["sha256"] for row in rows} <= hashes
     # Eight rows of a prompt show the same picture.
@@ -88,7 +94,11 @@ def test_bad_input_is_told(tmp_path, capsys):
     assert "is not a run" in capsys.readouterr().err
     assert main([str(tmp_path / "run"), "--to", "inspect", *out, "--steps", "5..9"]) == 1
     assert "no step" in capsys.readouterr().err
-    for wrong in (["--to", "inspect", "--online"], ["--to", "wandb", "--no-images"], ["--to", "inspect", "--steps", "a"]):
+    for wrong in (
+        ["--to", "inspect", "--online"],
+        ["--to", "wandb", "--no-images"],
+        ["--to", "inspect", "--steps", "a"],
+    ):
         with pytest.raises(SystemExit):
             main([str(tmp_path / "run"), *wrong, *out])
     capsys.readouterr()

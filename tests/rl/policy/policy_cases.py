@@ -18,7 +18,9 @@ from rollouts.media import to_png
 from rollouts.prompt.processing import encode, load_processor
 from rollouts.records import Media, Sample
 
-GRPO = GrpoConfig(learning_rate=1e-3, micro_batch_tokens=700, warmup_ratio=0.0, lr_scheduler_type="constant", temperature=0.9)
+GRPO = GrpoConfig(
+    learning_rate=1e-3, micro_batch_tokens=700, warmup_ratio=0.0, lr_scheduler_type="constant", temperature=0.9
+)
 TOTAL_UPDATES = 8
 
 

@@ -1,4 +1,5 @@
-"""Shared-prompt micro-batches: the budget holds, order is restored, and a token sees what it would see in a row of its own."""
+"""Shared-prompt micro-batches: the budget holds, order is restored, and a token sees what it would see in a row of its
+own."""
 
 from __future__ import annotations
 
@@ -18,7 +19,11 @@ def prompt(name: str, length: int) -> EncodedPrompt:
 def some_rows(seed: int = 0, num_prompts: int = 5, num_generations: int = 4) -> list[Row]:
     chance = random.Random(seed)
     prompts = [prompt(f"p{index}", chance.randint(3, 12)) for index in range(num_prompts)]
-    return [Row(one, tuple(chance.choices(range(50), k=chance.randint(0, 9)))) for one in prompts for _ in range(num_generations)]
+    return [
+        Row(one, tuple(chance.choices(range(50), k=chance.randint(0, 9))))
+        for one in prompts
+        for _ in range(num_generations)
+    ]
 
 
 def test_one_tree_by_hand() -> None:
@@ -28,7 +33,8 @@ def test_one_tree_by_hand() -> None:
     assert batch.input_ids.tolist() == [[100, 101, 1, 2]]
     assert batch.segments.tolist() == [[0, 0, 1, 1]]
     assert batch.targets.tolist() == [1, 2, 3, 4]
-    # 1 is predicted by the prompt's last token (place 1), 2 by 1 (place 2), 3 by 2 (place 3), 4 again by the prompt's last token.
+    # 1 is predicted by the prompt's last token (place 1), 2 by 1 (place 2), 3 by 2 (place 3), 4 again by the prompt's
+    # last token.
     assert batch.sources.tolist() == [1, 2, 3, 1]
     assert batch.lengths == (3, 1)
     assert position_ids(batch, [torch.arange(2)]).tolist() == [[0, 1, 2, 3]]
@@ -36,7 +42,9 @@ def test_one_tree_by_hand() -> None:
 
 def test_completions_stand_where_they_would_stand_alone_and_do_not_see_each_other() -> None:
     shared = prompt("p", 2)
-    [batch] = make_micro_batches([Row(shared, (1, 2, 3)), Row(shared, (4, 5)), Row(prompt("q", 1), (6, 7))], 64, pad_id=9)
+    [batch] = make_micro_batches(
+        [Row(shared, (1, 2, 3)), Row(shared, (4, 5)), Row(prompt("q", 1), (6, 7))], 64, pad_id=9
+    )
     assert batch.input_ids.tolist() == [[100, 101, 1, 2, 4], [100, 6, 9, 9, 9]]
     assert position_ids(batch, [torch.arange(2), torch.arange(1)])[0].tolist() == [0, 1, 2, 3, 2]
     seen = (attention_mask(batch, torch.float32)[:, 0] == 0).int().tolist()

@@ -1,4 +1,5 @@
-"""Checkpoints: a resumed run equals one that was never stopped, bit for bit, and a damaged checkpoint is never taken for a good one."""
+"""Checkpoints: a resumed run equals one that was never stopped, bit for bit, and a damaged checkpoint is never taken
+for a good one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The policy on two tiny models: numbers of a plain forward, invariances, images that count, and what one update may and may not change."""
+"""The policy on two tiny models: numbers of a plain forward, invariances, images that count, and what one update may
+and may not change."""
 
 from __future__ import annotations
 
@@ -15,7 +16,16 @@ from rl.policy.policy import NonFiniteUpdate, Policy, Reference, learning_rate
 from rollouts.engine.checksum import checksum
 from rollouts.prompt.processing import encode, load_processor, media_token_ids
 from tests.fakes.tiny_models import make_internvl, make_qwen25vl
-from tests.rl.policy.policy_cases import GRPO, TOTAL_UPDATES, noise, policy_of, sample, some_rows, totals_of, with_logprobs
+from tests.rl.policy.policy_cases import (
+    GRPO,
+    TOTAL_UPDATES,
+    noise,
+    policy_of,
+    sample,
+    some_rows,
+    totals_of,
+    with_logprobs,
+)
 
 
 @pytest.fixture(scope="module", params=["internvl", "qwen25vl"])
@@ -30,7 +40,8 @@ def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plain_logprobs(folder: Path, row: Row, temperature: float) -> torch.Tensor:
-    """What Hugging Face's own forward says of one row alone: no sharing, no padding, no custom mask, no custom positions."""
+    """What Hugging Face's own forward says of one row alone: no sharing, no padding, no custom mask, no custom
+    positions."""
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     ids = torch.tensor([row.prompt.token_ids + row.completion_ids])
     media = dict(row.prompt.media)
@@ -63,7 +74,10 @@ def test_log_probs_are_those_of_a_left_padded_batch(internvl: Path) -> None:
     pixels = torch.cat([row.prompt.media["pixel_values"] for row in rows])
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     with torch.no_grad():
-        logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, pixel_values=pixels).logits / GRPO.temperature
+        logits = (
+            model(input_ids=ids, attention_mask=mask, position_ids=positions, pixel_values=pixels).logits
+            / GRPO.temperature
+        )
     logits[..., list(media_token_ids(load_processor(internvl)))] = -torch.inf
     for index, (row, values) in enumerate(zip(rows, policy_of(internvl).log_probs(rows), strict=True)):
         count = len(row.completion_ids)
@@ -75,7 +89,11 @@ def test_log_probs_depend_on_neither_micro_batching_nor_company_nor_order(folder
     rows = some_rows(folder)
     whole = policy_of(folder, micro_batch_tokens=5000).log_probs(rows)
     small = policy_of(folder, micro_batch_tokens=1)
-    for values in (small.log_probs(rows), small.log_probs(rows[::-1])[::-1], [small.log_probs([row])[0] for row in rows]):
+    for values in (
+        small.log_probs(rows),
+        small.log_probs(rows[::-1])[::-1],
+        [small.log_probs([row])[0] for row in rows],
+    ):
         for ours, expected in zip(values, whole, strict=True):
             assert ours == pytest.approx(expected, abs=1e-5)
 
@@ -105,7 +123,8 @@ def test_one_update_is_the_same_for_any_micro_batching_and_order(folder: Path) -
     for metrics, state in results[1:]:
         for name in ("loss", "kl", "entropy", "grad_norm"):
             assert metrics[name] == pytest.approx(results[0][0][name], abs=2e-5)
-        # Adam's first step is the sign of the gradient wherever it is not tiny, so the moments say more than the weights.
+        # Adam's first step is the sign of the gradient wherever it is not tiny, so the moments say more than the
+        # weights.
         for name in (name for name in state if name.startswith("exp_avg/")):
             assert torch.allclose(state[name], results[0][1][name], atol=1e-6)
 
@@ -166,7 +185,9 @@ def test_the_kl_to_a_reference_of_the_same_weights_is_zero_and_grows(internvl: P
     policy = policy_of(internvl)
     reference = Reference(internvl, temperature=GRPO.temperature)
     rows = some_rows(internvl)
-    rows = [dataclasses.replace(row, ref_logprobs=tuple(v)) for row, v in zip(rows, reference.log_probs(rows), strict=True)]
+    rows = [
+        dataclasses.replace(row, ref_logprobs=tuple(v)) for row, v in zip(rows, reference.log_probs(rows), strict=True)
+    ]
     first = policy.update(rows, totals_of(rows))
     second = policy.update(rows, totals_of(rows))
     assert first["kl"] == pytest.approx(0.0, abs=1e-9)
@@ -213,7 +234,9 @@ def test_the_learning_rate_by_hand() -> None:
 def test_bfloat16_is_the_arithmetic_and_not_the_memory(internvl: Path) -> None:
     rows = some_rows(internvl)
     exact = policy_of(internvl)
-    half = Policy(internvl, dataclasses.replace(GRPO, learning_rate=1e-6), total_updates=TOTAL_UPDATES, dtype="bfloat16")
+    half = Policy(
+        internvl, dataclasses.replace(GRPO, learning_rate=1e-6), total_updates=TOTAL_UPDATES, dtype="bfloat16"
+    )
     for ours, expected in zip(half.log_probs(rows), exact.log_probs(rows), strict=True):
         assert ours == pytest.approx(expected, abs=0.15)
     assert half.weights()["model.language_model.norm.weight"].dtype == torch.bfloat16

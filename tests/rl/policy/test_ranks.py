@@ -13,12 +13,14 @@ from rollouts.engine.checksum import checksum
 from tests.fakes.tiny_models import make_internvl
 from tests.rl.policy.policy_cases import difference, policy_of, some_rows, totals_of
 
-# Adam divides a gradient by its own size: with the usual 1e-8 a rounding difference in a gradient of 1e-9 would move a weight by a whole step.
+# Adam divides a gradient by its own size: with the usual 1e-8 a rounding difference in a gradient of 1e-9 would move a
+# weight by a whole step.
 SMOOTH = {"adam_epsilon": 1e-3}
 
 
 def _two_ranks(rank: int, folder: Path, store: Path, port_file: Path) -> None:
-    """What each of two ranks runs: the rows of its part, three updates, everything it knows saved for the test to compare."""
+    """What each of two ranks runs: the rows of its part, three updates, everything it knows saved for the test to
+    compare."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{port_file}", rank=rank, world_size=2)
     policy = policy_of(folder, **SMOOTH)
@@ -30,7 +32,9 @@ def _two_ranks(rank: int, folder: Path, store: Path, port_file: Path) -> None:
         part = [minibatch[place] for place in split_rows(minibatch, 2)[rank]]
         metrics.append(policy.update(part, totals_of(minibatch)))
     state, _ = policy.state()
-    torch.save({"places": mine, "values": values, "metrics": metrics, "weights": policy.weights()}, store / f"{rank}.pt")
+    torch.save(
+        {"places": mine, "values": values, "metrics": metrics, "weights": policy.weights()}, store / f"{rank}.pt"
+    )
     policy.load_state(*policy.state())
     assert checksum(policy.state()[0]) == checksum(state)
     torch.distributed.destroy_process_group()
@@ -42,13 +46,17 @@ def _rows_for_ranks(folder: Path) -> list[Row]:
 
 def _minibatches(rows: list[Row]) -> list[list[Row]]:
     """All rows; those of one prompt only, so that the second rank has none; all rows, but one of them poisoned."""
-    poisoned = [dataclasses.replace(row, advantage=float("nan")) if place == 0 else row for place, row in enumerate(rows)]
+    poisoned = [
+        dataclasses.replace(row, advantage=float("nan")) if place == 0 else row for place, row in enumerate(rows)
+    ]
     return [rows, [row for row in rows if row.prompt.prompt_id == "one"], poisoned]
 
 
 def test_two_ranks_learn_what_one_does(tmp_path: Path) -> None:
     internvl = make_internvl(tmp_path / "model")
-    context = torch.multiprocessing.spawn(_two_ranks, args=(internvl, tmp_path, tmp_path / "rendezvous"), nprocs=2, join=False)
+    context = torch.multiprocessing.spawn(
+        _two_ranks, args=(internvl, tmp_path, tmp_path / "rendezvous"), nprocs=2, join=False
+    )
     alone = policy_of(internvl, **SMOOTH)
     rows = _rows_for_ranks(internvl)
     expected_values = alone.log_probs(rows)

@@ -1,4 +1,5 @@
-"""What a replay refuses, and what it replays around: each message says what was got, what was expected and how to mend it."""
+"""What a replay refuses, and what it replays around: each message says what was got, what was expected and how to mend
+it."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ from tests.fakes.scripted_judge import MODEL, ScriptedJudge, always
 @pytest.fixture(scope="module")
 def rules_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stored run of 2 steps x 6 prompts x 2 completions, judged by rules."""
-    return make_run(tmp_path_factory.mktemp("runs") / "run", groups=12, prompts_per_step=6, size=2, image_size=16, judge="rules")
+    return make_run(
+        tmp_path_factory.mktemp("runs") / "run", groups=12, prompts_per_step=6, size=2, image_size=16, judge="rules"
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,9 @@ def rules_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--out", "RUN/new"], 1, "the run itself is never changed"),
     ],
 )
-def test_what_cannot_be_replayed_is_refused_before_anything_is_written(rules_run, tmp_path, capsys, arguments, code, says):
+def test_what_cannot_be_replayed_is_refused_before_anything_is_written(
+    rules_run, tmp_path, capsys, arguments, code, says
+):
     out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
     assert main([str(rules_run), *(text.replace("RUN", str(rules_run)) for text in arguments), *out]) == code
     assert says in capsys.readouterr().err

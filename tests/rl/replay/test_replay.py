@@ -1,4 +1,5 @@
-"""Replay: what was stored comes back exactly and free of charge, what a change flips is what brute force finds, and the run stays as it was."""
+"""Replay: what was stored comes back exactly and free of charge, what a change flips is what brute force finds, and the
+run stays as it was."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from PIL import Image
 
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
-from rewards.shipped.judge_images import images_for
+from rewards.shipped.judged import images_for
 from rl.replay.__main__ import main
 from rl.replay.run import replay
 from rl.run.progress import Teller
@@ -33,8 +34,8 @@ from rollouts.store.writer import RunWriter
 from tests.bench.make_run import make_run
 from tests.fakes import fake_rollouts
 from tests.fakes.scripted_judge import Reply, ScriptedJudge, always, data_of, honest
+from tests.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 KEY = "ROUNDS_MADE_UP_KEY"
 
 
@@ -83,7 +84,11 @@ def test_with_nothing_changed_every_value_comes_back_without_a_call_and_the_run_
         assert {n: (o.value, o.status, o.parts) for n, o in old.outcomes.items()} == {
             n: (o.value, o.status, o.parts) for n, o in new.outcomes.items()
         }
-        assert (old.completion, old.prompt_text, old.ref_logprobs) == (new.completion, new.prompt_text, new.ref_logprobs)
+        assert (old.completion, old.prompt_text, old.ref_logprobs) == (
+            new.completion,
+            new.prompt_text,
+            new.ref_logprobs,
+        )
     assert {outcome.status for one in read_rollouts(run) for outcome in one.outcomes.values()} > {"ok"}
     assert check_run(out, num_steps=3, prompts_per_step=16, num_generations=4).problems == ()
     assert {one.run for one in read_rollouts(out)} == {"out"}
@@ -92,7 +97,9 @@ def test_with_nothing_changed_every_value_comes_back_without_a_call_and_the_run_
 def test_with_one_reward_changed_the_report_lists_exactly_the_flips_that_brute_force_finds(run, tmp_path):
     # Multiple choice graded by wording instead of by option: a letter alone is then no answer.
     out, report = replayed(run, "reward.routes.mcq=rouge_l", "reward.weights.format=0.5", out=tmp_path / "out")
-    changed = Rubric({"accuracy": 0.9, "format": 0.5}, dict.fromkeys(("mcq", "open", "report", "yes_no", "numeric"), "rouge_l"))
+    changed = Rubric(
+        {"accuracy": 0.9, "format": 0.5}, dict.fromkeys(("mcq", "open", "report", "yes_no", "numeric"), "rouge_l")
+    )
     expected, totals = set(), {}
     with Scorer(changed) as scorer:
         for one in read_rollouts(run):
@@ -100,9 +107,18 @@ def test_with_one_reward_changed_the_report_lists_exactly_the_flips_that_brute_f
             if one.sample.answer_type == "mcq":
                 scored = scorer.submit(one.sample, one.completion.text, "x", one.completion.finish_reason).result()
                 accuracy = scored.outcomes["accuracy"]
-            if one.outcomes["accuracy"].value is not None and (one.outcomes["accuracy"].value > 0.5) != (accuracy.value > 0.5):
+            if one.outcomes["accuracy"].value is not None and (one.outcomes["accuracy"].value > 0.5) != (
+                accuracy.value > 0.5
+            ):
                 expected.add(
-                    (one.step, one.prompt_id, one.sample_index, "accuracy", one.outcomes["accuracy"].value, accuracy.value)
+                    (
+                        one.step,
+                        one.prompt_id,
+                        one.sample_index,
+                        "accuracy",
+                        one.outcomes["accuracy"].value,
+                        accuracy.value,
+                    )
                 )
             if accuracy.value is not None:
                 totals[one.key[1:]] = 0.9 * accuracy.value + 0.5 * one.outcomes["format"].value
@@ -134,11 +150,16 @@ def test_another_judge_flips_what_it_judges_and_nothing_else(run, tmp_path, monk
     expected = {
         one.key[1:]
         for one in read_rollouts(run)
-        if one.sample.answer_type == "open" and one.outcomes["accuracy"].value == 0.0 and one.parsed.answer in candidates
+        if one.sample.answer_type == "open"
+        and one.outcomes["accuracy"].value == 0.0
+        and one.parsed.answer in candidates
     }
     assert {tuple(flip.values())[:3] for flip in report["flips"]} == expected
     assert len(expected) > 3
-    assert (report["rewards"]["accuracy"]["flips_up"], report["rewards"]["accuracy"]["flips_down"]) == (len(expected), 0)
+    assert (report["rewards"]["accuracy"]["flips_up"], report["rewards"]["accuracy"]["flips_down"]) == (
+        len(expected),
+        0,
+    )
     assert report["judge"]["judge/calls"] >= len(candidates)
 
 

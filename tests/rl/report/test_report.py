@@ -11,9 +11,10 @@ import re
 import pytest
 
 from rl.config import Config
+from rl.report.__main__ import main
 from rl.report.charts import Series, area_chart, line_chart, smoothed, ticks
 from rl.report.groups import choose_groups
-from rl.report.page import main, write_report
+from rl.report.page import write_report
 from rl.run.folder import RunFolder
 from rl.run.metrics import step_metrics
 from rl.run.tracking import Tracker
@@ -59,10 +60,21 @@ def measured(accuracy: float) -> dict[str, float | int]:
 
 
 def summary() -> dict[str, object]:
-    row = {"sft": measured(0.5), "grpo": measured(0.75), "difference": 0.25, "p_value": 1e-5, "intervals_overlap": False}
+    row = {
+        "sft": measured(0.5),
+        "grpo": measured(0.75),
+        "difference": 0.25,
+        "p_value": 1e-5,
+        "intervals_overlap": False,
+    }
     way = {"all": row, "answer_type/mcq": row, "modality/ct": {**row, "difference": -0.125, "p_value": 0.25}}
     comparison = {"num_items": 640, "greedy": way, "sampled": way, "blank": way, "worse": ["greedy/modality/ct"]}
-    return {"comparison": comparison, "majority_baseline": {"all": {"accuracy": 0.31}}, "seconds": 65.0, "judge": "rules"}
+    return {
+        "comparison": comparison,
+        "majority_baseline": {"all": {"accuracy": 0.31}},
+        "seconds": 65.0,
+        "judge": "rules",
+    }
 
 
 @pytest.fixture
@@ -77,7 +89,9 @@ def run_dir(tmp_path):
             updates = [{"loss": 0.1, "kl": 0.01 * step, "entropy": 1.2, "grad_norm": 0.5}]
             tracker.log(
                 step,
-                step_metrics([one for group in groups for one in group], updates, {"gen": 1.5, "update_actor": 1.0, "step": 3.0}),
+                step_metrics(
+                    [one for group in groups for one in group], updates, {"gen": 1.5, "update_actor": 1.0, "step": 3.0}
+                ),
             )
         folder.write_summary(summary())
     return folder.path
@@ -93,7 +107,9 @@ def test_one_file_without_script_or_network(run_dir):
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
     assert not [
-        attributes for _, attributes in page.tags if "href" in attributes or any(name.startswith("on") for name in attributes)
+        attributes
+        for _, attributes in page.tags
+        if "href" in attributes or any(name.startswith("on") for name in attributes)
     ]
     assert "default-src 'none'" in path.read_text()
 
@@ -115,7 +131,11 @@ def test_it_holds_curves_comparison_and_eight_groups(run_dir):
     assert len(charts) == len(titles)
     assert all(title in page.words for title in titles)
     assert len([tag for tag, _ in page.tags if tag == "article"]) == 8
-    cards = [attributes for tag, attributes in page.tags if tag == "div" and "card" in (attributes.get("class") or "").split()]
+    cards = [
+        attributes
+        for tag, attributes in page.tags
+        if tag == "div" and "card" in (attributes.get("class") or "").split()
+    ]
     assert len(cards) == 64
     for expected in (
         "75.0 +25.0 <0.001",

@@ -15,8 +15,7 @@ import yaml
 
 from rl.config import Config, GrpoConfig
 from rl.run.folder import RunFolder, RunFolderError
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.paths import REPOSITORY
 
 
 def config(path: Path, **changes: object) -> Config:
@@ -62,7 +61,11 @@ def test_two_processes_cannot_write_one_run(tmp_path):
         "folder = RunFolder(Config(out_dir=sys.argv[1])); print('held', flush=True); input()"
     )
     other = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
     )
     try:
         assert other.stdout.readline() == "held\n"
@@ -125,6 +128,8 @@ def test_a_run_goes_on_with_another_limit_for_rewards_in_child_processes(tmp_pat
     first = config(tmp_path / "run")
     with RunFolder(first) as folder:
         (folder.path / "metrics.jsonl").write_text("{}\n")
-    patient = dataclasses.replace(first, resume=True, reward=dataclasses.replace(first.reward, plugin_timeout_seconds=60.0))
+    patient = dataclasses.replace(
+        first, resume=True, reward=dataclasses.replace(first.reward, plugin_timeout_seconds=60.0)
+    )
     with RunFolder(patient) as folder:
         assert "plugin_timeout_seconds: 60.0" in (folder.path / "config.yaml").read_text()

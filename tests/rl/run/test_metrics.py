@@ -35,7 +35,8 @@ def test_each_reward_has_its_own_mean_over_the_outcomes_that_are_ok():
 
 
 def test_groups_are_mixed_all_good_or_all_bad_by_exact_equality():
-    # 0.1 + 0.2 is not 0.3 in floating point: the first group is mixed, by 5e-17, and that is what the advantage divides by.
+    # 0.1 + 0.2 is not 0.3 in floating point: the first group is mixed, by 5e-17, and that is what the advantage divides
+    # by.
     rows = [row(0, 0, 0.1 + 0.2), row(0, 1, 0.3)]
     rows += [row(1, k, 1.0) for k in range(2)]
     rows += [row(2, 0, 0.1), row(2, 1, 0.1), row(2, 2, None)]
@@ -51,7 +52,9 @@ def test_groups_are_mixed_all_good_or_all_bad_by_exact_equality():
 
 def test_the_same_prompt_in_two_steps_is_two_groups():
     assert (
-        group_metrics([row(0, 0, 1.0), row(0, 1, 1.0), row(0, 0, 0.0, step=2), row(0, 1, 0.0, step=2)])["by_group/frac_mixed"]
+        group_metrics([row(0, 0, 1.0), row(0, 1, 1.0), row(0, 0, 0.0, step=2), row(0, 1, 0.0, step=2)])[
+            "by_group/frac_mixed"
+        ]
         == 0
     )
 
@@ -60,14 +63,20 @@ def test_lengths_and_cuts_count_every_completion():
     rows = [row(0, k, 1.0) for k in range(3)] + [row(0, 3, None)]
     ends = [(4, "stop"), (8, "length"), (6, "stop"), (2, "stop")]
     rows = [
-        dataclasses.replace(one, completion=dataclasses.replace(one.completion, token_ids=(7,) * length, finish_reason=end))
+        dataclasses.replace(
+            one, completion=dataclasses.replace(one.completion, token_ids=(7,) * length, finish_reason=end)
+        )
         for one, (length, end) in zip(rows, ends, strict=True)
     ]
     metrics = completion_metrics(rows)
     # (4 + 8 + 6 + 2) / 4 = 5; ended by themselves: (4 + 6 + 2) / 3 = 4
     assert (metrics["completions/mean_length"], metrics["completions/mean_terminated_length"]) == (5, 4)
     assert (metrics["completions/min_length"], metrics["completions/max_length"]) == (2, 8)
-    assert (metrics["completions/clipped_ratio"], metrics["completions/invalid"], metrics["completions/invalid_ratio"]) == (
+    assert (
+        metrics["completions/clipped_ratio"],
+        metrics["completions/invalid"],
+        metrics["completions/invalid_ratio"],
+    ) == (
         0.25,
         1,
         0.25,
@@ -118,7 +127,11 @@ def test_updates_of_a_step_become_one():
     assert metrics["loss"] == pytest.approx(0.3)
     assert metrics["kl"] == pytest.approx(0.02)
     assert (metrics["grad_norm"], metrics["grad_norm_max"], metrics["learning_rate"]) == (2.0, 3.0, 2e-6)
-    assert (metrics["clip_ratio/low_mean"], metrics["clip_ratio/low_min"], metrics["clip_ratio/high_max"]) == (0.1, 0.0, 0.3)
+    assert (metrics["clip_ratio/low_mean"], metrics["clip_ratio/low_min"], metrics["clip_ratio/high_max"]) == (
+        0.1,
+        0.0,
+        0.3,
+    )
     assert (metrics["update/skipped"], metrics["update/num_rows"]) == (1.0, 32.0)
 
 
@@ -126,15 +139,19 @@ def test_a_whole_step_carries_every_documented_name():
     groups = next(fake_rollouts.steps(1, prompts_per_step=6, failures=0.3))
     rows = [one for group in groups for one in group]
     metrics = step_metrics(rows, [{"loss": 0.1, "kl": 0.0, "entropy": 1.5}], {"gen": 1.5, "step": 4})
-    documented = "reward reward_std frac_reward_zero_std rewards/accuracy/mean rewards/format/mean completions/mean_length completions/clipped_ratio"
+    documented = (
+        "reward reward_std frac_reward_zero_std rewards/accuracy/mean rewards/format/mean completions/mean_length"
+        " completions/clipped_ratio"
+    )
     documented += (
-        " kl entropy loss timing_s/gen timing_s/step accuracy accuracy/mcq vision/accuracy/ct completions/format_rate judge/cost"
+        " kl entropy loss timing_s/gen timing_s/step accuracy accuracy/mcq vision/accuracy/ct completions/format_rate"
+        " judge/cost"
     )
     documented += " by_group/frac_mixed by_group/frac_all_good by_group/frac_all_bad rollout_corr/k3_kl num_completions"
     assert set(documented.split()) <= set(metrics)
-    assert sum(metrics[f"reward_status/accuracy/{status}"] for status in ("ok", "abstain", "error", "timeout")) == pytest.approx(
-        1
-    )
+    assert sum(
+        metrics[f"reward_status/accuracy/{status}"] for status in ("ok", "abstain", "error", "timeout")
+    ) == pytest.approx(1)
     failed = sum(not one.valid for one in rows)
     assert metrics["completions/invalid"] == failed > 0
     judged = [one.outcomes["accuracy"].value for one in rows if one.valid]
@@ -150,7 +167,9 @@ def test_the_order_of_completions_changes_nothing():
 def test_a_verdict_shared_by_identical_answers_is_counted_and_paid_once():
     shared = {"accuracy": Outcome(1.0, evidence={"judge": "openai:x"}, cost=0.25, seconds=2.0)}
     own = {"accuracy": Outcome(None, status="timeout", evidence={"judge": "openai:x"}, cost=0.5, seconds=4.0)}
-    metrics = step_metrics([row(0, 0, 1.0, outcomes=shared), row(0, 1, 1.0, outcomes=shared), row(0, 2, None, outcomes=own)])
+    metrics = step_metrics(
+        [row(0, 0, 1.0, outcomes=shared), row(0, 1, 1.0, outcomes=shared), row(0, 2, None, outcomes=own)]
+    )
     assert (metrics["judge/verdicts"], metrics["judge/cost"], metrics["judge/mean_seconds"]) == (2, 0.75, 3.0)
     assert metrics["judge/failed_ratio"] == 0.5
 

@@ -10,17 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from rl.run.progress import Teller, duration, numbers_line
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.paths import REPOSITORY
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (59.96, "1 min 00 s"), (65, "1 min 05 s"), (7384, "2 h 03 min")]
+    ("seconds", "expected"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (59.96, "1 min 00 s"), (65, "1 min 05 s"), (7384, "2 h 03 min")],
 )
 def test_durations_read_like_durations(seconds, expected):
     assert duration(seconds) == expected

@@ -6,13 +6,11 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from rl.run.tracking import Tracker, TrackingError, read_metrics
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.paths import REPOSITORY
 
 
 def test_a_line_a_step_with_null_for_what_is_not_finite(tmp_path):
@@ -85,7 +83,9 @@ def test_wandb_offline_needs_no_network_and_no_login_and_says_nothing(tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     command = [sys.executable, "-c", _OFFLINE, str(run_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=tmp_path, timeout=60)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False, cwd=tmp_path, timeout=60
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     files = list(run_dir.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
@@ -102,5 +102,8 @@ def test_wandb_online_without_a_key_says_what_to_set(tmp_path, monkeypatch):
 
 
 def test_off_does_not_load_wandb(tmp_path):
-    code = "import sys, pathlib, rl.run.tracking as t; t.Tracker(pathlib.Path(sys.argv[1]), 'off').close(); sys.exit('wandb' in sys.modules)"
+    code = (
+        "import sys, pathlib, rl.run.tracking as t; t.Tracker(pathlib.Path(sys.argv[1]), 'off').close();"
+        " sys.exit('wandb' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=REPOSITORY, check=False).returncode == 0

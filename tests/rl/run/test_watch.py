@@ -25,7 +25,8 @@ def accepted(layer: str = "judge") -> Outcome:
 
 
 def test_repeats_are_counted_within_groups() -> None:
-    # Group 0: three of three equal, 2 repeats of 2 possible. Group 1: two equal of three, 1 of 2. The same text in both is no repeat.
+    # Group 0: three of three equal, 2 repeats of 2 possible. Group 1: two equal of three, 1 of 2. The same text in both
+    # is no repeat.
     rows = [*(row(0, k, "a") for k in range(3)), row(1, 0, "a"), row(1, 1, "b"), row(1, 2, "b")]
     assert policy_metrics(rows)["completions/identical_ratio"] == 3 / 4
     assert math.isnan(policy_metrics([row(0, 0, "a")])["completions/identical_ratio"])

@@ -1,4 +1,5 @@
-"""A run in small for tests of shutdown: starts engines only, says so, then draws until somebody stops it. `python -m tests.rl.workers.cluster_driver FOLDER`."""
+"""A run in small for tests of shutdown: starts engines only, says so, then draws until somebody stops it. `python -m
+tests.rl.workers.cluster_driver FOLDER`."""
 
 from __future__ import annotations
 

@@ -89,7 +89,8 @@ def test_what_ray_makes_of_an_interruption_is_one_again() -> None:
 def test_only_processes_of_the_session_are_ended(tmp_path: Path) -> None:
     sleeping = "import sys, time; time.sleep(60)"
     ours, other = (
-        subprocess.Popen([sys.executable, "-c", sleeping, str(folder)]) for folder in (tmp_path / "ray", tmp_path / "else")
+        subprocess.Popen([sys.executable, "-c", sleeping, str(folder)])
+        for folder in (tmp_path / "ray", tmp_path / "else")
     )
     try:
         found = processes.started_for(str(tmp_path / "ray"))
@@ -104,9 +105,16 @@ def test_only_processes_of_the_session_are_ended(tmp_path: Path) -> None:
 
 
 def test_an_orphan_of_the_session_is_found_by_its_mark(tmp_path: Path) -> None:
-    code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], stdout=-3).pid)"
+    code = (
+        "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
+        " stdout=-3).pid)"
+    )
     pids = {
-        name: int(subprocess.check_output([sys.executable, "-c", code], env={**os.environ, processes.MARK: str(tmp_path / name)}))
+        name: int(
+            subprocess.check_output(
+                [sys.executable, "-c", code], env={**os.environ, processes.MARK: str(tmp_path / name)}
+            )
+        )
         for name in ("ray", "else")
     }
     try:

@@ -1,4 +1,5 @@
-"""Real Ray, real engines: results do not depend on the number of workers, failures are named, and nothing outlives a run."""
+"""Real Ray, real engines: results do not depend on the number of workers, failures are named, and nothing outlives a
+run."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from rl.workers.failures import ClusterUnavailable, WorkerFailed
 from rollouts.engine.requests import RequestKey, StaleWeights
 from rollouts.prompt.processing import EncodedPrompt, media_token_ids
 from tests.fakes.tiny_models import make_internvl
+from tests.paths import REPOSITORY
 from tests.rollouts.engine.engine_cases import (
     LENGTH,
     TEMPERATURE,
@@ -62,7 +64,9 @@ def some_rows(prompts: list[EncodedPrompt]) -> list[Row]:
     keys = [RequestKey(prompt.prompt_id, index) for prompt in prompts for index in range(4)][:-3]
     by_id = {prompt.prompt_id: prompt.without_images() for prompt in prompts}
     return [
-        Row(by_id[key.prompt_id], tuple(range(65 + place, 75 + place + place % 7)), advantage=1.0 if place % 2 else -1.0)
+        Row(
+            by_id[key.prompt_id], tuple(range(65 + place, 75 + place + place % 7)), advantage=1.0 if place % 2 else -1.0
+        )
         for place, key in enumerate(keys)
     ]
 
@@ -159,7 +163,9 @@ def test_what_a_worker_raises_arrives_as_it_was_raised(cluster: Cluster, tmp_pat
     assert "policy-0" in "".join(caught.value.__notes__)
 
 
-def test_an_engine_that_dies_is_started_again_once_and_then_named(cluster: Cluster, prompts: list[EncodedPrompt]) -> None:
+def test_an_engine_that_dies_is_started_again_once_and_then_named(
+    cluster: Cluster, prompts: list[EncodedPrompt]
+) -> None:
     requests = requests_of(prompts, per_prompt=8)
     cluster.sync(version=1)
     expected = dict(cluster.rollout.sample(requests, settings(1, length=64)))
@@ -186,10 +192,11 @@ def session_processes(leader: int) -> list[str]:
 
 
 def check_stop(folder: Path, until: str, number: signal.Signals, *, to_all: bool, after: float = 0.0) -> None:
-    """Start the driver, wait for a word of it, send the signal, and see that it ends as it should and leaves nothing."""
+    """Start the driver, wait for a word of it, send the signal, and see that it ends as it should and leaves
+    nothing."""
     driver = subprocess.Popen(
         [sys.executable, "-m", "tests.rl.workers.cluster_driver", str(folder)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=REPOSITORY,
     )  # fmt: skip
     try:
         assert driver.stdout is not None

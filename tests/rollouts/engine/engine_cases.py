@@ -1,4 +1,5 @@
-"""What the tests of the engine and of the workers share: questions about noise images, requests, rows, and the gap between two log-probs."""
+"""What the tests of the engine and of the workers share: questions about noise images, requests, rows, and the gap
+between two log-probs."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def question(number: int) -> Sample:
     rng = np.random.default_rng(number)
     pictures = [Image.fromarray(rng.integers(0, 255, (56, 56, 3), dtype=np.uint8)) for _ in range(count)]
     media = tuple(Media("image", data=to_png(picture)) for picture in pictures)
-    return Sample(id=f"q{number}", question=f"What is number {number}?", answer_type="open", gold_text="nothing", media=media)
+    return Sample(
+        id=f"q{number}", question=f"What is number {number}?", answer_type="open", gold_text="nothing", media=media
+    )
 
 
 def prompts_of(folder: Path, count: int = 6) -> list[EncodedPrompt]:
@@ -51,14 +54,17 @@ def rows_of(prompts: Sequence[EncodedPrompt], drawn: Mapping[RequestKey, Complet
     """Rows with advantages that push up even samples and down odd ones, ordered as their keys."""
     by_id = {prompt.prompt_id: prompt.without_images() for prompt in prompts}
     return [
-        Row(by_id[key.prompt_id], drawn[key].token_ids, advantage=1.0 if key.sample_index % 2 else -1.0) for key in sorted(drawn)
+        Row(by_id[key.prompt_id], drawn[key].token_ids, advantage=1.0 if key.sample_index % 2 else -1.0)
+        for key in sorted(drawn)
     ]
 
 
 def gap(drawn: Mapping[RequestKey, Completion], logprobs: Sequence[Sequence[float]]) -> float:
     """Mean |difference| per token between the engine's log-probs and others, given in the order of the keys."""
     pairs = zip(sorted(drawn), logprobs, strict=True)
-    return float(np.mean([abs(a - b) for key, theirs in pairs for a, b in zip(drawn[key].logprobs, theirs, strict=True)]))
+    return float(
+        np.mean([abs(a - b) for key, theirs in pairs for a, b in zip(drawn[key].logprobs, theirs, strict=True)])
+    )
 
 
 def same_share(first: Mapping[RequestKey, Completion], second: Mapping[RequestKey, Completion]) -> float:
@@ -74,5 +80,7 @@ def config_for(folder: Path, num_policy_workers: int = 1, num_rollout_workers: i
         num_threads=1,
         worker_timeout_seconds=240.0,
     )
-    grpo = GrpoConfig(temperature=TEMPERATURE, learning_rate=1e-3, beta=0.0, lr_scheduler_type="constant", warmup_ratio=0.0)
+    grpo = GrpoConfig(
+        temperature=TEMPERATURE, learning_rate=1e-3, beta=0.0, lr_scheduler_type="constant", warmup_ratio=0.0
+    )
     return Config(model=ModelConfig(path=str(folder)), grpo=grpo, compute=compute)

@@ -1,4 +1,5 @@
-"""The vLLM engine on tiny models: its log-probs are the policy's, its weights are proven, its completions depend on their seed alone."""
+"""The vLLM engine on tiny models: its log-probs are the policy's, its weights are proven, its completions depend on
+their seed alone."""
 
 from __future__ import annotations
 
@@ -16,7 +17,16 @@ from rollouts.engine.requests import EngineSettings, PromptMismatch, SamplingSet
 from rollouts.engine.vllm import VllmEngine
 from rollouts.prompt.processing import load_processor, media_token_ids
 from tests.fakes.tiny_models import make_internvl, make_qwen25vl
-from tests.rollouts.engine.engine_cases import LENGTH, config_for, gap, prompts_of, requests_of, rows_of, same_share, settings
+from tests.rollouts.engine.engine_cases import (
+    LENGTH,
+    config_for,
+    gap,
+    prompts_of,
+    requests_of,
+    rows_of,
+    same_share,
+    settings,
+)
 
 SETTINGS = EngineSettings(max_num_seqs=64, cpu_kv_cache_gib=0.125)
 
@@ -57,7 +67,9 @@ def check_ten_updates(engine: VllmEngine, folder: Path, num_updates: int) -> Non
         policy.update(rows, totals)
         # What the trainer would see had the engine not been given this update.
         stale = gap(drawn, policy.log_probs(rows))
-        assert stale > 1e-3 > 10 * fresh, f"version {version}: a forgotten update changes the gap from {fresh} to {stale} only"
+        assert stale > 1e-3 > 10 * fresh, (
+            f"version {version}: a forgotten update changes the gap from {fresh} to {stale} only"
+        )
 
 
 def test_log_probs_agree_with_the_policy_before_and_after_ten_updates(engine: VllmEngine, internvl: Path) -> None:
@@ -85,13 +97,17 @@ def test_an_engine_without_the_wanted_weights_draws_nothing(engine: VllmEngine, 
         engine.confirm(3, "0" * 64)
 
 
-def test_damaged_or_incomplete_weights_are_rejected_and_nothing_is_drawn_with_them(engine: VllmEngine, internvl: Path) -> None:
+def test_damaged_or_incomplete_weights_are_rejected_and_nothing_is_drawn_with_them(
+    engine: VllmEngine, internvl: Path
+) -> None:
     weights = policy_of(internvl).weights()
     requests = requests_of(prompts_of(internvl, 1))
     damaged = {name: tensor.clone() for name, tensor in weights.items()}
     next(iter(damaged.values())).view(-1)[0] += 1
     # One of the three that vLLM fuses: its own check of loaded names would not miss it.
-    incomplete = {name: tensor for name, tensor in weights.items() if not name.endswith("layers.0.self_attn.k_proj.weight")}
+    incomplete = {
+        name: tensor for name, tensor in weights.items() if not name.endswith("layers.0.self_attn.k_proj.weight")
+    }
     assert len(incomplete) == len(weights) - 1
     for sent, said in ((damaged, checksum(weights)), (incomplete, checksum(incomplete))):
         with pytest.raises(WeightsRejected, match="send"):

@@ -1,4 +1,5 @@
-"""The page driven in a real Chromium: what a reader does, by mouse and by keyboard, large and small, light and dark, and with a stranger's run."""
+"""The page driven in a real Chromium: what a reader does, by mouse and by keyboard, large and small, light and dark,
+and with a stranger's run."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ def opened(browser, served):
     made = []
 
     def open_page(place: str = "#/", *, server: Served = served, **options) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "color_scheme": "light", **options})
+        context = browser.new_context(
+            **{"viewport": {"width": 1440, "height": 900}, "color_scheme": "light", **options}
+        )
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         made.append((context, Watch(context, server.url)))
         (page := context.new_page()).goto(server.url + place)
@@ -233,7 +236,9 @@ def test_an_exported_page_opens_without_server_and_network(browser, opened, tmp_
 
 def test_two_runs_stand_side_by_side(opened, run_dir, tmp_path):
     again = RunWriter(tmp_path)
-    again.append_group(judged_rollouts.group(2, [(answer, "incorrect") for answer, _ in judged_rollouts.SAID[2]], run="again"))
+    again.append_group(
+        judged_rollouts.group(2, [(answer, "incorrect") for answer, _ in judged_rollouts.SAID[2]], run="again")
+    )
     with serving(run_dir, tmp_path) as server:
         page = opened("#/groups?q=is%3Adiffers", server=server)
         check_that(page.locator(".groups li")).to_have_count(1)

@@ -49,7 +49,8 @@ HOSTS = (
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_host_that_is_not_ours_is_refused(served, host):
     check_refused(
-        served, served.raw(f"GET /api/about HTTP/1.1\r\nHost: {host.format(port=served.port)}\r\nConnection: close\r\n\r\n")
+        served,
+        served.raw(f"GET /api/about HTTP/1.1\r\nHost: {host.format(port=served.port)}\r\nConnection: close\r\n\r\n"),
     )
 
 
@@ -57,23 +58,41 @@ RAW = {
     "no host": "GET / HTTP/1.0\r\n\r\n",
     "two hosts": "GET /api/about HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
     "folded host": "GET /api/about HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n evil.example\r\nConnection: close\r\n\r\n",
-    "absolute target": "GET http://evil.example/api/about HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n",
+    "absolute target": (
+        "GET http://evil.example/api/about HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+    ),
     "connect": "CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n",
     "trace": "TRACE / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n",
     "put": "PUT /api/label HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-    "options": "OPTIONS /api/label HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n",
-    "websocket": "GET /api/about HTTP/1.1\r\nHost: evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: AAAA\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    "smuggled": "POST /api/label HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "options": (
+        "OPTIONS /api/label HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\nConnection:"
+        " close\r\n\r\n"
+    ),
+    "websocket": (
+        "GET /api/about HTTP/1.1\r\nHost: evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAA\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ),
+    "smuggled": (
+        "POST /api/label HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 4\r\nTransfer-Encoding:"
+        " chunked\r\n\r\n0\r\n\r\n"
+    ),
     "huge header": "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-A: " + "a" * 100_000 + "\r\n\r\n",
     "many headers": "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n" + "X-A: a\r\n" * 20_000 + "\r\n",
     "huge target": "GET /" + "a" * 100_000 + " HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n",
-    "long query": "GET /api/groups?q=" + "a" * 6000 + " HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n",
+    "long query": (
+        "GET /api/groups?q=" + "a" * 6000 + " HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+    ),
     "header injection": "GET /api/groups?q=a HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX\0: a\r\nConnection: close\r\n\r\n",
     "no http": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + "\0" * 40 + "\r\n\r\n",
-    "foreign origin": "GET /api/overview HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n",
+    "foreign origin": (
+        "GET /api/overview HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\nConnection:"
+        " close\r\n\r\n"
+    ),
     "null origin": "GET /api/overview HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: null\r\nConnection: close\r\n\r\n",
-    "origin of another port": "GET /api/overview HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:1\r\nConnection: close\r\n\r\n",
+    "origin of another port": (
+        "GET /api/overview HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:1\r\nConnection:"
+        " close\r\n\r\n"
+    ),
 }
 
 
@@ -90,7 +109,10 @@ def test_a_forged_request_is_refused(served, name):
         ("/static/app.js", {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "script"}),
         ("/", {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"}),
         ("/api/groups", {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}),
-        (f"/media/{STUFFED}.png", {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"}),
+        (
+            f"/media/{STUFFED}.png",
+            {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"},
+        ),
     ],
 )
 def test_what_another_site_asks_for_is_refused(served, path, headers):
@@ -170,7 +192,14 @@ def test_a_label_that_is_none_or_would_follow_a_link_is_refused(served, run_dir,
 
 
 def test_every_answer_forbids_scripts_sniffing_framing_and_storing(served):
-    for path in ("/", "/api/about", "/static/app.js", f"/media/{STUFFED}.png", "/nowhere", "/api/group?step=9&prompt=x"):
+    for path in (
+        "/",
+        "/api/about",
+        "/static/app.js",
+        f"/media/{STUFFED}.png",
+        "/nowhere",
+        "/api/group?step=9&prompt=x",
+    ):
         headers = served.get(path).headers
         policy = dict(part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";"))
         assert policy["default-src"] == "'none'"
@@ -187,7 +216,9 @@ def test_markup_in_a_run_comes_as_json_text(served, prompt):
     group = answer.json()
     assert (group["prompt"], group["question"], group["gold"]) == (prompt, MARKUP, CLOSING)
     assert all(
-        frame["problem"] for frame in group["media"][0]["frames"] if frame["sha256"] not in IMAGES or "a4" in frame["sha256"]
+        frame["problem"]
+        for frame in group["media"][0]["frames"]
+        if frame["sha256"] not in IMAGES or "a4" in frame["sha256"]
     )
 
 
@@ -195,7 +226,12 @@ def test_steps_that_cannot_be_read_are_named_and_the_others_shown(served):
     overview = served.get("/api/overview").json()
     told = {problem["step"]: problem["text"] for problem in overview["problems"]}
     assert set(STEPS_REFUSED) <= set(told)
-    assert "is a link" in told[4] and "is a link" in told[5] and "no regular file" in told[6] and "schema version 99" in told[8]
+    assert (
+        "is a link" in told[4]
+        and "is a link" in told[5]
+        and "no regular file" in told[6]
+        and "schema version 99" in told[8]
+    )
     assert [one["step"] for one in overview["steps"][0]] == [1, 2, 3]
     assert SECRET not in json.dumps(overview)
 

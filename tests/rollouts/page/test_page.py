@@ -1,4 +1,5 @@
-"""What the page shows of a run: groups, tokens, labels, two runs, an export, a run that goes on, and one that is damaged."""
+"""What the page shows of a run: groups, tokens, labels, two runs, an export, a run that goes on, and one that is
+damaged."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ import dataclasses
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +19,9 @@ from rollouts.page.listing import by_step, list_groups, metrics_by_step
 from rollouts.store.writer import RunWriter
 from tests.fakes import fake_rollouts, judged_rollouts
 from tests.fakes.view_server import found, viewing
+from tests.paths import REPOSITORY
 
-STATIC = Path(__file__).resolve().parents[1] / "rollouts/page/static"
+STATIC = REPOSITORY / "rollouts/page/static"
 
 
 def test_a_group_holds_what_was_stored(many):
@@ -31,7 +32,11 @@ def test_a_group_holds_what_was_stored(many):
     assert (group["question"], group["gold"]) == (one.sample.question, one.sample.gold_text)
     assert [o["text"] for o in group["options"]] == list(one.sample.options)
     assert [o["letter"] for o in group["options"] if o["gold"]] == list(one.sample.gold_letters)
-    assert (completion["text"], completion["total"], completion["advantage"]) == (one.completion.text, one.total, one.advantage)
+    assert (completion["text"], completion["total"], completion["advantage"]) == (
+        one.completion.text,
+        one.total,
+        one.advantage,
+    )
     assert completion["seed"] == str(one.completion.seed)
     assert {r["name"]: (r["value"], r["status"], r["weight"]) for r in completion["rewards"]} == {
         name: (o.value, o.status, one.weights[name]) for name, o in one.outcomes.items()}  # fmt: skip
@@ -49,7 +54,7 @@ def test_kl_of_a_token_is_the_k3_estimate(many):
 
 
 def test_token_texts_make_up_the_completion(tmp_path):
-    tokenizer_file = Path(__file__).resolve().parents[1] / "examples/tiny/model/tokenizer.json"
+    tokenizer_file = REPOSITORY / "examples/tiny/model/tokenizer.json"
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
@@ -82,7 +87,9 @@ def test_labels_are_appended_the_last_wins_and_null_takes_back(tmp_path):
         "aliases": ["the lower left quadrant"], "key": "1/item-0002/3",
     }  # fmt: skip
     assert read_labels(tmp_path) == {"1/item-0002/3": "incorrect", "1/item-0005/0": "correct"}
-    assert found(viewer, "label:wrong") == {(1, "item-0002", 3)} and found(viewer, "label:right") == {(1, "item-0005", 0)}
+    assert found(viewer, "label:wrong") == {(1, "item-0002", 3)} and found(viewer, "label:right") == {
+        (1, "item-0005", 0)
+    }
     viewer.label(place | {"expected": None})
     assert found(viewer, "is:labelled") == {(1, "item-0005", 0)}
     viewer.close()
@@ -148,7 +155,7 @@ def test_damaged_steps_are_named_and_the_rest_is_shown(tmp_path):
 
 
 def test_a_missing_image_is_told_and_the_group_is_shown(tmp_path):
-    (one, *_) = fake_rollouts.written(tmp_path, 1, prompts_per_step=1, size=2)
+    one, *_ = fake_rollouts.written(tmp_path, 1, prompts_per_step=1, size=2)
     (tmp_path / "media" / f"{one.sample.media[0].sha256 or next((tmp_path / 'media').iterdir()).stem}.png").unlink()
     viewer = viewing(tmp_path)
     (medium,) = viewer.group(1, one.prompt_id)["media"]
@@ -166,7 +173,8 @@ def test_two_runs_stand_side_by_side_and_differences_are_found(tmp_path):
     # A replay keeps no images of its own.
     shutil.rmtree(tmp_path / "b/media")
     viewer = viewing(first, tmp_path / "b")
-    # Sample 2: 3 right against 0. Sample 8 was asked at step 2 too, where its nearest visit in the second run is step 1: 4 against 0.
+    # Sample 2: 3 right against 0. Sample 8 was asked at step 2 too, where its nearest visit in the second run is step
+    # 1: 4 against 0.
     listed = list_groups(viewer.index, "is:differs", "step", 0)["groups"]
     numbers = [(one["step"], one["prompt"], one["num_right"], one["b_right"]) for one in listed]
     assert numbers == [(1, "item-0002", 3, 0), (2, "item-0008", 4, 0)]
@@ -185,14 +193,18 @@ def test_an_export_holds_the_chosen_groups_and_nothing_else(judged):
         "0/1/item-0002",
         "0/1/item-0005",
     ]
-    shown = {frame["sha256"] for group in data["group"].values() for medium in group["media"] for frame in medium["frames"]}
-    assert set(data["images"]) == shown and all(url.startswith("data:image/png;base64,") for url in data["images"].values())
+    shown = {
+        frame["sha256"] for group in data["group"].values() for medium in group["media"] for frame in medium["frames"]
+    }
+    assert set(data["images"]) == shown and all(
+        url.startswith("data:image/png;base64,") for url in data["images"].values()
+    )
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
     assert (
         len(
-            json.loads(re.search(r'id="carried">(.*?)</script>', export_page(judged, "", "step", 1).decode(), re.DOTALL)[1])[
-                "group"
-            ]
+            json.loads(
+                re.search(r'id="carried">(.*?)</script>', export_page(judged, "", "step", 1).decode(), re.DOTALL)[1]
+            )["group"]
         )
         == 1
     )

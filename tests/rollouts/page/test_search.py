@@ -66,7 +66,9 @@ def test_group_filters_find_what_looking_at_every_group_finds(many):
     }
     for text, rule in rules.items():
         expected = {key for key, members in groups.items() if rule(members)}
-        assert {(one["step"], one["prompt"]) for one in list_groups(viewer.index, text, "step", 0)["groups"]} == expected, text
+        assert {
+            (one["step"], one["prompt"]) for one in list_groups(viewer.index, text, "step", 0)["groups"]
+        } == expected, text
         assert counts(viewer.index)["groups"][text[3:]] == len(expected)
 
 
@@ -123,7 +125,9 @@ def test_judge_and_rule_disagree_exactly_where_they_were_made_to(judged):
     # "lower left" and the sentence that holds it by rule, "the left base" by the judge alone.
     assert [one["rule_right"] for one in group["completions"]] == [True, True, False, False]
     assert [one["judge"] for one in group["completions"]] == ["correct", "correct", "incorrect", "correct"]
-    assert found(judged, "judge:failed") == {(1, "item-0005", 3)} and found(judged, "judge:unsure") == {(1, "item-0008", 3)}
+    assert found(judged, "judge:failed") == {(1, "item-0005", 3)} and found(judged, "judge:unsure") == {
+        (1, "item-0008", 3)
+    }
     assert counts(judged.index)["completions"]["disagree"] == 2
 
 

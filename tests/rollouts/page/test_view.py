@@ -15,8 +15,7 @@ from rollouts.store.writer import RunWriter
 from rollouts.view import main, shown
 from tests.fakes import fake_rollouts
 from tests.fakes.view_server import serving
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.paths import REPOSITORY
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""Samples become encoded prompts: what the engine takes, what the trainer takes, and which tokens are banned from both."""
+"""Samples become encoded prompts: what the engine takes, what the trainer takes, and which tokens are banned from
+both."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def test_a_prompt_without_frames_for_the_way_to_the_trainer(folder: Path) -> Non
     encoded = encode(load_processor(folder), sample("one", "Where?", (noise(1),)))
     assert len(encoded.images) == 1
     light = encoded.without_images()
-    assert light == EncodedPrompt(encoded.prompt_id, encoded.text, encoded.token_ids, encoded.media, (), encoded.fingerprint)
+    assert light == EncodedPrompt(
+        encoded.prompt_id, encoded.text, encoded.token_ids, encoded.media, (), encoded.fingerprint
+    )
 
 
 def test_a_blank_prompt_has_the_same_tokens_and_other_media(folder: Path) -> None:

@@ -1,4 +1,5 @@
-"""Reading what is stored: by other libraries as it stands, after a kill at any byte, and around what is damaged or missing."""
+"""Reading what is stored: by other libraries as it stands, after a kill at any byte, and around what is damaged or
+missing."""
 
 from __future__ import annotations
 
@@ -23,8 +24,7 @@ from rollouts.store.layout import DamagedStore, NewerSchema, NotARun, list_steps
 from rollouts.store.reader import Problem, problems, read_rollouts, read_table, readable
 from rollouts.store.writer import RunWriter
 from tests.fakes import fake_rollouts
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.paths import REPOSITORY
 
 
 def test_pandas_polars_duckdb_and_datasets_read_the_files_as_they_stand(tmp_path):
@@ -178,7 +178,9 @@ def test_a_table_has_the_columns_asked_for_and_null_for_what_an_older_run_lacks(
 def test_a_table_of_other_columns_is_damage_not_a_crash(tmp_path):
     before = fake_rollouts.written(tmp_path, 1)
     (stored,) = list_steps(tmp_path)
-    pq.write_table(read_table(stored).set_column(0, "run", [[["a list"]] * len(before)]), stored.folder / "rollouts.parquet")
+    pq.write_table(
+        read_table(stored).set_column(0, "run", [[["a list"]] * len(before)]), stored.folder / "rollouts.parquet"
+    )
     with pytest.raises(DamagedStore, match="not those of rollouts"):
         read_table(stored)
 
@@ -203,7 +205,12 @@ def test_integers_and_texts_that_json_libraries_refuse_are_stored_all_the_same(t
     writer = RunWriter(tmp_path)
     writer.append_group([type(one)(**{**vars(one), "outcomes": {"accuracy": strange}})])
     line = json.loads((tmp_path / "rollouts/step_000001/rollouts.jsonl").read_text())
-    assert json.loads(line["outcomes"][0]["evidence"]) == {"big": 2**80, "lone": "\ufffd", "3": {"nan": None}, "path": "x"}
+    assert json.loads(line["outcomes"][0]["evidence"]) == {
+        "big": 2**80,
+        "lone": "\ufffd",
+        "3": {"nan": None},
+        "path": "x",
+    }
     writer.finish_step(1)
     assert next(read_rollouts(tmp_path)).outcomes["accuracy"].evidence["path"] == "x"
     shutil.rmtree(tmp_path / "media")

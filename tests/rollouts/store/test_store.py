@@ -1,4 +1,5 @@
-"""The store: what is written comes back equal, whatever moment the writer dies at, and a full disk leaves nothing half-written."""
+"""The store: what is written comes back equal, whatever moment the writer dies at, and a full disk leaves nothing
+half-written."""
 
 from __future__ import annotations
 
@@ -11,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -21,17 +21,19 @@ from rollouts.records import Media, Rollout
 from rollouts.store.layout import DamagedStore, DuplicateRollout, NewerSchema, NotARun, StoreError
 from rollouts.store.writer import RunWriter, media_path, read_rollouts
 from tests.fakes import fake_rollouts
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.paths import REPOSITORY
 
 
 def comparable(rollout: Rollout) -> Rollout:
-    """The rollout with each medium reduced to kind, hash, indices and the hashes of its frames: where the bytes lie may differ."""
+    """The rollout with each medium reduced to kind, hash, indices and the hashes of its frames: where the bytes lie may
+    differ."""
     media = []
     for medium in rollout.sample.media:
         hashed = with_hash(medium)
         names = "+".join(hashlib.sha256(frame).hexdigest() for frame in medium.frames or ())
-        media.append(Media(hashed.kind, path=names or "image", sha256=hashed.sha256, frame_indices=hashed.frame_indices))
+        media.append(
+            Media(hashed.kind, path=names or "image", sha256=hashed.sha256, frame_indices=hashed.frame_indices)
+        )
     return dataclasses.replace(rollout, sample=dataclasses.replace(rollout.sample, media=tuple(media)))
 
 
@@ -52,7 +54,10 @@ def test_a_step_that_is_being_written_reads_like_a_finished_one(tmp_path):
     running = list(read_rollouts(tmp_path, step=1))
     writer.finish_step(1)
     assert running == list(read_rollouts(tmp_path, step=1))
-    assert [path.name for path in sorted((tmp_path / "rollouts/step_000001").iterdir())] == ["manifest.json", "rollouts.parquet"]
+    assert [path.name for path in sorted((tmp_path / "rollouts/step_000001").iterdir())] == [
+        "manifest.json",
+        "rollouts.parquet",
+    ]
 
 
 def test_the_manifest_counts_and_hashes_what_is_there(tmp_path):
@@ -61,9 +66,13 @@ def test_the_manifest_counts_and_hashes_what_is_there(tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["num_rollouts"], manifest["num_prompts"], manifest["policy_versions"]) == (24, 3, [0])
     parquet = (folder / "rollouts.parquet").read_bytes()
-    assert manifest["files"]["rollouts.parquet"] == {"bytes": len(parquet), "sha256": hashlib.sha256(parquet).hexdigest()}
+    assert manifest["files"]["rollouts.parquet"] == {
+        "bytes": len(parquet),
+        "sha256": hashlib.sha256(parquet).hexdigest(),
+    }
     assert all(
-        hashlib.sha256(media_path(tmp_path, name).read_bytes()).hexdigest() == found for name, found in manifest["media"].items()
+        hashlib.sha256(media_path(tmp_path, name).read_bytes()).hexdigest() == found
+        for name, found in manifest["media"].items()
     )
 
 
@@ -92,7 +101,9 @@ def test_media_are_named_by_hash_only(tmp_path, name):
 
 def test_a_number_that_is_not_finite_is_stored_as_null_and_named(tmp_path):
     one = fake_rollouts.rollout(fake_rollouts.sample(0))
-    broken = dataclasses.replace(one, advantage=math.nan, old_logprobs=(-1.0, math.inf, -0.5), timings={"gen": math.nan})
+    broken = dataclasses.replace(
+        one, advantage=math.nan, old_logprobs=(-1.0, math.inf, -0.5), timings={"gen": math.nan}
+    )
     writer = RunWriter(tmp_path)
     writer.append_group([broken])
     line = json.loads((tmp_path / "rollouts/step_000001/rollouts.jsonl").read_text(), parse_constant=pytest.fail)
@@ -165,7 +176,10 @@ def test_a_resumed_run_sets_later_steps_aside_and_does_them_again(tmp_path):
     writer.append_group(fake_rollouts.group(4, step=2))
     writer.finish_step(2)
     assert {one.step for one in read_rollouts(tmp_path)} == {1, 2}
-    assert sorted(path.name for path in (tmp_path / "rollouts/superseded").iterdir()) == ["step_000002.0", "step_000003.0"]
+    assert sorted(path.name for path in (tmp_path / "rollouts/superseded").iterdir()) == [
+        "step_000002.0",
+        "step_000003.0",
+    ]
 
 
 def test_a_newer_schema_is_refused_with_both_numbers(tmp_path):
@@ -189,7 +203,9 @@ def test_errors_name_the_folder_and_the_steps_there_are(tmp_path):
 
 
 def test_an_image_that_changed_since_it_was_loaded_is_refused(tmp_path):
-    asked = dataclasses.replace(fake_rollouts.sample(0), media=(Media(kind="image", data=fake_rollouts.png(1), sha256="0" * 64),))
+    asked = dataclasses.replace(
+        fake_rollouts.sample(0), media=(Media(kind="image", data=fake_rollouts.png(1), sha256="0" * 64),)
+    )
     with pytest.raises(StoreError, match="the file changed"):
         RunWriter(tmp_path).append_group([fake_rollouts.rollout(asked)])
 

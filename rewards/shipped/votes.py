@@ -15,10 +15,12 @@ from rollouts.records import Outcome, Parsed, Sample
 def majority_vote(group: Sequence[Member], sample: Sample, least_share: float = 0.0) -> list[Outcome]:
     """1 for a completion whose resolved answer is the most frequent of its group, 0 for another or none. Range {0, 1}.
 
-    What votes: option letters, yes or no, quantities in equal units, else the folded answer text; a completion without an answer has no vote. A tie
-    for the first place, or a winner below `least_share` of the votes, is no label: the whole group abstains (taking the first of the tied, as
-    Counter.most_common does, would pay by order). Where nobody answers, all are paid 0. The gold answer is never read.
-    Source: TTRL (arXiv:2504.16084), as used by SPINE (arXiv:2511.17938) on medical questions; ties and `least_share` are ours.
+    What votes: option letters, yes or no, quantities in equal units, else the folded answer text; a completion without
+    an answer has no vote. A tie for the first place, or a winner below `least_share` of the votes, is no label: the
+    whole group abstains (taking the first of the tied, as Counter.most_common does, would pay by order). Where nobody
+    answers, all are paid 0. The gold answer is never read.
+    Source: TTRL (arXiv:2504.16084), as used by SPINE (arXiv:2511.17938) on medical questions; ties and `least_share`
+    are ours.
     """
     if not 0.0 <= least_share <= 1.0:
         raise RewardError(f"least_share is {least_share!r}, expected a share of the votes from 0 to 1")
@@ -34,7 +36,9 @@ def majority_vote(group: Sequence[Member], sample: Sample, least_share: float = 
     parts = {"share": most / num_votes}
     return [
         Outcome(
-            float(vote == winner), reason=f"{'with' if vote == winner else 'not with'} {most} of {num_votes} votes", parts=parts
+            float(vote == winner),
+            reason=f"{'with' if vote == winner else 'not with'} {most} of {num_votes} votes",
+            parts=parts,
         )
         for vote in votes
     ]

@@ -1,4 +1,5 @@
-"""Opens files of a run folder that may come from a stranger: regular files inside it and nothing else, links never followed."""
+"""Opens files of a run folder that may come from a stranger: regular files inside it and nothing else, links never
+followed."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ def inside(run_dir: Path, *parts: str) -> Path:
     """The path of a regular file of the run. Every part is looked at by itself, so no link on the way is followed.
 
     Raises:
-        Refused: a part is a link or names another folder, or the end is no regular file. FileNotFoundError: it is not there.
+        Refused: a part is a link or names another folder, or the end is no regular file. FileNotFoundError: it is not
+            there.
     """
     path = run_dir
     for number, part in enumerate(parts, start=1):

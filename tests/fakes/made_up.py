@@ -1,4 +1,5 @@
-"""Questions and answers that read like those of a run: the embedded images, further answer types, and what a model of a given skill says."""
+"""Questions and answers that read like those of a run: the embedded images, further answer types, and what a model of a
+given skill says."""
 
 from __future__ import annotations
 
@@ -27,11 +28,15 @@ _STEPS = (
     "Before I answer I check the question again: it asks for one thing only.",
 )
 _HEDGES = ("It could be either of them.", "A or B, hard to say.", "I am not sure.", "")
-_ZH_QUESTION, _ZH_THINK = "这张图像显示了什么?", "图像中可以看到一个{look}区域,位于{part}。与正常结构比较,其余部分没有异常。"
+_ZH_QUESTION, _ZH_THINK = (
+    "这张图像显示了什么?",
+    "图像中可以看到一个{look}区域,位于{part}。与正常结构比较,其余部分没有异常。",
+)
 
 
 def questions(count: int, seed: int, image_size: int) -> Iterator[Sample]:
-    """Questions on the embedded images, enlarged: choice, yes/no, open, and every so often a number, a report or a question in Chinese."""
+    """Questions on the embedded images, enlarged: choice, yes/no, open, and every so often a number, a report or a
+    question in Chinese."""
     last_media: tuple[tuple[Media, ...], tuple[Media, ...]] | None = None
     for number, sample in enumerate(phantoms.samples("rl", count, seed, mix=_MIX)):
         # Questions of one image follow one another.
@@ -77,7 +82,8 @@ def _enlarged(medium: Media, size: int) -> Media:
 
 
 def said(sample: Sample, skill: float, rng: random.Random) -> tuple[str, str]:
-    """What a model that is right with chance `skill` answers, and its finish reason; now and then without tags, hedged, or cut at the limit."""
+    """What a model that is right with chance `skill` answers, and its finish reason; now and then without tags, hedged,
+    or cut at the limit."""
     sentences = [
         step.format(look=rng.choice(_LOOKS), part=rng.choice(_PARTS))
         for step in rng.sample(_STEPS, rng.randrange(2, len(_STEPS)))
@@ -112,12 +118,15 @@ def _answer(sample: Sample, right: bool, rng: random.Random) -> str:
     if right:
         wording = rng.choice((sample.gold_text, *sample.aliases))
         # Wordings that no list holds are what a judge is for.
-        return rng.choice(("{}", "{}", "this shows {}", "consistent with {}", "most probably {}, seen clearly")).format(wording)
+        return rng.choice(("{}", "{}", "this shows {}", "consistent with {}", "most probably {}, seen clearly")).format(
+            wording
+        )
     return rng.choice(("normal", "a fracture", "a cyst", "a mass", f"no {sample.gold_text}", "upper left of the image"))
 
 
 def truth(data: dict[str, object]) -> str:
-    """What the made-up judge says of a request: right by wording, with a few errors and doubts that depend on nothing but the texts."""
+    """What the made-up judge says of a request: right by wording, with a few errors and doubts that depend on nothing
+    but the texts."""
     candidate, reference = str(data["candidate"]).casefold(), str(data["reference"]).casefold()
     wordings = data["accepted_wordings"]
     accepted = {reference, *(str(word).casefold() for word in wordings)} if isinstance(wordings, list) else {reference}
@@ -125,7 +134,8 @@ def truth(data: dict[str, object]) -> str:
     if luck < 15:
         return "unsure"
     right = (
-        any(candidate.endswith((wording, f"{wording}, seen clearly")) for wording in accepted) and "no " not in f" {candidate}"
+        any(candidate.endswith((wording, f"{wording}, seen clearly")) for wording in accepted)
+        and "no " not in f" {candidate}"
     )
     # A judge and a rule that read the same answer do not always agree.
     return "correct" if right != (luck < 50) else "incorrect"

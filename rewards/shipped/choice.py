@@ -1,4 +1,6 @@
-"""The accuracy reward of multiple-choice questions, single and multi-select."""
+"""The accuracy rewards of closed questions: multiple choice, single and multi-select, and yes or no."""
+
+from __future__ import annotations
 
 from rewards.registry import RewardError, reward
 from rollouts.records import Outcome, Parsed, Sample
@@ -11,9 +13,19 @@ def option_match(parsed: Parsed, sample: Sample, partial: bool = False) -> Outco
     `partial`: multi-select only, pays (right - wrong) / gold letters, at least 0, instead of all or nothing.
     """
     if not sample.options or not sample.gold_letters:
-        raise RewardError(f"sample {sample.id!r} has no options: route answer_type {sample.answer_type!r} to another reward")
+        raise RewardError(
+            f"sample {sample.id!r} has no options: route answer_type {sample.answer_type!r} to another reward"
+        )
     said, gold = set(parsed.letters), set(sample.gold_letters)
     value = 1.0 if said == gold else 0.0
     if partial and sample.answer_type == "multi":
         value = max(0.0, (len(said & gold) - len(said - gold)) / len(gold))
     return Outcome(value, reason=f"{' '.join(parsed.letters) or 'no choice'}: {parsed.reason}")
+
+
+@reward("yes_no")
+def yes_no(parsed: Parsed, sample: Sample) -> Outcome:
+    """1 if the answer says the gold "yes" or "no" by a whole word, or by its letter, else 0. Range {0, 1}. Source:
+    Fleming-VL, Sec 3.2."""
+    said = parsed.yes_no
+    return Outcome(1.0 if said is not None and said == sample.gold_text else 0.0, reason=said or "neither yes nor no")

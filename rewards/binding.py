@@ -1,0 +1,36 @@
+"""From the name of a reward and its arguments to a reward that can be called: shipped, from a file, or from another
+package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from judges import Judge
+from rewards import registry
+from rewards.arguments import check_arguments
+from rewards.calling import BoundReward
+from rewards.contract import Limits, RewardError, Source
+from rewards.plugins.children import describe
+
+
+def bind(
+    spec: str, arguments: Mapping[str, Any] | None = None, judge: Judge | None = None, limits: Limits | None = None
+) -> BoundReward:
+    """The reward of a name, a `path/to/file.py:function` or an entry point, with its arguments. One that is not shipped
+    is imported once, in a child process under `limits`, to see that it works.
+
+    Raises RewardError for a reward that is not found or does not import, for arguments that are unknown, missing or of
+    another type, and for a judge that is needed and not there.
+    """
+    given = dict(arguments or {})
+    found = registry.find(spec)
+    if isinstance(found, Source):
+        found = describe(spec, found, given, limits or Limits())
+    else:
+        check_arguments(found, given)
+    if "judge" in found.supplied and judge is None:
+        raise RewardError(
+            f"reward {spec!r} asks a judge and none is configured; use judge=rules or judge=openai ({found.home})"
+        )
+    return BoundReward(found, judge, given)

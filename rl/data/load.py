@@ -1,0 +1,40 @@
+"""The one door to a data set: the source that `data.name` names, and the RL set drawn from its training pool by the
+paper's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rl.config import DataConfig
+from rl.data import curate
+from rl.data.jsonl import rows as jsonl
+from rl.data.phantoms import questions as phantoms
+from rl.data.sets import DataSplits
+from rl.data.vqa_rad import rows as vqa_rad
+
+# A new source is a module with `load` and one line here (CONTRIBUTING.md).
+SOURCES: dict[str, Callable[[DataConfig], DataSplits]] = {
+    "phantoms": phantoms.load,
+    "vqa_rad": vqa_rad.load,
+    "jsonl": jsonl.load,
+}
+
+
+def load(data: DataConfig) -> DataSplits:
+    """The data set that `data.name` names, with its RL set drawn from the training pool.
+
+    Raises:
+        BadRows: rows cannot be used, and `data.on_bad_row` is "raise".
+        FileNotFoundError: `data.root` is not there.
+        ValueError: what is there cannot make a data set (no row left, nothing to hold out, no RL item).
+    """
+    splits = SOURCES[data.name](data)
+    drawn = curate.rl_set(
+        splits.rl,
+        num_rl=data.num_rl,
+        open_fraction=data.open_fraction,
+        max_yes_no_fraction=data.max_yes_no_fraction,
+        seed=data.seed,
+    )
+    return replace(splits, rl=drawn)

@@ -1,0 +1,46 @@
+"""`python -m rl.doctor [overrides]`: composes the run without starting it, says what it would do in numbers, and checks
+what would stop it.
+
+No Ray and no engine is started and nothing is written. Exit code 0 when every check passes, 1 when one does not, 2 when
+the configuration itself cannot be used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from judges import make_judge
+from rewards.contract import RewardError
+from rewards.rubric import make_rubric
+from rewards.scorer import Scorer
+from rl.config import JudgeConfig
+from rl.config.door import from_command_line
+from rl.doctor.checks import examine, tell
+from rl.doctor.data import Finding
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command. Returns its exit code."""
+    config = from_command_line(
+        argv, "python -m rl.doctor", "Composes a run without starting it, and checks what would stop it."
+    )
+    console = Console(highlight=False)
+    # Reference answers are checked by rule, so that the doctor costs nobody a judge call; whether the judge answers is
+    # a check of its own.
+    try:
+        rubric = make_rubric(config.reward, make_judge(JudgeConfig()))
+    except RewardError as error:
+        return tell([("Rewards", [Finding(False, f"a reward cannot work: {error}")])], console)
+    with Scorer(rubric) as scorer:
+        bad = tell(examine(config, scorer), console)
+    console.print(
+        f"\n{bad} check{'' if bad == 1 else 's'} failed." if bad else "\nAll checks passed: the run can start."
+    )
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,52 @@
+"""`python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from judges import make_judge
+from rewards.rubric import make_rubric
+from rewards.scorer import Scorer
+from rl.config import door
+from rl.data.load import load
+from rl.evaluate.asking import evaluate, prepare
+from rl.evaluate.comparison import majority_baseline
+from rl.evaluate.table import print_one
+from rl.run import failures, progress
+from rl.workers.rollout_worker import engine_settings
+from rollouts.engine.vllm import VllmEngine
+from rollouts.prompt.processing import load_processor
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: `python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in
+    this process."""
+    command = "python -m rl.evaluate"
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config = door.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
+    with failures.told(command), progress.Teller() as teller:
+        splits = load(config.data)
+        held_out = prepare(splits.eval, load_processor(config.model.path), blank=config.eval.blank_images)
+        judge = make_judge(config.judge)
+        judge.check_now()
+        teller.say(judge.describe())
+        engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
+        total = (1 + config.eval.num_samples + config.eval.blank_images) * len(held_out.samples)
+        with Scorer(make_rubric(config.reward, judge)) as scorer, teller.bar("evaluate", total) as bar:
+            result = evaluate(
+                engine, scorer, held_out, config,
+                name=config.model.path, policy_version=0, progress=lambda mode, done, total: bar.advance(),
+            )  # fmt: skip
+        print_one(result, majority_baseline([row.sample for row in splits.sft], splits.eval))
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is closed by now; leaving at once keeps the leak reports of Triton's bindings (vLLM imports them) off
+    # the table.
+    os._exit(code)
