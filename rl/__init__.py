@@ -1,3 +1,5 @@
+"""Learning and the commands: data sets, SFT, the GRPO loop and its maths, workers on Ray, evaluation, replay."""
+
 import os
 
 # Read once by OpenMP's runtime, when torch is loaded: how often an idle thread looks for work before it sleeps. GNU's

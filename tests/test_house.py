@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -14,10 +15,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("judges", "rollouts", "rewards", "rl", "conf")
-MAX_FILE_LINES = 300
+MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 50
+MAX_COLUMNS = 120
+# Source files in one folder, its `__init__.py` not counted: a drawer that holds more wants rooms.
+MAX_FILES = 12
+SOURCES = {".py", ".js", ".css", ".html"}
 # The main loop is one screen of verbs; it may be a little longer than other functions, and never longer than this.
 LONGER_FUNCTIONS = {("rl/grpo.py", "train"): 60}
+# The branches of the densest function (McCabe's number, ruff C901), at most 15. Whoever simplifies it lowers this number with it.
+MAX_COMPLEXITY = 13
 
 # What each package may import of the others; "rollouts.records" allows that module only.
 MAY_IMPORT = {
@@ -25,12 +32,20 @@ MAY_IMPORT = {
     "judges": (),
     "rollouts": (),
     # The reader, because `rewards.check` scores stored rollouts; it loads no torch either.
-    "rewards": ("judges", "rollouts.records", "rollouts.media", "rollouts.store.reader", "rollouts.store.layout"),
+    "rewards": ("judges", "rollouts.records", "rollouts.media", "rollouts.rows", "rollouts.store"),
     "rl": ("judges", "rollouts", "rewards", "conf"),
 }
 # Commands that bear a package's name and know more than the package does. Nothing imports them, so that no package
 # learns what they know.
 COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "rl.run.progress")}
+# The rooms and top files of each package. A room imports what stands to its left, and itself; nothing to its right.
+ROOMS = {
+    "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
+    "rollouts": "records media rows terminal store prompt engine page transcript view diff",
+    "rewards": "contract arguments registry answers maths shipped calling plugins binding rubric scorer __init__"
+    " graded_cases adapters check",
+    "rl": "config algo data policy workers step run evaluate report doctor replay export grpo sft recipe train",
+}
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable.
 HOMES = {
     "hydra": "rl/config/door.py",
@@ -119,6 +134,110 @@ def test_packages_import_only_what_the_house_allows() -> None:
     report(faults, "import directions")
 
 
+def module_of(path: Path) -> str:
+    """The dotted name a file is imported by; `a/b/__init__.py` is "a.b"."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Which module of the packages imports which, inside functions too."""
+    modules = {module_of(path): path for path in package_files()}
+
+    def owner(name: str) -> str | None:
+        """The module a dotted name lies in: "rl.config.Config" is of "rl.config"."""
+        while name and name not in modules:
+            name = name.rpartition(".")[0]
+        return name or None
+
+    return {
+        module: {target for _, name in imports(path) if (target := owner(name)) and target != module}
+        for module, path in modules.items()
+    }
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """The circles of a directed graph: what remains when nodes that import nothing, or that nobody imports, are taken away again and again."""
+    rest = {node: set(targets) for node, targets in edges.items()}
+    while True:
+        imported = set().union(*rest.values()) if rest else set()
+        ends = {node for node, targets in rest.items() if not targets & rest.keys() or node not in imported}
+        if not ends:
+            return [[node, *sorted(targets & rest.keys())] for node, targets in sorted(rest.items())]
+        rest = {node: targets & (rest.keys() - ends) for node, targets in rest.items() if node not in ends}
+
+
+def test_no_circle_of_files() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == [["a", "b"], ["b", "c"], ["c", "a"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    report([" -> ".join(circle) for circle in circles(graph())], "files that import each other in a circle")
+
+
+def room_of(path: Path) -> str:
+    """The room or top file of a package that a file belongs to: "rl/algo/losses.py" is of "algo"."""
+    return path.relative_to(ROOT).with_suffix("").parts[1]
+
+
+def test_rooms_import_only_what_stands_to_their_left() -> None:
+    modules = {module_of(path): path for path in package_files()}
+    faults = []
+    for package, text in ROOMS.items():
+        order = text.split()
+        there = {room_of(path) for path in package_files() if name_of(path).startswith(f"{package}/")}
+        unlisted, gone = sorted(there - {*order, "__init__"}), sorted(set(order) - there)
+        faults += [f"{package}/{room} is not in ROOMS" for room in unlisted]
+        faults += [f"{package}/{room} is in ROOMS and not in the tree" for room in gone]
+        for module, targets in graph().items():
+            for target in targets:
+                if {module.split(".")[0], target.split(".")[0]} != {package}:
+                    continue
+                importer, imported = room_of(modules[module]), room_of(modules[target])
+                if importer in order and imported in order and order.index(imported) > order.index(importer):
+                    faults.append(f"{module} imports {target}: {imported} stands to the right of {importer}")
+    report(faults, "import directions between the rooms of a package")
+
+
+def test_a_folder_holds_few_files() -> None:
+    folders: dict[Path, list[Path]] = {}
+    for top in (*PACKAGES, "tests", "examples", "requirements"):
+        for path in (ROOT / top).rglob("*"):
+            if path.suffix in SOURCES and path.name != "__init__.py":
+                folders.setdefault(path.parent, []).append(path)
+    faults = [
+        f"{name_of(folder)}/ holds {len(files)} files, at most {MAX_FILES}"
+        for folder, files in sorted(folders.items())
+        if len(files) > MAX_FILES
+    ]
+    report(faults, "rooms instead of drawers")
+
+
+def test_every_room_says_what_lives_there() -> None:
+    inits = [path for package in PACKAGES for path in (ROOT / package).rglob("__init__.py")]
+    assert len(inits) > len(ROOMS)
+    report(
+        [name_of(path) for path in inits if not ast.get_docstring(tree(path))],
+        "a room's __init__ says in a sentence what lives there",
+    )
+
+
+def test_branches_are_few_and_their_number_only_falls() -> None:
+    asked = ["check", "--select", "C901", "--output-format", "json", "--isolated", "--config"]
+    command = [sys.executable, "-m", "ruff", *asked, f"lint.mccabe.max-complexity={MAX_COMPLEXITY - 1}"]
+    places = [str(ROOT / top) for top in (*PACKAGES, "tests", "examples", "requirements")]
+    done = subprocess.run([*command, *places], capture_output=True, text=True, timeout=60)
+    found = [
+        (
+            int(re.search(r"\((\d+) > ", fault["message"])[1]),
+            f"{fault['filename']}:{fault['location']['row']} {fault['message']}",
+        )
+        for fault in json.loads(done.stdout)
+    ]
+    report([text for number, text in found if number > MAX_COMPLEXITY], "too many branches in one function")
+    assert found, (
+        f"no function has {MAX_COMPLEXITY} branches any more: lower MAX_COMPLEXITY, and pyproject.toml with it"
+    )
+
+
 def test_each_heavy_dependency_has_one_home() -> None:
     faults = [
         f"{name_of(path)}:{line} imports {name}; its one home is {HOMES[name.split('.')[0]]}"
@@ -133,6 +252,11 @@ def test_files_and_functions_are_short() -> None:
     faults = []
     for path in all_python():
         num_lines = len(path.read_text(encoding="utf-8").splitlines())
+        faults += [
+            f"{name_of(path)}:{number} has {len(line)} columns, at most {MAX_COLUMNS}"
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+            if len(line) > MAX_COLUMNS
+        ]
         if num_lines > MAX_FILE_LINES:
             faults.append(f"{name_of(path)} has {num_lines} lines, at most {MAX_FILE_LINES}")
         for node in ast.walk(tree(path)):

@@ -19,7 +19,8 @@ from rollouts.page.query import IS_COMPLETION, IS_GROUP, SORTS
 from rollouts.page.viewer import Viewer
 from rollouts.store.layout import StoreError
 
-STATIC = Path(__file__).parent / "static"
+# The page's own files by name: a browser asks for them by name alone (`/static/dom.js`), whichever folder they stand in.
+FILES = {path.name: path for path in (Path(__file__).parent / "static").rglob("*.*")}
 STYLES = ("theme.css", "layout.css", "group.css")
 # Images beyond this are left out, and the page says so where they would stand.
 MAX_IMAGE_BYTES = 48_000_000
@@ -36,7 +37,7 @@ def export_page(viewer: Viewer, text: str, sort: str, limit: int) -> bytes:
     Raises:
         BadQuery: the search or the order cannot be read. NothingToExport: nothing is found.
     """
-    script, style = _script(), "\n".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES)
+    script, style = _script(), "\n".join(FILES[name].read_text(encoding="utf-8") for name in STYLES)
     data = json.dumps(_carried(viewer, text, sort, limit), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Inside a script element only "</script" and "<!--" end or change what is read; without "<" there is neither.
     data = data.replace("<", "\\u003c")
@@ -79,7 +80,7 @@ def _script() -> str:
     def add(name: str) -> None:
         if name in done:
             return
-        source = (STATIC / name).read_text(encoding="utf-8")
+        source = FILES[name].read_text(encoding="utf-8")
         for imported in _IMPORT.findall(source):
             add(imported)
         done[name] = re.sub(r"^export ", "", _IMPORT.sub("", source), flags=re.MULTILINE)

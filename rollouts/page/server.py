@@ -9,14 +9,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from rollouts.page.export import export_page
+from rollouts.page.export import FILES, export_page
 from rollouts.page.group import NoSuchGroup
 from rollouts.page.guard import Guard
 from rollouts.page.listing import list_groups, position_of
@@ -24,7 +23,6 @@ from rollouts.page.query import IS_COMPLETION, IS_GROUP, SORTS
 from rollouts.page.viewer import Viewer
 from rollouts.store.folder import Refused
 
-STATIC = Path(__file__).parent / "static"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -58,7 +56,7 @@ def _told(status: int) -> Callable[[Request, Exception], Response]:
 
 
 def _add_files(app: FastAPI) -> None:
-    files = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
+    files = {name: path for name, path in FILES.items() if path.suffix in TYPES}
 
     @app.get("/")
     def page() -> Response:

@@ -222,7 +222,7 @@ def test_metrics_that_are_no_numbers_are_left_out(tmp_path):
 
 def test_modules_of_the_page_share_no_name_so_that_an_export_can_join_them():
     names: dict[str, str] = {}
-    for path in STATIC.glob("*.js"):
+    for path in STATIC.rglob("*.js"):
         source = path.read_text()
         assert len(source.splitlines()) <= 300
         assert all(
@@ -237,7 +237,7 @@ def test_modules_of_the_page_share_no_name_so_that_an_export_can_join_them():
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_writes_no_markup():
-    for path in STATIC.iterdir():
+    for path in STATIC.rglob("*.*"):
         source = path.read_text()
         assert "http" not in source.replace("http://www.w3.org/2000/svg", ""), path.name
         for word in (
