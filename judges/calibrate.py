@@ -28,22 +28,28 @@ from judges.verdict import JudgeConfigError, JudgeError, JudgeProbeFailed
 
 COMMAND = "python -m judges.calibrate"
 ABOUT = """\
-Grades each completion of a file against its reference exactly as a training run would: the one parser cuts out the answer, the configured judge
-compares it with the reference, every layer of judges/JUDGING.md in between. Where rows carry a label, it says how far the judge can be trusted."""
+Grades each completion of a file against its reference exactly as a training run would: the one parser cuts out the
+answer, the configured judge compares it with the reference, every layer of judges/JUDGING.md in between. Where rows
+carry a label, it says how far the judge can be trusted."""
 EXAMPLES = """\
 CASES.jsonl has one JSON object a line:
   question, reference, completion    required; the completion may hold <think> and <answer> tags, or be a bare answer
   expected                           "correct" or "incorrect"; without it only verdicts are told
-  aliases, language (en, zh)         as in training data;  answer_type (or question_type, category): results are also told by it
+  aliases, language (en, zh)         as in training data
+  answer_type (or question_type, category)   results are also told by it
 
-judge and judge.* are the settings of rl.train (python -m rl.train --help): judge=openai, judge.model=..., judge.second_opinion=both, ...
+judge and judge.* are the settings of rl.train (python -m rl.train --help): judge=openai, judge.model=...,
+judge.second_opinion=both, ...
 
   python -m judges.calibrate judges/cases/calibration.jsonl judge=rules --out rules.jsonl
-  python -m judges.calibrate MY.jsonl judge=openai judge.base_url=http://localhost:8000/v1 judge.model=NAME --out mine.jsonl
-  python -m judges.calibrate labels.jsonl judge=panel judge.base_url=URL judge.model=NAME judge.panel.second.model=OTHER --out panel.jsonl
+  python -m judges.calibrate MY.jsonl judge=openai judge.base_url=http://localhost:8000/v1 judge.model=NAME \\
+      --out mine.jsonl
+  python -m judges.calibrate labels.jsonl judge=panel judge.base_url=URL judge.model=NAME \\
+      judge.panel.second.model=OTHER --out panel.jsonl
 
-Each verdict is written to FILE when it comes (verdict, layer, failure, reason, whole transcript, seconds, cost). The same command goes on where it
-was stopped, and asks again what failed. Exit code 0 = every row has a verdict, 1 = some have none, 2 = nothing could be graded."""
+Each verdict is written to FILE when it comes (verdict, layer, failure, reason, whole transcript, seconds, cost). The
+same command goes on where it was stopped, and asks again what failed. Exit code 0 = every row has a verdict, 1 = some
+have none, 2 = nothing could be graded."""
 # Settings of a run that mean nothing for a single grading.
 _OF_RUNS = (
     "canary_fraction",

@@ -185,8 +185,10 @@ def show(report: Mapping[str, Any], asked: Mapping[str, str], console: Console) 
     console.print(table)
     paired = report["paired"]
     console.print(Text(shown(
-        f"{report['reward']}: {paired['both_right']} right in both, {paired['both_wrong']} wrong in both, {paired['only_a_right']} right only in A, "
-        f"{paired['only_b_right']} only in B: McNemar's exact p = {paired['mcnemar_p']:.3g} over {paired['num_judged']} completions"
+        f"{report['reward']}: {paired['both_right']} right in both, {paired['both_wrong']} wrong in both, "
+        f"{paired['only_a_right']} right only in A, "
+        f"{paired['only_b_right']} only in B: McNemar's exact p = {paired['mcnemar_p']:.3g} "
+        f"over {paired['num_judged']} completions"
     )))  # fmt: skip
     console.print(
         f"by prompt, which unlike completions are independent: better in A {paired['prompts_better_in_a']}, in B"

@@ -25,10 +25,12 @@ _EXAMPLES = """examples:
   python -m rollouts.view runs/med_grpo --text --step 12 --prompt item-0042 | less -R
 
 a search (--where, and the box of the page):
-  words, "a phrase", is:disagree, is:all-wrong, is:zero-variance, is:failed, is:truncated, modality:CT, type:open, status:error,
+  words, "a phrase", is:disagree, is:all-wrong, is:zero-variance, is:failed, is:truncated, modality:CT, type:open,
+  status:error,
   reward:<0.5, step:3..9, flipped:10, judge:correct, label:wrong; -TERM takes away. The ? of the page lists all of them.
 
-The page answers on this machine only. It loads nothing from the network, runs nothing from the run's folder and writes nothing into it
+The page answers on this machine only. It loads nothing from the network, runs nothing from the run's folder and writes
+nothing into it
 but labels.jsonl, your word on verdicts."""
 
 

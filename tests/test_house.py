@@ -23,7 +23,7 @@ MAX_FILES = 12
 SOURCES = {".py", ".js", ".css", ".html"}
 # The main loop is one screen of verbs; it may be a little longer than other functions, and never longer than this.
 LONGER_FUNCTIONS = {("rl/grpo.py", "train"): 60}
-# The branches of the densest function (McCabe's number, ruff C901), at most 15. Whoever simplifies it lowers this number with it.
+# The branches of the densest function (McCabe's number, ruff C901). Whoever simplifies it lowers this number with it.
 MAX_COMPLEXITY = 13
 
 # What each package may import of the others; "rollouts.records" allows that module only.
@@ -157,7 +157,8 @@ def graph() -> dict[str, set[str]]:
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:
-    """The circles of a directed graph: what remains when nodes that import nothing, or that nobody imports, are taken away again and again."""
+    """The circles of a directed graph: what remains when nodes that import nothing, or that nobody imports, are taken
+    away again and again."""
     rest = {node: set(targets) for node, targets in edges.items()}
     while True:
         imported = set().union(*rest.values()) if rest else set()

@@ -20,7 +20,8 @@ from rollouts.records import LETTERS, stable_hash
 
 # Kind of pair -> share. 45 % are correct.
 SHARES = {
-    "equal": 45, "other": 14, "partial": 5, "list": 8, "rejects": 8, "empty": 4, "hostile": 10, "noise": 4, "foreign_domain": 2,
+    "equal": 45, "other": 14, "partial": 5, "list": 8, "rejects": 8, "empty": 4, "hostile": 10, "noise": 4,
+    "foreign_domain": 2,
 }  # fmt: skip
 # One in so many combinations of wording and sentence is kept for held-out pairs.
 _HELD_OUT_ONE_IN = 8
@@ -75,7 +76,8 @@ class _Maker:
     def pair(self, kind: str) -> Pair:
         asked, rng = self.asked, self.rng
         answers: dict[str, Callable[[], tuple[str, str]]] = {
-            "equal": self._equal, "other": self._other, "partial": self._partial, "list": self._list, "rejects": self._rejects,
+            "equal": self._equal, "other": self._other, "partial": self._partial, "list": self._list,
+            "rejects": self._rejects,
             "empty": self._empty, "hostile": self._hostile, "noise": self._noise, "foreign_domain": self._any,
         }  # fmt: skip
         answer, read = answers[kind]()

@@ -204,9 +204,12 @@ DOUBTFUL = frozenset(
 
 
 MORE_QUESTIONS: Mapping[str, tuple[str, ...]] = {
-    "finding": ("What is seen here?", "What is the finding?", "Name the finding.", "What does the image show?", "Which diagnosis fits?"),
-    "place": ("Where is the {finding}?", "Name the quadrant of the image with the {finding}.", "Where does the {finding} lie in the image?"),
-    "side": ("Which side is the {finding} on?", "Name the patient's side with the {finding}.", "Is the {finding} left or right in the patient?"),
+    "finding": ("What is seen here?", "What is the finding?", "Name the finding.", "What does the image show?",
+    "Which diagnosis fits?"),
+    "place": ("Where is the {finding}?", "Name the quadrant of the image with the {finding}.",
+    "Where does the {finding} lie in the image?"),
+    "side": ("Which side is the {finding} on?", "Name the patient's side with the {finding}.",
+    "Is the {finding} left or right in the patient?"),
     "slice": ("Which slice is best for the {finding}?", "Name the slice with the largest {finding}."),
 }  # fmt: skip
 # Questions of the world outside, for references this judge does not know.
@@ -225,8 +228,10 @@ PATIENT_PLACES = (
 )  # fmt: skip
 # Answers that name no one place, side or slice.
 NO_PLACES: Mapping[str, tuple[str, ...]] = {
-    "place": ("center", "middle of the image", "whole image", "left and right", "both sides", "periphery", "center of the image", "edge"),
-    "side": ("both sides", "midline", "neither side", "left and right", "bilateral", "middle", "both lungs", "either side", "center"),
+    "place": ("center", "middle of the image", "whole image", "left and right", "both sides", "periphery",
+    "center of the image", "edge"),
+    "side": ("both sides", "midline", "neither side", "left and right", "bilateral", "middle", "both lungs",
+    "either side", "center"),
     "slice": (
         *("all slices", "no slice", "every slice", "slices 1 to 3", "slices 1 and 2", "slices 2 and 3"),
         *("all three", "slices 1-3"),

@@ -24,9 +24,12 @@ _IN_PASSING = re.compile(
 # The only words of an announcement after its beginning: no number, place, adjective or treatment, so that "I'll go with
 # melanoma" is none.
 _SAYS_NOTHING = frozenset(
-    """the a an this that these it its is are my your you of to at by on in with for from and then how what see here answer final requested followed
-    think thinking work solve go reason break consider analyze analyse look start begin take through into about arrive arrived happy glad help
-    step steps time carefully slowly systematically logically image images picture problem provided reasoning analysis explanation thought process
+    """the a an this that these it its is are my your you of to at by on in with for from and then how what see here
+    answer final requested followed
+    think thinking work solve go reason break consider analyze analyse look start begin take through into about arrive
+    arrived happy glad help
+    step steps time carefully slowly systematically logically image images picture problem provided reasoning analysis
+    explanation thought process
     """.split()
 )
 # A sign may be the answer; a hyphen is none.

@@ -29,21 +29,29 @@ def _words(text: str) -> frozenset[str]:
 
 # These speak of an answer and never are one.
 _PLACEHOLDERS = _words(
-    """answer|your answer|your answer here|answer here|final answer|the final answer|reference|reference answer|ground truth|
+    """answer|your answer|your answer here|answer here|final answer|the final answer|reference|reference answer|
+    ground truth|
     see ground truth|see reference|see the reference|gold answer|gold text|expert answer|the answer is|correct answer|
-    right answer|true answer|the reference answer is correct|same as reference|same as the reference|same as the expert answer|
-    same as the expert answer above|identical to the reference|as per reference|as in the reference|copy of the reference|
-    placeholder|insert answer here|insert your answer here|todo|tbd|no answer|none given|my answer|this is the correct answer|
+    right answer|true answer|the reference answer is correct|same as reference|same as the reference|
+    same as the expert answer|
+    same as the expert answer above|identical to the reference|as per reference|as in the reference|
+    copy of the reference|
+    placeholder|insert answer here|insert your answer here|todo|tbd|no answer|none given|my answer|
+    this is the correct answer|
     my answer is right|my answer is correct|参考答案|正确答案|答案|标准答案|见参考答案|与参考答案相同|与参考答案一致|
     与标准答案一致|同参考答案|同标准答案|答案是|答案如下"""
 )
 # Openers of a text that goes on, and does not.
 _OPENERS = _words(
-    """thought process|thinking process|reasoning|explanation|analysis|verdict|réponse|reponse|respuesta|antwort|lösung|losung|
+    """thought process|thinking process|reasoning|explanation|analysis|verdict|réponse|reponse|respuesta|antwort|lösung|
+    losung|
     risposta|resposta|explication|analyse|raisonnement|begründung|erklärung|razonamiento|explicación|ответ|решение|объяснение|
     解答|回答|解释|解析|分析|思考过程|解题过程|推理过程|以下のように考えます|回答:以下のように考えます|かいせつ|解説|答え|考察|풀이|해설|답"""
 )
-_ASKS_YES_OR_NO = r"\byes\b|\bno\b|correct|\btrue\b|\bfalse\b|^(?:is|are|was|were|do|does|did|has|have|can|could|should|will|would)\b|对|错|是|否|吗"
+_ASKS_YES_OR_NO = (
+    r"\byes\b|\bno\b|correct|\btrue\b|\bfalse\b|对|错|是|否|吗"
+    r"|^(?:is|are|was|were|do|does|did|has|have|can|could|should|will|would)\b"
+)
 # Where "correct", "sure" and the like may mean yes.
 _ASKS_FOR_CONSENT = (
     r"correct|proper|appropriate|right|true|yes|adequate|satisf|accept|good|well|ok|valid|accura|position|place"

@@ -18,8 +18,10 @@ from judges.verdict import Decision, Question
 _OPPOSITES = tuple(
     tuple(group.split())
     for group in (
-        "left right", "yes no", "present absent", "positive negative", "benign malignant", "normal abnormal", "increased decreased",
-        "high low", "upper middle lower", "top bottom", "anterior posterior", "medial lateral", "proximal distal", "acute chronic",
+        "left right", "yes no", "present absent", "positive negative", "benign malignant", "normal abnormal",
+        "increased decreased",
+        "high low", "upper middle lower", "top bottom", "anterior posterior", "medial lateral", "proximal distal",
+        "acute chronic",
         "arterial venous", "systolic diastolic", "dorsal ventral", "unilateral bilateral", "first second third fourth",
     )
 )  # fmt: skip
@@ -42,20 +44,27 @@ _EMPTY_WORDS = frozenset(
 )
 # An answer that holds one of these beside the reference may say the contrary, or something else as well.
 _TURNS = re.compile(
-    r"""\b(?: no | not | never | without | unlike | neither | nor | or | either | versus | vs | rather | instead | except | exclud\w* | rul\w*\ out
-    | den(?:y|ies|ied) | reject\w* | less\ likely | unlikely | absen\w* | isn't | wasn't | cannot | can't | but | however | although | possibl\w*
+    r"""\b(?: no | not | never | without | unlike | neither | nor | or | either | versus | vs | rather | instead
+    | except | exclud\w* | rul\w*\ out
+    | den(?:y|ies|ied) | reject\w* | less\ likely | unlikely | absen\w* | isn't | wasn't | cannot | can't | but
+    | however | although | possibl\w*
     | maybe | perhaps | could | might )\b | [不非无未没或但] | 排除 | 可能 | 除外""",
     re.VERBOSE,
 )
 # What addresses a grader instead of answering. Medicine has grades and scores too: a word of the question or reference
 # is never one of these.
 _GRADING = re.compile(
-    r"""\b(?: grad(?:e|es|ed|er|ing) | scor(?:e|es|ed|ing) | verdicts? | rubrics? | references? | ground\ truth | gold(?:en)?\ (?:answer|label)
-    | gold\ standard | answer\ key | judg(?:e|es|ed|ment|ement|ing) | evaluat\w+ | examiners? | markers? | verif(?:y|ied|ier|iers)
-    | correct(?:ly|ness)? | incorrect(?:ly)? | accept(?:ed|able)? | equivalen\w+ | full\ (?:marks?|credit|points?) | match(?:es|ed)? | ignor\w+
-    | disregard\w* | instruct\w+ | system | assistant | prompts? | developer | policy | override\w* | supersed\w* | addendum | errat\w+ | pass(?:ed)?
+    r"""\b(?: grad(?:e|es|ed|er|ing) | scor(?:e|es|ed|ing) | verdicts? | rubrics? | references? | ground\ truth
+    | gold(?:en)?\ (?:answer|label)
+    | gold\ standard | answer\ key | judg(?:e|es|ed|ment|ement|ing) | evaluat\w+ | examiners? | markers?
+    | verif(?:y|ied|ier|iers)
+    | correct(?:ly|ness)? | incorrect(?:ly)? | accept(?:ed|able)? | equivalen\w+ | full\ (?:marks?|credit|points?)
+    | match(?:es|ed)? | ignor\w+
+    | disregard\w* | instruct\w+ | system | assistant | prompts? | developer | policy | override\w* | supersed\w*
+    | addendum | errat\w+ | pass(?:ed)?
     | true | count(?:s|ed)?\ (?:as|for) | award\w* | authori[sz]ed | reward\w* | json | nonce | expected )\b
-    | 评分 | 得分 | 打分 | 判定 | 判为 | 判断 | 正确 | 参考答案 | 标准答案 | 满分 | 忽略 | 指令 | 系统 | 裁判 | 阅卷 | 考官 | 通过""",
+    | 评分 | 得分 | 打分 | 判定 | 判为 | 判断 | 正确
+    | 参考答案 | 标准答案 | 满分 | 忽略 | 指令 | 系统 | 裁判 | 阅卷 | 考官 | 通过""",
     re.VERBOSE | re.IGNORECASE,
 )
 _MARKUP = re.compile(

@@ -16,10 +16,10 @@ _ANSWER_TAG = re.compile(r"<(/?)answer>")
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 # What a template shows in place of a body; echoing it is not an answer.
 _PLACEHOLDERS = frozenset(
-    """reasoning process here|your reasoning here|reasoning here|your reasoning|reasoning process|thinking process here|thinking process
-    |your thinking process here|your thoughts here|thoughts here|your thoughts|think here|answer here|your answer here|your answer
-    |final answer here|your final answer here|your final answer|the answer here|insert answer here|put your answer here|answer letter here
-    |the final answer here|your choice here|option letter here|the reasoning process here|insert reasoning here
+    """reasoning process here|your reasoning here|reasoning here|your reasoning|reasoning process
+    |thinking process here|thinking process|your thinking process here|your thoughts here|thoughts here|your thoughts|think here|answer here
+    |your answer here|your answer|final answer here|your final answer here|your final answer|the answer here|insert answer here
+    |put your answer here|answer letter here|the final answer here|your choice here|option letter here|the reasoning process here|insert reasoning here
     |reasoning|answer|the answer|final answer|the final answer|think|thinking
     |推理过程|思考过程|在此作答|你的答案|答案|推理|思考|你的思考过程|此处填写答案|答案写在这里|推理过程写在这里|在这里写答案|在这里写推理过程""".replace(
         "\n", ""

@@ -23,9 +23,10 @@ from rewards.rubric import Rubric
 from rollouts.store.layout import StoreError
 
 DESCRIPTION = """\
-Scores the shipped cases (every answer type, English and Chinese), hostile texts and, with --run, the stored rollouts of a run; tells what the
-reward pays, how often it fails, how long it takes, and what would break training: a constant, a value out of range, one that does not depend on
-the completion or changes from call to call or with the order of calls, a failure, slowness."""
+Scores the shipped cases (every answer type, English and Chinese), hostile texts and, with --run, the stored rollouts of
+a run; tells what the reward pays, how often it fails, how long it takes, and what would break training: a constant, a
+value out of range, one that does not depend on the completion or changes from call to call or with the
+order of calls, a failure, slowness."""
 EPILOG = """\
 examples:
   python -m rewards.check option_match
@@ -33,7 +34,8 @@ examples:
   python -m rewards.check length --set max_length=512 --set cache=128 --run runs/med_grpo
   python -m rewards.check trl:path/to/file.py:function --json
 
-exit status: 0 nothing would break training, 1 something would (it is told last), 2 the reward or the run cannot be used."""
+exit status: 0 nothing would break training, 1 something would (it is told last), 2 the reward or the run cannot be
+used."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,10 +16,14 @@ from rollouts.records import Outcome, Parsed, Sample
 
 # Unit -> (dimension, factor to the base unit of that dimension).
 UNITS: dict[str, tuple[str, float]] = {
-    **{name: ("length", factor) for name, factor in (("nm", 1e-9), ("µm", 1e-6), ("um", 1e-6), ("mm", 1e-3), ("cm", 1e-2), ("m", 1.0), ("km", 1e3))},
-    **{name: ("mass", factor) for name, factor in (("ng", 1e-9), ("µg", 1e-6), ("ug", 1e-6), ("mcg", 1e-6), ("mg", 1e-3), ("g", 1.0), ("kg", 1e3))},
-    **{name: ("volume", factor) for name, factor in (("µl", 1e-6), ("ul", 1e-6), ("ml", 1e-3), ("cc", 1e-3), ("cl", 1e-2), ("dl", 1e-1), ("l", 1.0))},
-    **{name: ("time", factor) for name, factor in (("ms", 1e-3), ("s", 1.0), ("sec", 1.0), ("min", 60.0), ("h", 3600.0))},
+    **{name: ("length", factor) for name,
+    factor in (("nm", 1e-9), ("µm", 1e-6), ("um", 1e-6), ("mm", 1e-3), ("cm", 1e-2), ("m", 1.0), ("km", 1e3))},
+    **{name: ("mass", factor) for name,
+    factor in (("ng", 1e-9), ("µg", 1e-6), ("ug", 1e-6), ("mcg", 1e-6), ("mg", 1e-3), ("g", 1.0), ("kg", 1e3))},
+    **{name: ("volume", factor) for name,
+    factor in (("µl", 1e-6), ("ul", 1e-6), ("ml", 1e-3), ("cc", 1e-3), ("cl", 1e-2), ("dl", 1e-1), ("l", 1.0))},
+    **{name: ("time", factor) for name,
+    factor in (("ms", 1e-3), ("s", 1.0), ("sec", 1.0), ("min", 60.0), ("h", 3600.0))},
     **{name: ("time", factor) for name, factor in (("hour", 3600.0), ("day", 86400.0), ("week", 604800.0))},
     **{name: ("age", factor) for name, factor in (("month", 1.0), ("year", 12.0))},
     **{name: ("pressure", factor) for name, factor in (("mmhg", 133.322), ("kpa", 1000.0), ("pa", 1.0))},

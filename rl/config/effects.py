@@ -41,14 +41,16 @@ def _all_members_state(name: str) -> Callable[[Config], bool]:
 
 JUDGE_EFFECTS = (
     Effect(
-        _under("judge", "judge.kind"), lambda c: c.judge.kind == "rules", "judge.kind=rules asks no endpoint; use judge=openai"
+        _under("judge", "judge.kind"), lambda c: c.judge.kind == "rules",
+        "judge.kind=rules asks no endpoint; use judge=openai"
     ),
     Effect(
         ("judge.api_key_env", "judge.price_input", "judge.price_output"),
         lambda c: c.judge.kind == "local" and c.judge.second_opinion == "off",
         "judge=local asks a server of its own, under a key of its own and for nothing",
     ),
-    *(Effect((f"judge.{name}",), _all_members_state(name), f"every member of judge.panel states its own {name}") for name in _SEAT),
+    *(Effect((f"judge.{name}",), _all_members_state(name),
+    f"every member of judge.panel states its own {name}") for name in _SEAT),
     Effect(
         tuple(f"judge.second_{name}" for name in _SEAT),
         lambda c: c.judge.second_opinion == "off",
@@ -62,7 +64,8 @@ JUDGE_EFFECTS = (
         "judge.calibration names no file",
     ),
     Effect(
-        tuple(f"judge.{name}" for name in """timeout_seconds deadline_seconds max_attempts max_reasks max_concurrency breaker_failures
+        tuple(f"judge.{name}" for name in """timeout_seconds deadline_seconds max_attempts max_reasks max_concurrency
+        breaker_failures
         breaker_pause_seconds max_calls max_tokens price_input price_output canary_fraction""".split()),
         lambda c: c.judge.offline,
         "judge.offline=true asks nobody",

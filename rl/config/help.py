@@ -25,7 +25,8 @@ HEAD = """\
   {command} +experiment=med_grpo data=vqa_rad data.root=PATH judge=rules grpo.num_steps=20
   {command} ... --cfg   # print the settings of this run and stop
 
-Groups (files of conf/; the command line wins over the experiment, the experiment over the other files, those over the defaults below)
+Groups (files of conf/; the command line wins over the experiment, the experiment over the other files, those over the
+defaults below)
 {groups}
 
 Settings (type = default)

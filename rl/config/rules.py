@@ -42,12 +42,10 @@ def _bounds(text: str) -> list[Bound]:
 
 # Settings by the range they share. An optional setting that is null passes.
 RANGES: dict[str, str] = {
-    "model.max_model_len model.max_images grpo.min_valid grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": (
-        ">= 1"
-    ),
-    "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size sft.micro_batch_size sft.num_epochs": (
-        ">= 1"
-    ),
+    "model.max_model_len model.max_images grpo.min_valid grpo.num_steps "
+    "grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": (">= 1"),
+    "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size "
+    "sft.micro_batch_size sft.num_epochs": (">= 1"),
     "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
     "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size": ">= 1",
     "compute.num_threads judge.max_attempts judge.max_concurrency judge.breaker_failures": ">= 1",
@@ -56,12 +54,10 @@ RANGES: dict[str, str] = {
     "judge.canary_fraction judge.min_sensitivity judge.min_specificity": ">= 0, <= 1",
     "judge.min_kappa": ">= -1, <= 1",
     "seed data.seed eval.num_samples eval.every_steps sft.weight_decay grpo.weight_decay grpo.beta": ">= 0",
-    "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": (
-        "> 0"
-    ),
-    "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds compute.cpu_kv_cache_gib compute.worker_timeout_seconds": (
-        "> 0"
-    ),
+    "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate "
+    "sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": ("> 0"),
+    "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds "
+    "compute.cpu_kv_cache_gib compute.worker_timeout_seconds": ("> 0"),
     "reward.plugin_timeout_seconds reward.plugin_memory_gib": "> 0",
     "reward.plugin_workers": ">= 1",
     "grpo.top_p grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",

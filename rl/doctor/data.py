@@ -43,7 +43,8 @@ def describe(samples: Sequence[Sample]) -> str:
 def check_data(splits: DataSplits, config: Config) -> list[Finding]:
     """Counts of each split, and that no image is on both sides."""
     taught = [row.sample for row in splits.sft]
-    findings = [Finding(bool(part), f"{name}: {describe(part)}", "" if part else "data.num_* and data.root leave nothing here") for name, part in (
+    findings = [Finding(bool(part), f"{name}: {describe(part)}",
+    "" if part else "data.num_* and data.root leave nothing here") for name, part in (
         ("SFT rows", taught), ("RL questions", splits.rl), ("held-out items", splits.eval)
     )]  # fmt: skip
     asked = config.grpo.prompts_per_step

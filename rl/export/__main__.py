@@ -21,7 +21,8 @@ _EPILOG = f"""examples:
   {COMMAND} runs/med_grpo --to inspect --out logs && inspect view --log-dir logs
   {COMMAND} runs/med_grpo --to wandb --out exported --steps 30..40 && wandb sync exported/wandb/offline-run-*
 
-inspect: one log a step, readable by inspect_ai (pip install inspect-ai); a prompt is a sample, each completion an epoch of it.
+inspect: one log a step, readable by inspect_ai (pip install inspect-ai); a prompt is a sample, each completion an
+epoch of it.
 wandb:   one table with images a step, in W&B's offline format; --online sends it at once."""
 
 

@@ -39,9 +39,12 @@ def write_inspect_log(out: Path, stored: StepFiles, rollouts: Sequence[Rollout],
         "version": LOG_VERSION,
         "status": "success",
         "eval": {
-            "eval_id": ids["eval"], "run_id": ids["run"], "task_id": ids["task"], "created": created, "task": name, "task_args": {},
-            "dataset": {"name": rollouts[0].sample.source or "rollouts", "samples": len(prompts), "sample_ids": prompts, "shuffled": False},
-            "model": model, "model_args": {}, "config": {"epochs": epochs}, "packages": {}, "metadata": {"step": stored.step},
+            "eval_id": ids["eval"], "run_id": ids["run"], "task_id": ids["task"], "created": created, "task": name,
+            "task_args": {},
+            "dataset": {"name": rollouts[0].sample.source or "rollouts", "samples": len(prompts), "sample_ids": prompts,
+            "shuffled": False},
+            "model": model, "model_args": {}, "config": {"epochs": epochs}, "packages": {},
+            "metadata": {"step": stored.step},
         },
         "plan": {"name": "rollouts", "steps": [], "config": {}},
         "results": _results(rollouts),
@@ -88,19 +91,24 @@ def _sample(one: Rollout, model: str, images: bool) -> dict[str, Any]:
     }
     scores |= {name: _score(outcome, one) for name, outcome in one.outcomes.items()}
     metadata = {
-        "step": one.step, "advantage": one.advantage, "trained_on": one.valid, "modality": one.sample.modality, "answer_type": one.sample.answer_type,
-        "policy_version": one.completion.policy_version, "seed": str(one.completion.seed), "tags": dict(one.sample.tags),
+        "step": one.step, "advantage": one.advantage, "trained_on": one.valid, "modality": one.sample.modality,
+        "answer_type": one.sample.answer_type,
+        "policy_version": one.completion.policy_version, "seed": str(one.completion.seed),
+        "tags": dict(one.sample.tags),
     }  # fmt: skip
     num_tokens = len(one.completion.token_ids)
     return {
-        "id": one.prompt_id, "epoch": one.sample_index + 1, "input": [prompt], "choices": list(one.sample.options) if one.sample.options else None,
-        "target": list(one.sample.gold_letters or ()) if one.sample.answer_type in ("mcq", "multi") else one.sample.gold_text,
+        "id": one.prompt_id, "epoch": one.sample_index + 1, "input": [prompt],
+        "choices": list(one.sample.options) if one.sample.options else None,
+        "target": list(one.sample.gold_letters or ()) if one.sample.answer_type in ("mcq",
+        "multi") else one.sample.gold_text,
         "messages": [prompt, answer],
         "output": {
             "model": model, "choices": [{"message": answer, "stop_reason": _STOP[one.completion.finish_reason]}],
             "usage": {"input_tokens": 0, "output_tokens": num_tokens, "total_tokens": num_tokens},
         },
-        "scores": scores, "metadata": metadata, "store": {}, "events": [], "model_usage": {}, "attachments": attachments,
+        "scores": scores, "metadata": metadata, "store": {}, "events": [], "model_usage": {},
+        "attachments": attachments,
         "uuid": hashlib.sha256("/".join(map(str, one.key)).encode()).hexdigest()[:22],
     }  # fmt: skip
 

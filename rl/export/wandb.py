@@ -50,8 +50,10 @@ def table(step: int, rollouts: Sequence[Rollout]) -> ImageTable:
 def _row(one: Rollout, rewards: Sequence[str]) -> list[Any]:
     sample = one.sample
     row = [
-        one.prompt_id, one.sample_index, _picture(one), sample.modality, sample.answer_type, sample.question, sample.gold_text,
-        one.parsed.think, one.parsed.answer if one.parsed.well_formed else one.completion.text, one.total, one.advantage, one.valid,
+        one.prompt_id, one.sample_index, _picture(one), sample.modality, sample.answer_type, sample.question,
+        sample.gold_text,
+        one.parsed.think, one.parsed.answer if one.parsed.well_formed else one.completion.text, one.total,
+        one.advantage, one.valid,
         len(one.completion.token_ids), one.completion.finish_reason,
     ]  # fmt: skip
     for name in rewards:

@@ -9,20 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 COMMAND = "python -m rl.replay"
-_EPILOG = """what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and grpo.scale_rewards,
-grpo.min_valid, grpo.multi_objective_aggregation. Everything else of the run stays as it was.
+_EPILOG = """what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and
+grpo.scale_rewards, grpo.min_valid, grpo.multi_objective_aggregation. Everything else of the run stays as it was.
 
 examples:
-  python -m rl.replay runs/med_grpo                                       nothing changed: every value comes back, no judge is called
+  python -m rl.replay runs/med_grpo                  nothing changed: every value comes back, no judge is called
   python -m rl.replay runs/med_grpo reward.weights.format=0.3
-  python -m rl.replay runs/med_grpo reward=my_reward                                    the example of a reward of your own
-  python -m rl.replay runs/med_grpo judge=openai judge.base_url=http://127.0.0.1:8000/v1 judge.model=NAME --only answer_type=open
+  python -m rl.replay runs/med_grpo reward=my_reward                 the example of a reward of your own
+  python -m rl.replay runs/med_grpo judge=openai judge.base_url=http://127.0.0.1:8000/v1 judge.model=NAME \\
+      --only answer_type=open
   python -m rl.replay runs/med_grpo judge.timeout_seconds=120 --only status=error,timeout      ask again what had failed
-  python -m rl.replay runs/med_grpo --only answer_type=open --only step=30..40 --times 5       how much the judge differs from itself
+  python -m rl.replay runs/med_grpo --only answer_type=open --only step=30..40 --times 5
+      how much the judge differs from itself
 
-The new folder reads like a run: python -m rollouts.view RUN NEW, python -m rollouts.diff RUN NEW. It holds replay_report.json (all numbers and every
-flip), diff.parquet (one row a completion and reward) and the rollouts as they would have been stored. The same command goes on with a replay that
-was stopped. A judgement that failed in the run stays failed while neither its reward nor the judge changes."""
+The new folder reads like a run: python -m rollouts.view RUN NEW, python -m rollouts.diff RUN NEW. It holds
+replay_report.json (all numbers and every flip), diff.parquet (one row a completion and reward) and the rollouts as they
+would have been stored. The same command goes on with a replay that was stopped. A judgement
+that failed in the run stays failed while neither its reward nor the judge changes."""
 
 
 def _parser() -> argparse.ArgumentParser:

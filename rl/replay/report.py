@@ -148,12 +148,15 @@ def diff_table(found: Sequence[Change]) -> pa.Table:
                 | {"value_after": after[1], "flipped": name in flipped}
             )  # fmt: skip
         rows.append(
-            key | {"reward": "total", "value_before": one.before.total, "value_after": one.after.total, "flipped": False}
+            key | {"reward": "total", "value_before": one.before.total, "value_after": one.after.total,
+            "flipped": False}
             | {"advantage_before": one.before.advantage, "advantage_after": one.after.advantage}
         )  # fmt: skip
     text, number = pa.string(), pa.float64()
     schema = {
-        "step": pa.int32(), "prompt_id": text, "sample_index": pa.int32(), "reward": text, "status_before": text, "value_before": number,
-        "status_after": text, "value_after": number, "flipped": pa.bool_(), "advantage_before": number, "advantage_after": number,
+        "step": pa.int32(), "prompt_id": text, "sample_index": pa.int32(), "reward": text, "status_before": text,
+        "value_before": number,
+        "status_after": text, "value_after": number, "flipped": pa.bool_(), "advantage_before": number,
+        "advantage_after": number,
     }  # fmt: skip
     return pa.Table.from_pylist(rows, schema=pa.schema(schema))

@@ -16,7 +16,8 @@ def repetition_rows(rows: Sequence[Row], scored: Sequence[Scored], repetition: i
     """One row a completion and reward of one repetition; `rows` and `scored` are in the same order."""
     return [
         {
-            "step": row["step"], "prompt_id": row["prompt_id"], "sample_index": row["sample_index"], "repetition": repetition,
+            "step": row["step"], "prompt_id": row["prompt_id"], "sample_index": row["sample_index"],
+            "repetition": repetition,
             "reward": name, "status": outcome.status, "value": outcome.value,
         }
         for row, one in zip(rows, scored, strict=True)

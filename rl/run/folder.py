@@ -44,8 +44,10 @@ _MAY_CHANGE = (
     # What rewards in child processes may take; not what they pay.
     *("reward.plugin_timeout_seconds", "reward.plugin_memory_gib", "reward.plugin_workers"),
     # Where and how patiently the judge is asked, what it may spend, and how it is watched; not who judges.
-    *(f"judge.{name}" for name in """base_url api_key_env timeout_seconds deadline_seconds max_attempts max_reasks max_concurrency breaker_failures
-    breaker_pause_seconds max_calls max_tokens price_input price_output cache canary_fraction canaries on_canary second_base_url
+    *(f"judge.{name}" for name in """base_url api_key_env timeout_seconds deadline_seconds max_attempts max_reasks
+    max_concurrency breaker_failures
+    breaker_pause_seconds max_calls max_tokens price_input price_output cache canary_fraction canaries on_canary
+    second_base_url
     second_api_key_env""".split()),
 )  # fmt: skip
 

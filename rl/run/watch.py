@@ -96,14 +96,16 @@ class Watch:
         against, verdicts = self._against_rule()
         collapsed = reward[1] > reward[0] + LEAST_GAIN and length[1] < COLLAPSED_LENGTH * length[0]
         return {
-            "length": f"the reward rose from {reward[0]:.3f} to {reward[1]:.3f} while completions shrank from {length[0]:.0f} to {length[1]:.0f} "
+            "length": f"the reward rose from {reward[0]:.3f} to {reward[1]:.3f} while completions "
+            f"shrank from {length[0]:.0f} to {length[1]:.0f} "
             "tokens: look at what is paid (python -m rollouts.view)" if collapsed else "",
-            "identical": f"{identical:.0%} of the completions repeat another of their group: there is hardly anything to compare; raise "
-            "grpo.temperature or grpo.beta, or stop here" if identical > IDENTICAL else "",
-            "one answer": f"{one_answer:.0%} of all answers are the same one, whatever is asked: look at what is paid for it"
+            "identical": f"{identical:.0%} of the completions repeat another of their group: there is hardly anything "
+            "to compare; raise grpo.temperature or grpo.beta, or stop here" if identical > IDENTICAL else "",
+            "one answer": f"{one_answer:.0%} of all answers are the same one, whatever is asked: look at what is "
+            "paid for it"
             if one_answer > ONE_ANSWER else "",
-            "against rule": f"of {verdicts:.0f} answers that the judge accepted in the last {WINDOW} steps a rule calls {against:.0%} wrong: read "
-            "some (python -m rollouts.view), and measure the judge on them (python -m judges.calibrate)"
+            "against rule": f"of {verdicts:.0f} answers that the judge accepted in the last {WINDOW} steps a rule "
+            f"calls {against:.0%} wrong: read some (python -m rollouts.view), and measure the judge on them (python -m judges.calibrate)"
             if verdicts >= LEAST_VERDICTS and against > AGAINST_RULE else "",
         }  # fmt: skip
 

@@ -19,7 +19,7 @@ from rollouts.page.query import IS_COMPLETION, IS_GROUP, SORTS
 from rollouts.page.viewer import Viewer
 from rollouts.store.layout import StoreError
 
-# The page's own files by name: a browser asks for them by name alone (`/static/dom.js`), whichever folder they stand in.
+# The page's own files by name: a browser asks for them by name alone (`/static/dom.js`), not by folder.
 FILES = {path.name: path for path in (Path(__file__).parent / "static").rglob("*.*")}
 STYLES = ("theme.css", "layout.css", "group.css")
 # Images beyond this are left out, and the page says so where they would stand.

@@ -27,7 +27,8 @@ def _from(query: Query, *, two_runs: bool) -> tuple[str, str]:
         WHERE r.side = 0 AND {query.on_completions} GROUP BY r.step, r.prompt_id)"""
     other = """other AS (
         SELECT g.step AS at, g.prompt_id, arg_min(o.step, abs(o.step - g.step)) AS step
-        FROM groups g JOIN groups o ON o.side = 1 AND o.prompt_id = g.prompt_id WHERE g.side = 0 GROUP BY g.step, g.prompt_id)"""
+        FROM groups g JOIN groups o ON o.side = 1 AND o.prompt_id = g.prompt_id WHERE g.side = 0 GROUP BY g.step,
+        g.prompt_id)"""
     parts = [found] if needs_rows else []
     source = "FROM groups g"
     if needs_rows:
@@ -56,8 +57,10 @@ def list_groups(index: Index, text: str, sort: str, offset: int, limit: int = PA
     hits = "f.hits" if query.picks_completions else "NULL"
     groups = index.ask_named(
         f"""{before}
-        SELECT g.step, g.prompt_id AS prompt, left(g.question, 240) AS question, g.gold, g.modality, g.answer_type AS type, g.thumb, g.num_media,
-            g.num, g.num_valid, g.num_right, g.mean, g.spread, g.num_tokens, g.num_disagree, g.num_failed, g.num_truncated, g.totals, g.rights,
+        SELECT g.step, g.prompt_id AS prompt, left(g.question, 240) AS question, g.gold, g.modality, g.answer_type AS
+        type, g.thumb, g.num_media,
+            g.num, g.num_valid, g.num_right, g.mean, g.spread, g.num_tokens, g.num_disagree, g.num_failed,
+            g.num_truncated, g.totals, g.rights,
             {hits} AS hits, b.num_right AS b_right, b.mean AS b_mean, b.step AS b_step,
             count(*) OVER () AS total, sum(COALESCE(len({hits}), g.num)) OVER () AS completions
         {source} ORDER BY {SORTS[sort]} LIMIT {int(limit)} OFFSET {int(offset)}""",
@@ -104,9 +107,12 @@ def by_step(index: Index, text: str) -> list[list[dict[str, Any]]]:
         match = "r.step = t.step" if side == 0 else "r.step = t.b_step"
         steps = index.ask_named(
             f"""{before} {"," if before else "WITH"} t AS (SELECT g.step, g.prompt_id, b.step AS b_step {source})
-            SELECT r.step, count(*) AS num, count(r.total) AS num_valid, avg(r.total) AS reward, avg(r.is_right::INTEGER) AS accuracy,
-                avg(r.num_tokens) AS length, count_if({FAILED}) AS failed, count_if(list_contains(statuses, 'abstain')) AS abstained,
-                count_if({DISAGREE}) AS disagree, avg((finish_reason != 'stop')::INTEGER) AS truncated, sum(cost) AS cost
+            SELECT r.step, count(*) AS num, count(r.total) AS num_valid, avg(r.total) AS reward,
+            avg(r.is_right::INTEGER) AS accuracy,
+                avg(r.num_tokens) AS length, count_if({FAILED}) AS failed, count_if(list_contains(statuses, 'abstain'))
+                AS abstained,
+                count_if({DISAGREE}) AS disagree, avg((finish_reason != 'stop')::INTEGER) AS truncated, sum(cost) AS
+                cost
             FROM rows r JOIN t ON {match} AND r.prompt_id = t.prompt_id
             WHERE r.side = {side} GROUP BY r.step ORDER BY r.step""",
             query.values,
@@ -149,7 +155,8 @@ def counts(index: Index) -> dict[str, Any]:
         statuses.setdefault(reward, {})[status] = count
     facets = {
         name: [{"value": value, "num": num} for value, num in index.ask(
-            f"SELECT {column}, count(*) AS n FROM groups WHERE side = 0 GROUP BY 1 ORDER BY n DESC, 1 LIMIT 40") if value]
+            f"SELECT {column}, count(*) AS n FROM groups WHERE side = 0 "
+            "GROUP BY 1 ORDER BY n DESC, 1 LIMIT 40") if value]
         for name, column in (("modality", "modality"), ("type", "answer_type"), ("source", "source"))
     }  # fmt: skip
     labels = index.ask("SELECT expected, count(*) FROM labels GROUP BY 1")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 # The columns of codec.SCHEMA that lists, charts and filters need.
 LIGHT = (
-    "step", "prompt_id", "sample_index", "source", "modality", "language", "question", "answer_type", "gold_letters", "gold_text",
-    "aliases", "media", "completion", "token_ids", "finish_reason", "policy_version", "answer", "letters", "yes_no", "well_formed",
+    "step", "prompt_id", "sample_index", "source", "modality", "language", "question", "answer_type", "gold_letters",
+    "gold_text",
+    "aliases", "media", "completion", "token_ids", "finish_reason", "policy_version", "answer", "letters", "yes_no",
+    "well_formed",
     "outcomes", "weights", "total", "valid", "advantage",
 )  # fmt: skip
 
@@ -17,16 +19,19 @@ TABLES = (
         is_right BOOLEAN,
         -- "REWARD=STATUS" of every outcome, and the statuses alone.
         statuses VARCHAR[], named_statuses VARCHAR[],
-        -- What the judge decided, in which layer; NULL = none was asked. What the rule says of the same answer; NULL = there is none to compare.
+        -- What the judge decided, in which layer; NULL = none was asked. What the rule says of the same answer; NULL =
+        -- there is none to compare.
         judge VARCHAR, layer VARCHAR, rule_right BOOLEAN,
         text VARCHAR, cost DOUBLE,
         -- Of the question, the same in all rows of a group.
         question VARCHAR, gold VARCHAR, modality VARCHAR, answer_type VARCHAR, source VARCHAR, language VARCHAR,
         thumb VARCHAR, num_media INTEGER)""",
     """CREATE TABLE groups (
-        side TINYINT, step INTEGER, prompt_id VARCHAR, question VARCHAR, gold VARCHAR, modality VARCHAR, answer_type VARCHAR,
+        side TINYINT, step INTEGER, prompt_id VARCHAR, question VARCHAR, gold VARCHAR, modality VARCHAR, answer_type
+        VARCHAR,
         source VARCHAR, language VARCHAR, thumb VARCHAR, num_media INTEGER,
-        num INTEGER, num_valid INTEGER, num_right INTEGER, num_judged INTEGER, mean DOUBLE, spread DOUBLE, num_tokens DOUBLE,
+        num INTEGER, num_valid INTEGER, num_right INTEGER, num_judged INTEGER, mean DOUBLE, spread DOUBLE, num_tokens
+        DOUBLE,
         num_disagree INTEGER, num_failed INTEGER, num_truncated INTEGER,
         totals DOUBLE[], rights BOOLEAN[])""",
     "CREATE TABLE labels (key VARCHAR, expected VARCHAR)",
@@ -65,10 +70,12 @@ WITH read AS (
             -- Criteria (rubric_judge, keypoints) are met or not; there is no one decision.
             CASE WHEN json_extract_string(judged, '$.failure') IS NOT NULL THEN 'failed' END) AS decision,
         CASE WHEN judged IS NOT NULL THEN {_WORDS.format("COALESCE(answer, '')")} END AS words,
-        CASE WHEN judged IS NOT NULL THEN list_transform(list_prepend(gold_text, aliases), lambda w: {_WORDS.format("w")}) END AS accepted
+        CASE WHEN judged IS NOT NULL THEN list_transform(list_prepend(gold_text, aliases), lambda w:
+        {_WORDS.format("w")}) END AS accepted
     FROM read
 ), compared AS (
-    SELECT *, list_filter(list_transform(accepted, lambda w: CASE WHEN regexp_matches(w, '{_CHINESE}') THEN trim(w) ELSE w END),
+    SELECT *, list_filter(list_transform(accepted, lambda w: CASE WHEN regexp_matches(w, '{_CHINESE}') THEN trim(w)
+    ELSE w END),
         lambda w: w != '' AND contains(words, w)) AS wordings
     FROM said
 )

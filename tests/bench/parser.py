@@ -17,13 +17,16 @@ LENGTH = 100_000
 CHEST = ("Pleural effusion", "Pneumonia", "Pneumothorax", "Normal chest")
 # What answers, hedges, wrappers and our own marks are made of.
 FRAGMENTS = (
-    "<think>", "</think>", "<answer>", "</answer>", "A", "B", "C", " or ", " not ", "\\boxed{", "}", "{", '"answer":', "答案是", "不是", "或",
+    "<think>", "</think>", "<answer>", "</answer>", "A", "B", "C", " or ", " not ", "\\boxed{", "}", "{", '"answer":',
+    "答案是", "不是", "或",
     "~~", "<s>", "</s>",
-    "Pneumonia", "no ", "yes", "\n", ".", ",", "%", "50", "is wrong", "wait, ", "@0", "@", "NEG", "\u200b", "\ud800", "İ",
+    "Pneumonia", "no ", "yes", "\n", ".", ",", "%", "50", "is wrong", "wait, ", "@0", "@", "NEG", "\u200b", "\ud800",
+    "İ",
     "(", ")", "```", "B-", "-", "→", "…", "I think ",
 )  # fmt: skip
 UNITS = (
-    *FRAGMENTS, "a", " ", "AB", "not A or ", "<answer>B</answer>", "\\boxed{A}", '{"a":', "[", "A, ", "é", "肺炎", "B or C. ", "B, not A. ",
+    *FRAGMENTS, "a", " ", "AB", "not A or ", "<answer>B</answer>", "\\boxed{A}", '{"a":', "[", "A, ", "é", "肺炎",
+    "B or C. ", "B, not A. ",
     "Is it A? No. Is it C? Yes. ", "Wait, A. Actually B. ", "[x] A [ ] B ", "不是A，",
 )  # fmt: skip
 

@@ -99,10 +99,14 @@ def _spoilt(row: dict[str, Any], number: int, prompt: str) -> dict[str, Any]:
         "evidence": EVIDENCE[number % len(EVIDENCE)], "cost": 0.0, "seconds": 0.0,
     }  # fmt: skip
     return row | {
-        "step": 3, "prompt_id": prompt, "sample_index": 0, "sample_id": MARKUP, "question": MARKUP, "modality": MARKUP, "source": CLOSING,
-        "gold_text": CLOSING, "aliases": [MARKUP], "options": [MARKUP, BIDI], "completion": f"{MARKUP}{CLOSING}{BIDI}", "think": MARKUP,
-        "answer": CLOSING + BIDI, "tags": [{"name": "window" + MARKUP, "value": MARKUP}], "media": [medium], "outcomes": [outcome],
-        "engine": MARKUP, "finish_reason": MARKUP, "prompt_text": CLOSING, "token_ids": [-1, 2**31 - 1], "logprobs": [None, 1e308],
+        "step": 3, "prompt_id": prompt, "sample_index": 0, "sample_id": MARKUP, "question": MARKUP, "modality": MARKUP,
+        "source": CLOSING,
+        "gold_text": CLOSING, "aliases": [MARKUP], "options": [MARKUP, BIDI], "completion": f"{MARKUP}{CLOSING}{BIDI}",
+        "think": MARKUP,
+        "answer": CLOSING + BIDI, "tags": [{"name": "window" + MARKUP, "value": MARKUP}], "media": [medium],
+        "outcomes": [outcome],
+        "engine": MARKUP, "finish_reason": MARKUP, "prompt_text": CLOSING, "token_ids": [-1, 2**31 - 1],
+        "logprobs": [None, 1e308],
     }  # fmt: skip
 
 

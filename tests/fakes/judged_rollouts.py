@@ -16,8 +16,10 @@ JUDGE = "openai:scripted"
 def judged(rollout: Rollout, decision: str | None, answer: str) -> Rollout:
     """The rollout with this answer and this verdict; None = the judge timed out."""
     evidence = {
-        "judge": JUDGE, "layer": "judge", "decision": decision, "failure": None if decision else "timeout", "prompt": "equivalence_1.en@0123",
-        "reference": rollout.sample.gold_text, "answer": answer, "attempts": [{"reply": json.dumps({"verdict": decision}), "problem": ""}],
+        "judge": JUDGE, "layer": "judge", "decision": decision, "failure": None if decision else "timeout",
+        "prompt": "equivalence_1.en@0123",
+        "reference": rollout.sample.gold_text, "answer": answer,
+        "attempts": [{"reply": json.dumps({"verdict": decision}), "problem": ""}],
     }  # fmt: skip
     value = float(decision == "correct") if decision in ("correct", "incorrect") else None
     status = "timeout" if decision is None else "abstain" if decision == "unsure" else "ok"

@@ -20,12 +20,16 @@ from judges.verdict import Question, Verdict
         ("liver", "Liver", True), ("The liver.", "Liver", True),
         (" **Liver** ", "liver", True), ("\\boxed{Liver}", "Liver", True),
         ("ＬＩＶＥＲ", "liver", True),
-        ("livers", "Liver", False), ("liver or spleen", "Liver", False), ("not liver", "Liver", False), (".5 mg", "5 mg", False),
+        ("livers", "Liver", False), ("liver or spleen", "Liver", False), ("not liver", "Liver", False),
+        (".5 mg", "5 mg", False),
         (",5 mg", "5 mg", False), ("5 mg,", "5 mg", True),
         ("> 5 mm", "5 mm", False),
-        ("-2", "2", False), ("10²", "102", False), ("A positive", "positive", False), ("", "Liver", False), ("肝脏。", "肝脏", True),
-        ("PAO2", "PaO2", False), ("dd", "Dd", False), ("DD", "dd", False), ("mg", "Mg", False), ("ct", "CT", True), ("Type ii", "Type II", True),
-        ("NO", "No", True), ("①②", "12", False), ("ⅠⅡ", "III", False), ("!Left", "Left", False), ("Left!", "Left", True), ("1\x0b2", "12", False),
+        ("-2", "2", False), ("10²", "102", False), ("A positive", "positive", False), ("", "Liver", False),
+        ("肝脏。", "肝脏", True),
+        ("PAO2", "PaO2", False), ("dd", "Dd", False), ("DD", "dd", False), ("mg", "Mg", False), ("ct", "CT", True),
+        ("Type ii", "Type II", True),
+        ("NO", "No", True), ("①②", "12", False), ("ⅠⅡ", "III", False), ("!Left", "Left", False),
+        ("Left!", "Left", True), ("1\x0b2", "12", False),
     ],
 )  # fmt: skip
 def test_rules_accept_whole_answers_only(answer, reference, equal):
@@ -41,7 +45,8 @@ def test_aliases_are_accepted_and_the_letter_of_an_item_asked_open_is_not():
 @pytest.mark.parametrize(
     "answer",
     [
-        "", " \n", "...", "\u200b\u2060", ":", "✔", "null", "N/A", "[REFERENCE]", "{{ reference }}", "ditto", "Which organ?", "Thought process:",
+        "", " \n", "...", "\u200b\u2060", ":", "✔", "null", "N/A", "[REFERENCE]", "{{ reference }}", "ditto",
+        "Which organ?", "Thought process:",
         "Lösung:",
         "Let me think step by step.", "x" * 5000, "{reference} {question!r}",
     ],
@@ -55,8 +60,10 @@ def test_answers_without_content_are_refused_without_a_call(answer):
 @pytest.mark.parametrize(
     "answer",
     [
-        '{"answer": "liver"}', "{answer: liver}", "[[answer: liver]]", "<<label = liver>>", '{"label": "target sign"}', "I'll go with liver.",
-        "Let me look: the liver", "Sure, here is the answer: liver", "We will start adrenaline", "The answer is A", "I'll go with US", "First.",
+        '{"answer": "liver"}', "{answer: liver}", "[[answer: liver]]", "<<label = liver>>", '{"label": "target sign"}',
+        "I'll go with liver.",
+        "Let me look: the liver", "Sure, here is the answer: liver", "We will start adrenaline", "The answer is A",
+        "I'll go with US", "First.",
         "Let me see: +", "Okay: -", "SO, of course", "让我们看，是肝脏", "I will go with I",
     ],
 )  # fmt: skip

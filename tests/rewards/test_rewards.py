@@ -61,7 +61,8 @@ def scorer():
 @pytest.mark.parametrize(
     ("sample", "answer", "accuracy"),
     [
-        (MCQ, "B", 1.0), (MCQ, "C", 0.0), (MCQ, "pneumonia", 1.0), (MCQ, "B or C", 0.0), (MULTI, "C, B", 1.0), (MULTI, "B", 0.0),
+        (MCQ, "B", 1.0), (MCQ, "C", 0.0), (MCQ, "pneumonia", 1.0), (MCQ, "B or C", 0.0), (MULTI, "C, B", 1.0),
+        (MULTI, "B", 0.0),
         (YES, "Yes", 1.0),         (YES, "no", 0.0), (YES, "eyes", 0.0),
         (YES_LETTERED, "A", 1.0), (YES_LETTERED, "B", 0.0), (OPEN, "pneumonia.", 1.0), (OPEN, "Lung infection", 1.0),
         (OPEN, "B", 0.0), (OPEN, "", 0.0), (SIZE, "56 mm", 1.0), (SIZE, "6.5 cm", 0.0), (SIZE, "56 cm", 0.0),

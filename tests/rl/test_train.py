@@ -24,8 +24,10 @@ from tests.paths import REPOSITORY
 
 STEPS, PROMPTS, GENERATIONS = 4, 4, 4
 SMALL = (
-    "+experiment=med_grpo", f"grpo.num_steps={STEPS}", f"grpo.prompts_per_step={PROMPTS}", f"grpo.num_generations={GENERATIONS}",
-    "grpo.save_steps=2", "grpo.learning_rate=1e-3", "data.num_sft=64", "data.num_rl=48", "data.num_eval=24", "sft.batch_size=32",
+    "+experiment=med_grpo", f"grpo.num_steps={STEPS}", f"grpo.prompts_per_step={PROMPTS}",
+    f"grpo.num_generations={GENERATIONS}",
+    "grpo.save_steps=2", "grpo.learning_rate=1e-3", "data.num_sft=64", "data.num_rl=48", "data.num_eval=24",
+    "sft.batch_size=32",
     "eval.num_samples=1",
 )  # fmt: skip
 

@@ -175,7 +175,8 @@ def _sample(row: Row, other_answers: Sequence[str], modality: str) -> Sample:
     gold, folded = row.answer, row.answer.casefold()
     tags = {"organ": row.organ, "question_type": row.question_type}
     common: dict[str, Any] = {
-        "id": row.id, "question": row.question, "media": (row.media,), "source": "vqa_rad", "modality": modality, "tags": tags
+        "id": row.id, "question": row.question, "media": (row.media,), "source": "vqa_rad", "modality": modality,
+        "tags": tags
     }  # fmt: skip
     if folded in ("yes", "no"):
         return Sample(answer_type="yes_no", gold_text=folded, **common)

@@ -181,10 +181,14 @@ def test_without_labels_only_verdicts_are_told(tmp_path: Path, capsys: pytest.Ca
         ('{"question": "Q?", "reference": "R"}', ":2: no completion"),
         ('{"question": "", "reference": "R", "completion": "A"}', ":2: question is empty"),
         ('{"question": "Q?", "reference": 5, "completion": "A"}', ":2: reference is int, expected a text"),
-        ('{"question": "Q?", "reference": "R", "completion": "A", "expected": "yes"}', ":2: expected is 'yes', expected correct or incorrect"),
-        ('{"question": "Q?", "reference": "R", "completion": "A", "aliases": "x"}', ":2: aliases are 'x', expected a list"),
-        ('{"question": "Q?", "reference": "R", "completion": "A", "language": "fr"}', ":2: language is 'fr', expected en or zh"),
-        ('{"question": "Q?", "reference": "R", "reference": "S", "completion": "A"}', ":2: the field 'reference' stands twice"),
+        ('{"question": "Q?", "reference": "R", "completion": "A", "expected": "yes"}',
+        ":2: expected is 'yes', expected correct or incorrect"),
+        ('{"question": "Q?", "reference": "R", "completion": "A", "aliases": "x"}',
+        ":2: aliases are 'x', expected a list"),
+        ('{"question": "Q?", "reference": "R", "completion": "A", "language": "fr"}',
+        ":2: language is 'fr', expected en or zh"),
+        ('{"question": "Q?", "reference": "R", "reference": "S", "completion": "A"}',
+        ":2: the field 'reference' stands twice"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_told_with_its_line(tmp_path: Path, line: str, words: str) -> None:

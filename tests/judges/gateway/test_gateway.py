@@ -169,7 +169,8 @@ def test_a_late_call_of_a_group_ends_with_the_group():
     ("value", "date", "seconds"),
     [
         ("2", None, 2.0), ("0.5", None, 0.5), ("0", None, 0.0), ("86400", None, 86400.0),
-        ("-1", None, None), ("nan", None, None), ("inf", None, None), ("soon", None, None), ("", None, None), (None, None, None),
+        ("-1", None, None), ("nan", None, None), ("inf", None, None), ("soon", None, None), ("", None, None),
+        (None, None, None),
         ("Sat, 21 Nov 2026 12:00:30 GMT", "Sat, 21 Nov 2026 12:00:00 GMT", 30.0),
         ("Saturday, 21-Nov-26 12:00:30 GMT", "Sat, 21 Nov 2026 12:00:00 GMT", 30.0),
         ("Sat, 21 Nov 2026 11:59:00 GMT", "Sat, 21 Nov 2026 12:00:00 GMT", 0.0),

@@ -79,7 +79,8 @@ def test_the_budget_of_tokens_holds_with_many_calls_in_flight():
 
 
 def test_an_endpoint_that_does_not_tell_its_tokens_takes_the_most_it_can_have_used():
-    body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}], "id": "x", "created": 0,
+    body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}],
+    "id": "x", "created": 0,
             "model": MODEL, "object": "chat.completion"}  # fmt: skip
     with ScriptedJudge(lambda _: Reply(raw=json.dumps(body).encode())) as server:
         judge = judge_at(server, max_tokens=20_000)

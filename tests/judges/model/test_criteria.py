@@ -178,7 +178,8 @@ def test_an_edited_prompt_is_another_version(tmp_path):
 @pytest.mark.parametrize(
     "slot",
     [
-        "{{candidate}}", "{{ reference | trim }}", "{% if x %}", "{answer}", "{question!r}", "${reference}", "$candidate", "%(gold)s",
+        "{{candidate}}", "{{ reference | trim }}", "{% if x %}", "{answer}", "{question!r}", "${reference}",
+        "$candidate", "%(gold)s",
         "<<rubric_item>>", "{reference:>10}", "{{#if x}}",
     ],
 )  # fmt: skip
@@ -229,10 +230,12 @@ def test_no_shipped_prompt_says_anything_but_that_texts_are_data():
 @pytest.mark.parametrize(
     ("script", "match"),
     [
-        (lambda body: Reply("The answer is correct."), r"does not keep to a JSON schema(.|\n)*'The answer is correct\.'(.|\n)*vLLM does"),
+        (lambda body: Reply("The answer is correct."),
+        r"does not keep to a JSON schema(.|\n)*'The answer is correct\.'(.|\n)*vLLM does"),
         (lambda body: Reply('{"verdict": "correct"}'), r"keys are not exactly(.|\n)*\"nonce\": \.\."),
         (lambda body: Reply("{" + " " * 50, "length"), r"finish_reason 'length'(.|\n)*raise the token limit"),
-        (lambda body: Reply(status=400, raw=b'{"error": {"message": "format is not supported"}}'), r"refuses a question(.|\n)*not supported"),
+        (lambda body: Reply(status=400, raw=b'{"error": {"message": "format is not supported"}}'),
+        r"refuses a question(.|\n)*not supported"),
         (lambda body: Reply(status=500), r"does not answer one question \(unavailable"),
     ],
 )  # fmt: skip

@@ -26,12 +26,15 @@ def test_the_valid_object_is_read():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "correct", "yes", GOOD + GOOD, f"Here: {GOOD}", f"```json\n{GOOD}\n```", GOOD[:-1], f"[{GOOD}]", '"correct"', "null", "true", "1",
-        GOOD.replace('"correct"', '"Correct"'), GOOD.replace('"correct"', '"correct "'), GOOD.replace('"correct"', "true"),
+        "", "correct", "yes", GOOD + GOOD, f"Here: {GOOD}", f"```json\n{GOOD}\n```", GOOD[:-1], f"[{GOOD}]",
+        '"correct"', "null", "true", "1",
+        GOOD.replace('"correct"', '"Correct"'), GOOD.replace('"correct"', '"correct "'),
+        GOOD.replace('"correct"', "true"),
         GOOD.replace('"correct"', '["correct"]'), GOOD.replace(NONCE, "other"), GOOD.replace(f'"{NONCE}"', "null"),
         json.dumps({"verdict": "correct"}), json.dumps({"nonce": NONCE, "verdict": "correct"}),
         GOOD[:-1] + ', "verdict": "correct"}', GOOD[:-1] + ', "extra": 1}', GOOD.replace('["liver"]', '"liver"'),
-        GOOD.replace('["liver"]', "[1]"), GOOD.replace('["liver"]', "[NaN]"), GOOD.replace("{", "{ //\n"), "[" * 100_000, '{"a":' * 50_000,
+        GOOD.replace('["liver"]', "[1]"), GOOD.replace('["liver"]', "[NaN]"), GOOD.replace("{", "{ //\n"),
+        "[" * 100_000, '{"a":' * 50_000,
         " " * 30_000 + GOOD, GOOD.replace(NONCE, NONCE + "\u200b"),
     ],
 )  # fmt: skip

@@ -112,7 +112,8 @@ def trainer(*functions) -> SimpleNamespace:
     """What `GRPOTrainer._calculate_rewards` reads of a trainer, by hand: an oracle without a model."""
     names = [getattr(function, "__name__", "?") for function in functions]
     return SimpleNamespace(
-        accelerator=SimpleNamespace(device="cpu", is_main_process=True), reward_funcs=list(functions), reward_func_names=names,
+        accelerator=SimpleNamespace(device="cpu", is_main_process=True), reward_funcs=list(functions),
+        reward_func_names=names,
         reward_processing_classes=[None] * len(functions), state=SimpleNamespace(global_step=1), environments=None,
         args=SimpleNamespace(report_to=[]), _log_completion_extra=lambda *_: None, _log_metric=lambda *_: None,
     )  # fmt: skip
@@ -140,7 +141,8 @@ def brevity(completions, **kwargs):
     return [1.0 / len(completion[0]["content"]) for completion in completions]
 
 def exact(prompts, completions, solution, **kwargs):
-    return [None if "?" in c else math.nan if "nan" in c else float(c == s) for c, s in zip(completions, solution, strict=True)]
+    pairs = zip(completions, solution, strict=True)
+    return [None if "?" in c else math.nan if "nan" in c else float(c == s) for c, s in pairs]
 
 async def slow(completions, letter):
     return [float(letter[0] in completion[0]["content"]) for completion in completions]
@@ -239,9 +241,11 @@ def test_verls_own_reward_manager_calls_it(tmp_path):
     ids = tokenizer("<think>i see it</think>\n<answer>B</answer>", return_tensors="pt").input_ids
     text = tokenizer.decode(ids[0], skip_special_tokens=True)
     data = verl.DataProto.from_dict(
-        tensors={"prompts": ids[:, :1], "responses": ids, "attention_mask": torch.ones(1, 1 + ids.shape[1], dtype=torch.long)},
+        tensors={"prompts": ids[:, :1], "responses": ids,
+        "attention_mask": torch.ones(1, 1 + ids.shape[1], dtype=torch.long)},
         non_tensors={
-            "data_source": ["vqa"], "reward_model": [{"ground_truth": "B"}], "extra_info": [{"options": OPTIONS, "question": "Which?"}],
+            "data_source": ["vqa"], "reward_model": [{"ground_truth": "B"}],
+            "extra_info": [{"options": OPTIONS, "question": "Which?"}],
         },
     )  # fmt: skip
     score = as_compute_score("option_match")

@@ -16,9 +16,11 @@ from tests.paths import CASES
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Ways to state one letter; {x} is the letter.
 STATEMENTS = (
-    "{x}", "({x})", "{x}.", "**{x}**", "[{x}]", "Answer: {x}", "The answer is {x}.", "I choose option {x}.", "So the best choice is {x}",
+    "{x}", "({x})", "{x}.", "**{x}**", "[{x}]", "Answer: {x}", "The answer is {x}.", "I choose option {x}.",
+    "So the best choice is {x}",
     "Probably {x}",
-    "{x} is correct", "答案是{x}", "选{x}。", "\\boxed{{{x}}}", '{{"answer": "{x}"}}', "{x}!", "Final answer — {x}", "It is option {x}, I am sure.",
+    "{x} is correct", "答案是{x}", "选{x}。", "\\boxed{{{x}}}", '{{"answer": "{x}"}}', "{x}!", "Final answer — {x}",
+    "It is option {x}, I am sure.",
 )  # fmt: skip
 
 
@@ -101,9 +103,11 @@ def test_an_answer_cut_at_the_length_limit_is_no_answer():
 @pytest.mark.parametrize(
     ("answer", "word"),
     [
-        ("Yes", "yes"), ("No, it is not.", "no"), ("Diagnosis: yes", "yes"), ("eyes", None), ("Diagnosis", None), ("Yes and no", None),
+        ("Yes", "yes"), ("No, it is not.", "no"), ("Diagnosis: yes", "yes"), ("eyes", None), ("Diagnosis", None),
+        ("Yes and no", None),
         ("not yes", None),
-        ("No idea", None), ("unknown", None), ("是的。", "yes"), ("不是", "no"), ("没有骨折", "no"), ("是否骨折", None), ("不确定", None),
+        ("No idea", None), ("unknown", None), ("是的。", "yes"), ("不是", "no"), ("没有骨折", "no"), ("是否骨折", None),
+        ("不确定", None),
         ("Normal", None),
         ("NoYes", None), ("yes, the heart is not enlarged", "yes"), ("No fracture is seen", "no"), ("", None),
     ],

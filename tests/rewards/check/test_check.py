@@ -211,10 +211,14 @@ def test_the_tables_say_it(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["option_mach"], "Did you mean 'option_match'"), (["option_match", "--set", "partial=2"], "argument 'partial' is 2"),
-        (["option_match", "--set", "partial"], "expected NAME=VALUE"), (["option_match", "--set", "partial=["], "is not YAML"),
-        (["option_match", "--run", "nowhere"], "is not a run"), (["judge", "--judge", "none"], "asks a judge and none is configured"),
-        (["no/such/file.py:f"], "there is no file"), (["format", "--range", "1", "0"], "is empty"), (["length"], "needs the argument 'max_length'"),
+        (["option_mach"], "Did you mean 'option_match'"),
+        (["option_match", "--set", "partial=2"], "argument 'partial' is 2"),
+        (["option_match", "--set", "partial"], "expected NAME=VALUE"),
+        (["option_match", "--set", "partial=["], "is not YAML"),
+        (["option_match", "--run", "nowhere"], "is not a run"),
+        (["judge", "--judge", "none"], "asks a judge and none is configured"),
+        (["no/such/file.py:f"], "there is no file"), (["format", "--range", "1", "0"], "is empty"),
+        (["length"], "needs the argument 'max_length'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_checked_says_why(capsys, arguments, message):

@@ -66,7 +66,8 @@ def test_any_text_is_a_report_of_some_worth(text, language):
 
 STAND_IN = '''
 class RadEval:
-    """Speaks RadEval's interface: the score of a pair is the number of words that only one of the two has; keeps what it was asked."""
+    """Speaks RadEval's interface: the score of a pair is the number of words that only one of the two has; keeps what
+    it was asked."""
     calls = []
     def __init__(self, do_radcliq=False, do_details=False, show_progress=True):
         assert do_radcliq and do_details

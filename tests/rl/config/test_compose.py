@@ -40,24 +40,32 @@ def test_the_surface_is_frozen() -> None:
     expected = """
         out_dir seed resume wandb wandb_project
         model.path model.dtype model.max_model_len model.max_images
-        data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction data.open_fraction
+        data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction
+        data.open_fraction
         data.max_yes_no_fraction data.max_frames data.on_bad_row data.seed
-        sft.enabled sft.checkpoint sft.cache_dir sft.learning_rate sft.weight_decay sft.warmup_ratio sft.lr_scheduler_type sft.batch_size
+        sft.enabled sft.checkpoint sft.cache_dir sft.learning_rate sft.weight_decay sft.warmup_ratio
+        sft.lr_scheduler_type sft.batch_size
         sft.micro_batch_size sft.num_epochs sft.max_grad_norm sft.min_format_rate
-        grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_generations grpo.num_minibatches grpo.micro_batch_tokens
-        grpo.temperature grpo.top_p grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type grpo.warmup_ratio grpo.weight_decay
-        grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high grpo.loss_type
+        grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_generations grpo.num_minibatches
+        grpo.micro_batch_tokens
+        grpo.temperature grpo.top_p grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type
+        grpo.warmup_ratio grpo.weight_decay
+        grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high
+        grpo.loss_type
         grpo.scale_rewards grpo.multi_objective_aggregation grpo.min_valid grpo.max_failure_rate grpo.save_steps
-        reward.weights reward.routes reward.arguments reward.gates reward.plugin_timeout_seconds reward.plugin_memory_gib
+        reward.weights reward.routes reward.arguments reward.gates reward.plugin_timeout_seconds
+        reward.plugin_memory_gib
         reward.plugin_workers
         judge.kind judge.base_url judge.model judge.api_key_env judge.prompt judge.show_images judge.prechecks
         judge.timeout_seconds judge.deadline_seconds
-        judge.max_attempts judge.max_reasks judge.max_concurrency judge.sampling judge.breaker_failures judge.breaker_pause_seconds
+        judge.max_attempts judge.max_reasks judge.max_concurrency judge.sampling judge.breaker_failures
+        judge.breaker_pause_seconds
         judge.max_calls judge.max_tokens judge.price_input judge.price_output judge.cache judge.offline
         judge.second_opinion judge.second_base_url judge.second_model judge.second_api_key_env judge.second_prompt
         judge.panel judge.panel_rule judge.panel_quorum judge.canary_fraction judge.canaries judge.on_canary
         judge.calibration judge.min_kappa judge.min_sensitivity judge.min_specificity
-        compute.ray_address compute.device compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size
+        compute.ray_address compute.device compute.num_policy_workers compute.num_rollout_workers
+        compute.tensor_parallel_size
         compute.gpu_memory_utilization compute.cpu_kv_cache_gib compute.num_threads compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps
     """

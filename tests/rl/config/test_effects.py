@@ -71,7 +71,8 @@ def merged(arguments: list[str], others: list[str]) -> list[str]:
         (["judge.on_canary=warn"], "judge.on_canary", "judge.canary_fraction is 0"),
         (["judge.min_kappa=0.9"], "judge.min_kappa", "judge.calibration names no file"),
         (["judge.offline=true", "judge.max_calls=5"], "judge.max_calls", "judge.offline=true asks nobody"),
-        (["judge.panel.a.prompt=equivalence_1", "judge.panel.b.prompt=equivalence_2", "judge.prompt=mine"], "judge.prompt", "every member"),
+        (["judge.panel.a.prompt=equivalence_1", "judge.panel.b.prompt=equivalence_2", "judge.prompt=mine"],
+        "judge.prompt", "every member"),
     ],
 )  # fmt: skip
 def test_a_judge_setting_without_effect_says_what_switches_it_on(
@@ -86,9 +87,12 @@ def test_a_judge_setting_without_effect_says_what_switches_it_on(
     ("arguments", "words"),
     [
         (["judge.panel.a.model=x"], ["judge.panel: got one member (a), expected at least two"]),
-        (["judge.panel.a.model=x", "judge.panel.b.model=x"], ["judge.panel.b: asks the same model with the same prompt as judge.panel.a"]),
-        (["judge.panel.a.modle=x", "judge.panel.b.model=y"], ["judge.panel", "settings among base_url, model", "got 'modle'"]),
-        (["judge.panel.a.model=x", "judge.panel.b.model=y", "judge.panel_quorum=3"], ["judge.panel_quorum: got 3, expected 1 to 2"]),
+        (["judge.panel.a.model=x", "judge.panel.b.model=x"],
+        ["judge.panel.b: asks the same model with the same prompt as judge.panel.a"]),
+        (["judge.panel.a.modle=x", "judge.panel.b.model=y"],
+        ["judge.panel", "settings among base_url, model", "got 'modle'"]),
+        (["judge.panel.a.model=x", "judge.panel.b.model=y", "judge.panel_quorum=3"],
+        ["judge.panel_quorum: got 3, expected 1 to 2"]),
         (["judge.second_opinion=both", "judge.second_prompt=equivalence_1"], ["judge.second_opinion", "no defence"]),
         (["judge.canary_fraction=2"], ["judge.canary_fraction: got 2.0, expected >= 0 and <= 1"]),
         (["judge.calibration=/no/such.jsonl"], ["judge.calibration: there is no file /no/such.jsonl"]),

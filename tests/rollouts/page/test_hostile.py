@@ -40,8 +40,10 @@ def check_refused(served: Served, answer) -> None:
 
 
 HOSTS = (
-    "evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", "localhost.:{port}", "0.0.0.0:{port}",
-    "[::1]:{port}", "127.1:{port}", "2130706433:{port}", "127.0.0.1:{port}@evil.example", "127.0.0.1:{port}, evil.example", "",
+    "evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}",
+    "localhost.:{port}", "0.0.0.0:{port}",
+    "[::1]:{port}", "127.1:{port}", "2130706433:{port}", "127.0.0.1:{port}@evil.example",
+    "127.0.0.1:{port}, evil.example", "",
     "user@127.0.0.1:{port}",
 )  # fmt: skip
 
@@ -125,12 +127,18 @@ def test_a_link_on_another_site_may_lead_to_the_page_and_only_there(served):
 
 
 PATHS = (
-    "/../../secret.txt", "/static/../../../secret.txt", "/static/..%2f..%2fsecret.txt", "/%2e%2e/secret.txt", "/static/%2e%2e%2fapp.js",
-    "/media/../config.yaml", "/media/..%2f..%2fsecret.png", "/media/%2e%2e%2fsecret.png", "/media/....//secret.png", "/media/secret.png",
-    "/media/..\\..\\secret.png", "/media/" + "a4" * 32, "/media/" + "A0" * 32 + ".png", "/media/" + "a0" * 31 + ".png", "/media/%00.png",
-    "//etc/passwd", "/etc/passwd", "/labels.jsonl", "/config.yaml", "/judge.sqlite", "/metrics.jsonl", "/static/app.py", "/static/server.py",
-    "/static/%61pp.js", "/api/../static/app.js", "/docs", "/openapi.json", "/redoc", "/thumb/../../secret.png", "/media/" + "a4" * 32 + ".png/..",
-    "/api/group?step=1&prompt=" + quoted("../../secret.txt"), "/api/group?step=-1&prompt=x", "/api/group?step=99999999999999999999&prompt=x",
+    "/../../secret.txt", "/static/../../../secret.txt", "/static/..%2f..%2fsecret.txt", "/%2e%2e/secret.txt",
+    "/static/%2e%2e%2fapp.js",
+    "/media/../config.yaml", "/media/..%2f..%2fsecret.png", "/media/%2e%2e%2fsecret.png", "/media/....//secret.png",
+    "/media/secret.png",
+    "/media/..\\..\\secret.png", "/media/" + "a4" * 32, "/media/" + "A0" * 32 + ".png", "/media/" + "a0" * 31 + ".png",
+    "/media/%00.png",
+    "//etc/passwd", "/etc/passwd", "/labels.jsonl", "/config.yaml", "/judge.sqlite", "/metrics.jsonl", "/static/app.py",
+    "/static/server.py",
+    "/static/%61pp.js", "/api/../static/app.js", "/docs", "/openapi.json", "/redoc", "/thumb/../../secret.png",
+    "/media/" + "a4" * 32 + ".png/..",
+    "/api/group?step=1&prompt=" + quoted("../../secret.txt"), "/api/group?step=-1&prompt=x",
+    "/api/group?step=99999999999999999999&prompt=x",
     "/api/tokens?step=1&prompt=item-0000&side=7", "/api/tokens?step=1&prompt=item-0000&side=-1",
     "/api/groups?sort=" + quoted("g.step; DROP TABLE rows"),
     "/api/groups?q=" + quoted("is:'; DROP TABLE rows; --"), "/api/groups?q=" + quoted("step:1;DROP"),
@@ -182,7 +190,8 @@ def test_a_change_without_proof_that_the_page_asked_is_refused(served, run_dir, 
 @pytest.mark.parametrize(
     "body",
     [b"[]", b"{", b"\xff\xfe", b"[" * 4000, b'{"step": 1, "prompt": "item-0000", "sample": 0, "expected": "<script>"}',
-     b'{"step": "1", "prompt": "item-0000", "sample": 0, "expected": "correct"}', b'{"step": 1, "prompt": "../x", "sample": 0, "expected": null}',
+     b'{"step": "1", "prompt": "item-0000", "sample": 0, "expected": "correct"}',
+     b'{"step": 1, "prompt": "../x", "sample": 0, "expected": null}',
      b'{"step": 1, "prompt": "item-0000", "sample": 99, "expected": "correct"}', CHANGE],
 )  # fmt: skip
 def test_a_label_that_is_none_or_would_follow_a_link_is_refused(served, run_dir, body):

@@ -83,7 +83,8 @@ def test_labels_are_appended_the_last_wins_and_null_takes_back(tmp_path):
     viewer.label({"step": 1, "prompt": "item-0005", "sample": 0, "expected": "correct"})
     lines = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text().splitlines()]
     assert lines[1] == {
-        "question": "Where is the lesion?", "reference": "lower left", "completion": "the left base", "expected": "incorrect",
+        "question": "Where is the lesion?", "reference": "lower left", "completion": "the left base",
+        "expected": "incorrect",
         "aliases": ["the lower left quadrant"], "key": "1/item-0002/3",
     }  # fmt: skip
     assert read_labels(tmp_path) == {"1/item-0002/3": "incorrect", "1/item-0005/0": "correct"}

@@ -98,8 +98,10 @@ def test_every_order_keeps_all_groups_and_positions_agree_with_it(many):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("iss:wrong", "did you mean 'is'"), ("is:al-wrong", "did you mean 'all-wrong'"), ("reward:high", "reward:<3"), ("step:>", "no number"),
-        ("reward:nan", "no number"), ("reward:inf", "no number"), ("status:bad", "none of ok"), ("judge:maybe", "none of correct"),
+        ("iss:wrong", "did you mean 'is'"), ("is:al-wrong", "did you mean 'all-wrong'"), ("reward:high", "reward:<3"),
+        ("step:>", "no number"),
+        ("reward:nan", "no number"), ("reward:inf", "no number"), ("status:bad", "none of ok"),
+        ("judge:maybe", "none of correct"),
         ("label:x", "none of"), ("x" * 2000, "at most 1,000"),
     ],
 )  # fmt: skip
