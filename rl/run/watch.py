@@ -105,7 +105,8 @@ class Watch:
             "paid for it"
             if one_answer > ONE_ANSWER else "",
             "against rule": f"of {verdicts:.0f} answers that the judge accepted in the last {WINDOW} steps a rule "
-            f"calls {against:.0%} wrong: read some (python -m rollouts.view), and measure the judge on them (python -m judges.calibrate)"
+            f"calls {against:.0%} wrong: read some (python -m rollouts.view), "
+            "and measure the judge on them (python -m judges.calibrate)"
             if verdicts >= LEAST_VERDICTS and against > AGAINST_RULE else "",
         }  # fmt: skip
 
