@@ -153,7 +153,7 @@ CORRECTS = (
     *("it is no {y}, it is {x}", "it isn't {y}, it's {x}"),
     *("this is {x}, not {y}", "{x} (not {y})", "{x}, definitely not {y}", "{x} and no {y}", "{x} without any {y}"),
     *("initially {y}, finally {x}", "at first {y}, now {x}", "my first guess was {y}, my answer is {x}"),
-    *("it could look like {y}, but it is {x}"),
+    *("it could look like {y}, but it is {x}",),
     *("although it looks like {y}, it is {x}", "I thought {y} first. It is {x}."),
     *("there is no {y}, there is {x}", "there is {x}, there is no {y}", "one could think of {y}, but it is {x}"),
     *("{y} is excluded, it is {x}", "{y} can be ruled out, so {x}", "I change {y} to {x}", "rather {x} than {y}"),
@@ -314,7 +314,7 @@ NO_ANSWER = Split(
 )  # fmt: skip
 REPEATS_QUESTION = Split(
     (
-        *("the {modality} shows what the {modality} shows"),
+        *("the {modality} shows what the {modality} shows",),
         *("the finding seen in this {modality}", "the diagnosis is the diagnosis"),
         *("the {finding_asked} is where it is", "you ask about this {modality}"),
         *("the question is: {question}", "{question}"),
@@ -322,7 +322,7 @@ REPEATS_QUESTION = Split(
         *("where is it?", "which side is it?"),
         *("the side on which it is", "the slice that shows it best"),
         *("it shows what this {modality} shows", "I am asked: {question}"),
-        *("the part of the image that holds it"),
+        *("the part of the image that holds it",),
         *("the question asks {question}", "the diagnosis of this {modality} is its diagnosis"),
         *("in which slice it is largest", "you want to know: {question}", "{question} That is the question."),
         *("the question about this {modality}", "what is seen in this {modality} is what is seen", "it is where it is"),
@@ -330,7 +330,7 @@ REPEATS_QUESTION = Split(
         *("what is asked is this: {question}",),
     ),
     (
-        *("so the question is: {question}"),
+        *("so the question is: {question}",),
         *("you would like to know what this {modality} shows", "the place where it lies"),
         *("that which is seen in the {modality}",),
     ),
