@@ -30,7 +30,7 @@ from judges.settings import (
     panel_seats,
     second_seat,
 )
-from judges.verdict import Judge, JudgeConfigError, Question
+from judges.verdict import Judge, JudgeConfigError
 
 if TYPE_CHECKING:
     from judges.gateway.client import ChatClient
@@ -99,7 +99,7 @@ def read_canaries(path: str | None) -> tuple[Case, ...]:
         where = f"judge.canaries: line {case.line} of {path or SHIPPED_CANARIES}"
         if "<answer>" in case.completion or "<think>" in case.completion:
             raise JudgeConfigError(f"{where} holds tags; a canary's completion is the bare answer")
-        settled = precheck(Question(case.question, case.reference, case.completion, case.aliases, case.language))
+        settled = precheck(case.as_question())
         if settled is not None:
             raise JudgeConfigError(f"{where} never reaches a model ({settled.reason}); word the answer differently")
     return cases

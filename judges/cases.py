@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from judges.settings import found
-from judges.verdict import JudgeConfigError
+from judges.verdict import JudgeConfigError, Question
 
 Label = Literal["correct", "incorrect"]
 LABELS = ("correct", "incorrect")
@@ -43,6 +43,10 @@ class Case:
     language: str = "en"
     # What the row is called where it came from; "" = nothing.
     key: str = ""
+
+    def as_question(self) -> Question:
+        """The question to a judge, where the completion is the bare answer."""
+        return Question(self.question, self.reference, self.completion, self.aliases, self.language)
 
 
 @dataclass(frozen=True)

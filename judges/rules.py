@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from judges.guards.prechecks import precheck
 from judges.guards.wording import fold
-from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
+from judges.verdict import Assessment, Criteria, Question, Verdict
 
 
 def _stands_in(words: str, text: str) -> bool:
@@ -29,21 +28,10 @@ class RulesJudge:
     def __init__(self) -> None:
         self._num_judged = 0
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
+    async def judge(self, asked: Question) -> Verdict:
         """Correct or incorrect, at once. Neither images nor groups change it."""
         self._num_judged += 1
-        settled = precheck(Question(question, reference, answer, aliases, language))
-        return settled or Verdict("incorrect", reason="not equal to the reference or an alias", layer="rules")
+        return precheck(asked) or Verdict("incorrect", reason="not equal to the reference or an alias", layer="rules")
 
     async def assess(self, asked: Criteria) -> Assessment:
         """Met iff the words of the criterion stand in the candidate as they are: for debugging, understands neither

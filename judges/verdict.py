@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
@@ -144,19 +144,8 @@ class Judge(Protocol):
         """Whether it looks at `media`; a caller need not open images for a judge that does not."""
         ...
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """Compare; never raises on any answer. `media`: shown where the judge shows images. `group_key`: shares a
-        deadline."""
+    async def judge(self, asked: Question) -> Verdict:
+        """Compare one answer with its reference; never raises on any answer."""
         ...
 
     async def assess(self, asked: Criteria) -> Assessment:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from judges.cases import Case
-from judges.verdict import Assessment, Criteria, Judge, JudgeError, JudgeMedia, Verdict
+from judges.verdict import Assessment, Criteria, Judge, JudgeError, Question, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -61,21 +61,9 @@ class CanaryJudge:
         """As the live judge."""
         return self._live.shows_images
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
+    async def judge(self, asked: Question) -> Verdict:
         """The live judge's verdict."""
-        verdict = await self._live.judge(
-            question, reference, aliases, answer, language, media=media, group_key=group_key
-        )
+        verdict = await self._live.judge(asked)
         self._ride_along(verdict.num_calls)
         return verdict
 
@@ -103,9 +91,7 @@ class CanaryJudge:
 
     async def _ask(self, canary: Case) -> None:
         self._counts["asked"] += 1
-        verdict = await self._probe.judge(
-            canary.question, canary.reference, canary.aliases, canary.completion, canary.language
-        )
+        verdict = await self._probe.judge(canary.as_question())
         if verdict.decision is None:
             self._counts["failed"] += 1
         elif verdict.decision == canary.expected:

@@ -19,7 +19,6 @@ from judges.verdict import (
     Failure,
     Judge,
     JudgeConfigError,
-    JudgeMedia,
     Question,
     Verdict,
 )
@@ -64,26 +63,13 @@ class PanelJudge:
         """Whether any member looks at images."""
         return any(member.shows_images for member in self._members.values())
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
+    async def judge(self, asked: Question) -> Verdict:
         """The panel's verdict; its transcript holds every member's."""
         began = time.monotonic()
-        settled = precheck(Question(question, reference, answer, tuple(aliases), language)) if self._prechecks else None
+        settled = precheck(asked) if self._prechecks else None
         if settled is None:
-            calls = (
-                member.judge(question, reference, aliases, answer, language, media=media, group_key=group_key)
-                for member in self._members.values()
-            )
-            settled = self._counted(dict(zip(self._members, await asyncio.gather(*calls), strict=True)))
+            verdicts = await asyncio.gather(*(member.judge(asked) for member in self._members.values()))
+            settled = self._counted(dict(zip(self._members, verdicts, strict=True)))
         self._counts[settled.decision or f"failed_{settled.failure}"] += 1
         self._counts[f"by_{settled.layer}"] += 1
         return replace(settled, seconds=time.monotonic() - began)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from judges.guards.suspicion import rule_opinion, suspicious
-from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, Question, Verdict
+from judges.verdict import Assessment, Criteria, Judge, Question, Verdict
 
 When = Literal["disagreement", "suspicious", "both"]
 
@@ -39,26 +39,15 @@ class SecondOpinionJudge:
         """Whether either looks at images."""
         return self._first.shows_images or self._second.shows_images
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
+    async def judge(self, asked: Question) -> Verdict:
         """The verdict of the first judge, or of both."""
         began = time.monotonic()
-        arguments = (question, reference, aliases, answer, language)
-        first = await self._first.judge(*arguments, media=media, group_key=group_key)
-        why = self._reason_to_ask(Question(question, reference, answer, tuple(aliases), language), first)
+        first = await self._first.judge(asked)
+        why = self._reason_to_ask(asked, first)
         if not why:
             return first
         self._counts["asked"] += 1
-        second = await self._second.judge(*arguments, media=media, group_key=group_key)
+        second = await self._second.judge(asked)
         return replace(self._both(first, second, why), seconds=time.monotonic() - began)
 
     def _reason_to_ask(self, asked: Question, first: Verdict) -> str:

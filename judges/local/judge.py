@@ -4,13 +4,12 @@ stops it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 from judges.guards.suspicion import suspicious
 from judges.local.server import JudgeServer
 from judges.local.serving import release
-from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, JudgeUnreachable, Question, Verdict
+from judges.verdict import Assessment, Criteria, Judge, JudgeUnreachable, Question, Verdict
 
 
 def _doubted(verdict: Verdict, asked: Question) -> Verdict:
@@ -34,25 +33,12 @@ class ServedJudge:
         """The local judge reads text only."""
         return False
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
+    async def judge(self, asked: Question) -> Verdict:
         """The verdict of the served model; "unavailable" when its server is gone for good. Never raises on any
         answer."""
         if said := await self._trouble():
             return Verdict(None, "unavailable", said)
-        verdict = await self._judge.judge(
-            question, reference, aliases, answer, language, media=media, group_key=group_key
-        )
-        return _doubted(verdict, Question(question, reference, answer, tuple(aliases), language))
+        return _doubted(await self._judge.judge(asked), asked)
 
     async def assess(self, asked: Criteria) -> Assessment:
         """Refused: the model was taught to compare short answers, nothing else."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from judges.model.asking import Answer, Asker, Task
 from judges.model.cache import VerdictCache, cache_key
 from judges.model.prompts import LANGUAGES, Prompt, load_prompt
 from judges.model.reply import VERDICT_FORM, Form, criteria_form
-from judges.verdict import Assessment, Criteria, JudgeMedia, JudgeProbeFailed, Question, Verdict
+from judges.verdict import Assessment, Criteria, JudgeProbeFailed, Question, Verdict
 
 # Asked before a run starts, to see that replies keep to the schema; what the verdict is does not matter here.
 PROBE = Question("Which organ is shown?", "Liver", "It is the hepatic organ.")
@@ -59,21 +59,11 @@ class LlmJudge:
             self._prompt_for(prompt, language, bool(show_images))
         self._asker = Asker(client, cache, offline, max_reasks, nonce_in_schema, self._counts)
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
+    async def judge(self, asked: Question) -> Verdict:
         """The verdict on one answer. Never raises on an answer or a reply; a missing key raises JudgeConfigError."""
         began = time.monotonic()
-        shown = tuple(media) if self.shows_images else ()
-        asked = Question(question, reference, answer, tuple(aliases), language, shown, group_key)
+        if not self.shows_images:
+            asked = replace(asked, media=())
         settled = precheck(asked) if self._prechecks else None
         verdict = settled or _verdict(await self._asker.answer(self._verdict_task(asked)))
         self._count(verdict.layer, verdict.decision or f"failed_{verdict.failure}")

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
+from judges.verdict import Assessment, Criteria, Question, Verdict
 from rewards.arguments import check_arguments
 from rewards.calling import BoundReward, failed
 from rewards.contract import Limits, Member, Reward, RewardError, Source
@@ -38,6 +38,11 @@ MAX_REPLY = 1 << 20
 # The share of its memory limit at which a child is replaced before it fails for lack of room.
 RETIRE_AT = 0.75
 PR_SET_PDEATHSIG = 1
+# What a reward is told that gives the judge anything but one Question.
+HOW_TO_ASK = (
+    "judge.judge takes one Question: await judge.judge(Question(question, reference, answer, aliases=(..), media=(..),"
+    " group_key=..)), with `from judges import Question`"
+)
 # The call on whose behalf code runs, in tasks that the reward starts as well: its clock stands while the judge is
 # asked.
 _CALL: ContextVar[int] = ContextVar("call")
@@ -73,19 +78,10 @@ class ParentJudge:
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[wire.Frame]] = {}
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: Sequence[str],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """As `judges.Judge.judge`."""
-        asked = Question(question, reference, answer, tuple(aliases), language, tuple(media), group_key)
+    async def judge(self, asked: object = None, *others: object, **named: object) -> Verdict:
+        """As `judges.Judge.judge`. Raises TypeError, with the way to ask, for anything but one Question."""
+        if others or named or not isinstance(asked, Question):
+            raise TypeError(HOW_TO_ASK)
         return wire.build(Verdict, await self._ask("question", asked))
 
     async def assess(self, asked: Criteria) -> Assessment:

@@ -266,13 +266,4 @@ class Child:
 async def _put(judge: Judge, frame: wire.Frame) -> Any:
     if "criteria" in frame.body:
         return await judge.assess(wire.build(Criteria, frame.body["criteria"], frame.attached))
-    asked = wire.build(Question, frame.body.get("question"), frame.attached)
-    return await judge.judge(
-        asked.question,
-        asked.reference,
-        asked.aliases,
-        asked.answer,
-        asked.language,
-        media=asked.media,
-        group_key=asked.group_key,
-    )
+    return await judge.judge(wire.build(Question, frame.body.get("question"), frame.attached))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from judges import Judge, JudgeMedia
-from judges.verdict import Assessment, Criteria
+from judges.verdict import Assessment, Criteria, Question
 from rewards.registry import RewardError, reward
 from rollouts.media import encoded_files, frames, to_png
 from rollouts.records import Media, Outcome, Parsed, Sample, Status
@@ -119,15 +119,11 @@ async def judge_reward(parsed: Parsed, sample: Sample, judge: Judge, group_key: 
     """
     if not parsed.answer:
         return Outcome(0.0, reason=parsed.reason or "no answer")
-    verdict = await judge.judge(
-        sample.question,
-        sample.gold_text,
-        sample.aliases,
-        parsed.answer,
-        sample.language,
-        media=images_for(judge, sample),
-        group_key=group_key,
+    images = images_for(judge, sample)
+    asked = Question(
+        sample.question, sample.gold_text, parsed.answer, sample.aliases, sample.language, images, group_key
     )
+    verdict = await judge.judge(asked)
     evidence = {
         "judge": judge.name,
         "layer": verdict.layer,

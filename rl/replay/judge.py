@@ -8,10 +8,10 @@ import dataclasses
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from judges import Assessment, Criteria, Judge, JudgeError, JudgeMedia, Verdict, make_judge
+from judges import Assessment, Criteria, Judge, JudgeError, Question, Verdict, make_judge
 from judges.settings import CACHE_OFF, JudgeConfig
 from rl.config import Config
 from rl.replay.config import same_verdicts
@@ -40,32 +40,21 @@ class StoredFirst:
         self.broken: Exception | None = None
         self._lock = asyncio.Lock()
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
+    async def judge(self, asked: Question) -> Verdict:
         """The stored verdict, else a new one."""
-        arguments = (question, reference, aliases, answer, language)
-        found = await self._stored.judge(*arguments, media=media, group_key=group_key)
-        if found.failure is None or (group_key, answer) in self.known:
-            return found
-        return await (await self._asked()).judge(*arguments, media=media, group_key=group_key)
+        stored = await self._stored.judge(asked)
+        if stored.failure is None or (asked.group_key, asked.answer) in self.known:
+            return stored
+        return await (await self._live_judge()).judge(asked)
 
     async def assess(self, asked: Criteria) -> Assessment:
         """The stored assessment, else a new one."""
-        found = await self._stored.assess(asked)
-        if found.failure is None or (asked.group_key, asked.candidate) in self.known:
-            return found
-        return await (await self._asked()).assess(asked)
+        stored = await self._stored.assess(asked)
+        if stored.failure is None or (asked.group_key, asked.candidate) in self.known:
+            return stored
+        return await (await self._live_judge()).assess(asked)
 
-    async def _asked(self) -> Judge:
+    async def _live_judge(self) -> Judge:
         async with self._lock:
             if self.broken is not None:
                 raise self.broken

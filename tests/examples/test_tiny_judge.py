@@ -58,7 +58,9 @@ def judge(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 def ask(loop: asyncio.Runner, judge: Judge, asked: list[Pair]) -> list[Verdict]:
     async def all_of() -> list[Verdict]:
-        return await asyncio.gather(*(judge.judge(p.question, p.reference, p.aliases, p.answer) for p in asked))
+        return await asyncio.gather(
+            *(judge.judge(Question(p.question, p.reference, p.answer, p.aliases)) for p in asked)
+        )
 
     return loop.run(all_of())
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from judges.gateway.client import ChatClient, Endpoint
 from judges.model.judge import PROBE, LlmJudge
+from judges.verdict import Question
 
 MODEL = "scripted-judge"
 
@@ -225,7 +226,9 @@ def _completion(reply: Reply) -> bytes:
     ).encode()
 
 
-ASKED = ("Which organ?", "Liver", ())
+def liver_question(answer: str, **more: Any) -> Question:
+    """Whether `answer` means the liver; `more` are further fields of the question."""
+    return Question("Which organ?", "Liver", answer, **more)
 
 
 def judge_at(server: ScriptedJudge, cache=None, show_images=False, nonce_in_schema=False, **limits) -> LlmJudge:
@@ -241,10 +244,10 @@ def all_of(judge: LlmJudge, *answers: str, groups=None, **more) -> list:
     async def ask() -> list:
         try:
             keys = groups or [None] * len(answers)
-            asked = (
-                judge.judge(*ASKED, answer, group_key=key, **more) for answer, key in zip(answers, keys, strict=True)
-            )
-            return list(await asyncio.gather(*asked))
+            questions = [
+                liver_question(answer, group_key=key, **more) for answer, key in zip(answers, keys, strict=True)
+            ]
+            return list(await asyncio.gather(*map(judge.judge, questions)))
         finally:
             await judge.close()
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from judges import RulesJudge, Verdict
+from judges import Question, RulesJudge, Verdict
 from rewards import Member, RewardError, Rubric, Scorer, parse, registry
 from rewards.binding import bind
 from rewards.calling import as_outcome
@@ -43,10 +43,10 @@ class CountingJudge(RulesJudge):
         self.asked: list[str] = []
         self.closed = False
 
-    async def judge(self, question, reference, aliases, answer, language="en", *, media=(), group_key=None) -> Verdict:
-        self.asked.append(answer)
+    async def judge(self, asked: Question) -> Verdict:
+        self.asked.append(asked.answer)
         await asyncio.sleep(self.seconds)
-        return self.verdict or await super().judge(question, reference, aliases, answer, language)
+        return self.verdict or await super().judge(asked)
 
     async def close(self) -> None:
         self.closed = True

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from judges import Verdict
+from judges import Question, Verdict
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.algo.losses import Denominators
@@ -67,14 +67,12 @@ class Judge:
         self.think, self.fails = think, fails
         self.judged: list[str] = []
 
-    async def judge(
-        self, question: str, reference: str, aliases: tuple[str, ...], answer: str, language: str = "en", **_: Any
-    ) -> Verdict:
-        await self.think(answer)
-        self.judged.append(answer)
+    async def judge(self, asked: Question) -> Verdict:
+        await self.think(asked.answer)
+        self.judged.append(asked.answer)
         if self.fails:
             return Verdict(None, "unavailable", "nobody answers")
-        return Verdict("correct" if answer == reference else "incorrect")
+        return Verdict("correct" if asked.answer == asked.reference else "incorrect")
 
     def metrics(self) -> dict[str, float]:
         return {}

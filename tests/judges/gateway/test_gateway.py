@@ -13,7 +13,7 @@ import pytest
 from judges.gateway.breaker import CircuitBreaker
 from judges.gateway.limits import GroupDeadlines, ShrinkingLimit, retry_after_seconds
 from judges.model.judge import LlmJudge
-from tests.fakes.scripted_judge import ASKED, Reply, ScriptedJudge, all_of, always, data_of, judge_at
+from tests.fakes.scripted_judge import Reply, ScriptedJudge, all_of, always, data_of, judge_at, liver_question
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_an_endpoint_that_is_down_is_left_alone_and_every_judgement_waits_for_it
 
     async def story(judge: LlmJudge, server: ScriptedJudge) -> tuple[int, list]:
         nonlocal down
-        asked = [asyncio.ensure_future(judge.judge(*ASKED, f"organ {i}")) for i in range(12)]
+        asked = [asyncio.ensure_future(judge.judge(liver_question(f"organ {i}"))) for i in range(12)]
         while "judge/breaker_opened" not in judge.metrics():
             await asyncio.sleep(0.02)
         began = time.monotonic()
@@ -151,10 +151,10 @@ def test_the_calls_of_a_group_share_one_deadline_that_ends_with_the_last_of_them
 
 def test_a_late_call_of_a_group_ends_with_the_group():
     async def story(judge: LlmJudge) -> float:
-        first = asyncio.ensure_future(judge.judge(*ASKED, "Spleen", group_key="g"))
+        first = asyncio.ensure_future(judge.judge(liver_question("Spleen", group_key="g")))
         await asyncio.sleep(0.6)
         began = time.monotonic()
-        late = await judge.judge(*ASKED, "Kidney", group_key="g")
+        late = await judge.judge(liver_question("Kidney", group_key="g"))
         seconds = time.monotonic() - began
         assert [(await first).failure, late.failure] == ["timeout", "timeout"]
         await judge.close()

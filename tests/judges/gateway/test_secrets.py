@@ -15,7 +15,7 @@ import traceback
 
 import pytest
 
-from judges import Criteria, JudgeConfig, JudgeUnreachable, Verdict, make_judge
+from judges import Criteria, JudgeConfig, JudgeUnreachable, Question, Verdict, make_judge
 from judges.gateway.redaction import MASK, keep_secret, redacted
 from rewards import Rubric, Scorer
 from rl.run.tracking import Tracker
@@ -209,7 +209,7 @@ def test_a_verdict_carries_no_key_where_the_endpoint_answers_in_it():
 
         async def ask() -> Verdict:
             try:
-                return await judge.judge("Which organ?", "Liver", (), "Hepar")
+                return await judge.judge(Question("Which organ?", "Liver", "Hepar"))
             finally:
                 await judge.close()
 

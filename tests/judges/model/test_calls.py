@@ -15,7 +15,6 @@ from judges.gateway.client import Endpoint
 from judges.model.cache import VerdictCache
 from judges.model.judge import LlmJudge
 from tests.fakes.scripted_judge import (
-    ASKED,
     MODEL,
     Reply,
     ScriptedJudge,
@@ -24,6 +23,7 @@ from tests.fakes.scripted_judge import (
     data_of,
     is_probe,
     judge_at,
+    liver_question,
     verdict_json,
 )
 
@@ -115,8 +115,8 @@ def test_the_same_question_in_flight_is_asked_once_and_paid_once():
 
 def test_a_cancelled_question_is_asked_by_the_next_who_wanted_it():
     async def story(judge: LlmJudge, server: ScriptedJudge) -> str | None:
-        first = asyncio.ensure_future(judge.judge(*ASKED, "Hepar", group_key="a"))
-        second = asyncio.ensure_future(judge.judge(*ASKED, "Hepar", group_key="b"))
+        first = asyncio.ensure_future(judge.judge(liver_question("Hepar", group_key="a")))
+        second = asyncio.ensure_future(judge.judge(liver_question("Hepar", group_key="b")))
         while not server.requests:
             await asyncio.sleep(0.01)
         first.cancel()
