@@ -11,7 +11,7 @@ from rewards import registry
 from rewards.arguments import check_arguments
 from rewards.calling import BoundReward
 from rewards.contract import Limits, RewardError, Source
-from rewards.plugins.children import describe
+from rewards.plugins.handshake import describe
 
 
 def bind(

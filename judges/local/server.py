@@ -1,7 +1,7 @@
 """vLLM's OpenAI-compatible server as a process of the run, on a judge model in a folder: what judge=local asks.
 
 The server listens on 127.0.0.1 at a free port, under a random key that stays in this process and the server's
-environment. `server_guard.py` stands
+environment. `guard.py` stands
 between: it starts the server again when it dies, and takes it down when the run ends, however it ends.
 """
 
@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from judges.verdict import JudgeConfigError, JudgeUnreachable
+from rollouts import children
 
 log = logging.getLogger("rounds.judge")
 
@@ -42,6 +44,7 @@ _LOOK_SECONDS = 0.25
 _HEALTH_SECONDS = 5.0
 _STOP_SECONDS = 10.0
 _SHOWN_LINES = 15
+_SHOWN_BYTES = 16_000
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -103,14 +106,14 @@ class JudgeServer:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self._down_since = time.monotonic()
         with self.log_path.open("ab") as output:
-            self._guard = subprocess.Popen(
+            self._guard = children.start(
                 [sys.executable, "-I", str(_GUARD), *self._command()],
+                # The guard gets the chance to take the server down with itself.
+                death_signal=signal.SIGTERM,
                 stdin=subprocess.PIPE,
-                stdout=output,
+                stdout=output.fileno(),
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
-                # Ctrl-C in a terminal reaches the run only, which then stops the server in order.
-                start_new_session=True,
             )
         self._watcher = threading.Thread(
             target=self._watch, args=(self._guard, time.monotonic()), name="judge-server", daemon=True
@@ -188,7 +191,8 @@ class JudgeServer:
 
     def _last_lines(self) -> Sequence[str]:
         try:
-            lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+            with self.log_path.open("rb") as log:
+                lines = children.last_words(log.fileno(), _SHOWN_BYTES).splitlines()
         except OSError:
             return ("(no log)",)
         return [line[:300] for line in lines if line.strip()][-_SHOWN_LINES:]
@@ -213,12 +217,9 @@ class JudgeServer:
         if guard is None:
             return
         assert guard.stdin is not None
-        guard.stdin.close()
-        try:
-            guard.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            guard.kill()
-            guard.wait()
+        guard.stdin.close()  # the guard's word to end
+        children.wait(guard, _STOP_SECONDS)
+        children.end(guard)
         if self._watcher is not None:
             self._watcher.join(_HEALTH_SECONDS + 1.0)
 

@@ -1,5 +1,5 @@
-"""The process in which a reward of others runs: `python -m rewards.plugins.child SOCKET PARENT`. Started by
-`rewards.plugins.children`, not by hand.
+"""The process in which a reward of others runs: `python -m rewards.plugins.child SOCKET`. Started by
+`rewards.plugins.handshake`, not by hand.
 
 It loads one reward, answers calls over its socket, and ends when that closes. What the reward prints goes to the
 scorer's log. A reward of one completion or group at a time is called directly; asynchronous ones run side by side and
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import faulthandler
 import itertools
 import math
@@ -37,7 +36,6 @@ from rollouts.records import Outcome, Sample
 MAX_REPLY = 1 << 20
 # The share of its memory limit at which a child is replaced before it fails for lack of room.
 RETIRE_AT = 0.75
-PR_SET_PDEATHSIG = 1
 # What a reward is told that gives the judge anything but one Question.
 HOW_TO_ASK = (
     "judge.judge takes one Question: await judge.judge(Question(question, reference, answer, aliases=(..), media=(..),"
@@ -211,18 +209,8 @@ def _confine(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _die_with(parent: int) -> None:
-    """The kernel kills this process when its parent ends, however that ends; where it has ended already, so does
-    this."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 def main(argv: Sequence[str]) -> None:
     """Load the reward that the parent names, tell it what was found, then serve."""
-    _die_with(int(argv[1]))
     printed = os.fdopen(
         os.dup(2), "w"
     )  # a copy, so that a reward that closes its streams can still be asked where it stands

@@ -23,7 +23,8 @@ from judges import Judge
 from judges.verdict import Criteria, Question
 from rewards.calling import BoundReward
 from rewards.contract import Limits, Member, RewardError
-from rewards.plugins import children, wire
+from rewards.plugins import handshake, wire
+from rollouts import children
 from rollouts.records import Outcome, Sample
 
 log = logging.getLogger("rewards.plugins")
@@ -80,22 +81,22 @@ class Child:
         no process."""
         reading, writing = os.pipe()
         try:
-            self._process, connection = children.start(writing)
+            self._process, connection = handshake.start(writing)
         finally:
             os.close(writing)
             self._own(self._drain(reading))
         reader, self._writer = await asyncio.open_connection(sock=connection)
         reward, judge = self.bound.reward, self.bound.judge.name if self.bound.judge else ""
         assert reward.source is not None
-        self._send(children.setup(reward.source, self.bound.arguments, self.limits, judge))
+        self._send(handshake.setup(reward.source, self.bound.arguments, self.limits, judge))
         try:
-            first = await asyncio.wait_for(wire.read(reader), children.LOAD_SECONDS)
+            first = await asyncio.wait_for(wire.read(reader), handshake.LOAD_SECONDS)
             if first is None:
                 await self._lose("error")
             else:
-                children.read_ready(reward.name, reward.source, first.body)
+                handshake.read_ready(reward.name, reward.source, first.body)
         except TimeoutError:
-            await self._lose("timeout", f"it was still importing after {children.LOAD_SECONDS:g} s")
+            await self._lose("timeout", f"it was still importing after {handshake.LOAD_SECONDS:g} s")
         except (RewardError, wire.WireError) as error:
             await self._lose("error", str(error))
         if self.dead:
@@ -218,14 +219,14 @@ class Child:
         if self.dead or self._process is None:
             return
         self.dead = True
-        deadline = time.monotonic() + 0.5
+        deadline = time.monotonic() + handshake.CLOSING_SECONDS
         while not reason and not children.has_ended(self._process) and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
-        reason = reason or children.ending(self._process)
+        reason = reason or handshake.ending(self._process)
         await self._kill(self._process)
         await asyncio.sleep(0.02)  # the last of what it printed
         printed = self._printed.decode(errors="replace").strip()[-4_000:]
-        place = children.place_in(printed, self.bound.reward.source) if self.bound.reward.source else ""
+        place = handshake.place_in(printed, self.bound.reward.source) if self.bound.reward.source else ""
         self._last = Outcome(None, status, reason + place, evidence={"output": printed} if printed else None)
         shared = len(self.calls) > 1
         for call in self.calls.values():

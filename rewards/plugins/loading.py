@@ -14,8 +14,8 @@ from typing import Any
 
 from rewards import registry
 from rewards.contract import Reward, RewardError, Source, described, home_of
-from rewards.plugins.children import Ready
 from rewards.plugins.from_trl import from_trl
+from rewards.plugins.handshake import Ready
 
 # The setting to raise where a reward runs out of memory.
 ROOM = "reward.plugin_memory_gib"

@@ -1,4 +1,8 @@
-"""The operating system's view of a run: which processes Ray started for it, and making sure that none is left."""
+"""The operating system's view of a run: which processes Ray started for it, and making sure that none is left.
+
+Not `rollouts.children`, which knows the processes that it started itself: these are Ray's, in sessions of Ray's
+making, some of them orphans by now, and have to be found before they can be ended.
+"""
 
 from __future__ import annotations
 
