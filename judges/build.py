@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from judges.cases import SHIPPED_CANARIES, Case, labelled
-from judges.gateway.budget import Budget, Prices
-from judges.gateway.endpoint import Endpoint, missing_key
+from judges.gateway.endpoint import Budget, Endpoint, Prices, missing_key
 from judges.guards.canaries import CanaryJudge
 from judges.guards.panel import PanelJudge
 from judges.guards.prechecks import precheck
 from judges.guards.second_opinion import SecondOpinionJudge
-from judges.local.judge import ServedJudge
+from judges.local.judge import LocalJudge, take_server
 from judges.model.cache import VerdictCache
 from judges.rules import RulesJudge
 from judges.settings import (
@@ -82,12 +81,11 @@ def _local(settings: JudgeConfig, cache_path: str | Path | None) -> tuple[JudgeC
     """The settings with the address of our server, and the server, not started yet; None where nothing is asked
     (judge.offline)."""
     from judges.local.server import KEY_ENV, served_name
-    from judges.local.serving import shared
 
     model = found(settings.model or SHIPPED_MODEL)
     if settings.offline:
         return replace(settings, model=served_name(model), base_url="http://127.0.0.1:0/v1"), None
-    server = shared(model, Path(cache_path).parent if cache_path is not None else None)
+    server = take_server(model, Path(cache_path).parent if cache_path is not None else None)
     return replace(settings, model=server.served_name, base_url=server.base_url, api_key_env=KEY_ENV), server
 
 
@@ -166,7 +164,7 @@ def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None,
         )
         if ours:  # transcripts name it as what it is
             judge.name = f"local:{seat.model}"
-        return ServedJudge(judge, server) if ours and server is not None else judge
+        return LocalJudge(judge, server) if ours and server is not None else judge
 
     first = _panel(settings, judge_of, clients) if settings.panel else judge_of(first_seat(settings))
     if settings.second_opinion == "off":

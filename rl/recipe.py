@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from judges import raise_if_unsafe
-from judges.local.serving import none_left, raise_if_gone
+from judges.local.judge import no_server_left, raise_if_server_gone
 from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config
@@ -41,7 +41,7 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         the typed errors of `rl.run.failures.EXPECTED`.
     """
     started = time.monotonic()
-    with RunFolder(config) as folder, none_left():
+    with RunFolder(config) as folder, no_server_left():
         with teller.phase("data"):
             splits = load(config.data)
         _tell_data(splits, folder.path, teller)
@@ -107,7 +107,7 @@ def _learn(
     """Everything that needs the workers: both evaluations, and GRPO between them."""
     with teller.phase("workers"):
         cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
-        raise_if_gone()
+        raise_if_server_gone()
     with cluster, Scorer(rubric) as scorer:
         done = _resumed(config, folder, cluster, teller)
         counted = counted_before(config, folder)
@@ -116,7 +116,7 @@ def _learn(
         with _tracker(config, folder, done) as tracker:
             sft = _evaluate(cluster, scorer, held_out, config, "SFT", 0, teller)
             _warn_of_format(sft, config, teller)
-            raise_if_gone()
+            raise_if_server_gone()
             with teller.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
                 writer.drop_steps_after(done)

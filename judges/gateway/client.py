@@ -19,10 +19,16 @@ from typing import Any, NamedTuple
 
 import openai
 
-from judges.gateway.breaker import CircuitBreaker, Health
-from judges.gateway.budget import Budget
-from judges.gateway.endpoint import Endpoint, missing_key, most_tokens_of
-from judges.gateway.limits import GroupDeadlines, ShrinkingLimit, full_jitter, retry_after_seconds, retry_after_sleep
+from judges.gateway.endpoint import Budget, Endpoint, missing_key, most_tokens_of
+from judges.gateway.limits import (
+    CircuitBreaker,
+    GroupDeadlines,
+    Health,
+    ShrinkingLimit,
+    full_jitter,
+    retry_after_seconds,
+    retry_after_sleep,
+)
 from judges.gateway.redaction import keep_secret, redacted, well_formed
 from judges.verdict import Failure, JudgeConfigError, JudgeUnreachable
 
@@ -56,11 +62,11 @@ class ChatClient:
     another."""
 
     def __init__(self, endpoint: Endpoint, seed: int | None = None, budget: Budget | None = None) -> None:
-        """`budget`: shared with other clients; None = its own, of the endpoint's limits."""
+        """`budget`: what the run may spend, shared with its other clients; None = no limit."""
         self.endpoint = endpoint
         self.counts: Counter[str] = Counter()
         self.cost = 0.0
-        self.budget = budget or Budget(endpoint.max_calls, endpoint.max_tokens)
+        self.budget = budget or Budget()
         self._rng = random.Random(seed)
         self._client: openai.AsyncOpenAI | None = None
         keep_secret(os.environ.get(endpoint.api_key_env, ""))

@@ -1,20 +1,32 @@
-"""Where and how a judge model is asked: the settings of one endpoint, and what a request to it can cost at most."""
+"""Where and how a judge model is asked, and what that may cost: the settings of one endpoint, prices, and the budget of
+a whole run (JUDGING.md, Calls)."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from judges.gateway.budget import Prices
 from judges.verdict import JudgeConfigError
 
 # Tokens an image may cost at most, for the budget's reservation; the largest tilings of today's models stay below.
 _MOST_TOKENS_PER_IMAGE = 4096
 _DEFAULT_REPLY_TOKENS = 4096
 _REPLY_LIMITS = ("max_completion_tokens", "max_tokens")
+
+
+class Prices(NamedTuple):
+    """Money per million tokens, in any one currency; 0 = not counted."""
+
+    input_per_million: float = 0.0
+    output_per_million: float = 0.0
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """Money for so many tokens."""
+        return (input_tokens * self.input_per_million + output_tokens * self.output_per_million) / 1_000_000
 
 
 @dataclass(frozen=True)
@@ -38,9 +50,6 @@ class Endpoint:
     # After so many failed attempts in a row everything waits for so long, then one probe decides.
     breaker_failures: int = 10
     breaker_pause_seconds: float = 5.0
-    # Hard limits of a run; None = none.
-    max_calls: int | None = None
-    max_tokens: int | None = None
     prices: Prices = field(default_factory=Prices)
 
     def __post_init__(self) -> None:
@@ -79,3 +88,57 @@ def most_tokens_of(request: Mapping[str, Any]) -> int:
         num_images += sum(part["type"] == "image_url" for part in parts)
         num_bytes += 16 + sum(len(part["text"].encode()) for part in parts if part["type"] == "text")
     return num_bytes + num_images * _MOST_TOKENS_PER_IMAGE + int(limit)
+
+
+class Budget:
+    """At most so many calls and tokens; None = no limit. May be shared by several clients of one event loop.
+
+    `calls`, `tokens`: what was spent before, by the part of a run that is resumed.
+
+    A call reserves the most it can cost before it is sent, so that the limits hold with any number of calls in flight.
+    A call that fails counts as a call; its tokens are counted where the endpoint says how many they were.
+    """
+
+    def __init__(
+        self, max_calls: int | None = None, max_tokens: int | None = None, calls: int = 0, tokens: int = 0
+    ) -> None:
+        self.max_calls = max_calls
+        self.max_tokens = max_tokens
+        self.calls = calls
+        self.tokens = tokens
+        self._reserved = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def reserve(self, most_tokens: int) -> str:
+        """Take one call that costs at most `most_tokens`. "" = granted, and `settle` must follow; else what is
+        spent."""
+        while True:
+            if self.max_calls is not None and self.calls >= self.max_calls:
+                return f"the budget of {self.max_calls} calls is spent (judge.max_calls)"
+            if self.max_tokens is not None and self.tokens + most_tokens > self.max_tokens:
+                return (
+                    f"{self.tokens} of {self.max_tokens} tokens are spent (judge.max_tokens), and the next call may"
+                    f" take {most_tokens}"
+                )
+            if self.max_tokens is None or self.tokens + self._reserved + most_tokens <= self.max_tokens:
+                break
+            await self._settled()  # calls in flight may cost less than they reserved
+        self.calls += 1
+        self._reserved += most_tokens
+        return ""
+
+    def settle(self, most_tokens: int, num_tokens: int) -> None:
+        """Give a reservation back and count what was really used."""
+        self._reserved -= most_tokens
+        self.tokens += num_tokens
+        for told in self._waiting:
+            if not told.done():
+                told.set_result(None)
+
+    async def _settled(self) -> None:
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(told)
+        try:
+            await told
+        finally:
+            self._waiting.remove(told)

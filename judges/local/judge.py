@@ -1,15 +1,64 @@
-"""The judge whose server is a process of the run (judge=local): judgements wait until it answers, and closing the judge
-stops it."""
+"""The judge of judge=local, which brings its server along, and the servers that this process runs: judges on one model
+share one, its last user stops it, and none outlives the run."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from judges.guards.suspicion import suspicious
 from judges.local.server import JudgeServer
-from judges.local.serving import release
 from judges.verdict import Assessment, Criteria, Judge, JudgeUnreachable, Question, Verdict
+
+_shared: dict[Path, tuple[JudgeServer, int]] = {}
+_lock = threading.Lock()
+
+
+def take_server(model: str | Path, log_folder: str | Path | None = None) -> JudgeServer:
+    """The one server of this process on a model, not necessarily started. Who takes it gives it back once.
+
+    `model`: folder of the model. `log_folder`: as for `JudgeServer`; of the first who asks. Raises JudgeConfigError
+    where vLLM is not installed.
+    """
+    path = Path(model).resolve()
+    with _lock:
+        server, users = _shared.get(path) or (JudgeServer(path, log_folder), 0)
+        _shared[path] = (server, users + 1)
+    return server
+
+
+def give_server_back(server: JudgeServer) -> None:
+    """Give a server back; its last user stops it, which takes up to ten seconds."""
+    with _lock:
+        _, users = _shared.get(server.model, (server, 1))
+        if users > 1:
+            _shared[server.model] = (server, users - 1)
+            return
+        _shared.pop(server.model, None)
+    server.close()
+
+
+def raise_if_server_gone() -> None:
+    """Raise JudgeUnreachable if a server of this process has ended for good."""
+    for server, _ in list(_shared.values()):
+        server.raise_if_gone()
+
+
+@contextmanager
+def no_server_left() -> Iterator[None]:
+    """Stop every server of this process at the end, also where an error left a judge open."""
+    try:
+        yield
+    finally:
+        with _lock:
+            servers = [server for server, _ in _shared.values()]
+            _shared.clear()
+        for server in servers:
+            server.close()
 
 
 def _doubted(verdict: Verdict, asked: Question) -> Verdict:
@@ -19,7 +68,7 @@ def _doubted(verdict: Verdict, asked: Question) -> Verdict:
     return replace(verdict, decision="unsure", reason=f"accepted, but the answer holds {mark}") if mark else verdict
 
 
-class ServedJudge:
+class LocalJudge:
     """A judge whose server is a process of the run: judgements wait until it answers. Closing it stops the server."""
 
     def __init__(self, judge: Judge, server: JudgeServer) -> None:
@@ -82,4 +131,4 @@ class ServedJudge:
         await self._judge.close()
         if not self._closed:
             self._closed = True
-            await asyncio.to_thread(release, self.server)
+            await asyncio.to_thread(give_server_back, self.server)

@@ -62,7 +62,7 @@ def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> No
     pays.
 
     A server of ours (judge=local) is still starting: unless it must be graded first it is not waited for, judgements
-    wait instead (`raise_if_gone`).
+    wait instead (`raise_if_server_gone`).
 
     Raises:
         JudgeUnreachable, JudgeConfigError, JudgeNotGoodEnough.

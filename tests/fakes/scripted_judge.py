@@ -231,10 +231,12 @@ def liver_question(answer: str, **more: Any) -> Question:
     return Question("Which organ?", "Liver", answer, **more)
 
 
-def judge_at(server: ScriptedJudge, cache=None, show_images=False, nonce_in_schema=False, **limits) -> LlmJudge:
+def judge_at(
+    server: ScriptedJudge, cache=None, show_images=False, nonce_in_schema=False, budget=None, **limits
+) -> LlmJudge:
     """A judge that asks this server under the key in TEST_JUDGE_KEY; `limits` are the endpoint's."""
     settings = {"timeout_seconds": 20.0, "max_attempts": 3, "max_concurrency": 8, "backoff_seconds": 0.01, **limits}
-    client = ChatClient(Endpoint(server.url, MODEL, "TEST_JUDGE_KEY", **settings), seed=0)
+    client = ChatClient(Endpoint(server.url, MODEL, "TEST_JUDGE_KEY", **settings), seed=0, budget=budget)
     return LlmJudge(client, cache=cache, show_images=show_images, nonce_in_schema=nonce_in_schema)
 
 

@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from judges.gateway.breaker import CircuitBreaker
-from judges.gateway.limits import GroupDeadlines, ShrinkingLimit, retry_after_seconds
+from judges.gateway.limits import CircuitBreaker, GroupDeadlines, ShrinkingLimit, retry_after_seconds
 from judges.model.judge import LlmJudge
 from tests.fakes.scripted_judge import Reply, ScriptedJudge, all_of, always, data_of, judge_at, liver_question
 
