@@ -19,26 +19,25 @@ _REPLY_LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 class Prices(NamedTuple):
-    """Money per million tokens, in any one currency; 0 = not counted."""
+    """Money per million tokens, in any one currency; 0 = the cost is not counted."""
 
     input_per_million: float = 0.0
     output_per_million: float = 0.0
 
     def cost(self, input_tokens: int, output_tokens: int) -> float:
-        """Money for so many tokens."""
+        """Return the money that so many tokens cost."""
         return (input_tokens * self.input_per_million + output_tokens * self.output_per_million) / 1_000_000
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where and how to ask."""
+    """The settings of one endpoint. Raises JudgeConfigError for an address that holds a user name or password."""
 
     base_url: str
     model: str
     # Name of the environment variable that holds the key.
     api_key_env: str = "OPENAI_API_KEY"
-    # One attempt may take so long; all attempts and re-asks of the judgements of one group together, waiting included,
-    # `deadline_seconds`.
+    # Seconds of one attempt; `deadline_seconds`: of all attempts and re-asks of one group together, waiting included.
     timeout_seconds: float = 30.0
     deadline_seconds: float = 300.0
     max_attempts: int = 14
@@ -47,7 +46,7 @@ class Endpoint:
     backoff_seconds: float = 0.5
     # Sent with every request and part of the cache key.
     sampling: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0.0, "max_tokens": 400})
-    # After so many failed attempts in a row everything waits for so long, then one probe decides.
+    # After so many failed attempts in a row all calls wait for so many seconds; then one probe decides.
     breaker_failures: int = 10
     breaker_pause_seconds: float = 5.0
     prices: Prices = field(default_factory=Prices)
@@ -61,7 +60,7 @@ class Endpoint:
 
 
 def missing_key(name: str) -> str:
-    """The message for a key that is not set."""
+    """Return the message for a key that is not set; `name`: its environment variable."""
     return (
         f"judge=openai needs a key in the environment variable {name}, which is not set. Export it "
         f"(a local server takes any value: export {name}=none), or name another one with judge.api_key_env=NAME."
@@ -69,7 +68,7 @@ def missing_key(name: str) -> str:
 
 
 def sampling_with_room(sampling: Mapping[str, Any], least_reply_tokens: int) -> dict[str, Any]:
-    """The sampling parameters, with the limit of the reply raised to `least_reply_tokens` where it is lower."""
+    """Return the sampling parameters, with a reply limit below `least_reply_tokens` raised to it."""
     limits = {
         name: max(sampling[name], least_reply_tokens) for name in _REPLY_LIMITS if isinstance(sampling.get(name), int)
     }
@@ -77,8 +76,8 @@ def sampling_with_room(sampling: Mapping[str, Any], least_reply_tokens: int) -> 
 
 
 def most_tokens_of(request: Mapping[str, Any]) -> int:
-    """The most tokens a request can cost with its reply: no tokenizer makes more tokens than bytes; an image counts
-    apart."""
+    """Return the most tokens that a request and its reply can cost. No tokenizer makes more tokens than bytes; images
+    count apart."""
     limit = next((request[name] for name in _REPLY_LIMITS if request.get(name)), _DEFAULT_REPLY_TOKENS)
     num_bytes = len(json.dumps(request["response_format"]))
     num_images = 0
@@ -91,12 +90,12 @@ def most_tokens_of(request: Mapping[str, Any]) -> int:
 
 
 class Budget:
-    """At most so many calls and tokens; None = no limit. May be shared by several clients of one event loop.
+    """At most so many calls and tokens; None = no limit. Several clients of one event loop may share it.
 
-    `calls`, `tokens`: what was spent before, by the part of a run that is resumed.
+    `calls`, `tokens`: what the run has spent before it was resumed.
 
     A call reserves the most it can cost before it is sent, so that the limits hold with any number of calls in flight.
-    A call that fails counts as a call; its tokens are counted where the endpoint says how many they were.
+    A call that fails counts as a call; its tokens count where the endpoint says how many they were.
     """
 
     def __init__(
@@ -110,8 +109,8 @@ class Budget:
         self._waiting: list[asyncio.Future[None]] = []
 
     async def reserve(self, most_tokens: int) -> str:
-        """Take one call that costs at most `most_tokens`. "" = granted, and `settle` must follow; else what is
-        spent."""
+        """Take one call that costs at most `most_tokens`. Returns "" where it is granted, and `settle` must follow;
+        else says what is spent. Waits while calls in flight may still leave room."""
         while True:
             if self.max_calls is not None and self.calls >= self.max_calls:
                 return f"the budget of {self.max_calls} calls is spent (judge.max_calls)"
@@ -122,23 +121,23 @@ class Budget:
                 )
             if self.max_tokens is None or self.tokens + self._reserved + most_tokens <= self.max_tokens:
                 break
-            await self._settled()  # calls in flight may cost less than they reserved
+            await self._next_settlement()  # calls in flight may cost less than they reserved
         self.calls += 1
         self._reserved += most_tokens
         return ""
 
     def settle(self, most_tokens: int, num_tokens: int) -> None:
-        """Give a reservation back and count what was really used."""
+        """Give a reservation of `most_tokens` back and count the `num_tokens` that were used."""
         self._reserved -= most_tokens
         self.tokens += num_tokens
-        for told in self._waiting:
-            if not told.done():
-                told.set_result(None)
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_result(None)
 
-    async def _settled(self) -> None:
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(told)
+    async def _next_settlement(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
         try:
-            await told
+            await turn
         finally:
-            self._waiting.remove(told)
+            self._waiting.remove(turn)

@@ -20,11 +20,11 @@ from rewards.contract import Limits, Reward, RewardError, Source
 from rewards.plugins import wire
 from rollouts import children
 
-# Importing a reward may import a large library on a busy machine; it may not take for ever.
+# Seconds that loading may take: a large library on a busy machine, but not for ever.
 LOAD_SECONDS = 120.0
-# A child whose socket is closed has ended within this, or it has closed the socket itself.
+# Seconds within which a child whose socket is closed has ended; else it has closed the socket itself.
 CLOSING_SECONDS = 0.5
-# What a child sees of the environment. Not the rest: a key of the trainer is none of a plugin's business.
+# Variables that a child gets from our environment. The trainer's keys are none of a plugin's business.
 ENVIRONMENT = (
     "PATH HOME USER LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH VIRTUAL_ENV PYTHONPATH HF_HOME HF_HUB_OFFLINE"
     " TRANSFORMERS_OFFLINE SSL_CERT_FILE"
@@ -41,15 +41,16 @@ FIXED = {
 _STACK_LINE = re.compile(r'File "([^"\n]+)", line (\d+) in (\S+)')
 
 
-class Started(NamedTuple):
+class Link(NamedTuple):
     """A child process and our end of the socket to it."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
 
 
-def start(log: int) -> Started:
-    """Start a child that has nothing of ours but a socket. What it prints goes to the file descriptor `log`."""
+def start(log: int) -> Link:
+    """Start a child that has nothing of ours but a socket. What it prints goes to the file descriptor `log`. Raises
+    OSError where the machine starts no process."""
     ours, theirs = socket.socketpair()
     root = str(Path(__file__).resolve().parents[2])
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | FIXED
@@ -57,19 +58,20 @@ def start(log: int) -> Started:
     command = [sys.executable, "-P", "-m", "rewards.plugins.child", str(theirs.fileno())]
     with theirs:
         process = children.start(command, stdout=log, stderr=log, pass_fds=[theirs.fileno()], env=environment)
-    return Started(process, ours)
+    return Link(process, ours)
 
 
 def setup(source: Source, arguments: Mapping[str, Any], limits: Limits, judge: str = "") -> dict[str, Any]:
-    """The first message to a child: what to load, with which arguments and limits. `judge` is the name of the judge."""
+    """Return the first message to a child: what to load, with which arguments and limits. `judge`: name of the judge,
+    "" = there is none."""
     return {"source": source, "arguments": dict(arguments), "limits": limits, "judge": judge}
 
 
 def describe(spec: str, source: Source, arguments: Mapping[str, Any], limits: Limits) -> Reward:
-    """What a reward of others is, as a child process that imported it says.
+    """Import a reward of others in a child process and return what the child says it is.
 
-    Raises RewardError with the end of the traceback where it does not import, where it has no such function, and for
-    arguments it does not take.
+    Raises RewardError with the end of the traceback where it does not import within LOAD_SECONDS, where it has no such
+    function, and for arguments it does not take.
     """
     try:
         first = wire.encode(setup(source, arguments, limits))
@@ -106,7 +108,8 @@ def _stuck(process: subprocess.Popen[bytes], log: int, source: Source) -> str:
 
 
 def read_ready(spec: str, source: Source, body: Mapping[str, Any]) -> Reward:
-    """A reward from a child's first answer. Raises RewardError where that says it cannot work."""
+    """Return the reward that a child's first answer describes. Raises RewardError where the answer says that it cannot
+    work."""
     if isinstance(body.get("failed"), str):
         raise RewardError(f"reward {spec!r}: {body['failed']}")
     try:
@@ -139,13 +142,13 @@ class Ready:
 
 
 def ending(process: subprocess.Popen[bytes]) -> str:
-    """How a process whose socket is closed came to its end, in words."""
+    """Say how a process whose socket is closed came to its end."""
     return f"its process {children.how_it_ended(process) or 'closed the connection to the scorer'}"
 
 
 def place_in(printed: str, source: Source) -> str:
-    """ " at path:line in function" from the stack that a stuck or crashed child printed, in the reward's own file if it
-    can be; else ""."""
+    """Return " at path:line in function" from the stack that a stuck or crashed child printed, in the reward's own file
+    if there is such a line; else ""."""
     stack = printed[printed.rfind("most recent call first") :] if "most recent call first" in printed else ""
     frames = _STACK_LINE.findall(stack)
     chosen = [frame for frame in frames if frame[0] == source.path] or frames

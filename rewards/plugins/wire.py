@@ -36,8 +36,8 @@ class Frame(NamedTuple):
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """A message as bytes. Records become objects, bytes attachments. Raises WireError for what JSON cannot hold or what
-    is too large."""
+    """Return a message as bytes. Records become objects, bytes attachments. Raises WireError for what JSON cannot hold
+    and for what is too large."""
     attached: list[bytes] = []
     try:
         packed = _pack(body, attached)
@@ -87,7 +87,8 @@ def _lengths(head: bytes) -> tuple[int, int]:
 
 
 def receive(connection: socket.socket) -> Frame | None:
-    """The next frame; None where the other side has closed. Raises WireError, TimeoutError where the socket has one."""
+    """Return the next frame; None where the other side has closed. Raises WireError, and TimeoutError where the socket
+    has a timeout."""
     head = _exactly(connection, _HEAD.size)
     if head is None:
         return None
@@ -108,7 +109,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes | None:
 
 
 async def read(reader: asyncio.StreamReader) -> Frame | None:
-    """The same from a stream."""
+    """Return the next frame of a stream; None where the other side has closed. Raises WireError."""
     try:
         num_json, num_attached = _lengths(await reader.readexactly(_HEAD.size))
         return _decode(await reader.readexactly(num_json), await reader.readexactly(num_attached))
@@ -122,7 +123,7 @@ def _fields(record: type) -> dict[str, Any]:
 
 
 def build(annotation: Any, value: Any, attached: Sequence[bytes] = ()) -> Any:
-    """A value of the annotated type from what stood in a frame. Raises WireError for another type, and what the
+    """Return a value of the annotated type from what stood in a frame. Raises WireError for another type, and what the
     record's own checks raise."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if annotation is Any:

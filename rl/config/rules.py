@@ -152,7 +152,7 @@ def _lengths(config: Config, explicit: set[str]) -> Iterable[str]:
 def _judge(config: Config) -> Iterable[str]:
     yield from judges.settings.faults(config.judge)
     for path, file in (("judge.canaries", config.judge.canaries), ("judge.calibration", config.judge.calibration)):
-        if file is not None and not judges.settings.found(file).is_file():
+        if file is not None and not judges.settings.locate(file).is_file():
             yield (
                 f"{path}: there is no file {file}; expected JSON lines with question, reference, completion and"
                 " expected"
@@ -163,8 +163,8 @@ def _local_judge(config: Config) -> Iterable[str]:
     """The shipped judge model knows the answers of data=phantoms, and compares short answers only."""
     if config.judge.kind != "local" or not asks_judge(config):
         return
-    shipped = judges.settings.found(judges.settings.SHIPPED_MODEL)
-    if judges.settings.found(config.judge.model or "") in (shipped, Path()) and config.data.name != "phantoms":
+    shipped = judges.settings.locate(judges.settings.SHIPPED_MODEL)
+    if judges.settings.locate(config.judge.model or "") in (shipped, Path()) and config.data.name != "phantoms":
         yield (
             f"judge.kind: judge=local knows the answers of data=phantoms only, got data={config.data.name}; use"
             " judge=openai judge.base_url=URL judge.model=NAME, judge=rules, or a model of your own with"

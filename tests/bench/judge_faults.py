@@ -19,7 +19,8 @@ import urllib.request
 from collections import Counter
 from typing import Any
 
-from judges.gateway.client import ChatClient, Endpoint
+from judges.gateway.client import ChatClient
+from judges.gateway.endpoint import Endpoint
 from judges.model.judge import LlmJudge
 from judges.verdict import Question, Verdict
 from tests.fakes.fault_server import Faults, right

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from judges.gateway.client import ChatClient, Endpoint
+from judges.gateway.client import ChatClient
+from judges.gateway.endpoint import Endpoint
 from judges.model.judge import PROBE, LlmJudge
 from judges.verdict import Question
 

@@ -153,11 +153,11 @@ def test_no_more_calls_are_in_flight_than_allowed():
 def test_concurrency_halves_on_429_once_per_wave_and_recovers():
     limit = ShrinkingLimit(8)
     started = time.monotonic()
-    limit.refused(started)
-    limit.refused(started)  # the same wave
+    limit.shrink(started)
+    limit.shrink(started)  # the same wave
     assert limit.size == 4.0
     for _ in range(40):
-        limit.succeeded()
+        limit.grow()
     assert limit.size == 8.0
 
 

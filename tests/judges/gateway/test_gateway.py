@@ -248,8 +248,8 @@ def test_a_second_attempt_finds_a_place_beside_calls_that_hang_but_never_over_th
 
 def test_concurrency_halves_once_in_the_time_a_429_asks_for():
     limit = ShrinkingLimit(16)
-    limit.refused(time.monotonic(), retry_after=60.0)
-    limit.refused(time.monotonic(), retry_after=60.0)  # began after the halving, which nobody could yet feel
+    limit.shrink(time.monotonic(), retry_after=60.0)
+    limit.shrink(time.monotonic(), retry_after=60.0)  # began after the halving, which nobody could yet feel
     assert limit.size == 8.0
 
 

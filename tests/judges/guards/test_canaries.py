@@ -42,7 +42,7 @@ def asked_with_canaries(judge, answers: list[str]) -> list[Verdict]:
     async def all_of_them() -> list[Verdict]:
         try:
             found = [await judge.judge(liver_question(answer)) for answer in answers]
-            await judge.settled()
+            await judge.drain()
             return found
         finally:
             await judge.close()
