@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from rewards.rubric import Scored
 from rl import step as verbs
+from rl.algo.estimators import estimator_of
 from rl.algo.order import step_indices
 from rl.algo.step_order import parts
 from rl.run.metrics import step_metrics
@@ -50,7 +51,8 @@ def train(run: Run) -> None:
             scored: list[list[Scored]] = []
             rollouts: list[list[Rollout]] = []
             updates: list[Callable[[], dict[str, float]]] = []
-            for part in parts(len(groups), grpo):
+            whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
+            for part in parts(len(groups), grpo.num_generations, grpo.num_minibatches, whole_step):
                 with clock("reward"):
                     scored += verbs.collect_scores(run, groups[part.groups], before=scored)
                 with clock("record"):

@@ -17,8 +17,8 @@ from itertools import islice
 from typing import Any
 
 from rewards.scorer import Scored
-from rl.algo.advantages import advantages_of
-from rl.algo.losses import denominators
+from rl.algo.denominators import denominators
+from rl.algo.estimators import estimator_of
 from rl.algo.order import sampling_seed
 from rl.algo.step_order import asking_order, training_order
 from rl.config import GrpoConfig
@@ -129,7 +129,7 @@ def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Se
             f"step {step}: {len(arrived)} of {len(requests)} completions came back from the rollout workers"
         )
     groups = []
-    for place in training_order(waits, grpo):
+    for place in training_order(waits, estimator_of(grpo.loss_type).needs_whole_step(grpo)):
         prompt = prompts[place]
         members = [arrived[RequestKey(prompt.prompt_id, index)] for index in range(grpo.num_generations)]
         completions, scores, seconds = zip(*members, strict=True)
@@ -238,7 +238,7 @@ def with_advantages(
         ]
         for group, members in zip(groups, scored, strict=True)
     ]
-    result = advantages_of(scored, usable, grpo)
+    result = estimator_of(grpo.loss_type).advantages(scored, usable, grpo)
     return [
         [
             Rollout(
@@ -288,8 +288,6 @@ def start_updates(
     ]
     size = grpo.prompts_per_step * grpo.num_generations // grpo.num_minibatches
     chosen = [rows[minibatch * size : (minibatch + 1) * size] for minibatch in minibatches]
-    # Only DAPO's denominator looks beyond its own mini-batch, and with DAPO all of them come here at once
-    # (rl/algo/step_order.py).
     lengths = [[len(row.completion_ids) for row in minibatch if row.valid] for minibatch in chosen]
-    totals = denominators(lengths, grpo.max_completion_length)
+    totals = denominators(lengths, grpo.max_completion_length, grpo.num_minibatches)
     return [run.cluster.policy.start_update(minibatch, total) for minibatch, total in zip(chosen, totals, strict=True)]

@@ -8,16 +8,27 @@ judgement failed is not in the mean, not in the std, and gets advantage 0 (JUDGI
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from rewards.rubric import Scored
-from rl.config import GrpoConfig
 
 # TRL's constant under the fraction line; verl's is 1e-6.
 STD_EPSILON = 1e-4
+
+
+class AdvantageSettings(Protocol):
+    """What of the settings an advantage reads (`rl.algo.estimator.ADVANTAGE_SETTINGS`); `rl.config.GrpoConfig` has
+    them."""
+
+    @property
+    def scale_rewards(self) -> Literal["group", "batch", "none"]: ...
+    @property
+    def multi_objective_aggregation(self) -> Literal["sum_then_normalize", "normalize_then_sum"]: ...
+    @property
+    def min_valid(self) -> int: ...
 
 
 class Advantages(NamedTuple):
@@ -104,13 +115,13 @@ def decoupled_advantages(
         for rewards_GN in rewards_GNR.double().unbind(2)
     ]
     weights = weights_R.double()
-    normalised = torch.stack([one.advantages for one in each], 2)
+    normalised = torch.stack([reward.advantages for reward in each], 2)
     total = group_advantages(
         (torch.where(valid_GN.bool()[..., None], rewards_GNR.double(), 0.0) @ weights), valid_GN, min_valid=min_valid
     )
     summed = normalised @ weights
     advantages = torch.where(total.trained, summed / _divisor("batch", total.std, summed[total.trained], epsilon), 0.0)
-    flat_G = torch.stack([one.zero_std for one in each]).all(0)
+    flat_G = torch.stack([reward.zero_std for reward in each]).all(0)
     given = rewards_GNR.dtype
     return Advantages(
         torch.where(flat_G[:, None], 0.0, advantages).to(given),
@@ -122,15 +133,19 @@ def decoupled_advantages(
     )
 
 
-def advantages_of(scored: Sequence[Sequence[Scored]], usable: Sequence[Sequence[bool]], grpo: GrpoConfig) -> Advantages:
-    """Advantages [P, N] of scored groups, as `grpo.multi_objective_aggregation` says. Behind a closed gate every reward
-    counts as 0."""
+def advantages_of(
+    scored: Sequence[Sequence[Scored]], usable: Sequence[Sequence[bool]], settings: AdvantageSettings
+) -> Advantages:
+    """Advantages [P, N] of P scored groups of N completions, as `multi_objective_aggregation` says.
+
+    `usable`: which completions may be trained on. Behind a closed gate every reward counts as 0.
+    """
     valid_PN = torch.tensor(usable)
-    if grpo.multi_objective_aggregation == "sum_then_normalize":
+    if settings.multi_objective_aggregation == "sum_then_normalize":
         totals_PN = torch.tensor(
             [[_number(member.total) for member in members] for members in scored], dtype=torch.float64
         )
-        return group_advantages(totals_PN, valid_PN, scale=grpo.scale_rewards, min_valid=grpo.min_valid)
+        return group_advantages(totals_PN, valid_PN, scale=settings.scale_rewards, min_valid=settings.min_valid)
     weights = {name: weight for name, weight in scored[0][0].weights.items() if weight}
     values_PNR = torch.tensor(
         [
@@ -140,7 +155,7 @@ def advantages_of(scored: Sequence[Sequence[Scored]], usable: Sequence[Sequence[
         dtype=torch.float64,
     )
     weights_R = torch.tensor(list(weights.values()), dtype=torch.float64)
-    return decoupled_advantages(values_PNR, weights_R, valid_PN, min_valid=grpo.min_valid)
+    return decoupled_advantages(values_PNR, weights_R, valid_PN, min_valid=settings.min_valid)
 
 
 def _number(total: float | None) -> float:

@@ -1,67 +1,28 @@
-"""The loss of GRPO and its relatives, as pure functions over flat lists of completion tokens.
+"""What all relatives of GRPO have in common in their loss, as pure functions over flat lists of completion tokens; what
+differs stands in `rl/algo/estimators/`.
 
-Legend: N all completion tokens of a micro-batch, end to end, no padding; R rows (completions). Every mean of a
-minibatch is a sum with one stated denominator that is known before the first forward pass (`Denominators`), so that
-micro-batches, ranks and padding cannot change it.
-Sources: DeepSeekMath arXiv:2402.03300 (grpo, k3 KL), Dr. GRPO arXiv:2503.20783 (dr_grpo), DAPO arXiv:2503.14476 (dapo,
-epsilon_high).
+Legend: N all completion tokens of a micro-batch, end to end, no padding; R rows (completions); R1 the R + 1 bounds of
+the rows in N. Every mean of a mini-batch is a sum with one stated denominator that is known before the first forward
+pass (`rl/algo/denominators.py`), so that micro-batches, ranks and padding cannot change it.
+Sources: DeepSeekMath arXiv:2402.03300 (clipped ratio, k3 KL), DAPO arXiv:2503.14476 (epsilon_high).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+from rl.algo.estimator import each_token
+
 # exp(20) = 5e8: a ratio beyond it is a fault, and this keeps the fault finite. verl clamps at the same value.
 MAX_LOG_RATIO = 20.0
 
 
-@dataclass(frozen=True)
-class Denominators:
-    """What the sums of one minibatch are divided by, over all ranks. Invalid rows are in none of them (TRL #6439)."""
-
-    # Valid rows, and their completion tokens, in this minibatch.
-    num_rows: int
-    num_tokens: int
-    # Mean number of completion tokens over the minibatches of the step: DAPO weighs every token of a step the same.
-    step_tokens: float
-    # Tokens a completion may have at most (dr_grpo).
-    max_completion_length: int
-
-
-def denominators(lengths: Sequence[Sequence[int]], max_completion_length: int) -> list[Denominators]:
-    """One `Denominators` a minibatch, from the token counts of the valid rows of each minibatch of a step."""
-    step_tokens = sum(map(sum, lengths)) / max(len(lengths), 1)
-    return [Denominators(len(rows), sum(rows), step_tokens, max_completion_length) for rows in lengths]
-
-
-def token_weights(loss_type: LossType, lengths: Sequence[int], totals: Denominators) -> Tensor:
-    """Weight [N] of each token's loss in the minibatch's loss, from the token counts [R] of the rows at hand.
-
-    grpo: mean over the tokens of a row, then over the rows. bnpo: mean over the tokens of the minibatch. dapo: over the
-    tokens of the step (its share of one minibatch). dr_grpo: over rows x max_completion_length, so that length has no
-    say.
-    """
-    lengths_R = torch.tensor(lengths, dtype=torch.long)
-    if loss_type == "grpo":
-        weights_R = 1.0 / (lengths_R.clamp(min=1).double() * max(totals.num_rows, 1))
-    elif loss_type == "bnpo":
-        weights_R = torch.full((len(lengths),), 1.0 / max(totals.num_tokens, 1), dtype=torch.float64)
-    elif loss_type == "dapo":
-        weights_R = torch.full((len(lengths),), 1.0 / max(totals.step_tokens, 1.0), dtype=torch.float64)
-    elif loss_type == "dr_grpo":
-        whole = max(totals.num_rows, 1) * totals.max_completion_length
-        weights_R = torch.full((len(lengths),), 1.0 / whole, dtype=torch.float64)
-    else:
-        raise ValueError(
-            f"loss_type is {loss_type!r}, expected 'grpo', 'bnpo', 'dr_grpo' or 'dapo'; see grpo.loss_type"
-        )
-    return weights_R.repeat_interleave(lengths_R).float()
+def row_bounds(lengths: Sequence[int]) -> Tensor:
+    """Where the rows begin and end in N, [R + 1], from their token counts: 2, 3 gives 0, 2, 5."""
+    return torch.tensor([0, *lengths], dtype=torch.long).cumsum(0)
 
 
 def k3_kl(logprobs_N: Tensor, ref_logprobs_N: Tensor) -> Tensor:
@@ -77,16 +38,26 @@ def policy_loss(
     ref_logprobs_N: Tensor | None,
     advantages_N: Tensor,
     weights_N: Tensor,
+    bounds_R1: Tensor,
     *,
+    log_ratio: Callable[[Tensor, Tensor], Tensor] = each_token,
     epsilon: float,
     epsilon_high: float | None = None,
     beta: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Share of these tokens in the minibatch's loss, and sums over them that become means when divided by its number of
-    tokens.
+    """Share of these tokens in the loss of the mini-batch, and sums over them that become means when divided by its
+    number of tokens.
 
-    Per token: -min(ratio * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * k3. `epsilon_high` None means
-    epsilon. The gradient flows through `logprobs_N` only. Without a reference there is no KL and beta must be 0.
+    Per token: -min(ratio * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * k3. The gradient flows through
+    `logprobs_N` only.
+
+    Args:
+        logprobs_N: log-probs of the tokens under the policy, in nats; `old_logprobs_N` under the policy that drew them.
+        ref_logprobs_N: under the reference; None = no KL, and beta must be 0.
+        advantages_N, weights_N: of each token; the weights are `Estimator.token_weights`.
+        bounds_R1: where the rows begin and end, `row_bounds`.
+        log_ratio: `Estimator.log_ratio`.
+        epsilon, epsilon_high: clip range of the ratio; `epsilon_high` None = `epsilon`.
 
     Raises:
         ValueError: beta is not 0 and there is no reference.
@@ -94,7 +65,8 @@ def policy_loss(
     if beta != 0.0 and ref_logprobs_N is None:
         raise ValueError(f"beta is {beta} but no reference log-probs were given; compute them, or set grpo.beta=0")
     high = epsilon if epsilon_high is None else epsilon_high
-    ratio_N = (logprobs_N - old_logprobs_N).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+    log_ratio_N = log_ratio(logprobs_N - old_logprobs_N, bounds_R1)
+    ratio_N = log_ratio_N.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     clipped_N = ratio_N.clamp(1.0 - epsilon, 1.0 + high)
     loss_N = -torch.minimum(ratio_N * advantages_N, clipped_N * advantages_N)
     kl_N = torch.zeros_like(loss_N) if ref_logprobs_N is None else k3_kl(logprobs_N, ref_logprobs_N)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rewards import registry
 from rewards.rubric import ACCURACY  # its import registers the shipped rewards
+from rl.algo.estimators import estimator_of
 from rl.config import Config
 from rl.config.build import leaves, value_at
 
@@ -126,12 +127,6 @@ EFFECTS = (
         "compute.device is cuda",
     ),
     Effect(
-        ("grpo.scale_rewards",),
-        lambda c: c.grpo.multi_objective_aggregation == "normalize_then_sum",
-        "grpo.multi_objective_aggregation=normalize_then_sum scales every reward in its group and the sum over the"
-        " batch",
-    ),
-    Effect(
         ("reward.routes",),
         lambda c: ACCURACY not in (*c.reward.weights, *c.reward.gates),
         "neither reward.weights nor reward.gates names accuracy",
@@ -173,7 +168,9 @@ def without_effect(config: Config, explicit: set[str]) -> list[str]:
     combination."""
     default = {path: leaf.default for path, leaf in leaves().items()}
     found: dict[str, str] = {}
-    for effect in EFFECTS:
+    estimator = estimator_of(config.grpo.loss_type).without_effect(config.grpo)
+    of_estimator = (Effect((f"grpo.{name}",), lambda _: True, why) for name, why in estimator.items())
+    for effect in (*EFFECTS, *of_estimator):
         if effect.idle(config):
             touched = (path for path in effect.paths if path in explicit and value_at(config, path) != default[path])
             found |= {path: f"{path}: setting it has no effect, because {effect.why}" for path in touched}

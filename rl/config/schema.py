@@ -9,11 +9,16 @@ it is silent. YAML files may only override.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from judges.settings import JudgeConfig  # its home, because `python -m judges.calibrate` reads it too
+from rl.algo.estimators import ESTIMATORS
 
-LossType = Literal["grpo", "bnpo", "dr_grpo", "dapo"]
+if TYPE_CHECKING:
+    LossType = str
+else:
+    # One of the estimators; a checker of types cannot read the dict.
+    LossType = Literal[tuple(ESTIMATORS)]
 ScaleRewards = Literal["group", "batch", "none"]
 Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 
@@ -113,6 +118,8 @@ class GrpoConfig:
     # Clip range of the ratio: 1 - epsilon .. 1 + epsilon_high (None = the same as epsilon).
     epsilon: float = 0.2
     epsilon_high: float | None = None
+    # The estimator, a file of rl/algo/estimators each. gspo has one ratio for a whole completion, which moves little:
+    # its paper clips at epsilon=3e-4, epsilon_high=4e-4.
     loss_type: LossType = "grpo"
     scale_rewards: ScaleRewards = "group"
     # "sum_then_normalize": the weighted sum becomes an advantage. "normalize_then_sum": each reward is normalised in

@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from rl.algo.estimators import estimator_of
 from rl.algo.order import steps_per_epoch
-from rl.config import Config
+from rl.config import Config, GrpoConfig
 from rl.data.load import load
 from rl.data.sets import DataSplits
 from rl.doctor.data import Finding, check_data, check_rewards, check_template
@@ -58,12 +59,24 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
             f" {1 + (grpo.epsilon_high or grpo.epsilon):g}, KL to the SFT model x {grpo.beta:g}, advantages scaled by"
             f" {grpo.scale_rewards}"
         ),
+        *paper_differences(grpo),
         "reward: " + " + ".join(f"{weight:g} {name}" for name, weight in config.reward.weights.items()),
         "accuracy: " + ", ".join(f"{kind} by {name}" for kind, name in config.reward.routes.items()),
         *(f"gate: paid 0 where {name} is below {least:g}" for name, least in config.reward.gates.items()),
         _evaluation(config, len(splits.eval)),
     ]
     return lines
+
+
+def paper_differences(grpo: GrpoConfig) -> list[str]:
+    """Where the paper of the estimator used other values than the run."""
+    values = estimator_of(grpo.loss_type).published
+    other = [
+        f"grpo.{name}={value} (here {getattr(grpo, name)})"
+        for name, value in values.items()
+        if getattr(grpo, name) != value
+    ]
+    return [f"the paper of {grpo.loss_type} used {', '.join(other)}"] if other else []
 
 
 def _evaluation(config: Config, num_items: int) -> str:

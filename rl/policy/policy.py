@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from rl.algo.losses import Denominators, policy_loss, token_weights
+from rl.algo.denominators import Denominators
+from rl.algo.estimators import estimator_of
+from rl.algo.losses import policy_loss, row_bounds
 from rl.config import GrpoConfig
 from rl.policy.batching import MicroBatch, Row, in_order, make_micro_batches
 from rl.policy.token_model import DTYPES, TokenModel, full, load_token_model, rank, reduce, shard, world_size
@@ -67,6 +69,7 @@ class Policy:
             FileNotFoundError: no such folder, or no processor in it.
         """
         self.grpo = grpo
+        self.estimator = estimator_of(grpo.loss_type)
         self.total_updates = total_updates
         self.processor = load_processor(path)
         banned = media_token_ids(self.processor)
@@ -118,22 +121,24 @@ class Policy:
             zero = logprobs_N.sum() * 0.0
             return zero, {}
         mine = [rows[place] for place in batch.rows]
-        lengths = torch.tensor(batch.lengths)
+        lengths_R = torch.tensor(batch.lengths)
         like = {"device": logprobs_N.device, "dtype": logprobs_N.dtype}
         old_N = _given_or_current([row.old_logprobs for row in mine], logprobs_N, batch.lengths)
         ref_N = None
         if all(row.ref_logprobs is not None for row in mine):
             ref_N = torch.tensor([value for row in mine for value in row.ref_logprobs or ()], **like)
         advantages_N = torch.tensor([row.advantage for row in mine], **like).repeat_interleave(
-            lengths.to(like["device"])
+            lengths_R.to(like["device"])
         )
-        weights_N = token_weights(self.grpo.loss_type, batch.lengths, totals).to(like["device"])
+        weights_N = self.estimator.token_weights(lengths_R, totals).to(like["device"])
         loss, parts = policy_loss(
             logprobs_N,
             old_N,
             ref_N,
             advantages_N,
             weights_N,
+            row_bounds(batch.lengths).to(like["device"]),
+            log_ratio=self.estimator.log_ratio,
             epsilon=self.grpo.epsilon,
             epsilon_high=self.grpo.epsilon_high,
             beta=self.grpo.beta,

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rl.algo.estimator import ADVANTAGE_SETTINGS
+
 COMMAND = "python -m rl.replay"
-_EPILOG = """what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and
-grpo.scale_rewards, grpo.min_valid, grpo.multi_objective_aggregation. Everything else of the run stays as it was.
+_EPILOG = f"""what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and
+{", ".join(f"grpo.{name}" for name in ADVANTAGE_SETTINGS)}. Everything else of the run stays as it was.
 
 examples:
   python -m rl.replay runs/med_grpo                  nothing changed: every value comes back, no judge is called

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.rubric import ACCURACY
+from rl.algo.estimator import ADVANTAGE_SETTINGS
 from rl.config import Config, RewardConfig
 from rl.config.build import build, value_at
 from rl.config.door import COMMAND_LINE, ConfigError, changed, groups, load, paths_of, read_arguments, run_hydra
@@ -19,7 +20,7 @@ from rollouts.store.layout import NotARun
 
 # What scoring and advantages read. The groups of conf/ by the same names may be chosen, too.
 SECTIONS = ("reward", "judge")
-SETTINGS = ("grpo.scale_rewards", "grpo.min_valid", "grpo.multi_objective_aggregation")
+SETTINGS = tuple(f"grpo.{name}" for name in ADVANTAGE_SETTINGS)
 # Of the judge's settings those that decide nothing about a verdict that is given, only about getting one.
 _OF_CALLING = (
     *(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from rl.algo.estimator import ADVANTAGE_SETTINGS
 from rl.config import Config
 from rl.config.door import config_hash
 from rl.replay.filters import ReplayError
@@ -48,10 +49,7 @@ def request_of(run_dir: Path, before: Config, config: Config, only: Sequence[str
 
 
 def _scoring_hash(config: Config) -> str:
-    grpo = config.grpo
-    return config_hash(
-        config.reward, config.judge, [grpo.scale_rewards, grpo.min_valid, grpo.multi_objective_aggregation]
-    )
+    return config_hash(config.reward, config.judge, [getattr(config.grpo, name) for name in ADVANTAGE_SETTINGS])
 
 
 def default_out(run_dir: Path, request: Request) -> Path:

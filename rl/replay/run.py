@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from judges import Judge
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
+from rl.algo.estimators import estimator_of
 from rl.config import Config
 from rl.config.effects import asks_judge
 from rl.replay.config import configured, same_rewards, stored_config
@@ -67,8 +68,8 @@ def replay(
     going_on = check_out(out, run_dir, request)
     asked = Asked(run_dir, out, before, config, tuple(only), times)
     _check_times(asked)
-    shared = config.grpo.scale_rewards == "batch" or config.grpo.multi_objective_aggregation == "normalize_then_sum"
-    choice = choose(run_dir, filters, whole_steps=shared)
+    spans_step = estimator_of(config.grpo.loss_type).advantages_span_step(config.grpo)
+    choice = choose(run_dir, filters, whole_steps=spans_step)
     with RunFolder(dataclasses.replace(config, out_dir=str(out), resume=going_on)):
         folder = ReplayFolder(out, run_dir, request)
         judge = replay_judge(before, config, run_dir, out, times=times)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from rewards.rubric import Scored
 from rewards.scorer import Scorer
+from rl.algo.estimators import estimator_of
 from rl.config import GrpoConfig
 from rl.replay.filters import ChosenStep
 from rl.replay.judge import StoredFirst
@@ -126,13 +127,10 @@ class StepInWork:
 
     def replaced(self, scored: Sequence[Sequence[Scored]], grpo: GrpoConfig, run: str) -> pa.Table:
         """The step as it would have been stored, under the name `run`, had it been scored like this."""
-        from rl.algo.advantages import (
-            advantages_of,
-        )  # torch, which scoring does not need: loaded when the first step is done
-
         width = max(len(members) for members in scored)
         usable = [[*flags, *[False] * (width - len(flags))] for flags in self.usable(scored)]
-        result = advantages_of([_padded(members, width) for members in scored], usable, grpo)
+        # Loads torch, which scoring does not need: when the first step is done.
+        result = estimator_of(grpo.loss_type).advantages([_padded(members, width) for members in scored], usable, grpo)
         rows = [
             scored_row(
                 one.parsed,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from rl.algo.losses import Denominators
+from rl.algo.denominators import Denominators
 from rl.policy.batching import Row, split_rows
 from rl.workers.failures import WorkerFailed, last_log_lines
 from rl.workers.worker_setup import WorkerInfo

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rl.algo.losses import Denominators
+from rl.algo.denominators import Denominators
 from rl.config import Config
 from rl.policy import checkpoints
 from rl.policy.batching import Row

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from rl.algo.losses import denominators
+from rl.algo.denominators import denominators
 from rl.config import Config
 from rl.config.door import load
 from rl.policy.batching import Row

@@ -14,10 +14,13 @@ import torch
 
 from rewards import Outcome, Rubric, Sample, Scored, Scorer, parse, registry, reward
 from rewards.contract import Limits
-from rl.algo.losses import denominators, policy_loss, token_weights
-from rl.config import Aggregation, Config, GrpoConfig, LossType, RewardConfig, ScaleRewards
+from rl.algo.advantages import advantages_of
+from rl.algo.denominators import denominators
+from rl.algo.estimators import ESTIMATORS, estimator_of
+from rl.algo.losses import policy_loss, row_bounds
+from rl.config import Aggregation, Config, GrpoConfig, RewardConfig, ScaleRewards
 from rl.run.metrics import group_metrics, outcome_metrics
-from rl.step import Group, TooManyFailures, advantages_of, collect_scores, with_advantages
+from rl.step import Group, TooManyFailures, collect_scores, with_advantages
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion
 from tests.paths import PLUGINS
@@ -25,17 +28,18 @@ from tests.paths import PLUGINS
 OPEN = Sample("q", "What is it?", "open", "Pneumonia")
 HOSTILE = f"{PLUGINS}/hostile.py:hostile"
 FAILED = [Outcome(None, "error", "e"), Outcome(None, "timeout", "t"), Outcome(None, "abstain", "a")]
-ALL = list(itertools.product(get_args(LossType), get_args(ScaleRewards), get_args(Aggregation)))
+ALL = list(itertools.product(ESTIMATORS, get_args(ScaleRewards), get_args(Aggregation)))
 # Tokens of the four completions; the second one is never in any denominator.
 LENGTHS = [2, 3, 1, 2]
 MAX_LENGTH = 4
 # What one token weighs by hand. Three valid rows of 2, 1 and 2 tokens: grpo 1 / (3 x its row's), bnpo and dapo 1 / 5,
-# dr_grpo 1 / (3 x 4).
+# dr_grpo 1 / (3 x 4). At a ratio of 1 gspo has the gradient of grpo: a row's ratio is shared by its tokens.
 WEIGHTS = {
     "grpo": [1 / 6, 0.0, 1 / 3, 1 / 6],
     "bnpo": [1 / 5, 0.0, 1 / 5, 1 / 5],
     "dapo": [1 / 5, 0.0, 1 / 5, 1 / 5],
     "dr_grpo": [1 / 12, 0.0, 1 / 12, 1 / 12],
+    "gspo": [1 / 6, 0.0, 1 / 3, 1 / 6],
 }
 
 
@@ -59,10 +63,14 @@ def gradients(loss_type: str, values: Sequence[float], valid: Sequence[bool]) ->
     (totals,) = denominators([[length for length, good in zip(LENGTHS, valid, strict=True) if good]], MAX_LENGTH)
     kept = [place for place, good in enumerate(valid) if good]
     lengths = [LENGTHS[place] for place in kept]
-    weights_N = token_weights(loss_type, lengths, totals)  # type: ignore[arg-type]
+    weights_N = estimator_of(loss_type).token_weights(torch.tensor(lengths), totals)
     advantages_N = torch.tensor([values[place] for place in kept]).repeat_interleave(torch.tensor(lengths))
     logprobs_N = torch.full((sum(lengths),), -1.0, requires_grad=True)
-    loss, _ = policy_loss(logprobs_N, logprobs_N.detach().clone(), None, advantages_N, weights_N, epsilon=0.2)
+    old_N, bounds_R1 = logprobs_N.detach().clone(), row_bounds(lengths)
+    loss, _ = policy_loss(
+        logprobs_N, old_N, None, advantages_N, weights_N, bounds_R1,
+        log_ratio=estimator_of(loss_type).log_ratio, epsilon=0.2,
+    )  # fmt: skip
     loss.backward()
     assert logprobs_N.grad is not None
     rows = dict(zip(kept, logprobs_N.grad.split(lengths), strict=True))

@@ -18,9 +18,9 @@ import torch
 from judges import Question, Verdict
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
-from rl.algo.losses import Denominators
+from rl.algo.denominators import Denominators
 from rl.algo.order import step_indices
-from rl.algo.step_order import asking_order, needs_whole_step, parts, training_order
+from rl.algo.step_order import asking_order, parts, training_order
 from rl.config import Config, GrpoConfig, ModelConfig
 from rl.grpo import train
 from rl.policy.batching import Row
@@ -251,17 +251,14 @@ def test_too_many_failures_stop_the_step_before_the_failed_groups_are_trained_on
 def test_orders_are_stable() -> None:
     waits = [False, True, False, True, True]
     assert asking_order(waits) == [1, 3, 4, 0, 2]
-    assert training_order(waits, GRPO) == [0, 2, 1, 3, 4]
-    whole = dataclasses.replace(GRPO, scale_rewards="batch")
-    assert needs_whole_step(whole) and training_order(waits, whole) == [0, 1, 2, 3, 4]
+    assert training_order(waits, whole_step=False) == [0, 2, 1, 3, 4]
+    assert training_order(waits, whole_step=True) == [0, 1, 2, 3, 4]
 
 
 def test_each_minibatch_waits_for_the_groups_it_needs() -> None:
     def cut(prompts: int, generations: int, minibatches: int) -> list[tuple[int, int, list[int]]]:
-        grpo = dataclasses.replace(
-            GRPO, prompts_per_step=prompts, num_generations=generations, num_minibatches=minibatches
-        )
-        return [(part.groups.start, part.groups.stop, list(part.minibatches)) for part in parts(prompts, grpo)]
+        pieces = parts(prompts, generations, minibatches, whole_step=False)
+        return [(part.groups.start, part.groups.stop, list(part.minibatches)) for part in pieces]
 
     # 16 x 8 in four: 32 rows, four groups each.
     assert cut(16, 8, 4) == [(0, 4, [0]), (4, 8, [1]), (8, 12, [2]), (12, 16, [3])]
@@ -270,5 +267,4 @@ def test_each_minibatch_waits_for_the_groups_it_needs() -> None:
     # 2 x 8 in four: two mini-batches out of one group; the second needs nothing new and comes with it.
     assert cut(2, 8, 4) == [(0, 1, [0, 1]), (1, 2, [2, 3])]
     assert cut(1, 8, 4) == [(0, 1, [0, 1, 2, 3])]
-    whole = dataclasses.replace(GRPO, prompts_per_step=4, loss_type="dapo")
-    assert parts(4, whole) == [(slice(0, 4), range(4))]
+    assert parts(4, 8, 4, whole_step=True) == [(slice(0, 4), range(4))]

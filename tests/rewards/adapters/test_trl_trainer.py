@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from rl.algo.advantages import decoupled_advantages, group_advantages
-from rl.algo.losses import denominators, policy_loss, token_weights
+from rl.algo.denominators import denominators
+from rl.algo.estimators import estimator_of
+from rl.algo.losses import policy_loss, row_bounds
 from rl.policy.batching import Row, make_micro_batches
 from rl.policy.token_model import TokenModel
 from rollouts.media import frames
@@ -52,7 +54,8 @@ def our_loss(model: Any, rows: list[Row]) -> float:
         logprobs.detach(),
         torch.tensor([value for row in mine for value in row.ref_logprobs or ()]),
         torch.tensor([row.advantage for row in mine]).repeat_interleave(torch.tensor(batch.lengths)),
-        token_weights("grpo", batch.lengths, totals),
+        estimator_of("grpo").token_weights(torch.tensor(batch.lengths), totals),
+        row_bounds(batch.lengths),
         epsilon=0.2,
         beta=0.04,
     )

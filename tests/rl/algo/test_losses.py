@@ -11,33 +11,36 @@ import pytest
 import torch
 from torch import Tensor
 
-from rl.algo.losses import Denominators, LossType, denominators, k3_kl, policy_loss, token_weights
+from rl.algo.denominators import Denominators, denominators
+from rl.algo.estimators import ESTIMATORS, estimator_of
+from rl.algo.losses import k3_kl, policy_loss, row_bounds
 
-LOSS_TYPES: tuple[LossType, ...] = ("grpo", "bnpo", "dr_grpo", "dapo")
 LENGTHS = [3, 1, 5, 4]
 MAX_LENGTH = 6
 
 
 def case(seed: int = 0) -> dict[str, Tensor]:
-    """Four completions of 3, 1, 5 and 4 tokens with ratios from 0.5 to 2, far enough apart that both clips act."""
+    """Four completions of 3, 1, 5 and 4 tokens, ratios below 0.5 and above 2: tokens and whole completions are
+    clipped."""
     generator = torch.Generator().manual_seed(seed)
     total = sum(LENGTHS)
     old = -torch.rand(total, generator=generator) * 3
+    drift = torch.tensor([0.4, -0.8, -0.6, 0.4]).repeat_interleave(torch.tensor(LENGTHS))
     return {
-        "logprobs": old + torch.randn(total, generator=generator) * 0.4,
+        "logprobs": old + drift + torch.randn(total, generator=generator) * 0.4,
         "old": old,
         "ref": old + torch.randn(total, generator=generator) * 0.2,
         "advantages": torch.tensor([1.2, -0.7, -1.1, 0.6]).repeat_interleave(torch.tensor(LENGTHS)),
     }
 
 
-def loss_of(
-    tensors: dict[str, Tensor], loss_type: LossType = "grpo", **settings: float
-) -> tuple[Tensor, dict[str, Tensor]]:
+def loss_of(tensors: dict[str, Tensor], loss_type: str = "grpo", **settings: float) -> tuple[Tensor, dict[str, Tensor]]:
     [totals] = denominators([LENGTHS], MAX_LENGTH)
     settings = {"epsilon": 0.2, "beta": 0.04} | settings
-    weights = token_weights(loss_type, LENGTHS, totals)
-    return policy_loss(tensors["logprobs"], tensors["old"], tensors["ref"], tensors["advantages"], weights, **settings)
+    estimator = estimator_of(loss_type)
+    weights = estimator.token_weights(torch.tensor(LENGTHS), totals)
+    values = (tensors["logprobs"], tensors["old"], tensors["ref"], tensors["advantages"], weights, row_bounds(LENGTHS))
+    return policy_loss(*values, log_ratio=estimator.log_ratio, **settings)
 
 
 def test_three_tokens_by_hand() -> None:
@@ -45,12 +48,12 @@ def test_three_tokens_by_hand() -> None:
     # + 1.0 + 0.5) / 3.
     logprobs = torch.tensor([1.5, 1.0, 0.5]).log()
     weights = torch.full((3,), 1 / 3)
-    loss, sums = policy_loss(logprobs, torch.zeros(3), None, torch.ones(3), weights, epsilon=0.2)
+    loss, sums = policy_loss(logprobs, torch.zeros(3), None, torch.ones(3), weights, row_bounds([3]), epsilon=0.2)
     assert loss.item() == pytest.approx(-2.7 / 3, abs=1e-6)
     assert sums["clip_ratio/high_mean"].item() == 1
     assert sums["clip_ratio/low_mean"].item() == 0
     # A = -1: max of the losses: 1.5, 1.0, 0.8 -> loss (1.5 + 1.0 + 0.8) / 3, and only the low side clips.
-    loss, sums = policy_loss(logprobs, torch.zeros(3), None, -torch.ones(3), weights, epsilon=0.2)
+    loss, sums = policy_loss(logprobs, torch.zeros(3), None, -torch.ones(3), weights, row_bounds([3]), epsilon=0.2)
     assert loss.item() == pytest.approx(3.3 / 3, abs=1e-6)
     assert sums["clip_ratio/high_mean"].item() == 0
     assert sums["clip_ratio/low_mean"].item() == 1
@@ -61,14 +64,21 @@ def test_epsilon_high_opens_the_upper_side_only() -> None:
     logprobs = torch.tensor([1.25, 0.7]).log()
     weights = torch.full((2,), 0.5)
     loss, _ = policy_loss(
-        logprobs, torch.zeros(2), None, torch.tensor([1.0, -1.0]), weights, epsilon=0.2, epsilon_high=0.28
+        logprobs,
+        torch.zeros(2),
+        None,
+        torch.tensor([1.0, -1.0]),
+        weights,
+        row_bounds([2]),
+        epsilon=0.2,
+        epsilon_high=0.28,
     )
     assert loss.item() == pytest.approx((-1.25 + 0.8) / 2, abs=1e-6)
 
 
 def test_a_clipped_token_has_no_gradient_and_an_unclipped_one_has_its_advantage() -> None:
     logprobs = torch.tensor([1.5, 1.1]).log().requires_grad_()
-    loss, _ = policy_loss(logprobs, torch.zeros(2), None, torch.ones(2), torch.ones(2), epsilon=0.2)
+    loss, _ = policy_loss(logprobs, torch.zeros(2), None, torch.ones(2), torch.ones(2), row_bounds([2]), epsilon=0.2)
     loss.backward()
     # d(-ratio)/d(logprob) = -ratio
     assert logprobs.grad is not None
@@ -85,7 +95,14 @@ def test_k3_by_hand_and_its_sign() -> None:
 def test_the_kl_pulls_towards_the_reference() -> None:
     logprobs = torch.tensor([-1.0]).requires_grad_()
     loss, _ = policy_loss(
-        logprobs, logprobs.detach(), torch.tensor([-0.5]), torch.zeros(1), torch.ones(1), epsilon=0.2, beta=0.1
+        logprobs,
+        logprobs.detach(),
+        torch.tensor([-0.5]),
+        torch.zeros(1),
+        torch.ones(1),
+        row_bounds([1]),
+        epsilon=0.2,
+        beta=0.1,
     )
     loss.backward()
     # 0.1 * d/dl (exp(r - l) - (r - l) - 1) = 0.1 * (1 - exp(0.5)) = -0.0649: a descent step raises the log-prob
@@ -97,7 +114,14 @@ def test_a_wild_ratio_stays_finite() -> None:
     for sign in (1.0, -1.0):
         logprobs = torch.tensor([500.0 * sign]).requires_grad_()
         loss, _ = policy_loss(
-            logprobs, torch.zeros(1), torch.zeros(1), -torch.ones(1), torch.ones(1), epsilon=0.2, beta=0.04
+            logprobs,
+            torch.zeros(1),
+            torch.zeros(1),
+            -torch.ones(1),
+            torch.ones(1),
+            row_bounds([1]),
+            epsilon=0.2,
+            beta=0.04,
         )
         loss.backward()
         assert torch.isfinite(loss)
@@ -107,7 +131,9 @@ def test_a_wild_ratio_stays_finite() -> None:
 
 def test_beta_without_a_reference_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"grpo\.beta"):
-        policy_loss(torch.zeros(1), torch.zeros(1), None, torch.ones(1), torch.ones(1), epsilon=0.2, beta=0.04)
+        policy_loss(
+            torch.zeros(1), torch.zeros(1), None, torch.ones(1), torch.ones(1), row_bounds([1]), epsilon=0.2, beta=0.04
+        )
 
 
 @pytest.mark.parametrize(
@@ -118,21 +144,22 @@ def test_beta_without_a_reference_is_an_error() -> None:
         ("bnpo", [1 / 6] * 6),
         ("dapo", [1 / 9] * 6),
         ("dr_grpo", [1 / 20] * 6),  # 2 rows x 10 tokens
+        ("gspo", [1 / 4] * 2 + [1 / 8] * 4),
     ],
 )
-def test_the_weight_of_a_token(loss_type: LossType, expected: list[float]) -> None:
+def test_the_weight_of_a_token(loss_type: str, expected: list[float]) -> None:
     totals, _ = denominators([[2, 4], [5, 7]], 10)
     assert totals == Denominators(num_rows=2, num_tokens=6, step_tokens=9.0, max_completion_length=10)
-    assert token_weights(loss_type, [2, 4], totals).tolist() == pytest.approx(expected)
+    assert estimator_of(loss_type).token_weights(torch.tensor([2, 4]), totals).tolist() == pytest.approx(expected)
 
 
 def test_an_unknown_loss_type_names_the_setting() -> None:
     with pytest.raises(ValueError, match=r"grpo\.loss_type"):
-        token_weights("ppo", [1], Denominators(1, 1, 1.0, 1))  # type: ignore[arg-type]
+        estimator_of("ppo")
 
 
-@pytest.mark.parametrize("loss_type", LOSS_TYPES)
-def test_micro_batches_add_up_to_the_whole_whatever_their_cut(loss_type: LossType) -> None:
+@pytest.mark.parametrize("loss_type", ESTIMATORS)
+def test_micro_batches_add_up_to_the_whole_whatever_their_cut(loss_type: str) -> None:
     tensors = case()
     whole, whole_sums = loss_of(tensors, loss_type)
     [totals] = denominators([LENGTHS], MAX_LENGTH)
@@ -141,9 +168,11 @@ def test_micro_batches_add_up_to_the_whole_whatever_their_cut(loss_type: LossTyp
         for rows in cut:
             index = torch.cat([torch.arange(sum(LENGTHS[:row]), sum(LENGTHS[: row + 1])) for row in rows])
             mine = {name: tensor[index] for name, tensor in tensors.items()}
-            weights = token_weights(loss_type, [LENGTHS[row] for row in rows], totals)
-            values = (mine["logprobs"], mine["old"], mine["ref"], mine["advantages"], weights)
-            parts.append(policy_loss(*values, epsilon=0.2, beta=0.04))
+            lengths = [LENGTHS[row] for row in rows]
+            weights = estimator_of(loss_type).token_weights(torch.tensor(lengths), totals)
+            values = (mine["logprobs"], mine["old"], mine["ref"], mine["advantages"], weights, row_bounds(lengths))
+            log_ratio = estimator_of(loss_type).log_ratio
+            parts.append(policy_loss(*values, log_ratio=log_ratio, epsilon=0.2, beta=0.04))
         assert sum(part[0].item() for part in parts) == pytest.approx(whole.item(), abs=1e-6)
         assert sum(part[1]["kl"].item() for part in parts) == pytest.approx(whole_sums["kl"].item(), abs=1e-5)
 
@@ -166,24 +195,23 @@ def padded(tensor_N: Tensor) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(tensor_N.split(LENGTHS)), batch_first=True)
 
 
-def trl_loss(
-    tensors: dict[str, Tensor], loss_type: LossType, epsilon_high: float
-) -> tuple[Tensor, dict[str, list[float]]]:
+def trl_loss(tensors: dict[str, Tensor], loss_type: str, epsilon_high: float) -> tuple[Tensor, dict[str, list[float]]]:
     """GRPOTrainer._compute_loss itself, on a trainer that has only what that method reads; the log-probs are ours to
     set."""
     grpo_trainer = pytest.importorskip("trl.trainer.grpo_trainer")
     logprobs = padded(tensors["logprobs"])
     metrics: dict[str, dict[str, list[float]]] = {"train": defaultdict(list)}
+    level = "sequence" if loss_type == "gspo" else "token"
     trainer = SimpleNamespace(
         _get_per_token_logps_and_entropies=lambda *args, **kwargs: (logprobs, torch.zeros_like(logprobs), None),
         args=SimpleNamespace(delta=None, use_bias_correction_kl=False, steps_per_generation=1),
         model=SimpleNamespace(training=True),
         accelerator=OneProcess(),
-        loss_type=loss_type,
+        loss_type="grpo" if loss_type == "gspo" else loss_type,
         beta=0.04,
         epsilon_low=0.2,
         epsilon_high=epsilon_high,
-        importance_sampling_level="token",
+        importance_sampling_level=level,
         off_policy_mask_threshold=None,
         top_entropy_quantile=1.0,
         use_vllm=False,
@@ -209,8 +237,8 @@ def trl_loss(
 
 
 @pytest.mark.parametrize("epsilon_high", [0.2, 0.28])
-@pytest.mark.parametrize("loss_type", LOSS_TYPES)
-def test_equal_to_trl_in_loss_gradient_and_metrics(loss_type: LossType, epsilon_high: float) -> None:
+@pytest.mark.parametrize("loss_type", ESTIMATORS)
+def test_equal_to_trl_in_loss_gradient_and_metrics(loss_type: str, epsilon_high: float) -> None:
     ours, theirs = case(), case()
     ours["logprobs"].requires_grad_()
     theirs["logprobs"].requires_grad_()
@@ -220,10 +248,35 @@ def test_equal_to_trl_in_loss_gradient_and_metrics(loss_type: LossType, epsilon_
     loss.backward()
     expected.backward()
     assert torch.allclose(ours["logprobs"].grad, theirs["logprobs"].grad, atol=1e-5)  # type: ignore[arg-type]
-    for name in ("kl", "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean"):
+    # With one ratio a completion TRL counts clipped completions, we count tokens.
+    clips = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean") if loss_type != "gspo" else ()
+    for name in ("kl", *clips):
         assert sums[name].item() / sum(LENGTHS) == pytest.approx(metrics[name][0], abs=1e-5)
     assert sums["clip_ratio/low_mean"].item() > 0  # the case does reach the clips
     assert sums["clip_ratio/high_mean"].item() > 0
+
+
+@pytest.mark.parametrize("epsilons", [(0.2, 0.28), (3e-4, 4e-4)])
+def test_one_ratio_a_completion_equals_trls_and_verls(epsilons: tuple[float, float]) -> None:
+    core_algos = pytest.importorskip("verl.trainer.ppo.core_algos")
+    config_file = pytest.importorskip("verl.workers.config")
+    ours, theirs = case(3), case(3)
+    ours["logprobs"].requires_grad_()
+    theirs["logprobs"].requires_grad_()
+    loss, sums = loss_of(ours, "gspo", epsilon=epsilons[0], epsilon_high=epsilons[1], beta=0.0)
+    actor = config_file.ActorConfig(
+        strategy="fsdp", rollout_n=4, ppo_micro_batch_size_per_gpu=4, clip_ratio=epsilons[0],
+        clip_ratio_low=epsilons[0], clip_ratio_high=epsilons[1],
+    )  # fmt: skip
+    mask = padded(torch.ones(sum(LENGTHS)))
+    expected, _ = core_algos.compute_policy_loss_gspo(
+        padded(theirs["old"]), padded(theirs["logprobs"]), padded(theirs["advantages"]), mask, config=actor
+    )
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    loss.backward()
+    expected.backward()
+    assert torch.allclose(ours["logprobs"].grad, theirs["logprobs"].grad, atol=1e-5)  # type: ignore[arg-type]
+    assert sums["clip_ratio/region_mean"].item() > 0
 
 
 @pytest.mark.parametrize(
@@ -234,7 +287,7 @@ def test_equal_to_trl_in_loss_gradient_and_metrics(loss_type: LossType, epsilon_
         ("dr_grpo", "seq-mean-token-sum-norm", MAX_LENGTH),
     ],
 )
-def test_equal_to_verl_in_loss_and_gradient(loss_type: LossType, mode: str, scale: int | None) -> None:
+def test_equal_to_verl_in_loss_and_gradient(loss_type: str, mode: str, scale: int | None) -> None:
     core_algos = pytest.importorskip("verl.trainer.ppo.core_algos")
     config_file = pytest.importorskip("verl.workers.config")
     ours, theirs = case(), case()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rl.algo.losses import Denominators, denominators
+from rl.algo.denominators import Denominators, denominators
 from rl.config import GrpoConfig
 from rl.policy.batching import Row
 from rl.policy.policy import Policy

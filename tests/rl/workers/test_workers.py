@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rl.algo.losses import denominators
+from rl.algo.denominators import denominators
 from rl.config import ComputeConfig, Config
 from rl.policy.batching import Row
 from rl.policy.policy import Policy, Reference

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl.algo.losses import denominators
+from rl.algo.denominators import denominators
 from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
 from rollouts.engine.live_weights import compare_with_live, count_elements

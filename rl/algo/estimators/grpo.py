@@ -1,0 +1,19 @@
+"""GRPO (DeepSeekMath, arXiv:2402.03300): the mean over the tokens of a row, then over the rows of the mini-batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rl.algo.denominators import Denominators
+from rl.algo.estimator import Estimator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def mean_of_row_means(lengths_R: Tensor, totals: Denominators) -> Tensor:
+    """1 / (tokens of the row x rows of the mini-batch): a row weighs the same whatever its length."""
+    return 1.0 / (lengths_R.clamp(min=1).double() * max(totals.num_rows, 1))
+
+
+ESTIMATOR = Estimator(row_weights=mean_of_row_means)
