@@ -120,9 +120,11 @@ def _learn(
             with teller.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
                 writer.drop_steps_after(done)
-                train(
-                    Run(config, folder, splits.rl, processor, cluster, scorer, writer, tracker, bar, done + 1, counted)
-                )
+                run = Run(
+                    config=config, folder=folder, samples=splits.rl, processor=processor, cluster=cluster,
+                    scorer=scorer, writer=writer, tracker=tracker, bar=bar, start_step=done + 1, counted=counted,
+                )  # fmt: skip
+                train(run)
                 writer.close()
             cluster.policy.save(folder / "model")
             cluster.sync(version=num_steps)

@@ -1,5 +1,5 @@
 """The verbs of one GRPO step (README, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in
-advantages, losses, logprobs.
+`rl/algo/`.
 
 Legend: P prompts of the step, N completions of each; rows are the P x N completions in the order of training
 (rl/algo/step_order.py).
@@ -9,23 +9,124 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
-from rewards.scorer import Scored
-from rl.algo.denominators import denominators
+from rewards.rubric import Rubric, Scored
+from rl.algo.denominators import Denominators, denominators
 from rl.algo.estimators import estimator_of
 from rl.algo.order import sampling_seed
 from rl.algo.step_order import asking_order, training_order
-from rl.config import GrpoConfig
+from rl.config import Config, GrpoConfig
 from rl.policy.batching import Row
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt, encode
 from rollouts.records import Completion, Rollout, Sample
+
+
+class Engines(Protocol):
+    """Draw completions: `rl.workers.groups.RolloutGroup`."""
+
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterable[tuple[RequestKey, Completion]]:
+        """Completions as they finish, in any order."""
+
+
+class Learner(Protocol):
+    """The policy that learns: `rl.workers.groups.PolicyGroup`."""
+
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-prob of every completion token, in nats, one list a row."""
+
+    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
+        """Begin one optimiser update; the function that is returned waits for its metrics."""
+
+
+class Frozen(Protocol):
+    """The reference: `rl.workers.groups.Group`."""
+
+    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
+        """Begin to compute log-probs; the function that is returned waits for them."""
+
+
+class Workers(Protocol):
+    """Everything that draws or learns: `rl.workers.cluster.Cluster`."""
+
+    @property
+    def rollout(self) -> Engines: ...
+    @property
+    def policy(self) -> Learner: ...
+    @property
+    def reference(self) -> Frozen: ...
+
+    def start_sync(self, version: int) -> Callable[[], None]:
+        """Begin to give the policy's weights to the engines, as `version`; the function that is returned waits."""
+
+
+class Scoring(Protocol):
+    """Scores completions: `rewards.scorer.Scorer`."""
+
+    @property
+    def rubric(self) -> Rubric: ...
+
+    def submit(
+        self,
+        sample: Sample,
+        completion: str,
+        group_key: str,
+        finish_reason: str = "stop",
+        *,
+        num_tokens: int | None = None,
+        group_size: int | None = None,
+    ) -> Future[Scored]:
+        """Begin to score one completion."""
+
+
+class Store(Protocol):
+    """Keeps rollouts: `rollouts.store.writer.RunWriter`."""
+
+    def append_group(self, rollouts: Sequence[Rollout]) -> None:
+        """Keep the completions of one prompt."""
+
+    def finish_step(self, step: int) -> object:
+        """Nothing more comes for this step."""
+
+
+class ScoringRun(Protocol):
+    """What scoring needs of a run."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> Config: ...
+    @property
+    def scorer(self) -> Scoring: ...
+
+
+class StepRun(ScoringRun, Protocol):
+    """What all verbs need of a run; `rl.run.run.Run` is one."""
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The RL set."""
+
+    @property
+    def processor(self) -> Any:
+        """Of Hugging Face: chat template, tokenizer, images."""
+
+    @property
+    def banned_token_ids(self) -> tuple[int, ...]:
+        """Tokens that no completion may hold."""
+
+    @property
+    def cluster(self) -> Workers: ...
+    @property
+    def writer(self) -> Store: ...
 
 
 class TooManyFailures(RuntimeError):
@@ -90,12 +191,14 @@ def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[in
     return SamplingSettings(grpo.temperature, grpo.top_p, grpo.max_completion_length, version, banned_token_ids)
 
 
-def encode_prompts(run: Any, samples: Sequence[Sample]) -> list[EncodedPrompt]:
+def encode_prompts(run: StepRun, samples: Sequence[Sample]) -> list[EncodedPrompt]:
     """The prompts of a step, in its order. Raises BadSample where an image does not open."""
     return [encode(run.processor, sample) for sample in samples]
 
 
-def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]) -> list[Group]:
+def sample_and_score(
+    run: StepRun, step: int, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]
+) -> list[Group]:
     """Draw N completions of each sample; each is handed to the scorer the moment it arrives, so that judges think while
     engines draw.
 
@@ -147,17 +250,23 @@ def with_logprobs(
 ) -> list[Group]:
     """The same groups with the log-probs of policy and reference, given as one list a row in the order of the
     groups."""
-    pairs = iter(zip(old, reference, strict=True))
-    filled = []
-    for group in groups:
-        own, frozen = zip(
-            *((tuple(ours), tuple(theirs)) for ours, theirs in islice(pairs, len(group.completions))), strict=True
+    num_rows = sum(len(group.completions) for group in groups)
+    if not num_rows == len(old) == len(reference):
+        raise ValueError(f"log-probs of {len(old)} and {len(reference)} rows came back for {num_rows} completions")
+    old_rows, reference_rows = map(tuple, old), map(tuple, reference)
+    return [
+        dataclasses.replace(
+            group,
+            old_logprobs=tuple(islice(old_rows, len(group.completions))),
+            ref_logprobs=tuple(islice(reference_rows, len(group.completions))),
         )
-        filled.append(dataclasses.replace(group, old_logprobs=own, ref_logprobs=frozen))
-    return filled
+        for group in groups
+    ]
 
 
-def collect_scores(run: Any, groups: Sequence[Group], before: Sequence[Sequence[Scored]] = ()) -> list[list[Scored]]:
+def collect_scores(
+    run: ScoringRun, groups: Sequence[Group], before: Sequence[Sequence[Scored]] = ()
+) -> list[list[Scored]]:
     """Wait for the scores of these groups. One with fewer valid members than `grpo.min_valid` has its failed ones
     scored once more (JUDGING.md).
 
@@ -186,7 +295,7 @@ def collect_scores(run: Any, groups: Sequence[Group], before: Sequence[Sequence[
     return scored
 
 
-def _score_again(run: Any, group: Group, members: Sequence[Scored]) -> dict[int, Future[Scored]]:
+def _score_again(run: ScoringRun, group: Group, members: Sequence[Scored]) -> dict[int, Future[Scored]]:
     """Place of each failed member -> its new score."""
     failed = [index for index, member in enumerate(members) if not member.valid]
     places = range(len(members)) if run.scorer.rubric.has_group_rewards else failed
@@ -227,7 +336,7 @@ def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
 
 
 def with_advantages(
-    run: Any, step: int, groups: Sequence[Group], scored: Sequence[Sequence[Scored]]
+    run: ScoringRun, step: int, groups: Sequence[Group], scored: Sequence[Sequence[Scored]]
 ) -> list[list[Rollout]]:
     """Scores become group-relative advantages, and everything known of these groups becomes the records of the step."""
     grpo = run.config.grpo
@@ -265,14 +374,14 @@ def with_advantages(
     ]
 
 
-def record(run: Any, groups: Sequence[Sequence[Rollout]]) -> None:
+def record(run: StepRun, groups: Sequence[Sequence[Rollout]]) -> None:
     """Every completion is on disk before it is trained on."""
     for group in groups:
         run.writer.append_group(group)
 
 
 def start_updates(
-    run: Any, minibatches: Sequence[int], groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]
+    run: StepRun, minibatches: Sequence[int], groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]
 ) -> list[Callable[[], dict[str, float]]]:
     """Hand these mini-batches of the step to the policy, which trains on them one after the other; what is returned
     waits for the metrics of each.

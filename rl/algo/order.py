@@ -49,8 +49,12 @@ def epoch_order(seed: int, epoch: int, num_samples: int) -> list[int]:
     return [int(index) for index in generator.permutation(num_samples)]
 
 
-def step_indices(step: int, seed: int, num_samples: int, prompts_per_step: int) -> list[int]:
-    """Indices of the samples that step asks, in order."""
+def plan(step: int, *, seed: int, num_samples: int, prompts_per_step: int) -> list[int]:
+    """Which prompts a step asks: their places in the RL set, in order. Steps count from 1.
+
+    Raises:
+        TooFewSamples: there are fewer than one step asks.
+    """
     epoch, offset = position(step, num_samples, prompts_per_step)
     return epoch_order(seed, epoch, num_samples)[offset : offset + prompts_per_step]
 

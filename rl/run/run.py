@@ -32,7 +32,7 @@ def total_steps(config: Config, num_samples: int) -> int:
     return config.grpo.num_steps or config.grpo.num_epochs * per_epoch
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Run:
     """One GRPO run in progress."""
 
@@ -58,12 +58,13 @@ class Run:
         self._watch = Watch(read_metrics(self.folder))
         self.banned_token_ids = media_token_ids(self.processor)
 
-    def tell(self, step: int, metrics: dict[str, float]) -> None:
-        """One step's numbers, and the judge's counters since the run's first start, to metrics.jsonl, W&B and the
-        terminal.
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the numbers of a step, and the judge's counters since the run's first start, to metrics.jsonl, W&B and
+        the terminal.
 
-        Raises CanaryAccepted, before the step is saved, if the judge accepted a known wrong answer: the last checkpoint
-        is from before.
+        Raises:
+            CanaryAccepted: the judge accepted a known wrong answer. The step is not saved, so the last checkpoint is
+                from before.
         """
         judge = self.scorer.rubric.judge
         metrics = {**counters(judge, self.counted), **metrics}

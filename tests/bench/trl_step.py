@@ -16,7 +16,7 @@ from datasets import Dataset, Features, Image, List, Value
 from transformers import AutoModelForImageTextToText, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from rl.algo.order import step_indices
+from rl.algo.order import plan
 from rl.config import Config
 from rl.config.door import load
 from rl.data.load import load as load_data
@@ -36,7 +36,9 @@ def dataset(config: Config, num_steps: int) -> Dataset:
     chosen = [
         samples[index]
         for step in range(1, num_steps + 1)
-        for index in step_indices(step, config.seed, len(samples), config.grpo.prompts_per_step)
+        for index in plan(
+            step, seed=config.seed, num_samples=len(samples), prompts_per_step=config.grpo.prompts_per_step
+        )
     ]
     rows = [
         {

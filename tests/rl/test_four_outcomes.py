@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -135,12 +134,21 @@ class Recorded:
         return self.scorer.submit(sample, completion, key, *more, **settings)
 
 
-def run_of(scorer: Scorer, **grpo: Any) -> Any:
+@dataclasses.dataclass
+class ScoredRun:
+    """As much of a run as scoring needs."""
+
+    name: str
+    config: Config
+    scorer: Recorded
+
+
+def run_of(scorer: Scorer, **grpo: Any) -> ScoredRun:
     settings = GrpoConfig(prompts_per_step=1, num_generations=4, **grpo)
-    return SimpleNamespace(name="run", config=Config(grpo=settings, reward=RewardConfig()), scorer=Recorded(scorer))
+    return ScoredRun("run", Config(grpo=settings, reward=RewardConfig()), Recorded(scorer))
 
 
-def group_of(run: Any, texts: Sequence[str]) -> Group:
+def group_of(run: ScoredRun, texts: Sequence[str]) -> Group:
     completions = tuple(Completion((1, 2), text, "stop", (-1.0, -1.0), 0, 0) for text in texts)
     scores = tuple(run.scorer.scorer.submit(OPEN, text, "first", group_size=len(texts)) for text in texts)
     prompt = EncodedPrompt(

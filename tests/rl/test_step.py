@@ -7,9 +7,8 @@ import asyncio
 import dataclasses
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,13 +18,12 @@ from judges import Question, Verdict
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.algo.denominators import Denominators
-from rl.algo.order import step_indices
+from rl.algo.order import plan
 from rl.algo.step_order import asking_order, parts, training_order
 from rl.config import Config, GrpoConfig, ModelConfig
 from rl.grpo import train
 from rl.policy.batching import Row
 from rl.policy.policy import Policy, Reference
-from rl.run.run import Run
 from rl.step import TooManyFailures
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import load_processor
@@ -113,9 +111,6 @@ class Learner:
         self.after()
         return lambda: metrics
 
-    def checkpoint(self, *_: object, **__: object) -> None:
-        pass
-
 
 class Frozen:
     """The reference without Ray."""
@@ -125,6 +120,44 @@ class Frozen:
 
     def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
         return lambda: self.reference.log_probs(rows)
+
+
+@dataclasses.dataclass
+class Workers:
+    """The cluster without Ray; the engine is scripted, so that weights need not go anywhere."""
+
+    rollout: Engine
+    policy: Learner
+    reference: Frozen
+
+    def start_sync(self, version: int) -> Callable[[], None]:
+        return lambda: None
+
+
+@dataclasses.dataclass
+class OneRun:
+    """A run in this process: what the loop and its verbs need (`rl.grpo.TrainingRun`), and nothing more."""
+
+    config: Config
+    cluster: Workers
+    scorer: Scorer
+    writer: RunWriter
+    processor: Any
+    samples: Sequence[Sample]
+    name: str = "run"
+    start_step: int = 1
+    banned_token_ids: tuple[int, ...] = ()
+    reported: dict[int, dict[str, float]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_steps(self) -> int:
+        return self.config.grpo.num_steps or 0
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.reported[step] = dict(metrics)
+
+    def save(self, step: int) -> None:
+        assert step in self.reported, "numbers are logged before a step is saved"
 
 
 @dataclasses.dataclass
@@ -152,14 +185,10 @@ def steps(model: Path, folder: Path, judge: Judge, after: Callable[[], None] = l
     policy = Policy(model, grpo, total_updates=8)
     engine, started = Engine(), []  # type: ignore[var-annotated]
     reference = Frozen(Reference(model, temperature=grpo.temperature))
-    cluster = SimpleNamespace(rollout=engine, policy=Learner(policy, started, after), reference=reference)
-    cluster.start_sync = lambda version: lambda: None
-    telling: Any = SimpleNamespace(log=lambda *_: None, reach=lambda *_: None)
+    workers = Workers(engine, Learner(policy, started, after), reference)
     rubric = Rubric(config.reward.weights, config.reward.routes, judge)  # type: ignore[arg-type]
     with Scorer(rubric) as scorer:
-        run = Run(
-            config, folder, samples(), load_processor(model), cluster, scorer, RunWriter(folder), telling, telling
-        )  # type: ignore[arg-type]
+        run = OneRun(config, workers, scorer, RunWriter(folder), load_processor(model), samples())
         try:
             train(run)
         finally:
@@ -231,7 +260,7 @@ def test_what_needs_the_whole_step_waits_for_all_of_it(model: Path, tmp_path: Pa
         "an answer was still being judged when the first update was made"
     )
     # In the order of the prompts: a mixture of ruled and judged ones, nothing is moved.
-    assert [int(name[1:]) for (name,) in done.started] == step_indices(1, SEED, 8, 4)
+    assert [int(name[1:]) for (name,) in done.started] == plan(1, seed=SEED, num_samples=8, prompts_per_step=4)
 
 
 def test_too_many_failures_stop_the_step_before_the_failed_groups_are_trained_on(model: Path, tmp_path: Path) -> None:

@@ -150,16 +150,16 @@ def test_the_shipped_canaries_all_reach_a_model(monkeypatch, tmp_path):
 
 def test_a_run_tells_its_numbers_and_ends_before_the_step_is_saved(tmp_path):
     logged: list[dict[str, float]] = []
-    run = object.__new__(Run)  # what `tell` needs, without workers
+    run = object.__new__(Run)  # what `report` needs, without workers
     run.tracker = SimpleNamespace(log=lambda step, metrics: logged.append(metrics))  # type: ignore[assignment]
     run.bar = SimpleNamespace(reach=lambda step, metrics: None)  # type: ignore[assignment]
     run._watch, run.counted = Watch(), {}
     with ScriptedJudge(always("correct")) as server:
         judge = make_judge(Settings(base_url=server.url, canary_fraction=1.0, canaries=canary_file(tmp_path)))
         run.scorer = SimpleNamespace(rubric=SimpleNamespace(judge=judge))  # type: ignore[assignment]
-        run.tell(1, {"reward": 0.5})
+        run.report(1, {"reward": 0.5})
         asked_with_canaries(judge, ["one", "two"])
         with pytest.raises(CanaryAccepted):
-            run.tell(2, {"reward": 0.9})
+            run.report(2, {"reward": 0.9})
     assert [metrics["reward"] for metrics in logged] == [0.5, 0.9]
     assert logged[1]["judge/canaries/false_positives"] == 1.0

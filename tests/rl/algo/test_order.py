@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from rl.algo.order import epoch_order, position, sampling_seed, step_indices, steps_per_epoch
+from rl.algo.order import epoch_order, plan, position, sampling_seed, steps_per_epoch
 
 
 def test_an_epoch_asks_every_sample_once_and_the_next_in_another_order() -> None:
-    first = [index for step in range(1, 6) for index in step_indices(step, seed=3, num_samples=20, prompts_per_step=4)]
+    first = [index for step in range(1, 6) for index in plan(step, seed=3, num_samples=20, prompts_per_step=4)]
     second = [
-        index for step in range(6, 11) for index in step_indices(step, seed=3, num_samples=20, prompts_per_step=4)
+        index for step in range(6, 11) for index in plan(step, seed=3, num_samples=20, prompts_per_step=4)
     ]
     assert sorted(first) == sorted(second) == list(range(20))
     assert first != second
 
 
 def test_a_step_needs_no_memory_of_the_steps_before() -> None:
-    assert step_indices(7, seed=1, num_samples=30, prompts_per_step=4) == epoch_order(1, 0, 30)[24:28]
+    assert plan(7, seed=1, num_samples=30, prompts_per_step=4) == epoch_order(1, 0, 30)[24:28]
     assert position(8, 30, 4) == (1, 0)  # 7 whole steps of 4 in 30; the ragged 2 are left to the next permutation
 
 
