@@ -1,5 +1,5 @@
 """GRPO (DeepSeekMath, arXiv:2402.03300) as a page of verbs: plan, sync, sample and score, log-probs, advantage, record,
-update, log, save."""
+update, evaluate, log, save."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ class TrainingRun(verbs.StepRun, Protocol):
     def num_steps(self) -> int:
         """Last step to do."""
 
+    def evaluate(self, step: int, clock: verbs.Clock) -> dict[str, float]:
+        """`eval/*` of the weights after this step, where the settings want them; else nothing."""
+
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the numbers of a step."""
 
@@ -48,7 +51,8 @@ def train(run: TrainingRun) -> None:
 
     The weights' version is the number of steps that made them, so step s draws with version s - 1. The loop keeps no
     state of its own: the order of prompts and all seeds follow from the step's number. `timing_s/*` are the seconds
-    that the loop waits, so `reward` is what the judges cost beyond the rest; `step` holds `draw` and `learn`.
+    that the loop waits, so `reward` is what the judges cost beyond the rest; `step` holds `draw` and
+    `learn`, `eval` comes on top.
 
     Raises:
         TooManyFailures, LostCompletions, NonFiniteUpdate, StaleWeights, WorkerFailed: the run stops, everything
@@ -60,9 +64,10 @@ def train(run: TrainingRun) -> None:
         with clock("step"):
             groups = draw(run, step, clock)
             learned = learn(run, step, groups, clock)
+        evaluation = run.evaluate(step, clock)
         rollouts = [rollout for group in learned.groups for rollout in group]
         metrics = step_metrics(rollouts, learned.updates, clock.seconds, min_valid=grpo.min_valid)
-        run.report(step, metrics)
+        run.report(step, {**metrics, **evaluation})
         if step % grpo.save_steps == 0 or step == run.num_steps:
             run.save(step)
 

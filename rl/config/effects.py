@@ -136,6 +136,7 @@ EFFECTS = (
         lambda c: not _has_plugins(c),
         "every reward of this run is shipped, and those run in no child process",
     ),
+    Effect(("eval.quick_items",), lambda c: c.eval.every_steps == 0, "eval.every_steps is 0"),
     Effect(("wandb_project",), lambda c: c.wandb == "off", "wandb=off writes no W&B files"),
 )
 

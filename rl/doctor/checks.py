@@ -84,7 +84,11 @@ def _evaluation(config: Config, num_items: int) -> str:
         " + 1 with the image blanked" if config.eval.blank_images else ""
     )
     count = 1 + config.eval.num_samples + config.eval.blank_images
-    return f"evaluation: {num_items:,} held-out items x ({ways}) = {num_items * count:,} completions of each model"
+    every = config.eval.every_steps
+    quick = f", and {min(num_items, config.eval.quick_items)} greedy ones every {every} steps" if every else ""
+    return (
+        f"evaluation: {num_items:,} held-out items x ({ways}) = {num_items * count:,} completions of each model{quick}"
+    )
 
 
 def num_steps(config: Config, num_rl: int) -> int:

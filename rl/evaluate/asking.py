@@ -61,7 +61,7 @@ class ScorerLike(Protocol):
     ) -> Future[Any]: ...
 
 
-# Told as each completion arrives and goes to its judge: which way of asking, how many so far, how many in all.
+# Called as each completion arrives and goes to its judge: which way of asking, how many so far, how many in all.
 Progress = Callable[[str, int, int], None]
 
 
@@ -160,35 +160,41 @@ def evaluate(
         policy_version: version of the weights to draw with.
         modes: which ways of asking; "blank" is left out where eval.blank_images is off, "sampled" where
             eval.num_samples is 0.
-        progress: told as each completion arrives.
+        progress: called as each completion arrives.
 
     Raises:
         whatever the engine or the scorer raise; a reward that fails on one completion does not raise but leaves it
         without a verdict.
     """
     started = time.monotonic()
-    counts = {
-        mode: config.eval.num_samples if mode == "sampled" else int(mode != "blank" or held_out.blank) for mode in modes
-    }
-    asked = {
-        mode: _Asked(f"eval/{name}/{mode}", counts[mode], len(held_out.samples), progress)
-        for mode in modes
-        if counts[mode]
-    }
+    counts = {mode: count for mode in modes if (count := _num_completions(mode, config, held_out))}
+    ways = {mode: _Way(f"eval/{name}/{mode}", count, len(held_out.samples), progress) for mode, count in counts.items()}
     for chunk in held_out.chunks():
-        for mode, answers in asked.items():
+        for mode, way in ways.items():
             prompts = [held_out.encode(sample, True) if mode == "blank" else prompt for sample, prompt in chunk]
-            settings = SamplingSettings(
-                temperature=config.grpo.temperature if mode == "sampled" else 0.0,
-                top_p=config.grpo.top_p if mode == "sampled" else 1.0,
-                max_completion_length=config.grpo.max_completion_length,
-                policy_version=policy_version,
-                banned_token_ids=held_out.banned_token_ids,
-            )
+            settings = _settings(mode, config, policy_version, held_out.banned_token_ids)
             drawn = rollout.sample(_requests(prompts, counts[mode], config.seed), settings)
-            answers.submit(drawn, scorer, [sample for sample, _ in chunk])
-    judged = {mode: answers.collect(held_out.samples) for mode, answers in asked.items()}
+            way.submit(drawn, scorer, [sample for sample, _ in chunk])
+    judged = {mode: way.collect(held_out.samples) for mode, way in ways.items()}
     return EvalResult(name, held_out.samples, judged, time.monotonic() - started)
+
+
+def _num_completions(mode: Mode, config: Config, held_out: HeldOut) -> int:
+    """Completions of one item; 0 = the items are not asked this way."""
+    if mode == "sampled":
+        return config.eval.num_samples
+    return int(mode != "blank" or held_out.blank)
+
+
+def _settings(mode: Mode, config: Config, version: int, banned_token_ids: tuple[int, ...]) -> SamplingSettings:
+    """Sampled as in training, everything else greedily."""
+    return SamplingSettings(
+        temperature=config.grpo.temperature if mode == "sampled" else 0.0,
+        top_p=config.grpo.top_p if mode == "sampled" else 1.0,
+        max_completion_length=config.grpo.max_completion_length,
+        policy_version=version,
+        banned_token_ids=banned_token_ids,
+    )
 
 
 def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[Request]:
@@ -209,7 +215,7 @@ def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[R
 
 
 @dataclass
-class _Asked:
+class _Way:
     """One way of asking: what came back so far, with verdicts that may still be thought about."""
 
     group: str

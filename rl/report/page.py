@@ -34,6 +34,13 @@ Metrics = Sequence[Mapping[str, float | None]]
 _CURVES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...], str, tuple[float, float] | None], ...] = (
     ("Reward", "Mean over the valid completions of a step.", (("reward", "reward", "--blue"),), "{:.2f}", None),
     ("Accuracy", "Share of the sampled answers that are right, by answer type.", (), "{:.0%}", (0.0, 1.0)),
+    (
+        "Held-out accuracy",
+        "Quick greedy subset (eval.every_steps); step 0 is the SFT model.",
+        (("eval/accuracy", "held-out", "--blue"),),
+        "{:.0%}",
+        (0.0, 1.0),
+    ),
     ("KL to the SFT model", "k3 estimate, mean over tokens.", (("kl", "kl", "--blue"),), "{:.3g}", None),
     ("Length", "Mean tokens of a completion.", (("completions/mean_length", "tokens", "--blue"),), "{:.3g}", None),
     ("Entropy", "Of the policy, nats a token.", (("entropy", "entropy", "--blue"),), "{:.2f}", None),
@@ -78,6 +85,8 @@ def write_report(run_dir: Path | str) -> Path:
     """
     run_dir = Path(run_dir)
     metrics = read_metrics(run_dir)
+    # Step 0 is the SFT model, which no step made.
+    num_steps = sum(bool(line["step"]) for line in metrics)
     summary = _read(run_dir / SUMMARY, json.loads)
     groups, troubles = choose_groups(run_dir)
     environment = jinja2.Environment(
@@ -92,10 +101,10 @@ def write_report(run_dir: Path | str) -> Path:
         name=run_dir.resolve().name,
         config=_read(run_dir / CONFIG, yaml.safe_load),
         summary=summary,
-        num_steps=len(metrics),
-        tiles=_tiles(metrics, summary),
+        num_steps=num_steps,
+        tiles=_tiles(metrics, summary, num_steps),
         curves=_curves(metrics),
-        seconds=_seconds(metrics),
+        seconds=_seconds(metrics, num_steps),
         comparison=_comparison(summary),
         groups=[describe_group(group) for group in groups],
         troubles=troubles,
@@ -114,7 +123,7 @@ def _points(metrics: Metrics, name: str) -> list[tuple[float, float]]:
     return [(float(step), float(value)) for step, value in found if step is not None and value is not None]
 
 
-def _tiles(metrics: Metrics, summary: Mapping[str, Any]) -> list[dict[str, str]]:
+def _tiles(metrics: Metrics, summary: Mapping[str, Any], num_steps: int) -> list[dict[str, str]]:
     """The few numbers on top: held-out accuracy where there is a summary, otherwise where training stands."""
     tiles: list[dict[str, str]] = []
     for mode in ("greedy", "sampled"):
@@ -134,7 +143,7 @@ def _tiles(metrics: Metrics, summary: Mapping[str, Any]) -> list[dict[str, str]]
     completions = sum(value for _, value in _points(metrics, "num_completions"))
     seconds = summary.get("seconds")
     if completions:
-        tiles.append({"label": "completions", "value": f"{completions:,.0f}", "note": f"in {len(metrics)} steps"})
+        tiles.append({"label": "completions", "value": f"{completions:,.0f}", "note": f"in {num_steps} steps"})
     if seconds:
         tiles.append({"label": "wall time", "value": duration(seconds), "note": "SFT, GRPO and evaluation"})
     return tiles
@@ -170,11 +179,17 @@ def _last(metrics: Metrics, lines: Sequence[tuple[str, str, str]], form: str) ->
     return form.format(points[-1][1]) if points else ""
 
 
-def _seconds(metrics: Metrics) -> dict[str, Any]:
-    """Mean seconds of each part of a step, the longest first, and what no part accounts for."""
+def _seconds(metrics: Metrics, num_steps: int) -> dict[str, Any]:
+    """Mean seconds of each part of a step, the longest first, and what no part accounts for. The quick evaluations,
+    which only some steps have, come on top and are spread over all of them."""
     names = {name for line in metrics for name in line if name.startswith("timing_s/")}
-    means = {name.removeprefix("timing_s/"): _mean([value for _, value in _points(metrics, name)]) for name in names}
-    whole = means.pop("step", None) or sum(means.values())
+    means = {
+        name.removeprefix("timing_s/"): math.fsum(value for _, value in _points(metrics, name)) / max(num_steps, 1)
+        for name in names
+    }
+    evaluation = means.get("eval", 0.0)
+    step = means.pop("step", None)
+    whole = step + evaluation if step else sum(means.values())
     if not whole:
         return {}
     parts = sorted(((name, value) for name, value in means.items() if value > 0), key=lambda part: -part[1])
@@ -185,10 +200,6 @@ def _seconds(metrics: Metrics) -> dict[str, Any]:
         "whole": whole,
         "parts": [{"name": name, "seconds": value, "share": min(1.0, value / whole)} for name, value in parts],
     }
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else 0.0
 
 
 def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:

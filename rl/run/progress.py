@@ -29,6 +29,7 @@ from rich.text import Text
 SHOWN = (
     ("reward", "reward", "{:.3f}"),
     ("accuracy", "acc", "{:.1%}"),
+    ("eval/accuracy", "held-out", "{:.1%}"),
     ("mean_token_accuracy", "token acc", "{:.1%}"),
     ("kl", "kl", "{:.4f}"),
     ("loss", "loss", "{:.4f}"),

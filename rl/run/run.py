@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rl.run.judging import counters
 from rl.run.progress import Bar
 from rl.run.tracking import Tracker, read_metrics
 from rl.run.watch import Watch
+from rl.step import Clock
 from rl.workers.cluster import Cluster
 from rollouts.prompt.processing import media_token_ids
 from rollouts.records import Sample
@@ -50,17 +51,30 @@ class Run:
     start_step: int = 1
     # What the judge's counters had come to before the run was stopped.
     counted: Mapping[str, float] = field(default_factory=dict)
+    # Version of the weights that the engines hold -> `eval/*` of it; asked every `eval.every_steps` steps.
+    quick: Callable[[int], Mapping[str, float]] | None = None
 
     def __post_init__(self) -> None:
         self.name = self.folder.name
         self.num_steps = total_steps(self.config, len(self.samples))
-        # What the run logged before it was stopped; nothing in a new one.
-        self._watch = Watch(read_metrics(self.folder))
+        # What the run logged before it was stopped; nothing in a new one. Step 0 is the SFT model, which no step made.
+        self._watch = Watch([line for line in read_metrics(self.folder) if line["step"]])
+        self._evaluation: dict[str, float] = {}
         self.banned_token_ids = media_token_ids(self.processor)
+
+    def evaluate(self, step: int, clock: Clock) -> dict[str, float]:
+        """`eval/*` of the weights after this step where it is one of every `eval.every_steps`, else nothing. Its
+        seconds, those of handing the weights to the engines included, are `timing_s/eval`."""
+        every = self.config.eval.every_steps
+        if self.quick is None or not every or step % every:
+            return {}
+        with clock("eval"):
+            self.cluster.sync(version=step)
+            return dict(self.quick(step))
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the numbers of a step, and the judge's counters since the run's first start, to metrics.jsonl, W&B and
-        the terminal.
+        the terminal. Step 0 is the SFT model.
 
         Raises:
             CanaryAccepted: the judge accepted a known wrong answer. The step is not saved, so the last checkpoint is
@@ -69,8 +83,9 @@ class Run:
         judge = self.scorer.rubric.judge
         metrics = {**counters(judge, self.counted), **metrics}
         self.tracker.log(step, metrics)
-        self.bar.reach(step, metrics)
-        for warning in self._watch.see(metrics):
+        self._evaluation |= {name: value for name, value in metrics.items() if name.startswith("eval/")}
+        self.bar.reach(step, {**self._evaluation, **metrics})
+        for warning in self._watch.see(metrics) if step else ():
             self.bar.warn(f"step {step}: {warning}")
         raise_if_unsafe(judge)
 

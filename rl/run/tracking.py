@@ -37,8 +37,8 @@ class Tracker:
         """Args:
             mode: "offline" writes W&B files into `run_dir/wandb` without a network or a login, "online" sends them,
                 "off" writes none.
-            resume_step: the run goes on after this step; later lines, which the resumed run writes again, are dropped.
-                None = a new run.
+            resume_step: the run goes on after this step; later lines, which the resumed run writes again, are dropped,
+                with 0 all of them. None = a new run.
 
         Raises:
             TrackingError: "online" without an API key, or the server cannot be reached.
@@ -100,7 +100,7 @@ def _whole_lines(path: Path) -> list[bytes]:
 def _keep_until(path: Path, step: int | None) -> None:
     if step is None or not path.exists():
         return
-    kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+    kept = [line for line in _whole_lines(path) if step and json.loads(line)["step"] <= step]
     write_atomically(path, b"".join(line + b"\n" for line in kept))
 
 

@@ -15,7 +15,7 @@ from rollouts.store.folder import inside
 PAGE_SIZE = 100
 _MAX_METRICS_BYTES = 200_000_000
 # TRL's names; what a step's line of metrics.jsonl says beyond the rollouts themselves.
-_METRICS = ("kl", "loss", "entropy", "grad_norm", "learning_rate", "timing_s/step")
+_METRICS = ("kl", "loss", "entropy", "grad_norm", "learning_rate", "timing_s/step", "eval/accuracy")
 
 
 def _from(query: Query, *, two_runs: bool) -> tuple[str, str]:

@@ -21,10 +21,12 @@ from rl.algo.denominators import Denominators
 from rl.algo.order import plan
 from rl.algo.step_order import asking_order, parts, training_order
 from rl.config import Config, GrpoConfig, ModelConfig
+from rl.evaluate.asking import prepare
+from rl.evaluate.quick import quick_evaluation
 from rl.grpo import train
 from rl.policy.batching import Row
 from rl.policy.policy import Policy, Reference
-from rl.step import TooManyFailures
+from rl.step import Clock, TooManyFailures
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion, Rollout, Sample
@@ -144,14 +146,18 @@ class OneRun:
     writer: RunWriter
     processor: Any
     samples: Sequence[Sample]
-    name: str = "run"
+    name: str
     start_step: int = 1
     banned_token_ids: tuple[int, ...] = ()
     reported: dict[int, dict[str, float]] = dataclasses.field(default_factory=dict)
+    quick: Callable[[int], dict[str, float]] | None = None
 
     @property
     def num_steps(self) -> int:
         return self.config.grpo.num_steps or 0
+
+    def evaluate(self, step: int, clock: Clock) -> dict[str, float]:
+        return self.quick(step) if self.quick else {}
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         self.reported[step] = dict(metrics)
@@ -178,8 +184,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_internvl(tmp_path_factory.mktemp("internvl"))
 
 
-def steps(model: Path, folder: Path, judge: Judge, after: Callable[[], None] = lambda: None, **changes: Any) -> Outcome:
-    """Two steps of GRPO; `after` is called after each update."""
+def steps(
+    model: Path,
+    folder: Path,
+    judge: Judge,
+    after: Callable[[], None] = lambda: None,
+    quick: bool = False,
+    **changes: Any,
+) -> Outcome:
+    """Two steps of GRPO; `after` is called after each update. `quick`: some other items are asked after each step."""
     grpo = dataclasses.replace(GRPO, **changes)
     config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
     policy = Policy(model, grpo, total_updates=8)
@@ -188,7 +201,11 @@ def steps(model: Path, folder: Path, judge: Judge, after: Callable[[], None] = l
     workers = Workers(engine, Learner(policy, started, after), reference)
     rubric = Rubric(config.reward.weights, config.reward.routes, judge)  # type: ignore[arg-type]
     with Scorer(rubric) as scorer:
-        run = OneRun(config, workers, scorer, RunWriter(folder), load_processor(model), samples())
+        run = OneRun(config, workers, scorer, RunWriter(folder), load_processor(model), samples(), folder.name)
+        if quick:
+            others = tuple(dataclasses.replace(one, id=f"held out {one.id}") for one in samples())
+            held_out = prepare(others, run.processor, blank=False)
+            run.quick = quick_evaluation(engine, scorer, held_out, config)
         try:
             train(run)
         finally:
@@ -212,6 +229,16 @@ def test_a_slow_judge_and_an_instant_one_give_the_same_weights_to_the_last_bit(m
         dataclasses.replace(one, run="") for one in slow.records()
     ]
     assert any(one.advantage for one in slow.records()), "the rewards differ, or there is nothing to compare"
+
+
+def test_an_evaluation_between_steps_changes_no_bit_of_training(model: Path, tmp_path: Path) -> None:
+    without, quick = steps(model, tmp_path / "off", Judge(at_once)), Judge(at_once)
+    evaluated = steps(model, tmp_path / "on", quick, quick=True)
+    assert len(evaluated.requested) == 2 * len(without.requested), "each step is followed by an evaluation"
+    assert all(torch.equal(weight, evaluated.weights[name]) for name, weight in without.weights.items())
+    assert [dataclasses.replace(one, run="") for one in evaluated.records()] == [
+        dataclasses.replace(one, run="") for one in without.records()
+    ]
 
 
 def test_what_is_judged_is_asked_first_and_trained_on_last(model: Path, tmp_path: Path) -> None:

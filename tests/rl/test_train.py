@@ -28,7 +28,7 @@ SMALL = (
     f"grpo.num_generations={GENERATIONS}",
     "grpo.save_steps=2", "grpo.learning_rate=1e-3", "data.num_sft=64", "data.num_rl=48", "data.num_eval=24",
     "sft.batch_size=32",
-    "eval.num_samples=1",
+    "eval.num_samples=1", "eval.every_steps=2", "eval.quick_items=8",
 )  # fmt: skip
 
 
@@ -111,6 +111,14 @@ def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_w
     assert not set(os.listdir(tempfile.gettempdir())) - before
 
 
+def test_a_quick_subset_is_evaluated_on_the_way_and_step_0_is_the_sft_model(finished: tuple[Path, str]) -> None:
+    lines = {line["step"]: line for line in read_metrics(finished[0])}
+    assert [step for step, line in lines.items() if "eval/accuracy" in line] == [0, 2, 4]
+    assert all(lines[step]["eval/num_items"] == 8 for step in (0, 2, 4))
+    assert "timing_s/eval" in lines[2] and "timing_s/eval" not in lines[1]
+    assert "held-out" in finished[1]
+
+
 def test_every_completion_is_stored_once_with_its_images_and_weights_version(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     found = check_run(folder, num_steps=STEPS, prompts_per_step=PROMPTS, num_generations=GENERATIONS)
@@ -124,8 +132,8 @@ def test_every_completion_is_stored_once_with_its_images_and_weights_version(fin
 
 def test_engine_and_policy_speak_of_the_same_model_at_every_step(finished: tuple[Path, str]) -> None:
     metrics = read_metrics(finished[0])
-    assert [line["step"] for line in metrics] == list(range(1, STEPS + 1))
-    for line in metrics:
+    assert [line["step"] for line in metrics] == list(range(STEPS + 1))
+    for line in metrics[1:]:
         assert line["rollout_corr/logprob_abs_diff_mean"] < 1e-4
     # At a learning rate of 1e-3 the policy leaves the reference within a few steps, so a stale engine would show above.
     assert metrics[-1]["kl"] > 1e-3

@@ -148,6 +148,21 @@ def test_it_holds_curves_comparison_and_eight_groups(run_dir):
     assert "night run" in page.words
 
 
+def test_the_quick_evaluation_is_a_curve_that_begins_with_the_sft_model(run_dir):
+    before = Page(write_report(run_dir).read_text())
+    assert "Held-out accuracy" not in before.words and "in 6 steps" in before.words
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    lines[2] |= {"eval/accuracy": 0.5, "timing_s/eval": 6.0}
+    lines[5] |= {"eval/accuracy": 0.625, "timing_s/eval": 6.0}
+    lines.insert(0, {"step": 0, "eval/accuracy": 0.375})
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = Page(write_report(run_dir).read_text())
+    assert "Held-out accuracy" in page.words and "in 6 steps" in page.words
+    # Three points, the first at step 0; 12 seconds over 6 steps are 2 on top of the 3 of a step.
+    assert "step 0: held-out 38%" in page.words and "step 6: held-out 62%" in page.words
+    assert "5.00 s a step" in page.words and "eval 2.00 s 40 %" in page.words
+
+
 def test_model_text_is_shown_and_never_interpreted(tmp_path):
     text = "</div><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7 * 7 }} \x1b[31m \u202e &amp; \x00"
     one = fake_rollouts.rollout(fake_rollouts.sample(2))

@@ -28,6 +28,7 @@ def test_durations_read_like_durations(seconds, expected):
 def test_numbers_stand_in_a_fixed_order_and_what_is_undefined_is_left_out():
     metrics = {"timing_s/step": 3.21, "kl": 0.0123, "reward": 0.5, "accuracy": math.nan, "loss": None, "unknown": 1.0}
     assert numbers_line(metrics) == "reward 0.500  kl 0.0123  step 3.2s"
+    assert numbers_line({"accuracy": 0.5, "eval/accuracy": 0.25}) == "acc 50.0%  held-out 25.0%"
 
 
 def test_without_a_terminal_there_are_plain_lines_for_first_and_last():

@@ -55,6 +55,15 @@ def test_a_resumed_run_writes_later_steps_again(tmp_path):
     assert [(line["step"], line["reward"]) for line in read_metrics(tmp_path)] == [(1, 0.1), (2, 0.1), (3, 0.9)]
 
 
+def test_a_run_resumed_from_its_beginning_writes_every_line_again(tmp_path):
+    with Tracker(tmp_path, "off") as tracker:
+        for step in (0, 1):
+            tracker.log(step, {"reward": 0.1})
+    with Tracker(tmp_path, "off", resume_step=0) as tracker:
+        tracker.log(0, {"reward": 0.9})
+    assert [(line["step"], line["reward"]) for line in read_metrics(tmp_path)] == [(0, 0.9)]
+
+
 def test_no_file_is_no_steps(tmp_path):
     assert read_metrics(tmp_path) == []
 

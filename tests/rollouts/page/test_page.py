@@ -221,6 +221,11 @@ def test_metrics_that_are_no_numbers_are_left_out(tmp_path):
     assert metrics_by_step(tmp_path / "nowhere") == []
 
 
+def test_the_quick_evaluation_reaches_the_page_with_the_sft_model_as_step_0(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "eval/accuracy": 0.5}\n{"step": 1, "kl": 0.5}\n')
+    assert metrics_by_step(tmp_path) == [{"step": 0, "eval/accuracy": 0.5}, {"step": 1, "kl": 0.5}]
+
+
 def test_modules_of_the_page_share_no_name_so_that_an_export_can_join_them():
     names: dict[str, str] = {}
     for path in STATIC.rglob("*.js"):

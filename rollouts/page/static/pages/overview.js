@@ -41,9 +41,11 @@ function curves(data, open) {
   const runs = data.steps.map((steps) => steps);
   const of = (name) => runs.map((steps) => ({ points: steps.map((one) => [one.step, one[name]]) }));
   const trained = (name) => data.runs.map((run) => ({ points: run.metrics.map((one) => [one.step, one[name]]) }));
+  const heldOut = trained("eval/accuracy").map((line) => ({ points: line.points.filter((point) => point[1] !== undefined) }));
   return [
     lineChart({ title: "Reward", hint: "mean over valid completions", lines: of("reward"), open }),
     lineChart({ title: "Accuracy", hint: `share of completions that ${data.main_reward || "the main reward"} calls right`, lines: of("accuracy"), open }),
+    ...(heldOut.some((line) => line.points.length) ? [lineChart({ title: "Held-out accuracy", hint: "quick greedy subset; step 0 is the SFT model", lines: heldOut, open })] : []),
     lineChart({ title: "KL to reference", hint: "k3, from metrics.jsonl", lines: trained("kl"), digits: 4, open }),
     lineChart({ title: "Length", hint: "tokens a completion, mean", lines: of("length"), digits: 1, open }),
   ];

@@ -1,0 +1,61 @@
+"""What a run checks before its first minute is spent: its data, its rewards, its judge, the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rewards.rubric import Rubric, make_rubric
+from rl.config import Config
+from rl.data.load import load
+from rl.data.sets import DataSplits, write_bad_rows
+from rl.doctor.checks import check_disk, check_ray
+from rl.doctor.data import frames_fit
+from rl.run.failures import NotReady
+from rl.run.judging import judge_of, make_ready
+from rl.run.progress import Teller
+from rl.run.tracking import check_login
+
+
+def ready_data(config: Config, folder: Path, teller: Teller) -> DataSplits:
+    """The data of the run; rows that cannot be used are listed in its folder.
+
+    Raises:
+        BadRows: there are some and data.on_bad_row is "raise".
+    """
+    with teller.phase("data"):
+        splits = load(config.data)
+    teller.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
+    for note in splits.notes:
+        teller.say(note)
+    if splits.bad_rows:
+        write_bad_rows(folder / "bad_rows.jsonl", splits.bad_rows)
+        teller.warn(f"{len(splits.bad_rows)} bad rows were left out; they are listed in {folder / 'bad_rows.jsonl'}")
+    return splits
+
+
+def ready_rubric(config: Config, folder: Path, splits: DataSplits, teller: Teller) -> Rubric:
+    """The rewards of the run, checked against its data; the judge answers, its verdicts are kept in the run's folder.
+
+    Raises:
+        RewardError, JudgeError.
+    """
+    judge = judge_of(config, folder)
+    rubric = make_rubric(config.reward, judge)
+    rubric.check_sample_types({sample.answer_type for sample in [*splits.rl, *splits.eval]})
+    make_ready(judge, config, folder, teller)
+    for name, home in rubric.plugins().items():
+        teller.say(f"reward {name}: {home}, in child processes")
+    return rubric
+
+
+def check_machine(config: Config, splits: DataSplits, num_steps: int) -> None:
+    """What only the workers and W&B need, before SFT spends minutes.
+
+    Raises:
+        NotReady: images do not fit, Ray cannot start or be joined, or the disk is too full.
+        TrackingError: W&B has no key.
+    """
+    check_login(config.wandb)
+    for finding in (frames_fit([*splits.rl, *splits.eval], config), check_ray(config), check_disk(config, num_steps)):
+        if not finding.good:
+            raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")

@@ -1,0 +1,84 @@
+"""The part of the recipe that holds workers: the SFT model is evaluated, GRPO makes another of it, that one is
+evaluated."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+from judges.local.judge import raise_if_server_gone
+from rewards.rubric import Rubric
+from rewards.scorer import Scorer
+from rl.config import Config
+from rl.data.sets import DataSplits
+from rl.evaluate.asking import EvalResult
+from rl.evaluate.of_run import RunEvaluation, accuracies, warn_of_format
+from rl.grpo import train
+from rl.run.judging import counted_before
+from rl.run.progress import Teller
+from rl.run.run import CHECKPOINTS, Run
+from rl.run.tracking import Tracker
+from rl.workers.cluster import Cluster, start
+from rollouts.prompt.processing import load_processor
+from rollouts.store.writer import RunWriter
+
+
+class BothModels(NamedTuple):
+    """The answers of the model that GRPO started from and of the one it made."""
+
+    sft: EvalResult
+    grpo: EvalResult
+
+
+def learn_and_evaluate(
+    config: Config, folder: Path, splits: DataSplits, sft_path: Path, rubric: Rubric, num_steps: int, teller: Teller
+) -> BothModels:
+    """GRPO from the SFT model in `sft_path`, between the evaluations of both; the new model is saved in
+    `folder/model`."""
+    with teller.phase("workers"):
+        cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
+        raise_if_server_gone()
+    with cluster, Scorer(rubric) as scorer:
+        done = _resume(config, folder, cluster, teller)
+        counted = counted_before(config, folder)
+        processor = load_processor(sft_path)
+        evaluation = RunEvaluation(cluster.rollout, scorer, splits.eval, processor, config)
+        with _tracker(config, folder, done) as tracker:
+            sft = evaluation.whole("SFT", 0, teller)
+            warn_of_format(sft, config, teller)
+            raise_if_server_gone()
+            with teller.bar("GRPO", num_steps, done) as bar:
+                writer = RunWriter(folder)
+                writer.drop_steps_after(done)
+                run = Run(
+                    config=config, folder=folder, samples=splits.rl, processor=processor, cluster=cluster,
+                    scorer=scorer, writer=writer, tracker=tracker, bar=bar, start_step=done + 1, counted=counted,
+                    quick=evaluation.quick,
+                )  # fmt: skip
+                if config.eval.every_steps and not done:
+                    run.report(0, evaluation.quick.of(sft))
+                train(run)
+                writer.close()
+            cluster.policy.save(folder / "model")
+            cluster.sync(version=num_steps)
+            grpo = evaluation.whole("GRPO", num_steps, teller)
+            tracker.summary(accuracies(sft, grpo))
+    return BothModels(sft, grpo)
+
+
+def _resume(config: Config, folder: Path, cluster: Cluster, teller: Teller) -> int:
+    """Steps that are done already: those of the newest checkpoint, which the policy takes up, or 0."""
+    if not config.resume:
+        return 0
+    checkpoint = cluster.policy.restore(folder / CHECKPOINTS)
+    if checkpoint is None:
+        teller.say("there is no checkpoint yet: starting with step 1")
+        return 0
+    teller.say(f"resumed after step {checkpoint[0]}")
+    return checkpoint[0]
+
+
+def _tracker(config: Config, folder: Path, done: int) -> Tracker:
+    settings = dataclasses.asdict(config)
+    return Tracker(folder, config.wandb, config.wandb_project, settings, done if config.resume else None)
