@@ -188,7 +188,7 @@ def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: i
 
 def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[int, ...]) -> SamplingSettings:
     """How a training step draws, with the weights of `version`."""
-    return SamplingSettings(grpo.temperature, grpo.top_p, grpo.max_completion_length, version, banned_token_ids)
+    return SamplingSettings(grpo.temperature, grpo.max_completion_length, version, banned_token_ids)
 
 
 def encode_prompts(run: StepRun, samples: Sequence[Sample]) -> list[EncodedPrompt]:

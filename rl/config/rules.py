@@ -60,7 +60,7 @@ RANGES: dict[str, str] = {
     "compute.cpu_kv_cache_gib compute.worker_timeout_seconds": ("> 0"),
     "reward.plugin_timeout_seconds reward.plugin_memory_gib": "> 0",
     "reward.plugin_workers eval.quick_items": ">= 1",
-    "grpo.top_p grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
+    "grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
     "grpo.epsilon data.eval_fraction": "> 0, < 1",
     "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction": ">= 0, < 1",
     "data.shortcut_fraction data.open_fraction sft.min_format_rate": ">= 0, <= 1",
@@ -135,12 +135,6 @@ def _lengths(config: Config, explicit: set[str]) -> Iterable[str]:
         yield (
             f"grpo.max_completion_length: got {grpo.max_completion_length}, expected less than"
             f" model.max_model_len={model.max_model_len}, which holds prompt and completion together"
-        )
-    if 0 < grpo.top_p < 1:
-        yield (
-            f"grpo.top_p: got {grpo.top_p}, expected 1. The engine would draw from the likeliest tokens alone, while"
-            " ratio and KL are of the whole distribution, so that the policy would be trained on another one than it"
-            " was drawn from; use grpo.temperature"
         )
     if config.data.name == "jsonl" and "data.max_frames" in explicit and config.data.max_frames > model.max_images:
         yield (

@@ -103,7 +103,6 @@ class GrpoConfig:
     # Prompt plus completion tokens per forward pass, padding included; results do not depend on it.
     micro_batch_tokens: int = 4096
     temperature: float = 0.9
-    top_p: float = 1.0
     max_completion_length: int = 64
     learning_rate: float = 1e-6
     lr_scheduler_type: Literal["cosine", "constant"] = "cosine"
@@ -191,7 +190,7 @@ class ComputeConfig:
 class EvalConfig:
     """The comparison of SFT and GRPO model on the held-out items."""
 
-    # Sampled completions per item beside the greedy one (temperature and top_p as in training).
+    # Sampled completions per item beside the greedy one (temperature as in training).
     num_samples: int = 4
     # Also ask greedily with every image blanked, so that a gain is seen to come from looking.
     blank_images: bool = True

@@ -154,7 +154,7 @@ def evaluate(
             `HeldOut`.
         scorer: the parser and rubric of training. Judging overlaps with sampling.
         held_out: see `prepare`.
-        config: `grpo` gives temperature, top_p and length; `eval` the number of samples and whether to blank; `seed`
+        config: `grpo` gives temperature and length; `eval` the number of samples and whether to blank; `seed`
             the sampling seeds.
         name: of the model, for the table and the judge's groups ("SFT", "GRPO").
         policy_version: version of the weights to draw with.
@@ -190,7 +190,6 @@ def _settings(mode: Mode, config: Config, version: int, banned_token_ids: tuple[
     """Sampled as in training, everything else greedily."""
     return SamplingSettings(
         temperature=config.grpo.temperature if mode == "sampled" else 0.0,
-        top_p=config.grpo.top_p if mode == "sampled" else 1.0,
         max_completion_length=config.grpo.max_completion_length,
         policy_version=version,
         banned_token_ids=banned_token_ids,

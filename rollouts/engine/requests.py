@@ -66,8 +66,8 @@ class Request:
 class SamplingSettings:
     """How a batch of requests is drawn."""
 
+    # Of the whole distribution: a cut such as top-p would draw from another one than the trainer's ratio and KL are of.
     temperature: float
-    top_p: float
     # Completion tokens at most, the end token included.
     max_completion_length: int
     # Version of the weights to draw with: the engine refuses any other (StaleWeights).
@@ -76,11 +76,8 @@ class SamplingSettings:
     banned_token_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= MAX_TEMPERATURE or not 0 < self.top_p <= 1:
-            raise ValueError(
-                f"temperature {self.temperature}, top_p {self.top_p}; expected 0 <= temperature <= {MAX_TEMPERATURE:g}"
-                " and 0 < top_p <= 1"
-            )
+        if not 0 <= self.temperature <= MAX_TEMPERATURE:
+            raise ValueError(f"temperature is {self.temperature}, expected 0 to {MAX_TEMPERATURE:g}")
         if self.max_completion_length < 1:
             raise ValueError(f"max_completion_length is {self.max_completion_length}, expected at least 1")
 

@@ -315,7 +315,6 @@ def _asked(request: Request) -> tuple[Any, ...]:
 def _sampling_params(request: Request, settings: SamplingSettings) -> SamplingParams:
     return SamplingParams(
         temperature=settings.temperature,
-        top_p=settings.top_p,
         max_tokens=settings.max_completion_length,
         seed=None if settings.greedy else request.seed,
         # The log-prob of the drawn token alone.

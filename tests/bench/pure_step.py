@@ -43,7 +43,7 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
         disk_version=0,
     )
     grpo = config.grpo
-    settings = SamplingSettings(grpo.temperature, grpo.top_p, grpo.max_completion_length, 0, media_token_ids(processor))
+    settings = SamplingSettings(grpo.temperature, grpo.max_completion_length, 0, media_token_ids(processor))
     seconds = []
     for groups in stored_steps(run):
         prompts = [encode(processor, group[0].sample) for group in groups]

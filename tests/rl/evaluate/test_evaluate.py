@@ -90,9 +90,7 @@ def held_out(samples: Sequence[Sample]) -> HeldOut:
     return HeldOut(tuple(samples), encoded, True, (5, 6))
 
 
-CONFIG = Config(
-    seed=3, grpo=GrpoConfig(temperature=0.7, top_p=0.9, max_completion_length=9), eval=EvalConfig(num_samples=2)
-)
+CONFIG = Config(seed=3, grpo=GrpoConfig(temperature=0.7, max_completion_length=9), eval=EvalConfig(num_samples=2))
 
 
 def ask(
@@ -110,7 +108,7 @@ def test_each_item_is_asked_greedily_sampled_and_blanked() -> None:
         "blank": [["no"]],
     }
     settings = [asked for _, asked in rollout.asked]
-    assert [(one.temperature, one.top_p) for one in settings] == [(0.0, 1.0), (0.7, 0.9), (0.0, 1.0)]
+    assert [one.temperature for one in settings] == [0.0, 0.7, 0.0]
     assert {(one.max_completion_length, one.policy_version, one.banned_token_ids) for one in settings} == {
         (9, 4, (5, 6))
     }

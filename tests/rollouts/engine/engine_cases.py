@@ -47,7 +47,7 @@ def requests_of(prompts: Sequence[EncodedPrompt], per_prompt: int = 4) -> list[R
 def settings(
     version: int, banned: tuple[int, ...] = (), temperature: float = TEMPERATURE, length: int = LENGTH
 ) -> SamplingSettings:
-    return SamplingSettings(temperature, 1.0, length, version, banned)
+    return SamplingSettings(temperature, length, version, banned)
 
 
 def rows_of(prompts: Sequence[EncodedPrompt], drawn: Mapping[RequestKey, Completion]) -> list[Row]:

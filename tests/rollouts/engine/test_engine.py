@@ -215,9 +215,7 @@ def test_a_prompt_that_both_sides_expand_differently_is_refused(engine: VllmEngi
     assert len(dict(engine.sample([request], settings(0)))) == 1
 
 
-@pytest.mark.parametrize(
-    ("temperature", "top_p", "length"), [(-1.0, 1.0, 4), (2.1, 1.0, 4), (1.0, 0.0, 4), (1.0, 1.1, 4), (1.0, 1.0, 0)]
-)
-def test_senseless_settings_are_refused(temperature: float, top_p: float, length: int) -> None:
+@pytest.mark.parametrize(("temperature", "length"), [(-1.0, 4), (2.1, 4), (1.0, 0)])
+def test_senseless_settings_are_refused(temperature: float, length: int) -> None:
     with pytest.raises(ValueError, match="expected"):
-        SamplingSettings(temperature, top_p, length, policy_version=0)
+        SamplingSettings(temperature, length, policy_version=0)
