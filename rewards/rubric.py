@@ -15,12 +15,10 @@ from rewards.binding import bind
 from rewards.calling import BoundReward
 from rewards.contract import Limits, RewardError
 from rewards.shipped import boxes, choice, form, judged, numeric, reports, votes
-from rollouts.records import AnswerType, Outcome, Parsed, Sample
+from rollouts.records import ACCURACY, AnswerType, Outcome, Parsed, Sample
 
 # The files of the shipped rewards; importing them registers the rewards.
 SHIPPED = (boxes, choice, form, judged, numeric, reports, votes)
-# The name under which the routed reward stands in weights and outcomes.
-ACCURACY = "accuracy"
 
 
 class RewardSettings(Protocol):

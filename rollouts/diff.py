@@ -21,13 +21,14 @@ from rich.table import Column, Table
 from rich.text import Text
 from scipy.stats import binomtest
 
+from rollouts.measures import mean_or_none
+from rollouts.records import ACCURACY
 from rollouts.store.layout import StoreError, list_steps
-from rollouts.store.paid import Paid, compared, mean, read_paid
+from rollouts.store.paid import Paid, compared, read_paid
 from rollouts.store.reader import chosen_steps, read_table
 from rollouts.terminal import shown
 
 COMMAND = "python -m rollouts.diff"
-ACCURACY = "accuracy"
 
 
 class DiffError(ValueError):
@@ -143,7 +144,7 @@ def _groups(
         members[key.prompt_id, key.time].append(key)
     rows = []
     for (prompt_id, _), keys in members.items():
-        totals = [mean([t for t in (side[key].paid.total for key in keys) if t is not None]) for side in (a, b)]
+        totals = [mean_or_none([t for t in (side[key].paid.total for key in keys) if t is not None]) for side in (a, b)]
         if totals[0] is None or totals[1] is None or totals[0] == totals[1]:
             continue
         rows.append(

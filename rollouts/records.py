@@ -19,6 +19,8 @@ MediaKind = Literal["image", "volume", "video"]
 AnswerType = Literal["mcq", "multi", "yes_no", "open", "numeric", "report", "box"]
 Status = Literal["ok", "abstain", "error", "timeout"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# The name under which the reward that says right or wrong stands in weights and outcomes, whichever measures it.
+ACCURACY = "accuracy"
 
 
 class BadSample(ValueError):

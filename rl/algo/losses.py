@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from rl.algo.estimator import each_token
-
-# exp(20) = 5e8: a ratio beyond it is a fault, and this keeps the fault finite. verl clamps at the same value.
-MAX_LOG_RATIO = 20.0
+from rollouts.measures import MAX_LOG_RATIO
 
 
 def row_bounds(lengths: Sequence[int]) -> Tensor:

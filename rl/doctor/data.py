@@ -12,11 +12,11 @@ import numpy as np
 
 from rl.config import Config
 from rl.data.sets import DataSplits, SftRow
-from rl.evaluate.asking import ACCURACY, ScorerLike
+from rl.evaluate.asking import ScorerLike
 from rollouts.media import with_hash
 from rollouts.prompt.messages import build_messages, num_frames, question_text, render_prompt, response
 from rollouts.prompt.processing import encode, media_token_ids
-from rollouts.records import Sample
+from rollouts.records import ACCURACY, Sample
 
 # Prompts that are encoded whole, images included: the longest ones, which decide whether all fit.
 NUM_ENCODED = 24

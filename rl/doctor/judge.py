@@ -16,7 +16,7 @@ from rewards import registry
 from rl.config import Config
 from rl.config.effects import asks_judge
 from rl.doctor.data import Finding
-from rollouts.records import Sample
+from rollouts.records import ACCURACY, Sample
 
 PROBE_SECONDS = 5.0
 # A prompt of ours has about 3,000 bytes; question, reference and answer of a short question come on top. Four bytes are
@@ -98,7 +98,7 @@ def most_calls(config: Config, rl: Sequence[Sample], held_out: Sequence[Sample],
     judge, reward = config.judge, config.reward
     if judge.kind == "rules" or judge.offline:
         return 0
-    fixed = sum(_asks(name) for name in reward.weights if name != "accuracy")
+    fixed = sum(_asks(name) for name in reward.weights if name != ACCURACY)
     routed = {answer_type: fixed + _asks(name) for answer_type, name in reward.routes.items()}
 
     def judged(samples: Sequence[Sample]) -> int:

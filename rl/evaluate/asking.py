@@ -12,19 +12,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, NamedTuple, Protocol
 
 from rl.algo.order import sampling_seed
 from rl.config import Config
+from rl.evaluate.ways import MODES, Mode
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt, encode, media_token_ids
-from rollouts.records import Completion, Outcome, Parsed, Sample
+from rollouts.records import ACCURACY, Completion, Outcome, Parsed, Sample
 
-Mode = Literal["greedy", "sampled", "blank"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 # Training steps count from 1, so evaluation draws with seeds that no step uses; two models get the same ones.
 EVALUATION_STEP = 0
-ACCURACY = "accuracy"
 # 256 MiB as PIL holds RGB, here and once more in the engine.
 MAX_PIXELS = 1 << 26
 

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rl.evaluate.asking import EvalResult, Mode
+from rl.evaluate.asking import EvalResult
 from rl.evaluate.statistics import Interval, clustered_wilson, mcnemar, paired_permutation, wilson
+from rl.evaluate.ways import Mode
 from rollouts.records import Sample
 
 CLOSED = ("mcq", "multi", "yes_no")

@@ -10,9 +10,10 @@ from judges import raise_if_unsafe
 from rewards.scorer import Scorer
 from rl.config import Config
 from rl.data.sets import DataSplits
-from rl.evaluate.asking import MODES, EvalResult, Mode, Sampler, evaluate, prepare
+from rl.evaluate.asking import EvalResult, Sampler, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure
 from rl.evaluate.quick import QuickEvaluation, quick_evaluation
+from rl.evaluate.ways import MODES, Mode
 from rl.run.progress import Teller
 from rollouts.records import Sample
 

@@ -12,10 +12,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from rl.evaluate.asking import MODES, EvalResult
+from rl.evaluate.asking import EvalResult
 from rl.evaluate.comparison import measure, strata
-
-WAYS = {"greedy": "greedy", "sampled": "sampled", "blank": "greedy, image blanked"}
+from rl.evaluate.ways import MODES, WAYS
 
 
 def print_table(

@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from rl.evaluate.statistics import kendall_tau_b
+from rollouts.measures import mean_or_none
 from rollouts.store.layout import list_steps
-from rollouts.store.paid import Paid, compared, mean, read_paid
+from rollouts.store.paid import Paid, compared, read_paid
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _groups(groups: Iterable[Sequence[Change]]) -> dict[str, Any]:
             counts["order_changed"] += tau < 1.0 - 1e-12
             counts["best_changed"] += _best(before) != _best(after)
     keys = ("num_groups", "order_changed", "best_changed", "signal_lost", "signal_gained")
-    return {**{key: counts[key] for key in keys}, "num_ranked": len(taus), "mean_kendall_tau": mean(taus)}
+    return {**{key: counts[key] for key in keys}, "num_ranked": len(taus), "mean_kendall_tau": mean_or_none(taus)}
 
 
 def _best(totals: Sequence[float]) -> frozenset[int]:
@@ -126,7 +127,7 @@ def _advantages(found: Sequence[Change]) -> dict[str, Any]:
     steps = [abs(a - b) for b, a in both]
     return {
         "num_changed": sum(step > 0 for step in steps),
-        "mean_absolute_change": mean(steps),
+        "mean_absolute_change": mean_or_none(steps),
         "max_absolute_change": max(steps, default=None),
         "sign_changes": sum(b * a < 0 for b, a in both),
         "newly_trained": sum(one.after.valid and not one.before.valid for one in found),

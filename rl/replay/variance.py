@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rewards.rubric import Scored
+from rollouts.measures import mean_or_none, std
 from rollouts.store.codec import Row
 
 
@@ -45,19 +45,10 @@ def _of_reward(completions: Sequence[Sequence[float | None]]) -> dict[str, Any]:
     several = [values for values in given if len(values) > 1]
     return {
         "num_completions": len(several),
-        "share_unanimous": _mean([float(len(set(values)) == 1) for values in several]),
-        "pair_agreement": _mean(
-            [_mean([float(a == b) for a, b in itertools.combinations(values, 2)]) or 0.0 for values in several]
+        "share_unanimous": mean_or_none([float(len(set(values)) == 1) for values in several]),
+        "pair_agreement": mean_or_none(
+            [mean_or_none([float(a == b) for a, b in itertools.combinations(values, 2)]) or 0.0 for values in several]
         ),
-        "mean_std": _mean([_std(values) for values in several]),
+        "mean_std": mean_or_none([std(values) for values in several]),
         "num_unsettled": sum(0 < len(some) < len(all_) for some, all_ in zip(given, completions, strict=True)),
     }
-
-
-def _std(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None

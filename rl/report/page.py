@@ -19,6 +19,7 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from rl.evaluate.ways import WAYS
 from rl.report.charts import Series, area_chart, line_chart
 from rl.report.groups import choose_groups, describe_group
 from rl.run.folder import CONFIG, SUMMARY
@@ -71,8 +72,6 @@ _GROUP_AREAS = (
     ("by_group/frac_mixed", "mixed", "--grey"),
     ("by_group/frac_all_good", "all right", "--blue"),
 )
-# Ways of asking the held-out items, as in `rl.evaluate.MODES`, which would load torch.
-_WAYS = {"greedy": "greedy", "sampled": "sampled", "blank": "greedy, image blanked"}
 _KIND_COLOURS = ("--blue", "--orange", "--aqua", "--violet", "--yellow")
 
 
@@ -206,7 +205,7 @@ def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each way of asking the rows of the SFT-versus-GRPO table, as `rl.evaluate.comparison.compare` made them."""
     comparison, baseline = summary.get("comparison", {}), summary.get("majority_baseline", {})
     tables = []
-    for mode, label in _WAYS.items():
+    for mode, label in WAYS.items():
         rows = [
             {
                 **row,

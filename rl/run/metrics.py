@@ -15,12 +15,11 @@ from typing import get_args
 import numpy as np
 
 from rl.run.watch import policy_metrics
-from rollouts.records import Outcome, Rollout, Status
+from rollouts.measures import k3, mean, std
+from rollouts.records import ACCURACY, Outcome, Rollout, Status
 
 # tinker's threshold: a group whose members were all paid the same is good from half the reward on.
 GOOD_REWARD = 0.5
-# The log ratio is clamped before exp, as in verl.
-_MAX_LOG_RATIO = 20.0
 # What the metrics of a step say of the judge; every other judge/* is a counter that a run only adds to.
 JUDGE_STEP_METRICS = frozenset(
     f"judge/{name}"
@@ -64,10 +63,10 @@ def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     """TRL's `reward`, `reward_std` and `rewards/{name}/mean|std`: over valid completions, std over the whole step with
     ddof 1."""
     totals = [one.total for one in rollouts if one.valid and one.total is not None]
-    metrics = {"reward": _mean(totals), "reward_std": _std(totals)}
+    metrics = {"reward": mean(totals), "reward_std": std(totals)}
     for name, outcomes in _by_reward(rollouts).items():
         values = [outcome.value for outcome in outcomes if outcome.value is not None]
-        metrics |= {f"rewards/{name}/mean": _mean(values), f"rewards/{name}/std": _std(values)}
+        metrics |= {f"rewards/{name}/mean": mean(values), f"rewards/{name}/std": std(values)}
     return metrics
 
 
@@ -99,10 +98,10 @@ def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     return {
         "num_completions": float(len(rollouts)),
         "num_completion_tokens": float(sum(lengths)),
-        "completions/mean_length": _mean(lengths),
+        "completions/mean_length": mean(lengths),
         "completions/min_length": float(min(lengths, default=math.nan)),
         "completions/max_length": float(max(lengths, default=math.nan)),
-        "completions/mean_terminated_length": _mean(ended),
+        "completions/mean_terminated_length": mean(ended),
         "completions/clipped_ratio": _share(
             sum(one.completion.finish_reason == "length" for one in rollouts), len(rollouts)
         ),
@@ -112,7 +111,7 @@ def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     }
 
 
-def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = "accuracy") -> dict[str, float]:
+def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = ACCURACY) -> dict[str, float]:
     """Share of judged completions that are right (an accuracy reward of 1, as in evaluation), in all, by answer type
     and by modality."""
     right: dict[str, list[bool]] = defaultdict(list)
@@ -126,7 +125,7 @@ def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = "accuracy") -> d
         for name in names:
             right[name].append(outcome.value == 1.0)
     images = [sum(len(medium.frames) if medium.frames else 1 for medium in one.sample.media) for one in rollouts]
-    return {name: _mean(values) for name, values in sorted(right.items())} | {"vision/images_per_prompt": _mean(images)}
+    return {name: mean(values) for name, values in sorted(right.items())} | {"vision/images_per_prompt": mean(images)}
 
 
 def outcome_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
@@ -146,7 +145,7 @@ def outcome_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     metrics["judge/verdicts"] = float(len(judged))
     if judged:
         metrics["judge/failed_ratio"] = _share(sum(outcome.status != "ok" for outcome in judged), len(judged))
-        metrics["judge/mean_seconds"] = _mean([outcome.seconds for outcome in judged])
+        metrics["judge/mean_seconds"] = mean([outcome.seconds for outcome in judged])
         metrics["judge/cost"] = math.fsum(outcome.cost for outcome in judged)
     return metrics
 
@@ -165,11 +164,10 @@ def engine_gap(rollouts: Sequence[Rollout]) -> dict[str, float]:
         return {}
     gaps = [np.asarray(policy, dtype=np.float64) - np.asarray(engine, dtype=np.float64) for engine, policy in pairs]
     gap_N = np.concatenate(gaps)
-    clamped_N = np.clip(gap_N, -_MAX_LOG_RATIO, _MAX_LOG_RATIO)
     return {
         "rollout_corr/kl": float(-gap_N.mean()),
-        "rollout_corr/k3_kl": float((np.exp(clamped_N) - clamped_N - 1).mean()),
-        "rollout_corr/log_ppl_abs_diff": _mean([abs(float(gap.mean())) for gap in gaps]),
+        "rollout_corr/k3_kl": float(k3(0.0, gap_N).mean()),
+        "rollout_corr/log_ppl_abs_diff": mean([abs(float(gap.mean())) for gap in gaps]),
         "rollout_corr/logprob_abs_diff_mean": float(np.abs(gap_N).mean()),
         "rollout_corr/logprob_abs_diff_max": float(np.abs(gap_N).max()),
     }
@@ -184,7 +182,7 @@ def update_metrics(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
     for update in updates:
         for name, value in update.items():
             values[name].append(float(value))
-    metrics = {name: _mean([value for value in seen if math.isfinite(value)]) for name, seen in values.items()}
+    metrics = {name: mean([value for value in seen if math.isfinite(value)]) for name, seen in values.items()}
     metrics |= {name: math.fsum(values[name]) for name in _ADDED_UP if name in values}
     for name, source, extreme in (
         ("clip_ratio/low_min", "clip_ratio/low_mean", min),
@@ -204,17 +202,6 @@ def _by_reward(rollouts: Iterable[Rollout]) -> dict[str, list[Outcome]]:
         for name, outcome in one.outcomes.items():
             outcomes[name].append(outcome)
     return outcomes
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
-
-
-def _std(values: Sequence[float]) -> float:
-    if len(values) < 2:
-        return math.nan
-    mean = _mean(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def _share(count: int, total: int) -> float:

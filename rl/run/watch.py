@@ -14,6 +14,7 @@ from typing import Any
 
 from judges.guards.suspicion import rule_opinion
 from judges.verdict import Question
+from rollouts.measures import mean
 from rollouts.records import Outcome, Rollout
 
 # Steps that are averaged at the start of a run and now.
@@ -112,10 +113,10 @@ class Watch:
 
     def _both(self, name: str) -> tuple[float, float]:
         """The mean over the first steps and over the last."""
-        return _mean(self._history[:WINDOW], name), self._now(name)
+        return _mean_of(self._history[:WINDOW], name), self._now(name)
 
     def _now(self, name: str) -> float:
-        return _mean(self._history[-WINDOW:], name)
+        return _mean_of(self._history[-WINDOW:], name)
 
     def _against_rule(self) -> tuple[float, float]:
         """Share and number over the last steps, each step counted by its verdicts."""
@@ -128,6 +129,6 @@ class Watch:
         return (sum(share * count for share, count in counted) / total, total) if total else (math.nan, 0.0)
 
 
-def _mean(steps: Sequence[Mapping[str, float | None]], name: str) -> float:
+def _mean_of(steps: Sequence[Mapping[str, float | None]], name: str) -> float:
     values = [value for value in (step.get(name) for step in steps) if value is not None and not math.isnan(value)]
-    return math.fsum(values) / len(values) if values else math.nan
+    return mean(values)

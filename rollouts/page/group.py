@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rollouts.measures import k3
 from rollouts.page.images import Images
 from rollouts.page.index import Index, check_unpacked, conform
 from rollouts.page.listing import finite
@@ -214,7 +215,8 @@ def _tokens(row: Row) -> dict[str, Any]:
     policy = old or sampled
     kl = None
     if reference and policy and len(reference) == len(policy):
-        kl = [_k3(p, q) for p, q in zip(policy, reference, strict=True)]
+        values = k3(_or_nan(policy), _or_nan(reference))
+        kl = [round(float(value), 5) if math.isfinite(value) else None for value in values]
     return {
         "ids": [int(one or 0) for one in row["token_ids"] or ()],
         "text": row["completion"] or "",
@@ -224,12 +226,8 @@ def _tokens(row: Row) -> dict[str, Any]:
     }
 
 
-def _k3(policy: float | None, reference: float | None) -> float | None:
-    if policy is None or reference is None or not (math.isfinite(policy) and math.isfinite(reference)):
-        return None
-    # Clamped as in training: beyond it the number says nothing more and exp overflows.
-    ratio = max(-20.0, min(20.0, reference - policy))
-    return round(math.exp(ratio) - ratio - 1.0, 5)
+def _or_nan(values: Sequence[float | None]) -> list[float]:
+    return [math.nan if value is None or not math.isfinite(value) else value for value in values]
 
 
 def _rounded(values: Sequence[float | None] | None) -> list[float | None] | None:

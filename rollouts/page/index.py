@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from rollouts.page.labels import label_key, read_labels
 from rollouts.page.schema import GROUPS_OF_STEP, LIGHT, ROWS_OF_BATCH, TABLES
-from rollouts.records import SCHEMA_VERSION
+from rollouts.records import ACCURACY, SCHEMA_VERSION
 from rollouts.store.codec import KEY_COLUMNS, SCHEMA
 from rollouts.store.folder import inside, read_limited
 from rollouts.store.layout import JSONL, MANIFEST, PARQUET, NewerSchema, StepFiles, list_steps
@@ -270,7 +270,7 @@ def _light_schema() -> pa.Schema:
 def _main_reward(batch: pa.Table) -> str | None:
     for weights in batch.column("weights").slice(0, 1).to_pylist():
         named = {weight["name"]: abs(weight["value"] or 0.0) for weight in weights or ()}
-        return "accuracy" if "accuracy" in named else max(named, key=lambda name: named[name], default=None)
+        return ACCURACY if ACCURACY in named else max(named, key=lambda name: named[name], default=None)
     return None
 
 

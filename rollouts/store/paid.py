@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rollouts.measures import mean_or_none
 from rollouts.store.layout import StepFiles
 from rollouts.store.reader import read_table
 
@@ -74,18 +74,13 @@ def compared(pairs: Sequence[tuple[float | None, float | None]]) -> dict[str, An
     """Means over the pairs in which both sides have a value; agreement = the share of them that is equal to the last
     bit."""
     both = [(first, second) for first, second in pairs if first is not None and second is not None]
-    before, after = mean([first for first, _ in both]), mean([second for _, second in both])
+    before, after = mean_or_none([first for first, _ in both]), mean_or_none([second for _, second in both])
     return {
         "num_before": sum(first is not None for first, _ in pairs),
         "num_after": sum(second is not None for _, second in pairs),
         "num_both": len(both),
-        "agreement": mean([float(first == second) for first, second in both]),
+        "agreement": mean_or_none([float(first == second) for first, second in both]),
         "mean_before": before,
         "mean_after": after,
         "mean_shift": None if before is None or after is None else after - before,
     }
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """The mean, independent of the order of the values; None of nothing."""
-    return math.fsum(values) / len(values) if values else None
