@@ -150,14 +150,14 @@ def _run(arguments: argparse.Namespace, settings: JudgeConfig) -> int:
 def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> list[Grade]:
     """Return every case with its grade, in the order of the file: grades of earlier calls, and new ones."""
     from rewards.graded_cases import grade_into
-    from rl.run.progress import Teller
+    from rl.run.progress import Display
 
     num_left = len(results.missing(cases))
-    with Teller(sys.stderr) as teller:
+    with Display(sys.stderr) as display:
         judge = make_judge(settings)
-        teller.say(judge.describe())
+        display.say(judge.describe())
         if num_left < len(cases):
-            teller.say(
+            display.say(
                 f"{len(cases) - num_left} of {len(cases)} rows have their verdict already, or say the same as"
                 " another row"
             )
@@ -165,8 +165,8 @@ def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> li
             try:
                 judge.check_now()
             except JudgeProbeFailed as error:  # a run would not start; here it is measured what such a judge is worth
-                teller.say(f"a run would not start with this judge: {error}")
-        with teller.bar("grading", len(cases), len(cases) - num_left) as bar:
+                display.say(f"a run would not start with this judge: {error}")
+        with display.bar("grading", len(cases), len(cases) - num_left) as bar:
             return grade_into(results, cases, judge, bar.advance, max(64, 2 * settings.max_concurrency))
 
 

@@ -14,13 +14,13 @@ from rl.evaluate.of_run import conclusion
 from rl.evaluate.table import print_table
 from rl.report.page import write_report
 from rl.run.folder import RunFolder, versions
-from rl.run.progress import Teller, duration
+from rl.run.progress import Display, duration
 from rl.run.run import total_steps
 from rl.sft import ensure_sft
 from rl.training import learn_and_evaluate
 
 
-def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
+def run_recipe(config: Config, display: Display) -> dict[str, Any]:
     """The whole recipe in `config.out_dir`; returns what summary.json says.
 
     Raises:
@@ -28,17 +28,17 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
     """
     started = time.monotonic()
     with RunFolder(config) as folder, no_server_left():
-        splits = ready_data(config, folder.path, teller)
+        splits = ready_data(config, folder.path, display)
         num_steps = total_steps(config, len(splits.rl))
-        rubric = ready_rubric(config, folder.path, splits, teller)
+        rubric = ready_rubric(config, folder.path, splits, display)
         check_machine(config, splits, num_steps)
-        with teller.phase("SFT"):
+        with display.phase("SFT"):
             sft_path = (
-                ensure_sft(config, splits.sft, teller)
+                ensure_sft(config, splits.sft, display)
                 if config.sft.enabled or config.sft.checkpoint
                 else Path(config.model.path)
             )
-        models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, teller)
+        models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display)
         summary = {
             **conclusion(models.sft, models.grpo, splits),
             "num_steps": num_steps,
@@ -50,7 +50,7 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         folder.write_summary(summary)
         report = write_report(folder.path)
         print_table(summary["comparison"], summary["majority_baseline"])
-        teller.say(f"report: {report}")
-        teller.say(f"rollouts: python -m rollouts.view {folder.path} --text")
-        teller.say(f"done in {duration(time.monotonic() - started)}")
+        display.say(f"report: {report}")
+        display.say(f"rollouts: python -m rollouts.view {folder.path} --text")
+        display.say(f"done in {duration(time.monotonic() - started)}")
         return summary

@@ -30,7 +30,7 @@ from trl import SFTConfig, SFTTrainer
 
 from rl.config import Config
 from rl.data.sets import SftRow
-from rl.run.progress import Bar, Teller
+from rl.run.progress import Bar, Display
 from rollouts.media import with_hash
 from rollouts.prompt.processing import EncodedPrompt, collate_media, encode, load_processor, prompt_positions
 from rollouts.records import stable_hash, to_dict
@@ -177,8 +177,8 @@ class _ToBar(TrainerCallback):
         self._bar.reach(state.global_step, self._numbers)
 
 
-def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, teller: Teller | None = None) -> Path:
-    """Fine-tune `config.model` on the rows and write model, processor and `sft_metrics.jsonl` to `out_dir`; `teller`
+def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, display: Display | None = None) -> Path:
+    """Fine-tune `config.model` on the rows and write model, processor and `sft_metrics.jsonl` to `out_dir`; `display`
     shows how far it is.
 
     The same configuration, rows and number of threads give the same weights on CPU.
@@ -217,7 +217,7 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, teller: Tel
         processing_class=processor.tokenizer if text_only else processor,
     )
     trainer.remove_callback(PrinterCallback)
-    with (teller or Teller(sys.stderr)).bar("fine-tune", trainer.args.max_steps) as bar:
+    with (display or Display(sys.stderr)).bar("fine-tune", trainer.args.max_steps) as bar:
         trainer.add_callback(_ToBar(bar))
         trainer.train()
     trainer.model.save_pretrained(out_dir)
@@ -249,16 +249,16 @@ def sft_hash(config: Config, rows: Sequence[SftRow]) -> str:
     return digest.hexdigest()
 
 
-def ensure_sft(config: Config, rows: Sequence[SftRow], teller: Teller | None = None) -> Path:
+def ensure_sft(config: Config, rows: Sequence[SftRow], display: Display | None = None) -> Path:
     """The SFT model of this configuration: the given checkpoint, a finished one of the same hash, or a newly trained
-    one. `teller` says which.
+    one. `display` says which.
 
     A model appears under its name only when it is complete, so an interrupted run leaves nothing half-written.
 
     Raises:
         FileNotFoundError: `sft.checkpoint` or the model's folder is missing.
     """
-    teller = teller or Teller(sys.stderr)
+    display = display or Display(sys.stderr)
     if config.sft.checkpoint is not None:
         if not (Path(config.sft.checkpoint) / "config.json").is_file():
             raise FileNotFoundError(
@@ -269,13 +269,13 @@ def ensure_sft(config: Config, rows: Sequence[SftRow], teller: Teller | None = N
     digest = sft_hash(config, rows)
     final = Path(config.sft.cache_dir) / digest[:16]
     if (final / "sft.json").is_file():
-        teller.say(f"{final} is reused (same model, data and settings)")
+        display.say(f"{final} is reused (same model, data and settings)")
         return final
-    teller.say(f"training on {len(rows)} rows into {final}")
+    display.say(f"training on {len(rows)} rows into {final}")
     partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     try:
-        train_sft(config, rows, partial, teller)
+        train_sft(config, rows, partial, display)
         (partial / "sft.json").write_text(json.dumps({"hash": digest, "num_rows": len(rows)}) + "\n", encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
@@ -293,8 +293,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         config = compose(list(argv))
         # The folder is the only line on standard output.
-        with Teller(sys.stderr) as teller:
-            folder = ensure_sft(config, load(config.data).sft, teller)
+        with Display(sys.stderr) as display:
+            folder = ensure_sft(config, load(config.data).sft, display)
         print(folder)
     except (ConfigError, BadRows, FileNotFoundError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -199,10 +199,11 @@ def encode_prompts(run: StepRun, samples: Sequence[Sample]) -> list[EncodedPromp
 def sample_and_score(
     run: StepRun, step: int, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]
 ) -> list[Group]:
-    """Draw N completions of each sample; each is handed to the scorer the moment it arrives, so that judges think while
-    engines draw.
+    """Draw N completions of each sample with the weights of version step - 1. Each goes to the scorer the moment it
+    arrives, so that judges think while engines draw.
 
-    What has to be waited for is asked first; the groups come back in the order of training.
+    `prompts` are those of `samples`, in the same order. Engines draw first what has to be waited for; the groups come
+    back in the order of training.
 
     Raises:
         LostCompletions: some never came back.
@@ -213,7 +214,8 @@ def sample_and_score(
     requests = requests_for(
         [prompts[place] for place in asking_order(waits)], grpo.num_generations, run.config.seed, step
     )
-    arrived: dict[RequestKey, tuple[Completion, Future[Scored], float]] = {}
+    # Completion, score and seconds since the first request, by their request.
+    members: dict[RequestKey, tuple[Completion, Future[Scored], float]] = {}
     started = time.monotonic()
     for key, completion in run.cluster.rollout.sample(
         requests, sampling_settings(grpo, step - 1, run.banned_token_ids)
@@ -226,16 +228,16 @@ def sample_and_score(
             num_tokens=len(completion.token_ids),
             group_size=grpo.num_generations,
         )
-        arrived[key] = completion, score, time.monotonic() - started
-    if len(arrived) != len(requests):
+        members[key] = completion, score, time.monotonic() - started
+    if len(members) != len(requests):
         raise LostCompletions(
-            f"step {step}: {len(arrived)} of {len(requests)} completions came back from the rollout workers"
+            f"step {step}: {len(members)} of {len(requests)} completions came back from the rollout workers"
         )
     groups = []
     for place in training_order(waits, estimator_of(grpo.loss_type).needs_whole_step(grpo)):
         prompt = prompts[place]
-        members = [arrived[RequestKey(prompt.prompt_id, index)] for index in range(grpo.num_generations)]
-        completions, scores, seconds = zip(*members, strict=True)
+        keys = [RequestKey(prompt.prompt_id, index) for index in range(grpo.num_generations)]
+        completions, scores, seconds = zip(*(members[key] for key in keys), strict=True)
         groups.append(Group(samples[place], prompt.without_images(), completions, scores, seconds))
     return groups
 
@@ -267,13 +269,12 @@ def with_logprobs(
 def collect_scores(
     run: ScoringRun, groups: Sequence[Group], before: Sequence[Sequence[Scored]] = ()
 ) -> list[list[Scored]]:
-    """Wait for the scores of these groups. One with fewer valid members than `grpo.min_valid` has its failed ones
-    scored once more (JUDGING.md).
+    """Wait for the scores of these groups: one list a group. A group with fewer valid members than `grpo.min_valid` has
+    its failed ones scored once more (JUDGING.md).
 
     Where a reward compares the members of a group, all of them are scored once more, and only the failed ones take the
-    new score. `before`: what earlier parts of the step gave. A step that fails here ends the run before these groups
-    are trained on; earlier parts of it may have been, on scores that were there, in weights that no checkpoint ever
-    holds.
+    new score. `before`: the scores of earlier parts of the step. A failure here ends the run before these groups are
+    trained on. Earlier parts of the step may have been trained on by then; no checkpoint holds those weights.
 
     Raises:
         TooManyFailures: so far more completions have no score than the share `grpo.max_failure_rate` of the whole step.
@@ -288,17 +289,17 @@ def collect_scores(
     for place, futures in again.items():
         for index, future in futures.items():
             scored[place][index] = future.result()
-    failed = [member for members in (*before, *scored) for member in members if not member.valid]
+    failures = [member for members in (*before, *scored) for member in members if not member.valid]
     total = grpo.prompts_per_step * grpo.num_generations
-    if len(failed) > grpo.max_failure_rate * total:
-        raise TooManyFailures(_failure_text(failed, total, grpo.max_failure_rate))
+    if len(failures) > grpo.max_failure_rate * total:
+        raise TooManyFailures(_failure_text(failures, total, grpo.max_failure_rate))
     return scored
 
 
 def _score_again(run: ScoringRun, group: Group, members: Sequence[Scored]) -> dict[int, Future[Scored]]:
     """Place of each failed member -> its new score."""
-    failed = [index for index, member in enumerate(members) if not member.valid]
-    places = range(len(members)) if run.scorer.rubric.has_group_rewards else failed
+    failures = [index for index, member in enumerate(members) if not member.valid]
+    places = range(len(members)) if run.scorer.rubric.has_group_rewards else failures
     futures = {
         index: run.scorer.submit(
             group.sample,
@@ -310,13 +311,13 @@ def _score_again(run: ScoringRun, group: Group, members: Sequence[Scored]) -> di
         )
         for index in places
     }
-    return {index: futures[index] for index in failed}
+    return {index: futures[index] for index in failures}
 
 
-def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
+def _failure_text(failures: Sequence[Scored], total: int, limit: float) -> str:
     reasons: dict[str, int] = {}
     traces: dict[str, str] = {}
-    for member in failed:
+    for member in failures:
         for name, outcome in member.outcomes.items():
             if outcome.status != "ok":
                 line = f"{name}: {outcome.status}: {outcome.reason}"
@@ -327,7 +328,7 @@ def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
     lines = [f"  {reasons[line]} x {line}" for line in commonest]
     trace = [f"    {line}" for line in traces[commonest[0]].splitlines()[-12:]] if commonest else []
     head = (
-        f"{len(failed)} of {total} completions could not be scored, at most {limit:.0%} may fail"
+        f"{len(failures)} of {total} completions could not be scored, at most {limit:.0%} may fail"
         " (grpo.max_failure_rate):"
     )
     return "\n".join(
@@ -338,7 +339,8 @@ def _failure_text(failed: Sequence[Scored], total: int, limit: float) -> str:
 def with_advantages(
     run: ScoringRun, step: int, groups: Sequence[Group], scored: Sequence[Sequence[Scored]]
 ) -> list[list[Rollout]]:
-    """Scores become group-relative advantages, and everything known of these groups becomes the records of the step."""
+    """Turn the scores of these groups into advantages, and everything known of them into the records of the step: one
+    list a group. An aborted completion is recorded and not trained on."""
     grpo = run.config.grpo
     usable = [
         [
@@ -383,20 +385,29 @@ def record(run: StepRun, groups: Sequence[Sequence[Rollout]]) -> None:
 def start_updates(
     run: StepRun, minibatches: Sequence[int], groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]
 ) -> list[Callable[[], dict[str, float]]]:
-    """Hand these mini-batches of the step to the policy, which trains on them one after the other; what is returned
-    waits for the metrics of each.
+    """Hand these mini-batches of the step to the policy, which trains on them one after the other. Each function that
+    is returned waits for the metrics of one.
 
-    A mini-batch is an equal share of all rows of the step; `rollouts` are those of the first groups, as far as they are
-    recorded.
+    Args:
+        minibatches: their numbers in the step, from 0. A mini-batch is an equal share of all rows of the step.
+        groups: of the whole step.
+        rollouts: the records of the first groups, as many as there are so far.
     """
     grpo = run.config.grpo
     rows = [
-        Row(group.prompt, one.completion.token_ids, one.advantage or 0.0, one.valid, one.old_logprobs, one.ref_logprobs)
-        for group, recorded in zip(groups, rollouts, strict=False)
-        for one in recorded
+        Row(
+            prompt=group.prompt,
+            completion_ids=rollout.completion.token_ids,
+            advantage=rollout.advantage or 0.0,
+            valid=rollout.valid,
+            old_logprobs=rollout.old_logprobs,
+            ref_logprobs=rollout.ref_logprobs,
+        )
+        for group, records in zip(groups, rollouts, strict=False)
+        for rollout in records
     ]
     size = grpo.prompts_per_step * grpo.num_generations // grpo.num_minibatches
-    chosen = [rows[minibatch * size : (minibatch + 1) * size] for minibatch in minibatches]
-    lengths = [[len(row.completion_ids) for row in minibatch if row.valid] for minibatch in chosen]
+    batches = [rows[minibatch * size : (minibatch + 1) * size] for minibatch in minibatches]
+    lengths = [[len(row.completion_ids) for row in batch if row.valid] for batch in batches]
     totals = denominators(lengths, grpo.max_completion_length, grpo.num_minibatches)
-    return [run.cluster.policy.start_update(minibatch, total) for minibatch, total in zip(chosen, totals, strict=True)]
+    return [run.cluster.policy.start_update(batch, total) for batch, total in zip(batches, totals, strict=True)]

@@ -19,10 +19,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # error.
     from rl.recipe import run_recipe
     from rl.run import failures
-    from rl.run.progress import Teller
+    from rl.run.progress import Display
 
-    with failures.told(COMMAND), Teller() as teller:
-        run_recipe(config, teller)
+    with failures.exit_on_failure(COMMAND), Display() as display:
+        run_recipe(config, display)
     return 0
 
 

@@ -15,8 +15,8 @@ from rl.data.sets import DataSplits
 from rl.evaluate.asking import EvalResult
 from rl.evaluate.of_run import RunEvaluation, accuracies, warn_of_format
 from rl.grpo import train
-from rl.run.judging import counted_before
-from rl.run.progress import Teller
+from rl.run.judging import counters_before
+from rl.run.progress import Display
 from rl.run.run import CHECKPOINTS, Run
 from rl.run.tracking import Tracker
 from rl.workers.cluster import Cluster, start
@@ -32,29 +32,29 @@ class BothModels(NamedTuple):
 
 
 def learn_and_evaluate(
-    config: Config, folder: Path, splits: DataSplits, sft_path: Path, rubric: Rubric, num_steps: int, teller: Teller
+    config: Config, folder: Path, splits: DataSplits, sft_path: Path, rubric: Rubric, num_steps: int, display: Display
 ) -> BothModels:
     """GRPO from the SFT model in `sft_path`, between the evaluations of both; the new model is saved in
     `folder/model`."""
-    with teller.phase("workers"):
+    with display.phase("workers"):
         cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
         raise_if_server_gone()
     with cluster, Scorer(rubric) as scorer:
-        done = _resume(config, folder, cluster, teller)
-        counted = counted_before(config, folder)
+        done = _resume(config, folder, cluster, display)
+        judge_counters = counters_before(config, folder)
         processor = load_processor(sft_path)
         evaluation = RunEvaluation(cluster.rollout, scorer, splits.eval, processor, config)
         with _tracker(config, folder, done) as tracker:
-            sft = evaluation.whole("SFT", 0, teller)
-            warn_of_format(sft, config, teller)
+            sft = evaluation.whole("SFT", 0, display)
+            warn_of_format(sft, config, display)
             raise_if_server_gone()
-            with teller.bar("GRPO", num_steps, done) as bar:
+            with display.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
                 writer.drop_steps_after(done)
                 run = Run(
                     config=config, folder=folder, samples=splits.rl, processor=processor, cluster=cluster,
-                    scorer=scorer, writer=writer, tracker=tracker, bar=bar, start_step=done + 1, counted=counted,
-                    quick=evaluation.quick,
+                    scorer=scorer, writer=writer, tracker=tracker, bar=bar, start_step=done + 1,
+                    counters_before=judge_counters, quick=evaluation.quick,
                 )  # fmt: skip
                 if config.eval.every_steps and not done:
                     run.report(0, evaluation.quick.of(sft))
@@ -62,20 +62,20 @@ def learn_and_evaluate(
                 writer.close()
             cluster.policy.save(folder / "model")
             cluster.sync(version=num_steps)
-            grpo = evaluation.whole("GRPO", num_steps, teller)
+            grpo = evaluation.whole("GRPO", num_steps, display)
             tracker.summary(accuracies(sft, grpo))
     return BothModels(sft, grpo)
 
 
-def _resume(config: Config, folder: Path, cluster: Cluster, teller: Teller) -> int:
+def _resume(config: Config, folder: Path, cluster: Cluster, display: Display) -> int:
     """Steps that are done already: those of the newest checkpoint, which the policy takes up, or 0."""
     if not config.resume:
         return 0
     checkpoint = cluster.policy.restore(folder / CHECKPOINTS)
     if checkpoint is None:
-        teller.say("there is no checkpoint yet: starting with step 1")
+        display.say("there is no checkpoint yet: starting with step 1")
         return 0
-    teller.say(f"resumed after step {checkpoint[0]}")
+    display.say(f"resumed after step {checkpoint[0]}")
     return checkpoint[0]
 
 

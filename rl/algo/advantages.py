@@ -59,8 +59,13 @@ def group_advantages(
 ) -> Advantages:
     """(reward - mean of the group) / (std + epsilon), over valid members only.
 
-    `scale` says which std divides: of the group, of all trained rewards of the batch, or none (Dr. GRPO,
-    arXiv:2503.20783). A reward under an invalid member may be anything, NaN included.
+    Args:
+        rewards_GN: in any unit; the value under an invalid member may be anything, NaN included.
+        valid_GN: which rewards count.
+        scale: which std divides: of the group, of all trained rewards of the batch, or none (Dr. GRPO,
+            arXiv:2503.20783).
+        min_valid: valid members, at least 1, below which a group is dropped.
+        epsilon: added to the std.
 
     Raises:
         ValueError: the shapes differ, a valid reward is not finite, or min_valid is below 1.
@@ -95,7 +100,7 @@ def decoupled_advantages(
     min_valid: int = 2,
     epsilon: float = STD_EPSILON,
 ) -> Advantages:
-    """Each reward normalised in its group, (r - mean) / (std + epsilon), then summed by weight and divided by the std
+    """Normalise each of R rewards in its group, (r - mean) / (std + epsilon), sum them by weight [R], divide by the std
     of the batch.
 
     GDPO (arXiv:2601.05242), TRL's `multi_objective_aggregation="normalize_then_sum"`: a reward of small range, or one

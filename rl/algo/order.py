@@ -60,6 +60,6 @@ def plan(step: int, *, seed: int, num_samples: int, prompts_per_step: int) -> li
 
 
 def sampling_seed(seed: int, step: int, prompt_id: str, sample_index: int, attempt: int = 0) -> int:
-    """Seed of one completion: hash(seed, step, prompt id, sample index, attempt), 0 .. 2^31 - 1 (README, One step of
+    """Seed of one completion, 0 .. 2^31 - 2: hash(seed, step, prompt id, sample index, attempt) (README, One step of
     GRPO)."""
     return stable_hash("sampling", seed, step, prompt_id, sample_index, attempt) % MAX_SEED

@@ -12,28 +12,28 @@ from rl.doctor.checks import check_disk, check_ray
 from rl.doctor.data import frames_fit
 from rl.run.failures import NotReady
 from rl.run.judging import judge_of, make_ready
-from rl.run.progress import Teller
+from rl.run.progress import Display
 from rl.run.tracking import check_login
 
 
-def ready_data(config: Config, folder: Path, teller: Teller) -> DataSplits:
+def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
     """The data of the run; rows that cannot be used are listed in its folder.
 
     Raises:
         BadRows: there are some and data.on_bad_row is "raise".
     """
-    with teller.phase("data"):
+    with display.phase("data"):
         splits = load(config.data)
-    teller.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
+    display.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
     for note in splits.notes:
-        teller.say(note)
+        display.say(note)
     if splits.bad_rows:
         write_bad_rows(folder / "bad_rows.jsonl", splits.bad_rows)
-        teller.warn(f"{len(splits.bad_rows)} bad rows were left out; they are listed in {folder / 'bad_rows.jsonl'}")
+        display.warn(f"{len(splits.bad_rows)} bad rows were left out; they are listed in {folder / 'bad_rows.jsonl'}")
     return splits
 
 
-def ready_rubric(config: Config, folder: Path, splits: DataSplits, teller: Teller) -> Rubric:
+def ready_rubric(config: Config, folder: Path, splits: DataSplits, display: Display) -> Rubric:
     """The rewards of the run, checked against its data; the judge answers, its verdicts are kept in the run's folder.
 
     Raises:
@@ -42,9 +42,9 @@ def ready_rubric(config: Config, folder: Path, splits: DataSplits, teller: Telle
     judge = judge_of(config, folder)
     rubric = make_rubric(config.reward, judge)
     rubric.check_sample_types({sample.answer_type for sample in [*splits.rl, *splits.eval]})
-    make_ready(judge, config, folder, teller)
+    make_ready(judge, config, folder, display)
     for name, home in rubric.plugins().items():
-        teller.say(f"reward {name}: {home}, in child processes")
+        display.say(f"reward {name}: {home}, in child processes")
     return rubric
 
 

@@ -14,7 +14,7 @@ from rl.evaluate.asking import EvalResult, Sampler, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure
 from rl.evaluate.quick import QuickEvaluation, quick_evaluation
 from rl.evaluate.ways import MODES, Mode
-from rl.run.progress import Teller
+from rl.run.progress import Display
 from rollouts.records import Sample
 
 
@@ -28,14 +28,14 @@ class RunEvaluation:
         self.held_out = prepare(samples, processor, blank=config.eval.blank_images)
         self.quick: QuickEvaluation = quick_evaluation(rollout, scorer, self.held_out, config)
 
-    def whole(self, name: str, version: int, teller: Teller) -> EvalResult:
+    def whole(self, name: str, version: int, display: Display) -> EvalResult:
         """All answers of the model whose weights the engines hold as `version`.
 
         Raises:
             CanaryAccepted: the judge accepted a known wrong answer.
         """
         per_item = 1 + self._config.eval.num_samples + self.held_out.blank
-        with teller.bar(f"evaluate {name}", per_item * len(self.held_out.samples)) as bar:
+        with display.bar(f"evaluate {name}", per_item * len(self.held_out.samples)) as bar:
             result = evaluate(
                 self._rollout, self._scorer, self.held_out, self._config,
                 name=name, policy_version=version, progress=lambda mode, done, total: bar.advance(),
@@ -44,15 +44,15 @@ class RunEvaluation:
         return result
 
 
-def warn_of_format(sft: EvalResult, config: Config, teller: Teller) -> None:
+def warn_of_format(sft: EvalResult, config: Config, display: Display) -> None:
     """Say how many completions of the SFT model are well-formed. RL cannot start from a model that never writes the
     tags: every format reward is then 0 (VLM-R1 #173)."""
     mode: Mode = "sampled" if "sampled" in sft.answers else "greedy"
     completions = [completion for item in sft.answers[mode] for completion in item]
     rate = sum(completion.well_formed for completion in completions) / max(1, len(completions))
-    teller.say(f"format rate of the SFT model: {rate:.1%} ({mode})")
+    display.say(f"format rate of the SFT model: {rate:.1%} ({mode})")
     if rate < config.sft.min_format_rate:
-        teller.warn(
+        display.warn(
             f"only {rate:.1%} of the SFT model's completions are well-formed, below"
             f" sft.min_format_rate={config.sft.min_format_rate:.0%}: RL will hardly start. Train SFT longer, raise"
             " sft.learning_rate, or check that the chat template speaks of the tags."

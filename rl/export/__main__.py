@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rl.export.inspect import write_inspect_log
 from rl.export.wandb import write_wandb
-from rl.run.progress import Teller
+from rl.run.progress import Display
 from rl.run.tracking import TrackingError
 from rollouts.records import Rollout
 from rollouts.store.disk import DiskFull
@@ -74,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--steps {asked.steps}: expected a number or a range such as 3..8")
     if asked.out.resolve().is_relative_to(asked.run.resolve() / "rollouts"):
         parser.error(f"--out {asked.out}: lies among the stored rollouts of the run, which are never changed")
-    teller = Teller()
+    display = Display()
     try:
-        num = _export(asked, wanted, teller)
+        num = _export(asked, wanted, display)
     except (StoreError, TrackingError, DiskFull) as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return 1
@@ -88,14 +88,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if asked.to == "inspect"
         else f"wandb sync {asked.out}/wandb/offline-run-*"
     )
-    teller.say(f"{num} steps in {asked.out}" + ("" if asked.online else f"; look: {look}"))
+    display.say(f"{num} steps in {asked.out}" + ("" if asked.online else f"; look: {look}"))
     return 0
 
 
-def _export(asked: argparse.Namespace, wanted: range, teller: Teller) -> int:
+def _export(asked: argparse.Namespace, wanted: range, display: Display) -> int:
     def steps() -> Iterator[tuple[StepFiles, list[Rollout]]]:
         for stored, rollouts in readable(
-            asked.run, lambda problem: teller.warn(f"step {problem.step} is left out: {problem.text}")
+            asked.run, lambda problem: display.warn(f"step {problem.step} is left out: {problem.text}")
         ):
             if stored.step in wanted and rollouts:
                 yield stored, rollouts

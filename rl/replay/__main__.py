@@ -86,16 +86,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl.replay.run import replay
     from rl.replay.table import print_report
     from rl.run.folder import RunFolderError
-    from rl.run.progress import Teller
+    from rl.run.progress import Display
     from rollouts.store.disk import DiskFull
     from rollouts.store.layout import StoreError
 
     try:
-        with Teller() as teller:
-            out, report = replay(asked.run, asked.overrides, asked.only, asked.times, asked.out, teller)
+        with Display() as display:
+            out, report = replay(asked.run, asked.overrides, asked.only, asked.times, asked.out, display)
         print_report(report)
-        teller.say(f"report: {out / 'replay_report.json'}, differences: {out / 'diff.parquet'}")
-        teller.say(f"look:   python -m rollouts.view {asked.run} {out}")
+        display.say(f"report: {out / 'replay_report.json'}, differences: {out / 'diff.parquet'}")
+        display.say(f"look:   python -m rollouts.view {asked.run} {out}")
     except (ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull) as error:
         print(f"{COMMAND}: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -28,7 +28,7 @@ from rl.replay.report import changes, diff_table, summarize
 from rl.replay.scoring import StepInWork
 from rl.replay.variance import repetition_rows, variance
 from rl.run.folder import RunFolder
-from rl.run.progress import Bar, Teller
+from rl.run.progress import Bar, Display
 from rollouts.store.disk import replace_from, write_atomically
 from rollouts.store.layout import StoreError
 from rollouts.store.reader import Problem, media_opener, problems
@@ -51,7 +51,7 @@ class Asked(NamedTuple):
 
 
 def replay(
-    run_dir: Path, overrides: Sequence[str], only: Sequence[str], times: int, out: Path | None, teller: Teller
+    run_dir: Path, overrides: Sequence[str], only: Sequence[str], times: int, out: Path | None, display: Display
 ) -> tuple[Path, dict[str, Any]]:
     """Score the chosen completions of `run_dir` again into `out` (None: a folder beside it). Returns the folder and the
     report.
@@ -82,11 +82,11 @@ def replay(
             # From here on the scorer closes it; a judge may hold a server.
             asyncio.run(judge.close())
             raise
-        teller.say(f"{choice.num_completions} completions of {len(choice.steps)} steps; {judge.describe()}")
+        display.say(f"{choice.num_completions} completions of {len(choice.steps)} steps; {judge.describe()}")
         for problem in [*choice.problems, *missing][:_SHOWN_PROBLEMS]:
-            teller.warn(problem.text if problem.step is None else f"step {problem.step} is left out: {problem.text}")
+            display.warn(problem.text if problem.step is None else f"step {problem.step} is left out: {problem.text}")
         with Scorer(rubric) as scorer:
-            _score(asked, choice, folder, scorer, teller)
+            _score(asked, choice, folder, scorer, display)
         return out, _report(asked, choice, folder)
 
 
@@ -112,10 +112,10 @@ def _check_images(judge: Judge, missing: Sequence[Problem]) -> None:
         )
 
 
-def _score(asked: Asked, choice: Choice, folder: ReplayFolder, scorer: Scorer, teller: Teller) -> None:
+def _score(asked: Asked, choice: Choice, folder: ReplayFolder, scorer: Scorer, display: Display) -> None:
     left = [one for one in choice.steps if not folder.is_done(one.files.step)]
     done = choice.num_completions - sum(one.num_completions for one in left)
-    with teller.bar("replay", choice.num_completions, done) as bar:
+    with display.bar("replay", choice.num_completions, done) as bar:
         if asked.times > 1:
             for chosen in left:
                 _repeat(asked, chosen, folder, scorer, bar)

@@ -24,7 +24,7 @@ from rollouts.store.layout import StoreError
 
 
 class NotReady(RuntimeError):
-    """The machine cannot do the run; found before the first minute is spent."""
+    """The machine cannot do the run. Raised before the first minute is spent."""
 
 
 # Failures that a person can mend; each message says what was got, what was expected and what to do.
@@ -38,9 +38,12 @@ EXPECTED = (
 
 
 @contextmanager
-def told(command: str) -> Iterator[None]:
-    """Print an expected failure and leave with exit code 1; Ctrl-C leaves with 130, `kill` with 143. Others are bugs
-    and keep their traceback."""
+def exit_on_failure(command: str) -> Iterator[None]:
+    """End the process where a run cannot go on. `command` is named in what is printed to standard error.
+
+    An expected failure prints its message and gives exit code 1; Ctrl-C gives 130, `kill` 143. Other exceptions are
+    bugs and keep their traceback.
+    """
     handlers = interrupts.install()
     try:
         yield

@@ -119,11 +119,11 @@ class RunFolder:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers, those that are installed."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+    numbers = {"python": platform.python_version(), "machine": platform.machine()}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            numbers[name] = importlib.metadata.version(name)
+    return numbers
 
 
 def _make(path: Path) -> None:

@@ -1,5 +1,5 @@
-"""The judge of a run, made ready before anything is drawn: it is asked once, graded on labelled answers where the run
-demands that, and named."""
+"""The judge of a run, made ready before anything is drawn: it must answer once, grade labelled answers well where the
+run demands that, and is named on the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rewards.graded_cases import grade_into
 from rl.config import Config
 from rl.config.effects import asks_judge
 from rl.run.metrics import JUDGE_STEP_METRICS
-from rl.run.progress import Teller
+from rl.run.progress import Display
 from rl.run.tracking import read_metrics
 from rollouts.store.disk import write_atomically
 
@@ -27,14 +27,14 @@ CALIBRATION_ROWS, CALIBRATION = "calibration.jsonl", "calibration.json"
 def judge_of(config: Config, folder: Path) -> Judge:
     """The judge with its verdicts kept in the run's folder; a server of ours starts now, beside SFT. A resumed run goes
     on with what is left of its budget. Raises JudgeConfigError."""
-    spent = counted_before(config, folder)
+    spent = counters_before(config, folder)
     calls, tokens = int(spent.get("judge/calls", 0)), int(spent.get("judge/tokens", 0))
     return make_judge(
         config.judge, cache_path=folder / JUDGE_CACHE, start=asks_judge(config), calls=calls, tokens=tokens
     )
 
 
-def counted_before(config: Config, folder: Path) -> dict[str, float]:
+def counters_before(config: Config, folder: Path) -> dict[str, float]:
     """The judge's counters (calls, tokens, retries, cost ..) as the last step of a stopped run logged them; empty in a
     new run.
 
@@ -52,12 +52,12 @@ def counted_before(config: Config, folder: Path) -> dict[str, float]:
 
 def counters(judge: Judge | None, before: Mapping[str, float]) -> dict[str, float]:
     """The judge's counters since the run's first start; `before`: what they had come to when it was stopped
-    (`counted_before`)."""
+    (`counters_before`)."""
     now = judge.metrics() if judge else {}
     return {name: before.get(name, 0.0) + now.get(name, 0.0) for name in sorted({*before, *now})}
 
 
-def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> None:
+def make_ready(judge: Judge, config: Config, folder: Path, display: Display) -> None:
     """Raise unless the judge answers, keeps to the schema, and grades `judge.calibration` well enough; say plainly who
     pays.
 
@@ -68,18 +68,18 @@ def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> No
         JudgeUnreachable, JudgeConfigError, JudgeNotGoodEnough.
     """
     if not asks_judge(config):
-        teller.say("no reward of this run asks a judge")
+        display.say("no reward of this run asks a judge")
         return
     if config.judge.kind != "local" or config.judge.calibration is not None:
         judge.check_now()
-    teller.say(judge.describe())
+    display.say(judge.describe())
     if config.judge.calibration is not None and config.judge.kind != "rules":
-        summary = calibrate(config.judge, folder, teller)
-        teller.say(f"judge on {config.judge.calibration}: {describe(summary)}")
+        summary = calibrate(config.judge, folder, display)
+        display.say(f"judge on {config.judge.calibration}: {describe(summary)}")
         require(summary, config.judge)
 
 
-def calibrate(settings: JudgeConfig, folder: Path, teller: Teller) -> Summary:
+def calibrate(settings: JudgeConfig, folder: Path, display: Display) -> Summary:
     """Grade the labelled answers of `settings.calibration` with a judge of these settings; every verdict and the
     summary stay in the run's folder.
 
@@ -90,7 +90,7 @@ def calibrate(settings: JudgeConfig, folder: Path, teller: Teller) -> Summary:
     judge = make_judge(dataclasses.replace(settings, canary_fraction=0.0), cache_path=folder / JUDGE_CACHE)
     with (
         Results(folder / CALIBRATION_ROWS, identity(settings), cases) as results,
-        teller.bar("calibrate the judge", len(cases), len(cases) - len(results.missing(cases))) as bar,
+        display.bar("calibrate the judge", len(cases), len(cases) - len(results.missing(cases))) as bar,
     ):
         summary = summarise(grade_into(results, cases, judge, bar.advance, max(64, 2 * settings.max_concurrency)))
     write_atomically(folder / CALIBRATION, (json.dumps(summary_as_dict(summary), indent=2) + "\n").encode())

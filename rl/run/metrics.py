@@ -62,7 +62,7 @@ def step_metrics(
 def reward_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     """TRL's `reward`, `reward_std` and `rewards/{name}/mean|std`: over valid completions, std over the whole step with
     ddof 1."""
-    totals = [one.total for one in rollouts if one.valid and one.total is not None]
+    totals = [rollout.total for rollout in rollouts if rollout.valid and rollout.total is not None]
     metrics = {"reward": mean(totals), "reward_std": std(totals)}
     for name, outcomes in _by_reward(rollouts).items():
         values = [outcome.value for outcome in outcomes if outcome.value is not None]
@@ -74,27 +74,27 @@ def group_metrics(rollouts: Sequence[Rollout], min_valid: int = 2) -> dict[str, 
     """Shares of groups whose valid members were paid differently, all well, or all badly. Equal means exactly equal: a
     std computed in floating point can be 1e-17 where every reward is the same (NeMo-RL #4158)."""
     groups: dict[tuple[str, int, str], list[float]] = defaultdict(list)
-    for one in rollouts:
-        members = groups[one.key[:3]]
-        if one.valid and one.total is not None:
-            members.append(one.total)
-    counted = [totals for totals in groups.values() if len(totals) >= min_valid]
-    equal = [totals[0] for totals in counted if all(total == totals[0] for total in totals)]
+    for rollout in rollouts:
+        members = groups[rollout.key[:3]]
+        if rollout.valid and rollout.total is not None:
+            members.append(rollout.total)
+    large_enough = [totals for totals in groups.values() if len(totals) >= min_valid]
+    equal = [totals[0] for totals in large_enough if all(total == totals[0] for total in totals)]
     good = sum(total >= GOOD_REWARD for total in equal)
     return {
-        "frac_reward_zero_std": _share(len(equal), len(counted)),
-        "by_group/frac_mixed": _share(len(counted) - len(equal), len(counted)),
-        "by_group/frac_all_good": _share(good, len(counted)),
-        "by_group/frac_all_bad": _share(len(equal) - good, len(counted)),
-        "by_group/dropped": float(len(groups) - len(counted)),
+        "frac_reward_zero_std": _share(len(equal), len(large_enough)),
+        "by_group/frac_mixed": _share(len(large_enough) - len(equal), len(large_enough)),
+        "by_group/frac_all_good": _share(good, len(large_enough)),
+        "by_group/frac_all_bad": _share(len(equal) - good, len(large_enough)),
+        "by_group/dropped": float(len(groups) - len(large_enough)),
     }
 
 
 def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     """TRL's `completions/*` over all completions, lengths in tokens; `terminated` leaves out those that were cut."""
-    lengths = [len(one.completion.token_ids) for one in rollouts]
-    ended = [len(one.completion.token_ids) for one in rollouts if one.completion.finish_reason == "stop"]
-    invalid = sum(not one.valid for one in rollouts)
+    lengths = [len(rollout.completion.token_ids) for rollout in rollouts]
+    ended = [len(rollout.completion.token_ids) for rollout in rollouts if rollout.completion.finish_reason == "stop"]
+    invalid = sum(not rollout.valid for rollout in rollouts)
     return {
         "num_completions": float(len(rollouts)),
         "num_completion_tokens": float(sum(lengths)),
@@ -103,28 +103,30 @@ def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "completions/max_length": float(max(lengths, default=math.nan)),
         "completions/mean_terminated_length": mean(ended),
         "completions/clipped_ratio": _share(
-            sum(one.completion.finish_reason == "length" for one in rollouts), len(rollouts)
+            sum(rollout.completion.finish_reason == "length" for rollout in rollouts), len(rollouts)
         ),
-        "completions/format_rate": _share(sum(one.parsed.well_formed for one in rollouts), len(rollouts)),
+        "completions/format_rate": _share(sum(rollout.parsed.well_formed for rollout in rollouts), len(rollouts)),
         "completions/invalid": float(invalid),
         "completions/invalid_ratio": _share(invalid, len(rollouts)),
     }
 
 
 def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = ACCURACY) -> dict[str, float]:
-    """Share of judged completions that are right (an accuracy reward of 1, as in evaluation), in all, by answer type
-    and by modality."""
+    """Share of the completions with a verdict that are right (an accuracy reward of 1, as in evaluation): in all, by
+    answer type and by modality."""
     right: dict[str, list[bool]] = defaultdict(list)
-    for one in rollouts:
-        outcome = one.outcomes.get(reward)
+    for rollout in rollouts:
+        outcome = rollout.outcomes.get(reward)
         if outcome is None or outcome.value is None:
             continue
-        names = ["accuracy", f"accuracy/{one.sample.answer_type}"]
-        if one.sample.modality:
-            names.append(f"vision/accuracy/{one.sample.modality}")
+        names = ["accuracy", f"accuracy/{rollout.sample.answer_type}"]
+        if rollout.sample.modality:
+            names.append(f"vision/accuracy/{rollout.sample.modality}")
         for name in names:
             right[name].append(outcome.value == 1.0)
-    images = [sum(len(medium.frames) if medium.frames else 1 for medium in one.sample.media) for one in rollouts]
+    images = [
+        sum(len(medium.frames) if medium.frames else 1 for medium in rollout.sample.media) for rollout in rollouts
+    ]
     return {name: mean(values) for name, values in sorted(right.items())} | {"vision/images_per_prompt": mean(images)}
 
 
@@ -136,17 +138,17 @@ def outcome_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
         for status in get_args(Status):
             metrics[f"reward_status/{name}/{status}"] = _share(sum(o.status == status for o in outcomes), len(outcomes))
     # Identical answers of a group share one verdict, which was asked and paid for once.
-    judged = {
+    verdicts = {
         id(outcome): outcome
-        for one in rollouts
-        for outcome in one.outcomes.values()
+        for rollout in rollouts
+        for outcome in rollout.outcomes.values()
         if "judge" in (outcome.evidence or {})
     }.values()
-    metrics["judge/verdicts"] = float(len(judged))
-    if judged:
-        metrics["judge/failed_ratio"] = _share(sum(outcome.status != "ok" for outcome in judged), len(judged))
-        metrics["judge/mean_seconds"] = mean([outcome.seconds for outcome in judged])
-        metrics["judge/cost"] = math.fsum(outcome.cost for outcome in judged)
+    metrics["judge/verdicts"] = float(len(verdicts))
+    if verdicts:
+        metrics["judge/failed_ratio"] = _share(sum(outcome.status != "ok" for outcome in verdicts), len(verdicts))
+        metrics["judge/mean_seconds"] = mean([outcome.seconds for outcome in verdicts])
+        metrics["judge/cost"] = math.fsum(outcome.cost for outcome in verdicts)
     return metrics
 
 
@@ -159,7 +161,7 @@ def engine_gap(rollouts: Sequence[Rollout]) -> dict[str, float]:
     |difference of their mean log-probs|; `logprob_abs_diff_mean` and `_max` are ours and should stay below 1e-4 in
     fp32.
     """
-    pairs = [(one.completion.logprobs, one.old_logprobs) for one in rollouts if one.old_logprobs]
+    pairs = [(rollout.completion.logprobs, rollout.old_logprobs) for rollout in rollouts if rollout.old_logprobs]
     if not pairs:
         return {}
     gaps = [np.asarray(policy, dtype=np.float64) - np.asarray(engine, dtype=np.float64) for engine, policy in pairs]
@@ -198,8 +200,8 @@ def update_metrics(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _by_reward(rollouts: Iterable[Rollout]) -> dict[str, list[Outcome]]:
     outcomes: dict[str, list[Outcome]] = defaultdict(list)
-    for one in rollouts:
-        for name, outcome in one.outcomes.items():
+    for rollout in rollouts:
+        for name, outcome in rollout.outcomes.items():
             outcomes[name].append(outcome)
     return outcomes
 

@@ -1,4 +1,4 @@
-"""What a run says while it works: one live line with the numbers that matter, plain lines where nobody watches a
+"""What a command shows while it works: one live line with the numbers that matter, plain lines where there is no
 terminal."""
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 def numbers_line(metrics: Mapping[str, float | None]) -> str:
-    """The numbers a person watches, in a fixed order; what is missing or not finite is left out."""
+    """The numbers that a person watches, in a fixed order, without those that are missing or not finite."""
     parts = []
     for name, label, form in SHOWN:
         value = metrics.get(name)
@@ -61,9 +61,9 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Bar:
-    """One piece of work with a known number of parts; made by `Teller.bar`."""
+    """One piece of work with a known number of parts; made by `Display.bar`."""
 
-    _teller: Teller
+    _display: Display
     _title: str
     _total: int
     _task: TaskID | None
@@ -80,19 +80,19 @@ class Bar:
         """Say that `done` parts are done in all."""
         self._done = done
         numbers = numbers_line(metrics or {})
-        if self._teller.live is not None and self._task is not None:
-            self._teller.live.update(self._task, completed=done)
+        if self._display.live is not None and self._task is not None:
+            self._display.live.update(self._task, completed=done)
             if numbers:
-                self._teller.live.update(self._task, numbers=numbers)
+                self._display.live.update(self._task, numbers=numbers)
             return
         now = time.monotonic()
         if done == self._first + 1 or done >= self._total or now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self._teller.say(f"{self._title} {done}/{self._total}  {numbers}{'  ' if numbers else ''}{self._eta(now)}")
+            self._display.say(f"{self._title} {done}/{self._total}  {numbers}{'  ' if numbers else ''}{self._eta(now)}")
 
     def warn(self, text: str) -> None:
         """A line that stays and stands out, above the bar."""
-        self._teller.warn(text)
+        self._display.warn(text)
 
     def _eta(self, now: float) -> str:
         elapsed, fresh = now - self._started, self._done - self._first
@@ -101,12 +101,12 @@ class Bar:
         return f"[{duration(elapsed)}, {duration(elapsed / fresh * (self._total - self._done))} left]"
 
 
-class Teller:
-    """Says what goes on. A context manager: leaving it, also by Ctrl-C, restores the terminal's cursor and keeps what
-    was said."""
+class Display:
+    """Shows what goes on. A context manager: leaving it, also by Ctrl-C, restores the terminal's cursor and keeps the
+    lines above it."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
-        """`file` is where to speak, standard output by default. A live display is used only where that is a
+        """`file` is where to write, standard output by default. A live display is used only where that is a
         terminal."""
         self.console = Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self.live: Progress | None = None

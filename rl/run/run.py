@@ -1,4 +1,4 @@
-"""What a training run holds in its hands: workers, scorer, store, tracker, and where it stands."""
+"""All that a training run works with: workers, scorer, store, tracker, and where it stands."""
 
 from __future__ import annotations
 
@@ -27,8 +27,11 @@ CHECKPOINTS_KEPT = 2
 
 
 def total_steps(config: Config, num_samples: int) -> int:
-    """Steps of a run: `grpo.num_steps`, or `grpo.num_epochs` over the RL set. Raises TooFewSamples where the set is
-    smaller than one step."""
+    """Steps of a run: `grpo.num_steps`, or `grpo.num_epochs` over an RL set of `num_samples`.
+
+    Raises:
+        TooFewSamples: the set is smaller than one step.
+    """
     per_epoch = steps_per_epoch(num_samples, config.grpo.prompts_per_step)
     return config.grpo.num_steps or config.grpo.num_epochs * per_epoch
 
@@ -49,8 +52,8 @@ class Run:
     bar: Bar
     # First step to do: 1, or the one after the checkpoint that is resumed from.
     start_step: int = 1
-    # What the judge's counters had come to before the run was stopped.
-    counted: Mapping[str, float] = field(default_factory=dict)
+    # The judge's counters as they stood when the run was stopped; empty in a new one.
+    counters_before: Mapping[str, float] = field(default_factory=dict)
     # Version of the weights that the engines hold -> `eval/*` of it; asked every `eval.every_steps` steps.
     quick: Callable[[int], Mapping[str, float]] | None = None
 
@@ -81,7 +84,7 @@ class Run:
                 from before.
         """
         judge = self.scorer.rubric.judge
-        metrics = {**counters(judge, self.counted), **metrics}
+        metrics = {**counters(judge, self.counters_before), **metrics}
         self.tracker.log(step, metrics)
         self._evaluation |= {name: value for name, value in metrics.items() if name.startswith("eval/")}
         self.bar.reach(step, {**self._evaluation, **metrics})
@@ -90,7 +93,7 @@ class Run:
         raise_if_unsafe(judge)
 
     def save(self, step: int) -> None:
-        """A checkpoint from which the run goes on to the last bit."""
+        """Write a checkpoint from which a resumed run goes on bit by bit."""
         self.cluster.policy.checkpoint(
             self.folder / CHECKPOINTS, step, {"num_steps": self.num_steps}, keep=CHECKPOINTS_KEPT
         )

@@ -61,7 +61,7 @@ class Tracker:
             self._wandb.log({name: value for name, value in finite.items() if value is not None}, step=step)
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Put the run's last word (nested numbers and texts) into the W&B summary; `summary.json` is written
+        """Put a run's result (nested numbers and texts) into the W&B summary; `summary.json` is written
         elsewhere."""
         if self._wandb is not None:
             self._wandb.summary.update(dict(values))
@@ -105,7 +105,7 @@ def _keep_until(path: Path, step: int | None) -> None:
 
 
 def check_login(mode: Literal["offline", "online", "off"]) -> None:
-    """Raise TrackingError where `online` has no key; asked before the first minute of a run is spent."""
+    """Check, before the first minute of a run is spent, that `online` has a key. Raises TrackingError."""
     if mode != "online" or os.environ.get("WANDB_API_KEY"):
         return
     import wandb  # half a second, and `wandb=off` must not need it

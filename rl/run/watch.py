@@ -38,11 +38,11 @@ def policy_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     rule calls wrong, and their number. A verdict shared by equal answers counts once. A share of nothing is NaN.
     """
     texts: dict[tuple[str, int, str], list[str]] = {}
-    for one in rollouts:
-        texts.setdefault(one.key[:3], []).append(one.completion.text)
+    for rollout in rollouts:
+        texts.setdefault(rollout.key[:3], []).append(rollout.completion.text)
     repeats = sum(len(group) - len(set(group)) for group in texts.values())
     possible = sum(len(group) - 1 for group in texts.values())
-    answers = Counter(" ".join(one.parsed.answer.casefold().split()) for one in rollouts if one.parsed.answer)
+    answers = Counter(" ".join(text.casefold().split()) for rollout in rollouts if (text := rollout.parsed.answer))
     opinions = [opinion for opinion in map(_opinion, _accepted(rollouts)) if opinion is not None]
     return {
         "completions/identical_ratio": repeats / possible if possible else math.nan,
@@ -54,12 +54,12 @@ def policy_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
 
 def _accepted(rollouts: Sequence[Rollout]) -> list[Rollout]:
     """One rollout for each verdict by which a judge model accepted an answer."""
-    found: dict[int, Rollout] = {}
-    for one in rollouts:
-        for outcome in one.outcomes.values():
+    by_verdict: dict[int, Rollout] = {}
+    for rollout in rollouts:
+        for outcome in rollout.outcomes.values():
             if _accepts(outcome):
-                found.setdefault(id(outcome), one)
-    return list(found.values())
+                by_verdict.setdefault(id(outcome), rollout)
+    return list(by_verdict.values())
 
 
 def _accepts(outcome: Outcome) -> bool:
@@ -67,11 +67,10 @@ def _accepts(outcome: Outcome) -> bool:
     return evidence.get("decision") == "correct" and evidence.get("layer") not in ("precheck", "rules")
 
 
-def _opinion(one: Rollout) -> str | None:
-    found = rule_opinion(
-        Question(one.sample.question, one.sample.gold_text, one.parsed.answer or "", one.sample.aliases)
-    )
-    return found.decision if found else None
+def _opinion(rollout: Rollout) -> str | None:
+    sample = rollout.sample
+    verdict = rule_opinion(Question(sample.question, sample.gold_text, rollout.parsed.answer or "", sample.aliases))
+    return verdict.decision if verdict else None
 
 
 class Watch:
@@ -80,15 +79,16 @@ class Watch:
     def __init__(self, history: Sequence[Mapping[str, float | None]] = ()) -> None:
         """`history`: the steps of metrics.jsonl, so that a resumed run is compared with its own beginning."""
         self._history = list(history)
-        self._told: set[str] = set()
+        # Names of the signs that were warned of.
+        self._warned: set[str] = set()
 
     def see(self, metrics: Mapping[str, float | None]) -> list[str]:
-        """What this step makes worth saying; a sign is told once."""
+        """Warnings that this step gives rise to; each sign is warned of once a run."""
         self._history.append(metrics)
         if len(self._history) < 2 * WINDOW:
             return []
-        signs = {name: text for name, text in self._signs().items() if text and name not in self._told}
-        self._told |= set(signs)
+        signs = {name: text for name, text in self._signs().items() if text and name not in self._warned}
+        self._warned |= set(signs)
         return list(signs.values())
 
     def _signs(self) -> dict[str, str]:

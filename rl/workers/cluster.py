@@ -85,7 +85,7 @@ class RaySession:
             except SystemExit as error:
                 if error.code == signal.SIGTERM:  # Ray's own handler is in place while it starts
                     raise interrupts.Interrupted(128 + signal.SIGTERM) from None
-                interrupts.tell_apart(error)
+                interrupts.raise_if_interrupted(error)
                 raise
             except Exception as error:  # Ray raises bare Exceptions here
                 if address is not None or time.monotonic() > deadline:
@@ -250,7 +250,7 @@ class Cluster:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.close()
-        interrupts.tell_apart(error)
+        interrupts.raise_if_interrupted(error)
 
 
 def start(config: Config, model_path: str | Path, *, total_updates: int | None) -> Cluster:
@@ -293,5 +293,5 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
         return cluster
     except BaseException as error:
         session.close()
-        interrupts.tell_apart(error)
+        interrupts.raise_if_interrupted(error)
         raise

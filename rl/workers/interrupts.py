@@ -53,7 +53,7 @@ def held_back() -> Iterator[None]:
         restore(before)
 
 
-def tell_apart(error: BaseException | None) -> None:
+def raise_if_interrupted(error: BaseException | None) -> None:
     """Raise Interrupted for a bare SystemExit that follows a signal: Ray makes that of an Interrupted that is raised
     inside one of its waits."""
     if isinstance(error, SystemExit) and not isinstance(error, Interrupted) and _received:

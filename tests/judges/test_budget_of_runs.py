@@ -12,7 +12,7 @@ import pytest
 
 from judges import JudgeConfig
 from rl.config import Config
-from rl.run.judging import counted_before, counters, judge_of
+from rl.run.judging import counters, counters_before, judge_of
 from rl.run.metrics import JUDGE_STEP_METRICS, step_metrics
 from rl.run.tracking import METRICS
 from tests.fakes import fake_rollouts
@@ -58,15 +58,15 @@ def test_a_resumed_run_has_what_is_left_of_its_budget(
 
         said = asyncio.run(four())
     assert said == ["answered"] * answered + ["budget"] * (4 - answered)
-    assert counters(judge, counted_before(config, tmp_path))["judge/calls"] == calls
+    assert counters(judge, counters_before(config, tmp_path))["judge/calls"] == calls
 
 
 def test_counters_go_on_and_numbers_of_a_step_do_not(tmp_path: Path) -> None:
     with ScriptedJudge(always("incorrect")) as server:
         config = stopped_run(tmp_path, server, resume=True)
-    assert counted_before(config, tmp_path) == {"judge/calls": 2.0, "judge/tokens": 200.0, "judge/retries": 4.0}
+    assert counters_before(config, tmp_path) == {"judge/calls": 2.0, "judge/tokens": 200.0, "judge/retries": 4.0}
     assert counters(None, {"judge/retries": 4.0}) == {"judge/retries": 4.0}
-    assert counted_before(replace(config, resume=False), tmp_path) == {}
+    assert counters_before(replace(config, resume=False), tmp_path) == {}
 
 
 def test_every_number_that_a_step_says_of_its_judge_is_known_as_one() -> None:

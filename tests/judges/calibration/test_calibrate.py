@@ -21,7 +21,7 @@ from rewards.graded_cases import grade_cases
 from rl.config import Config
 from rl.config.door import ConfigError
 from rl.run import judging
-from rl.run.progress import Teller
+from rl.run.progress import Display
 from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, honest, is_probe, verdict_json
 from tests.paths import REPOSITORY
 
@@ -280,8 +280,8 @@ def gate(server: ScriptedJudge, folder: Path, **changes: Any) -> Config:
 def ready(config: Config, folder: Path) -> str:
     """The terminal of a run that makes its judge ready."""
     said = io.StringIO()
-    with Teller(said) as teller:
-        judging.make_ready(judging.judge_of(config, folder), config, folder, teller)
+    with Display(said) as display:
+        judging.make_ready(judging.judge_of(config, folder), config, folder, display)
     return said.getvalue()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from rl.replay.__main__ import main
 from rl.replay.run import replay
-from rl.run.progress import Teller
+from rl.run.progress import Display
 from rollouts.store.layout import list_steps
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter
@@ -87,7 +87,7 @@ def damaged(rules_run: Path, tmp_path: Path) -> Path:
 def test_around_a_damaged_step_the_rest_is_replayed_and_the_damage_is_named(rules_run, tmp_path):
     run = damaged(rules_run, tmp_path)
     with open(os.devnull, "w") as nowhere:
-        out, report = replay(run, [], [], 1, None, Teller(nowhere))
+        out, report = replay(run, [], [], 1, None, Display(nowhere))
     assert out.parent == run.parent
     assert [one.step for one in list_steps(out)] == [2]
     assert report["num_identical"] == report["num_completions"] == 12
@@ -128,7 +128,7 @@ def test_a_torn_last_group_is_replayed_as_far_as_it_is_there(rules_run, tmp_path
     jsonl = run / "rollouts/step_000003/rollouts.jsonl"
     jsonl.write_bytes(jsonl.read_bytes()[:-30])
     with open(os.devnull, "w") as nowhere:
-        out, report = replay(run, [], ["step=3"], 1, tmp_path / "out", Teller(nowhere))
+        out, report = replay(run, [], ["step=3"], 1, tmp_path / "out", Display(nowhere))
     assert report["num_completions"] == 3
     # The member that is left of the torn group is alone, so it would not have been trained on.
     assert [one.valid for one in read_rollouts(out)] == [True, True, False]

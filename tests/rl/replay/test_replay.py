@@ -25,7 +25,7 @@ from rewards.scorer import Scorer
 from rewards.shipped.judged import images_for
 from rl.replay.__main__ import main
 from rl.replay.run import replay
-from rl.run.progress import Teller
+from rl.run.progress import Display
 from rollouts.records import Media
 from rollouts.store.check import check_run
 from rollouts.store.layout import list_steps
@@ -53,7 +53,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 def replayed(run: Path, *overrides: str, **options: Any) -> tuple[Path, dict[str, Any]]:
     with open(os.devnull, "w") as nowhere:
         asked = {"only": [], "times": 1, "out": None, **options}
-        return replay(run, overrides, teller=Teller(nowhere), **asked)
+        return replay(run, overrides, display=Display(nowhere), **asked)
 
 
 def hashes(folder: Path) -> dict[str, str]:

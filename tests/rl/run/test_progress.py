@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from rl.run.progress import Teller, duration, numbers_line
+from rl.run.progress import Display, duration, numbers_line
 from tests.paths import REPOSITORY
 
 
@@ -33,13 +33,13 @@ def test_numbers_stand_in_a_fixed_order_and_what_is_undefined_is_left_out():
 
 def test_without_a_terminal_there_are_plain_lines_for_first_and_last():
     out = io.StringIO()
-    with Teller(out) as teller:
-        with teller.bar("GRPO", total=50) as bar:
+    with Display(out) as display:
+        with display.bar("GRPO", total=50) as bar:
             for step in range(50):
                 bar.advance({"reward": step / 50})
-        with teller.phase("evaluating"):
+        with display.phase("evaluating"):
             pass
-        teller.warn("[red]format rate[/red] 3 %")
+        display.warn("[red]format rate[/red] 3 %")
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("GRPO 1/50  reward 0.000  [")
     assert " left]" in lines[0]
@@ -50,7 +50,7 @@ def test_without_a_terminal_there_are_plain_lines_for_first_and_last():
 
 def test_a_resumed_bar_counts_from_where_it_was():
     out = io.StringIO()
-    with Teller(out) as teller, teller.bar("GRPO", total=3, done=1) as bar:
+    with Display(out) as display, display.bar("GRPO", total=3, done=1) as bar:
         bar.advance()
         bar.advance()
     assert [line.split("[")[0].strip() for line in out.getvalue().splitlines()] == ["GRPO 2/3", "GRPO 3/3"]
@@ -58,17 +58,17 @@ def test_a_resumed_bar_counts_from_where_it_was():
 
 def test_a_phase_that_fails_says_so_and_lets_the_error_through():
     out = io.StringIO()
-    with Teller(out) as teller, pytest.raises(ValueError, match="broken"), teller.phase("SFT"):
+    with Display(out) as display, pytest.raises(ValueError, match="broken"), display.phase("SFT"):
         raise ValueError("broken")
     assert out.getvalue().splitlines()[-1].startswith("SFT: failed after")
 
 
 _LIVE = """
 import time
-from rl.run.progress import Teller
-with Teller() as teller:
-    teller.say("hello")
-    with teller.bar("GRPO", total=100) as bar, teller.phase("thinking"):
+from rl.run.progress import Display
+with Display() as display:
+    display.say("hello")
+    with display.bar("GRPO", total=100) as bar, display.phase("thinking"):
         for _ in range(100):
             bar.advance({"reward": 0.5})
             time.sleep(0.1)

@@ -12,7 +12,7 @@ import pytest
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.config import Config, EvalConfig, GrpoConfig
-from rl.run.progress import Teller
+from rl.run.progress import Display
 from rl.run.run import Run
 from rl.run.tracking import Tracker, read_metrics
 from rl.step import Clock
@@ -51,8 +51,8 @@ def log_steps(folder: Path, processor: Any, steps: range, config: Config = CONFI
     with (
         Scorer(Rubric({"format": 1.0})) as scorer,
         Tracker(folder, "off", resume_step=done) as tracker,
-        Teller(out) as teller,
-        teller.bar("GRPO", 6, done or 0) as bar,
+        Display(out) as display,
+        display.bar("GRPO", 6, done or 0) as bar,
     ):
         run = Run(
             config=config, folder=folder, samples=[Sample("q", "?", "open", "yes")], processor=processor,

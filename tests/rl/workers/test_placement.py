@@ -75,12 +75,12 @@ def test_what_ray_makes_of_an_interruption_is_one_again() -> None:
     bare = SystemExit(1)
     handlers = interrupts.install()
     try:
-        interrupts.tell_apart(bare)  # no signal came: a plain exit stays what it is
+        interrupts.raise_if_interrupted(bare)  # no signal came: a plain exit stays what it is
         with pytest.raises(interrupts.Interrupted):
             be_stopped(signal.SIGTERM, [])
         with pytest.raises(interrupts.Interrupted) as caught:
-            interrupts.tell_apart(bare)
-        interrupts.tell_apart(ValueError("something else"))
+            interrupts.raise_if_interrupted(bare)
+        interrupts.raise_if_interrupted(ValueError("something else"))
     finally:
         interrupts.restore(handlers)
     assert caught.value.code == 143

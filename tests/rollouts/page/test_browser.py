@@ -4,6 +4,7 @@ and with a stranger's run."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,21 @@ def test_from_the_overview_to_the_completions_where_judge_and_rule_disagree(open
     check_that(page.locator(".card", has_text="judge ≠ rule").locator(".answer")).to_have_text("the left base")
     # What the search found is marked, so that it is seen at once among the others.
     check_that(page.locator(".card.hit")).to_have_count(1)
+
+
+def test_the_quick_evaluation_is_a_chart_that_begins_with_the_sft_model(opened, run_dir, tmp_path):
+    folder = tmp_path / "evaluated"
+    shutil.copytree(run_dir, folder)
+    (folder / "metrics.jsonl").write_text(
+        '{"step": 0, "eval/accuracy": 0.5}\n{"step": 1, "kl": 0.1}\n{"step": 2, "eval/accuracy": 0.75}\n'
+    )
+    with serving(folder) as server:
+        page = opened(server=server)
+        check_that(page.locator(".chart")).to_have_count(6)
+        chart = page.locator(".chart", has_text="Held-out accuracy")
+        check_that(chart).to_contain_text("from 0.5")
+        check_that(chart).to_contain_text("0.75")
+        page.close()  # before its server goes
 
 
 def test_a_step_is_a_click_on_a_chart_away(opened):
