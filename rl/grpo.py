@@ -3,37 +3,17 @@ update, evaluate, log, save."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from rewards.rubric import Scored
 from rl import step as verbs
 from rl.algo.estimators import estimator_of
 from rl.algo.order import plan
 from rl.algo.step_order import parts
+from rl.protocols import StepRun, TrainingRun
 from rl.run.metrics import step_metrics
 from rollouts.records import Rollout
-
-
-class TrainingRun(verbs.StepRun, Protocol):
-    """What the loop needs of a run beyond the verbs; `rl.run.run.Run` is one."""
-
-    @property
-    def start_step(self) -> int:
-        """First step to do: 1, or the one after the checkpoint that the run resumes from."""
-
-    @property
-    def num_steps(self) -> int:
-        """Last step to do."""
-
-    def evaluate(self, step: int, clock: verbs.Clock) -> dict[str, float]:
-        """`eval/*` of the weights after this step, where the settings want them; else nothing."""
-
-    def report(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Log the numbers of a step."""
-
-    def save(self, step: int) -> None:
-        """Write a checkpoint."""
 
 
 class Learned(NamedTuple):
@@ -51,8 +31,8 @@ def train(run: TrainingRun) -> None:
 
     The weights' version is the number of steps that made them, so step s draws with version s - 1. The loop keeps no
     state of its own: the order of prompts and all seeds follow from the step's number. `timing_s/*` are the seconds
-    that the loop waits, so `reward` is what the judges cost beyond the rest; `step` holds `draw` and
-    `learn`, `eval` comes on top.
+    that the loop waits, so `reward` is what the judges cost beyond the rest; `step` holds `draw` and `learn`, `eval`
+    comes on top.
 
     Raises:
         TooManyFailures, LostCompletions, NonFiniteUpdate, StaleWeights, WorkerFailed: the run stops, everything
@@ -64,7 +44,7 @@ def train(run: TrainingRun) -> None:
         with clock("step"):
             groups = draw(run, step, clock)
             learned = learn(run, step, groups, clock)
-        evaluation = run.evaluate(step, clock)
+        evaluation = run.evaluate(step)
         rollouts = [rollout for group in learned.groups for rollout in group]
         metrics = step_metrics(rollouts, learned.updates, clock.seconds, min_valid=grpo.min_valid)
         run.report(step, {**metrics, **evaluation})
@@ -72,7 +52,7 @@ def train(run: TrainingRun) -> None:
             run.save(step)
 
 
-def draw(run: verbs.StepRun, step: int, clock: verbs.Clock) -> list[verbs.Group]:
+def draw(run: StepRun, step: int, clock: verbs.Clock) -> list[verbs.Group]:
     """The groups of a step, drawn with the weights of version step - 1, in the order of training. Engines take over the
     weights while prompts are encoded; judges may still think when this returns."""
     config = run.config
@@ -86,7 +66,7 @@ def draw(run: verbs.StepRun, step: int, clock: verbs.Clock) -> list[verbs.Group]
         return verbs.sample_and_score(run, step, samples, prompts)
 
 
-def learn(run: verbs.StepRun, step: int, groups: list[verbs.Group], clock: verbs.Clock) -> Learned:
+def learn(run: StepRun, step: int, groups: list[verbs.Group], clock: verbs.Clock) -> Learned:
     """The updates of a step on its groups. Judges think while log-probs are computed and while mini-batches that need
     no judge are trained on; Parquet is written during the last update."""
     grpo = run.config.grpo

@@ -9,124 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
 
-from rewards.rubric import Rubric, Scored
-from rl.algo.denominators import Denominators, denominators
+from rewards.rubric import Scored
+from rl.algo.denominators import denominators
 from rl.algo.estimators import estimator_of
 from rl.algo.order import sampling_seed
 from rl.algo.step_order import asking_order, training_order
-from rl.config import Config, GrpoConfig
+from rl.config import GrpoConfig
 from rl.policy.batching import Row
+from rl.protocols import ScoringRun, StepRun
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt, encode
 from rollouts.records import Completion, Rollout, Sample
-
-
-class Engines(Protocol):
-    """Draw completions: `rl.workers.groups.RolloutGroup`."""
-
-    def sample(
-        self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterable[tuple[RequestKey, Completion]]:
-        """Completions as they finish, in any order."""
-
-
-class Learner(Protocol):
-    """The policy that learns: `rl.workers.groups.PolicyGroup`."""
-
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
-        """Log-prob of every completion token, in nats, one list a row."""
-
-    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
-        """Begin one optimiser update; the function that is returned waits for its metrics."""
-
-
-class Frozen(Protocol):
-    """The reference: `rl.workers.groups.Group`."""
-
-    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
-        """Begin to compute log-probs; the function that is returned waits for them."""
-
-
-class Workers(Protocol):
-    """Everything that draws or learns: `rl.workers.cluster.Cluster`."""
-
-    @property
-    def rollout(self) -> Engines: ...
-    @property
-    def policy(self) -> Learner: ...
-    @property
-    def reference(self) -> Frozen: ...
-
-    def start_sync(self, version: int) -> Callable[[], None]:
-        """Begin to give the policy's weights to the engines, as `version`; the function that is returned waits."""
-
-
-class Scoring(Protocol):
-    """Scores completions: `rewards.scorer.Scorer`."""
-
-    @property
-    def rubric(self) -> Rubric: ...
-
-    def submit(
-        self,
-        sample: Sample,
-        completion: str,
-        group_key: str,
-        finish_reason: str = "stop",
-        *,
-        num_tokens: int | None = None,
-        group_size: int | None = None,
-    ) -> Future[Scored]:
-        """Begin to score one completion."""
-
-
-class Store(Protocol):
-    """Keeps rollouts: `rollouts.store.writer.RunWriter`."""
-
-    def append_group(self, rollouts: Sequence[Rollout]) -> None:
-        """Keep the completions of one prompt."""
-
-    def finish_step(self, step: int) -> object:
-        """Nothing more comes for this step."""
-
-
-class ScoringRun(Protocol):
-    """What scoring needs of a run."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> Config: ...
-    @property
-    def scorer(self) -> Scoring: ...
-
-
-class StepRun(ScoringRun, Protocol):
-    """What all verbs need of a run; `rl.run.run.Run` is one."""
-
-    @property
-    def samples(self) -> Sequence[Sample]:
-        """The RL set."""
-
-    @property
-    def processor(self) -> Any:
-        """Of Hugging Face: chat template, tokenizer, images."""
-
-    @property
-    def banned_token_ids(self) -> tuple[int, ...]:
-        """Tokens that no completion may hold."""
-
-    @property
-    def cluster(self) -> Workers: ...
-    @property
-    def writer(self) -> Store: ...
 
 
 class TooManyFailures(RuntimeError):

@@ -50,8 +50,8 @@ ROOMS = {
     "rollouts": "children measures records media rows terminal store prompt engine page transcript view diff",
     "rewards": "contract arguments registry answers maths shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
-    "rl": "algo config data policy workers step run evaluate report doctor replay export grpo sft training recipe"
-    " train",
+    "rl": "algo config data policy workers protocols step run evaluate report doctor replay export grpo sft training"
+    " recipe train",
 }
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable.
 HOMES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,6 @@ from rl.run.judging import counters
 from rl.run.progress import Bar
 from rl.run.tracking import Tracker, read_metrics
 from rl.run.watch import Watch
-from rl.step import Clock
 from rl.workers.cluster import Cluster
 from rollouts.prompt.processing import media_token_ids
 from rollouts.records import Sample
@@ -65,15 +65,15 @@ class Run:
         self._evaluation: dict[str, float] = {}
         self.banned_token_ids = media_token_ids(self.processor)
 
-    def evaluate(self, step: int, clock: Clock) -> dict[str, float]:
-        """`eval/*` of the weights after this step where it is one of every `eval.every_steps`, else nothing. Its
-        seconds, those of handing the weights to the engines included, are `timing_s/eval`."""
+    def evaluate(self, step: int) -> dict[str, float]:
+        """`eval/*` of the weights after this step where it is one of every `eval.every_steps`, else nothing;
+        `timing_s/eval` are its wall seconds, those of handing the weights to the engines included."""
         every = self.config.eval.every_steps
         if self.quick is None or not every or step % every:
             return {}
-        with clock("eval"):
-            self.cluster.sync(version=step)
-            return dict(self.quick(step))
+        started = time.monotonic()
+        self.cluster.sync(version=step)
+        return {**self.quick(step), "timing_s/eval": time.monotonic() - started}
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the numbers of a step, and the judge's counters since the run's first start, to metrics.jsonl, W&B and

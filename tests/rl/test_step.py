@@ -26,7 +26,7 @@ from rl.evaluate.quick import quick_evaluation
 from rl.grpo import train
 from rl.policy.batching import Row
 from rl.policy.policy import Policy, Reference
-from rl.step import Clock, TooManyFailures
+from rl.step import TooManyFailures
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion, Rollout, Sample
@@ -138,7 +138,7 @@ class Workers:
 
 @dataclasses.dataclass
 class OneRun:
-    """A run in this process: what the loop and its verbs need (`rl.grpo.TrainingRun`), and nothing more."""
+    """A run in this process: what the loop and its verbs need (`rl.protocols.TrainingRun`), and nothing more."""
 
     config: Config
     cluster: Workers
@@ -156,7 +156,7 @@ class OneRun:
     def num_steps(self) -> int:
         return self.config.grpo.num_steps or 0
 
-    def evaluate(self, step: int, clock: Clock) -> dict[str, float]:
+    def evaluate(self, step: int) -> dict[str, float]:
         return self.quick(step) if self.quick else {}
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -15,7 +15,6 @@ from rl.config import Config, EvalConfig, GrpoConfig
 from rl.run.progress import Display
 from rl.run.run import Run
 from rl.run.tracking import Tracker, read_metrics
-from rl.step import Clock
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Sample
 from rollouts.store.writer import RunWriter
@@ -62,9 +61,8 @@ def log_steps(folder: Path, processor: Any, steps: range, config: Config = CONFI
         if not done and config.eval.every_steps:
             run.report(0, quick(0))
         for step in steps:
-            clock = Clock()
-            evaluation = run.evaluate(step, clock)
-            assert ("eval" in clock.seconds) == bool(evaluation)
+            evaluation = run.evaluate(step)
+            assert ("timing_s/eval" in evaluation) == bool(evaluation)
             run.report(step, {"reward": 0.5, **evaluation})
     evaluated = [step for step in steps if config.eval.every_steps and step % config.eval.every_steps == 0]
     assert cluster.synced == evaluated, "the engines hold the weights that are evaluated"

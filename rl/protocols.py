@@ -1,0 +1,137 @@
+"""What the loop (`rl/grpo.py`) and its verbs (`rl/step.py`) need of a run, which `rl.run.run.Run` has. Tests put
+fakes in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from rewards.rubric import Rubric, Scored
+from rl.algo.denominators import Denominators
+from rl.config import Config
+from rl.policy.batching import Row
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.records import Completion, Rollout, Sample
+
+
+class Engines(Protocol):
+    """Draw completions: `rl.workers.groups.RolloutGroup`."""
+
+    def sample(
+        self, requests: Sequence[Request], settings: SamplingSettings
+    ) -> Iterable[tuple[RequestKey, Completion]]:
+        """Completions as they finish, in any order."""
+
+
+class Learner(Protocol):
+    """The policy that learns: `rl.workers.groups.PolicyGroup`."""
+
+    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-prob of every completion token, in nats, one list a row."""
+
+    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
+        """Begin one optimiser update; the function that is returned waits for its metrics."""
+
+
+class Frozen(Protocol):
+    """The reference: `rl.workers.groups.Group`."""
+
+    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
+        """Begin to compute log-probs; the function that is returned waits for them."""
+
+
+class Workers(Protocol):
+    """Everything that draws or learns: `rl.workers.cluster.Cluster`."""
+
+    @property
+    def rollout(self) -> Engines: ...
+    @property
+    def policy(self) -> Learner: ...
+    @property
+    def reference(self) -> Frozen: ...
+
+    def start_sync(self, version: int) -> Callable[[], None]:
+        """Begin to give the policy's weights to the engines, as `version`; the function that is returned waits."""
+
+
+class Scoring(Protocol):
+    """Scores completions: `rewards.scorer.Scorer`."""
+
+    @property
+    def rubric(self) -> Rubric: ...
+
+    def submit(
+        self,
+        sample: Sample,
+        completion: str,
+        group_key: str,
+        finish_reason: str = "stop",
+        *,
+        num_tokens: int | None = None,
+        group_size: int | None = None,
+    ) -> Future[Scored]:
+        """Begin to score one completion."""
+
+
+class Store(Protocol):
+    """Keeps rollouts: `rollouts.store.writer.RunWriter`."""
+
+    def append_group(self, rollouts: Sequence[Rollout]) -> None:
+        """Keep the completions of one prompt."""
+
+    def finish_step(self, step: int) -> object:
+        """Nothing more comes for this step."""
+
+
+class ScoringRun(Protocol):
+    """What scoring needs of a run."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> Config: ...
+    @property
+    def scorer(self) -> Scoring: ...
+
+
+class StepRun(ScoringRun, Protocol):
+    """What all verbs need of a run; `rl.run.run.Run` is one."""
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The RL set."""
+
+    @property
+    def processor(self) -> Any:
+        """Of Hugging Face: chat template, tokenizer, images."""
+
+    @property
+    def banned_token_ids(self) -> tuple[int, ...]:
+        """Tokens that no completion may hold."""
+
+    @property
+    def cluster(self) -> Workers: ...
+    @property
+    def writer(self) -> Store: ...
+
+
+class TrainingRun(StepRun, Protocol):
+    """What the loop needs of a run beyond the verbs."""
+
+    @property
+    def start_step(self) -> int:
+        """First step to do: 1, or the one after the checkpoint that the run resumes from."""
+
+    @property
+    def num_steps(self) -> int:
+        """Last step to do."""
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        """`eval/*` of the weights after this step and `timing_s/eval`, where the settings want them; else nothing."""
+
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Log the numbers of a step."""
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint."""
