@@ -27,10 +27,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.config import Config
-from rl.config.build import Leaf, build, is_mapping, leaves, nearest, sections, type_name, unknown_setting
+from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting
 from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, chosen, contradictions, origin
 from rl.config.help import help_text
 from rl.config.rules import problems
+from rollouts.annotations import type_name
+from rollouts.nearest import nearest
 
 OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?P<value>.*))?", re.DOTALL)
 # A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart

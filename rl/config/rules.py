@@ -17,8 +17,9 @@ import judges.settings
 from rewards import registry
 from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.config import Config
-from rl.config.build import nearest, value_at
+from rl.config.build import value_at
 from rl.config.effects import asks_judge, without_effect
+from rollouts.nearest import nearest
 from rollouts.records import AnswerType
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

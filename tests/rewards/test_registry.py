@@ -11,7 +11,6 @@ import pytest
 
 from judges import RulesJudge
 from rewards import Member, Rubric, Sample, Scorer, parse, registry
-from rewards.arguments import fits
 from rewards.binding import bind
 from rewards.contract import Limits, RewardError, Source, described
 from tests.paths import PLUGINS, REPOSITORY
@@ -185,13 +184,13 @@ def test_an_import_that_hangs_is_told_with_its_line(tmp_path: Path, monkeypatch:
         (
             "says_please",
             {"scal": 2},
-            ["has no argument 'scal'; it takes ['case', 'scale', 'words']", "Did you mean 'scale'?", "kind.py:"],
+            ["has no argument 'scal'; it takes ['case', 'scale', 'words']; did you mean 'scale'?", "kind.py:"],
         ),
-        ("says_please", {"scale": "big"}, ["argument 'scale' is 'big' (str), expected float", "kind.py:"]),
-        ("says_please", {"scale": True}, ["argument 'scale' is True (bool), expected float"]),
-        ("says_please", {"words": [1]}, ["argument 'words' is [1] (list), expected", "Sequence[str]"]),
-        ("says_please", {"words": "please"}, ["argument 'words' is 'please' (str)"]),
-        ("says_please", {"case": "upper"}, ["argument 'case' is 'upper' (str), expected one of 'any', 'same'"]),
+        ("says_please", {"scale": "big"}, ["argument 'scale': got 'big' (str), expected float", "kind.py:"]),
+        ("says_please", {"scale": True}, ["argument 'scale': got True (bool), expected float"]),
+        ("says_please", {"words": [1]}, ["argument 'words': got 1 (int), expected str under '0'"]),
+        ("says_please", {"words": "please"}, ["argument 'words': got 'please' (str), expected list of str"]),
+        ("says_please", {"case": "upper"}, ["argument 'case': got 'upper' (str), expected one of any, same"]),
         ("needs", {}, ["needs the argument 'threshold'", "kind.py:"]),
         ("chars", {"x": object()}, ["its arguments must be values that YAML can hold"]),
     ],
@@ -204,25 +203,9 @@ def test_wrong_arguments_are_told_with_the_rewards_line(
         assert word in message
 
 
-@pytest.mark.parametrize(
-    ("value", "annotation", "good"),
-    [
-        (1, float, True), (1.5, int, False), (True, int, False), ("a", str, True), (None, int | None, True),
-        ("a", int | None, False),
-        ([1, 2], list[int], True), ([1, "a"], list[int], False), ([1, 2], tuple[int, ...], True),
-        ({"a": 1}, dict[str, float], True),
-        ({"a": "b"}, dict[str, float], False), ([1, "a"], tuple[int, str], True), (["a"], list, True),
-        ("a", list[str], False),
-        ("x", Path, True), (object(), object, True),
-    ],
-)  # fmt: skip
-def test_what_fits_an_annotation(value: object, annotation: object, good: bool) -> None:
-    assert fits(value, annotation) is good
-
-
 def test_shipped_rewards_check_their_arguments_too() -> None:
     message = refusal("option_match", {"partial": "yes"})
-    assert "argument 'partial' is 'yes' (str), expected bool" in message
+    assert "argument 'partial': got 'yes' (str), expected bool" in message
     assert "rewards/shipped/choice.py:" in message
 
 
