@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from rl.config import Config
 from rollouts.annotations import Misfit, read
-from rollouts.nearest import nearest
+from rollouts.nearest import did_you_mean
 
 # Path of a setting -> where its value comes from, in words ("command line", "conf/model/tiny.yaml").
 Origin = Callable[[str], str]
@@ -59,9 +59,8 @@ def is_mapping(annotation: Any) -> bool:
 
 def unknown_setting(path: str, origin: str, groups: Iterable[str] = ()) -> str:
     """What to tell whoever wrote a setting that does not exist; `groups` may have been meant as well."""
-    near = nearest(path, [*leaves(), *groups])
-    hint = f"the nearest is {near}" if near else f"the sections are {', '.join(sections())}; --help lists every setting"
-    return f"{path} ({origin}): there is no such setting; {hint}"
+    otherwise = f"; the sections are {', '.join(sections())}; --help lists every setting"
+    return f"{path} ({origin}): there is no such setting{did_you_mean(path, [*leaves(), *groups], otherwise)}"
 
 
 def build(values: Mapping[str, Any], origin: Origin) -> tuple[Config, list[str]]:

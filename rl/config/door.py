@@ -32,7 +32,7 @@ from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, chosen, cont
 from rl.config.help import help_text
 from rl.config.rules import problems
 from rollouts.annotations import type_name
-from rollouts.nearest import nearest
+from rollouts.nearest import did_you_mean
 
 OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?P<value>.*))?", re.DOTALL)
 # A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart
@@ -211,11 +211,10 @@ def _read_group(override: Override, request: Request) -> None:
         plus = "+" if override.path == APPENDED_GROUP else ""  # not in the defaults list of conf/config.yaml
         request.hydra_overrides.append(f"{plus}{override.path}={override.value}")
         return
-    near = nearest(override.value or "", options)
-    hint = f"the nearest is {near}; " if near else ""
+    hint = did_you_mean(override.value or "", options, ";")
     other = "; to name a model folder or Hub id write model.path=..." if override.path == "model" else ""
     request.faults.append(
-        f"{override.path}={override.value} ({COMMAND_LINE}): there is no such option; {hint}available:"
+        f"{override.path}={override.value} ({COMMAND_LINE}): there is no such option{hint} available:"
         f" {', '.join(options)}{other}"
     )
 

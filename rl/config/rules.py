@@ -19,7 +19,7 @@ from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.config import Config
 from rl.config.build import value_at
 from rl.config.effects import asks_judge, without_effect
-from rollouts.nearest import nearest
+from rollouts.nearest import did_you_mean
 from rollouts.records import AnswerType
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -189,7 +189,7 @@ def _rewards(config: Config) -> Iterable[str]:
     for answer_type in reward.routes:
         if answer_type not in get_args(AnswerType):
             yield (
-                f"reward.routes.{answer_type}: there is no such answer type; {_hint(answer_type, get_args(AnswerType))}"
+                f"reward.routes.{answer_type}: there is no such answer type{_hint(answer_type, get_args(AnswerType))}"
             )
     if ACCURACY in (*reward.weights, *reward.gates) and not reward.routes:
         yield (
@@ -204,17 +204,16 @@ def _rewards(config: Config) -> Iterable[str]:
             registry.find(name)  # its code is looked into when the run starts, in a child process
         except registry.RewardError as error:
             spec = name.rpartition(":")[0].endswith(".py") or name in registry.names()
-            yield f"{path}: {error if spec else f'there is no reward named {name!r}; {_hint(name, registry.names())}'}"
+            yield f"{path}: {error if spec else f'there is no reward named {name!r}{_hint(name, registry.names())}'}"
     for name in reward.arguments:
         if name not in named.values():
             yield (
-                f"reward.arguments.{name}: no weight, gate or route names this reward; {_hint(name, [*named.values()])}"
+                f"reward.arguments.{name}: no weight, gate or route names this reward{_hint(name, [*named.values()])}"
             )
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
-    near = nearest(name, known)
-    return f"the nearest is {near}" if near else f"there are {', '.join(known)}"
+    return did_you_mean(name, known, f"; there are {', '.join(known)}")
 
 
 def _device(config: Config) -> Iterable[str]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rollouts.nearest import did_you_mean
 from rollouts.store.codec import Row
 from rollouts.store.layout import StepFiles, StoreError
 from rollouts.store.reader import Problem, chosen_steps, read_table
@@ -108,9 +108,8 @@ def read_filter(text: str) -> Filter:
     values that cannot be read."""
     name, equals, values = text.partition("=")
     if name not in _FILTERS:
-        near = difflib.get_close_matches(name, _FILTERS, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ReplayError(f"--only {text}: there is no filter {name!r}.{hint} There are {', '.join(_FILTERS)}.")
+        hint = did_you_mean(name, _FILTERS, ".")
+        raise ReplayError(f"--only {text}: there is no filter {name!r}{hint} There are {', '.join(_FILTERS)}.")
     if not equals or not values:
         raise ReplayError(f"--only {text}: expected {name}=VALUE or {name}=VALUE,VALUE")
     return Filter(text, _FILTERS[name](values))

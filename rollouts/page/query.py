@@ -6,13 +6,13 @@ pleural "upper lobe" is:disagree modality:CT type:open reward:<0.5 step:3..9 -is
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollouts.nearest import did_you_mean
 from rollouts.page.schema import DISAGREE, FAILED
 from rollouts.store.layout import StoreError
 
@@ -114,7 +114,9 @@ def parse_query(text: str) -> Query:
     for match in _TERM.finditer(text):
         minus, name, value = match[1], (match[2] or "").lower(), match[3].strip('"')
         if name and name not in FIELDS and not match[3].startswith("//"):
-            raise BadQuery(f"there is no filter {name!r}{_near(name, FIELDS)}. There are: {', '.join(FIELDS)}")
+            raise BadQuery(
+                f"there is no filter {name!r}{did_you_mean(name, FIELDS, '.')} There are: {', '.join(FIELDS)}"
+            )
         if not value:
             continue
         where, condition = _term(query, name, value)
@@ -145,7 +147,7 @@ def _is(query: Query, value: str) -> tuple[list[str], str]:
     if value in IS_GROUP:
         return query.group, IS_GROUP[value][0]
     names = (*IS_COMPLETION, *IS_GROUP)
-    raise BadQuery(f"there is no is:{value[:40]}{_near(value, names)}. There are: {', '.join(names)}")
+    raise BadQuery(f"there is no is:{value[:40]}{did_you_mean(value, names, '.')} There are: {', '.join(names)}")
 
 
 def _number(query: Query, name: str, text: str) -> str:
@@ -209,8 +211,3 @@ def _flipped(query: Query, value: str) -> tuple[list[str], str]:
     before = f"""(SELECT arg_max(2 * e.num_right > e.num_judged, e.step) FROM groups e
         WHERE e.side = g.side AND e.prompt_id = g.prompt_id AND e.step <= {step} AND e.num_judged > 0)"""
     return query.group, f"(g.step > {step} AND g.num_judged > 0 AND (2 * g.num_right > g.num_judged) != {before})"
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -87,7 +87,7 @@ def test_an_installed_package_offers_rewards_by_entry_point(installed: Path) -> 
     with Scorer(Rubric({"kindness": 1.0}, arguments={"kindness": {"pay": 5}})) as scorer:
         (scored,) = scorer.score_group(OPEN, ["x"])
     assert scored.outcomes["kindness"].value == 5.0
-    assert "Did you mean 'kindness'" in refusal("kindnes")
+    assert "did you mean 'kindness'" in refusal("kindnes")
 
 
 def test_an_entry_point_cannot_take_the_name_of_a_shipped_reward(installed: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_reward_that_a_child_cannot_find_says_what_to_do(monkeypatch: pytest.M
         ("import sys\nsys.exit('bye')\n", ["mine.py:2 does not import: SystemExit: bye"]),
         ("import os\nprint('so far so good')\nos._exit(7)\n", ["its process ended with exit code 7", "so far so good"]),
         ("import ctypes\nctypes.string_at(0)\n", ["its process was killed by SIGSEGV", "mine.py"]),
-        ("def scor(completion): return 1\n", ["mine.py has no function 'score'. Did you mean 'scor'? It has ['scor']"]),
+        ("def scor(completion): return 1\n", ["mine.py has no function 'score'; did you mean 'scor'? It has ['scor']"]),
         ("score = 3\n", ["mine.py has no function 'score'"]),
         ("def score(*texts): return 1\n", ["takes *args", "mine.py:1"]),
         ("def score(sample): return 1\n", ["sees no completion", "mine.py:1"]),
@@ -257,11 +257,11 @@ def test_a_gate_is_required_a_failed_one_leaves_the_group() -> None:
     ("settings", "match"),
     [
         ({"weights": {"format": 1.0}, "gates": {"format": float("nan")}}, "the gate of 'format' is nan"),
-        ({"weights": {"format": 1.0}, "gates": {"formt": 1.0}}, "Did you mean 'format'"),
+        ({"weights": {"format": 1.0}, "gates": {"formt": 1.0}}, "did you mean 'format'"),
         ({"weights": {"format": 1.0}, "gates": {"accuracy": 1.0}}, "routes are empty"),
         (
             {"weights": {"format": 1.0}, "arguments": {"formt": {}}},
-            "arguments are given for 'formt'.*Did you mean 'format'",
+            "arguments are given for 'formt'.*did you mean 'format'",
         ),
     ],
 )

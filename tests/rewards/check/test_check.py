@@ -211,7 +211,7 @@ def test_the_tables_say_it(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["option_mach"], "Did you mean 'option_match'"),
+        (["option_mach"], "did you mean 'option_match'"),
         (["option_match", "--set", "partial=2"], "argument 'partial' is 2"),
         (["option_match", "--set", "partial"], "expected NAME=VALUE"),
         (["option_match", "--set", "partial=["], "is not YAML"),

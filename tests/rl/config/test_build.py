@@ -20,7 +20,7 @@ def test_an_unknown_setting_in_a_file_names_the_file() -> None:
     config, faults = build({"grpo": {"betta": 1}}, lambda path: f"conf/model/tiny.yaml states {path}")
     assert config == Config()
     assert faults == [
-        "grpo.betta (conf/model/tiny.yaml states grpo.betta): there is no such setting; the nearest is grpo.beta"
+        "grpo.betta (conf/model/tiny.yaml states grpo.betta): there is no such setting; did you mean 'grpo.beta'?"
     ]
 
 

@@ -119,7 +119,7 @@ BAD_LINES = [
     ({"question": "Q", "answer": "A", "options": "u"}, "options is 'u', expected a list"),
     ({"question": "Q", "answer": "maybe", "answer_type": "yes_no"}, "a yes_no gold must be 'yes' or 'no'"),
     ({"question": "Q", "answer": "x", "answer_type": "essay"}, "answer_type is 'essay'"),
-    ({"question": "Q", "anwser": "x"}, "unknown field 'anwser', did you mean 'answer'?"),
+    ({"question": "Q", "anwser": "x"}, "unknown field 'anwser'; did you mean 'answer'?"),
     ({"question": "Q", "answer": "x", "split": "dev"}, "split is 'dev'"),
     ({"question": "Q", "answer": "x", "volume": "nowhere"}, "volume folder nowhere does not exist"),
     ({"question": "Q", "answer": "x", "volume": "ct.nii.gz"}, "volume ct.nii.gz is one file"),

@@ -30,14 +30,14 @@ def rules_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["reward.weights.formt=0.1"], 2, "there is no reward named 'formt'; the nearest is format"),
-        (["reward=medd"], 2, "reward=medd (command line): there is no such option; the nearest is med"),
+        (["reward.weights.formt=0.1"], 2, "there is no reward named 'formt'; did you mean 'format'"),
+        (["reward=medd"], 2, "reward=medd (command line): there is no such option; did you mean 'med'"),
         (["grpo.beta=0.1"], 2, "grpo.beta (command line): has no effect on a replay"),
         (["model=tiny"], 2, "model=tiny (command line): has no effect on a replay"),
         (["reward.weights.format=0.1"], 2, "reward.weights (command line): changes nothing"),
         (["judge=rules"], 2, "judge=rules (command line): changes nothing"),
         (["judge.max_calls=3"], 2, "judge.max_calls: setting it has no effect, because judge.kind=rules"),
-        (["--only", "moddality=CT"], 1, "there is no filter 'moddality'. Did you mean 'modality'?"),
+        (["--only", "moddality=CT"], 1, "there is no filter 'moddality'; did you mean 'modality'?"),
         (["--only", "modality=MR"], 1, "modality: CT ("),
         (["--only", "step=a"], 1, "expected a number or a range such as step=2..5"),
         (["--only", "reward=1..0"], 1, "with LOW at most HIGH"),
