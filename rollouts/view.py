@@ -27,7 +27,8 @@ _EXAMPLES = """examples:
 a search (--where, and the box of the page):
   words, "a phrase", is:disagree, is:all-wrong, is:zero-variance, is:failed, is:truncated, modality:CT, type:open,
   status:error,
-  reward:<0.5, step:3..9, flipped:10, judge:correct, label:wrong; -TERM takes away. The ? of the page lists all of them.
+  reward:<0.5, step:3..9, flipped:10, judge:correct, label:wrong; commas mean or, -TERM takes away. The ? of the page
+  lists all of them. `rl.replay --only` reads the same language.
 
 The page answers on this machine only. It loads nothing from the network, runs nothing from the run's folder and writes
 nothing into it

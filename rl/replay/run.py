@@ -20,7 +20,7 @@ from rewards.scorer import Scorer
 from rl.config import Config
 from rl.config.effects import asks_judge
 from rl.replay.config import configured, same_rewards, stored_config
-from rl.replay.filters import Choice, ChosenStep, ReplayError, choose, read_filter
+from rl.replay.filters import Choice, ChosenStep, ReplayError, choose
 from rl.replay.folder import ReplayFolder, check_out, default_out, request_of, to_json
 from rl.replay.judge import StoredFirst, replay_judge
 from rl.replay.report import changes, diff_table, summarize
@@ -61,14 +61,13 @@ def replay(
     """
     before = stored_config(run_dir)
     config = configured(before, overrides)
-    filters = [read_filter(text) for text in only]
     request = request_of(run_dir, before, config, only, times)
     out = out or default_out(run_dir, request)
     going_on = check_out(out, run_dir, request)
     asked = Asked(run_dir, out, before, config, tuple(only), times)
     _check_times(asked)
     shared = config.grpo.scale_rewards == "batch" or config.grpo.multi_objective_aggregation == "normalize_then_sum"
-    choice = choose(run_dir, filters, whole_steps=shared)
+    choice = choose(run_dir, only, whole_steps=shared)
     with RunFolder(dataclasses.replace(config, out_dir=str(out), resume=going_on)):
         folder = ReplayFolder(out, run_dir, request)
         judge = replay_judge(before, config, run_dir, out, times=times)
