@@ -29,7 +29,8 @@ MAX_COMPLEXITY = 12
 # What each package may import of the others; "rollouts.records" allows that module only.
 MAY_IMPORT = {
     "conf": (),
-    "judges": (),
+    # The console and tables of `judges.calibrate`; nothing of a run.
+    "judges": ("rollouts.terminal",),
     "rollouts": (),
     # The reader, because `rewards.check` scores stored rollouts; it loads no torch either.
     "rewards": (
@@ -40,6 +41,7 @@ MAY_IMPORT = {
         "rollouts.store",
         "rollouts.annotations",
         "rollouts.nearest",
+        "rollouts.terminal",
     ),
     "rl": ("judges", "rollouts", "rewards", "conf"),
 }
@@ -49,7 +51,7 @@ COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "r
 # The rooms and top files of each package. A room imports what stands to its left, and itself; nothing to its right.
 ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
-    "rollouts": "annotations nearest records media rows terminal store prompt engine page transcript view diff",
+    "rollouts": "annotations nearest terminal records media rows store prompt engine page transcript view diff",
     "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
     "rl": "config algo data policy workers step run evaluate report doctor replay export grpo sft recipe train",

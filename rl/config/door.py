@@ -33,6 +33,7 @@ from rl.config.help import help_text
 from rl.config.rules import problems
 from rollouts.annotations import type_name
 from rollouts.nearest import did_you_mean
+from rollouts.terminal import complain
 
 OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?P<value>.*))?", re.DOTALL)
 # A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart
@@ -143,7 +144,7 @@ def from_command_line(argv: Sequence[str], command: str, purpose: str) -> Config
 
 def leave(message: str, *, hint: str = "", code: int = 2) -> NoReturn:
     """Print an error for people on stderr and end the process."""
-    print("\n".join(part for part in (message, hint) if part), file=sys.stderr)
+    complain("\n".join(part for part in (message, hint) if part))
     sys.exit(code)
 
 

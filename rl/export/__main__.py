@@ -15,6 +15,7 @@ from rollouts.records import Rollout
 from rollouts.store.disk import DiskFull
 from rollouts.store.layout import StepFiles, StoreError
 from rollouts.store.reader import readable
+from rollouts.terminal import complain
 
 COMMAND = "python -m rl.export"
 _EPILOG = f"""examples:
@@ -78,10 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         num = _export(asked, wanted, teller)
     except (StoreError, TrackingError, DiskFull) as error:
-        print(f"{COMMAND}: {error}", file=sys.stderr)
+        complain(f"{COMMAND}: {error}")
         return 1
     if not num:
-        print(f"{COMMAND}: no step of {asked.run} was exported (--steps {asked.steps or 'all'})", file=sys.stderr)
+        complain(f"{COMMAND}: no step of {asked.run} was exported (--steps {asked.steps or 'all'})")
         return 1
     look = (
         f"inspect view --log-dir {asked.out}"

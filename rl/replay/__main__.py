@@ -87,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl.run.progress import Teller
     from rollouts.store.disk import DiskFull
     from rollouts.store.layout import StoreError
+    from rollouts.terminal import complain
 
     try:
         with Teller() as teller:
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         teller.say(f"report: {out / 'replay_report.json'}, differences: {out / 'diff.parquet'}")
         teller.say(f"look:   python -m rollouts.view {asked.run} {out}")
     except (ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull) as error:
-        print(f"{COMMAND}: {error}", file=sys.stderr)
+        complain(f"{COMMAND}: {error}")
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         print(f"{COMMAND}: interrupted; the same command goes on from the last whole step", file=sys.stderr)

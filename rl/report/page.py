@@ -25,7 +25,7 @@ from rl.run.folder import CONFIG, SUMMARY
 from rl.run.progress import duration
 from rl.run.tracking import read_metrics
 from rollouts.store.disk import write_atomically
-from rollouts.terminal import shown
+from rollouts.terminal import printable
 
 REPORT = "report.html"
 Metrics = Sequence[Mapping[str, float | None]]
@@ -86,7 +86,7 @@ def write_report(run_dir: Path | str) -> Path:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     page = environment.get_template("report.html").render(
         name=run_dir.resolve().name,
