@@ -83,6 +83,11 @@ EFFECTS = (
         "only data=jsonl chooses slices of volumes and frames of videos",
     ),
     Effect(
+        ("data.min_difficulty", "data.max_difficulty"),
+        lambda c: c.data.name != "jsonl",
+        "only rows of data=jsonl carry a difficulty",
+    ),
+    Effect(
         ("data.shortcut_fraction",),
         lambda c: c.data.name != "phantoms",
         "only data=phantoms writes rationales of its own",

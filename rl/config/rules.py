@@ -64,7 +64,9 @@ RANGES: dict[str, str] = {
     "grpo.top_p grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
     "grpo.epsilon data.eval_fraction": "> 0, < 1",
     "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction": ">= 0, < 1",
-    "data.shortcut_fraction data.open_fraction sft.min_format_rate": ">= 0, <= 1",
+    "data.shortcut_fraction data.open_fraction sft.min_format_rate data.min_difficulty data.max_difficulty": (
+        ">= 0, <= 1"
+    ),
 }
 
 
@@ -86,6 +88,9 @@ def _ranges(config: Config) -> Iterable[str]:
             value = value_at(config, path)
             if value is not None and not all(bound.holds(value, bound.limit) for bound in _bounds(text)):
                 yield f"{path}: got {value}, expected {text.replace(',', ' and')}"
+    low, high = config.data.min_difficulty, config.data.max_difficulty
+    if low is not None and high is not None and low > high:
+        yield f"data.min_difficulty: got {low}, expected at most data.max_difficulty={high}"
     for path in ("out_dir", "wandb_project", "model.path", "sft.cache_dir", "judge.api_key_env"):
         if not value_at(config, path).strip():
             yield f"{path}: got an empty text"

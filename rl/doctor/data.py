@@ -52,6 +52,7 @@ def check_data(splits: DataSplits, config: Config) -> list[Finding]:
         findings.append(
             Finding(False, f"a step asks {asked} prompts", f"lower grpo.prompts_per_step to at most {len(splits.rl)}")
         )
+    findings += [Finding(True, f"{note}: {num_rows:,} rows") for note, num_rows in splits.notes.items()]
     if splits.bad_rows:
         findings.append(Finding(True, f"{len(splits.bad_rows)} bad rows are left out, because data.on_bad_row=skip"))
     shared = _images([*taught, *splits.rl]) & _images(splits.eval)

@@ -42,7 +42,7 @@ def test_the_surface_is_frozen() -> None:
         model.path model.dtype model.max_model_len model.max_images
         data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction
         data.open_fraction
-        data.max_yes_no_fraction data.max_frames data.on_bad_row data.seed
+        data.max_yes_no_fraction data.min_difficulty data.max_difficulty data.max_frames data.on_bad_row data.seed
         sft.enabled sft.checkpoint sft.cache_dir sft.learning_rate sft.weight_decay sft.warmup_ratio
         sft.lr_scheduler_type sft.batch_size
         sft.micro_batch_size sft.num_epochs sft.max_grad_norm sft.min_format_rate
@@ -205,6 +205,7 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("grpo.top_p=0.9", ["grpo.top_p: got 0.9, expected 1", "use grpo.temperature"]),
         ("grpo.max_completion_length=512", ["expected less than model.max_model_len=512"]),
         ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
+        ("data.max_difficulty=0.9", ["setting it has no effect", "only rows of data=jsonl carry a difficulty"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
         ("sft.checkpoint=/no/such", ["sft.checkpoint: there is no folder /no/such"]),
         ("sft.checkpoint=tests", ["sft.checkpoint: tests holds no config.json, so it is no model"]),
