@@ -28,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rl.config import Config
 from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting
-from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, chosen, contradictions, origin
+from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, origin
 from rl.config.help import help_text
 from rl.config.rules import problems
 from rollouts.annotations import type_name
@@ -90,8 +90,8 @@ def compose(argv: Sequence[str]) -> Config:
     config, faults = build(values, lambda path: origin(path, choices, request.explicit))
     config = _found_model(config)
     faults = request.faults + faults
-    told = [*problems(config, request.explicit), *contradictions(config, chosen(choices), request.explicit)]
-    faults += [fault for fault in told if fault.split(":")[0] not in paths_of(faults)]
+    more = problems(config, request.explicit)
+    faults += [fault for fault in more if fault.split(":")[0] not in paths_of(faults)]
     if faults:
         raise ConfigError(faults)
     return config

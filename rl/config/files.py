@@ -1,17 +1,14 @@
-"""Which file of `conf/` states which setting, and whether a file contradicts itself."""
+"""Which file of `conf/` states which setting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 import conf
-from rl.config import Config
-from rl.config.build import build, leaves, value_at
-from rl.config.effects import EFFECTS
 
 CONF_DIR = Path(conf.__file__).parent
 COMMAND_LINE = "command line"
@@ -44,28 +41,6 @@ def origin(path: str, choices: Mapping[str, str], explicit: set[str]) -> str:
         return COMMAND_LINE
     stating = [name for name, values in chosen(choices).items() if _at(values, path) is not _NOTHING]
     return stating[-1] if stating else "conf/"
-
-
-def contradictions(config: Config, files: Mapping[str, Mapping[str, Any]], explicit: set[str]) -> Iterator[str]:
-    """Sentences on the settings that a file states and itself makes do nothing, as the run's configuration leaves them.
-
-    A file whose settings only another choice switches off is in order: model and compute files serve many runs.
-    """
-    known = leaves()
-    for name, values in files.items():
-        alone, _ = build({section: value for section, value in values.items() if section != "defaults"}, lambda _: "")
-        for effect in EFFECTS:
-            if not (effect.idle(config) and effect.idle(alone)):
-                continue
-            for path in effect.paths:
-                value = _at(values, path)
-                if (
-                    value is not _NOTHING
-                    and path not in explicit
-                    and value != known[path].default
-                    and value == value_at(config, path)
-                ):
-                    yield f"{path}: {name} states it, but it has no effect, because {effect.why}"
 
 
 _NOTHING = object()

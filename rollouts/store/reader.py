@@ -65,7 +65,7 @@ def problems(run_dir: Path | str) -> list[Problem]:
     """What of a run cannot be read, without reading all of it: steps (manifest, Parquet footer, lines) and images that
     are missing.
 
-    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.store.check` compares
+    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.check` compares
     every hash.
 
     Raises:

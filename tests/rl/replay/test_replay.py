@@ -26,8 +26,8 @@ from rewards.shipped.judged import images_for
 from rl.replay.__main__ import main
 from rl.replay.run import replay
 from rl.run.progress import Teller
+from rollouts.check import check_run
 from rollouts.records import Media, Rollout
-from rollouts.store.check import check_run
 from rollouts.store.layout import list_steps
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter
