@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 
 from rollouts.store.layout import StoreError, list_steps
 from rollouts.store.paid import Paid, compared, mean, read_paid
-from rollouts.store.reader import chosen_steps, read_table
+from rollouts.store.reader import choose_steps, read_table
 from rollouts.terminal import complain, one_line, open_console, plain, table
 
 COMMAND = "python -m rollouts.diff"
@@ -52,7 +52,7 @@ def read_side(run_dir: Path, problems: list[str]) -> dict[Joined, Side]:
     NotARun."""
     found: dict[Joined, Side] = {}
     times: dict[str, list[int]] = defaultdict(list)
-    for files in chosen_steps(run_dir, None):
+    for files in choose_steps(run_dir, None):
         try:
             rows = list(read_paid(files))
         except StoreError as error:
@@ -168,7 +168,7 @@ def questions(run_dir: Path, groups: Iterable[Mapping[str, Any]]) -> dict[str, s
     return found
 
 
-def show(report: Mapping[str, Any], asked: Mapping[str, str], console: Console) -> None:
+def show(report: Mapping[str, Any], texts: Mapping[str, str], console: Console) -> None:
     """The report for people; what a run says is shown as text, whatever characters it holds."""
     console.print(plain(f"A = {report['runs'][0]}\nB = {report['runs'][1]}"))
     only = report["num_only"]
@@ -203,7 +203,7 @@ def show(report: Mapping[str, Any], asked: Mapping[str, str], console: Console) 
             row["prompt_id"],
             f"{row['right_a']} → {row['right_b']} of {row['num_completions']}",
             f"{row['mean_a']:.3f} → {row['mean_b']:.3f}",
-            one_line(asked.get(row["prompt_id"], "")),
+            one_line(texts.get(row["prompt_id"], "")),
         )
         for row in report["groups"]
     ]

@@ -19,7 +19,7 @@ from rich.text import Text
 from rollouts.records import Media, Outcome, Rollout, Sample
 from rollouts.store.folder import inside
 from rollouts.store.layout import JSONL, MANIFEST, PARQUET
-from rollouts.store.reader import chosen_steps, read_step
+from rollouts.store.reader import choose_steps, read_step
 from rollouts.terminal import complain, printable
 
 _STATUS_STYLES = {"ok": "", "abstain": "yellow", "error": "red", "timeout": "red"}
@@ -129,7 +129,7 @@ def show_text(console: Console, run: Path, *, step: int | None, prompt: str | No
 
 
 def _readable(run: Path, step: int | None) -> Iterator[Rollout]:
-    for stored in chosen_steps(run, step):
+    for stored in choose_steps(run, step):
         try:
             for name in (PARQUET, MANIFEST) if stored.finished else (JSONL,):
                 inside(run, "rollouts", stored.folder.name, name)

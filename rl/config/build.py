@@ -1,8 +1,6 @@
-"""Plain values in, the frozen dataclass tree out: every leaf is checked against its annotation, and all faults are told
-at once.
+"""Builds the frozen dataclass tree from plain values and lists every fault at once.
 
-Nothing is converted silently except a whole number where a float is asked. The field tree is read from
-`rl/config/schema.py` itself.
+`rollouts/annotations.py` checks each leaf against its annotation in `rl/config/schema.py`.
 """
 
 from __future__ import annotations
@@ -58,7 +56,7 @@ def is_mapping(annotation: Any) -> bool:
 
 
 def unknown_setting(path: str, origin: str, groups: Iterable[str] = ()) -> str:
-    """What to tell whoever wrote a setting that does not exist; `groups` may have been meant as well."""
+    """The error for a setting that does not exist. It names the nearest setting, or the nearest of `groups`."""
     otherwise = f"; the sections are {', '.join(sections())}; --help lists every setting"
     return f"{path} ({origin}): there is no such setting{did_you_mean(path, [*leaves(), *groups], otherwise)}"
 

@@ -62,7 +62,7 @@ class Override(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The command line, sorted: what Hydra gets, what the user set, what is wrong already."""
+    """The parts of a command line: what Hydra gets, what the user set, and the faults so far."""
 
     hydra_overrides: list[str]
     explicit: set[str]
@@ -88,7 +88,7 @@ def compose(argv: Sequence[str]) -> Config:
     values, choices = run_hydra(request.hydra_overrides, request.faults)
     _put_under_files(values, request)
     config, faults = build(values, lambda path: origin(path, choices, request.explicit))
-    config = _found_model(config)
+    config = _locate_model(config)
     faults = request.faults + faults
     more = problems(config, request.explicit)
     faults += [fault for fault in more if fault.split(":")[0] not in paths_of(faults)]
@@ -97,9 +97,8 @@ def compose(argv: Sequence[str]) -> Config:
     return config
 
 
-def changed(values: dict[str, Any], request: Request) -> dict[str, Any]:
-    """Plain values of a whole tree with the settings of a request over them, as Hydra applies them; its groups are not
-    looked at."""
+def apply_request(values: dict[str, Any], request: Request) -> dict[str, Any]:
+    """The values of a whole tree, changed by the settings of a request as Hydra would. Ignores the request's groups."""
     tree = OmegaConf.create(values)
     for text in request.hydra_overrides:
         override = OverridesParser.create().parse_override(text)
@@ -173,8 +172,8 @@ def config_hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _found_model(config: Config) -> Config:
-    """The model's path made absolute where it only exists relative to the repository, so that commands work from any
+def _locate_model(config: Config) -> Config:
+    """Make the model's path absolute where it exists only relative to the repository, so commands work from any
     folder."""
     beside_conf = CONF_DIR.parent / config.model.path
     if Path(config.model.path).exists() or not beside_conf.exists():
@@ -183,12 +182,12 @@ def _found_model(config: Config) -> Config:
 
 
 def paths_of(faults: Sequence[str]) -> set[str]:
-    """Settings that already have a fault; further sentences on them would only be noise."""
+    """Settings that have a fault already. Further sentences about them would be noise."""
     return {re.split(r"[ :]", fault, maxsplit=1)[0] for fault in faults}
 
 
 def read_arguments(argv: Sequence[str]) -> Request:
-    """The arguments taken apart; what is wrong with them stands in `faults`, nothing is raised."""
+    """Read the arguments. Faults go into `faults`; nothing is raised."""
     request = Request([], set(), [], {})
     for argument in argv:
         match = OVERRIDE.fullmatch(argument)

@@ -1,5 +1,4 @@
-"""Every check of a run in the order in which the run would meet it, and what the run would do in numbers. Nothing is
-started here."""
+"""Runs every check in the order in which a run meets it, and says in numbers what the run would do. Starts nothing."""
 
 from __future__ import annotations
 

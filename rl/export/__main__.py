@@ -53,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _wanted(text: str | None) -> range:
-    """Raises ValueError for what is no range of steps."""
+def _steps_of(text: str | None) -> range:
+    """The steps of `A..B` or `A`. Raises ValueError for anything else."""
     if text is None:
         return range(sys.maxsize)
     first, dots, last = text.partition("..")
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.to == "wandb" and asked.no_images:
         parser.error("--no-images has no effect with --to wandb, whose tables are there for the images")
     try:
-        wanted = _wanted(asked.steps)
+        wanted = _steps_of(asked.steps)
     except ValueError:
         parser.error(f"--steps {asked.steps}: expected a number or a range such as 3..8")
     if asked.out.resolve().is_relative_to(asked.run.resolve() / "rollouts"):

@@ -1,5 +1,5 @@
-"""`python -m rl.replay RUN [overrides]`: score stored completions again, with other rewards or another judge, never
-calling the policy."""
+"""`python -m rl.replay RUN [overrides]`: scores stored completions again with other rewards or another judge. It never
+calls the policy."""
 
 from __future__ import annotations
 

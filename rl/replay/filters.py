@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rollouts.page.index import Index
-from rollouts.page.listing import counts, groups_found
+from rollouts.page.listing import counts, find_groups
 from rollouts.store.layout import StepFiles, StoreError
-from rollouts.store.reader import Problem, chosen_steps, read_table
+from rollouts.store.reader import Problem, choose_steps, read_table
 
 _COLUMNS = ("prompt_id", "answer_type")
 
@@ -53,7 +53,7 @@ def choose(run_dir: Path, only: Sequence[str], *, whole_steps: bool = False) -> 
     """
     passing, there = _search(run_dir, " ".join(only)) if only else (None, "")
     choice = Choice()
-    for files in chosen_steps(run_dir, None):
+    for files in choose_steps(run_dir, None):
         try:
             rows = read_table(files, _COLUMNS).to_pylist()
         except StoreError as error:
@@ -83,7 +83,7 @@ def _search(run_dir: Path, text: str) -> tuple[dict[tuple[int, str], int], str]:
     index = Index([run_dir])
     try:
         index.refresh()
-        passing = groups_found(index, text)
+        passing = find_groups(index, text)
         known = counts(index)
     finally:
         index.close()

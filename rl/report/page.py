@@ -115,7 +115,7 @@ def _points(metrics: Metrics, name: str) -> list[tuple[float, float]]:
 
 
 def _tiles(metrics: Metrics, summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The few numbers on top: held-out accuracy where there is a summary, otherwise where training stands."""
+    """The numbers on top: held-out accuracy if there is a summary, else the state of training."""
     tiles: list[dict[str, str]] = []
     for mode in ("greedy", "sampled"):
         row = summary.get("comparison", {}).get(mode, {}).get("all")

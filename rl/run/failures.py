@@ -39,7 +39,7 @@ EXPECTED = (
 
 
 @contextmanager
-def told(command: str) -> Iterator[None]:
+def exit_on_failure(command: str) -> Iterator[None]:
     """Print an expected failure and leave with exit code 1; Ctrl-C leaves with 130, `kill` with 143. Others are bugs
     and keep their traceback."""
     handlers = interrupts.install()

@@ -75,7 +75,7 @@ def list_groups(index: Index, text: str, sort: str, offset: int, limit: int = PA
     return {"groups": groups, "total": total, "completions": completions, "offset": offset}
 
 
-def groups_found(index: Index, text: str) -> dict[tuple[int, str], int]:
+def find_groups(index: Index, text: str) -> dict[tuple[int, str], int]:
     """(step, prompt id) of each group of the first run that a search finds -> completions of it found. Raises
     BadQuery."""
     query = parse_query(text)

@@ -13,7 +13,7 @@ from rl.config import door as compose
 from rl.config.build import build, leaves, value_at
 from rl.config.door import load, to_yaml
 from rl.config.effects import EFFECTS
-from rl.config.files import CONF_DIR, stated
+from rl.config.files import CONF_DIR, settings_in
 from tests.rl.config.test_compose import faults_of, model_path
 
 __all__ = ["model_path"]  # the fixture, which pytest finds by its name here
@@ -140,9 +140,11 @@ def idle_settings(values: Mapping[str, Any]) -> list[str]:
 @pytest.mark.parametrize("file", sorted(CONF_DIR.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_no_shipped_file_states_what_it_switches_off(file: Path) -> None:
     group = "" if file.parent == CONF_DIR else file.parent.name
-    assert idle_settings(stated(file.read_text(), group)) == []
+    assert idle_settings(settings_in(file.read_text(), group)) == []
 
 
 def test_a_file_that_states_what_it_switches_off_would_be_seen() -> None:
-    assert idle_settings(stated("kind: rules\nbase_url: http://127.0.0.1:1/v1\n", "judge")) == ["judge.base_url"]
-    assert idle_settings(stated("# @package _global_\nwandb: 'off'\nwandb_project: mine\n", "x")) == ["wandb_project"]
+    assert idle_settings(settings_in("kind: rules\nbase_url: http://127.0.0.1:1/v1\n", "judge")) == ["judge.base_url"]
+    assert idle_settings(settings_in("# @package _global_\nwandb: 'off'\nwandb_project: mine\n", "x")) == [
+        "wandb_project"
+    ]
