@@ -67,62 +67,65 @@ def read(annotation: Any, value: Any, readers: Readers = types.MappingProxyType(
     Numbers must be finite. `readers`: how values of further types are read, by type. Raises Misfit with all wrong
     places, and NotPlain where the value's validity hangs on a type that is neither plain nor in `readers`.
     """
-    kind, inner = get_origin(annotation) or annotation, get_args(annotation)
+    kind, inner = _parts(annotation)
+    if (type(value) is kind and kind in _PLAIN) or kind in (Any, object):
+        return value
     if kind in readers:
         return readers[kind](value)
-    if kind in (Any, object):
-        return value
     if kind in (types.UnionType, Union):
         return _read_union(annotation, value, readers)
-    if kind is Literal:
-        return _accept(any(value == one and type(value) is type(one) for one in inner), value, _choice(inner))
-    if kind is float:
+    if kind is Literal and any(value == one and type(value) is type(one) for one in inner):
+        return value
+    if kind is float and type(value) in (int, float):
         return _read_float(value)
-    if kind in _PLAIN or kind is None:
-        return _accept(type(value) is (kind or type(None)), value, type_name(annotation))
-    if kind in _MAPPINGS:
-        return _read_mapping(annotation, value, readers)
-    if kind in _SEQUENCES:
+    if kind in _MAPPINGS and isinstance(value, Mapping):
+        return _read_mapping(inner, value, readers)
+    if kind in _SEQUENCES and isinstance(value, (list, tuple)):
         return _read_sequence(annotation, value, readers)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _read_record(kind, value, readers)
-    raise NotPlain(f"cannot check a plain value against {annotation}")
+    raise _misfit(annotation, value)
 
 
-def _accept(good: bool, value: Any, expected: str) -> Any:
-    if not good:
-        raise Misfit([Fault((), value, expected)])
-    return value
+@cache
+def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Origin and arguments: `list` and (str,) of `list[str]`, `int` and () of `int`."""
+    return type(None) if annotation is None else get_origin(annotation) or annotation, get_args(annotation)
 
 
-def _choice(values: Sequence[Any]) -> str:
-    return f"one of {', '.join(map(str, values))}"
+def _misfit(annotation: Any, value: Any) -> Misfit | NotPlain:
+    kind, inner = _parts(annotation)
+    if kind is Literal:
+        return Misfit([Fault((), value, f"one of {', '.join(map(str, inner))}")])
+    if kind in (*_PLAIN, float, *_MAPPINGS, *_SEQUENCES, types.UnionType, Union):
+        return Misfit([Fault((), value, type_name(annotation))])
+    return NotPlain(f"cannot check a plain value against {annotation}")
 
 
-def _read_float(value: Any) -> float:
-    _accept(type(value) in (int, float), value, "float")
+def _read_float(value: int | float) -> float:
     try:
         number = float(value)
     except OverflowError:  # a whole number beyond the largest float
         number = math.inf
-    _accept(math.isfinite(number), value, "a finite number")
+    if not math.isfinite(number):
+        raise Misfit([Fault((), value, "a finite number")])
     return number
 
 
 def _read_union(annotation: Any, value: Any, readers: Readers) -> Any:
-    """The first part that takes the value; a part that cannot be checked is asked last, because it would take any."""
+    """What the first part that fits makes of the value; NotPlain where none fits and one cannot be checked."""
     unknown: NotPlain | None = None
-    for part in get_args(annotation):
+    for part in _parts(annotation)[1]:
         try:
             return read(part, value, readers)
         except Misfit:
             continue
         except NotPlain as error:
             unknown = error
-    raise unknown or Misfit([Fault((), value, type_name(annotation))])
+    raise unknown or _misfit(annotation, value)
 
 
-def _read_parts(parts: Iterable[tuple[object, Any, Any]], readers: Readers) -> dict[Any, Any]:
+def _read_all(parts: Iterable[tuple[object, Any, Any]], readers: Readers) -> dict[Any, Any]:
     """Place -> value read, of (place, annotation, value); the faults of all parts are raised together."""
     good: dict[Any, Any] = {}
     faults: list[Fault] = []
@@ -136,21 +139,22 @@ def _read_parts(parts: Iterable[tuple[object, Any, Any]], readers: Readers) -> d
     return good
 
 
-def _read_mapping(annotation: Any, value: Any, readers: Readers) -> dict[Any, Any]:
-    _accept(isinstance(value, Mapping), value, type_name(annotation))
-    keys, values = get_args(annotation) or (Any, Any)
-    _read_parts(((key, keys, key) for key in value), readers)
-    return _read_parts(((key, values, item) for key, item in value.items()), readers)
+def _read_mapping(inner: tuple[Any, ...], value: Mapping[Any, Any], readers: Readers) -> dict[Any, Any]:
+    keys, values = inner or (Any, Any)
+    if keys is not str or not all(type(key) is str for key in value):
+        _read_all(((key, keys, key) for key in value), readers)
+    return _read_all(((key, values, item) for key, item in value.items()), readers)
 
 
-def _read_sequence(annotation: Any, value: Any, readers: Readers) -> list[Any] | tuple[Any, ...]:
-    kind, inner = get_origin(annotation) or annotation, get_args(annotation)
-    _accept(isinstance(value, (list, tuple)), value, type_name(annotation))
+def _read_sequence(annotation: Any, value: Sequence[Any], readers: Readers) -> list[Any] | tuple[Any, ...]:
+    kind, inner = _parts(annotation)
     if kind is not tuple or not inner or inner[1:] == (...,):
         inner = (inner[0] if inner else Any,) * len(value)
-    _accept(len(inner) == len(value), value, f"{len(inner)} values, {type_name(annotation)}")
-    items = zip(range(len(value)), inner, value, strict=True)
-    return (tuple if kind is tuple else list)(_read_parts(items, readers).values())
+    if len(inner) != len(value):
+        raise Misfit([Fault((), value, f"{len(inner)} values, {type_name(annotation)}")])
+    return (tuple if kind is tuple else list)(
+        _read_all(zip(range(len(value)), inner, value, strict=True), readers).values()
+    )
 
 
 @cache
@@ -161,12 +165,10 @@ def _fields(record: type) -> dict[str, Any]:
 def _read_record(record: Any, value: Any, readers: Readers) -> Any:
     """A record from a mapping of its fields. What the record itself refuses, a missing field too, is a Misfit."""
     hints = _fields(record)
-    expected = f"settings among {', '.join(hints)}"
-    _accept(isinstance(value, Mapping), value, expected)
-    unknown = [name for name in value if name not in hints]
+    unknown = [name for name in value if name not in hints] if isinstance(value, Mapping) else [value]
     if unknown:
-        raise Misfit([Fault((), name, expected) for name in unknown])
-    arguments = _read_parts(((name, hints[name], part) for name, part in value.items()), readers)
+        raise Misfit([Fault((), one, f"settings among {', '.join(hints)}") for one in unknown])
+    arguments = _read_all(((name, hints[name], part) for name, part in value.items()), readers)
     try:
         return record(**arguments)
     except (TypeError, ValueError) as error:
