@@ -56,8 +56,10 @@ ROOMS = {
     " graded_cases adapters check",
     "rl": "config algo data policy workers step run evaluate report doctor replay export grpo sft recipe train",
 }
-# The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable.
+# The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the
+# one that guesses which name was meant.
 HOMES = {
+    "difflib": "rollouts/nearest.py",
     "hydra": "rl/config/door.py",
     "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",
