@@ -3,7 +3,6 @@ sample."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rewards.binding import bind
 from rewards.calling import BoundReward
 from rewards.contract import Limits, RewardError
 from rewards.shipped import boxes, choice, form, judged, numeric, reports, votes
+from rollouts.nearest import did_you_mean
 from rollouts.records import AnswerType, Outcome, Parsed, Sample
 
 # The files of the shipped rewards; importing them registers the rewards.
@@ -170,10 +170,9 @@ def _check_routes(routes: Mapping[str, str], measured: Sequence[str]) -> None:
         raise RewardError("weights name 'accuracy' and routes are empty; give routes such as {'mcq': 'option_match'}")
     for answer_type in routes:
         if answer_type not in get_args(AnswerType):
-            near = difflib.get_close_matches(answer_type, get_args(AnswerType), 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(answer_type, get_args(AnswerType), ".")
             raise RewardError(
-                f"routes name the answer type {answer_type!r}, which does not exist.{hint} There are"
+                f"routes name the answer type {answer_type!r}, which does not exist{hint} There are"
                 f" {', '.join(get_args(AnswerType))}."
             )
 
@@ -181,8 +180,7 @@ def _check_routes(routes: Mapping[str, str], measured: Sequence[str]) -> None:
 def _check_arguments(arguments: Mapping[str, Mapping[str, Any]], specs: Mapping[str, None]) -> None:
     for name in arguments:
         if name not in specs:
-            near = difflib.get_close_matches(name, specs, 1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, specs)
             raise RewardError(f"arguments are given for {name!r}, which no weight, no gate and no route names{hint}")
 
 

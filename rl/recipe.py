@@ -170,8 +170,8 @@ def _evaluate(
 
 def _tell_data(splits: sets.DataSplits, folder: Path, teller: Teller) -> None:
     teller.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
-    for note in splits.notes:
-        teller.say(note)
+    for note, num_rows in splits.notes.items():
+        teller.say(f"{note}: {num_rows} rows")
     if splits.bad_rows:
         sets.write_bad_rows(folder / "bad_rows.jsonl", splits.bad_rows)
         teller.warn(f"{len(splits.bad_rows)} bad rows were left out; they are listed in {folder / 'bad_rows.jsonl'}")

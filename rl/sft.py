@@ -34,6 +34,7 @@ from rl.run.progress import Bar, Teller
 from rollouts.media import with_hash
 from rollouts.prompt.processing import EncodedPrompt, collate_media, encode, load_processor, prompt_positions
 from rollouts.records import stable_hash, to_dict
+from rollouts.terminal import complain
 
 # What the loss leaves out: prompt tokens and padding (the value PyTorch's cross entropy ignores).
 IGNORED = -100
@@ -297,7 +298,7 @@ def main(argv: Sequence[str]) -> int:
             folder = ensure_sft(config, load(config.data).sft, teller)
         print(folder)
     except (ConfigError, BadRows, FileNotFoundError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 1
     return 0
 

@@ -1,5 +1,4 @@
-"""Every check of a run in the order in which the run would meet it, and what the run would do in numbers. Nothing is
-started here."""
+"""Runs every check in the order in which a run meets it, and says in numbers what the run would do. Starts nothing."""
 
 from __future__ import annotations
 
@@ -20,6 +19,7 @@ from rl.doctor.data import Finding, check_data, check_rewards, check_template
 from rl.doctor.judge import PROBE_SECONDS, check_judge, estimate
 from rl.evaluate.asking import ScorerLike
 from rollouts.prompt.processing import load_processor
+from rollouts.terminal import plain, printable
 
 # A checkpoint holds the weights and the two moments of Adam, in units of the model's own size; a run keeps the newest
 # two.
@@ -189,11 +189,11 @@ def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> int
     """Print the findings as they come; returns how many are bad."""
     bad = 0
     for heading, findings in sections:
-        console.print(Text(f"\n{heading}", style="bold"))
+        console.print(plain(f"\n{heading}", "bold"))
         for finding in findings:
             mark, style = ("\u2713", "green") if finding.good else ("\u2717", "bold red")
-            console.print(Text.assemble((f"  {mark} ", style), finding.text), soft_wrap=True)
+            console.print(Text.assemble((f"  {mark} ", style), printable(finding.text)), soft_wrap=True)
             if finding.fix:
-                console.print(Text(f"    mend it: {finding.fix}", style="yellow"), soft_wrap=True)
+                console.print(plain(f"    mend it: {finding.fix}", "yellow"), soft_wrap=True)
             bad += not finding.good
     return bad

@@ -1,5 +1,4 @@
-"""What the doctor asks of data, template and rewards: pure functions from what a run would use to findings. Nothing is
-started here."""
+"""Checks data, template and rewards: pure functions from what a run would use to findings."""
 
 from __future__ import annotations
 
@@ -52,6 +51,7 @@ def check_data(splits: DataSplits, config: Config) -> list[Finding]:
         findings.append(
             Finding(False, f"a step asks {asked} prompts", f"lower grpo.prompts_per_step to at most {len(splits.rl)}")
         )
+    findings += [Finding(True, f"{note}: {num_rows:,} rows") for note, num_rows in splits.notes.items()]
     if splits.bad_rows:
         findings.append(Finding(True, f"{len(splits.bad_rows)} bad rows are left out, because data.on_bad_row=skip"))
     shared = _images([*taught, *splits.rl]) & _images(splits.eval)
@@ -174,8 +174,7 @@ def gold_answer(sample: Sample) -> str:
 
 
 def check_rewards(scorer: ScorerLike, samples: Sequence[Sample]) -> list[Finding]:
-    """Gold answers must earn full accuracy, and the gold answers of other questions no more than agreement by accident
-    would."""
+    """Gold answers must earn full accuracy; gold answers of other questions may earn what chance agreement earns."""
     values = score_answers(scorer, samples, [gold_answer(sample) for sample in samples])
     failing = [(sample, value, why) for sample, (value, why) in zip(samples, values, strict=True) if value != 1.0]
     text = f"{len(samples) - len(failing):,} of {len(samples):,} gold answers score 1"
@@ -207,8 +206,8 @@ def score_answers(
 
 
 def shuffled(samples: Sequence[Sample], seed: int = 0) -> dict[int, int]:
-    """Place of a sample -> place of another one of the same answer type, whose gold answer it is given; single ones are
-    left out."""
+    """Place of a sample -> place of another sample of the same answer type, whose gold answer it gets. Leaves out
+    samples that are alone."""
     partners: dict[int, int] = {}
     for kind in sorted({sample.answer_type for sample in samples}):
         places = [place for place, sample in enumerate(samples) if sample.answer_type == kind]
@@ -221,12 +220,12 @@ def shuffled(samples: Sequence[Sample], seed: int = 0) -> dict[int, int]:
 def chance(samples: Sequence[Sample]) -> list[float]:
     """For each sample the share of the other samples of its answer type whose gold answer would be right here too,
     found without the parser."""
-    counts = Counter((sample.answer_type, _folded(gold_answer(sample))) for sample in samples)
+    counts = Counter((sample.answer_type, _fold(gold_answer(sample))) for sample in samples)
     sizes = Counter(sample.answer_type for sample in samples)
     found = []
     for sample in samples:
-        accepted = {_folded(gold_answer(sample))}
-        accepted |= set() if sample.answer_type in ("mcq", "multi") else {_folded(alias) for alias in sample.aliases}
+        accepted = {_fold(gold_answer(sample))}
+        accepted |= set() if sample.answer_type in ("mcq", "multi") else {_fold(alias) for alias in sample.aliases}
         right = sum(counts[sample.answer_type, answer] for answer in accepted) - 1
         found.append(right / max(1, sizes[sample.answer_type] - 1))
     return found
@@ -246,5 +245,5 @@ def _shuffled_finding(samples: Sequence[Sample], scores: Mapping[int, float]) ->
     return Finding(good, f"shuffled gold answers score, in %: {', '.join(words)}", fix)
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     return " ".join(text.casefold().split())

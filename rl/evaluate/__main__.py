@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = "python -m rl.evaluate"
     arguments = list(sys.argv[1:] if argv is None else argv)
     config = door.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
-    with failures.told(command), progress.Teller() as teller:
+    with failures.exit_on_failure(command), progress.Teller() as teller:
         splits = load(config.data)
         held_out = prepare(splits.eval, load_processor(config.model.path), blank=config.eval.blank_images)
         judge = make_judge(config.judge)

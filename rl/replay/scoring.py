@@ -1,4 +1,4 @@
-"""Scores the stored completions of a step again, and puts what that gives in the place of what was stored."""
+"""Scores the stored completions of a step again and puts the new scores in the place of the old ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _READ = (*KEY_COLUMNS, *SAMPLE_COLUMNS, "completion", "finish_reason", "answer",
 
 
 class StepInWork:
-    """One step on its way: handed to the scorer, to be finished when its judges have spoken."""
+    """One step that the scorer works on. `scores` waits for its judges."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class StepInWork:
         ]
 
     def is_waiting(self) -> bool:
-        """Whether a judge still thinks about one of its completions."""
+        """Whether a completion of it still waits for a judge."""
         return not all(future.done() for group in self._futures for future in group)
 
     def scores(self) -> list[list[Scored]]:
@@ -124,8 +124,8 @@ class StepInWork:
             for numbers, members in zip(self.groups(), scored, strict=True)
         ]
 
-    def replaced(self, scored: Sequence[Sequence[Scored]], grpo: GrpoConfig, run: str) -> pa.Table:
-        """The step as it would have been stored, under the name `run`, had it been scored like this."""
+    def with_scores(self, scored: Sequence[Sequence[Scored]], grpo: GrpoConfig, run: str) -> pa.Table:
+        """The step with these scores, as a run of the name `run` would have stored it."""
         from rl.algo.advantages import (
             advantages_of,
         )  # torch, which scoring does not need: loaded when the first step is done

@@ -21,6 +21,7 @@ from rl.workers.failures import ClusterUnavailable, WorkerFailed
 from rollouts.engine.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
 from rollouts.records import BadSample
 from rollouts.store.layout import StoreError
+from rollouts.terminal import complain
 
 
 class NotReady(RuntimeError):
@@ -38,20 +39,17 @@ EXPECTED = (
 
 
 @contextmanager
-def told(command: str) -> Iterator[None]:
+def exit_on_failure(command: str) -> Iterator[None]:
     """Print an expected failure and leave with exit code 1; Ctrl-C leaves with 130, `kill` with 143. Others are bugs
     and keep their traceback."""
     handlers = interrupts.install()
     try:
         yield
     except EXPECTED as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        complain(f"{command}: {error}")
         sys.exit(1)
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
-        print(
-            f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint",
-            file=sys.stderr,
-        )
+        complain(f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint")
         sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
     finally:
         interrupts.restore(handlers)

@@ -64,7 +64,9 @@ CASES = {
     ),
     "an image that does not open": Case(rows_with_a_broken_image, ("line", "broken.png", "data.on_bad_row=skip")),
     "one completion a prompt": Case(lambda _: ["grpo.num_generations=1"], ("GRPO needs at least two completions",)),
-    "a setting that does not exist": Case(lambda _: ["grpo.num_generation=8"], ("nearest is grpo.num_generations",)),
+    "a setting that does not exist": Case(
+        lambda _: ["grpo.num_generation=8"], ("did you mean 'grpo.num_generations'",)
+    ),
     "a judge that does not answer": Case(judge_that_does_not_answer, ("judge", "judge.base_url", "judge=rules")),
     "two runs in one folder": Case(folder_with_another_run, ("out_dir", "resume=true")),
     "a folder that cannot be made": Case(lambda _: ["out_dir=/proc/run"], ("out_dir", "/proc/run")),

@@ -12,7 +12,8 @@ import pytest
 
 from rollouts.records import Rollout
 from rollouts.store.writer import RunWriter
-from rollouts.view import main, shown
+from rollouts.terminal import printable
+from rollouts.view import main
 from tests.fakes import fake_rollouts
 from tests.fakes.view_server import serving
 from tests.paths import REPOSITORY
@@ -81,7 +82,7 @@ def test_limit_counts_groups_and_zero_shows_all(run_dir, capsys):
     ],
 )
 def test_what_acts_on_a_terminal_is_spelled_out(tmp_path, capsys, text, expected):
-    assert shown(text) == expected
+    assert printable(text) == expected
     writer = RunWriter(tmp_path)
     writer.append_group([hostile(text)])
     assert main([str(tmp_path), "--text"]) == 0
