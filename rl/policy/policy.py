@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -206,7 +206,7 @@ class Policy:
             self.processor.save_pretrained(path)
         return Path(path)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Everything an exact resume needs: tensors (fp32 weights, both moments, RNG) and JSON. Every rank must call
         it."""
         tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
@@ -220,7 +220,7 @@ class Policy:
             "total_updates": self.total_updates,
         }
 
-    def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, int]) -> None:
         """Take up a `state()`, of any number of ranks.
 
         Raises:

@@ -189,16 +189,16 @@ class VllmEngine:
         wanted = settings.policy_version
         if self.version is None or self.version != wanted:
             raise StaleWeights(f"{self.name} holds version {self.version}, wanted {wanted}; sync the weights first")
-        prompts: dict[Any, Any] = {}
+        prompts: dict[tuple[str, str, int], Any] = {}
         todo = deque((f"{place}", request) for place, request in enumerate(requests))
         running: dict[str, Request] = {}
         try:
             while todo or running:
                 while todo and len(running) < self.settings.max_num_seqs:
                     name, request = todo.popleft()
-                    if _asked(request) not in prompts:
-                        prompts[_asked(request)] = self._render(request, settings)
-                    self._engine.add_request(name, prompts[_asked(request)], _sampling_params(request, settings))
+                    if _group_of(request) not in prompts:
+                        prompts[_group_of(request)] = self._render(request, settings)
+                    self._engine.add_request(name, prompts[_group_of(request)], _sampling_params(request, settings))
                     running[name] = request
                 finished = [(running.pop(output.request_id), output) for output in self._step()]
                 if finished:
@@ -210,9 +210,8 @@ class VllmEngine:
 
     def _render(self, request: Request, settings: SamplingSettings) -> Any:
         """The prompt as vLLM's own input, expanded once for the whole group and compared with the trainer's
-        expansion."""
-        media = {"multi_modal_data": {"image": list(request.images)}} if request.images else {}
-        rendered = self._engine.renderer.render_cmpl([{"prompt": request.text, **media}])[0]
+        expansion. Where there are no media, nothing is expanded and the trainer's tokens are taken as they are."""
+        rendered = self._engine.renderer.render_cmpl([_prompt_for_vllm(request)])[0]
         token_ids = tuple(rendered["prompt_token_ids"])
         if request.token_ids is not None and token_ids != request.token_ids:
             pairs = enumerate(zip(token_ids, request.token_ids, strict=False))
@@ -307,9 +306,16 @@ def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
     )
 
 
-def _asked(request: Request) -> tuple[Any, ...]:
-    """Equal for the requests of one group, which share text and image objects."""
-    return request.prompt_id, request.text, *map(id, request.images)
+def _prompt_for_vllm(request: Request) -> dict[str, Any]:
+    if request.media:
+        media = {kind: list(items) for kind, items in request.media.items()}
+        return {"prompt": request.text, "multi_modal_data": media}
+    return {"prompt": request.text} if request.token_ids is None else {"prompt_token_ids": list(request.token_ids)}
+
+
+def _group_of(request: Request) -> tuple[str, str, int]:
+    """Equal for the requests of one group, which share text and media."""
+    return request.prompt_id, request.text, id(request.media)
 
 
 def _sampling_params(request: Request, settings: SamplingSettings) -> SamplingParams:

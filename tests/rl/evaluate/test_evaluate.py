@@ -63,6 +63,7 @@ class FakeScorer:
         *,
         num_tokens: int | None = None,
         group_size: int | None = None,
+        prefill: str = "",
     ) -> Future[FakeScored]:
         assert num_tokens == 3 and group_size is not None
         self.groups.append(group_key)
@@ -83,7 +84,7 @@ def item(name: str, answer_type: str = "open", modality: str = "ct", gold: str =
 
 def encoded(sample: Sample, blanked: bool) -> EncodedPrompt:
     image = Image.new("RGB", (2, 2))
-    return EncodedPrompt(sample.id, f"{sample.id} blank" if blanked else sample.id, (7,), {}, (image,))
+    return EncodedPrompt(sample.id, f"{sample.id} blank" if blanked else sample.id, (7,), {}, {"image": (image,)})
 
 
 def held_out(samples: Sequence[Sample]) -> HeldOut:
@@ -184,7 +185,7 @@ def test_images_are_decoded_a_chunk_at_a_time_and_the_results_are_the_same() -> 
 
     def watched(sample: Sample, blanked: bool) -> EncodedPrompt:
         prompt = encoded(sample, blanked)
-        images.extend(weakref.ref(image) for image in prompt.images)
+        images.extend(weakref.ref(image) for image in prompt.engine_media["image"])
         return prompt
 
     class Forgetful(FakeRollout):
