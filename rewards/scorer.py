@@ -63,7 +63,8 @@ class Scorer:
         `group_key`: completions under one key share judgements of identical answers. `finish_reason` "length" makes an
         unfinished answer none. `num_tokens`: completion tokens, None where only the text is known. `group_size`:
         completions that will come under this key; group-level rewards run when they are there, and abstain where it is
-        None. `prefill`: what the chat template has written of the answer, put back in front before it is read. Raises RewardError for an answer type without a route, RuntimeError after `close`.
+        None. `prefill`: what the chat template has written of the answer, put back in front before it is read. Raises
+        RewardError for an answer type without a route, RuntimeError after `close`.
         """
         if self._closed:
             raise RuntimeError("this scorer is closed")

@@ -9,7 +9,7 @@ from rl.config import Config
 from rl.doctor.data import Finding
 from rollouts.prompt.messages import instruction_place, render_prompt
 from rollouts.prompt.prefill import prefill_of
-from rollouts.prompt.processing import Processor, media_fault
+from rollouts.prompt.processing import Processor, media_fault, media_token_ids
 from rollouts.records import Sample
 
 
@@ -25,8 +25,9 @@ def check_model(processor: Processor, samples: Sequence[Sample]) -> list[Finding
         BadTemplate: the template refuses a plain question.
     """
     family = processor.family
-    reads = f"{len(family.media_tokens)} media tokens" if family.reads_images else "reads text only"
-    axes = f", positions in {family.position_axes} directions" if family.position_axes > 1 else ""
+    banned = f"reads images, never says its {len(media_token_ids(processor))} media tokens"
+    reads = banned if family.reads_images else "reads text only"
+    axes = f", counts positions in {family.position_axes} directions" if family.position_axes > 1 else ""
     findings = [Finding(True, f"the model is of the family {family.model_type}: {reads}{axes}")]
     if fault := media_fault(family, samples):
         return [*findings, Finding(False, fault, "leave these rows out, or model.path=A_MODEL_THAT_READS_IMAGES")]

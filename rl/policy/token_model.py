@@ -1,13 +1,15 @@
 """A Hugging Face model seen as what GRPO needs of it: micro-batch in, log-probs of the completion tokens out.
 
-What differs between families of models stands in rollouts/prompt/families.py; media stay one opaque dict. Under torch.distributed with more than one rank the parameters are sharded by FSDP2
-(`fully_shard`), the language model layer by layer, everything else with the root.
+What differs between families of models stands in rollouts/prompt/families.py; media stay one opaque dict. Under
+torch.distributed with more than one rank the parameters are sharded by FSDP2 (`fully_shard`), the language model layer
+by layer, everything else with the root.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-
 
 # vLLM takes no higher one.
 MAX_TEMPERATURE = 2.0
@@ -48,7 +47,7 @@ class Request:
     text: str
     # Media of the prompt as the processor hands it to engines, opaque outside the engine's own file; empty for text.
     # The same object in all requests of a group, so that it travels once.
-    media: Mapping[str, object]
+    media: Mapping[str, Sequence[object]]
     # Sampling seed, below 2**63; see rl/algo/order.py.
     seed: int
     # The prompt as the trainer's processor expands it, image tokens multiplied; None = not compared (tools without a

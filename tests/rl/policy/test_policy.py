@@ -1,5 +1,5 @@
-"""The policy on a tiny model of each family: numbers of a plain forward, invariances, images that count, and what one update may
-and may not change."""
+"""The policy on a tiny model of each family: numbers of a plain forward, invariances, images that count, and what one
+update may and may not change."""
 
 from __future__ import annotations
 
