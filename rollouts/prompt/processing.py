@@ -176,11 +176,11 @@ def encode(processor: Processor, sample: Sample, *, blank: bool = False) -> Enco
     """
     if fault := media_fault(processor.family, [sample]):
         raise BadSample(fault)
-    named = [token for token in _media_tokens(processor) if token in question_text(sample)]
-    if named:
+    tokens = [token for token in _media_tokens(processor) if token in question_text(sample)]
+    if tokens:
         raise BadSample(
-            f"sample {sample.id!r}: the question contains {named}, which this model takes for media; remove it from the"
-            " text"
+            f"sample {sample.id!r}: the question contains {tokens}, which this model takes for media; remove them from"
+            " the text"
         )
     media = [blank_media(medium) for medium in sample.media] if blank else list(sample.media)
     images = tuple(frame for medium in media for frame in frames(medium))
