@@ -90,7 +90,7 @@ class StepInWork:
                 self.rows[number]["finish_reason"],
                 num_tokens=self._num_tokens[number],
                 group_size=len(group),
-                prefill=prefill_of(self.rows[number]["prompt_text"]),
+                prefill=prefill_of(self.rows[number]["prompt_text"] or ""),
             )
             for number in group
         ]
