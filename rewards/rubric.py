@@ -75,14 +75,11 @@ class Rubric:
         routes: Mapping[str, str] | None = None,
         judge: Judge | None = None,
         arguments: Mapping[str, Mapping[str, Any]] | None = None,
-        prefill: str = "",
         *,
         gates: Mapping[str, float] | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.judge = judge
-        # What the chat template prefills of the answer; put back before reading.
-        self.prefill = prefill
         self.limits = limits or Limits()
         arguments, gates = dict(arguments or {}), dict(gates or {})
         _check_weights(weights, gates)
@@ -129,11 +126,11 @@ class Rubric:
                 f" reward.routes.{missing[0]}=NAME."
             )
 
-    def parse(self, sample: Sample, completion: str, finish_reason: str = "stop") -> Parsed:
+    def parse(self, sample: Sample, completion: str, finish_reason: str = "stop", prefill: str = "") -> Parsed:
         """Read a completion as an answer to this sample: options count only where they were shown, which they were not
-        on an open item."""
+        on an open item. `prefill`: what the chat template has written of the answer (rollouts/prompt/prefill.py)."""
         shown = sample.options if sample.answer_type in ("mcq", "multi", "yes_no") else None
-        return parse(completion, shown, prefill=self.prefill, finish_reason=finish_reason)
+        return parse(completion, shown, prefill=prefill, finish_reason=finish_reason)
 
     def total(self, parsed: Parsed, outcomes: Mapping[str, Outcome]) -> Scored:
         """Add up: sum of weight x value over the rewards with a weight, 0 behind a closed gate; None where a reward

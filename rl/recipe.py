@@ -17,6 +17,7 @@ from rl.data import sets
 from rl.data.load import load
 from rl.doctor.checks import check_disk, check_ray
 from rl.doctor.data import frames_fit
+from rl.doctor.model import check_model, start_of
 from rl.evaluate.asking import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure
 from rl.evaluate.table import print_table
@@ -47,7 +48,7 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         _tell_data(splits, folder.path, teller)
         num_steps = total_steps(config, len(splits.rl))
         rubric = _rubric(config, folder.path, splits, teller)
-        _check_ready(config, splits, num_steps)
+        _check_ready(config, splits, num_steps, teller)
         with teller.phase("SFT"):
             sft_path = (
                 ensure_sft(config, splits.sft, teller)
@@ -87,10 +88,15 @@ def _rubric(config: Config, folder: Path, splits: sets.DataSplits, teller: Telle
     return rubric
 
 
-def _check_ready(config: Config, splits: sets.DataSplits, num_steps: int) -> None:
-    """What only the workers and W&B need, before SFT spends minutes."""
+def _check_ready(config: Config, splits: sets.DataSplits, num_steps: int, teller: Teller) -> None:
+    """What only the model, the workers and W&B need, before SFT spends minutes."""
     check_login(config.wandb)
-    for finding in (frames_fit([*splits.rl, *splits.eval], config), check_ray(config), check_disk(config, num_steps)):
+    samples = [*splits.rl, *splits.eval]
+    model = check_model(load_processor(start_of(config)), [*samples, *(row.sample for row in splits.sft)])
+    for finding in model:
+        if finding.good:
+            teller.say(finding.text)
+    for finding in (*model, frames_fit(samples, config), check_ray(config), check_disk(config, num_steps)):
         if not finding.good:
             raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
 

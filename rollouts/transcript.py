@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
+from rollouts.prompt.prefill import prefill_of
 from rollouts.records import Media, Outcome, Rollout, Sample
 from rollouts.store.folder import inside
 from rollouts.store.layout import JSONL, MANIFEST, PARQUET
@@ -89,7 +90,10 @@ def _completion(one: Rollout) -> RenderableType:
         body.append("think   ", style="cyan").append(printable(one.parsed.think or "").strip() + "\n")
         body.append("answer  ", style="cyan").append(printable(one.parsed.answer or "").strip(), style="bold")
     else:
-        body.append("as it came  ", style="yellow").append(printable(one.completion.text).strip())
+        body.append("as it came  ", style="yellow")
+        # What the chat template had written of the answer stands in front, paler than the model's own words.
+        body.append(printable(prefill_of(one.prompt_text)), style="dim")
+        body.append(printable(one.completion.text).strip())
     foot = f"{len(one.completion.token_ids)} tokens · weights version {one.completion.policy_version}"
     return Panel(
         body,

@@ -17,6 +17,7 @@ from rewards.scorer import Scorer
 from rl.config import GrpoConfig
 from rl.replay.filters import ChosenStep
 from rl.replay.judge import StoredFirst
+from rollouts.prompt.prefill import prefill_of
 from rollouts.records import Media, Outcome, Sample
 from rollouts.store.codec import (
     KEY_COLUMNS,
@@ -31,7 +32,7 @@ from rollouts.store.codec import (
 from rollouts.store.layout import DamagedStore
 from rollouts.store.reader import read_table
 
-_READ = (*KEY_COLUMNS, *SAMPLE_COLUMNS, "completion", "finish_reason", "answer", "outcomes")
+_READ = (*KEY_COLUMNS, *SAMPLE_COLUMNS, "prompt_text", "completion", "finish_reason", "answer", "outcomes")
 
 
 class StepInWork:
@@ -89,6 +90,7 @@ class StepInWork:
                 self.rows[number]["finish_reason"],
                 num_tokens=self._num_tokens[number],
                 group_size=len(group),
+                prefill=prefill_of(self.rows[number]["prompt_text"] or ""),
             )
             for number in group
         ]

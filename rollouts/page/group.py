@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from rollouts.page.images import Images
 from rollouts.page.index import Index, check_unpacked, conform
 from rollouts.page.listing import finite
+from rollouts.prompt.prefill import prefill_of
 from rollouts.records import LETTERS
 from rollouts.store.codec import SCHEMA, Row
 from rollouts.store.folder import inside
@@ -132,6 +133,8 @@ def group_page(index: Index, images: Images, side: int, step: int, prompt_id: st
         "visual_references": first["visual_references"] or [],
         "rubric": [f"{one['text']} ({finite(one['points'])} points)" for one in first["rubric"] or ()],
         "prompt_text": _text(first["prompt_text"]),
+        # What the chat template wrote of every answer, so that no completion holds it.
+        "prefill": prefill_of(first["prompt_text"] or ""),
         "media": [_medium(images, medium) for medium in first["media"] or ()],
         "visits": [{"step": at, "right": right, "judged": judged} for at, right, judged in visits],
         "completions": [_completion(index, side, row, light.get(row["sample_index"], {})) for row in rows],
