@@ -64,7 +64,8 @@ def table(title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[s
     """A table whose texts are made printable; None among the rows draws a line. The first column stands left, the
     others, where they are given by name, right."""
     made = [
-        column if isinstance(column, Column) else Column(column, justify="right" if index else "left")
+        # Folded where a terminal is narrow: a number that is cut short would be another number.
+        column if isinstance(column, Column) else Column(column, justify="right" if index else "left", overflow="fold")
         for index, column in enumerate(columns)
     ]
     result = Table(*made, title=plain(title) if title else None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)

@@ -39,12 +39,12 @@ def show(found: Report, arguments: Mapping[str, Any], judge: str) -> None:
 
 
 def _statuses(found: Report) -> Table:
-    columns = ("type", *STATUSES, Column("", no_wrap=True, overflow="ellipsis"))
+    columns = ("type", *STATUSES, Column(""))
     rows = [
         (
             kind,
             *(str(counts.get(status, 0)) for status in STATUSES),
-            f"not for it: {found.not_for_reasons[kind]}"[:90] if kind in found.not_for else "",
+            f"not for it: {found.not_for_reasons[kind]}"[:72] if kind in found.not_for else "",
         )
         for kind, counts in sorted(found.statuses.items())
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 from rich.text import Text
 
 from rollouts.terminal import complain, one_line, open_console, plain, table
@@ -31,6 +32,15 @@ def test_the_first_column_stands_left_and_numbers_right_on_one_line(capsys: pyte
     rows = [line for line in lines if "7.000000000" in line]
     assert [row.split() for row in rows] == [["a", *numbers], ["bcd", *numbers]]
     assert len({row.index("0.0") for row in rows}) == 1
+
+
+def test_a_narrow_terminal_folds_numbers_and_cuts_none(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(width=30, markup=False)
+    console.print(table("", ("kind", "a", "b"), [("mcq", "55.25 (51.12-59.93)", "65.25 (61.12-69.93)")]))
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert [piece in "".join(printed.split()) for piece in ("55.25", "65.25")] == [True, True]
+    assert sum(character.isdigit() for character in printed) == 24
 
 
 def test_one_line_is_cut_after_its_blanks_are_joined() -> None:
