@@ -16,8 +16,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from judges.build import make_judge
 from judges.calibration.grading import Grade, summarise, summary_as_dict
 from judges.calibration.results import Results, identity
@@ -25,6 +23,7 @@ from judges.calibration.table import print_rows, print_summary
 from judges.cases import LABELS, Case, read_cases
 from judges.settings import JudgeConfig
 from judges.verdict import JudgeConfigError, JudgeError, JudgeProbeFailed
+from rollouts.terminal import complain, open_console
 
 COMMAND = "python -m judges.calibrate"
 ABOUT = """\
@@ -71,13 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments, settings_of(arguments.settings))
     except (ConfigError, JudgeError, OSError) as error:
-        print(f"{COMMAND}: {error}", file=sys.stderr)
+        complain(f"{COMMAND}: {error}")
         return 2
     except KeyboardInterrupt:
-        print(
-            f"\n{COMMAND}: interrupted; every verdict so far is in {arguments.out}, the same command goes on",
-            file=sys.stderr,
-        )
+        complain(f"\n{COMMAND}: interrupted; every verdict so far is in {arguments.out}, the same command goes on")
         return 130
 
 
@@ -128,7 +124,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def _run(arguments: argparse.Namespace, settings: JudgeConfig) -> int:
     file = read_cases(arguments.cases, arguments.expected)
     if file.unread:
-        print(f"fields of {arguments.cases} that are not read: {', '.join(file.unread)}", file=sys.stderr)
+        complain(f"fields of {arguments.cases} that are not read: {', '.join(file.unread)}")
     if Path(arguments.out).resolve() == Path(arguments.cases).resolve():
         raise JudgeConfigError("--out names the file of cases itself; the verdicts need a file of their own")
     started = time.monotonic()
@@ -139,8 +135,7 @@ def _run(arguments: argparse.Namespace, settings: JudgeConfig) -> int:
         numbers = {**summary_as_dict(summary), "wall_seconds": time.monotonic() - started, "out": str(arguments.out)}
         print(json.dumps(numbers, indent=2, allow_nan=False))
     else:
-        # Outside a terminal a table needs no narrow lines.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+        console = open_console()
         print_rows(grades, console)
         print_summary(summary, time.monotonic() - started, console)
         console.print(f"verdicts: {arguments.out}", soft_wrap=True)

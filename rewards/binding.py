@@ -8,9 +8,8 @@ from typing import Any
 
 from judges import Judge
 from rewards import registry
-from rewards.arguments import check_arguments
 from rewards.calling import BoundReward
-from rewards.contract import Limits, RewardError, Source
+from rewards.contract import Limits, RewardError, Source, check_arguments
 from rewards.plugins.handshake import describe
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Protocol
 
 from rewards.rubric import Rubric, Scored
 from rl.algo.denominators import Denominators
 from rl.config import Config
 from rl.policy.batching import Row
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import Processor
 from rollouts.records import Completion, Rollout, Sample
 
 
@@ -70,6 +71,7 @@ class Scoring(Protocol):
         *,
         num_tokens: int | None = None,
         group_size: int | None = None,
+        prefill: str = "",
     ) -> Future[Scored]:
         """Begin to score one completion."""
 
@@ -103,8 +105,8 @@ class StepRun(ScoringRun, Protocol):
         """The RL set."""
 
     @property
-    def processor(self) -> Any:
-        """Of Hugging Face: chat template, tokenizer, images."""
+    def processor(self) -> Processor:
+        """Chat template, tokenizer, images."""
 
     @property
     def banned_token_ids(self) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
         splits = ready_data(config, folder.path, display)
         num_steps = total_steps(config, len(splits.rl))
         rubric = ready_rubric(config, folder.path, splits, display)
-        check_machine(config, splits, num_steps)
+        check_machine(config, splits, num_steps, display)
         with display.phase("SFT"):
             sft_path = (
                 ensure_sft(config, splits.sft, display)

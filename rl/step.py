@@ -76,7 +76,7 @@ def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: i
             prompt.prompt_id,
             index,
             prompt.text,
-            prompt.images,
+            prompt.engine_media,
             sampling_seed(seed, step, prompt.prompt_id, index),
             prompt.token_ids,
         )
@@ -109,6 +109,7 @@ def sample_and_score(
     """
     grpo = run.config.grpo
     by_id = {sample.id: sample for sample in samples}
+    prefills = {prompt.prompt_id: prompt.prefill for prompt in prompts}
     waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(sample).values()) for sample in samples]
     requests = requests_for(
         [prompts[place] for place in asking_order(waits)], grpo.num_generations, run.config.seed, step
@@ -126,6 +127,7 @@ def sample_and_score(
             completion.finish_reason,
             num_tokens=len(completion.token_ids),
             group_size=grpo.num_generations,
+            prefill=prefills[key.prompt_id],
         )
         members[key] = completion, score, time.monotonic() - started
     if len(members) != len(requests):
@@ -137,7 +139,7 @@ def sample_and_score(
         prompt = prompts[place]
         keys = [RequestKey(prompt.prompt_id, index) for index in range(grpo.num_generations)]
         completions, scores, seconds = zip(*(members[key] for key in keys), strict=True)
-        groups.append(Group(samples[place], prompt.without_images(), completions, scores, seconds))
+        groups.append(Group(samples[place], prompt.for_trainer(), completions, scores, seconds))
     return groups
 
 
@@ -207,6 +209,7 @@ def _score_again(run: ScoringRun, group: Group, members: Sequence[Scored]) -> di
             group.completions[index].finish_reason,
             num_tokens=len(group.completions[index].token_ids),
             group_size=len(places),
+            prefill=group.prompt.prefill,
         )
         for index in places
     }

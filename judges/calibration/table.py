@@ -7,13 +7,12 @@ import json
 import math
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from judges.calibration.agreement import Interval, Table
 from judges.calibration.grading import Grade, Summary
+from rollouts.terminal import one_line, printable, table
 
 # A file of so many rows is shown whole; of a longer one only what deserves a look, the rest is in the file of verdicts.
 _SHOWN_WHOLE = 40
@@ -40,18 +39,12 @@ def _line(row: Grade) -> Text:
     mark = {True: "\u2713", False: "\u2717", None: "-"}[row.agrees]
     verdict = row.decision or f"failed ({row.failure})"
     texts = f"{_short(row.case.completion)} for {_short(row.case.reference)}"
-    return Text.assemble(
-        (f"{mark} line {row.case.line}: {verdict}", style), f" by {row.layer}: {texts}; {_plain(row.reason)[:160]}"
-    )
+    said = f" by {row.layer}: {texts}; {one_line(row.reason, 160)}"
+    return Text.assemble((f"{mark} line {row.case.line}: {verdict}", style), printable(said))
 
 
 def _short(text: str) -> str:
     return json.dumps(text if len(text) <= _MAX_CHARS else text[:_MAX_CHARS] + "\u2026", ensure_ascii=False)
-
-
-def _plain(text: str) -> str:
-    """Replace line breaks and control characters by spaces: a judge's words are a model's words."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def print_summary(summary: Summary, wall_seconds: float, console: Console) -> None:
@@ -67,26 +60,23 @@ def print_summary(summary: Summary, wall_seconds: float, console: Console) -> No
     console.print(
         "95 % intervals: Wilson's for shares, Jeffreys' for kappa; unsure counts as not accepted", soft_wrap=True
     )
-    table = RichTable(box=SIMPLE_HEAD)
-    for heading in ("type", "right accepted", "wrong refused", "kappa", "unsure", "failed"):
-        table.add_column(heading, justify="left" if heading == "type" else "right", no_wrap=True)
-    rows = {"all": summary.total, **(summary.by_type if len(summary.by_type) > 1 else {})}
-    for name, one in rows.items():
-        table.add_row(Text(name or "-"), *_cells(one), end_section=name == "all")
-    console.print(table)
+    by_type = summary.by_type if len(summary.by_type) > 1 else {}
+    rows = [("all", *_cells(summary.total)), None, *((name or "-", *_cells(one)) for name, one in by_type.items())]
+    columns = ("type", "right accepted", "wrong refused", "kappa", "unsure", "failed")
+    console.print(table("", columns, rows))
 
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def _cells(table: Table) -> tuple[str, ...]:
+def _cells(one: Table) -> tuple[str, ...]:
     return (
-        f"{table.right_accepted}/{table.num_right} {_measure(table.sensitivity, table.sensitivity_interval)}",
-        f"{table.wrong_refused}/{table.num_wrong} {_measure(table.specificity, table.specificity_interval)}",
-        _measure(table.kappa, table.kappa_interval),
-        str(table.unsure),
-        str(table.failed),
+        f"{one.right_accepted}/{one.num_right} {_measure(one.sensitivity, one.sensitivity_interval)}",
+        f"{one.wrong_refused}/{one.num_wrong} {_measure(one.specificity, one.specificity_interval)}",
+        _measure(one.kappa, one.kappa_interval),
+        str(one.unsure),
+        str(one.failed),
     )
 
 

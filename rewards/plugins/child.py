@@ -25,9 +25,8 @@ from functools import partial
 from typing import Any
 
 from judges.verdict import Assessment, Criteria, Question, Verdict
-from rewards.arguments import check_arguments
 from rewards.calling import BoundReward, failed
-from rewards.contract import Limits, Member, Reward, RewardError, Source
+from rewards.contract import Limits, Member, Reward, RewardError, Source, check_arguments
 from rewards.plugins import wire
 from rewards.plugins.loading import ROOM, load, ready, why_not
 from rollouts.records import Outcome, Sample

@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +15,7 @@ from rewards import registry
 from rewards.contract import Reward, RewardError, Source, described, home_of
 from rewards.plugins.from_trl import from_trl
 from rewards.plugins.handshake import Ready
+from rollouts.nearest import did_you_mean
 
 # The setting to raise where a reward runs out of memory.
 ROOM = "reward.plugin_memory_gib"
@@ -36,10 +36,9 @@ def load(source: Source) -> Reward:
         return described(source.name, match.function, match.by_answer) if source.name else match
     if not callable(function):
         offered = sorted(name for name, value in vars(module).items() if _is_own(value, module))
-        near = get_close_matches(source.attribute, offered, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(source.attribute, offered, ".")
         raise RewardError(
-            f"{source.path or source.module} has no function {source.attribute!r}.{hint} It has {offered}."
+            f"{source.path or source.module} has no function {source.attribute!r}{hint} It has {offered}."
         )
     return described(source.name or source.attribute, function)
 

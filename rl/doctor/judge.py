@@ -1,5 +1,4 @@
-"""What the doctor says of the judge: who decides, whether each endpoint answers, and the most that a run can ask.
-Nobody is asked for a verdict."""
+"""Checks the judge: who decides, whether each endpoint answers, and the most a run can ask. It asks for no verdict."""
 
 from __future__ import annotations
 

@@ -10,10 +10,12 @@ from rl.data.load import load
 from rl.data.sets import DataSplits, write_bad_rows
 from rl.doctor.checks import check_disk, check_ray
 from rl.doctor.data import frames_fit
+from rl.doctor.model import check_model, start_of
 from rl.run.failures import NotReady
 from rl.run.judging import judge_of, make_ready
 from rl.run.progress import Display
 from rl.run.tracking import check_login
+from rollouts.prompt.processing import load_processor
 
 
 def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
@@ -25,8 +27,8 @@ def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
     with display.phase("data"):
         splits = load(config.data)
     display.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
-    for note in splits.notes:
-        display.say(note)
+    for note, num_rows in splits.notes.items():
+        display.say(f"{note}: {num_rows} rows")
     if splits.bad_rows:
         write_bad_rows(folder / "bad_rows.jsonl", splits.bad_rows)
         display.warn(f"{len(splits.bad_rows)} bad rows were left out; they are listed in {folder / 'bad_rows.jsonl'}")
@@ -48,14 +50,20 @@ def ready_rubric(config: Config, folder: Path, splits: DataSplits, display: Disp
     return rubric
 
 
-def check_machine(config: Config, splits: DataSplits, num_steps: int) -> None:
-    """What only the workers and W&B need, before SFT spends minutes.
+def check_machine(config: Config, splits: DataSplits, num_steps: int, display: Display) -> None:
+    """What only the model, the workers and W&B need, before SFT spends minutes.
 
     Raises:
-        NotReady: images do not fit, Ray cannot start or be joined, or the disk is too full.
+        NotReady: the model or its template does not fit the data, images do not fit, Ray cannot start or be joined, or
+            the disk is too full.
         TrackingError: W&B has no key.
     """
     check_login(config.wandb)
-    for finding in (frames_fit([*splits.rl, *splits.eval], config), check_ray(config), check_disk(config, num_steps)):
+    samples = [*splits.rl, *splits.eval]
+    model = check_model(load_processor(start_of(config)), [*samples, *(row.sample for row in splits.sft)])
+    for finding in model:
+        if finding.good:
+            display.say(finding.text)
+    for finding in (*model, frames_fit(samples, config), check_ray(config), check_disk(config, num_steps)):
         if not finding.good:
             raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")

@@ -28,12 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = door.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
     with failures.exit_on_failure(command), progress.Display() as display:
         splits = load(config.data)
-        held_out = prepare(splits.eval, load_processor(config.model.path), blank=config.eval.blank_images)
+        processor = load_processor(config.model.path)
+        held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)
         judge = make_judge(config.judge)
         judge.check_now()
         display.say(judge.describe())
         engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
-        total = (1 + config.eval.num_samples + config.eval.blank_images) * len(held_out.samples)
+        total = (1 + config.eval.num_samples + held_out.blank) * len(held_out.samples)
         with Scorer(make_rubric(config.reward, judge)) as scorer, display.bar("evaluate", total) as bar:
             result = evaluate(
                 engine, scorer, held_out, config,

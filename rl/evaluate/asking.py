@@ -18,8 +18,8 @@ from rl.algo.order import sampling_seed
 from rl.config import Config
 from rl.evaluate.ways import MODES, Mode
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
-from rollouts.prompt.processing import EncodedPrompt, encode, media_token_ids
-from rollouts.records import ACCURACY, Completion, Outcome, Parsed, Sample
+from rollouts.prompt.processing import EncodedPrompt, Processor, encode, media_fault, media_token_ids
+from rollouts.records import ACCURACY, BadSample, Completion, Outcome, Parsed, Sample
 
 # Training steps count from 1, so evaluation draws with seeds that no step uses; two models get the same ones.
 EVALUATION_STEP = 0
@@ -56,6 +56,7 @@ class ScorerLike(Protocol):
         *,
         num_tokens: int | None = None,
         group_size: int | None = None,
+        prefill: str = "",
     ) -> Future[Any]: ...
 
 
@@ -89,7 +90,7 @@ class HeldOut:
         for sample in self.samples:
             prompt = self.encode(sample, False)
             chunk.append((sample, prompt))
-            num_pixels += sum(image.width * image.height for image in prompt.images)
+            num_pixels += prompt.num_pixels
             if num_pixels >= self.max_pixels:
                 yield chunk
                 chunk, num_pixels = [], 0
@@ -125,13 +126,21 @@ class EvalResult:
         return [sum(item) / len(item) if item else None for item in verdicts]
 
 
-def prepare(samples: Sequence[Sample], processor: Any, *, blank: bool) -> HeldOut:
-    """Held-out items for `evaluate`; `blank`: they are to be asked with blanked images, too."""
+def prepare(samples: Sequence[Sample], processor: Processor, *, blank: bool) -> HeldOut:
+    """Held-out items for `evaluate`; `blank`: they are to be asked with blanked images, too, where there are any.
+
+    Raises:
+        BadSample: the model reads text only and samples hold images.
+    """
+    if fault := media_fault(processor.family, samples):
+        raise BadSample(fault)
 
     def encoded(sample: Sample, blanked: bool) -> EncodedPrompt:
         return encode(processor, sample, blank=blanked)
 
-    return HeldOut(tuple(samples), encoded, blank, media_token_ids(processor))
+    return HeldOut(
+        tuple(samples), encoded, blank and any(sample.media for sample in samples), media_token_ids(processor)
+    )
 
 
 def evaluate(
@@ -172,7 +181,7 @@ def evaluate(
             prompts = [held_out.encode(sample, True) if mode == "blank" else prompt for sample, prompt in chunk]
             settings = _settings(mode, config, policy_version, held_out.banned_token_ids)
             drawn = rollout.sample(_requests(prompts, counts[mode], config.seed), settings)
-            way.submit(drawn, scorer, [sample for sample, _ in chunk])
+            way.submit(drawn, scorer, [sample for sample, _ in chunk], {one.prompt_id: one.prefill for one in prompts})
     judged = {mode: way.collect(held_out.samples) for mode, way in ways.items()}
     return EvalResult(name, held_out.samples, judged, time.monotonic() - started)
 
@@ -202,7 +211,7 @@ def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[R
             prompt_id=prompt.prompt_id,
             sample_index=index,
             text=prompt.text,
-            images=prompt.images,
+            media=prompt.engine_media,
             seed=sampling_seed(seed, EVALUATION_STEP, prompt.prompt_id, index),
             token_ids=prompt.token_ids,
         )
@@ -223,9 +232,14 @@ class _Way:
     pending: dict[RequestKey, tuple[Completion, Future[Any]]] = field(default_factory=dict)
 
     def submit(
-        self, drawn: Iterable[tuple[RequestKey, Completion]], scorer: ScorerLike, samples: Sequence[Sample]
+        self,
+        drawn: Iterable[tuple[RequestKey, Completion]],
+        scorer: ScorerLike,
+        samples: Sequence[Sample],
+        prefills: Mapping[str, str],
     ) -> None:
-        """Hand each completion to its judge as it arrives."""
+        """Hand each completion to its judge as it arrives. `prefills`: prompt id -> what the template has written of
+        the answer."""
         by_id = {sample.id: sample for sample in samples}
         expected = len(self.pending) + len(samples) * self.count
         for key, completion in drawn:
@@ -236,6 +250,7 @@ class _Way:
                 completion.finish_reason,
                 num_tokens=len(completion.token_ids),
                 group_size=self.count,
+                prefill=prefills[key[0]],
             )
             self.pending[RequestKey(*key)] = completion, future
             self.progress(self.group.rpartition("/")[2], len(self.pending), self.num_items * self.count)

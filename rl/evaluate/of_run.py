@@ -15,6 +15,7 @@ from rl.evaluate.comparison import compare, majority_baseline, measure
 from rl.evaluate.quick import QuickEvaluation, quick_evaluation
 from rl.evaluate.ways import MODES, Mode
 from rl.run.progress import Display
+from rollouts.prompt.processing import Processor
 from rollouts.records import Sample
 
 
@@ -22,7 +23,7 @@ class RunEvaluation:
     """Asks the held-out items of a run. One for the whole run, so that both models answer the same items."""
 
     def __init__(
-        self, rollout: Sampler, scorer: Scorer, samples: Sequence[Sample], processor: Any, config: Config
+        self, rollout: Sampler, scorer: Scorer, samples: Sequence[Sample], processor: Processor, config: Config
     ) -> None:
         self._rollout, self._scorer, self._config = rollout, scorer, config
         self.held_out = prepare(samples, processor, blank=config.eval.blank_images)

@@ -167,9 +167,9 @@ def test_permuting_completions_permutes_their_rewards(scorer):
     [
         ({"accuracy": 1.0, "format": -1.0}, ROUTES, "sum to zero"),
         ({}, ROUTES, "sum to zero"),
-        ({"accuracy": 1.0, "formt": 0.1}, ROUTES, "'formt'.*Did you mean 'format'.*Available"),
-        ({"accuracy": 1.0}, {"mcq": "option_mach"}, "Did you mean 'option_match'"),
-        ({"accuracy": 1.0}, {"mqc": "option_match"}, "Did you mean 'mcq'"),
+        ({"accuracy": 1.0, "formt": 0.1}, ROUTES, "'formt'.*did you mean 'format'.*Available"),
+        ({"accuracy": 1.0}, {"mcq": "option_mach"}, "did you mean 'option_match'"),
+        ({"accuracy": 1.0}, {"mqc": "option_match"}, "did you mean 'mcq'"),
         ({"accuracy": 1.0}, {}, "routes are empty"),
         ({"format": float("nan")}, {}, "finite"),
     ],

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,12 +27,16 @@ from rl.evaluate.quick import quick_evaluation
 from rl.grpo import train
 from rl.policy.batching import Row
 from rl.policy.policy import Policy, Reference
+from rl.replay.filters import choose
+from rl.replay.scoring import StepInWork
 from rl.step import TooManyFailures
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.prefill import after_prefill, prefill_of
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion, Rollout, Sample
+from rollouts.store.reader import media_opener
 from rollouts.store.writer import RunWriter, read_rollouts
-from tests.fakes.tiny_models import make_internvl
+from tests.fakes.tiny_models import make_internvl, open_think
 
 GRPO = GrpoConfig(
     num_steps=2,
@@ -82,7 +87,8 @@ class Judge:
 
 
 class Engine:
-    """Draws an answer by the request's seed; hands completions over in an order of their own."""
+    """Draws an answer by the request's seed, and writes what the prompt has not opened already; hands completions over
+    in an order of their own."""
 
     def __init__(self) -> None:
         self.requested: list[list[str]] = []
@@ -92,7 +98,8 @@ class Engine:
     ) -> Iterator[tuple[RequestKey, Completion]]:
         self.requested.append(list(dict.fromkeys(request.prompt_id for request in requests)))
         for request in sorted(requests, key=lambda request: request.seed):
-            text = f"<think>Hm.</think>\n<answer>{random.Random(request.seed).choice(ANSWERS)}</answer>"
+            whole = f"<think>Hm.</think>\n<answer>{random.Random(request.seed).choice(ANSWERS)}</answer>"
+            text = after_prefill(whole, prefill_of(request.text))
             ids = tuple(text.encode())
             yield (
                 request.key,
@@ -302,6 +309,26 @@ def test_too_many_failures_stop_the_step_before_the_failed_groups_are_trained_on
     assert all(one.sample.answer_type == "mcq" and one.valid for one in stored)
     # The group that failed was judged again before the step was given up: each different answer twice.
     assert sorted(judge.judged) != sorted(set(judge.judged))
+
+
+def test_a_template_that_opens_think_changes_no_reward_and_replays_the_same(model: Path, tmp_path: Path) -> None:
+    opening = open_think(Path(shutil.copytree(model, tmp_path / "opening")))
+    plain, opened = steps(model, tmp_path / "plain", Judge(at_once)), steps(opening, tmp_path / "run", Judge(at_once))
+    assert [one.total for one in opened.records()] == [one.total for one in plain.records()]
+    for one in read_rollouts(opened.folder):
+        assert one.prompt_text.endswith("<think>\n") and one.completion.text.startswith("Hm.</think>")
+        assert one.parsed.well_formed and one.parsed.think == "\nHm." and one.outcomes["format"].value == 1.0
+    rubric = Rubric({"accuracy": 0.9, "format": 0.1}, Config().reward.routes, Judge(at_once))  # type: ignore[arg-type]
+    with Scorer(rubric) as scorer:
+        for chosen in choose(opened.folder, [], whole_steps=False).steps:
+            work = StepInWork(chosen, scorer, media_opener(opened.folder), "replay")
+            again = {
+                (row["prompt_id"], row["sample_index"]): member.total
+                for numbers, members in zip(work.groups(), work.scores(), strict=True)
+                for row, member in zip((work.rows[number] for number in numbers), members, strict=True)
+            }
+            stored = [one for one in read_rollouts(opened.folder) if one.step == chosen.files.step]
+            assert again == {(one.prompt_id, one.sample_index): one.total for one in stored} and stored
 
 
 def test_orders_are_stable() -> None:

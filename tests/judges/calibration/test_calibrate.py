@@ -226,7 +226,7 @@ def test_the_labels_of_the_viewer_are_read_the_last_word_of_a_row_counts(tmp_pat
     [
         ("grpo.beta=0.1", "only judge and judge.* are settings of this command"),
         ("judge.canary_fraction=0.1", "concerns runs"),
-        ("judge.modle=x", "nearest is judge.model"),
+        ("judge.modle=x", "did you mean 'judge.model'"),
         ("judge=openai", "judge.base_url"),
     ],
 )

@@ -9,9 +9,7 @@ from rl.algo.order import epoch_order, plan, position, sampling_seed, steps_per_
 
 def test_an_epoch_asks_every_sample_once_and_the_next_in_another_order() -> None:
     first = [index for step in range(1, 6) for index in plan(step, seed=3, num_samples=20, prompts_per_step=4)]
-    second = [
-        index for step in range(6, 11) for index in plan(step, seed=3, num_samples=20, prompts_per_step=4)
-    ]
+    second = [index for step in range(6, 11) for index in plan(step, seed=3, num_samples=20, prompts_per_step=4)]
     assert sorted(first) == sorted(second) == list(range(20))
     assert first != second
 
