@@ -1,7 +1,6 @@
-"""Where the thoughts end and the answer stands: the four tags, and the format rule (ANSWERS.md, rules 1, 2 and 14).
+"""Where the thoughts end and the answer stands: marks of thoughts by model family, the answer tags, the format rule (rules 1, 2, 14, 21).
 
-Positions are looked up in a lower-cased copy of equal length; no pattern here can backtrack, so 100,000 hostile
-characters cost a millisecond.
+Positions are looked up in a lower-cased copy of equal length; no pattern here can backtrack, so 100,000 hostile characters cost a millisecond.
 """
 
 from __future__ import annotations
@@ -10,31 +9,35 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+# How models mark their thoughts: family -> (opening, closing), lower case. The opening one may stand in the prompt.
+THOUGHTS = {
+    "Qwen, DeepSeek-R1, GLM, InternVL": ("<think>", "</think>"),
+    "MedGemma": ("<unused94>", "<unused95>"),
+    "Kimi-VL": ("◁think▷", "◁/think▷"),
+    "HuatuoGPT-o1": ("## thinking", "## final response"),
+    "Gemini distillates": ("<thought>", "</thought>"),
+    "Magistral": ("[think]", "[/think]"),
+    "OpenThinker": ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    "Seed": ("<seed:think>", "</seed:think>"),
+    "gpt-oss": ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+}
 # More answer tags than this are no answer but a flood of them.
 MAX_ANSWER_TAGS = 64
 _ANSWER_TAG = re.compile(r"<(/?)answer>")
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-# What a template shows in place of a body; echoing it is not an answer.
-_PLACEHOLDERS = frozenset(
-    """reasoning process here|your reasoning here|reasoning here|your reasoning|reasoning process
-    |thinking process here|thinking process|your thinking process here|your thoughts here|thoughts here|your thoughts|think here|answer here
-    |your answer here|your answer|final answer here|your final answer here|your final answer|the answer here|insert answer here
-    |put your answer here|answer letter here|the final answer here|your choice here|option letter here|the reasoning process here|insert reasoning here
-    |reasoning|answer|the answer|final answer|the final answer|think|thinking
-    |推理过程|思考过程|在此作答|你的答案|答案|推理|思考|你的思考过程|此处填写答案|答案写在这里|推理过程写在这里|在这里写答案|在这里写推理过程""".replace(
-        "\n", ""
-    ).split("|")
+# What a template shows in place of a body: the words of an echo, which is not an answer.
+_ECHO = re.compile(
+    r"(?:insert|put|the|your|final|answer|reasoning|thinking|thoughts?|think|process|choice|option|letter|here|in| )+"
+    r"|在?(?:此处?|这里)?(?:作答|填写|写)?(?:你的)?(?:推理|思考|答案)?(?:过程)?(?:写?在?这里)?"
 )
-_PLACEHOLDERS = frozenset(text.strip() for text in _PLACEHOLDERS)
 
 
 class Span(NamedTuple):
     """A completion cut into its parts."""
 
-    # Text of the thoughts; None = no closed think block.
+    # Text of the thoughts; None = no closed thoughts.
     think: str | None
-    # The bodies of the answer tags in order, or the whole text after the thoughts where no tag stands; () = there is no
-    # answer.
+    # The bodies of the answer tags in order, or the whole text after the thoughts where no tag stands; () = there is no answer.
     bodies: tuple[str, ...]
     # Everything after the thoughts; boxes are looked for here (rule 11).
     tail: str
@@ -42,14 +45,15 @@ class Span(NamedTuple):
     tagged: bool
     # Why there is no answer; "" = there is one.
     reason: str
+    # True where the last answer tag is never closed.
+    unclosed: bool = False
 
 
 def grade_format(completion: str, prefill: str = "") -> bool:
     """True if the text is `<think>..</think> <answer>..</answer>` and nothing else (rule 14).
 
-    Exactly one each of the four lower-case tags, in order, only white space around and between them, neither body blank
-    or a placeholder of the template. `prefill` is what the chat template already wrote of the answer (`<think>`); it is
-    put back in front.
+    Exactly one each of the four lower-case tags, in order, only white space around and between them, neither body blank or a placeholder
+    of the template. `prefill` is what the chat template already wrote of the answer (`<think>`); it is put back in front.
     """
     text = with_prefill(completion, prefill).strip()
     if not (text.startswith("<think>") and text.endswith("</answer>")):
@@ -76,36 +80,47 @@ def is_blank(body: str) -> bool:
         return not body.strip()
     visible = "".join(char for char in body if unicodedata.category(char) != "Cf").strip()
     core = visible.strip("[]{}<>()*_\"'` \n\t").casefold().rstrip(" .…")
-    return not core or core in _PLACEHOLDERS
+    return not core or bool(_ECHO.fullmatch(core))
 
 
 def cut(completion: str) -> Span:
-    """The thoughts and the answer bodies of a completion (rules 1 and 2); tag case is ignored, nothing is judged
-    yet."""
+    """The thoughts and the answer bodies of a completion (rules 1 and 2); tag case is ignored, nothing is judged yet."""
     lowered = _lowered(completion)
-    opened, closed = lowered.rfind("<think>"), lowered.rfind("</think>")
-    if opened > closed:
-        return Span(None, (), "", False, "the thoughts are never closed: a truncated completion has no answer")
-    think, tail, tail_lowered = None, completion, lowered
-    if closed >= 0:
-        start = lowered.find("<think>")
-        think = completion[(start + len("<think>") if 0 <= start < closed else 0) : closed]
-        tail, tail_lowered = completion[closed + len("</think>") :], lowered[closed + len("</think>") :]
+    end = start = -1
+    for opening, closing in THOUGHTS.values():
+        opened, closed = _rfind(lowered, opening), _rfind(lowered, closing)
+        if opened > closed:
+            return Span(None, (), "", False, "the thoughts are never closed: a truncated completion has no answer")
+        if closed >= 0 and closed + len(closing) > end:
+            first = lowered.find(opening)
+            start, body_end, end = (first + len(opening) if 0 <= first < closed else 0), closed, closed + len(closing)
+    think = completion[start:body_end] if end >= 0 else None
+    tail, tail_lowered = completion[max(end, 0) :], lowered[max(end, 0) :]
     if tail_lowered.count("answer>") > 2 * MAX_ANSWER_TAGS:
         return Span(think, (), "", True, f"more than {MAX_ANSWER_TAGS} answer tags")
     bodies, tagged = _bodies(tail, tail_lowered)
     reason = "" if any(body.strip() for body in bodies) else "nothing stands in the answer"
-    return Span(think, bodies if not reason else (), tail, tagged, reason)
+    return Span(think, bodies if not reason else (), tail, tagged, reason, tagged and "</answer>" not in tail_lowered)
+
+
+def _rfind(lowered: str, tag: str) -> int:
+    """The last place of a tag; a heading counts only at the start of a line."""
+    place = lowered.rfind(tag)
+    while tag.startswith("#") and place > 0 and lowered[place - 1] != "\n":
+        place = lowered.rfind(tag, 0, place)
+    return place
 
 
 def _bodies(tail: str, lowered: str) -> tuple[tuple[str, ...], bool]:
-    """What stands inside answer tags. An unclosed tag reaches to the end; a missing opening tag means everything before
-    the closing one."""
+    """What stands inside answer tags. An unclosed tag reaches to the end; a missing opening tag means everything before the closing one."""
     tags = list(_ANSWER_TAG.finditer(lowered))
     if not tags:
         return (tail,), False
     if all(tag.group(1) for tag in tags):
         return (tail[: tags[0].start()],), True
+    if len(tags) > 1 and not any(tag.group(1) for tag in tags) and not tail[tags[-1].end() :].strip():
+        tags.pop()  # "<answer>B<answer>": a closing tag typed as an opening one
+        tail = tail[: _ANSWER_TAG.search(lowered, tags[-1].end()).start()]  # type: ignore[union-attr]  # it was there
     bodies: list[str] = []
     depth = 0
     for index, tag in enumerate(tags):
@@ -119,6 +134,5 @@ def _bodies(tail: str, lowered: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _lowered(text: str) -> str:
-    """Lower case of the same length, for looking up tags: the dotted capital I is the one letter whose lower case is
-    longer."""
-    return text.replace("\u0130", "i").lower() if "<" in text else text
+    """Lower case of the same length, for looking up tags: the dotted capital I is the one letter whose lower case is longer."""
+    return text.replace("\u0130", "i").lower() if not text.isascii() or any(sign in text for sign in "<[#") else text

@@ -1,8 +1,8 @@
-"""Answer text made comparable: one Unicode form, markup gone, cut into tokens in which signs, decimals and units keep
-their meaning (rules 5, 9)."""
+"""Answer text made comparable: one Unicode form, markup gone, cut into tokens in which signs, decimals and units keep their meaning (rules 5, 9)."""
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from typing import NamedTuple
@@ -39,8 +39,7 @@ _SPECIAL = re.compile(r"<\|[^<>|]{0,40}\|>")
 _LATEX = re.compile(r"\\(?:[a-zA-Z]+\*?|[()\[\]])")
 # A fence with the name of its language, which is a known one or stands on a line of its own.
 _FENCE = re.compile(
-    r"```(?:(?:json|text|plaintext|plain|markdown|md|latex|tex|python|yaml|xml|html|[a-zA-Z]{2,12}(?=["
-    r" \t]*\n(?!\s*```)))\b)?"
+    r"```(?:(?:json|text|plaintext|plain|markdown|md|latex|tex|python|yaml|xml|html|[a-zA-Z]{2,12}(?=[ \t]*\n(?!\s*```)))\b)?"
 )
 _LINE_BREAK = re.compile(r"</?(?:p|br|div|li|ul|ol|h[1-6])(?:\s[^<>]{0,80})?/?>", re.IGNORECASE)
 _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
@@ -57,8 +56,7 @@ MEANING = frozenset("<>≤≥+-%°^/±~≈=")
 
 
 class Token(NamedTuple):
-    """One token of an answer. kind: w word, n number, c one Chinese, Japanese or Korean character, s sign with meaning,
-    p other punctuation."""
+    """One token of an answer. kind: w word, n number, c one Chinese, Japanese or Korean character, s sign with meaning, p other punctuation."""
 
     text: str
     kind: str
@@ -72,8 +70,8 @@ class Token(NamedTuple):
 
 
 def normalise(text: str) -> str:
-    """NFKC, invisible characters removed, quotes and dashes unified. No look-alike map: Cyrillic and Greek letters stay
-    what they are."""
+    """NFKC, invisible characters removed, quotes and dashes unified. No look-alike map: Cyrillic and Greek letters stay what they are."""
+    text = html.unescape(text) if "&" in text else text
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.replace("…", "...").translate(_SUPERSCRIPTS))
         text = _RANGE_DASH.sub("-", "".join(char for char in text if not _invisible(char)))
@@ -94,8 +92,7 @@ def strip_markup(text: str) -> str:
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of a normalised text. A hyphen inside a word is punctuation ("beta-blocker"), one before a digit is a
-    sign ("-2")."""
+    """The tokens of a normalised text. A hyphen inside a word is punctuation ("beta-blocker"), one before a digit is a sign ("-2")."""
     found: list[Token] = []
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or "p"
@@ -117,6 +114,5 @@ def _is_hyphen(text: str, start: int, end: int) -> bool:
 
 
 def key(text: str) -> tuple[str, ...]:
-    """The comparable form of a text: folded words, numbers and signs; punctuation dropped. "Beta-blocker" and "beta
-    blocker" are the same."""
+    """The comparable form of a text: folded words, numbers and signs; punctuation dropped. "Beta-blocker" and "beta blocker" are the same."""
     return tuple(token.key for token in tokens(normalise(text)) if token.kind != "p")

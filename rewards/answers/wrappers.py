@@ -1,5 +1,4 @@
-"""JSON objects and boxes around an answer (ANSWERS.md, rule 11). Nothing is evaluated: `json.loads` and brace counting
-only."""
+"""JSON objects and boxes around an answer (ANSWERS.md, rule 11). Nothing is evaluated: `json.loads` and brace counting only."""
 
 from __future__ import annotations
 
@@ -10,9 +9,9 @@ from typing import Any
 MAX_WRAPPERS = 16
 # Names of the field that states the answer, letters and digits only, the first that is there counts.
 _MAIN = (
-    "answer finalanswer choice option finalchoice letter label prediction selectedoption selected selection"
-    " correctanswer correctoption result answers finalanswers correctanswers diagnosis response final answerletter"
-    " optionletter correctletter answerchoice answeroption finaldiagnosis conclusion output 答案 选项 最终答案"
+    "answer finalanswer choice option finalchoice letter label prediction selectedoption selected selection correctanswer correctoption result"
+    " answers finalanswers correctanswers diagnosis response final answerletter optionletter correctletter answerchoice answeroption"
+    " finaldiagnosis conclusion output 答案 选项 最终答案"
 ).split()
 _NOT_KEY = re.compile(r"[\W_]+")
 
@@ -22,8 +21,7 @@ class NoCommitment(Exception):
 
 
 def unwrap_json(text: str) -> str:
-    """The text with each JSON object replaced by what its main field says. Raises NoCommitment for maps over letters
-    and repeated fields."""
+    """The text with each JSON object replaced by what its main field says. Raises NoCommitment for maps over letters and repeated fields."""
     start, tries = text.find("{"), 0
     while start >= 0 and tries < MAX_WRAPPERS:
         tries += 1

@@ -145,13 +145,15 @@ def test_a_whole_step_carries_every_documented_name():
     )
     documented += (
         " kl entropy loss timing_s/gen timing_s/step accuracy accuracy/mcq vision/accuracy/ct completions/format_rate"
-        " judge/cost"
+        " judge/cost parse/unclear_ratio"
     )
     documented += " by_group/frac_mixed by_group/frac_all_good by_group/frac_all_bad rollout_corr/k3_kl num_completions"
     assert set(documented.split()) <= set(metrics)
     assert sum(
         metrics[f"reward_status/accuracy/{status}"] for status in ("ok", "abstain", "error", "timeout")
     ) == pytest.approx(1)
+    unclear = sum(one.parsed.verdict == "unclear" for one in rows)
+    assert metrics["parse/unclear_ratio"] == unclear / len(rows) > 0
     failed = sum(not one.valid for one in rows)
     assert metrics["completions/invalid"] == failed > 0
     judged = [one.outcomes["accuracy"].value for one in rows if one.valid]
