@@ -19,13 +19,20 @@ _ANCHOR = re.compile(
     r"^(?:(?:最终|正确)?(?:答案|结论|回答|诊断)(?:是|为)?\s*[::]?|我?(?:认为|觉得)|应该|应当|当然|肯定|结果)\s*"
 )
 # "B. 否", "B (否)" and "否 (B)".
-LABELLED = re.compile(r"[(\[]?(?:选项?)?([A-Z])\s?[.:、()\[\]]\s?(\w+)[)\].]*|(\w+)\s?[(\[]([A-Z])[)\]]\.*")
-# "有没有", "能不能": a question. "无异常", "不正常": whose polarity belongs to the question.
-_ASKS = re.compile(
-    r"^(.)(?:没|不)\1|^.{0,4}(?:是否|能否|可否|有无)|^(?:不|无|没有|未见)(?:明显|见|太)?(?:正常|异常|健康)"
+_LABELLED = re.compile(r"[(\[]?(?:选项?)?([A-Z])\s?[.:、()\[\]]\s?(\w+)[)\].]*|(\w+)\s?[(\[]([A-Z])[)\]]\.*")
+# Neither: "有没有", "能否"; "无异常", "不正常", whose polarity belongs to the question; "是和否", "是或否".
+_NEITHER = re.compile(
+    r"(.)(?:没|不)\1|.{0,4}(?:是否|能否|可否|有无)|(?:不|无|没有|未见)(?:明显|见|太)?(?:正常|异常|健康)"
+    r"|[是有对能会]\W+[否无错不没]\W*|(?s:.)*?(?:或|还是|又是|也是|既是| or )"
 )
-_BOTH = re.compile(r"[是有对能会]\W+[否无错不没]\W*|.*(?:或|还是|又是|也是|既是| or )", re.DOTALL)
-_SPOKEN = {"true": "yes", "y": "yes", "false": "no", "n": "no"}
+_SPOKEN: dict[str, YesNo] = {"true": "yes", "y": "yes", "false": "no", "n": "no"}
+
+
+@cache
+def _begins(groups: str, behind: str) -> re.Pattern[str]:
+    """The words of groups of words.yaml at the beginning of an answer, longest first, with a pattern behind them."""
+    words = sorted((word for group in groups.split() for word in source()["zh"][group]), key=len, reverse=True)
+    return re.compile(f"(?:{'|'.join(map(re.escape, words))}){behind}")
 
 
 def may_say(answer: str) -> bool:
@@ -33,47 +40,29 @@ def may_say(answer: str) -> bool:
     return bool(_ANY.search(answer))
 
 
-def spoken(plain: str) -> YesNo | None:
-    """ "yes" or "no" for an answer that is nothing but "true", "y", "false" or "n"."""
-    return _SPOKEN.get(plain.strip(" .!\"'()[]\n").casefold())  # type: ignore[return-value]  # the values are the two words
-
-
-@cache
-def _groups() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """unsure, no, yes alone, and yes before more, each as the beginning of an answer."""
-    words = source()["zh"]
-    unsure, no, yes, begins = (
-        "|".join(sorted(map(re.escape, words[name]), key=len, reverse=True))
-        for name in ("unsure", "says_no", "says_yes", "begins_yes")
-    )
-    return (
-        re.compile(rf"(?:{unsure})"),
-        re.compile(rf"(?:{no})(?!则)"),
-        re.compile(rf"(?:{yes}|{begins})(?=$|[\s,.!;、吧啊])"),
-        re.compile(rf"(?:{begins})(?![无没否可待关时些限效害量谱力诊议])"),
-    )
-
-
-def chinese(plain: str) -> YesNo | None:
-    """ "yes" or "no" by the opening word of a Chinese answer; "不确定", "是否" and "不正常" are neither."""
+def word(plain: str) -> YesNo | None:
+    """ "yes" or "no" where an answer is "true", "y", "false" or "n", or opens with a Chinese word for one of them;
+    "不确定", "是否" and "不正常" are neither."""
     body = _ANCHOR.sub("", plain.strip().strip("\"'()[]").strip()).strip()
-    unsure, no, yes, begins = _groups()
-    if unsure.match(body) or _ASKS.match(body) or _BOTH.match(body):
+    if spoken := _SPOKEN.get(body.strip(" .!").casefold()):
+        return spoken
+    if _begins("unsure", "").match(body) or _NEITHER.match(body):
         return None
-    if no.match(body):
+    if _begins("says_no", "(?!则)").match(body):
         return "no"
-    return "yes" if yes.match(body) or begins.match(body) else None
+    alone, before_more = r"(?=$|[\s,.!;、吧啊])", "(?![无没否可待关时些限效害量谱力诊议])"
+    says = _begins("says_yes begins_yes", alone).match(body) or _begins("begins_yes", before_more).match(body)
+    return "yes" if says else None
 
 
 def word_of(option: str) -> YesNo | None:
     """Which of the two an option text is, where it is a Chinese word for one of them and nothing else."""
-    text = normalise(option).strip().strip(".").strip()
-    words = source()["zh"]
+    text, words = normalise(option).strip(" ."), source()["zh"]
     return "yes" if text in words["says_yes"] + words["begins_yes"] else "no" if text in words["says_no"] else None
 
 
 def labelled(plain: str) -> tuple[str, YesNo] | None:
     """Letter and word of "B. 否" and "否 (B)"."""
-    match = LABELLED.fullmatch(_ANCHOR.sub("", plain.strip()))
-    word = word_of(match[2] or match[3]) if match else None
-    return (match[1] or match[4], word) if match and word else None
+    match = _LABELLED.fullmatch(_ANCHOR.sub("", plain.strip()))
+    said = word_of(match[2] or match[3]) if match else None
+    return (match[1] or match[4], said) if match and said else None
