@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "judges": (),
     "rollouts": (),
     # The reader, because `rewards.check` scores stored rollouts; it loads no torch either.
-    "rewards": ("judges", "rollouts.records", "rollouts.media", "rollouts.rows", "rollouts.store"),
+    "rewards": ("judges", "rollouts.records", "rollouts.media", "rollouts.golds", "rollouts.rows", "rollouts.store"),
     "rl": ("judges", "rollouts", "rewards", "conf"),
 }
 # Commands that bear a package's name and know more than the package does. Nothing imports them, so that no package
@@ -41,7 +41,7 @@ COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "r
 # The rooms and top files of each package. A room imports what stands to its left, and itself; nothing to its right.
 ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
-    "rollouts": "records media rows terminal store prompt engine page transcript view diff",
+    "rollouts": "records media golds rows terminal store prompt engine page transcript view diff",
     "rewards": "contract arguments registry answers maths shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
     "rl": "config algo data policy workers step run evaluate report doctor replay export grpo sft recipe train",

@@ -42,21 +42,29 @@ class Clause:
         return {mention.letter for mention in self.mentions}
 
     @property
-    def named(self) -> bool:
-        return any(word[0] == "@" for word in self.words)
-
-    @property
     def places(self) -> list[int]:
         return [place for place, word in enumerate(self.words) if word[0] == "@"]
 
     @property
     def before(self) -> list[str]:
+        """The words in front of the options."""
         return self.words[: self.places[0]]
+
+    @property
+    def is_either(self) -> bool:
+        """Whether several options stand in a list that is joined by "or" and its like."""
+        between = {word for word in self.words[self.places[0] : self.places[-1]]} if self.places else set()
+        return len(self.letters) > 1 and bool({"OR", "<", ">", "-", "→"} & between)
 
     @property
     def particle(self) -> bool:
         """Whether it names nothing but the word yes or no."""
         return bool(self.mentions) and all(mention.particle for mention in self.mentions)
+
+
+def is_named(words: list[str]) -> bool:
+    """Whether an option stands among words."""
+    return any(word[0] == "@" for word in words)
 
 
 def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
@@ -91,7 +99,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
     for index, word in enumerate(words):
         current = clauses[-1]
         kind = _kind(words, index, current, walk)
-        if word == "EXCEPT" and DENIALS & set(current.words) and not current.named:
+        if word == "EXCEPT" and DENIALS & set(current.words) and not is_named(current.words):
             current.words = [w for w in current.words if w not in DENIALS]  # "it can not be anything but B"
             continue
         if not kind or word == "…":
@@ -114,7 +122,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     """How a word ends a clause: "end" (of a sentence), "break", "turn" (and begins the next one itself), "" = not at
     all. `walk`: the answer gives a verdict behind each option."""
-    word, said, named = words[index], current.words, current.named
+    word, said, named = words[index], current.words, is_named(current.words)
     heading = word == "\n" and not named and "ANCHOR" in said and is_bare(said)  # "Final answer"
     if word in ENDS:
         return "" if heading else "end"

@@ -20,7 +20,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")
 _ROMAN = frozenset("i ii iii iv v vi vii viii ix x".split())
 _JOINERS = frozenset({"and", "or", "&", "/", "+", "和", "或", "nor"})
-# Words whose letter may stand in brackets, behind a full stop or an apostrophe: "panel (b)", "Fig. C", "Dukes' C".
+# Words whose letter may stand in brackets or behind a sign: "panel (b)", "Fig. C", "Dukes' C".
 _FIGURES = frozenset(
     "figure panel table plate slide image lp lipoprotein rh fig figs vit hep dr mr ms mrs dukes".split()
 )
@@ -33,15 +33,12 @@ class Options(NamedTuple):
     letters: tuple[str, ...]
     # First token of an option -> its forms (key, letter), longest first.
     by_first: dict[str, list[tuple[tuple[str, ...], str]]]
-    # Letter -> its text, where that text is itself one of the labels (blood groups, rule 3).
-    lone: dict[str, str]
-    # Letter -> the first letter with the same text.
-    twins: dict[str, str]
+    lone: dict[str, str]  # letter -> its text, where that text is itself one of the labels (blood groups, rule 3)
+    twins: dict[str, str]  # letter -> the first letter with the same text
 
 
 class Mention(NamedTuple):
-    """An option named in an answer: tokens first..last (inclusive) name `letter`; "?" = a letter beside the text of
-    another option."""
+    """An option named in an answer: tokens first..last (inclusive) name `letter`; "?" = beside another option's text."""
 
     letter: str
     first: int
@@ -51,23 +48,14 @@ class Mention(NamedTuple):
 
 
 def options_of(texts: Sequence[str], skip: Sequence[str] = ()) -> Options:
-    """The options A, B, C..; a text that is one of the labels is left to the label rule, and so are those of the
-    letters in `skip`."""
-    letters = tuple(LETTERS[: len(texts)])
-    forms = [key(text) for text in texts]
-    options = Options(
-        letters, {}, {}, {letter: letters[forms.index(form)] for letter, form in zip(letters, forms, strict=True)}
-    )
+    """The options A, B, C..; texts that are labels themselves, or of letters in `skip`, are not looked for."""
+    letters, forms = tuple(LETTERS[: len(texts)]), [key(text) for text in texts]
+    options = Options(letters, {}, {}, {x: letters[forms.index(form)] for x, form in zip(letters, forms, strict=True)})
     for letter, text, form in zip(letters, texts, forms, strict=True):
-        if (
-            len(form) > 2
-            and form[0] == letter.casefold()
-            and text.lstrip()[1:2] in tuple(".):")
-            and form[1:] not in forms
-        ):
+        if form[1:] and form[0] == letter.casefold() and text.lstrip()[1:2] in tuple(".):") and form[1:] not in forms:
             form = form[1:]
-        listing = len(form) > 1 and form[0] == "a" and (len(form[1]) == 1 or form[1] in _JOINERS)  # "A, B and C"
-        if len(form) > 1 and form[0] in ("a", "an", "the") and text.split()[0].casefold() == form[0] and not listing:
+        listing = form[:1] == ("a",) and form[1:] and (len(form[1]) == 1 or form[1] in _JOINERS)  # "A, B and C"
+        if form[1:] and form[0] in ("a", "an", "the") and text.split()[0].casefold() == form[0] and not listing:
             form = form[1:]  # not of "A-scan"
         if len(form) == 1 and form[0].upper() in letters:
             options.lone[letter] = form[0].upper()
@@ -86,18 +74,14 @@ def find(stream: list[Token], options: Options) -> list[Mention]:
             forms = options.by_first.get(token.key, ())
             match = next((m for form, letter in forms if (m := _match(stream, index, form, letter))), None)
             texts += [match] if match and not _part_of_more(stream, match) else []
-    covered = {index for mention in texts for index in range(mention.first, mention.last + 1)}
-    labels = _labels(stream, options, texts, covered) if options.letters else []
+    labels = _labels(stream, options, texts) if options.letters else []
     return _bind(stream, sorted([*texts, *labels], key=lambda mention: mention.first), options)
 
 
 def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) -> Mention | None:
     index = start
     for position, wanted in enumerate(form):
-        wrapped = (
-            position and index < len(stream) and stream[index].text == "\n"
-        )  # a text that goes on in the next line
-        index += bool(wrapped)
+        index += bool(position and stream[index : index + 1] and stream[index].text == "\n")  # a text of two lines
         while position and index < len(stream) and stream[index].kind == "p" and stream[index].text not in ";\n?!":
             index += 1
         if index >= len(stream) or stream[index].kind == "p" or stream[index].key != wanted:
@@ -107,16 +91,15 @@ def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) 
 
 
 def _part_of_more(stream: list[Token], mention: Mention) -> bool:
-    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, a further letter or number of a
-    name (rule 5)."""
+    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, the rest of a name (rule 5)."""
     first, last = stream[mention.first], stream[mention.last]
-    before, earlier = (*reversed(stream[max(0, mention.first - 2) : mention.first]), _NOTHING, _NOTHING)[:2]
+    earlier, before = (_NOTHING, _NOTHING, *stream[max(0, mention.first - 2) : mention.first])[-2:]
     after, beyond = (*stream[mention.last + 1 : mention.last + 3], _NOTHING, _NOTHING)[:2]
-    number, units = first.kind == "n", lexicon().sets["unit"]
-    if before.kind == "s" and (number or before.end == first.start) and before.text not in "/+=>":
-        return True
+    number, units, compared = first.kind == "n", lexicon().sets["unit"], lexicon().sets["compare"]
     decimal = before.text == "," and earlier.end == before.start and before.end == first.start
-    if number and (decimal or before.text in tuple("<>≤≥") or before.key in lexicon().sets["compare"]):
+    if number and (decimal or before.text in tuple("<>≤≥") or before.key in compared):
+        return True
+    if before.kind == "s" and (number or before.end == first.start) and before.text not in "/+=>":
         return True
     scale = (last.key in _ROMAN and beyond.key in _ROMAN) or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
     if (after.text in ("-", "/") and scale) or (number and after.key in ("to", "-") and beyond.kind == "n"):
@@ -126,30 +109,28 @@ def _part_of_more(stream: list[Token], mention: Mention) -> bool:
         return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or divides
     if (last.kind == "n" and (after.key in units or after.kind == "n")) or (after.text == "-" and beyond.key == "like"):
         return True
-    roman = after.key in _ROMAN and len(after.text) > 1
-    named = (after.kind == "n" and beyond.key not in units) or (after.kind == "w" and (roman or _lone(after)))
+    named = (
+        _lone(after) or (after.key in _ROMAN and len(after.text) > 1) or (after.kind == "n" and beyond.key not in units)
+    )
     return last.kind == "w" and named and after.text not in ("A", "I", mention.letter)
 
 
-def _labels(stream: list[Token], options: Options, texts: list[Mention], covered: set[int]) -> list[Mention]:
+def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list[Mention]:
+    covered = {index for mention in texts for index in range(mention.first, mention.last + 1)}
     spoken = [index for index, token in enumerate(stream) if token.kind in "wnc"]
-    if run := _letters_only(stream, spoken, options, covered):
+    if run := _letters_only(stream, [i for i in spoken if i not in covered], options, len(spoken)):
         return run
     starts = {mention.first: mention.letter for mention in texts}
     mentions: list[Mention] = []
     for index in spoken:
         letter = stream[index].text.upper()
-        if index in covered or letter not in LETTERS or len(letter) != 1 or stream[index].kind != "w":
+        if index in covered or len(letter) != 1 or letter not in LETTERS:
             continue
         listed = bool(mentions) and mentions[-1].last == index - 2
-        joined = index > 1 and stream[index - 1].key in _JOINERS and len(stream[index - 2].text) == 1
-        if (
-            joined
-            and stream[index - 2].kind == "w"
-            and stream[index - 2].key != "w"
-            and not listed
-            and index - 2 not in covered
-        ):
+        joined = (
+            index > 1 and stream[index - 1].key in _JOINERS and stream[index - 2].key in "abcdefghijklmnopqrstuvxyz"
+        )
+        if joined and not listed and index - 2 not in covered:
             continue  # "hepatitis B and C": where the first is a name, the second is one
         signed = len(stream) == 2 and index == 0 and stream[1].text in "+-"
         own = letter in (starts.get(index + 1), starts.get(index + 2))
@@ -158,56 +139,47 @@ def _labels(stream: list[Token], options: Options, texts: list[Mention], covered
     return mentions
 
 
-def _letters_only(stream: list[Token], spoken: list[int], options: Options, covered: set[int]) -> list[Mention]:
-    """An answer of letters and light words only: glued, "BD", or side by side, "A D"."""
-    free = {i: stream[i].text.upper() if len(spoken) == 1 else stream[i].text for i in spoken if i not in covered}
-    runs = [i for i, run in free.items() if 2 <= len(run) == len(set(run)) and set(run) <= set(options.letters)]
-    if len(runs) == 1 and all(_is_grammar(stream[i], ("light",), ("ANCHOR", "")) for i in spoken if i != runs[0]):
-        return [Mention(letter, runs[0], runs[0], "label") for letter in free[runs[0]]]
-    if len(spoken) > 1 and not covered and all(stream[i].text in options.letters for i in spoken):
-        return [Mention(stream[i].text, i, i, "label") for i in spoken]
+def _letters_only(stream: list[Token], free: list[int], options: Options, num_spoken: int) -> list[Mention]:
+    """An answer of letters and words of the grammar only: glued, "BD", or side by side, "A D"."""
+    runs = {i: stream[i].text.upper() if num_spoken == 1 else stream[i].text for i in free}
+    glued = [i for i, run in runs.items() if 2 <= len(run) == len(set(run)) and set(run) <= set(options.letters)]
+    others = [stream[i] for i in free if i not in glued]
+    beside = all(_is_known(word, "light") and (word.kind == "c" or len(word.text) > 1) for word in others)
+    if len(glued) == 1 and len(free) == num_spoken and beside:
+        return [Mention(letter, glued[0], glued[0], "label") for letter in runs[glued[0]]]
+    if len(free) > 1 and len(free) == num_spoken and all(run in options.letters for run in runs.values()):
+        return [Mention(run, i, i, "label") for i, run in runs.items()]
     return []
 
 
-def _is_grammar(word: Token, sets: Sequence[str], marks: Sequence[str] = ()) -> bool:
-    alone = [mark for words, mark in lexicon().phrases.get(word.key, ()) if len(words) == 1]
-    return any(word.key in lexicon().sets[name] for name in sets) or any(mark in marks or not marks for mark in alone)
+def _is_known(word: Token, *sets: str) -> bool:
+    return word.key in lexicon().lasts or any(word.key in lexicon().sets[name] for name in sets)
 
 
 def _shape(stream: list[Token], index: int, own: bool, options: Options, listed: bool) -> str:
     """The shape rule: "label", "letter" (perhaps one) or "" (a name). `own`: the letter's text stands behind it.
     `listed`: a label stands just before, with one joiner between."""
-    token, before, after = (
-        stream[index],
-        *(stream[i] if 0 <= i < len(stream) else _NOTHING for i in (index - 1, index + 1)),
-    )
+    token = stream[index]
+    before, after = (stream[i] if 0 <= i < len(stream) else _NOTHING for i in (index - 1, index + 1))
     left, right = _left(stream, index), "end" if own else _right(stream, index, options)
     inside = token.text.upper() in options.letters
     if "name" in (left, right):
         return ""
+    strong = left in ("strong", "any") or before.text == ":"
     if token.text.islower():
+        marked = left == "start" and after.text in ("", *'.):]"')
+        second = before.key in _JOINERS | {",", "not", "than"} and (listed or after.kind in ("", "p"))
+        last = right == "end" and left != "start" and (strong or second)
         bracketed = before.end == token.start and before.text in tuple("([{\"'<") and right == "end"
-        return "label" if bracketed or (inside and _is_small_label(token, before, after, left, right, listed)) else ""
+        spoken = strong and right == "closed" and (token.text not in "ai" or left == "any")
+        return "label" if bracketed or (inside and (marked or last or spoken)) else ""
     if not inside:  # fails closed: "F" beside a valid text is an answer outside the options
         pronoun = token.text == "I" and after is not _NOTHING
         return "label" if right == "end" and not pronoun and (left != "word" or listed) else ""
     if right == "word" and left != "any":
-        noun = (
-            after.text[:1].isupper() and after.text[1:2].islower() and token.text == "A"
-        )  # "A Pneumonia" is no article
+        noun = after.text[:1].isupper() and after.text[1:2].islower() and token.text == "A"  # "A Pneumonia": no article
         return "letter" if token.text not in "AI" or noun else ""
-    article = right == "closed" and token.text == "A" and after.key in ("for", "in", "on", "at")
-    return "" if article else "label"
-
-
-def _is_small_label(token: Token, before: Token, after: Token, left: str, right: str, listed: bool) -> bool:
-    """A small letter: at the start and marked, behind a strong word and at an end, or the second of a list."""
-    if left == "start":
-        return after.text in ("", *'.):]"')
-    strong = left in ("strong", "any") or before.text == ":"
-    if right == "end":
-        return strong or (before.key in _JOINERS | {",", "not", "than"} and (listed or after.kind in ("", "p")))
-    return strong and right == "closed" and (token.text not in "ai" or left == "any")
+    return "" if right == "closed" and token.text == "A" and after.key in ("for", "in", "on", "at") else "label"
 
 
 def _left(stream: list[Token], index: int) -> str:
@@ -215,22 +187,21 @@ def _left(stream: list[Token], index: int) -> str:
     "word" of the grammar, or "name"."""
     token, sets = stream[index], lexicon().sets
     ahead, before = (_NOTHING, _NOTHING, *stream[max(0, index - 2) : index])[-2:]
-    glued = before.end == token.start and ahead.end == before.start
     if before.text in ("", "\n"):
         return "start"
     if before.kind == "c":
         return "strong" if before.text in sets["zh_label_before"] else "name"
     if before.kind in "ps" and before.text != "°":
-        part = glued and ((before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1))
-        if part or (before.text in ".'([" and ahead.key in _FIGURES):
+        glued = before.end == token.start and ahead.end == before.start
+        part = (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
+        if (glued and part) or (before.text in ".'([" and ahead.key in _FIGURES):
             return "name"  # "anti-B", "N.A", "panel (b)"
         return "start" if before.text in '(["' else "edge"
-    if before.kind == "n" or before.text == "°" or before.end == token.start or before.key in sets["name_before"]:
+    if before.kind != "w" or before.end == token.start or before.key in sets["name_before"]:
         return "name"
     if before.key in sets["label_before"]:
         return "any" if before.key in ("option", "choice", "letter") else "strong"
-    known = _is_grammar(before, ("light", "label_after")) or before.key in lexicon().lasts
-    return "word" if known or before.key.endswith(("n't", "ly")) else "name"
+    return "word" if _is_known(before, "light", "label_after") or before.key.endswith(("n't", "ly")) else "name"
 
 
 def _right(stream: list[Token], index: int, options: Options) -> str:
@@ -238,25 +209,22 @@ def _right(stream: list[Token], index: int, options: Options) -> str:
     (another one), or "name"."""
     token, sets = stream[index], lexicon().sets
     after, later = (*stream[index + 1 : index + 3], _NOTHING, _NOTHING)[:2]
-    glued, both = after.start == token.end, after.start == token.end and later.start == after.end
+    glued = after.start == token.end
     if after.kind == "c":
         return "closed" if after.text in sets["zh_label_after"] else "name" if glued else "word"
-    if after.kind in ("w", "n") and (glued or after.key in sets["name_after"]):
-        return "name"  # "C5", "B cells"
+    if after.kind == "w" or (after.kind == "n" and glued):
+        foreign = _lone(after) and after.text not in (*options.letters, "I")
+        if glued or foreign or after.key in sets["name_after"]:
+            return "name"  # "C5", "C T scan", "B cells"
+        return "closed" if after.key in sets["label_after"] or after.key.endswith("ly") else "word"
     if after.kind == "n":
         return "end" if later.text in ("%", ".", ")") else "word"  # "B 70%", "1) B 2) C"
-    if after.kind == "w":
-        foreign = _lone(after) and after.text not in (*options.letters, "I")  # "C T scan"
-        return (
-            "name" if foreign else "closed" if after.key in sets["label_after"] or after.key.endswith("ly") else "word"
-        )
-    if both and after.text in ".&/+-'" and later.kind in "wn" and not (_lone(later) and later.text in options.letters):
+    both = glued and later.start == after.end and later.kind in ("w", "n")
+    if both and after.text in ".&/+-'" and not (_lone(later) and later.text in options.letters):
         return "end" if after.text == "." and later.text[:1].isupper() and len(later.text) > 1 else "name"  # "A.P."
     if after.text == "." and later.kind == "w" and later.text.islower() and len(later.text) > 2:
         alone = index == 0 and all(other.kind == "p" for other in stream[index + 3 :])
-        return (
-            "name" if alone or _LATIN.fullmatch(later.text) else "end"
-        )  # "C. difficile"; "G. lamblia" as a whole answer
+        return "name" if alone or _LATIN.fullmatch(later.text) else "end"  # "C. difficile"; "G. lamblia" alone
     return "name" if glued and after.text in ("+", "-") and not _lone(later) else "end"  # "A+"
 
 
@@ -272,15 +240,13 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         last = bound[-1] if bound else mention
         between = [token.text for token in stream[last.last + 1 : mention.first]]
         same = options.twins.get(last.letter, last.letter) == options.twins.get(mention.letter, mention.letter)
-        would = (
-            not same and mention.last + 1 < len(stream) and stream[mention.last + 1].key == "would"
-        )  # "A. B-text would .."
+        would = not same and [token.key for token in stream[mention.last + 1 : mention.last + 2]] == ["would"]
         closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
         if {last.by, mention.by} == {"label", "text"} and _adjacent(last, between) and not would and not closed:
             letter = (last if last.by == "label" else mention).letter if same else "?"
             bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
         elif between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
-            bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where option B is blood group A
+            bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where B is blood group A
         else:
             bound.append(mention)
     return bound

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Literal
 
 from rewards.answers.text import normalise
-from rewards.answers.words import source
+from rewards.answers import words
 
 YesNo = Literal["yes", "no"]
 # An answer without any of these is neither; cheaper than reading it.
@@ -31,8 +31,8 @@ _SPOKEN: dict[str, YesNo] = {"true": "yes", "y": "yes", "false": "no", "n": "no"
 @cache
 def _begins(groups: str, behind: str) -> re.Pattern[str]:
     """The words of groups of words.yaml at the beginning of an answer, longest first, with a pattern behind them."""
-    words = sorted((word for group in groups.split() for word in source()["zh"][group]), key=len, reverse=True)
-    return re.compile(f"(?:{'|'.join(map(re.escape, words))}){behind}")
+    forms = sorted((form for group in groups.split() for form in words.source()["zh"][group]), key=len, reverse=True)
+    return re.compile(f"(?:{'|'.join(map(re.escape, forms))}){behind}")
 
 
 def may_say(answer: str) -> bool:
@@ -57,8 +57,8 @@ def word(plain: str) -> YesNo | None:
 
 def word_of(option: str) -> YesNo | None:
     """Which of the two an option text is, where it is a Chinese word for one of them and nothing else."""
-    text, words = normalise(option).strip(" ."), source()["zh"]
-    return "yes" if text in words["says_yes"] + words["begins_yes"] else "no" if text in words["says_no"] else None
+    text, forms = normalise(option).strip(" ."), words.source()["zh"]
+    return "yes" if text in forms["says_yes"] + forms["begins_yes"] else "no" if text in forms["says_no"] else None
 
 
 def labelled(plain: str) -> tuple[str, YesNo] | None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rewards.answers import polarity, span, statement, text, wrappers
+from rewards.answers.form import grade_format
 from rewards.answers.mentions import LETTERS, Mention, find, options_of
 from rewards.answers.statement import Reading, nothing, unclear
 from rewards.answers.words import lexicon
@@ -37,7 +38,7 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     texts = as_texts(options) if options else ()
     completion = span.with_prefill(completion, prefill)
     parts = span.cut(completion)
-    well_formed = span.grade_format(completion)
+    well_formed = grade_format(completion)
     words = _of_bodies(parts, ())
     reading = _of_bodies(parts, texts) if texts else words
     was_cut = finish_reason == "length" and (parts.unclosed or not parts.tagged)
@@ -131,6 +132,7 @@ def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Re
 
 def _end_of(answer: str) -> str:
     """The part of a long free text that may state an answer."""
+    answer = answer[-20_000:]
     place = max(answer.lower().rfind(anchor) for anchor in _ANCHORS)
     start = max(answer.rfind("\n", 0, max(place, 0)) + 1, place - 100)
     return answer[start : place + MAX_TAIL_CHARS] if place >= 0 else answer[-MAX_TAIL_CHARS:]

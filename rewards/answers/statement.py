@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, is_content, split, to_words
+from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, is_named, split, to_words
 from rewards.answers.mentions import Mention
 from rewards.answers.text import Token
 from rewards.answers.words import lexicon
@@ -89,10 +89,10 @@ def _after_correction(words: list[str]) -> list[str]:
     while cuts := [place for place, word in enumerate(words) if word in ("CORRECTION", "UNDO")]:
         cut, after = cuts[-1], words[cuts[-1] + 1 :]
         said = words[max((place for place in range(cut) if words[place] in ENDS), default=-1) + 1 : cut]
-        denial = max((place for place, word in enumerate(said) if word in _DENIES), default=len(said))
-        if words[cut] == "CORRECTION" and denial < len(said) and not _named(said[denial:]):
+        denial = max((place for place, word in enumerate(said) if word in _DENIES), default=cut)
+        if words[cut] == "CORRECTION" and denial < cut and not is_named(said[denial:]):
             words = words[:cut] + after  # "it is not actually C"
-        elif _named(after):
+        elif is_named(after):
             return after
         elif words[cut] == "UNDO" or {"DENY", "REJECT", "OPEN"} & set(after):
             return []
@@ -101,14 +101,10 @@ def _after_correction(words: list[str]) -> list[str]:
     return words
 
 
-def _named(words: list[str]) -> bool:
-    return any(word[0] == "@" for word in words)
-
-
 def _num_denials(clause: Clause) -> int:
     """How often a clause denies its options: before them, whatever adverbs stand between (but not across something else
     that is denied and a verb that says what this means, "no line indicates B"), or behind them and about them."""
-    before, behind = clause.before, clause.words[clause.places[0] + 1 :]
+    before, behind = clause.before, clause.words[len(clause.before) + 1 :]
     stop = max((place for place, word in enumerate(before) if word in lexicon().sets["stops"]), default=0)
     count = sum(word in _DENIES and is_bare(before[place:stop]) for place, word in enumerate(before))
     if clause.particle and behind[:1] not in (["is"], ["was"], ["DENY"], ["REJECT"]):
@@ -116,28 +112,17 @@ def _num_denials(clause: Clause) -> int:
     return count + sum(word in ("DENY", "REJECT", "WOULD") or (word == "LACK" and is_bare(behind)) for word in behind)
 
 
-def _lists_alternatives(clause: Clause) -> bool:
-    between = clause.words[clause.places[0] : clause.places[-1]]
-    return len(clause.letters) > 1 and bool({"OR", "<", ">", "-", "→"} & set(between))
-
-
 def _role(clause: Clause) -> str:
     """The first row of TABLE that fits."""
-    if not clause.mentions:
-        return ""
-    marks = set(clause.words)
-    denials = 0 if {"OPEN", "WOULD"} <= marks else _num_denials(clause)
-    offered = "BETWEEN" in marks and len(clause.letters) > 1
+    marks, denials = set(clause.words), _num_denials(clause)
+    denials = 0 if {"OPEN", "WOULD"} <= marks else denials
+    offered = len(clause.letters) > 1 and ("BETWEEN" in marks or clause.is_either)
     fits = {
         "retraction": "PAST" in marks or "NOTONLY" in clause.before,
         "denial": denials == 1 and clause.opener != "EXCEPT",
         "exclusion": denials == 0 and clause.opener == "EXCEPT",
         "condition": clause.conditional,
-        "alternative": denials > 1
-        or bool({"OPEN", "TORN"} & marks)
-        or clause.opener in ("OR", "/")
-        or offered
-        or _lists_alternatives(clause),
+        "alternative": denials > 1 or offered or bool({"OPEN", "TORN"} & marks) or clause.opener in ("OR", "/"),
         "hedge": "HEDGE" in marks,
         "assertion": "ANCHOR" in marks,
         "mention": True,
@@ -152,11 +137,9 @@ def _strength(clause: Clause) -> int:
 
 def _takes_back(clause: Clause, named: Clause) -> bool:
     """ "That is wrong." and "no" behind an option; not "no fluid"."""
-    shared = clause.opener == "AND" and bool(
-        {"are", "were"} & set(clause.words)
-    )  # "pneumonia and collapse are not seen"
-    about = (is_bare(clause.words) or shared) and not clause.conditional and clause.opener != "WHILE"
-    return not clause.mentions and bool(DENIALS & set(clause.words)) and about and not named.particle
+    shared = clause.opener == "AND" and {"are", "were"} & set(clause.words)  # "pneumonia and collapse are not seen"
+    denies = not clause.mentions and bool(DENIALS & set(clause.words)) and bool(shared or is_bare(clause.words))
+    return denies and not clause.conditional and clause.opener != "WHILE" and not named.particle
 
 
 class State(NamedTuple):
@@ -174,28 +157,25 @@ class State(NamedTuple):
 
 
 def _open(state: State) -> bool:
+    """An alternative beside what is chosen, unless an offer ("between A and C") is followed by a choice."""
     for place, clause in enumerate(state.clauses):
-        later = [c for c in state.chosen if c in state.clauses[place + 1 :] and c.role != "hedge"]
-        if "TORN" in clause.words or (clause.role == "alternative" and _lists_alternatives(clause) and not clause.weak):
-            return True
+        settled = any(later.role != "hedge" and later in state.chosen for later in state.clauses[place:])
         known = state.letters | (state.denied if clause.opener == "OR" else set())
-        settled = clause.weak and _lists_alternatives(clause) if clause.mentions else True
-        if clause.role == "alternative" and not clause.letters <= known and not settled:
-            if "BETWEEN" not in clause.words or not later:
-                return True
+        beside = clause.is_either or not clause.letters <= known
+        alternative = clause.role == "alternative" and beside and not (clause.weak and clause.is_either)
+        if "TORN" in clause.words or (alternative and not ("BETWEEN" in clause.words and settled)):
+            return True
     return False
 
 
 def _joined(state: State) -> bool:
     """ "B is likely and C fits"; "left and right lung", where one half is no option."""
     for left, right in itertools.pairwise(state.clauses):
-        if right.opener not in ("AND", "OR") or right.weak:
-            continue
-        if {left, right} <= {*state.committed} and (left in state.chosen) != (right in state.chosen):
-            return True
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
-        text = named in state.chosen and edge[0] == "@" and named.mentions[-1].by == "text"
-        if text and not other.mentions and len(other.words) <= 3 and not is_bare(other.words):
+        half = named in state.chosen and edge[0] == "@" and named.mentions[-1].by == "text" and not other.mentions
+        half = half and len(other.words) <= 3 and not is_bare(other.words)
+        pair = {left, right} <= {*state.committed} and (left in state.chosen) != (right in state.chosen)
+        if right.opener in ("AND", "OR") and not right.weak and (half or pair):
             return True
     return False
 
@@ -211,28 +191,25 @@ def _another_text(state: State) -> bool:
 
 
 def _goes_on(state: State) -> bool:
-    """ "B, not C or A": whether A is denied or an alternative cannot be told."""
-    last = state.clauses[-1]
-    denied = last.role in ("denial", "exclusion") and last.opener != "(" and _lists_alternatives(last)
-    return denied and last.mentions[-1].by != "text" and last.mentions[-1].letter not in state.letters
-
-
-def _split_up(state: State) -> bool:
-    words = [word for clause in state.clauses for word in clause.words]
+    """ "B, not C or A": whether A is denied cannot be told. "B 60%, C 40%". "B, C, ..."."""
+    last, words = state.clauses[-1], [word for clause in state.clauses for word in clause.words]
+    denied = last.role in ("denial", "exclusion") and last.opener != "(" and last.is_either
     several = len({letter for clause in state.clauses for letter in clause.letters}) > 1
+    if denied and last.mentions[-1].by != "text" and last.mentions[-1].letter not in state.letters:
+        return True
     return (len(state.letters) > 1 and bool({"%", "…"} & set(words))) or (several and words.count("%") > 1)
 
 
-def _uncertain_letter(state: State) -> bool:
+def _may_be_name(state: State) -> bool:
     """A letter that may be a name: it is never chosen alone, and nothing else is chosen beside it."""
-    named = [(m, clause) for clause in state.clauses for m in clause.mentions]
+    named = [(mention, clause) for clause in state.clauses for mention in clause.mentions]
     sure = {m.letter for m, clause in named if m.by != "letter" and clause in state.chosen} | state.denied
     return any(m.by == "letter" and not clause.weak and m.letter not in sure for m, clause in named)
 
 
 # What makes an answer unclear: any of these.
 CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
-    (_uncertain_letter, "a letter may be an answer or a name"),
+    (_may_be_name, "a letter may be an answer or a name"),
     (_open, "alternatives are left open"),
     (_joined, "an option is joined to something else"),
     (_another_text, MISMATCH),
@@ -241,8 +218,7 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (lambda state: len(state.letters) > 1 and any(c.role == "hedge" for c in state.clauses), "several are possible"),
     (lambda state: any(c.particle and c.letters - state.letters for c in state.committed), "both yes and no are said"),
     (lambda state: bool(state.letters & state.denied), "the same option is chosen and denied"),
-    (_goes_on, "an alternative is appended"),
-    (_split_up, "probabilities are split, or a list goes on"),
+    (_goes_on, "a list goes on, or probabilities are split"),
 )
 
 
@@ -255,23 +231,24 @@ def _from_final(clauses: list[Clause]) -> list[Clause]:
             break
     else:
         return clauses
-    before = [clause for clause in clauses[:cut] if clause.mentions]
-    stated = [clause for clause in before if clause.role in ("assertion", "mention")]
+    stated = [clause for clause in clauses[:cut] if clause.role in ("assertion", "mention")]
     walk = len({x for c in stated for x in c.letters}) > 1 and not any("ANCHOR" in c.words for c in stated)
-    kept = ("denial", "exclusion") if walk else ("denial", "exclusion", "assertion", "mention")
-    return [clause for clause in before if clause.role in kept] + clauses[cut:]
+    kept = [
+        clause for clause in clauses[:cut] if clause.role in ("denial", "exclusion") or clause in stated and not walk
+    ]
+    return kept + clauses[cut:]
 
 
 def _resolve(clauses: list[Clause]) -> Reading:
     for clause in clauses:
-        clause.role = _role(clause)
+        clause.role = _role(clause) if clause.mentions else ""
     for clause, after in itertools.pairwise(clauses):
         if clause.role not in ("", "denial") and _takes_back(after, clause):
             clause.role = "assertion" if clause.role == "exclusion" else "denial"
     clauses = _from_final(clauses)
-    agreed = {id(a) for a, b in itertools.pairwise(clauses) if a.question and b.words[0] in ("yes", "ANCHOR")}
+    agreed = [a for a, b in itertools.pairwise(clauses) if a.question and b.words[0] in ("yes", "ANCHOR")]
     committed = [clause for clause in clauses if clause.role in ("assertion", "hedge", "mention")]
-    committed = [clause for clause in committed if not clause.question or id(clause) in agreed] or committed
+    committed = [clause for clause in committed if not clause.question or clause in agreed] or committed
     sure = [clause for clause in committed if any(mention.by != "letter" for mention in clause.mentions)]
     strongest = max(map(_strength, sure), default=0)
     chosen = [clause for clause in sure if _strength(clause) == strongest]

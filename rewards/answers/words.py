@@ -1,7 +1,4 @@
-"""The words of the answer grammar as data: `words.yaml`, read and checked once.
-
-A phrase is words in a row. The longest phrase at a place wins, so the order in the file means nothing.
-"""
+"""The words of the answer grammar as data: `words.yaml`, read and checked once. The longest phrase at a place wins."""
 
 from __future__ import annotations
 
@@ -18,12 +15,10 @@ MARKED = tuple(
     "correction undo past deny reject lack would except if or open between torn hedge anchor"
     " because while so but and notonly aside".split()
 )
-# Groups of single words that are looked up and stay as they are.
+# Groups of words that are looked up and stay as they are, and those of yes and no.
 SETS = tuple(
-    "light stops unit compare label_after label_before label_before_any name_before name_after"
-    " zh_label_before zh_label_after".split()
+    "light stops unit compare label_after label_before name_before name_after zh_label_before zh_label_after".split()
 )
-# Groups that `polarity` reads.
 POLARITY = ("unsure", "says_no", "says_yes", "begins_yes")
 
 
@@ -33,32 +28,27 @@ class Lexicon(NamedTuple):
     # First word of a phrase -> (words, mark), longest first; "@" stands for an option.
     phrases: Mapping[str, list[tuple[tuple[str, ...], str]]]
     sets: Mapping[str, set[str]]
-    # Every word at the end of a phrase; a label may stand behind one.
-    lasts: set[str]
+    lasts: set[str]  # words at the end of a phrase; a label may stand behind one
 
 
 def expand(phrase: str) -> list[tuple[str, ...]]:
-    """The ways to write a phrase: "a/b c?" is "a", "b", "a c" and "b c". Chinese is written sign by sign, without
-    blanks."""
+    """The ways to write a phrase: "a/b c?" is "a", "b", "a c" and "b c". Chinese is written sign by sign."""
     ways = [
         [word] if word == "/" else [*word.rstrip("?").replace("_", " ").split("/"), *([""] if word[-1] == "?" else [])]
         for word in phrase.split()
     ]
     spelled = (" ".join(way).split() for way in itertools.product(*ways))
-    return [
-        tuple(sign for word in way for sign in (word if "\u3400" <= word[0] <= "\u9fff" else [word])) for way in spelled
-    ]
+    return [tuple(sign for word in way for sign in (word if "㐀" <= word[0] <= "鿿" else [word])) for way in spelled]
 
 
 def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
-    """The lexicon of such a file. Raises ValueError for an unknown group, for what is no text, for a phrase of two
-    marks."""
+    """The lexicon of such a file. Raises ValueError for an unknown group, no text, or a phrase of two groups."""
     marks: dict[tuple[str, ...], str] = {}
     sets: dict[str, set[str]] = {name: set() for name in SETS}
     for language, group, phrases in ((name, *item) for name, groups in source.items() for item in groups.items()):
         if group not in (*MARKED, *SETS, *POLARITY):
             raise ValueError(
-                f"words.yaml names the group {group!r} under {language!r}, expected one of {MARKED + SETS}"
+                f"words.yaml names the group {language}/{group}, expected one of {MARKED + SETS + POLARITY}"
             )
         if not isinstance(phrases, list) or not all(isinstance(phrase, str) and phrase.strip() for phrase in phrases):
             raise ValueError(f"words.yaml: {language}/{group} is no list of texts; quote what YAML reads otherwise")
@@ -88,10 +78,9 @@ def lexicon() -> Lexicon:
 
 
 def mark(items: list[str]) -> list[str]:
-    """The items with each phrase replaced by its mark. Options ("@0") inside a phrase stand before the mark; one at its
-    end is looked at and not taken."""
+    """The items with each phrase as its mark; options in it ("@0") stand before that, one at its end is only looked at."""
     marked: list[str] = []
-    plain = ["@" if item.startswith("@") else item for item in items]
+    plain = ["@" if item[0] == "@" else item for item in items]
     place = 0
     while place < len(items):
         phrases = lexicon().phrases.get(plain[place], ())

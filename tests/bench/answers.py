@@ -1,4 +1,4 @@
-"""How many rows of case files the reader gets right: `python -m rewards.answers.measure [FILES]`; without files, those of tests/cases."""
+"""How many rows of case files the reader gets right: `python -m tests.bench.answers [FILES]`; without files, those of tests/cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rewards.answers.read import grade_option, parse
-from rewards.answers.span import grade_format
+from rewards.answers.form import grade_format
 
 # What is counted of each row.
 COLUMNS = ("rows", "right", "paid wrong", "refused", "unclear", "must pay", "must not pay")
@@ -24,7 +24,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
-def grade(row: Mapping[str, Any], is_format: bool) -> tuple[bool, bool, bool]:
+def grade(row: Mapping[str, Any], is_format: bool = False) -> tuple[bool, bool, bool]:
     """Whether a row must be paid, whether it is, and whether its answer is unclear.
 
     A row names either `gold` and `verdict`, or the `expected_letters` of its answer; "" = none, and then any single letter is paid wrongly.
