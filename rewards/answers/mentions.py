@@ -128,7 +128,7 @@ def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list
             continue
         listed = bool(mentions) and mentions[-1].last == index - 2
         joined = (
-            index > 1 and stream[index - 1].key in _JOINERS and stream[index - 2].key in "abcdefghijklmnopqrstuvxyz"
+            index > 1 and stream[index - 1].key in _JOINERS and stream[index - 2].key in {*"abcdefghijklmnopqrstuvxyz"}
         )
         if joined and not listed and index - 2 not in covered:
             continue  # "hepatitis B and C": where the first is a name, the second is one

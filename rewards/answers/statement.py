@@ -34,7 +34,7 @@ class Rule(NamedTuple):
 
 
 TABLE = (
-    Rule("retraction", "correction undo past notonly", "before", "what was said falls", "A. Wait, B.", "B"),
+    Rule("retraction", "correction undo past", "before", "what was said falls", "A. Wait, B.", "B"),
     Rule(
         "denial", "deny reject lack would", "before, behind", "not chosen; twice: open", "B. It is not due to C.", "B"
     ),
@@ -118,7 +118,7 @@ def _role(clause: Clause) -> str:
     denials = 0 if {"OPEN", "WOULD"} <= marks else denials
     offered = len(clause.letters) > 1 and ("BETWEEN" in marks or clause.is_either)
     fits = {
-        "retraction": "PAST" in marks or "NOTONLY" in clause.before,
+        "retraction": "PAST" in marks,
         "denial": denials == 1 and clause.opener != "EXCEPT",
         "exclusion": denials == 0 and clause.opener == "EXCEPT",
         "condition": clause.conditional,
@@ -160,8 +160,7 @@ def _open(state: State) -> bool:
     """An alternative beside what is chosen, unless an offer ("between A and C") is followed by a choice."""
     for place, clause in enumerate(state.clauses):
         settled = any(later.role != "hedge" and later in state.chosen for later in state.clauses[place:])
-        known = state.letters | (state.denied if clause.opener == "OR" else set())
-        beside = clause.is_either or not clause.letters <= known
+        beside = clause.is_either or bool(clause.letters - state.letters)
         alternative = clause.role == "alternative" and beside and not (clause.weak and clause.is_either)
         if "TORN" in clause.words or (alternative and not ("BETWEEN" in clause.words and settled)):
             return True
@@ -193,9 +192,9 @@ def _another_text(state: State) -> bool:
 def _goes_on(state: State) -> bool:
     """ "B, not C or A": whether A is denied cannot be told. "B 60%, C 40%". "B, C, ..."."""
     last, words = state.clauses[-1], [word for clause in state.clauses for word in clause.words]
-    denied = last.role in ("denial", "exclusion") and last.opener != "(" and last.is_either
+    listed = last.opener == "OR" or ("OR" in last.words and last.opener != "(" and last.role in ("denial", "exclusion"))
     several = len({letter for clause in state.clauses for letter in clause.letters}) > 1
-    if denied and last.mentions[-1].by != "text" and last.mentions[-1].letter not in state.letters:
+    if listed and last.mentions and last.mentions[-1].by != "text" and last.mentions[-1].letter not in state.letters:
         return True
     return (len(state.letters) > 1 and bool({"%", "…"} & set(words))) or (several and words.count("%") > 1)
 

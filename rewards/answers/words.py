@@ -13,7 +13,7 @@ import yaml
 # Groups whose phrases become one capital word in the answer; those of `aside` say nothing and go.
 MARKED = tuple(
     "correction undo past deny reject lack would except if or open between torn hedge anchor"
-    " because while so but and notonly aside".split()
+    " because while so but and aside".split()
 )
 # Groups of words that are looked up and stay as they are, and those of yes and no.
 SETS = tuple(
