@@ -170,7 +170,7 @@ def _plain(answer: str) -> str:
     boxes = wrappers.boxes(normal)
     for start, end, content in reversed(boxes):
         stop = "" if len(boxes) == 1 else "."
-        normal = f"{normal[:start]} {stop} {content} {stop} {normal[end:]}"
+        normal = f"{normal[:start]} {stop} {content} . {normal[end:]}"
     if boxes and (len({text.key(text.strip_markup(box[2])) for box in boxes}) > 1 or not boxes[-1][2].strip()):
         raise wrappers.NoCommitment("the boxes disagree or are empty")
     if "{" in normal or "[" in normal:

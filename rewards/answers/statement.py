@@ -214,7 +214,7 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (_another_text, MISMATCH),
     (lambda state: bool(state.beside("condition")), "the choice hangs on a condition"),
     (lambda state: bool(state.beside("hedge")), "a second answer is kept open"),
-    (lambda state: len(state.letters) > 1 and any(c.role == "hedge" for c in state.clauses), "several are possible"),
+    (lambda state: len(state.letters) > 1 and any(c.role == "hedge" for c in state.clauses), "a second answer is kept open"),
     (lambda state: any(c.particle and c.letters - state.letters for c in state.committed), "both yes and no are said"),
     (lambda state: bool(state.letters & state.denied), "the same option is chosen and denied"),
     (_goes_on, "a list goes on, or probabilities are split"),
