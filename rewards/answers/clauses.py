@@ -17,7 +17,7 @@ from rewards.answers.words import lexicon, mark
 ENDS = frozenset(".!?;\n…")
 JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
 _BREAKS = frozenset({",", "(", ")", "—", "→", "-", "、", "/", "|"}) | frozenset(
-    "BUT BECAUSE WHILE IF SO EXCEPT AND OR".split()
+    "BUT BECAUSE WHILE IF SO EXCEPT NOR AND OR".split()
 )
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _VERDICTS = DENIALS | {"ANCHOR", "yes"}
@@ -133,7 +133,9 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     if word in ("DENY", "LACK") and named and not walk:
         following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
-    aside = word == "," and "DENY" in said[1:] and (said[-1] == "DENY" or "," in said)
+    open_end = said and said[-1] in ("DENY", "of", "for", "with", "to")
+    denying = "DENY" in said or current.opener == "NOR"
+    aside = word == "," and denying and len(said) > 1 and (open_end or "," in said)
     if not named and (aside or (word == "BECAUSE" and "DENY" in said)):
         return ""  # "it is not due to C", "it is not, however, C"
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")

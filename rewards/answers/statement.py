@@ -36,7 +36,12 @@ class Rule(NamedTuple):
 TABLE = (
     Rule("retraction", "correction undo past", "before", "what was said falls", "A. Wait, B.", "B"),
     Rule(
-        "denial", "deny reject lack would", "before, behind", "not chosen; twice: open", "B. It is not due to C.", "B"
+        "denial",
+        "deny reject nor lack would",
+        "before, behind",
+        "not chosen; twice: open",
+        "B. It is not due to C.",
+        "B",
     ),
     Rule("exclusion", "except", "before", "not chosen", "B rather than C", "B"),
     Rule("condition", "if", "before", "unclear", "If febrile, B.", ""),
@@ -106,7 +111,9 @@ def _num_denials(clause: Clause) -> int:
     that is denied and a verb that says what this means, "no line indicates B"), or behind them and about them."""
     before, behind = clause.before, clause.words[len(clause.before) + 1 :]
     stop = max((place for place, word in enumerate(before) if word in lexicon().sets["stops"]), default=0)
-    count = sum(word in _DENIES and is_bare(before[place:stop]) for place, word in enumerate(before))
+    count = (clause.opener == "NOR") + sum(
+        word in _DENIES and is_bare(before[place:stop]) for place, word in enumerate(before)
+    )
     if clause.particle and behind[:1] not in (["is"], ["was"], ["DENY"], ["REJECT"]):
         return count
     return count + sum(word in ("DENY", "REJECT", "WOULD") or (word == "LACK" and is_bare(behind)) for word in behind)
@@ -214,7 +221,10 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (_another_text, MISMATCH),
     (lambda state: bool(state.beside("condition")), "the choice hangs on a condition"),
     (lambda state: bool(state.beside("hedge")), "a second answer is kept open"),
-    (lambda state: len(state.letters) > 1 and any(c.role == "hedge" for c in state.clauses), "a second answer is kept open"),
+    (
+        lambda state: len(state.letters) > 1 and any(c.role == "hedge" for c in state.clauses),
+        "a second answer is kept open",
+    ),
     (lambda state: any(c.particle and c.letters - state.letters for c in state.committed), "both yes and no are said"),
     (lambda state: bool(state.letters & state.denied), "the same option is chosen and denied"),
     (_goes_on, "a list goes on, or probabilities are split"),
@@ -235,7 +245,13 @@ def _from_final(clauses: list[Clause]) -> list[Clause]:
     kept = [
         clause for clause in clauses[:cut] if clause.role in ("denial", "exclusion") or clause in stated and not walk
     ]
-    return kept + clauses[cut:]
+    others = {x for clause in clauses[cut + 1 :] for x in clause.letters} - clauses[cut].letters
+    explained = [  # "Answer: C. A: blunted angle. B: .."
+        clause
+        for clause, after in itertools.pairwise(clauses[cut:])
+        if len(others) > 1 and len(clause.words) == 1 and clause.letters <= others and not is_bare(after.words)
+    ]
+    return kept + [clause for clause in clauses[cut:] if clause not in explained]
 
 
 def _resolve(clauses: list[Clause]) -> Reading:

@@ -12,7 +12,7 @@ import yaml
 
 # Groups whose phrases become one capital word in the answer; those of `aside` say nothing and go.
 MARKED = tuple(
-    "correction undo past deny reject lack would except if or open between torn hedge anchor"
+    "correction undo past deny reject nor lack would except if or open between torn hedge anchor"
     " because while so but and aside".split()
 )
 # Groups of words that are looked up and stay as they are, and those of yes and no.
