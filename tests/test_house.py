@@ -61,6 +61,7 @@ HOMES = {
 }
 HEAVY = ("torch", "transformers", "vllm", "ray", "verl", "trl", "wandb", "datasets", "hydra")
 CODE_FROM_DATA = ("pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib")
+PRAGMA = re.compile(r"  # (?:type: ignore|noqa)\b.*$")
 BAD_NAME = re.compile(r"^(utils?|common|core|helpers?|misc)$|_utils?$|^base_|_v\d+$")
 # Names of one workplace that mean nothing to a reader elsewhere, spelled in parts so that this file does not name them.
 WORKPLACE = tuple(
@@ -253,10 +254,10 @@ def test_files_and_functions_are_short() -> None:
     faults = []
     for path in all_python():
         num_lines = len(path.read_text(encoding="utf-8").splitlines())
-        faults += [
+        faults += [  # a pragma behind the code is for the tools
             f"{name_of(path)}:{number} has {len(line)} columns, at most {MAX_COLUMNS}"
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-            if len(line) > MAX_COLUMNS
+            if len(PRAGMA.sub("", line)) > MAX_COLUMNS
         ]
         if num_lines > MAX_FILE_LINES:
             faults.append(f"{name_of(path)} has {num_lines} lines, at most {MAX_FILE_LINES}")

@@ -188,14 +188,17 @@ def test_the_lists_satisfy_pyproject(repository: Path) -> None:
     assert set(extras) == {"cpu", "gpu", "dev"}
 
 
-def test_every_package_folder_is_named_in_pyproject(repository: Path) -> None:
-    tool = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]
+def test_set_up_finds_every_package_folder(repository: Path) -> None:
+    """A folder without `__init__.py`, or outside the patterns, would be missing from the wheel."""
+    from setuptools import find_packages
+
+    tool = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = {
         path.parent.relative_to(repository).as_posix().replace("/", ".")
         for package in ("rl", "rewards", "rollouts", "judges", "conf")
-        for path in (repository / package).rglob("__init__.py")
+        for path in (repository / package).rglob("*.py")
     }
-    assert set(tool["setuptools"]["packages"]) == folders
+    assert set(find_packages(str(repository), include=tool["packages"]["find"]["include"])) == folders
 
 
 @pytest.mark.parametrize("target", ["setup", "train", "test", "test-all", "lint", "bench"])

@@ -45,7 +45,8 @@ _PLACEHOLDERS = _words(
 _OPENERS = _words(
     """thought process|thinking process|reasoning|explanation|analysis|verdict|réponse|reponse|respuesta|antwort|lösung|
     losung|
-    risposta|resposta|explication|analyse|raisonnement|begründung|erklärung|razonamiento|explicación|ответ|решение|объяснение|
+    risposta|resposta|explication|analyse|raisonnement|begründung|erklärung|razonamiento|explicación|
+    ответ|решение|объяснение|
     解答|回答|解释|解析|分析|思考过程|解题过程|推理过程|以下のように考えます|回答:以下のように考えます|かいせつ|解説|答え|考察|풀이|해설|답"""
 )
 _ASKS_YES_OR_NO = (
@@ -61,13 +62,16 @@ _ASKS_FOR_CONSENT = (
 _UNLESS = (
     (
         _words("null|nil|undefined|nan|n/a|na"),
-        r"\b(?:no|non|none|not|nil|zero|0|never|without|absen\w*|negative|normal\w*|unremarkable|clear|nothing|health\w*|intact|free"
+        r"\b(?:no|non|none|not|nil|zero|0|never|without|absen\w*|negative|normal\w*|unremarkable|clear|nothing"
+        r"|health\w*|intact|free"
         r"|un\w+|empty|any|how many|how"
         r" much|number|count|null|applicable|available|n/?a|sodium|natr\w+)\b|无|没|未|否|不|阴性|正常|零|钠|几|多少",
     ),
     (
         _words("ditto|same|idem|see above|as above|same as above|同上|见上"),
-        r"compar|chang|prior|previous|former|earlier|differ|same|follow|interval|stable|identical|equal|above|alike|similar|比较|变化|相同|一致|上方",
+        r"compar|chang|prior|previous|former|earlier|differ|same|follow|interval|stable|identical|equal|above|alike"
+        r"|similar"
+        r"|比较|变化|相同|一致|上方",
     ),
     (
         _words(
@@ -100,7 +104,8 @@ _SLOT = re.compile(
 _SYMBOLS = (
     (
         r"[+\-−–±]",
-        r"positiv|negativ|plus|minus|present|absent|\byes\b|\bno\b|\brh|\bsign|charge|(?<!\w)[+-]|[+-](?!\w)|阳|阴|正|负|有|无|是|否",
+        r"positiv|negativ|plus|minus|present|absent|\byes\b|\bno\b|\brh|\bsign|charge|(?<!\w)[+-]|[+-](?!\w)"
+        r"|阳|阴|正|负|有|无|是|否",
     ),
     (
         r"[✓✔✅☑👍✗✘❌👎√×✕✖☒○]",
@@ -109,7 +114,8 @@ _SYMBOLS = (
     (r"[♂♀]", r"\bmale|female|\bm[ae]n\b|\bwom[ae]n\b|\bboy|\bgirl|\bsex\b|gender|男|女|性别"),
     (
         r"[↑↓<>=≥≤]",
-        r"increas|decreas|rais|elevat|\bhigher|\blower|reduc|\bris(?:e|en|ing)|\bfall|equal|greater|\bless\b|compar|升|降|高|低|等|大|小",
+        r"increas|decreas|rais|elevat|\bhigher|\blower|reduc|\bris(?:e|en|ing)|\bfall|equal|greater|\bless\b|compar"
+        r"|升|降|高|低|等|大|小",
     ),
 )
 

@@ -42,7 +42,8 @@ _LATEX = (
 _WRAPPED = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]{0,200})\}")
 _BRACKETS = str.maketrans("{}[]", "()()")
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,2}(?!\d))?|\.\d+)|(?P<name>[^\W\d_]+)|(?P<sign>\*\*|[-+*/^()]))"
+    r"\s*(?:(?P<number>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d{1,2}(?!\d))?|\.\d+)"
+    r"|(?P<name>[^\W\d_]+)|(?P<sign>\*\*|[-+*/^()]))"
 )
 _WORD = r"(?!(?:sqrt|cbrt|exp|ln|log|pi|frac)\b)[^\W\d_]{1,20}"
 # Words before an expression; "x =" is one of them.

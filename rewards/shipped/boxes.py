@@ -34,7 +34,8 @@ _LABEL = re.compile(
     re.MULTILINE,
 )
 _UNCLEAR = re.compile(
-    r"\b(?:no|not|nor|never|or|either|maybe|perhaps|possibly|instead|rather|except|without|wait|actually|sorry|correction|unsure|alternatively)\b"
+    r"\b(?:no|not|nor|never|or|either|maybe|perhaps|possibly|instead|rather|except|without"
+    r"|wait|actually|sorry|correction|unsure|alternatively)\b"
     r"|n't\b|~~|[或不非无没]",
     re.IGNORECASE,
 )

@@ -95,7 +95,7 @@ def test_an_entry_point_cannot_take_the_name_of_a_shipped_reward(installed: Path
     message = refusal("format")
     assert "two rewards are named 'format'" in message
     assert "bedside:kind" in message
-    assert "rewards/shipped/form.py:7" in message
+    assert "rewards/shipped/form.py:" in message
 
 
 def test_a_reward_registered_outside_the_project_runs_in_a_child(tmp_path: Path) -> None:

@@ -270,8 +270,8 @@ def test_the_variance_of_a_judge_is_measured_without_its_cache(run, tmp_path, mo
 
 _SLOW = """
 import sys, time
-from rl import replay_run
-from rl.replay import main
+from rl.replay import run as replay_run
+from rl.replay.__main__ import main
 write = replay_run.ReplayFolder.write
 def slow(self, files, *rest):
     write(self, files, *rest)

@@ -75,8 +75,8 @@ def test_a_writer_killed_at_any_byte_loses_at_most_the_record_it_was_writing(tmp
 
 _WRITES_FOR_EVER = """
 import sys
-from tests import fake_rollouts
-from rollouts.store import RunWriter
+from tests.fakes import fake_rollouts
+from rollouts.store.writer import RunWriter
 writer = RunWriter(sys.argv[1])
 for step, groups in enumerate(fake_rollouts.steps(10_000, prompts_per_step=3), start=1):
     for group in groups:

@@ -213,9 +213,9 @@ def test_an_image_that_changed_since_it_was_loaded_is_refused(tmp_path):
 _FILLS_UP = """
 import resource, sys
 import signal
-from tests import fake_rollouts
+from tests.fakes import fake_rollouts
 from rollouts.store.disk import DiskFull
-from rollouts.store import RunWriter
+from rollouts.store.writer import RunWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 writer = RunWriter(sys.argv[1])
 writer.append_group(fake_rollouts.group(0))
