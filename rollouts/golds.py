@@ -31,8 +31,8 @@ class Gold(NamedTuple):
 
 
 def gold_of(answer: Any, kind: str, written: tuple[str, ...] | None) -> Gold:
-    """The right answer of a row. `kind`: its answer_type, "" = to be guessed. `written`: the options as they stand in the
-    row, labels included. Raises BadSample with what was got and what was expected."""
+    """The right answer of a row. `kind`: its answer_type, "" = to be guessed. `written`: the options of the row, labels
+    included. Raises BadSample with what was got and what was expected."""
     many = answer if isinstance(answer, list) else [answer]
     if not many or any(
         isinstance(item, bool) or not isinstance(item, (str, int, float)) or not str(item).strip() for item in many

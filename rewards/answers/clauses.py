@@ -1,7 +1,6 @@
 """Cuts an answer into clauses: stretches that say one thing of the options they name.
 
-The answer comes as lower-case words in which options stand as "@0", "@1", .. and phrases of `words.yaml` as marks in
-capitals.
+It comes as lower-case words in which options stand as "@0", "@1", .. and phrases of `words.yaml` as marks in capitals.
 """
 
 from __future__ import annotations
@@ -53,8 +52,8 @@ class Clause:
     @property
     def is_either(self) -> bool:
         """Whether several options stand in a list that is joined by "or" and its like."""
-        between = {word for word in self.words[self.places[0] : self.places[-1]]} if self.places else set()
-        return len(self.letters) > 1 and bool({"OR", "<", ">", "-", "→"} & between)
+        joiners = {"OR", "<", ">", "-", "→"}
+        return len(self.letters) > 1 and bool(joiners & set(self.words[self.places[0] : self.places[-1]]))
 
     @property
     def particle(self) -> bool:
@@ -120,8 +119,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
 
 
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
-    """How a word ends a clause: "end" (of a sentence), "break", "turn" (and begins the next one itself), "" = not at
-    all. `walk`: the answer gives a verdict behind each option."""
+    """How a word ends a clause: as "end" of a sentence, "break", "turn" (it begins the next one), "" = it does not."""
     word, said, named = words[index], current.words, is_named(current.words)
     heading = word == "\n" and not named and "ANCHOR" in said and is_bare(said)  # "Final answer"
     if word in ENDS:
@@ -147,8 +145,7 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
 
 
 def _denies_something(said: list[str]) -> bool:
-    """ "No:", "That is not right:" and "No fluid:", behind which something new begins; not "Wrong:", which says it of
-    what follows."""
+    """ "No:", "That is not right:" and "No fluid:"; not "Wrong:", which says it of what follows."""
     denials = DENIALS & set(said)
     backward = bool({"that", "that's", "this"} & set(said))
     return bool(denials) and (backward or denials == {"LACK"} or (not is_bare(said) and "REJECT" not in denials))
@@ -162,8 +159,7 @@ def _inside_list(words: list[str], index: int) -> bool:
 
 
 def is_content(word: str) -> bool:
-    """Whether a word says something beside a bare choice: no option, mark, sign or adverb, and none of the words that
-    weaken nothing."""
+    """Whether a word says something beside a bare choice: no option, mark, sign, adverb or light word."""
     plain = word.isalpha() and (word.islower() or word[0] > "\u2e80") and not word.endswith("ly")
     return plain and word not in lexicon().sets["light"] and word not in lexicon().sets["stops"]
 

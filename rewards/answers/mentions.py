@@ -1,9 +1,7 @@
-"""Finds the options that an answer names: texts that stand in full, letters that have the shape of a label, a letter
-bound to a text (rules 3 to 5, 10).
+"""Finds the options that an answer names: texts in full, letters in the shape of a label (rules 3 to 5, 10).
 
-The shape rule stands in place of lists of names. A letter is a label where it is the whole answer, set off by
-punctuation, behind a word of the answer grammar and at an end, or before one of the words that may follow a label. Any
-other letter belongs to a name: "hepatitis B", "B cells", "C. difficile", "B-lines", "C5".
+The shape rule: a letter is a label where it is the whole answer, set off by punctuation, behind a word of the answer
+grammar and at an end, or before a word that may follow a label. Any other belongs to a name: "hepatitis B", "B cells".
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ class Options(NamedTuple):
 
 
 class Mention(NamedTuple):
-    """An option named in an answer: tokens first..last (inclusive) name `letter`; "?" = beside another option's text."""
+    """An option named by tokens first..last (inclusive); letter "?" = a letter beside the text of another option."""
 
     letter: str
     first: int
@@ -157,8 +155,7 @@ def _is_known(word: Token, *sets: str) -> bool:
 
 
 def _shape(stream: list[Token], index: int, own: bool, options: Options, listed: bool) -> str:
-    """The shape rule: "label", "letter" (perhaps one) or "" (a name). `own`: the letter's text stands behind it.
-    `listed`: a label stands just before, with one joiner between."""
+    """The shape rule: "label", "letter" (perhaps) or "" (a name). `own`: its text follows. `listed`: behind a label."""
     token = stream[index]
     before, after = (stream[i] if 0 <= i < len(stream) else _NOTHING for i in (index - 1, index + 1))
     left, right = _left(stream, index), "end" if own else _right(stream, index, options)
@@ -183,8 +180,7 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
 
 
 def _left(stream: list[Token], index: int) -> str:
-    """What stands before a letter: "start", "edge" (punctuation), "strong" or "any" (a word like "is" or "option"),
-    "word" of the grammar, or "name"."""
+    """What is before a letter: "start", "edge" (a sign), "strong" ("is") or "any" ("option"), "word", "name"."""
     token, sets = stream[index], lexicon().sets
     ahead, before = (_NOTHING, _NOTHING, *stream[max(0, index - 2) : index])[-2:]
     if before.text in ("", "\n"):
@@ -205,8 +201,7 @@ def _left(stream: list[Token], index: int) -> str:
 
 
 def _right(stream: list[Token], index: int, options: Options) -> str:
-    """What stands behind a letter: "end" (punctuation or nothing), "closed" (a word that may follow a label), "word"
-    (another one), or "name"."""
+    """What is behind a letter: "end" (a sign, nothing), "closed" (a word that may follow a label), "word", a "name"."""
     token, sets = stream[index], lexicon().sets
     after, later = (*stream[index + 1 : index + 3], _NOTHING, _NOTHING)[:2]
     glued = after.start == token.end
@@ -233,8 +228,7 @@ def _lone(token: Token) -> bool:
 
 
 def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> list[Mention]:
-    """A label and the text behind it, or a text and the label in brackets behind it, become one mention; "?" where they
-    disagree."""
+    """A label and the text behind it, or a text and the label in brackets behind it, become one mention."""
     bound: list[Mention] = []
     for mention in mentions:
         last = bound[-1] if bound else mention

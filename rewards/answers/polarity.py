@@ -6,8 +6,8 @@ import re
 from functools import cache
 from typing import Literal
 
-from rewards.answers.text import normalise
 from rewards.answers import words
+from rewards.answers.text import normalise
 
 YesNo = Literal["yes", "no"]
 # An answer without any of these is neither; cheaper than reading it.

@@ -1,5 +1,4 @@
-"""The one parser (ANSWERS.md, rule 15): a completion becomes thoughts, answer, letters and yes/no, once; everything else
-reads the result."""
+"""The one parser (rule 15): a completion becomes thoughts, answer, letters and yes/no, once, for everybody."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rewards.answers import polarity, span, statement, text, wrappers
 from rewards.answers.form import grade_format
 from rewards.answers.mentions import LETTERS, Mention, find, options_of
-from rewards.answers.statement import Reading, nothing, unclear
+from rewards.answers.statement import MISMATCH, NOTHING, UNCLEAR, Reading
 from rewards.answers.words import lexicon
 from rollouts.records import Parsed
 
@@ -23,7 +22,7 @@ _ANCHORS = ("answer:", "answer is", "answer：", "answer**", "答案", "故选",
 _ONE_LETTER = re.compile(r"\W*\w\W*")
 _DIFFER = "several answer tags that differ"
 _YES_NO: tuple[polarity.YesNo, polarity.YesNo] = ("yes", "no")
-_NEITHER = nothing("neither yes nor no")
+_NEITHER = NOTHING._replace(reason="neither yes nor no")
 # After "no" one of these begins something new; any other word makes it a determiner: "Yes, there is no fracture".
 _GOES_ON = frozenset("and or but because since as it there no otherwise if unless when".split())
 
@@ -31,9 +30,9 @@ _GOES_ON = frozenset("and or but because since as it there no otherwise if unles
 def parse(completion: str, options: Options | None = None, *, prefill: str = "", finish_reason: str = "stop") -> Parsed:
     """Read a completion. Never raises on any completion.
 
-    `options`: texts in order A, B, C.. or a map letter -> text; None = the question has none. `prefill`: what the chat
-    template already wrote of the answer. `finish_reason` "length": only an answer that is stated counts (rule 20). A map
-    whose letters are not A, B, C.. raises ValueError: that is an error of the data, not of the completion.
+    `options`: texts in order A, B, C.. or a map letter -> text; None = the question has none. `prefill`: what the
+    template already wrote of the answer. `finish_reason` "length": only an answer that is stated counts (rule 20).
+    Raises ValueError for a map whose letters are not A, B, C..: that is an error of the data, not of the completion.
     """
     texts = as_texts(options) if options else ()
     completion = span.with_prefill(completion, prefill)
@@ -43,20 +42,22 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     reading = _of_bodies(parts, texts) if texts else words
     was_cut = finish_reason == "length" and (parts.unclosed or not parts.tagged)
     if was_cut and reading.verdict == "stated" and not _stands(reading, parts):
-        reading = words = nothing("cut at the length limit before an answer is stated")
+        reading = words = NOTHING._replace(reason="cut at the length limit before an answer is stated")
     lost = (was_cut and parts.unclosed and reading.verdict != "stated") or (not texts and reading.reason == _DIFFER)
     if lost or not parts.bodies:
         return Parsed(parts.think, None, (), None, well_formed, reading.reason, reading.verdict)
     if texts and len(reading.letters) == 1 and not words.letters:
         words = read_yes_no(texts[LETTERS.index(reading.letters[0])])
-    yes_no = _YES_NO[_YES_NO.index(words.letters[0])] if len(words.letters) == 1 else None  # type: ignore[arg-type]
+    yes_no = _YES_NO[_YES_NO.index(words.letters[0])] if len(words.letters) == 1 else None
     letters, answer = reading.letters if texts else (), parts.bodies[-1].strip() or None
     return Parsed(parts.think, answer, letters, yes_no, well_formed, reading.reason, reading.verdict)
 
 
 def grade_option(completion: str, options: Options, gold: str | Iterable[str]) -> bool:
-    """True if the completion commits to exactly the gold letter, or to exactly the set of gold letters where `gold` is a
-    list (rules 1 to 12). Letters may be small. Where two options have the same text, either counts as the other."""
+    """True if the completion commits to exactly the gold letter, or the set of them where `gold` is a list.
+
+    Letters may be small. Where two options have the same text, either counts as the other.
+    """
     texts = as_texts(options)
     twins = options_of(texts).twins
     wanted = {twins.get(letter.upper(), letter) for letter in ([gold] if isinstance(gold, str) else gold)}
@@ -74,24 +75,22 @@ def as_texts(options: Options) -> tuple[str, ...]:
 
 
 def _of_bodies(parts: span.Span, texts: Sequence[str]) -> Reading:
-    """What all bodies say of the options, or of yes and no where there are none: the same counts, different ones do not
-    (rule 2)."""
+    """What all bodies say of the options, or of yes and no where there are none: the same, or nothing (rule 2)."""
     if not parts.bodies:
-        return nothing(parts.reason)
+        return NOTHING._replace(reason=parts.reason)
     if texts and "\\boxed" in parts.tail and len(parts.tail) <= 4_000:
         boxed = {text.key(text.strip_markup(text.normalise(content))) for _, _, content in wrappers.boxes(parts.tail)}
         if len(boxed) > 1:
-            return unclear("the boxes disagree")
-    if not texts and len({body.strip() for body in parts.bodies}) > 1:
-        if sum(map(len, parts.bodies)) > 4_000 or len({text.key(body) for body in parts.bodies}) > 1:
-            return unclear(_DIFFER)
+            return UNCLEAR._replace(reason="the boxes disagree")
+    several = not texts and len({body.strip() for body in parts.bodies}) > 1
+    if several and (sum(map(len, parts.bodies)) > 4_000 or len({text.key(body) for body in parts.bodies}) > 1):
+        return UNCLEAR._replace(reason=_DIFFER)
     readings = [read_options(body, texts, parts.tagged) if texts else read_yes_no(body) for body in parts.bodies]
-    return readings[-1] if len({reading.letters for reading in readings}) == 1 else unclear(_DIFFER)
+    return readings[-1] if len({reading.letters for reading in readings}) == 1 else UNCLEAR._replace(reason=_DIFFER)
 
 
 def _stands(reading: Reading, parts: span.Span) -> bool:
-    """Whether the statement of a completion that was cut is one (rule 20): by an anchor, in a box, or more than a letter
-    in an open answer tag."""
+    """Whether a cut completion states its answer (rule 20): by an anchor, in a box, or in an open answer tag."""
     whole = parts.unclosed and reading.bare and not _ONE_LETTER.fullmatch(parts.bodies[-1])
     return reading.anchored or whole or "\\boxed{" in parts.tail
 
@@ -103,29 +102,29 @@ def read_yes_no(answer: str) -> Reading:
     try:
         plain = _plain(answer)
     except wrappers.NoCommitment as none:
-        return unclear(str(none))
+        return UNCLEAR._replace(reason=str(none))
     reading = _read(plain, _YES_NO, labels=False)
-    if reading.reason == statement.NOTHING_NAMED:
+    if reading == NOTHING:
         word = polarity.word(plain)
         return Reading((word,), "stated", "yes/no by word") if word else _NEITHER
     return reading._replace(letters=tuple(_YES_NO[LETTERS.index(letter)] for letter in reading.letters))
 
 
 def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Reading:
-    """The letters that one answer body commits to. `tagged`: it stood in an answer tag; free text is read from its last
-    anchor or its end."""
+    """The letters that an answer body commits to; free text (not `tagged`) is read from its last anchor or its end."""
     if len(answer) > MAX_ANSWER_CHARS and tagged:
-        return unclear(f"the answer is longer than {MAX_ANSWER_CHARS} characters")
+        return UNCLEAR._replace(reason=f"the answer is longer than {MAX_ANSWER_CHARS} characters")
     try:
         plain = _plain(answer if len(answer) <= MAX_ANSWER_CHARS else _end_of(answer))
     except wrappers.NoCommitment as none:
-        return unclear(str(none))
+        return UNCLEAR._replace(reason=str(none))
     words = {LETTERS[i]: word for i, option in enumerate(options) if (word := polarity.word_of(option))}
     if words and (labelled := polarity.labelled(plain)):
         letter, word = labelled
-        return Reading((letter,), "stated", "commitment") if words.get(letter) == word else unclear(statement.MISMATCH)
+        agreed = words.get(letter) == word
+        return Reading((letter,), "stated", "commitment") if agreed else UNCLEAR._replace(reason=MISMATCH)
     reading = _read(plain, options, [*words])
-    said = polarity.word(plain) if words and reading.reason == statement.NOTHING_NAMED else None
+    said = polarity.word(plain) if words and reading == NOTHING else None
     letters = tuple(letter for letter, word in words.items() if word == said)
     return Reading(letters, "stated", "yes/no by word") if len(letters) == 1 else reading
 
@@ -144,14 +143,14 @@ def _read(plain: str, options: Sequence[str], skip: Sequence[str] = (), labels: 
     stream, index = text.tokens(plain), options_of(options, skip)
     mentions = _without_determiners(stream, find(stream, index if labels else index._replace(letters=())))
     if len(mentions) > MAX_MENTIONS:
-        return unclear(f"more than {MAX_MENTIONS} options are named")
+        return UNCLEAR._replace(reason=f"more than {MAX_MENTIONS} options are named")
     reading = statement.read(stream, mentions)
-    return reading if set(reading.letters) <= {*index.letters} else unclear("a letter outside the options")
+    inside = set(reading.letters) <= {*index.letters}
+    return reading if inside else UNCLEAR._replace(reason="a letter outside the options")
 
 
 def _without_determiners(stream: list[text.Token], mentions: list[Mention]) -> list[Mention]:
-    """ "no" before a noun is a determiner: "Yes, there is no fracture" says yes. It counts only where nothing else was
-    said before it, and never in "no idea"."""
+    """ "Yes, there is no fracture" says yes: "no" before a noun counts only where nothing was said before it."""
     kept: list[Mention] = []
     idioms = {words[1] for words, mark in lexicon().phrases["no"] if not mark}
     for mention in mentions:
@@ -164,8 +163,7 @@ def _without_determiners(stream: list[text.Token], mentions: list[Mention]) -> l
 
 
 def _plain(answer: str) -> str:
-    r"""The body without its wrappers: boxes agree and stand bare, JSON becomes its main field, markup goes. Raises
-    NoCommitment."""
+    """The body without boxes, JSON and markup around what it says. Raises NoCommitment."""
     normal = text.normalise(answer)
     boxes = wrappers.boxes(normal)
     for start, end, content in reversed(boxes):

@@ -1,7 +1,4 @@
-"""Where the thoughts end and the answer stands: marks of thoughts by model family, and the answer tags (rules 1, 2, 21).
-
-Positions are looked up in a lower-cased copy of equal length; no pattern here can backtrack.
-"""
+"""Where the thoughts end and the answer stands: marks of thoughts by family, and the answer tags (rules 1, 2, 21)."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def lowered(text: str) -> str:
 
 
 def cut(completion: str) -> Span:
-    """The thoughts and the answer bodies of a completion (rules 1 and 2); tag case is ignored, nothing is judged yet."""
+    """The thoughts and the answer bodies of a completion (rules 1 and 2); tag case is ignored."""
     folded = lowered(completion)
     think, end = None, 0
     for opening, closing in THOUGHTS.values():

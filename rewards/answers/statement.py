@@ -1,8 +1,7 @@
 """Decides what an answer commits to, by one table of precedence (ANSWERS.md, "In which order").
 
-Each clause that names options gets the first role of TABLE whose words stand in its scope. The resolver folds the
-clauses in that order and answers with letters (stated), with nothing, or with "unclear" where two readings stand
-against each other: it fails closed.
+Each clause that names options gets the first role of TABLE that fits. The clauses are folded in that order; where two
+readings stand against each other, the answer is unclear: it fails closed.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from rewards.answers.text import Token
 from rewards.answers.words import lexicon
 
 Verdict = Literal["stated", "nothing", "unclear"]
-NOTHING_NAMED = "no option is named"
-MISMATCH = "a letter stands with the text of another option"
 _DENIES = DENIALS | {"WOULD"}
 
 
@@ -69,24 +66,17 @@ class Reading(NamedTuple):
     anchored: bool = False  # stated by an anchor
 
 
-def nothing(reason: str) -> Reading:
-    """The answer names no choice."""
-    return Reading((), "nothing", reason)
-
-
-def unclear(reason: str) -> Reading:
-    """Two readings stand against each other."""
-    return Reading((), "unclear", reason)
+NOTHING = Reading((), "nothing", "no option is named")
+UNCLEAR = Reading((), "unclear", "")
+MISMATCH = "a letter stands with the text of another option"
 
 
 def read(stream: list[Token], mentions: list[Mention]) -> Reading:
     """What the answer commits to. Never raises."""
-    if not mentions:
-        return nothing(NOTHING_NAMED)
-    if any(mention.letter == "?" for mention in mentions):
-        return unclear(MISMATCH)
+    if not mentions or any(mention.letter == "?" for mention in mentions):
+        return UNCLEAR._replace(reason=MISMATCH) if mentions else NOTHING
     kept = _after_correction(to_words(stream, mentions))
-    return _resolve(split(kept, mentions)) if kept else unclear("an answer is taken back and none is given")
+    return _resolve(split(kept, mentions)) if kept else UNCLEAR._replace(reason="an answer is taken back")
 
 
 def _after_correction(words: list[str]) -> list[str]:
@@ -107,13 +97,11 @@ def _after_correction(words: list[str]) -> list[str]:
 
 
 def _num_denials(clause: Clause) -> int:
-    """How often a clause denies its options: before them, whatever adverbs stand between (but not across something else
-    that is denied and a verb that says what this means, "no line indicates B"), or behind them and about them."""
+    """How often a clause denies its options, whatever adverbs stand between; not B in "no line indicates B"."""
     before, behind = clause.before, clause.words[len(clause.before) + 1 :]
     stop = max((place for place, word in enumerate(before) if word in lexicon().sets["stops"]), default=0)
-    count = (clause.opener == "NOR") + sum(
-        word in _DENIES and is_bare(before[place:stop]) for place, word in enumerate(before)
-    )
+    count = sum(word in _DENIES and is_bare(before[place:stop]) for place, word in enumerate(before))
+    count += clause.opener == "NOR"
     if clause.particle and behind[:1] not in (["is"], ["was"], ["DENY"], ["REJECT"]):
         return count
     return count + sum(word in ("DENY", "REJECT", "WOULD") or (word == "LACK" and is_bare(behind)) for word in behind)
@@ -121,8 +109,8 @@ def _num_denials(clause: Clause) -> int:
 
 def _role(clause: Clause) -> str:
     """The first row of TABLE that fits."""
-    marks, denials = set(clause.words), _num_denials(clause)
-    denials = 0 if {"OPEN", "WOULD"} <= marks else denials
+    marks = set(clause.words)
+    denials = 0 if {"OPEN", "WOULD"} <= marks else _num_denials(clause)
     offered = len(clause.letters) > 1 and ("BETWEEN" in marks or clause.is_either)
     fits = {
         "retraction": "PAST" in marks,
@@ -167,9 +155,9 @@ def _open(state: State) -> bool:
     """An alternative beside what is chosen, unless an offer ("between A and C") is followed by a choice."""
     for place, clause in enumerate(state.clauses):
         settled = any(later.role != "hedge" and later in state.chosen for later in state.clauses[place:])
-        beside = clause.is_either or bool(clause.letters - state.letters)
-        alternative = clause.role == "alternative" and beside and not (clause.weak and clause.is_either)
-        if "TORN" in clause.words or (alternative and not ("BETWEEN" in clause.words and settled)):
+        beside = not clause.weak if clause.is_either else bool(clause.letters - state.letters)
+        alternative = clause.role == "alternative" and beside and not ("BETWEEN" in clause.words and settled)
+        if alternative or "TORN" in clause.words:
             return True
     return False
 
@@ -243,7 +231,7 @@ def _from_final(clauses: list[Clause]) -> list[Clause]:
     stated = [clause for clause in clauses[:cut] if clause.role in ("assertion", "mention")]
     walk = len({x for c in stated for x in c.letters}) > 1 and not any("ANCHOR" in c.words for c in stated)
     kept = [
-        clause for clause in clauses[:cut] if clause.role in ("denial", "exclusion") or clause in stated and not walk
+        clause for clause in clauses[:cut] if clause.role in ("denial", "exclusion") or (clause in stated and not walk)
     ]
     others = {x for clause in clauses[cut + 1 :] for x in clause.letters} - clauses[cut].letters
     explained = [  # "Answer: C. A: blunted angle. B: .."
@@ -271,9 +259,9 @@ def _resolve(clauses: list[Clause]) -> Reading:
     denied = {letter for clause in clauses if clause.role in ("denial", "exclusion") for letter in clause.letters}
     state = State(clauses, committed, chosen, letters, denied)
     if fault := next((reason for conflicts, reason in CONFLICTS if conflicts(state)), ""):
-        return unclear(fault)
+        return UNCLEAR._replace(reason=fault)
     if not letters:
-        return nothing("only denied: nothing is inferred by elimination")
+        return NOTHING._replace(reason="only denied: nothing is inferred by elimination")
     anchored = any(is_bare(clause.words) and "ANCHOR" in clause.before for clause in chosen)
     reason = "commitment" if strongest == 2 else "mention"
     return Reading(tuple(sorted(letters)), "stated", reason, strongest == 2, anchored)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 _SUPERSCRIPTS = str.maketrans({char: f"^{digit}" for digit, char in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})
 # Characters -> what they are read as.
 _SIGNS = {
-    "‘’ʼ‛′´": "'", "“”„«»「」『』": '"', "‐‑‒–−﹣－": "-", "—―⸺": " — ", "【〔〖〈《": "[", "】〕〗〉》": "]", "。｡": ".", "，": ",",
-    "_•": " ", "…": "...", "✅✔☑✓": " correct ", "❌✗✘✖": " wrong ", "→⇒➜➔⟶": " → ",
+    "‘’ʼ‛′´": "'", "“”„«»「」『』": '"', "‐‑‒–−﹣－": "-", "—―⸺": " — ", "。｡": ".", "，": ",",
+    "【〔〖〈《": "[", "】〕〗〉》": "]", "_•": " ", "…": "...",
+    "✅✔☑✓": " correct ", "❌✗✘✖": " wrong ", "→⇒➜➔⟶": " → ",
 }  # fmt: skip
 _UNIFIED = str.maketrans({char: sign for chars, sign in _SIGNS.items() for char in chars})
 _STRUCK = re.compile(

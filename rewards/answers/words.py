@@ -68,7 +68,7 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
 def source() -> dict[str, dict[str, list[str]]]:
     """What `words.yaml` holds: language -> group -> phrases."""
     text = Path(__file__).with_name("words.yaml").read_text(encoding="utf-8")
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # type: ignore[no-any-return]
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 @cache
@@ -78,7 +78,7 @@ def lexicon() -> Lexicon:
 
 
 def mark(items: list[str]) -> list[str]:
-    """The items with each phrase as its mark; options in it ("@0") stand before that, one at its end is only looked at."""
+    """The items with each phrase as its mark, options in it ("@0") before that; one at its end is only looked at."""
     marked: list[str] = []
     plain = ["@" if item[0] == "@" else item for item in items]
     place = 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
@@ -202,7 +202,7 @@ def sample_from_row(row: Row, open_media: Callable[[Row], Media]) -> Sample:
 
 def _parsed(row: Row) -> Parsed:
     """How the completion was read. A run that was stored before there were three verdicts has no such column."""
-    states = "stated" if row["letters"] or row["yes_no"] else "nothing"
+    states: Literal["stated", "nothing"] = "stated" if row["letters"] or row["yes_no"] else "nothing"
     return Parsed(
         letters=tuple(row["letters"]),
         reason=row["parse_reason"],

@@ -1,4 +1,7 @@
-"""How many rows of case files the reader gets right: `python -m tests.bench.answers [FILES]`; without files, those of tests/cases."""
+"""How many rows of case files the reader gets right: `python -m tests.bench.answers [FILES]`, else of tests/cases.
+
+`--wrong` prints the rows that are not graded as written; files with "format" in their name are graded by the format.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rewards.answers.read import grade_option, parse
 from rewards.answers.form import grade_format
+from rewards.answers.read import grade_option, parse
 
 # What is counted of each row.
 COLUMNS = ("rows", "right", "paid wrong", "refused", "unclear", "must pay", "must not pay")
@@ -27,7 +30,8 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 def grade(row: Mapping[str, Any], is_format: bool = False) -> tuple[bool, bool, bool]:
     """Whether a row must be paid, whether it is, and whether its answer is unclear.
 
-    A row names either `gold` and `verdict`, or the `expected_letters` of its answer; "" = none, and then any single letter is paid wrongly.
+    A row names either `gold` and `verdict`, or the `expected_letters` of its answer; "" = none, and then any single
+    letter is paid wrongly.
     """
     if is_format:
         return bool(row["verdict"]), grade_format(row["completion"]), False

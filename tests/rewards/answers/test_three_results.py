@@ -22,9 +22,11 @@ def in_tags(answer: str) -> str:
         ("B", "stated", "commitment"), ("A large pneumothorax is seen.", "stated", "mention"),
         ("The lung is grey", "nothing", "no option is named"), ("Not B", "nothing", "only denied"),
         ("B or C", "unclear", "alternatives"), ("B, maybe C", "unclear", "a second answer"),
-        ("B. Pneumothorax", "unclear", "text of another option"), ("If febrile, B.", "unclear", "condition"),
+        ("B. Pneumothorax", "unclear", "text of another option"),
+        ("If febrile, B.", "unclear", "condition"),
         ("E", "unclear", "outside the options"), ("B. That is wrong. B.", "unclear", "chosen and denied"),
-        ("B. Wait, I am not sure it is wrong", "unclear", "taken back"), ('{"A": 0.5, "B": 0.5}', "unclear", "distribution"),
+        ("B. Wait, I am not sure it is wrong", "unclear", "taken back"),
+        ('{"A": 0.5, "B": 0.5}', "unclear", "distribution"),
         ("B acceptable", "unclear", "may be an answer or a name"),
     ],
 )  # fmt: skip
@@ -43,11 +45,13 @@ def test_answer_tags_that_differ_are_unclear():
 @pytest.mark.parametrize(
     ("answer", "word"),
     [
-        ("包含", "yes"), ("不包含", "no"), ("可以", "yes"), ("不可以", "no"), ("能", "yes"), ("不能", "no"), ("会", "yes"),
-        ("不会", "no"), ("有", "yes"), ("没有", "no"), ("是的", "yes"), ("不是", "no"), ("存在", "yes"), ("包括", "yes"),
+        ("包含", "yes"), ("不包含", "no"), ("可以", "yes"), ("不可以", "no"), ("能", "yes"), ("不能", "no"),
+        ("会", "yes"),
+        ("不会", "no"), ("有", "yes"), ("没有", "no"), ("是的", "yes"), ("不是", "no"),
+        ("存在", "yes"), ("包括", "yes"),
         ("包含肝脏", "yes"), ("能看到肝脏", "yes"), ("可以看到。", "yes"), ("有骨折", "yes"), ("不能看到", "no"),
-        ("能不能", None), ("有没有", None), ("可能有", None), ("会不会", None), ("正常", None), ("异常", None), ("健康", None),
-        ("不正常", None), ("无异常", None), ("未见明显异常", None), ("不确定", None), ("能谱CT", None),
+        ("能不能", None), ("有没有", None), ("可能有", None), ("会不会", None), ("正常", None), ("异常", None),
+        ("健康", None), ("不正常", None), ("无异常", None), ("未见明显异常", None), ("不确定", None), ("能谱CT", None),
         ("True", "yes"), ("false.", "no"), ("y", "yes"), ("YES!", "yes"), ("ｙｅｓ", "yes"),
     ],
 )  # fmt: skip
@@ -67,7 +71,7 @@ def test_gold_letters_may_be_small_and_twins_are_one_answer():
     assert not rewards.grade_option(in_tags("B"), CHEST, "c")
     doubled = ("cyst", "stone", "cyst")
     for answer in ("A", "C", "cyst", "C. cyst", "A. cyst"):
-        assert rewards.grade_option(in_tags(answer), doubled, "A") and rewards.grade_option(in_tags(answer), doubled, "C")
+        assert all(rewards.grade_option(in_tags(answer), doubled, gold) for gold in "AC")
     assert not rewards.grade_option(in_tags("B"), doubled, "A")
 
 
