@@ -30,8 +30,8 @@ _LINE_BREAK = re.compile(r"</?(?:p|br|div|li|ul|ol|h[1-6])(?:\s[^<>]{0,80})?/?>"
 _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
 # Special tokens, LaTeX commands, and a fence with the name of its language, a known one or on a line of its own.
 _WRAPPERS = re.compile(
-    r"<\|[^<>|]{0,40}\|>|\\(?:[a-zA-Z]+\*?|[()\[\]])|```(?:(?:json|text|plaintext|plain|markdown|md|latex|tex|python|yaml|xml"
-    r"|html|[a-zA-Z]{2,12}(?=[ \t]*\n(?!\s*```)))\b)?|[`$~]"
+    r"<\|[^<>|]{0,40}\|>|\\(?:[a-zA-Z]+\*?|[()\[\]])|```(?:(?:json|text|plaintext|plain|markdown|md|latex|tex|python"
+    r"|yaml|xml|html|[a-zA-Z]{2,12}(?=[ \t]*\n(?!\s*```)))\b)?|[`$~]"
 )
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rewards
-from tests.bench.answers import wrong
+from rewards.answers.measure import wrong
 from tests.bench.parser import CHEST, FRAGMENTS, LIMIT_MS, hostile, milliseconds, wrapped
 from tests.paths import CASES
 

@@ -11,8 +11,8 @@ import pytest
 
 from rewards import parse
 from rewards.answers import polarity, words
+from rewards.answers.measure import grade, rows_of
 from rewards.answers.statement import TABLE
-from tests.bench.answers import grade, rows_of
 
 CASES = Path(__file__).parents[2] / "cases" / "options"
 PAGE = Path(words.__file__).parents[1] / "ANSWERS.md"

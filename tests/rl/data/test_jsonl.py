@@ -56,7 +56,8 @@ def reason(root: Path, row: Any) -> str:
     [
         ("Yes.", "yes"), ("No.", "no"), ("YES!", "yes"), ("ｙｅｓ", "yes"), ("y", "yes"), ("True", "yes"), ("N", "no"),
         ("yes, there is", "yes"), ("No, it isn't.", "no"), ("是", "yes"), ("包含", "yes"), ("不包含", "no"),
-        ("可以", "yes"), ("不可以", "no"), ("能", "yes"), ("不能", "no"), ("会", "yes"), ("不会", "no"), ("有", "yes"), ("没有", "no"),
+        ("可以", "yes"), ("不可以", "no"), ("能", "yes"), ("不能", "no"),
+        ("会", "yes"), ("不会", "no"), ("有", "yes"), ("没有", "no"),
     ],
 )  # fmt: skip
 def test_yes_and_no_are_read_in_every_written_form(tmp_path: Path, answer: str, word: str) -> None:

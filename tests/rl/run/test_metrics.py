@@ -137,7 +137,8 @@ def test_updates_of_a_step_become_one():
 
 def test_a_whole_step_carries_every_documented_name():
     groups = next(fake_rollouts.steps(1, prompts_per_step=6, failures=0.3))
-    rows = [dataclasses.replace(one, parsed=dataclasses.replace(one.parsed, verdict="stated")) for group in groups for one in group]
+    rows = [one for group in groups for one in group]
+    rows = [dataclasses.replace(one, parsed=dataclasses.replace(one.parsed, verdict="stated")) for one in rows]
     rows[0] = dataclasses.replace(rows[0], parsed=dataclasses.replace(rows[0].parsed, letters=(), verdict="unclear"))
     metrics = step_metrics(rows, [{"loss": 0.1, "kl": 0.0, "entropy": 1.5}], {"gen": 1.5, "step": 4})
     documented = (

@@ -1,4 +1,4 @@
-"""How many rows of case files the reader gets right: `python -m tests.bench.answers [FILES]`, else of tests/cases.
+"""How many rows of case files the reader gets right: `python -m rewards.answers.measure [FILES]`, else of tests/cases.
 
 `--wrong` prints the rows that are not graded as written; files with "format" in their name are graded by the format.
 """
