@@ -132,7 +132,8 @@ def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Re
 def _end_of(answer: str) -> str:
     """The part of a long free text that may state an answer."""
     answer = answer[-20_000:]
-    place = max(answer.lower().rfind(anchor) for anchor in _ANCHORS)
+    folded = answer.lower()
+    place = max(folded.rfind(anchor) for anchor in _ANCHORS)
     start = max(answer.rfind("\n", 0, max(place, 0)) + 1, place - 100)
     return answer[start : place + MAX_TAIL_CHARS] if place >= 0 else answer[-MAX_TAIL_CHARS:]
 
