@@ -33,6 +33,7 @@ class Clause:
     weak: bool = False  # in a reason, a concession or a condition: options are only mentioned
     conditional: bool = False
     question: bool = False
+    named: bool = False  # an option stands in it
     mentions: list[Mention] = field(default_factory=list)
     role: str = ""
 
@@ -98,11 +99,12 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
     for index, word in enumerate(words):
         current = clauses[-1]
         kind = _kind(words, index, current, walk)
-        if word == "EXCEPT" and DENIALS & set(current.words) and not is_named(current.words):
+        if word == "EXCEPT" and DENIALS & set(current.words) and not current.named:
             current.words = [w for w in current.words if w not in DENIALS]  # "it can not be anything but B"
             continue
         if not kind or word == "…":
             current.words.append(word)
+            current.named = current.named or word[0] == "@"
         if not kind:
             continue
         current.question = word == "?"
@@ -113,6 +115,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         weak, conditional = weak or word in ("BECAUSE", "WHILE", "IF"), conditional or word == "IF"
         opener = "" if kind == "end" and word != "\n" else word
         clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
+        clauses[-1].named = kind == "turn" and word[0] == "@"
     for clause in clauses:
         clause.mentions = [mentions[int(clause.words[place][1:])] for place in clause.places]
     return [clause for clause in clauses if clause.words]
@@ -120,7 +123,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
 
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     """How a word ends a clause: as "end" of a sentence, "break", "turn" (it begins the next one), "" = it does not."""
-    word, said, named = words[index], current.words, is_named(current.words)
+    word, said, named = words[index], current.words, current.named
     heading = word == "\n" and not named and "ANCHOR" in said and is_bare(said)  # "Final answer"
     if word in ENDS:
         return "" if heading else "end"
@@ -132,15 +135,15 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
         following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
     open_end = said and said[-1] in ("DENY", "of", "for", "with", "to")
-    denying = "DENY" in said or current.opener == "NOR"
-    aside = word == "," and denying and len(said) > 1 and (open_end or "," in said)
+    denying = word == "," and ("DENY" in said or current.opener == "NOR")
+    aside = denying and len(said) > 1 and (open_end or "," in said)
     if not named and (aside or (word == "BECAUSE" and "DENY" in said)):
         return ""  # "it is not due to C", "it is not, however, C"
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
     if listing and word not in JOINERS and word not in _BREAKS:
         return "turn"  # "instead of A I choose B"
     single = word == "," and (words[index + 2 : index + 3] in (["is"], ["was"]) or {"BETWEEN", "AND"} <= set(said))
-    listed = _inside_list(words, index) and not single  # "A, B is wrong", "between B and C, B"
+    listed = word in JOINERS and _inside_list(words, index) and not single  # "A, B is wrong", "between B and C, B"
     return "break" if word in _BREAKS and not listed else ""
 
 
@@ -153,9 +156,9 @@ def _denies_something(said: list[str]) -> bool:
 
 def _inside_list(words: list[str], index: int) -> bool:
     """True where a joiner stands between two options, "@0 , AND @1" included."""
-    left = next((word for word in reversed(words[:index]) if word not in JOINERS), " ")
+    left = next((word for word in words[index - 1 :: -1] if index and word not in JOINERS), " ")
     right = next((word for word in words[index + 1 :] if word not in JOINERS and word not in ("the", "an", "a")), " ")
-    return words[index] in JOINERS and left[0] == right[0] == "@"
+    return left[0] == right[0] == "@"
 
 
 def is_content(word: str) -> bool:
