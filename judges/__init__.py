@@ -1,5 +1,5 @@
-"""Asks a model, or rules, whether an answer means the reference. Knows nothing of RL and imports no other package of
-this project."""
+"""Asks a model, or rules, whether an answer means the reference. Knows nothing of RL; of the other packages it imports
+only the supervisor of child processes (`rollouts.children`)."""
 
 from judges.build import make_judge
 from judges.guards.canaries import CanaryAccepted, raise_if_unsafe

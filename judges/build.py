@@ -1,5 +1,5 @@
-"""Settings in, judge out: one model or a panel, a second opinion, canaries. All of them share one client for each
-model, one budget and one cache."""
+"""Turns settings into a judge: one model or a panel, a second opinion, canaries. They share one client for each model,
+one budget and one cache."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from judges.cases import SHIPPED_CANARIES, Case, labelled
-from judges.gateway.budget import Budget, Prices
-from judges.gateway.endpoint import Endpoint, missing_key
+from judges.cases import SHIPPED_CANARIES, Case, read_labelled
+from judges.gateway.endpoint import Budget, Endpoint, Prices, missing_key
 from judges.guards.canaries import CanaryJudge
 from judges.guards.panel import PanelJudge
 from judges.guards.prechecks import precheck
 from judges.guards.second_opinion import SecondOpinionJudge
-from judges.local.judge import ServedJudge
+from judges.local.judge import LocalJudge, take_server
 from judges.model.cache import VerdictCache
 from judges.rules import RulesJudge
 from judges.settings import (
@@ -26,11 +25,11 @@ from judges.settings import (
     Seat,
     faults,
     first_seat,
-    found,
+    locate,
     panel_seats,
     second_seat,
 )
-from judges.verdict import Judge, JudgeConfigError, Question
+from judges.verdict import Judge, JudgeConfigError
 
 if TYPE_CHECKING:
     from judges.gateway.client import ChatClient
@@ -46,11 +45,11 @@ def make_judge(
     calls: int = 0,
     tokens: int = 0,
 ) -> Judge:
-    """The judge of a configuration. Nothing is asked yet (see `check_now`).
+    """Build the judge of a configuration. It asks nothing yet (see `check_now`).
 
-    `cache_path`: where verdicts are kept unless `settings.cache` says otherwise; None = nowhere. `backoff_seconds`:
-    base of the full-jitter backoff. `start`: where a server of ours is needed (judge=local), start it now and not with
-    the first question; its log lies beside the cache. `calls`, `tokens`: what a resumed run spent of its budget before.
+    `cache_path`: file of verdicts unless `settings.cache` names another; None = no cache. `backoff_seconds`: base of
+    the full-jitter backoff, in seconds. `start`: start a server of ours (judge=local) now and not with the first
+    question; its log lies beside the cache. `calls`, `tokens`: what a resumed run has spent of its budget before.
     Raises JudgeConfigError with everything that is missing, contradictory or unreadable.
     """
     problems = list(faults(settings))
@@ -79,34 +78,33 @@ def make_judge(
 
 
 def _local(settings: JudgeConfig, cache_path: str | Path | None) -> tuple[JudgeConfig, JudgeServer | None]:
-    """The settings with the address of our server, and the server, not started yet; None where nothing is asked
+    """Return the settings with the address of our server, and the server, not started yet; None where nothing is asked
     (judge.offline)."""
     from judges.local.server import KEY_ENV, served_name
-    from judges.local.serving import shared
 
-    model = found(settings.model or SHIPPED_MODEL)
+    model = locate(settings.model or SHIPPED_MODEL)
     if settings.offline:
         return replace(settings, model=served_name(model), base_url="http://127.0.0.1:0/v1"), None
-    server = shared(model, Path(cache_path).parent if cache_path is not None else None)
+    server = take_server(model, Path(cache_path).parent if cache_path is not None else None)
     return replace(settings, model=server.served_name, base_url=server.base_url, api_key_env=KEY_ENV), server
 
 
 def read_canaries(path: str | None) -> tuple[Case, ...]:
-    """The known answers of a file, None = the shipped ones. Raises JudgeConfigError for rows that would never reach a
-    model, or hold tags."""
-    cases = labelled(path or SHIPPED_CANARIES, "judge.canaries")
+    """Read the known answers of a file; None = the shipped file. Raises JudgeConfigError for a row that no model would
+    be asked about, and for one with tags."""
+    cases = read_labelled(path or SHIPPED_CANARIES, "judge.canaries")
     for case in cases:
         where = f"judge.canaries: line {case.line} of {path or SHIPPED_CANARIES}"
         if "<answer>" in case.completion or "<think>" in case.completion:
             raise JudgeConfigError(f"{where} holds tags; a canary's completion is the bare answer")
-        settled = precheck(Question(case.question, case.reference, case.completion, case.aliases, case.language))
-        if settled is not None:
-            raise JudgeConfigError(f"{where} never reaches a model ({settled.reason}); word the answer differently")
+        verdict = precheck(case.as_question())
+        if verdict is not None:
+            raise JudgeConfigError(f"{where} never reaches a model ({verdict.reason}); word the answer differently")
     return cases
 
 
 class _Clients:
-    """One client for each model, so that there is one limiter however many prompts ask it; and one budget for all."""
+    """One client for each model, so that one limiter serves all prompts that ask it; and one budget for all clients."""
 
     def __init__(self, settings: JudgeConfig, backoff_seconds: float, budget: Budget) -> None:
         self._settings = settings
@@ -115,7 +113,7 @@ class _Clients:
         self._clients: dict[tuple[str, str, str], ChatClient] = {}
 
     def of(self, seat: Seat) -> ChatClient:
-        """The client of a seat. Raises JudgeConfigError where its key is not set."""
+        """Return the client of a seat. Raises JudgeConfigError where its key is not set."""
         # Imported here: `import judges` and judge=rules stay light, and only this kind needs openai.
         from judges.gateway.client import ChatClient
 
@@ -140,14 +138,14 @@ class _Clients:
         return self._clients[where]
 
     def traffic(self) -> dict[str, float]:
-        """Calls, tokens, retries, faults and cost of all clients together, each counted once."""
+        """Add up calls, tokens, retries, faults and cost of all clients, each counted once."""
         names = sorted({name for client in self._clients.values() for name in client.counts})
         counts = {f"judge/{name}": float(sum(one.counts[name] for one in self._clients.values())) for name in names}
         return counts | {"judge/cost_total": sum(one.cost for one in self._clients.values())}
 
 
 def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None, server: JudgeServer | None) -> Judge:
-    """The judges of the settings over shared clients; `cache` None = every question is asked. `server`: the first
+    """Build the judges of the settings over shared clients. `cache` None: every question is asked. `server`: the first
     judge's, where it is ours."""
     from judges.model.judge import LlmJudge
 
@@ -166,7 +164,7 @@ def _stack(settings: JudgeConfig, clients: _Clients, cache: VerdictCache | None,
         )
         if ours:  # transcripts name it as what it is
             judge.name = f"local:{seat.model}"
-        return ServedJudge(judge, server) if ours and server is not None else judge
+        return LocalJudge(judge, server) if ours and server is not None else judge
 
     first = _panel(settings, judge_of, clients) if settings.panel else judge_of(first_seat(settings))
     if settings.second_opinion == "off":

@@ -1,9 +1,9 @@
-"""`python -m judges.calibrate CASES.jsonl [judge=...] --out FILE`: how well a judge grades a file, through the same
+"""`python -m judges.calibrate CASES.jsonl [judge=...] --out FILE`: measures how well a judge grades a file, on the same
 path as training.
 
-A command, and the only file here that imports other packages: it reads its settings at the door of the configuration
-(`rl.config.door`), so that what is measured is what a run with the same settings would use, and grades through the
-scorer (`rewards.graded_cases`). Nothing imports it.
+A command, and the only file here that imports packages to the right of `judges`: it reads its settings at the door of
+the configuration (`rl.config.door`), so that it measures what a run with the same settings would use, and grades
+through the scorer (`rewards.graded_cases`). Nothing imports it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from judges.build import make_judge
-from judges.calibration.grading import Graded, summarise, summary_as_dict
+from judges.calibration.grading import Grade, summarise, summary_as_dict
 from judges.calibration.results import Results, identity
 from judges.calibration.table import print_rows, print_summary
 from judges.cases import LABELS, Case, read_cases
 from judges.settings import JudgeConfig
 from judges.verdict import JudgeConfigError, JudgeError, JudgeProbeFailed
+from rollouts.terminal import complain, open_console
 
 COMMAND = "python -m judges.calibrate"
 ABOUT = """\
@@ -63,7 +62,7 @@ _OF_RUNS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """Run the command and return its exit code: 0, 1, 2 or 130 (see EXAMPLES)."""
     arguments = _arguments(list(sys.argv[1:] if argv is None else argv))
     # Here, because the door of the configuration and the rewards take a second that --help need not wait for.
     from rl.config.door import ConfigError
@@ -71,18 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments, settings_of(arguments.settings))
     except (ConfigError, JudgeError, OSError) as error:
-        print(f"{COMMAND}: {error}", file=sys.stderr)
+        complain(f"{COMMAND}: {error}")
         return 2
     except KeyboardInterrupt:
-        print(
-            f"\n{COMMAND}: interrupted; every verdict so far is in {arguments.out}, the same command goes on",
-            file=sys.stderr,
-        )
+        complain(f"\n{COMMAND}: interrupted; every verdict so far is in {arguments.out}, the same command goes on")
         return 130
 
 
 def settings_of(overrides: Sequence[str]) -> JudgeConfig:
-    """The judge that `judge=..` and `judge.*=..` describe, as a run would have it, without what only concerns runs.
+    """Return the judge that `judge=..` and `judge.*=..` describe, as a run would have it, without what only concerns
+    runs.
 
     Raises ConfigError as rl.train does, and for a setting of anything but the judge.
     """
@@ -127,31 +124,30 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def _run(arguments: argparse.Namespace, settings: JudgeConfig) -> int:
     file = read_cases(arguments.cases, arguments.expected)
     if file.unread:
-        print(f"fields of {arguments.cases} that are not read: {', '.join(file.unread)}", file=sys.stderr)
+        complain(f"fields of {arguments.cases} that are not read: {', '.join(file.unread)}")
     if Path(arguments.out).resolve() == Path(arguments.cases).resolve():
         raise JudgeConfigError("--out names the file of cases itself; the verdicts need a file of their own")
     started = time.monotonic()
     with Results(arguments.out, identity(settings), file.cases) as results:
-        graded = _grade(file.cases, results, settings)
-    summary = summarise(graded)
+        grades = _grade(file.cases, results, settings)
+    summary = summarise(grades)
     if arguments.json:
-        told = {**summary_as_dict(summary), "wall_seconds": time.monotonic() - started, "out": str(arguments.out)}
-        print(json.dumps(told, indent=2, allow_nan=False))
+        numbers = {**summary_as_dict(summary), "wall_seconds": time.monotonic() - started, "out": str(arguments.out)}
+        print(json.dumps(numbers, indent=2, allow_nan=False))
     else:
-        # Outside a terminal a table needs no narrow lines.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-        print_rows(graded, console)
+        console = open_console()
+        print_rows(grades, console)
         print_summary(summary, time.monotonic() - started, console)
         console.print(f"verdicts: {arguments.out}", soft_wrap=True)
     return 1 if summary.verdicts.get("failed") else 0
 
 
-def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> list[Graded]:
-    """Every case with its verdict, in the order of the file: those of earlier gradings, and the others asked now."""
+def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> list[Grade]:
+    """Return every case with its grade, in the order of the file: grades of earlier calls, and new ones."""
     from rewards.graded_cases import grade_into
     from rl.run.progress import Teller
 
-    num_left = len(results.left(cases))
+    num_left = len(results.missing(cases))
     with Teller(sys.stderr) as teller:
         judge = make_judge(settings)
         teller.say(judge.describe())

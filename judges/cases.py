@@ -1,5 +1,5 @@
-"""Cases to grade: files of question, reference and completion, with or without a label. Read whole and checked before
-anything is asked."""
+"""Cases to grade: files of question, reference and completion, with or without a label. A file is read whole and
+checked before anything is asked."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from judges.settings import found
-from judges.verdict import JudgeConfigError
+from judges.settings import locate
+from judges.verdict import JudgeConfigError, Question
 
 Label = Literal["correct", "incorrect"]
 LABELS = ("correct", "incorrect")
 LANGUAGES = ("en", "zh")
-# Names under which a file may say what kind of question a row is; the first that is there counts.
+# Fields that may hold the kind of question; the first one that a row has counts.
 _TYPES = ("answer_type", "question_type", "category")
 _READ = ("question", "reference", "completion", "expected", "aliases", "language", "key", *_TYPES)
 _MOST_SHOWN = 10
@@ -35,32 +35,36 @@ class Case:
     # What a model wrote, tags and thoughts included where it wrote them.
     completion: str
     aliases: tuple[str, ...] = ()
-    # What a person says of it; None = nobody has said.
+    # The label that a person gave it; None = there is none.
     expected: Label | None = None
-    # Kind of question, by which results are told apart; "" = the file does not say.
+    # Kind of question; results are given for each kind. "" = the file does not say.
     type: str = ""
-    # Of the judge's prompt; where the file does not say, that of the question.
+    # Language of the judge's prompt; where the file does not say, the language of the question.
     language: str = "en"
-    # What the row is called where it came from; "" = nothing.
+    # Name of the row in its source; "" = it has none.
     key: str = ""
+
+    def as_question(self) -> Question:
+        """Return the case as a question to a judge. Its completion must be the bare answer."""
+        return Question(self.question, self.reference, self.completion, self.aliases, self.language)
 
 
 @dataclass(frozen=True)
 class CaseFile:
-    """The cases of a file, and the fields in it that nobody reads."""
+    """The cases of a file, and the names of its fields that nobody reads."""
 
     cases: tuple[Case, ...]
     unread: tuple[str, ...] = ()
 
 
 def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
-    """The rows of a JSON-lines file. `expected`: the label of rows that carry none.
+    """Read the rows of a JSON-lines file. `expected`: the label of rows that carry none.
 
-    A `key` names a row that may be written again, as the viewer does with labels: the last line of a key counts, and
-    `"expected": null` in it takes the row back. Raises JudgeConfigError with every bad row (the first ten), its line
-    number, and what is wrong.
+    A row with a `key` may be written again, as the viewer writes labels: the last line of a key counts, and
+    `"expected": null` in it takes the row back. Raises JudgeConfigError for an unreadable or empty file and for bad
+    rows: it names the first ten, each with its line and its faults.
     """
-    path = found(str(path))
+    path = locate(str(path))
     try:
         # Only "\n" ends a line: a completion may hold U+2028 and the like, which splitlines would cut at.
         lines = path.read_bytes().decode("utf-8").split("\n")
@@ -87,8 +91,8 @@ def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
             faults.append(f"{path}:{number}: {error}")
     if faults:
         more = f"\n  and {len(faults) - _MOST_SHOWN} more" if len(faults) > _MOST_SHOWN else ""
-        told = "\n  ".join(faults[:_MOST_SHOWN])
-        raise JudgeConfigError(f"{len(faults)} of {len(cases) + len(faults)} rows cannot be read:\n  {told}{more}")
+        first = "\n  ".join(faults[:_MOST_SHOWN])
+        raise JudgeConfigError(f"{len(faults)} of {len(cases) + len(faults)} rows cannot be read:\n  {first}{more}")
     if not cases:
         raise JudgeConfigError(
             f"the case file {path} is empty; expected JSON lines with question, reference and completion"
@@ -96,9 +100,9 @@ def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
     return CaseFile(tuple(cases.values()), tuple(sorted(unread)))
 
 
-def labelled(path: str | Path, what: str) -> tuple[Case, ...]:
-    """The rows of a file in which every row has a label and both labels occur. Raises JudgeConfigError, naming the
-    setting `what`."""
+def read_labelled(path: str | Path, what: str) -> tuple[Case, ...]:
+    """Read a file in which every row must have a label and both labels must occur. Raises JudgeConfigError that names
+    the setting `what`."""
     cases = read_cases(path).cases
     missing = [case.line for case in cases if case.expected is None]
     if missing:

@@ -1,17 +1,17 @@
-"""Judging without a model: equality with the reference, for debugging and for runs without an endpoint."""
+"""Judges without a model: equality with the reference, for debugging and for runs without an endpoint."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from judges.guards.prechecks import precheck
 from judges.guards.wording import fold
-from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
+from judges.verdict import Assessment, Criteria, Question, Verdict
 
 
 def _stands_in(words: str, text: str) -> bool:
-    """Word-bounded, except beside Chinese and Japanese characters, which are written without spaces."""
+    """Whether the words stand in the text between word boundaries. Chinese and Japanese have none: there any place
+    counts."""
     if not words:
         return False
     before, after = ("" if edge >= "\u2e80" else r"\w" for edge in (words[0], words[-1]))
@@ -20,8 +20,7 @@ def _stands_in(words: str, text: str) -> bool:
 
 
 class RulesJudge:
-    """Equality with the gold text and its aliases; everything else is incorrect. For debugging and runs without an
-    endpoint."""
+    """Accepts the gold text and its aliases, and nothing else. For debugging and for runs without an endpoint."""
 
     name = "rules"
     shows_images = False
@@ -29,25 +28,14 @@ class RulesJudge:
     def __init__(self) -> None:
         self._num_judged = 0
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """Correct or incorrect, at once. Neither images nor groups change it."""
+    async def judge(self, asked: Question) -> Verdict:
+        """Return correct or incorrect, at once. Images and group change nothing."""
         self._num_judged += 1
-        settled = precheck(Question(question, reference, answer, aliases, language))
-        return settled or Verdict("incorrect", reason="not equal to the reference or an alias", layer="rules")
+        return precheck(asked) or Verdict("incorrect", reason="not equal to the reference or an alias", layer="rules")
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """Met iff the words of the criterion stand in the candidate as they are: for debugging, understands neither
-        negation nor synonyms."""
+        """Call a criterion met where its words stand in the candidate as they are. For debugging: it understands
+        neither negation nor synonyms."""
         self._num_judged += 1
         candidate = fold(asked.candidate)
         met = tuple(_stands_in(fold(criterion), candidate) for criterion in asked.criteria)
@@ -62,14 +50,14 @@ class RulesJudge:
         """Nothing can fail."""
 
     def describe(self) -> str:
-        """Says that no model is asked."""
+        """Say that no model is asked."""
         return (
             "judge=rules: open answers are compared with the gold text and its aliases after normalisation; no judge"
             " model is asked"
         )
 
     def metrics(self) -> dict[str, float]:
-        """The number of judgements."""
+        """Return the number of judgements."""
         return {"judge/judged": float(self._num_judged)}
 
     async def close(self) -> None:

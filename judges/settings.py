@@ -1,8 +1,8 @@
 """The settings of a judge, each layer of JUDGING.md with its switch; `judge.*` of a run's configuration is this record.
 
 It stands here and not in the run's own configuration because `python -m judges.calibrate` grades with the same
-settings. Ranges and settings without effect are checked at the configuration's door (rl/config/rules.py); what no judge
-can be built of is refused here, for every caller.
+settings. The configuration's door (rl/config/rules.py) checks ranges and settings without effect; `faults` refuses, for
+every caller, what no judge can be built of.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SAMPLING = (
 
 @dataclass(frozen=True)
 class PanelMember:
-    """One judge of a panel; what is null is taken from the judge's own settings."""
+    """One judge of a panel. A field that is null takes its value from the judge's own settings."""
 
     base_url: str | None = None
     model: str | None = None
@@ -112,16 +112,16 @@ class JudgeConfig:
     min_specificity: float = 0.0
 
 
-def found(path: str) -> Path:
-    """A file as it is named, or beside the repository's folders, so that shipped files are found from any working
-    folder."""
+def locate(path: str) -> Path:
+    """Return the path of a file: as it is named, or below the folder that holds the packages, so that shipped files are
+    found from any working folder. The path may not exist."""
     beside = Path(__file__).resolve().parent.parent / path
     return Path(path) if Path(path).exists() or not beside.exists() else beside
 
 
 @dataclass(frozen=True)
 class Seat:
-    """One model with one prompt: all that distinguishes two judges."""
+    """One model with one prompt: all that sets two judges apart."""
 
     base_url: str | None
     model: str | None
@@ -130,12 +130,12 @@ class Seat:
 
 
 def first_seat(settings: JudgeConfig) -> Seat:
-    """The judge that is asked where there is no panel."""
+    """Return the judge that is asked where there is no panel."""
     return Seat(settings.base_url, settings.model, settings.api_key_env, settings.prompt)
 
 
 def second_seat(settings: JudgeConfig) -> Seat:
-    """The judge of the second opinion."""
+    """Return the judge of the second opinion."""
     first = first_seat(settings)
     return Seat(
         settings.second_base_url or first.base_url,
@@ -146,7 +146,7 @@ def second_seat(settings: JudgeConfig) -> Seat:
 
 
 def panel_seats(settings: JudgeConfig) -> dict[str, Seat]:
-    """Name -> judge of each member of the panel."""
+    """Return the members of the panel, name -> judge; empty where there is no panel."""
     first = first_seat(settings)
     return {
         name: Seat(
@@ -160,7 +160,7 @@ def panel_seats(settings: JudgeConfig) -> dict[str, Seat]:
 
 
 def faults(settings: JudgeConfig) -> Iterator[str]:
-    """Why no judge can be made of these settings, each as "setting: got, expected"."""
+    """Yield each reason why no judge can be made of these settings, as "setting: got, expected"."""
     if settings.kind not in ("rules", "local", "openai"):
         yield f"judge.kind: got {settings.kind!r}, expected 'rules', 'local' or 'openai'"
     if settings.kind == "rules":
@@ -218,7 +218,7 @@ def _local_faults(settings: JudgeConfig) -> Iterator[str]:
             "judge.second_opinion: beside judge=local the second judge must be an endpoint, with judge.second_base_url"
             " and judge.second_model; a vote of one model with itself is no defence"
         )
-    model = found(settings.model or SHIPPED_MODEL)
+    model = locate(settings.model or SHIPPED_MODEL)
     missing = [name for name in ("config.json", "tokenizer.json") if not (model / name).is_file()]
     if missing:
         yield (

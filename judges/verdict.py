@@ -1,23 +1,22 @@
-"""What a judge is asked and what it says. A failed judgement is a verdict without a decision, never a number
+"""What a judge is asked and what it answers. A judgement that fails is a verdict without a decision, never a number
 (JUDGING.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 Decision = Literal["correct", "incorrect", "unsure"]
-# timeout: no answer before the deadline. unavailable: the endpoint failed on every attempt. unreadable: no reply was
-# one valid verdict.
-# refused: the endpoint rejects the request itself (key, model, schema). offline: not in the cache and asking is
-# switched off.
-# budget: the run's calls or tokens are spent; nothing more is asked.
+# timeout: no answer came before the deadline. unavailable: the endpoint failed on every attempt. unreadable: no reply
+# was one valid verdict. refused: the endpoint rejects the request itself (key, model, schema). offline: the cache does
+# not hold it and asking is switched off. budget: the run has spent its calls or tokens and asks nothing more.
 Failure = Literal["timeout", "unavailable", "unreadable", "refused", "offline", "budget"]
 
 
 class JudgeError(RuntimeError):
-    """A judge that cannot work, found before the run starts: what was got, what was expected, how to mend it."""
+    """A judge cannot work. The run has not started; the message says what was got, what was expected and how to mend
+    it."""
 
 
 class JudgeConfigError(JudgeError, ValueError):
@@ -29,13 +28,12 @@ class JudgeUnreachable(JudgeError):
 
 
 class JudgeProbeFailed(JudgeUnreachable):
-    """The endpoint serves the model, but one question got no reply that keeps to the schema: a run would have no
-    verdicts."""
+    """The endpoint serves the model, but its reply to one question breaks the schema: a run would get no verdicts."""
 
 
 @dataclass(frozen=True)
 class JudgeMedia:
-    """One image a judge may be shown; it is sent only where `show_images` is on."""
+    """One image that a judge may see. It is sent only where `show_images` is on."""
 
     # SHA-256 of the source file in hex: stands for the image in the cache key and in the transcript.
     sha256: str
@@ -62,7 +60,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Criteria:
-    """Several yes/no criteria about one text, to be judged in one call."""
+    """Several yes/no criteria about one text, for one call. Raises ValueError for no criterion and for a blank one."""
 
     # What is asked for: names the prompt file `TASK_1.LANGUAGE.md` ("rubric", "keypoints", "perception").
     task: str
@@ -84,7 +82,7 @@ class Criteria:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of one judgement. Exactly one of `decision` and `failure` is set."""
+    """The outcome of one judgement. Exactly one of `decision` and `failure` is set; anything else raises ValueError."""
 
     decision: Decision | None
     failure: Failure | None = None
@@ -92,7 +90,7 @@ class Verdict:
     reason: str = ""
     # Which layer decided: "precheck", "rules", "cache", "judge", "second_opinion" or "panel".
     layer: str = "judge"
-    # Everything that was said, JSON-ready; never holds a key.
+    # All that was asked and answered, JSON-ready. It never holds a key.
     transcript: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     num_calls: int = 0
@@ -111,7 +109,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Assessment:
-    """The outcome of judging criteria. Exactly one of `met` and `failure` is set."""
+    """The outcome of judging criteria. Exactly one of `met` and `failure` is set; anything else raises ValueError."""
 
     # One entry per criterion, in order: met, not met, or None where the judge is unsure about that one. None = judging
     # failed.
@@ -144,41 +142,31 @@ class Judge(Protocol):
         """Whether it looks at `media`; a caller need not open images for a judge that does not."""
         ...
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """Compare; never raises on any answer. `media`: shown where the judge shows images. `group_key`: shares a
-        deadline."""
+    async def judge(self, asked: Question) -> Verdict:
+        """Compare one answer with its reference. Never raises for any answer: a failure is a verdict with `failure`
+        set."""
         ...
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """Judge several criteria about one text; never raises on any text."""
+        """Judge several criteria about one text, one entry each and in their order. Never raises for any text."""
         ...
 
     async def check(self) -> None:
-        """Raise JudgeUnreachable if judging cannot work; called once before a run starts."""
+        """Raise JudgeUnreachable if judging cannot work. A run calls it once before it starts."""
         ...
 
     def check_now(self) -> None:
-        """`check` for callers without an event loop."""
+        """Do what `check` does, for callers without an event loop."""
         ...
 
     def describe(self) -> str:
-        """One line that says plainly who decides."""
+        """Return one line that says who decides."""
         ...
 
     def metrics(self) -> dict[str, float]:
-        """Counters since the start, named `judge/..`."""
+        """Return the counters since the start, named `judge/..`."""
         ...
 
     async def close(self) -> None:
-        """Give connections back."""
+        """Close connections and files."""
         ...

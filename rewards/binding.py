@@ -8,10 +8,9 @@ from typing import Any
 
 from judges import Judge
 from rewards import registry
-from rewards.arguments import check_arguments
 from rewards.calling import BoundReward
-from rewards.contract import Limits, RewardError, Source
-from rewards.plugins.children import describe
+from rewards.contract import Limits, RewardError, Source, check_arguments
+from rewards.plugins.handshake import describe
 
 
 def bind(

@@ -3,12 +3,15 @@ called."""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from rollouts.annotations import Misfit, NotPlain, read
+from rollouts.nearest import did_you_mean
 from rollouts.records import Parsed
 
 OF_ONE = frozenset({"parsed", "completion", "num_tokens", "finish_reason"})
@@ -107,6 +110,29 @@ def home_of(function: Callable[..., Any]) -> str:
     """Where a function is written, as `path:line`."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+def check_arguments(reward: Reward, given: Mapping[str, Any]) -> None:
+    """Raise RewardError, with the reward's file and line, for an argument it does not know, one it lacks, or one of
+    another type. An annotation that YAML cannot hold, such as Path, takes any value."""
+    for name in given:
+        if name not in reward.arguments:
+            taken = f"it takes {sorted(reward.arguments) or 'none'}{did_you_mean(str(name), reward.arguments)}"
+            raise RewardError(f"reward {reward.name!r} has no argument {name!r}; {taken} ({reward.home})")
+    for name, default in reward.arguments.items():
+        if default is inspect.Parameter.empty and name not in given:
+            where = f"reward.arguments: {{{reward.name}: {{{name}: VALUE}}}}"
+            raise RewardError(f"reward {reward.name!r} needs the argument {name!r}; give it in {where} ({reward.home})")
+    try:
+        hints = get_type_hints(reward.function)
+    except (NameError, TypeError, AttributeError):  # annotations that only a type checker can read
+        return
+    for name in [name for name in given if name in hints]:
+        try:
+            with contextlib.suppress(NotPlain):
+                read(hints[name], given[name])
+        except Misfit as error:
+            raise RewardError(f"reward {reward.name!r}: argument {name!r}: {error} ({reward.home})") from None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from judges import Judge
-from judges.calibration.grading import Graded
+from judges.calibration.grading import Grade
 from judges.calibration.results import Results, case_id
 from judges.cases import Case
 from rewards.rubric import ACCURACY, Rubric, Scored
@@ -20,7 +20,7 @@ from rollouts.records import Sample
 _OWN_FIELDS = ("layer", "decision", "failure")
 
 
-def grade_cases(cases: Iterable[Case], judge: Judge, max_in_flight: int = 64) -> Iterator[Graded]:
+def grade_cases(cases: Iterable[Case], judge: Judge, max_in_flight: int = 64) -> Iterator[Grade]:
     """Each case with its verdict, as they come; at most `max_in_flight` are asked at a time. The judge is closed at the
     end.
 
@@ -36,25 +36,25 @@ def grade_cases(cases: Iterable[Case], judge: Judge, max_in_flight: int = 64) ->
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield _graded(running.pop(future), future.result())
+                yield _grade_of(running.pop(future), future.result())
 
 
 def grade_into(
     results: Results, cases: Sequence[Case], judge: Judge, advance: Callable[[], None], max_in_flight: int = 64
-) -> list[Graded]:
+) -> list[Grade]:
     """Every case with its verdict, in the order given: those that `results` has already, and the others, which are
     asked and added to it.
 
     `advance` is called for each that is asked. The judge is closed at the end.
     """
-    failed: dict[str, Graded] = {}
-    for graded in grade_cases(results.left(cases), judge, max_in_flight):
-        results.add(graded, judge.name)
-        if graded.decision is None:
-            failed[case_id(graded.case)] = graded
+    failed: dict[str, Grade] = {}
+    for grade in grade_cases(results.missing(cases), judge, max_in_flight):
+        results.add(grade, judge.name)
+        if grade.decision is None:
+            failed[case_id(grade.case)] = grade
         advance()
-    found = {**failed, **results.done}
-    return [replace(found[case_id(case)], case=case) for case in cases]
+    grades = {**failed, **results.grades}
+    return [replace(grades[case_id(case)], case=case) for case in cases]
 
 
 def _sample(case: Case) -> Sample:
@@ -68,16 +68,16 @@ def _sample(case: Case) -> Sample:
     )
 
 
-def _graded(case: Case, scored: Scored) -> Graded:
+def _grade_of(case: Case, scored: Scored) -> Grade:
     outcome = scored.outcomes[ACCURACY]
     evidence = dict(outcome.evidence or {})
     if not evidence:
         # No verdict was asked for: there was no answer, or scoring itself broke.
         failed = outcome.status != "ok"
         decision, failure, layer = (None, outcome.status, "scorer") if failed else ("incorrect", None, "parser")
-        return Graded(case, cast(Any, decision), failure, layer, outcome.reason, {}, outcome.seconds, outcome.cost)
+        return Grade(case, cast(Any, decision), failure, layer, outcome.reason, {}, outcome.seconds, outcome.cost)
     transcript = {name: value for name, value in evidence.items() if name not in _OWN_FIELDS}
-    return Graded(
+    return Grade(
         case,
         evidence["decision"],
         evidence["failure"],

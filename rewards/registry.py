@@ -11,7 +11,6 @@ argument of the reward and comes from the configuration or its default. A result
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib.util
 import os
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.contract import SHIPPED_FOLDER, Member, Reward, RewardError, Source, described, home_of
+from rollouts.nearest import did_you_mean
 
 __all__ = [
     "ENTRY_POINTS",
@@ -80,10 +80,9 @@ def get(name: str) -> Reward:
     names."""
     if name not in _REGISTRY:
         known = sorted({*names(), *(point.name for point in _installed(tuple(sys.path)))})
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, known, ".")
         how = "A reward of your own is named as path/to/file.py:function."
-        raise RewardError(f"there is no reward named {name!r}.{hint} Available: {', '.join(known)}. {how}")
+        raise RewardError(f"there is no reward named {name!r}{hint} Available: {', '.join(known)}. {how}")
     return _REGISTRY[name]
 
 

@@ -3,7 +3,6 @@ sample."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rewards.binding import bind
 from rewards.calling import BoundReward
 from rewards.contract import Limits, RewardError
 from rewards.shipped import boxes, choice, form, judged, numeric, reports, votes
+from rollouts.nearest import did_you_mean
 from rollouts.records import AnswerType, Outcome, Parsed, Sample
 
 # The files of the shipped rewards; importing them registers the rewards.
@@ -75,14 +75,11 @@ class Rubric:
         routes: Mapping[str, str] | None = None,
         judge: Judge | None = None,
         arguments: Mapping[str, Mapping[str, Any]] | None = None,
-        prefill: str = "",
         *,
         gates: Mapping[str, float] | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.judge = judge
-        # What the chat template prefills of the answer; put back before reading.
-        self.prefill = prefill
         self.limits = limits or Limits()
         arguments, gates = dict(arguments or {}), dict(gates or {})
         _check_weights(weights, gates)
@@ -129,11 +126,11 @@ class Rubric:
                 f" reward.routes.{missing[0]}=NAME."
             )
 
-    def parse(self, sample: Sample, completion: str, finish_reason: str = "stop") -> Parsed:
+    def parse(self, sample: Sample, completion: str, finish_reason: str = "stop", prefill: str = "") -> Parsed:
         """Read a completion as an answer to this sample: options count only where they were shown, which they were not
-        on an open item."""
+        on an open item. `prefill`: what the chat template has written of the answer (rollouts/prompt/prefill.py)."""
         shown = sample.options if sample.answer_type in ("mcq", "multi", "yes_no") else None
-        return parse(completion, shown, prefill=self.prefill, finish_reason=finish_reason)
+        return parse(completion, shown, prefill=prefill, finish_reason=finish_reason)
 
     def total(self, parsed: Parsed, outcomes: Mapping[str, Outcome]) -> Scored:
         """Add up: sum of weight x value over the rewards with a weight, 0 behind a closed gate; None where a reward
@@ -170,10 +167,9 @@ def _check_routes(routes: Mapping[str, str], measured: Sequence[str]) -> None:
         raise RewardError("weights name 'accuracy' and routes are empty; give routes such as {'mcq': 'option_match'}")
     for answer_type in routes:
         if answer_type not in get_args(AnswerType):
-            near = difflib.get_close_matches(answer_type, get_args(AnswerType), 1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(answer_type, get_args(AnswerType), ".")
             raise RewardError(
-                f"routes name the answer type {answer_type!r}, which does not exist.{hint} There are"
+                f"routes name the answer type {answer_type!r}, which does not exist{hint} There are"
                 f" {', '.join(get_args(AnswerType))}."
             )
 
@@ -181,8 +177,7 @@ def _check_routes(routes: Mapping[str, str], measured: Sequence[str]) -> None:
 def _check_arguments(arguments: Mapping[str, Mapping[str, Any]], specs: Mapping[str, None]) -> None:
     for name in arguments:
         if name not in specs:
-            near = difflib.get_close_matches(name, specs, 1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, specs)
             raise RewardError(f"arguments are given for {name!r}, which no weight, no gate and no route names{hint}")
 
 

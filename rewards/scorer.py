@@ -55,6 +55,7 @@ class Scorer:
         *,
         num_tokens: int | None = None,
         group_size: int | None = None,
+        prefill: str = "",
     ) -> Future[Scored]:
         """Score one completion. What needs no waiting is done before this returns; the future never holds an exception
         of a reward.
@@ -62,11 +63,13 @@ class Scorer:
         `group_key`: completions under one key share judgements of identical answers. `finish_reason` "length" makes an
         unfinished answer none. `num_tokens`: completion tokens, None where only the text is known. `group_size`:
         completions that will come under this key; group-level rewards run when they are there, and abstain where it is
-        None. Raises RewardError for an answer type without a route, RuntimeError after `close`.
+        None. `prefill`: what the chat template has written of the answer, put back in front before it is read. Raises
+        RewardError for an answer type without a route, RuntimeError after `close`.
         """
         if self._closed:
             raise RuntimeError("this scorer is closed")
-        member = Member(self.rubric.parse(sample, completion, finish_reason), completion, num_tokens, finish_reason)
+        parsed = self.rubric.parse(sample, completion, finish_reason, prefill)
+        member = Member(parsed, completion, num_tokens, finish_reason)
         rewards = self.rubric.rewards_for(sample)
         waiting = {name: bound for name, bound in rewards.items() if bound.waits or bound.reward.is_group}
         outcomes = {

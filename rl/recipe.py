@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from judges import raise_if_unsafe
-from judges.local.serving import none_left, raise_if_gone
+from judges.local.judge import no_server_left, raise_if_server_gone
 from rewards.rubric import Rubric, make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config
@@ -17,6 +17,7 @@ from rl.data import sets
 from rl.data.load import load
 from rl.doctor.checks import check_disk, check_ray
 from rl.doctor.data import frames_fit
+from rl.doctor.model import check_model, start_of
 from rl.evaluate.asking import MODES, EvalResult, HeldOut, Mode, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure
 from rl.evaluate.table import print_table
@@ -41,13 +42,13 @@ def run_recipe(config: Config, teller: Teller) -> dict[str, Any]:
         the typed errors of `rl.run.failures.EXPECTED`.
     """
     started = time.monotonic()
-    with RunFolder(config) as folder, none_left():
+    with RunFolder(config) as folder, no_server_left():
         with teller.phase("data"):
             splits = load(config.data)
         _tell_data(splits, folder.path, teller)
         num_steps = total_steps(config, len(splits.rl))
         rubric = _rubric(config, folder.path, splits, teller)
-        _check_ready(config, splits, num_steps)
+        _check_ready(config, splits, num_steps, teller)
         with teller.phase("SFT"):
             sft_path = (
                 ensure_sft(config, splits.sft, teller)
@@ -87,10 +88,15 @@ def _rubric(config: Config, folder: Path, splits: sets.DataSplits, teller: Telle
     return rubric
 
 
-def _check_ready(config: Config, splits: sets.DataSplits, num_steps: int) -> None:
-    """What only the workers and W&B need, before SFT spends minutes."""
+def _check_ready(config: Config, splits: sets.DataSplits, num_steps: int, teller: Teller) -> None:
+    """What only the model, the workers and W&B need, before SFT spends minutes."""
     check_login(config.wandb)
-    for finding in (frames_fit([*splits.rl, *splits.eval], config), check_ray(config), check_disk(config, num_steps)):
+    samples = [*splits.rl, *splits.eval]
+    model = check_model(load_processor(start_of(config)), [*samples, *(row.sample for row in splits.sft)])
+    for finding in model:
+        if finding.good:
+            teller.say(finding.text)
+    for finding in (*model, frames_fit(samples, config), check_ray(config), check_disk(config, num_steps)):
         if not finding.good:
             raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
 
@@ -107,7 +113,7 @@ def _learn(
     """Everything that needs the workers: both evaluations, and GRPO between them."""
     with teller.phase("workers"):
         cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
-        raise_if_gone()
+        raise_if_server_gone()
     with cluster, Scorer(rubric) as scorer:
         done = _resumed(config, folder, cluster, teller)
         counted = counted_before(config, folder)
@@ -116,7 +122,7 @@ def _learn(
         with _tracker(config, folder, done) as tracker:
             sft = _evaluate(cluster, scorer, held_out, config, "SFT", 0, teller)
             _warn_of_format(sft, config, teller)
-            raise_if_gone()
+            raise_if_server_gone()
             with teller.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
                 writer.drop_steps_after(done)
@@ -170,8 +176,8 @@ def _evaluate(
 
 def _tell_data(splits: sets.DataSplits, folder: Path, teller: Teller) -> None:
     teller.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
-    for note in splits.notes:
-        teller.say(note)
+    for note, num_rows in splits.notes.items():
+        teller.say(f"{note}: {num_rows} rows")
     if splits.bad_rows:
         sets.write_bad_rows(folder / "bad_rows.jsonl", splits.bad_rows)
         teller.warn(f"{len(splits.bad_rows)} bad rows were left out; they are listed in {folder / 'bad_rows.jsonl'}")

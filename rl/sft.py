@@ -22,18 +22,27 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers import PreTrainedModel
 from transformers.trainer_callback import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers.utils import logging as transformers_logging
 from trl import SFTConfig, SFTTrainer
 
 from rl.config import Config
 from rl.data.sets import SftRow
+from rl.policy.token_model import load_model
 from rl.run.progress import Bar, Teller
 from rollouts.media import with_hash
-from rollouts.prompt.processing import EncodedPrompt, collate_media, encode, load_processor, prompt_positions
-from rollouts.records import stable_hash, to_dict
+from rollouts.prompt.prefill import after_prefill
+from rollouts.prompt.processing import (
+    EncodedPrompt,
+    Processor,
+    collate_media,
+    encode,
+    load_processor,
+    prompt_positions,
+)
+from rollouts.records import BadSample, stable_hash, to_dict
+from rollouts.terminal import complain
 
 # What the loss leaves out: prompt tokens and padding (the value PyTorch's cross entropy ignores).
 IGNORED = -100
@@ -55,12 +64,20 @@ class TrainingRow:
     positions: torch.Tensor
 
 
-def encode_row(processor: Any, model: Any, row: SftRow) -> TrainingRow:
-    """Encode a row with the same chat template as RL. Raises BadSample where an image cannot be read."""
+def encode_row(processor: Processor, model: PreTrainedModel, row: SftRow) -> TrainingRow:
+    """Encode a row with the same chat template as RL; of the response only what the template has not written already.
+
+    Raises:
+        BadSample: an image cannot be read, or the template opens a tag that the response does not begin with.
+    """
     tokenizer = processor.tokenizer
-    prompt = encode(processor, row.sample).without_images()
-    completion = tokenizer(row.response, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
-    before = prompt_positions(model, prompt)
+    prompt = encode(processor, row.sample).for_trainer()
+    try:
+        taught = after_prefill(row.response, prompt.prefill)
+    except ValueError as error:
+        raise BadSample(f"sample {row.sample.id!r}: {error}") from error
+    completion = tokenizer(taught, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    before = prompt_positions(processor.family, model, prompt)
     after = before.max() + 1 + torch.arange(len(completion))
     positions = torch.cat([before, after.expand(*before.shape[:-1], -1)], dim=-1)
     return TrainingRow(prompt, tuple(completion), positions)
@@ -156,13 +173,6 @@ def trainer_settings(config: Config, out_dir: Path, num_rows: int) -> SFTConfig:
     )
 
 
-def reads_text_only(path: str) -> bool:
-    """Whether transformers knows the model for text but not for images and text: such a model (a judge, say) is
-    fine-tuned without a processor."""
-    kind = type(AutoConfig.from_pretrained(path))
-    return kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and kind in MODEL_FOR_CAUSAL_LM_MAPPING
-
-
 class _ToBar(TrainerCallback):
     """Each update, and the newest loss, go to our own bar."""
 
@@ -194,19 +204,18 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, teller: Tel
     torch.manual_seed(config.seed)
     # Its bars for a second's work lie across ours.
     transformers_logging.disable_progress_bar()
-    text_only = reads_text_only(config.model.path)
-    processor = load_processor(config.model.path, text_only=text_only)
+    processor = load_processor(config.model.path)
     dtype = torch.float32 if config.compute.device == "cpu" else getattr(torch, config.model.dtype)
     # On a CPU the backward pass of PyTorch's fused attention takes a third of the whole step at these lengths; the
     # plain one is faster.
     attention = "eager" if config.compute.device == "cpu" else "sdpa"
-    kind = AutoModelForCausalLM if text_only else AutoModelForImageTextToText
-    model = kind.from_pretrained(config.model.path, dtype=dtype, attn_implementation=attention)
+    model = load_model(config.model.path, processor.family, dtype=dtype, attention=attention)
     order = training_order(rows, config)
 
     def collator(batch: list[dict[str, int]]) -> dict[str, torch.Tensor]:
         encoded = [encode_row(processor, model, rows[one["row"]]) for one in batch]
-        return collate(encoded, processor.tokenizer.pad_token_id)
+        # Padding is masked, so any id will do where the tokenizer has none of its own.
+        return collate(encoded, processor.tokenizer.pad_token_id or 0)
 
     trainer = SFTTrainer(
         model=model,
@@ -214,7 +223,7 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, teller: Tel
         data_collator=collator,
         # Row numbers only: a row is encoded when its batch is made, so that the images never lie in memory together.
         train_dataset=Dataset.from_dict({"row": order}),
-        processing_class=processor.tokenizer if text_only else processor,
+        processing_class=processor.source,
     )
     trainer.remove_callback(PrinterCallback)
     with (teller or Teller(sys.stderr)).bar("fine-tune", trainer.args.max_steps) as bar:
@@ -297,7 +306,7 @@ def main(argv: Sequence[str]) -> int:
             folder = ensure_sft(config, load(config.data).sft, teller)
         print(folder)
     except (ConfigError, BadRows, FileNotFoundError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return 1
     return 0
 

@@ -76,7 +76,7 @@ def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: i
             prompt.prompt_id,
             index,
             prompt.text,
-            prompt.images,
+            prompt.engine_media,
             sampling_seed(seed, step, prompt.prompt_id, index),
             prompt.token_ids,
         )
@@ -106,6 +106,7 @@ def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Se
     """
     grpo = run.config.grpo
     by_id = {sample.id: sample for sample in samples}
+    prefills = {prompt.prompt_id: prompt.prefill for prompt in prompts}
     waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(sample).values()) for sample in samples]
     requests = requests_for(
         [prompts[place] for place in asking_order(waits)], grpo.num_generations, run.config.seed, step
@@ -122,6 +123,7 @@ def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Se
             completion.finish_reason,
             num_tokens=len(completion.token_ids),
             group_size=grpo.num_generations,
+            prefill=prefills[key.prompt_id],
         )
         arrived[key] = completion, score, time.monotonic() - started
     if len(arrived) != len(requests):
@@ -133,7 +135,7 @@ def sample_and_score(run: Any, step: int, samples: Sequence[Sample], prompts: Se
         prompt = prompts[place]
         members = [arrived[RequestKey(prompt.prompt_id, index)] for index in range(grpo.num_generations)]
         completions, scores, seconds = zip(*members, strict=True)
-        groups.append(Group(samples[place], prompt.without_images(), completions, scores, seconds))
+        groups.append(Group(samples[place], prompt.for_trainer(), completions, scores, seconds))
     return groups
 
 
@@ -198,6 +200,7 @@ def _score_again(run: Any, group: Group, members: Sequence[Scored]) -> dict[int,
             group.completions[index].finish_reason,
             num_tokens=len(group.completions[index].token_ids),
             group_size=len(places),
+            prefill=group.prompt.prefill,
         )
         for index in places
     }

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl.run import failures
     from rl.run.progress import Teller
 
-    with failures.told(COMMAND), Teller() as teller:
+    with failures.exit_on_failure(COMMAND), Teller() as teller:
         run_recipe(config, teller)
     return 0
 

@@ -15,16 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
+from rich.table import Column
 from scipy.stats import binomtest
 
 from rollouts.store.layout import StoreError, list_steps
 from rollouts.store.paid import Paid, compared, mean, read_paid
-from rollouts.store.reader import chosen_steps, read_table
-from rollouts.terminal import shown
+from rollouts.store.reader import choose_steps, read_table
+from rollouts.terminal import complain, one_line, open_console, plain, table
 
 COMMAND = "python -m rollouts.diff"
 ACCURACY = "accuracy"
@@ -54,7 +52,7 @@ def read_side(run_dir: Path, problems: list[str]) -> dict[Joined, Side]:
     NotARun."""
     found: dict[Joined, Side] = {}
     times: dict[str, list[int]] = defaultdict(list)
-    for files in chosen_steps(run_dir, None):
+    for files in choose_steps(run_dir, None):
         try:
             rows = list(read_paid(files))
         except StoreError as error:
@@ -170,46 +168,46 @@ def questions(run_dir: Path, groups: Iterable[Mapping[str, Any]]) -> dict[str, s
     return found
 
 
-def show(report: Mapping[str, Any], asked: Mapping[str, str], console: Console) -> None:
+def show(report: Mapping[str, Any], texts: Mapping[str, str], console: Console) -> None:
     """The report for people; what a run says is shown as text, whatever characters it holds."""
-    console.print(Text(shown(f"A = {report['runs'][0]}\nB = {report['runs'][1]}")))
+    console.print(plain(f"A = {report['runs'][0]}\nB = {report['runs'][1]}"))
     only = report["num_only"]
     console.print(f"{report['num_common']} completions in both, {only[0]} only in A, {only[1]} only in B")
-    table = Table("reward", "both", "equal", "A", "B", "B - A")
-    for name, one in [*report["rewards"].items(), ("total", report["total"])]:
-        numbers = (
-            "-" if one[key] is None else f"{one[key]:.4f}"
-            for key in ("agreement", "mean_before", "mean_after", "mean_shift")
-        )
-        table.add_row(Text(shown(name)), str(one["num_both"]), *numbers)
-    console.print(table)
+    keys = ("agreement", "mean_before", "mean_after", "mean_shift")
+    rewards = [
+        (name, str(one["num_both"]), *("-" if one[key] is None else f"{one[key]:.4f}" for key in keys))
+        for name, one in [*report["rewards"].items(), ("total", report["total"])]
+    ]
+    console.print(table("", ("reward", "both", "equal", "A", "B", "B - A"), rewards))
     paired = report["paired"]
-    console.print(Text(shown(
+    console.print(plain(
         f"{report['reward']}: {paired['both_right']} right in both, {paired['both_wrong']} wrong in both, "
         f"{paired['only_a_right']} right only in A, "
         f"{paired['only_b_right']} only in B: McNemar's exact p = {paired['mcnemar_p']:.3g} "
         f"over {paired['num_judged']} completions"
-    )))  # fmt: skip
+    ))  # fmt: skip
     console.print(
         f"by prompt, which unlike completions are independent: better in A {paired['prompts_better_in_a']}, in B"
         f" {paired['prompts_better_in_b']}, sign test p = {paired['sign_test_p']:.3g}"
     )
-    groups = Table(
+    columns = (
         Column("step", min_width=7),
         Column("prompt", overflow="fold", min_width=12),
         Column("right", min_width=10),
         Column("mean", min_width=13),
         Column("question", no_wrap=True, overflow="ellipsis", max_width=60),
-        title="groups that differ most, from A to B",
-        box=SIMPLE_HEAD,
     )
-    for row in report["groups"]:
-        steps = " → ".join(str(step) for step in row["steps"])
-        right = f"{row['right_a']} → {row['right_b']} of {row['num_completions']}"
-        means = f"{row['mean_a']:.3f} → {row['mean_b']:.3f}"
-        question = Text(" ".join(shown(asked.get(row["prompt_id"], "")).split()))
-        groups.add_row(steps, Text(shown(row["prompt_id"])), right, means, question)
-    console.print(groups)
+    groups = [
+        (
+            " → ".join(str(step) for step in row["steps"]),
+            row["prompt_id"],
+            f"{row['right_a']} → {row['right_b']} of {row['num_completions']}",
+            f"{row['mean_a']:.3f} → {row['mean_b']:.3f}",
+            one_line(texts.get(row["prompt_id"], "")),
+        )
+        for row in report["groups"]
+    ]
+    console.print(table("groups that differ most, from A to B", columns, groups))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -240,19 +238,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     asked = parser.parse_args(argv)
-    errors = Console(stderr=True, highlight=False, markup=False)
     try:
         report = compare(asked.run_a, asked.run_b, reward=asked.reward, top=asked.top)
         texts = {} if asked.json else questions(asked.run_a, report["groups"])
     except (StoreError, DiffError) as error:
-        errors.print(Text(shown(f"{COMMAND}: {error}")), soft_wrap=True)
+        complain(f"{COMMAND}: {error}")
         return 2
     for problem in report["problems"]:
-        errors.print(Text(shown(f"{COMMAND}: left out: {problem}")), soft_wrap=True)
+        complain(f"{COMMAND}: left out: {problem}")
     if asked.json:
         print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        show(report, texts, Console(highlight=False, markup=False, emoji=False))
+        show(report, texts, open_console())
     return 0
 
 

@@ -93,7 +93,8 @@ class Sample:
     rubric: tuple[RubricCriterion, ...] = ()
     # Items that must be right together (ProbMed); None = stands alone.
     pair_id: str | None = None
-    # 0 easy .. 1 hard, as measured by whoever made the set; None = unknown.
+    # Share of a model's attempts that failed, as measured by whoever made the set: 0 always solved .. 1 never solved;
+    # None = unknown. `data.min_difficulty` and `data.max_difficulty` draw the RL set by it.
     difficulty: float | None = None
 
     def __post_init__(self) -> None:

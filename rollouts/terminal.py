@@ -1,16 +1,30 @@
-"""Text that a terminal prints safely. Model text is hostile: every character that would act on the terminal is made
-visible."""
+"""What every command prints: safe texts, one kind of table, one kind of console.
+
+Model text, the files of users and the names of a run are hostile: every character that would act on the terminal is
+made visible, and nothing is read as markup.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import unicodedata
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+# Columns of the output where there is no terminal: no cell of a table of numbers is broken.
+WIDTH = 120
 
 
-def shown(text: str) -> str:
-    """Model text that a terminal can print safely: line breaks stay, every other character that would act on the
+def printable(text: str) -> str:
+    """The text as a terminal prints it safely: line breaks and tabs stay, every other character that would act on the
     terminal is spelled out."""
     return "".join(
-        character if character in "\n\t" or not _acts(character) else _spelled(character) for character in text
+        character if character in "\n\t" or not _acts(character) else _spelling(character) for character in text
     )
 
 
@@ -18,7 +32,45 @@ def _acts(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
-def _spelled(character: str) -> str:
+def _spelling(character: str) -> str:
     code = ord(character)
     # Control Pictures has a sign for each of the first 32 control characters.
     return chr(0x2400 + code) if code < 0x20 else f"<U+{code:04X}>"
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """The printable text on one line, its blanks and line breaks as single spaces, cut after `limit` characters."""
+    return " ".join(printable(text).split())[:limit]
+
+
+def plain(text: str, style: str = "") -> Text:
+    """The printable text in a style of ours, without markup of its own."""
+    return Text(printable(text), style=style)
+
+
+def open_console(*, errors: bool = False) -> Console:
+    """A console on standard output, or on standard error, that reads nothing as markup."""
+    someone = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    width = None if someone or "COLUMNS" in os.environ else WIDTH
+    return Console(stderr=errors, highlight=False, markup=False, emoji=False, width=width)
+
+
+def complain(text: str) -> None:
+    """Print an error on standard error."""
+    print(printable(text), file=sys.stderr)
+
+
+def table(title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[str | Text] | None]) -> Table:
+    """A table whose texts are made printable; None among the rows draws a line. The first column stands left, the
+    others, where they are given by name, right."""
+    made = [
+        column if isinstance(column, Column) else Column(column, justify="right" if index else "left")
+        for index, column in enumerate(columns)
+    ]
+    result = Table(*made, title=plain(title) if title else None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        if row is None:
+            result.add_section()
+        else:
+            result.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in row))
+    return result

@@ -16,11 +16,12 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
+from rollouts.prompt.prefill import prefill_of
 from rollouts.records import Media, Outcome, Rollout, Sample
 from rollouts.store.folder import inside
 from rollouts.store.layout import JSONL, MANIFEST, PARQUET
-from rollouts.store.reader import chosen_steps, read_step
-from rollouts.terminal import shown
+from rollouts.store.reader import choose_steps, read_step
+from rollouts.terminal import complain, printable
 
 _STATUS_STYLES = {"ok": "", "abstain": "yellow", "error": "red", "timeout": "red"}
 _BAR_WIDTH = 10
@@ -37,7 +38,8 @@ def render_group(members: Sequence[Rollout]) -> RenderableType:
     first = members[0]
     paid = [one.total for one in members if one.total is not None]
     mean = f"mean reward {sum(paid) / len(paid):.3f}" if paid else "no valid completion"
-    head = f" step {first.step} · {shown(first.prompt_id)} · {len(members)} completions, {len(paid)} valid · {mean} "
+    name = f" step {first.step} · {printable(first.prompt_id)}"
+    head = f"{name} · {len(members)} completions, {len(paid)} valid · {mean} "
     return Group(
         Rule(Text(head, style="bold"), align="left"),
         _question(first.sample),
@@ -48,15 +50,15 @@ def render_group(members: Sequence[Rollout]) -> RenderableType:
 
 def _question(sample: Sample) -> RenderableType:
     kind = " · ".join(part for part in (sample.answer_type, sample.modality, sample.source) if part)
-    lines = Text(shown(f"{kind}\n"), style="dim")
-    lines.append(shown(sample.question), style="bold not dim")
+    lines = Text(printable(f"{kind}\n"), style="dim")
+    lines.append(printable(sample.question), style="bold not dim")
     for letter, option in zip(sample.letters, sample.options or (), strict=True):
         mark = "●" if letter in (sample.gold_letters or ()) else "○"
-        lines.append(shown(f"\n  {mark} {letter}. {option}"), style="not dim")
+        lines.append(printable(f"\n  {mark} {letter}. {option}"), style="not dim")
     if sample.options and sample.answer_type not in ("mcq", "multi"):
         lines.append("\n  asked open: the options were not shown", style="dim")
     aliases = f" (also: {', '.join(sample.aliases)})" if sample.aliases else ""
-    lines.append("\n  gold ", style="dim").append(shown(sample.gold_text + aliases), style="green not dim")
+    lines.append("\n  gold ", style="dim").append(printable(sample.gold_text + aliases), style="green not dim")
     for medium in sample.media:
         lines.append(f"\n  {_media_line(medium)}", style="dim")
     return Padding(lines, (0, 0, 1, 1))
@@ -85,12 +87,15 @@ def _completion(one: Rollout) -> RenderableType:
     for name, outcome in one.outcomes.items():
         body.append_text(_outcome_line(name, outcome, one.weights.get(name)))
     if one.parsed.verdict == "unclear":
-        body.append("unclear ", style="yellow").append(f"{shown(one.parsed.reason)}\n")
+        body.append("unclear ", style="yellow").append(f"{printable(one.parsed.reason)}\n")
     if one.parsed.well_formed:
-        body.append("think   ", style="cyan").append(shown(one.parsed.think or "").strip() + "\n")
-        body.append("answer  ", style="cyan").append(shown(one.parsed.answer or "").strip(), style="bold")
+        body.append("think   ", style="cyan").append(printable(one.parsed.think or "").strip() + "\n")
+        body.append("answer  ", style="cyan").append(printable(one.parsed.answer or "").strip(), style="bold")
     else:
-        body.append("as it came  ", style="yellow").append(shown(one.completion.text).strip())
+        body.append("as it came  ", style="yellow")
+        # What the chat template had written of the answer stands in front, paler than the model's own words.
+        body.append(printable(prefill_of(one.prompt_text)), style="dim")
+        body.append(printable(one.completion.text).strip())
     foot = f"{len(one.completion.token_ids)} tokens · weights version {one.completion.policy_version}"
     return Panel(
         body,
@@ -103,7 +108,7 @@ def _completion(one: Rollout) -> RenderableType:
 
 
 def _outcome_line(name: str, outcome: Outcome, weight: float | None) -> Text:
-    line = Text(f"{shown(name):10.20} ")
+    line = Text(f"{printable(name):10.20} ")
     if outcome.value is None:
         line.append(f"{outcome.status:{_BAR_WIDTH}}", style=_STATUS_STYLES[outcome.status])
     else:
@@ -111,19 +116,17 @@ def _outcome_line(name: str, outcome: Outcome, weight: float | None) -> Text:
         line.append("█" * filled, style="green").append("░" * (_BAR_WIDTH - filled), style="dim")
         line.append(f" {outcome.value:.2f}")
     line.append(f" x {weight:g}" if weight is not None else "", style="dim")
-    return line.append(f"  {shown(outcome.reason)}\n" if outcome.reason else "\n", style="dim")
+    return line.append(f"  {printable(outcome.reason)}\n" if outcome.reason else "\n", style="dim")
 
 
-def show_text(console: Console, errors: Console, run: Path, *, step: int | None, prompt: str | None, limit: int) -> int:
-    """Print the groups that were asked for; returns how many. A step that cannot be read is named on `errors`, the rest
-    is shown.
+def show_text(console: Console, run: Path, *, step: int | None, prompt: str | None, limit: int) -> int:
+    """Print the groups that were asked for; returns how many. A step that cannot be read is named on standard
+    error, the rest is shown.
 
     Raises:
         NotARun: the folder is no run, or has no such step.
     """
-    chosen = (
-        members for members in groups(_readable(errors, run, step)) if prompt is None or members[0].prompt_id == prompt
-    )
+    chosen = (members for members in groups(_readable(run, step)) if prompt is None or members[0].prompt_id == prompt)
     count = 0
     for members in itertools.islice(chosen, limit or None):
         console.print(render_group(members))
@@ -131,8 +134,8 @@ def show_text(console: Console, errors: Console, run: Path, *, step: int | None,
     return count
 
 
-def _readable(errors: Console, run: Path, step: int | None) -> Iterator[Rollout]:
-    for stored in chosen_steps(run, step):
+def _readable(run: Path, step: int | None) -> Iterator[Rollout]:
+    for stored in choose_steps(run, step):
         try:
             for name in (PARQUET, MANIFEST) if stored.finished else (JSONL,):
                 inside(run, "rollouts", stored.folder.name, name)
@@ -143,4 +146,4 @@ def _readable(errors: Console, run: Path, step: int | None) -> Iterator[Rollout]
         except (
             Exception
         ) as error:  # the boundary to files of a stranger: whatever is wrong with a step, the others are shown
-            errors.print(Text(shown(f"rollouts.view: step {stored.step} is not shown: {error}")), soft_wrap=True)
+            complain(f"rollouts.view: step {stored.step} is not shown: {error}")

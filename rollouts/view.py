@@ -10,11 +10,8 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from rollouts.store.layout import NotARun, StoreError, list_steps
-from rollouts.terminal import shown
+from rollouts.terminal import complain, open_console, printable
 from rollouts.transcript import show_text
 
 DEFAULT_PORT = 8765
@@ -27,7 +24,8 @@ _EXAMPLES = """examples:
 a search (--where, and the box of the page):
   words, "a phrase", is:disagree, is:all-wrong, is:zero-variance, is:failed, is:truncated, modality:CT, type:open,
   status:error,
-  reward:<0.5, step:3..9, flipped:10, judge:correct, label:wrong; -TERM takes away. The ? of the page lists all of them.
+  reward:<0.5, step:3..9, flipped:10, judge:correct, label:wrong; commas mean or, -TERM takes away. The ? of the page
+  lists all of them. `rl.replay --only` reads the same language.
 
 The page answers on this machine only. It loads nothing from the network, runs nothing from the run's folder and writes
 nothing into it
@@ -80,16 +78,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     problem = _contradiction(asked)
     if problem:
         parser.error(problem)
-    errors = Console(stderr=True, highlight=False, markup=False)
     try:
         if asked.text:
-            return _text(asked, errors)
+            return _text(asked)
         for run in filter(None, (asked.run, asked.run_b)):
             if not list_steps(run) and asked.export:
                 raise NotARun(f"{run} holds no step yet")
-        return _export(asked) if asked.export else _serve(asked, errors)
+        return _export(asked) if asked.export else _serve(asked)
     except (StoreError, OSError) as error:
-        errors.print(Text(shown(f"rollouts.view: {error}")), soft_wrap=True)
+        complain(f"rollouts.view: {error}")
         return 2
 
 
@@ -113,18 +110,17 @@ def _contradiction(asked: argparse.Namespace) -> str | None:
     return None if 0 <= asked.port <= 65535 else f"--port is {asked.port}; ports go from 0 (any free one) to 65535"
 
 
-def _text(asked: argparse.Namespace, errors: Console) -> int:
+def _text(asked: argparse.Namespace) -> int:
     limit = 20 if asked.limit is None else asked.limit
-    console = Console(highlight=False, markup=False, emoji=False)
     try:
-        count = show_text(console, errors, asked.run, step=asked.step, prompt=asked.prompt, limit=limit)
+        count = show_text(open_console(), asked.run, step=asked.step, prompt=asked.prompt, limit=limit)
     except BrokenPipeError:
         # The reader of a pipe, `head` or `less`, has seen enough.
         sys.stderr.close()
         return 0
     if not count:
         wanted = f"no group of prompt {asked.prompt!r}" if asked.prompt else "no readable group"
-        errors.print(Text(shown(f"rollouts.view: {wanted} in {asked.run}")), soft_wrap=True)
+        complain(f"rollouts.view: {wanted} in {asked.run}")
         return 2
     return 0
 
@@ -142,7 +138,7 @@ def _export(asked: argparse.Namespace) -> int:
     try:
         viewer.index.refresh()
         for problem in viewer.index.problems.values():
-            print(f"rollouts.view: {shown(problem)}", file=sys.stderr)
+            complain(f"rollouts.view: {problem}")
         limit = 50 if asked.limit is None else asked.limit
         page = export_page(viewer, asked.where, asked.sort, limit or 10**9)
     finally:
@@ -152,7 +148,7 @@ def _export(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(asked: argparse.Namespace, errors: Console) -> int:
+def _serve(asked: argparse.Namespace) -> int:
     from rollouts.page.server import bind, serve
     from rollouts.page.viewer import Viewer
 
@@ -161,12 +157,14 @@ def _serve(asked: argparse.Namespace, errors: Console) -> int:
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
         said = f"rollouts.view: port {asked.port} {reason}. Choose another with --port N, or --port 0 for any free one."
-        errors.print(said, soft_wrap=True)
+        complain(said)
         return 2
     with listening:
         viewer = Viewer(_runs(asked))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        print(f"{address}  shows {' and '.join(shown(str(run)) for run in _runs(asked))}; Ctrl-C ends it", flush=True)
+        print(
+            f"{address}  shows {' and '.join(printable(str(run)) for run in _runs(asked))}; Ctrl-C ends it", flush=True
+        )
         if asked.open:
             webbrowser.open(address)
         serve(viewer, listening)

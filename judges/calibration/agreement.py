@@ -1,9 +1,8 @@
-"""How well a judge agrees with labels: sensitivity, specificity and Cohen's kappa, each with a 95 % interval. Pure
-functions of counts.
+"""Measures how well a judge agrees with labels: sensitivity, specificity and Cohen's kappa, each with a 95 % interval.
+Pure functions of counts.
 
-A judge is measured by what it pays: a row is accepted where the verdict is "correct", and not accepted where it is
-"incorrect" or "unsure". A failed
-judgement is never a number: it is counted beside the table, not in it.
+What counts is what a judge pays: "correct" accepts a row, "incorrect" and "unsure" do not. A failed judgement is never
+a number: it is counted beside the table, not in it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Table:
     right_refused: int = 0
     wrong_accepted: int = 0
     wrong_refused: int = 0
-    # Of the refused ones, those the judge was unsure about; and rows without any verdict, which stand in no other
+    # unsure: those of the refused rows that the judge was unsure about. failed: rows without a verdict, in no other
     # count.
     unsure: int = 0
     failed: int = 0
@@ -56,23 +55,23 @@ class Table:
 
     @property
     def sensitivity(self) -> float:
-        """Share of the right answers that are accepted; NaN where there are none."""
+        """Share of the right answers that are accepted, 0 to 1; NaN where there are none."""
         return _share(self.right_accepted, self.num_right)
 
     @property
     def specificity(self) -> float:
-        """Share of the wrong answers that are not accepted; NaN where there are none."""
+        """Share of the wrong answers that are not accepted, 0 to 1; NaN where there are none."""
         return _share(self.wrong_refused, self.num_wrong)
 
     @property
     def accuracy(self) -> float:
-        """Share of all answers on which label and verdict agree; NaN where there are none."""
+        """Share of all answers on which label and verdict agree, 0 to 1; NaN where there are none."""
         return _share(self.right_accepted + self.wrong_refused, self.num_right + self.num_wrong)
 
     @property
     def kappa(self) -> float:
-        """Cohen's kappa (1960) of label and acceptance; NaN where both are the same for every row, which leaves nothing
-        to agree about."""
+        """Cohen's kappa (1960) of label and acceptance, -1 to 1; NaN where both are the same for every row and there is
+        nothing to agree about."""
         return cohen_kappa(self.right_accepted, self.right_refused, self.wrong_accepted, self.wrong_refused)
 
     @property
@@ -97,7 +96,7 @@ class Table:
 
 
 def table_of(rows: Iterable[tuple[bool, Decision | None]]) -> Table:
-    """The table of rows (label is correct, verdict; None = the judgement failed)."""
+    """Count rows (label is correct, verdict; None = the judgement failed)."""
     cells = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
     unsure = failed = 0
     for right, decision in rows:
@@ -110,7 +109,8 @@ def table_of(rows: Iterable[tuple[bool, Decision | None]]) -> Table:
 
 
 def wilson(successes: float, total: float, z: float = Z_95) -> Interval:
-    """Wilson's score interval (Wilson 1927) of the share successes / total; [0, 1] where there is nothing to count.
+    """Return Wilson's score interval (Wilson 1927) of the share successes / total; [0, 1] where there is nothing to
+    count.
 
     Unlike p +- 1.96 sqrt(p(1-p)/n) it stays inside [0, 1] and has a width at 0 and at 1. Counts may be fractional, such
     as an effective number of items. Raises ValueError unless 0 <= successes <= total.
@@ -130,8 +130,8 @@ def wilson(successes: float, total: float, z: float = Z_95) -> Interval:
 
 
 def cohen_kappa(both: float, only_label: float, only_verdict: float, neither: float) -> float:
-    """(p_o - p_e) / (1 - p_e) of a 2 x 2 table, counts or shares (Cohen 1960); NaN where p_e is 1 or the table is
-    empty."""
+    """Return (p_o - p_e) / (1 - p_e) of a 2 x 2 table, of counts or shares (Cohen 1960); NaN where p_e is 1 or the
+    table is empty."""
     total = both + only_label + only_verdict + neither
     if total <= 0:
         return math.nan
@@ -142,13 +142,13 @@ def cohen_kappa(both: float, only_label: float, only_verdict: float, neither: fl
 
 
 def kappa_interval(both: int, only_label: int, only_verdict: int, neither: int, seed: int = 0) -> Interval:
-    """95 % credible interval of kappa: its percentiles under the posterior Dirichlet(counts + 1/2) of the four cells
-    (Jeffreys' prior).
+    """Return a 95 % credible interval of kappa: its percentiles under the posterior Dirichlet(counts + 1/2) of the four
+    cells (Jeffreys' prior).
 
     After Basu, Banerjee and Sen (Biometrics 56, 2000). The asymptotic interval and the bootstrap have no width at
-    perfect agreement, where a judge on 20 rows would look as certain as one on 20,000; this one has. As with Jeffreys'
-    interval of a share, the end on the side of the point estimate is moved to it where it would be left out. [-1, 1]
-    where kappa is not defined. 4,000 draws, seeded.
+    perfect agreement, where a judge on 20 rows would look as certain as one on 20,000; this interval has. As for
+    Jeffreys' interval of a share, an end that would leave the point estimate out moves to it. [-1, 1] where kappa is
+    not defined. 4,000 draws, seeded by `seed`.
     """
     point = cohen_kappa(both, only_label, only_verdict, neither)
     if math.isnan(point):

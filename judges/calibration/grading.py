@@ -1,4 +1,4 @@
-"""What grading a labelled file says about a judge, and whether that is good enough to train on (JUDGING.md, layer
+"""What the grades of a labelled file say about a judge, and whether it is good enough to train on (JUDGING.md, layer
 8)."""
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class JudgeNotGoodEnough(JudgeError):
 
 
 @dataclass(frozen=True)
-class Graded:
-    """A case and what came of it."""
+class Grade:
+    """A case and the judge's verdict on it."""
 
     case: Case
     # Exactly one of the two is set, as in a verdict.
@@ -49,41 +49,41 @@ class Summary:
     """Counts and agreement of graded cases."""
 
     num_cases: int
-    # Verdict -> rows, "failed" among them; and layer that decided -> rows.
+    # Verdict -> number of rows, "failed" among them; layer that decided -> number of rows.
     verdicts: dict[str, int]
     layers: dict[str, int]
-    # Of all labelled rows, and of each kind of question.
+    # All labelled rows, and those of each kind of question.
     total: Table
     by_type: dict[str, Table]
-    # Of the judge, added up over rows, which ran side by side; money in the currency of the configured prices.
+    # Seconds of judging, added up over rows that ran side by side; money in the currency of the configured prices.
     judge_seconds: float
     cost: float
 
 
-def summarise(graded: Iterable[Graded]) -> Summary:
-    """The numbers of graded cases. Rows without a label are in the counts and in no table."""
-    rows = list(graded)
-    labelled = [row for row in rows if row.case.expected is not None]
-    kinds = sorted({row.case.type for row in labelled})
+def summarise(grades: Iterable[Grade]) -> Summary:
+    """Count and measure grades. Rows without a label are in the counts and in no table."""
+    rows = list(grades)
+    with_label = [row for row in rows if row.case.expected is not None]
+    kinds = sorted({row.case.type for row in with_label})
     return Summary(
         len(rows),
-        _counted(row.decision or "failed" for row in rows),
-        _counted(row.layer for row in rows),
-        _table(labelled),
-        {kind: _table([row for row in labelled if row.case.type == kind]) for kind in kinds},
+        _counts(row.decision or "failed" for row in rows),
+        _counts(row.layer for row in rows),
+        _table(with_label),
+        {kind: _table([row for row in with_label if row.case.type == kind]) for kind in kinds},
         math.fsum(row.seconds for row in rows),
         math.fsum(row.cost for row in rows),
     )
 
 
-def _counted(names: Iterable[str]) -> dict[str, int]:
+def _counts(names: Iterable[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name in names:
         counts[name] = counts.get(name, 0) + 1
     return dict(sorted(counts.items()))
 
 
-def _table(rows: Sequence[Graded]) -> Table:
+def _table(rows: Sequence[Grade]) -> Table:
     return table_of((row.case.expected == "correct", row.decision) for row in rows)
 
 
@@ -113,7 +113,7 @@ def require(summary: Summary, settings: JudgeConfig) -> None:
 
 
 def measures(table: Table, settings: JudgeConfig) -> list[tuple[str, float, Interval, float]]:
-    """Name, value, 95 % interval and configured least value of what a judge is held to."""
+    """Return name, value, 95 % interval and least value asked for of each number that a judge must reach."""
     return [
         ("kappa", table.kappa, table.kappa_interval, settings.min_kappa),
         ("sensitivity", table.sensitivity, table.sensitivity_interval, settings.min_sensitivity),
@@ -122,7 +122,7 @@ def measures(table: Table, settings: JudgeConfig) -> list[tuple[str, float, Inte
 
 
 def describe(summary: Summary) -> str:
-    """One line: accepted and refused by label, kappa with its interval, failures."""
+    """Return one line: right answers accepted, wrong ones refused, kappa with its interval, failures."""
     table = summary.total
     low, high = table.kappa_interval
     return (
@@ -133,7 +133,7 @@ def describe(summary: Summary) -> str:
 
 
 def table_as_dict(table: Table) -> dict[str, Any]:
-    """Counts, rates and intervals, JSON-ready: null for what is not defined."""
+    """Return counts, rates and intervals, JSON-ready; null for what is not defined."""
     measured = {
         "sensitivity": (table.sensitivity, table.sensitivity_interval),
         "specificity": (table.specificity, table.specificity_interval),
@@ -150,7 +150,7 @@ def table_as_dict(table: Table) -> dict[str, Any]:
 
 
 def summary_as_dict(summary: Summary) -> dict[str, Any]:
-    """The summary, JSON-ready."""
+    """Return the summary, JSON-ready; `judge_seconds` in seconds."""
     return {
         "num_cases": summary.num_cases,
         "verdicts": summary.verdicts,

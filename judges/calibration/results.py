@@ -1,5 +1,5 @@
-"""The file of graded cases: one JSON line each, written when the verdict comes, so that a grading that was stopped goes
-on where it was."""
+"""The file of grades: one JSON line for each, written when the verdict comes. A command that was stopped goes on where
+the file ends."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from judges.calibration.grading import Graded
+from judges.calibration.grading import Grade
 from judges.cases import Case
 from judges.local.server import served_name
 from judges.model.prompts import LANGUAGES, load_prompt
-from judges.settings import SHIPPED_MODEL, JudgeConfig, first_seat, found, panel_seats, second_seat
+from judges.settings import SHIPPED_MODEL, JudgeConfig, first_seat, locate, panel_seats, second_seat
 from judges.verdict import JudgeConfigError
 
-# Settings that can change a verdict, beside the texts of the prompts. Where and how patiently an endpoint is asked
-# cannot.
+# Settings that can change a verdict, beside the texts of the prompts. The address of an endpoint and the patience with
+# it cannot.
 _DECIDING = (
     "kind",
     "model",
@@ -36,35 +36,35 @@ _DECIDING = (
 
 
 def identity(settings: JudgeConfig) -> str:
-    """Twelve digits that stand for a judge: the settings that can change a verdict, and the texts of its prompts."""
+    """Return twelve hex digits that stand for a judge: a digest of the settings that can change a verdict and of the
+    prompts' texts."""
     seats = [first_seat(settings), *panel_seats(settings).values()]
     seats += [second_seat(settings)] if settings.second_opinion != "off" else []
     asks = settings.kind != "rules"
     prompts = [load_prompt(seat.prompt, language).version for seat in seats for language in LANGUAGES] if asks else []
     values = dataclasses.asdict(settings)
-    told = {name: values[name] for name in (_DECIDING if asks else ("kind",))}
+    own = {name: values[name] for name in (_DECIDING if asks else ("kind",))}
     if settings.kind == "local":
-        told["model"] = served_name(found(settings.model or SHIPPED_MODEL))  # holds a digest of the weights
-    return hashlib.sha256(json.dumps([told, prompts], sort_keys=True).encode()).hexdigest()[:12]
+        own["model"] = served_name(locate(settings.model or SHIPPED_MODEL))  # holds a digest of the weights
+    return hashlib.sha256(json.dumps([own, prompts], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def case_id(case: Case) -> str:
-    """Twelve digits that stand for what is graded; the label is not part of it, so that a corrected label costs no
-    call."""
+    """Return twelve hex digits that stand for what is graded. The label is not part of it, so that a corrected label
+    costs no call."""
     parts = [case.question, case.reference, case.completion, list(case.aliases), case.language]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 class Results:
-    """An open file of graded cases; a context manager. `done` holds the verdicts it had when it was opened; failed rows
-    are not among them."""
+    """An open file of grades; a context manager. `grades` holds the verdicts of the file, without the failed rows."""
 
     def __init__(self, path: str | Path, judge: str, cases: Iterable[Case]) -> None:
-        """`judge`: see `identity`. Raises JudgeConfigError where the file holds another judge's verdicts, or something
-        else altogether."""
+        """`judge`: from `identity`. Raises JudgeConfigError where the file holds another judge's verdicts, or no grades
+        at all."""
         self.path = Path(path)
         self._judge = judge
-        self.done: dict[str, Graded] = {}
+        self.grades: dict[str, Grade] = {}
         by_id = {case_id(case): case for case in cases}
         if self.path.is_dir():
             raise JudgeConfigError(
@@ -93,21 +93,21 @@ class Results:
                     f" instead of {self._judge}). Name another file, or remove this one."
                 )
             if verdict is not None and id in by_id:
-                self.done[id] = _graded(row, by_id[id])
+                self.grades[id] = _grade_of(row, by_id[id])
         if torn:  # a line that a killed process did not finish
             os.truncate(self.path, len(whole) + 1 if whole else 0)
 
-    def left(self, cases: Iterable[Case]) -> list[Case]:
-        """The cases without a verdict; rows that say the same are one."""
-        return list({case_id(case): case for case in cases if case_id(case) not in self.done}.values())
+    def missing(self, cases: Iterable[Case]) -> list[Case]:
+        """Return the cases without a verdict. Of cases that say the same it returns the last."""
+        return list({case_id(case): case for case in cases if case_id(case) not in self.grades}.values())
 
-    def add(self, graded: Graded, answerer: str) -> None:
-        """Append one row in one write. `answerer`: the judge's name, for the reader."""
-        row = {"id": case_id(graded.case), "judge_id": self._judge, "judge": answerer, **row_of(graded)}
+    def add(self, grade: Grade, answerer: str) -> None:
+        """Append one row in one write. `answerer`: the judge's name, for people."""
+        row = {"id": case_id(grade.case), "judge_id": self._judge, "judge": answerer, **row_of(grade)}
         # A half surrogate pair, which JSON may hold and UTF-8 may not, becomes "?".
         os.write(self._file, (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
-        if graded.decision is not None:
-            self.done[case_id(graded.case)] = graded
+        if grade.decision is not None:
+            self.grades[case_id(grade.case)] = grade
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -124,9 +124,9 @@ class Results:
         self.close()
 
 
-def row_of(graded: Graded) -> dict[str, Any]:
-    """A graded case as it is stored: the case, the verdict in a word, and how it came about."""
-    case = graded.case
+def row_of(grade: Grade) -> dict[str, Any]:
+    """Return a grade as the file holds it: the case, the verdict in a word, and how it came about."""
+    case = grade.case
     return {
         "line": case.line,
         "key": case.key,
@@ -137,20 +137,20 @@ def row_of(graded: Graded) -> dict[str, Any]:
         "aliases": list(case.aliases),
         "completion": case.completion,
         "expected": case.expected,
-        "verdict": graded.decision or "failed",
-        "agrees": graded.agrees,
-        "decision": graded.decision,
-        "failure": graded.failure,
-        "layer": graded.layer,
-        "reason": graded.reason,
-        "seconds": round(graded.seconds, 4),
-        "cost": graded.cost,
-        "transcript": graded.transcript,
+        "verdict": grade.decision or "failed",
+        "agrees": grade.agrees,
+        "decision": grade.decision,
+        "failure": grade.failure,
+        "layer": grade.layer,
+        "reason": grade.reason,
+        "seconds": round(grade.seconds, 4),
+        "cost": grade.cost,
+        "transcript": grade.transcript,
     }
 
 
-def _graded(row: dict[str, Any], case: Case) -> Graded:
-    return Graded(
+def _grade_of(row: dict[str, Any], case: Case) -> Grade:
+    return Grade(
         case,
         row["decision"],
         None,

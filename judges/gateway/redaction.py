@@ -21,7 +21,7 @@ _SECRETS: set[str] = set()
 
 
 def keep_secret(key: str) -> None:
-    """Mask this key from now on, in `redacted` and in the logs of the HTTP libraries."""
+    """Mask this key from now on, in `redact` and in the logs of the HTTP libraries."""
     if len(key) >= MIN_SECRET_CHARS and key not in _SECRETS:
         # Also as it stands inside a JSON string.
         _SECRETS.update({key, json.dumps(key)[1:-1]})
@@ -29,21 +29,21 @@ def keep_secret(key: str) -> None:
             logging.getLogger(name).addFilter(_mask_record)  # a second time does nothing
 
 
-def redacted(value: Any) -> Any:
-    """The same text, list or dict without any key that `keep_secret` was told of."""
+def redact(value: Any) -> Any:
+    """Return the same text, list or dict without any key that was given to `keep_secret`; a tuple becomes a list."""
     if isinstance(value, str):
         for secret in _SECRETS:
             value = value.replace(secret, MASK)
         return value
     if isinstance(value, dict):
-        return {redacted(name): redacted(item) for name, item in value.items()}
+        return {redact(name): redact(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [redacted(item) for item in value]
+        return [redact(item) for item in value]
     return value
 
 
 def well_formed(text: str) -> str:
-    """The same text with halves of surrogate pairs replaced: no request and no file takes them."""
+    """Return the same text with halves of surrogate pairs replaced: no request and no file takes them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -51,5 +51,5 @@ def _mask_record(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     if record.exc_info and record.exc_info[0] is not None:
         message += f" ({record.exc_info[0].__name__}: {record.exc_info[1]})"
-    record.msg, record.args, record.exc_info, record.exc_text = redacted(message), (), None, None
+    record.msg, record.args, record.exc_info, record.exc_text = redact(message), (), None, None
     return True

@@ -1,5 +1,5 @@
-"""Several judges instead of one. A member that fails has no vote; a tie and any other disagreement is unsure, which is
-never paid."""
+"""Asks several judges instead of one. A member that fails has no vote; a tie and any other disagreement is unsure,
+which is never paid."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from judges.guards.prechecks import precheck
 from judges.verdict import (
@@ -19,7 +19,6 @@ from judges.verdict import (
     Failure,
     Judge,
     JudgeConfigError,
-    JudgeMedia,
     Question,
     Verdict,
 )
@@ -28,16 +27,16 @@ PanelRule = Literal["majority", "unanimous"]
 
 
 def decide(votes: Sequence[Decision], rule: PanelRule) -> Decision:
-    """What a panel says. Majority: what more than half of the votes say. Unanimous: what all say. Otherwise unsure; a
-    vote may itself be unsure."""
+    """Return what a panel says. Majority: what more than half of the votes say. Unanimous: what all say. Otherwise, and
+    for no votes, unsure; a vote may itself be unsure."""
     counts = Counter(votes)
     needed = len(votes) if rule == "unanimous" else len(votes) // 2 + 1
     return next((decision for decision, count in counts.items() if votes and count >= needed), "unsure")
 
 
 class PanelJudge:
-    """All members are asked side by side. Fewer than `quorum` verdicts (None = more than half of the members) and the
-    judgement failed."""
+    """Asks all members side by side. Fewer than `quorum` verdicts (None = more than half of the members), and the
+    judgement fails."""
 
     def __init__(
         self,
@@ -47,8 +46,8 @@ class PanelJudge:
         traffic: Callable[[], Mapping[str, float]] = dict,
         prechecks: bool = True,
     ) -> None:
-        """`traffic`: counters of all calls, each once. `prechecks`: settle degenerate answers before anybody is
-        asked."""
+        """`traffic`: counters of all calls, each counted once. `prechecks`: settle degenerate answers before anybody is
+        asked. Raises JudgeConfigError for fewer than two members."""
         if len(members) < 2:
             raise JudgeConfigError(f"judge.panel: a panel of {len(members)} is none, expected at least two members")
         self.name = f"panel:{'+'.join(members)}"
@@ -64,91 +63,56 @@ class PanelJudge:
         """Whether any member looks at images."""
         return any(member.shows_images for member in self._members.values())
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """The panel's verdict; its transcript holds every member's."""
+    async def judge(self, asked: Question) -> Verdict:
+        """Return the panel's verdict; its transcript holds every member's."""
         began = time.monotonic()
-        settled = precheck(Question(question, reference, answer, tuple(aliases), language)) if self._prechecks else None
-        if settled is None:
-            calls = (
-                member.judge(question, reference, aliases, answer, language, media=media, group_key=group_key)
-                for member in self._members.values()
-            )
-            settled = self._counted(dict(zip(self._members, await asyncio.gather(*calls), strict=True)))
-        self._counts[settled.decision or f"failed_{settled.failure}"] += 1
-        self._counts[f"by_{settled.layer}"] += 1
-        return replace(settled, seconds=time.monotonic() - began)
+        verdict = precheck(asked) if self._prechecks else None
+        if verdict is None:
+            verdicts = await asyncio.gather(*(member.judge(asked) for member in self._members.values()))
+            verdict = self._count_votes(dict(zip(self._members, verdicts, strict=True)))
+        self._counts[verdict.decision or f"failed_{verdict.failure}"] += 1
+        self._counts[f"by_{verdict.layer}"] += 1
+        return replace(verdict, seconds=time.monotonic() - began)
 
-    def _counted(self, verdicts: Mapping[str, Verdict]) -> Verdict:
-        """The votes added up."""
+    def _count_votes(self, verdicts: Mapping[str, Verdict]) -> Verdict:
+        """Return the verdict that the members' verdicts come to."""
         for name, verdict in verdicts.items():
             self._counts[f"panel/{name}/{verdict.decision or 'failed'}"] += 1
         votes = [verdict.decision for verdict in verdicts.values() if verdict.decision is not None]
-        told = ", ".join(f"{name}: {verdict.decision or verdict.failure}" for name, verdict in verdicts.items())
-        spent = {
-            "layer": "panel",
-            "transcript": {
-                "judge": self.name,
-                "rule": self._rule,
-                "members": {name: _shown(one) for name, one in verdicts.items()},
-            },
-            "num_calls": sum(one.num_calls for one in verdicts.values()),
-            "num_tokens": sum(one.num_tokens for one in verdicts.values()),
-            "cost": math.fsum(one.cost for one in verdicts.values()),
-        }
+        ballot = ", ".join(f"{name}: {verdict.decision or verdict.failure}" for name, verdict in verdicts.items())
+        sums = self._sums(verdicts)
         if len(votes) < self._quorum:
-            failure = _main_failure(one.failure for one in verdicts.values())
-            return Verdict(
-                None,
-                failure,
-                f"{len(votes)} of {len(verdicts)} votes, {self._quorum} are needed ({told})",
-                **cast(Any, spent),
-            )
-        decision = decide(votes, self._rule)
+            reason = f"{len(votes)} of {len(verdicts)} votes, {self._quorum} are needed ({ballot})"
+            return Verdict(None, _main_failure(verdicts.values()), reason, **sums)
         self._counts["panel/split"] += len(set(votes)) > 1
-        return Verdict(decision, None, f"panel, {self._rule}: {told}", **cast(Any, spent))
+        return Verdict(decide(votes, self._rule), None, f"panel, {self._rule}: {ballot}", **sums)
+
+    def _sums(self, outcomes: Mapping[str, Verdict] | Mapping[str, Assessment]) -> dict[str, Any]:
+        """Return what a panel's outcome takes from its members': transcripts, and calls, tokens and money added up."""
+        members = {name: _as_dict(outcome) for name, outcome in outcomes.items()}
+        return {
+            "layer": "panel",
+            "transcript": {"judge": self.name, "rule": self._rule, "members": members},
+            "num_calls": sum(outcome.num_calls for outcome in outcomes.values()),
+            "num_tokens": sum(outcome.num_tokens for outcome in outcomes.values()),
+            "cost": math.fsum(outcome.cost for outcome in outcomes.values()),
+        }
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """Each criterion by the votes of the members, as for a verdict: a split is None, unsure."""
+        """Decide each criterion by the members' votes, as for a verdict: a split is None, unsure."""
         began = time.monotonic()
-        found = dict(
-            zip(
-                self._members, await asyncio.gather(*(one.assess(asked) for one in self._members.values())), strict=True
-            )
-        )
-        votes = [one.met for one in found.values() if one.met is not None]
-        spent = {
-            "layer": "panel",
-            "transcript": {
-                "judge": self.name,
-                "rule": self._rule,
-                "members": {name: _assessed(one) for name, one in found.items()},
-            },
-            "seconds": time.monotonic() - began,
-            "num_calls": sum(one.num_calls for one in found.values()),
-            "num_tokens": sum(one.num_tokens for one in found.values()),
-            "cost": math.fsum(one.cost for one in found.values()),
-        }
+        replies = await asyncio.gather(*(member.assess(asked) for member in self._members.values()))
+        votes = [reply.met for reply in replies if reply.met is not None]
+        sums = self._sums(dict(zip(self._members, replies, strict=True))) | {"seconds": time.monotonic() - began}
         if len(votes) < self._quorum:
-            failure = _main_failure(one.failure for one in found.values())
-            return Assessment(
-                None, failure, f"{len(votes)} of {len(found)} votes, {self._quorum} are needed", **cast(Any, spent)
-            )
+            reason = f"{len(votes)} of {len(replies)} votes, {self._quorum} are needed"
+            return Assessment(None, _main_failure(replies), reason, **sums)
         named: dict[bool | None, Decision] = {True: "correct", False: "incorrect", None: "unsure"}
         back = {decision: met for met, decision in named.items()}
         met = tuple(
             back[decide([named[vote[place]] for vote in votes], self._rule)] for place in range(len(asked.criteria))
         )
-        return Assessment(met, None, f"panel, {self._rule}", **cast(Any, spent))
+        return Assessment(met, None, f"panel, {self._rule}", **sums)
 
     async def check(self) -> None:
         """Raise JudgeUnreachable unless every member can be asked."""
@@ -161,7 +125,7 @@ class PanelJudge:
             member.check_now()
 
     def describe(self) -> str:
-        """Who votes, and how votes become a verdict."""
+        """Say who votes, and how votes become a verdict."""
         members = "; ".join(
             f"{name}: {one.describe().removeprefix('judge=openai: ')}" for name, one in self._members.items()
         )
@@ -171,7 +135,7 @@ class PanelJudge:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Verdicts of the panel (`judge/correct`, ..), of each member (`judge/panel/NAME/correct`, ..),
+        """Return verdicts of the panel (`judge/correct`, ..) and of each member (`judge/panel/NAME/correct`, ..),
         `judge/panel/split`, and the traffic."""
         return {**{f"judge/{name}": float(count) for name, count in sorted(self._counts.items())}, **self._traffic()}
 
@@ -181,27 +145,17 @@ class PanelJudge:
             await member.close()
 
 
-def _shown(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "decision": verdict.decision,
-        "failure": verdict.failure,
-        "reason": verdict.reason,
-        "layer": verdict.layer,
-        "transcript": verdict.transcript,
-    }
+def _as_dict(outcome: Verdict | Assessment) -> dict[str, Any]:
+    """Return a member's outcome for the panel's transcript, JSON-ready."""
+    if isinstance(outcome, Verdict):
+        result: dict[str, Any] = {"decision": outcome.decision}
+    else:
+        result = {"met": None if outcome.met is None else list(outcome.met)}
+    rest = {"failure": outcome.failure, "reason": outcome.reason, "layer": outcome.layer}
+    return {**result, **rest, "transcript": outcome.transcript}
 
 
-def _assessed(found: Assessment) -> dict[str, Any]:
-    met = None if found.met is None else list(found.met)
-    return {
-        "met": met,
-        "failure": found.failure,
-        "reason": found.reason,
-        "layer": found.layer,
-        "transcript": found.transcript,
-    }
-
-
-def _main_failure(failures: Any) -> Failure:
-    """The most frequent failure of the members, the first of equals."""
-    return cast(Failure, Counter(one for one in failures if one is not None).most_common(1)[0][0])
+def _main_failure(outcomes: Iterable[Verdict | Assessment]) -> Failure:
+    """Return the most frequent failure of the members, the first of equals."""
+    failures = Counter(outcome.failure for outcome in outcomes if outcome.failure is not None)
+    return failures.most_common(1)[0][0]

@@ -1,23 +1,21 @@
-"""What is settled before any call (JUDGING.md, layer 1): answers without content are incorrect, the reference itself is
+"""Settles answers before any call (JUDGING.md, layer 1): without content they are incorrect, equal to the reference
 correct.
 
 A wrong guess here must be impossible. Words that are no answer to one question are the answer to another ("Na" for
-sodium, "same" after a comparison,
-"solution" for saline, "target" for the target sign), so they are settled only where neither question nor reference
-speaks of such a thing, and are left to the judge otherwise.
+sodium, "same" after a comparison, "solution" for saline, "target" for the target sign), so they are settled only where
+neither question nor reference speaks of such a thing, and are left to the judge otherwise.
 """
 
 from __future__ import annotations
 
 import re
 
-from judges.guards.openings import only_announces
 from judges.guards.wording import clean, equals_reference, fold
 from judges.verdict import Question, Verdict
 
-# An answer span longer than this is no short answer; it is refused before it can fill a judge's context.
+# Characters of the longest answer span. A longer one is no short answer and would fill a judge's context.
 MAX_ANSWER_CHARS = 1500
-# The same for a text judged by criteria, which may be a whole report.
+# Characters of the longest text for criteria, which may be a whole report.
 MAX_CANDIDATE_CHARS = 20_000
 # A question that is neither long nor begins like one may be answered by its own words ("Pneumothorax?").
 _IS_A_QUESTION = re.compile(r"(?:which|what|where|who|when|why|how|name|in which|on which)\b|.{25}|.*(?:哪|什么|何)")
@@ -119,35 +117,71 @@ _SYMBOLS = (
     ),
 )
 
+# From here to `_ANNOUNCES_ZH`: the words of a text that only announces an answer (`only_announces`).
+_LEAD = re.compile(
+    r"(?:(?:okay|ok|(?-i:[Ss]o)|well|alright|first|sure|certainly|of course|great question)(?:\W+|$))*", re.IGNORECASE
+)
+_ANNOUNCES = re.compile(
+    r"let'?s\b|let me\b|here(?: is| are|'s)\b|based on\b|(?:the|my)(?: final)? answer(?: is)?\W*$"
+    r"|(?:happy|glad) to help with (?:this|your|the)(?: \w+)? (?:question|problem|image|case)\W*$",
+    re.IGNORECASE,
+)
+# These may also be a yes, where that is asked for.
+_ANNOUNCES_OR_AGREES = re.compile(r"(?:i|we)(?:'ll| will)\b|(?:happy|glad) to help\b", re.IGNORECASE)
+_AGREES = re.compile(r"\b(?:it|that|there|this)(?: is|'s)\b|\b(?:i|we) will\W*$", re.IGNORECASE)
+# Read over together; a word of them alone may be an answer ("one", "a complete tear").
+_IN_PASSING = re.compile(
+    r"\bone (?:step|thing) at a time\b|\bone by one\b|\bhow (?:i|we)\b|\b(?:full|complete|detailed)(?="
+    r" (?:reasoning|analysis|explanation|thought)\b)",
+    re.IGNORECASE,
+)
+# The only words of an announcement after its beginning: no number, place, adjective or treatment, so that "I'll go with
+# melanoma" is none.
+_SAYS_NOTHING = frozenset(
+    """the a an this that these it its is are my your you of to at by on in with for from and then how what see here
+    answer final requested followed
+    think thinking work solve go reason break consider analyze analyse look start begin take through into about arrive
+    arrived happy glad help
+    step steps time carefully slowly systematically logically image images picture problem provided reasoning analysis
+    explanation thought process
+    """.split()
+)
+# A sign may be the answer; a hyphen is none.
+_NO_SIGNS = re.compile(r"(?:[\w\s,.:;!?']|(?<=\w)-(?=\w))*")
+_ANNOUNCES_ZH = re.compile(
+    r"(?:首先|好的|那么)?,?让(?:我们|我)(?:来|先|仔细|认真|一步一步|一步步|逐步|地|观察|查看|看|分析|思考|推理|一下"
+    r"|这张|这幅|这个|图像|图片|影像|问题|题目|[,。.:!])+"
+)
+
 
 def precheck(question: Question) -> Verdict | None:
-    """The verdict that needs no model, or None. A wrong guess here must be impossible: only degenerate answers and
-    whole-answer equality."""
+    """Return the verdict that needs no model, or None: the judge decides. Only degenerate answers and equality of the
+    whole answer are settled."""
     if len(question.answer) > MAX_ANSWER_CHARS:
         return _incorrect(f"the answer is longer than {MAX_ANSWER_CHARS} characters")
     if equals_reference(question.answer, question.reference, question.aliases):
         return Verdict("correct", reason="equal to the reference or an alias", layer="rules")
     folded, cleaned = fold(question.answer), clean(question.answer)
-    spoken_of = "\n".join(clean(text).casefold() for text in (question.question, question.reference, *question.aliases))
+    known = "\n".join(clean(text).casefold() for text in (question.question, question.reference, *question.aliases))
     if not any(char.isalnum() for char in folded):
         if any(
-            re.search(symbols, cleaned) and re.search(context, spoken_of, re.MULTILINE) for symbols, context in _SYMBOLS
+            re.search(symbols, cleaned) and re.search(context, known, re.MULTILINE) for symbols, context in _SYMBOLS
         ):
             return None
         return _incorrect("the answer holds no letter or digit")
     wordings = [fold(wording) for wording in (question.reference, *question.aliases)]
     if any(_may_abbreviate(folded, wording) for wording in wordings):
         return None
-    asked = fold(question.question)
-    if folded == asked and _IS_A_QUESTION.match(asked):
+    question_folded = fold(question.question)
+    if folded == question_folded and _IS_A_QUESTION.match(question_folded):
         return _incorrect("the answer repeats the question")
     if folded in _PLACEHOLDERS or _only_slots(cleaned, wordings):
         return _incorrect("the answer is a placeholder")
-    if folded in _OPENERS and folded not in spoken_of:
+    if folded in _OPENERS and folded not in known:
         return _incorrect("the answer is an opening phrase without content")
-    if any(folded in words and not re.search(unless, spoken_of, re.MULTILINE) for words, unless in _UNLESS):
+    if any(folded in words and not re.search(unless, known, re.MULTILINE) for words, unless in _UNLESS):
         return _incorrect("the answer is a placeholder or an opening phrase")
-    if only_announces(cleaned, bool(re.search(_ASKS_YES_OR_NO, spoken_of, re.MULTILINE))):
+    if only_announces(cleaned, bool(re.search(_ASKS_YES_OR_NO, known, re.MULTILINE))):
         return _incorrect("the answer is an opening phrase without content")
     return None
 
@@ -173,3 +207,23 @@ def _only_slots(cleaned: str, wordings: list[str]) -> bool:
 
 def _incorrect(reason: str) -> Verdict:
     return Verdict("incorrect", reason=reason, layer="precheck")
+
+
+def only_announces(text: str, asks_yes_or_no: bool) -> bool:
+    """Whether a text from `clean` says no more than that an answer is to come ("Okay, let me look at the image:").
+    False in doubt: then the judge reads it."""
+    text = text.replace("’", "'")
+    if _ANNOUNCES_ZH.fullmatch(text):
+        return True
+    if not _NO_SIGNS.fullmatch(text):
+        return False
+    rest = _LEAD.sub("", text, count=1)
+    if not rest:  # "Okay, so", but neither "First." nor "Sure!"
+        return not asks_yes_or_no and len(text.split()) > 1 and "first" not in text.casefold()
+    if asks_yes_or_no and _AGREES.search(rest):
+        return False
+    beginning = _ANNOUNCES.match(rest) or (None if asks_yes_or_no else _ANNOUNCES_OR_AGREES.match(rest))
+    if beginning is None:
+        return False
+    words = re.findall(r"\w+", _IN_PASSING.sub(" ", rest[beginning.end() :]))
+    return all(word.islower() and word in _SAYS_NOTHING for word in words)  # "A" is no article, "US" an ultrasound

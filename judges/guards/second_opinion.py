@@ -1,16 +1,16 @@
-"""A second judge where it pays (JUDGING.md, layer 6): another model, or the same one under really different words.
-Judges that differ pay nothing."""
+"""Asks a second judge where it pays (JUDGING.md, layer 6): another model, or the same one under really different words.
+Nothing is paid where the two differ."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
 from judges.guards.suspicion import rule_opinion, suspicious
-from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, Question, Verdict
+from judges.verdict import Assessment, Criteria, Judge, Question, Verdict
 
 When = Literal["disagreement", "suspicious", "both"]
 
@@ -19,14 +19,14 @@ class SecondOpinionJudge:
     """Asks `second` where the first verdict and a cautious rule disagree, or where a paid answer holds words that speak
     to a grader.
 
-    They agree: the first verdict stands. They differ, or the second is unsure: unsure, which is never paid. The second
-    fails: the judgement failed.
+    Both agree: the first verdict stands. They differ, or the second is unsure: unsure, which is never paid. The second
+    fails: the judgement fails.
     """
 
     def __init__(
         self, first: Judge, second: Judge, when: When, traffic: Callable[[], Mapping[str, float]] = dict
     ) -> None:
-        """`traffic`: counters of all calls, where both judges share a client and must not count them twice."""
+        """`traffic`: counters of all calls, for judges that share a client and would count them twice."""
         self.name = first.name
         self._first = first
         self._second = second
@@ -36,33 +36,23 @@ class SecondOpinionJudge:
 
     @property
     def shows_images(self) -> bool:
-        """Whether either looks at images."""
+        """Whether either judge looks at images."""
         return self._first.shows_images or self._second.shows_images
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """The verdict of the first judge, or of both."""
+    async def judge(self, asked: Question) -> Verdict:
+        """Return the verdict of the first judge, or of both."""
         began = time.monotonic()
-        arguments = (question, reference, aliases, answer, language)
-        first = await self._first.judge(*arguments, media=media, group_key=group_key)
-        why = self._reason_to_ask(Question(question, reference, answer, tuple(aliases), language), first)
+        first = await self._first.judge(asked)
+        why = self._reason_to_ask(asked, first)
         if not why:
             return first
         self._counts["asked"] += 1
-        second = await self._second.judge(*arguments, media=media, group_key=group_key)
+        second = await self._second.judge(asked)
         return replace(self._both(first, second, why), seconds=time.monotonic() - began)
 
     def _reason_to_ask(self, asked: Question, first: Verdict) -> str:
         # What was settled without a model needs no second model, and what failed or is unsure is not paid anyway.
+        """Return why the second judge is asked; "" = it is not."""
         if first.decision not in ("correct", "incorrect") or first.layer in ("precheck", "rules"):
             return ""
         if self._when != "disagreement" and first.decision == "correct" and (token := suspicious(asked)):
@@ -74,6 +64,7 @@ class SecondOpinionJudge:
         return ""
 
     def _both(self, first: Verdict, second: Verdict, why: str) -> Verdict:
+        """Return the verdict that two verdicts come to."""
         transcript = {
             **first.transcript,
             "second_opinion": {
@@ -86,7 +77,7 @@ class SecondOpinionJudge:
                 "transcript": second.transcript,
             },
         }
-        spent = Verdict(
+        both = Verdict(
             first.decision,
             None,
             layer="second_opinion",
@@ -98,21 +89,21 @@ class SecondOpinionJudge:
         if second.decision is None:
             self._counts["failed"] += 1
             return replace(
-                spent, decision=None, failure=second.failure, reason=f"the second opinion failed: {second.reason}"
+                both, decision=None, failure=second.failure, reason=f"the second opinion failed: {second.reason}"
             )
         if second.decision == first.decision:
             self._counts["agreed"] += 1
-            return replace(spent, reason=f"a second judge agrees ({why}); {first.reason}")
+            return replace(both, reason=f"a second judge agrees ({why}); {first.reason}")
         self._counts["disagreed"] += 1
-        said = f"the first judge says {first.decision}, the second {second.decision} ({why})"
-        return replace(spent, decision="unsure", reason=said)
+        reason = f"the first judge says {first.decision}, the second {second.decision} ({why})"
+        return replace(both, decision="unsure", reason=reason)
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """By the first judge alone: no rule has an opinion on criteria."""
+        """Ask the first judge alone: no rule has an opinion on criteria."""
         return await self._first.assess(asked)
 
     async def check(self) -> None:
-        """Raise JudgeUnreachable unless both can be asked."""
+        """Raise JudgeUnreachable unless both judges can be asked."""
         await self._first.check()
         await self._second.check()
 
@@ -122,7 +113,7 @@ class SecondOpinionJudge:
         self._second.check_now()
 
     def describe(self) -> str:
-        """Who decides, and who is asked as well."""
+        """Say who decides, and who is asked as well."""
         when = {
             "disagreement": "where it disagrees with a rule",
             "suspicious": "where it accepts an answer with suspicious words",
@@ -134,8 +125,8 @@ class SecondOpinionJudge:
         )
 
     def metrics(self) -> dict[str, float]:
-        """The first judge's counters,
-        `judge/second_opinion/{asked,by_suspicion,by_disagreement,agreed,disagreed,failed}`, traffic of both."""
+        """Return the first judge's counters,
+        `judge/second_opinion/{asked,by_suspicion,by_disagreement,agreed,disagreed,failed}`, and the traffic of both."""
         own = {f"judge/second_opinion/{name}": float(count) for name, count in sorted(self._counts.items())}
         return {**self._first.metrics(), **own, **self._traffic()}
 

@@ -1,7 +1,7 @@
-"""What a reader without a model can say of an answer: a cautious opinion by rule, and words that have no place in an
-answer (JUDGING.md, layer 6).
+"""What can be said of an answer without a model: a cautious opinion by rule, and words that have no place in an answer
+(JUDGING.md, layer 6).
 
-Neither decides anything. Both only say where a second judge is worth its price.
+Neither decides anything. Both say where a second judge is worth its price.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _TURNS = re.compile(
     | maybe | perhaps | could | might )\b | [不非无未没或但] | 排除 | 可能 | 除外""",
     re.VERBOSE,
 )
-# What addresses a grader instead of answering. Medicine has grades and scores too: a word of the question or reference
-# is never one of these.
+# Words that address a grader instead of answering. Medicine has grades and scores too: a word of the question or the
+# reference never counts.
 _GRADING = re.compile(
     r"""\b(?: grad(?:e|es|ed|er|ing) | scor(?:e|es|ed|ing) | verdicts? | rubrics? | references? | ground\ truth
     | gold(?:en)?\ (?:answer|label)
@@ -81,10 +81,11 @@ class Opinion(NamedTuple):
 
 
 def rule_opinion(asked: Question) -> Opinion | None:
-    """A verdict by rule, or None where a rule has nothing to say. Never raises.
+    """Return a verdict by rule, or None where the rule has nothing to say. Never raises.
 
-    "incorrect": another side, number, unit or polarity than the reference's, the reference beside a denial or an
-    alternative, or nothing in common with it. "correct": the reference stands in an answer that holds neither.
+    "incorrect": the answer has another side, number, unit or polarity than the reference, holds the reference beside a
+    denial or an alternative, or has nothing in common with it. "correct": the reference stands in an answer without
+    denial or doubt.
     """
     wordings = [fold(wording) for wording in (asked.reference, *asked.aliases) if wording.strip()]
     answer = fold(asked.answer)
@@ -106,24 +107,25 @@ def rule_opinion(asked: Question) -> Opinion | None:
 
 
 def suspicious(asked: Question) -> str:
-    """The first thing in an answer that speaks to a grader, hides characters or carries markup; "" = nothing. Never
-    raises."""
+    """Return the first thing in an answer that speaks to a grader, hides characters or carries markup; "" = there is
+    none. Never raises."""
     hidden = next((char for char in asked.answer if unicodedata.category(char) in ("Cf", "Co", "Cn", "Cs")), None)
     if hidden is not None:
         return f"hidden character U+{ord(hidden):04X}"
     answer = clean(asked.answer)
     if (mark := _MARKUP.search(asked.answer)) is not None:
         return f"markup {mark.group().strip()[:20]!r}"
-    known = clean(" ".join((asked.question, asked.reference, *asked.aliases))).casefold()
+    context = clean(" ".join((asked.question, asked.reference, *asked.aliases))).casefold()
     words = (match.group() for match in _GRADING.finditer(answer))
-    return next((f"the word {word[:30]!r}" for word in words if word.casefold() not in known), "")
+    return next((f"the word {word[:30]!r}" for word in words if word.casefold() not in context), "")
 
 
 def _contradicts(answer: str, wordings: list[str]) -> str | None:
-    said, meant = set(_words(answer)), [set(_words(wording)) for wording in wordings]
+    """Return which side, polarity or number of the answer is not the reference's; None = no such contradiction."""
+    spoken, meant = set(_words(answer)), [set(_words(wording)) for wording in wordings]
     for group in _OPPOSITES:
         wanted = {word for word in group if any(word in words for words in meant)}
-        named = said & set(group)
+        named = spoken & set(group)
         if wanted and named and not wanted & named:
             return f"the answer says {sorted(named)[0]!r}, the reference {sorted(wanted)[0]!r}"
     for chars in _OPPOSITES_ZH:
@@ -131,20 +133,20 @@ def _contradicts(answer: str, wordings: list[str]) -> str | None:
         named = {word for word in chars if word in answer}
         if wanted and named and not wanted & named:
             return f"the answer says {sorted(named)[0]!r}, the reference {sorted(wanted)[0]!r}"
-    numbers = [set(map(float, _NUMBER.findall(wording))) for wording in wordings]
-    found = set(map(float, _NUMBER.findall(answer)))
-    if found and any(numbers) and not any(found & one for one in numbers):
-        return f"the answer's numbers are {sorted(found)[:4]}, none of them the reference's"
+    in_wordings = [set(map(float, _NUMBER.findall(wording))) for wording in wordings]
+    in_answer = set(map(float, _NUMBER.findall(answer)))
+    if in_answer and any(in_wordings) and not any(in_answer & one for one in in_wordings):
+        return f"the answer's numbers are {sorted(in_answer)[:4]}, none of them the reference's"
     return None
 
 
 def _other_unit(asked: Question) -> str | None:
-    """The same number with another sign, comparison or unit; case is meaning here (mg, Mg). None where either has no
-    unit to compare."""
-    found = _QUANTITY.findall(clean(asked.answer))
+    """Return where the answer gives a number of the reference with another sign, comparison or unit; case is meaning
+    here (mg, Mg). None where either has no unit to compare."""
+    quantities = _QUANTITY.findall(clean(asked.answer))
     for wording in (asked.reference, *asked.aliases):
         for before, number, unit in _QUANTITY.findall(clean(wording)):
-            same = [(sign, other) for sign, value, other in found if float(value) == float(number)]
+            same = [(sign, other) for sign, value, other in quantities if float(value) == float(number)]
             if same and unit and all(other and (sign, other) != (before, unit) for sign, other in same):
                 return f"the answer says {same[0][0] + number + ' ' + same[0][1]!r}, the reference {wording[:40]!r}"
     return None
@@ -155,13 +157,12 @@ def _words(text: str) -> list[str]:
 
 
 def _content(text: str) -> set[str]:
-    """First five letters of the words that carry meaning, and every Chinese character."""
+    """Return the first five letters of the words that carry meaning, and every Chinese character."""
     return {word[:5] for word in _WORD.findall(text) if word not in _EMPTY_WORDS} | set(_CJK.findall(text))
 
 
 def _same_script(answer: str, wordings: list[str]) -> bool:
-    """Whether there are words to compare: an answer in Chinese shares none with an English reference and may be right
-    all the same."""
+    """Whether there are words to compare: a Chinese answer shares none with an English reference, and may be right."""
     chinese = bool(_CJK.search(answer))
     return bool(_content(answer)) and any(
         bool(_CJK.search(wording)) == chinese and bool(_content(wording)) for wording in wordings

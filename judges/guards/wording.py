@@ -1,5 +1,5 @@
-"""How texts are read before they are compared: what a judge may see of a text, and the form in which two answers are
-the same one."""
+"""Normalises texts before they are compared: what a judge may see of a text, and the form in which two answers are
+equal."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ _SHORT_WORDS = frozenset("no in on at to by of it is as an or if up".split())
 
 
 def clean(text: str) -> str:
-    """What a judge may see of a text: NFKC; control, zero-width, bidi and Unicode-tag characters removed; white space
-    collapsed."""
+    """Return what a judge may see of a text: NFKC, without control, zero-width, bidi and Unicode-tag characters, white
+    space collapsed."""
     text = _SUPERSCRIPTS.sub(lambda match: "^" + "".join(_SUPERSCRIPT[char] for char in match[0]), text)
     text = _NUMERAL_BESIDE_NUMERAL.sub(" ", _FRACTION_AFTER_DIGIT.sub(" ", _INVISIBLE.sub("", text)))
     normal = unicodedata.normalize("NFKC", text)
     normal = _INVISIBLE.sub("", normal).replace("\u2044", "/")
-    kept = "".join(
+    visible = "".join(
         char if unicodedata.category(char) not in _HIDDEN_CATEGORIES else " " if char.isspace() else ""
         for char in normal
     )
-    return re.sub(r"\s+", " ", kept).strip()
+    return re.sub(r"\s+", " ", visible).strip()
 
 
 def fold(text: str) -> str:
-    """The conservative form in which two answers are equal: cleaned, case-folded, outer article and punctuation
-    dropped. Signs and digits stay."""
+    """Return the conservative form in which two answers are equal: cleaned, case-folded, without outer article and
+    punctuation. Signs and digits stay."""
     return _bare(text).casefold()
 
 
 def equals_reference(answer: str, reference: str, aliases: tuple[str, ...] = ()) -> bool:
-    """True if the whole answer is the reference or one of its aliases after `fold`; nothing is contained, stemmed or
+    """Whether the whole answer is the reference or one of its aliases after `fold`. Nothing is contained, stemmed or
     guessed."""
     return bool(fold(answer)) and any(_equal(answer, wording) for wording in (reference, *aliases))
 
@@ -90,7 +90,7 @@ def _bare(text: str) -> str:
 
 
 def _outer(text: str) -> str:
-    """Without the punctuation, quotation and emphasis around it."""
+    """Return the text without the punctuation, quotation and emphasis around it."""
     while True:
         stripped = text.lstrip(_HEADS).rstrip(_ENDS)
         for mark in _PAIRED:

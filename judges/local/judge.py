@@ -1,27 +1,76 @@
-"""The judge whose server is a process of the run (judge=local): judgements wait until it answers, and closing the judge
-stops it."""
+"""The judge of judge=local, which brings its server along, and the servers that this process runs: judges on one model
+share one, its last user stops it, and none outlives the run."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from judges.guards.suspicion import suspicious
 from judges.local.server import JudgeServer
-from judges.local.serving import release
-from judges.verdict import Assessment, Criteria, Judge, JudgeMedia, JudgeUnreachable, Question, Verdict
+from judges.verdict import Assessment, Criteria, Judge, JudgeUnreachable, Question, Verdict
+
+_servers: dict[Path, tuple[JudgeServer, int]] = {}
+_lock = threading.Lock()
 
 
-def _doubted(verdict: Verdict, asked: Question) -> Verdict:
-    """A model of this size has the last word on no answer that speaks to its grader: what it accepts of them is unsure,
-    and pays nothing."""
+def take_server(model: str | Path, log_folder: str | Path | None = None) -> JudgeServer:
+    """Return the one server of this process on a model; it may not have been started. Who takes it gives it back once.
+
+    `model`: folder of the model. `log_folder`: as for `JudgeServer`; the first caller's counts. Raises JudgeConfigError
+    where vLLM is not installed.
+    """
+    path = Path(model).resolve()
+    with _lock:
+        server, users = _servers.get(path) or (JudgeServer(path, log_folder), 0)
+        _servers[path] = (server, users + 1)
+    return server
+
+
+def give_server_back(server: JudgeServer) -> None:
+    """Give a server back. Its last user stops it, which takes up to ten seconds."""
+    with _lock:
+        _, users = _servers.get(server.model, (server, 1))
+        if users > 1:
+            _servers[server.model] = (server, users - 1)
+            return
+        _servers.pop(server.model, None)
+    server.close()
+
+
+def raise_if_server_gone() -> None:
+    """Raise JudgeUnreachable if a server of this process has ended for good."""
+    for server, _ in list(_servers.values()):
+        server.raise_if_gone()
+
+
+@contextmanager
+def no_server_left() -> Iterator[None]:
+    """Stop every server of this process at the end, also where an error left a judge open."""
+    try:
+        yield
+    finally:
+        with _lock:
+            servers = [server for server, _ in _servers.values()]
+            _servers.clear()
+        for server in servers:
+            server.close()
+
+
+def _doubt(verdict: Verdict, asked: Question) -> Verdict:
+    """Turn an accepted answer that speaks to its grader into unsure, which pays nothing: a model of this size does not
+    have the last word on it."""
     mark = suspicious(asked) if verdict.decision == "correct" and verdict.layer in ("judge", "cache") else ""
     return replace(verdict, decision="unsure", reason=f"accepted, but the answer holds {mark}") if mark else verdict
 
 
-class ServedJudge:
-    """A judge whose server is a process of the run: judgements wait until it answers. Closing it stops the server."""
+class LocalJudge:
+    """A judge whose server is a process of the run. Judgements wait until the server answers; closing the judge gives
+    it back."""
 
     def __init__(self, judge: Judge, server: JudgeServer) -> None:
         self.name = f"local:{server.served_name}"
@@ -31,31 +80,18 @@ class ServedJudge:
 
     @property
     def shows_images(self) -> bool:
-        """The local judge reads text only."""
+        """False: the local judge reads text only."""
         return False
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """The verdict of the served model; "unavailable" when its server is gone for good. Never raises on any
+    async def judge(self, asked: Question) -> Verdict:
+        """Return the verdict of the model; "unavailable" where its server is gone for good. Never raises for any
         answer."""
-        if said := await self._trouble():
-            return Verdict(None, "unavailable", said)
-        verdict = await self._judge.judge(
-            question, reference, aliases, answer, language, media=media, group_key=group_key
-        )
-        return _doubted(verdict, Question(question, reference, answer, tuple(aliases), language))
+        if trouble := await self._trouble():
+            return Verdict(None, "unavailable", trouble)
+        return _doubt(await self._judge.judge(asked), asked)
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """Refused: the model was taught to compare short answers, nothing else."""
+        """Refuse: the model was taught to compare short answers, and nothing else."""
         return Assessment(
             None, "refused", "judge=local compares short answers with a reference; criteria need judge=openai"
         )
@@ -63,15 +99,15 @@ class ServedJudge:
     async def _trouble(self) -> str:
         self.server.start()
         while not self.server.up.is_set():
-            if said := self.server.trouble():
-                return said
+            if trouble := self.server.trouble():
+                return trouble
             await asyncio.sleep(0.05)
         return ""
 
     async def check(self) -> None:
-        """Wait for the server, then see that it keeps to the schema. Raises JudgeUnreachable."""
-        if said := await self._trouble():
-            raise JudgeUnreachable(said)
+        """Wait for the server, then check that the model keeps to the schema. Raises JudgeUnreachable."""
+        if trouble := await self._trouble():
+            raise JudgeUnreachable(trouble)
         await self._judge.check()
 
     def check_now(self) -> None:
@@ -80,20 +116,21 @@ class ServedJudge:
         self._judge.check_now()
 
     def describe(self) -> str:
-        """Says which model decides, and that it is ours."""
+        """Say which model decides, and that it is ours."""
         seconds = self.server.seconds_to_start
-        begun = "starting" if self.server.started else "starts with the first question"
-        state = begun if seconds is None else f"up after {seconds:.0f} s"
+        progress = "starting" if self.server.is_started else "starts with the first question"
+        state = progress if seconds is None else f"up after {seconds:.0f} s"
         where = f"served by vLLM on this machine ({state}), log in {self.server.log_path}"
         return f"judge=local: open answers are judged by the model in {self.server.model}, {where}"
 
     def metrics(self) -> dict[str, float]:
-        """Those of the judge, and how often its server was started again."""
+        """Return the judge's counters, and how often its server was started again."""
         return self._judge.metrics() | {"judge/server_restarts": float(self.server.num_restarts)}
 
     async def close(self) -> None:
-        """Give connections and server back; the last judge on a server stops it."""
+        """Close connections and give the server back; the last judge on a server stops it. A second call does
+        nothing."""
         await self._judge.close()
         if not self._closed:
             self._closed = True
-            await asyncio.to_thread(release, self.server)
+            await asyncio.to_thread(give_server_back, self.server)

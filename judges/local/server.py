@@ -1,8 +1,8 @@
-"""vLLM's OpenAI-compatible server as a process of the run, on a judge model in a folder: what judge=local asks.
+"""Runs vLLM's OpenAI-compatible server on a judge model in a folder, as a process of the run: what judge=local asks.
 
 The server listens on 127.0.0.1 at a free port, under a random key that stays in this process and the server's
-environment. `server_guard.py` stands
-between: it starts the server again when it dies, and takes it down when the run ends, however it ends.
+environment. `guard.py` stands between: it starts the server again when it dies, and takes it down when the run ends,
+however it ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -25,13 +26,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from judges.verdict import JudgeConfigError, JudgeUnreachable
+from rollouts import children
 
 log = logging.getLogger("rounds.judge")
 
-# Longest wait for the server, from the start and after each death. On two idle cores it is up in 20 to 40 s.
+# Longest wait for the server, from the start and after each death. On two idle cores it answers after 20 to 40 s.
 START_SECONDS = 300.0
-# Longest prompt plus reply, in tokens, where the model allows it. An answer of 1,500 characters may cost three bytes
-# each, and a token a byte.
+# Longest prompt plus reply, in tokens, where the model allows it. An answer of 1,500 characters may have three bytes a
+# character, and a token for each byte.
 MAX_MODEL_LEN = 8192
 LOG_NAME = "judge_server.log"
 KEY_ENV = "ROUNDS_LOCAL_JUDGE_KEY"
@@ -42,16 +44,17 @@ _LOOK_SECONDS = 0.25
 _HEALTH_SECONDS = 5.0
 _STOP_SECONDS = 10.0
 _SHOWN_LINES = 15
+_SHOWN_BYTES = 16_000
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
-    # The log is kept for those who must find out why it did not start; the run itself may be quieter.
+    # The log must say why a server did not start; the run itself may be quieter.
     "VLLM_LOGGING_LEVEL": "INFO",
     # One thread, pinned nowhere: judging overlaps with sampling and must not take its cores.
     "OMP_NUM_THREADS": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    # Those of a distributed run; a server that saw them would wait for other ranks.
+    # Variables of a distributed run; a server that saw them would wait for other ranks.
     **dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"), ""),
 }
 # On CPU vLLM puts the model into a process of its own, which spins on a core for a second after every reply, unless
@@ -88,7 +91,7 @@ class JudgeServer:
         self._lock = threading.Lock()
 
     @property
-    def started(self) -> bool:
+    def is_started(self) -> bool:
         """Whether its process was started and not stopped."""
         return self._guard is not None
 
@@ -103,14 +106,14 @@ class JudgeServer:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self._down_since = time.monotonic()
         with self.log_path.open("ab") as output:
-            self._guard = subprocess.Popen(
+            self._guard = children.start(
                 [sys.executable, "-I", str(_GUARD), *self._command()],
+                # The guard gets the chance to take the server down with itself.
+                death_signal=signal.SIGTERM,
                 stdin=subprocess.PIPE,
-                stdout=output,
+                stdout=output.fileno(),
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
-                # Ctrl-C in a terminal reaches the run only, which then stops the server in order.
-                start_new_session=True,
             )
         self._watcher = threading.Thread(
             target=self._watch, args=(self._guard, time.monotonic()), name="judge-server", daemon=True
@@ -144,13 +147,13 @@ class JudgeServer:
         return {name: value for name, value in (own | changed).items() if value} | {"VLLM_API_KEY": os.environ[KEY_ENV]}
 
     def _watch(self, guard: subprocess.Popen[bytes], began: float) -> None:
-        """Keep `up` true to what the server does; runs in a thread."""
+        """Keep `up` true to what the server does. Runs in a thread."""
         while not self._closing.wait(_LOOK_SECONDS) and guard.poll() is None:
             healthy = self._healthy()
             if healthy and not self.up.is_set():
                 if self.seconds_to_start is None:
                     self.seconds_to_start = time.monotonic() - began
-                    _tell(guard, b"ready\n")
+                    _write(guard, b"ready\n")
                 self.up.set()
             elif self.up.is_set() and not healthy:
                 log.warning(
@@ -172,7 +175,8 @@ class JudgeServer:
             return False
 
     def trouble(self) -> str:
-        """Why the server will not answer any more; "" while it answers, may still come up, or was not started yet."""
+        """Return why the server will not answer any more; "" while it answers, may still come up, or was not started
+        yet."""
         if self.up.is_set() or (self._guard is None and not self._closing.is_set()):
             return ""
         ended = self._guard is None or self._guard.poll() is not None
@@ -188,22 +192,24 @@ class JudgeServer:
 
     def _last_lines(self) -> Sequence[str]:
         try:
-            lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+            with self.log_path.open("rb") as log:
+                lines = children.last_words(log.fileno(), _SHOWN_BYTES).splitlines()
         except OSError:
             return ("(no log)",)
         return [line[:300] for line in lines if line.strip()][-_SHOWN_LINES:]
 
     def wait(self) -> None:
-        """Start it where that has not happened, and come back when it answers. Raises JudgeUnreachable, with the end of
-        its log, when it will not."""
+        """Start the server where that has not happened, and come back when it answers. Raises JudgeUnreachable, with
+        the end of its log, where it will not."""
         self.start()
         while not self.up.wait(0.1):
             self.raise_if_gone()
 
     def raise_if_gone(self) -> None:
-        """Raise JudgeUnreachable, with the end of the log, if the server will not answer any more; returns at once."""
-        if said := self.trouble():
-            raise JudgeUnreachable(said)
+        """Raise JudgeUnreachable, with the end of the log, if the server will not answer any more. Comes back at
+        once."""
+        if trouble := self.trouble():
+            raise JudgeUnreachable(trouble)
 
     def close(self) -> None:
         """Stop the server and everything it started. A second call does nothing."""
@@ -213,12 +219,9 @@ class JudgeServer:
         if guard is None:
             return
         assert guard.stdin is not None
-        guard.stdin.close()
-        try:
-            guard.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            guard.kill()
-            guard.wait()
+        guard.stdin.close()  # the guard's word to end
+        children.wait(guard, _STOP_SECONDS)
+        children.end(guard)
         if self._watcher is not None:
             self._watcher.join(_HEALTH_SECONDS + 1.0)
 
@@ -230,7 +233,8 @@ class JudgeServer:
 
 
 def served_name(model: Path) -> str:
-    """Folder and digest of a model: a verdict kept in a cache belongs to these weights and this tokenizer only."""
+    """Return folder and digest of a model: a verdict in a cache belongs to these weights and this tokenizer only.
+    Raises OSError where the folder cannot be read."""
     digest = hashlib.sha256()
     for path in sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".json", ".jinja")):
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -238,8 +242,8 @@ def served_name(model: Path) -> str:
 
 
 def _sizes(model: Path) -> tuple[int, int]:
-    """Longest prompt plus reply in tokens, and bytes of the cache: a key and a value of 4 bytes a number, for every
-    token and layer."""
+    """Return the longest prompt plus reply, in tokens, and the bytes of the cache: a key and a value of 4 bytes a
+    number, for every token and layer."""
     settings = json.loads((model / "config.json").read_text(encoding="utf-8"))
     heads = settings["num_attention_heads"]
     head_dim = settings.get("head_dim") or settings["hidden_size"] // heads
@@ -248,7 +252,8 @@ def _sizes(model: Path) -> tuple[int, int]:
 
 
 def _device() -> str:
-    """What the installed vLLM computes on: vllm-cpu is the build for CPUs."""
+    """Return what the installed vLLM computes on, "cpu" (the distribution vllm-cpu) or "cuda". Raises JudgeConfigError
+    where there is none."""
     try:
         importlib.metadata.version("vllm-cpu")
     except importlib.metadata.PackageNotFoundError:
@@ -266,10 +271,10 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _tell(guard: subprocess.Popen[bytes], what: bytes) -> None:
+def _write(guard: subprocess.Popen[bytes], words: bytes) -> None:
     try:
         assert guard.stdin is not None
-        guard.stdin.write(what)
+        guard.stdin.write(words)
         guard.stdin.flush()
     except (OSError, ValueError):  # it is gone; the watcher sees that by itself
         pass

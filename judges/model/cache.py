@@ -1,4 +1,4 @@
-"""Verdicts kept in SQLite (WAL), so that no answer is judged twice and a stored run can be graded again offline
+"""Keeps verdicts in SQLite (WAL), so that no answer is judged twice and a stored run can be graded again offline
 (JUDGING.md, Calls)."""
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from judges.verdict import Criteria, Question
 def cache_key(
     asked: Question | Criteria, *, model: str, prompt_version: str, schema_version: str, sampling: Mapping[str, Any]
 ) -> str:
-    """SHA-256 of canonical JSON of everything a reply depends on; the nonce is left out, because it differs in every
-    call, and so is the group."""
+    """Return the SHA-256 of canonical JSON of everything a reply depends on. The nonce is left out, because it differs
+    in every call, and so is the group."""
     parts = {
         "model": model,
         "prompt_version": prompt_version,
@@ -26,21 +26,22 @@ def cache_key(
         "sampling": dict(sampling),
         "question": asked.question,
         "media": [one.sha256 for one in asked.media],
-        **_asked(asked),
+        **_own_parts(asked),
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _asked(asked: Question | Criteria) -> dict[str, Any]:
+def _own_parts(asked: Question | Criteria) -> dict[str, Any]:
+    """Return what only this kind of judgement depends on."""
     if isinstance(asked, Criteria):
         return {"task": asked.task, "criteria": list(asked.criteria), "candidate": asked.candidate}
     return {"reference": asked.reference, "aliases": list(asked.aliases), "answer": asked.answer}
 
 
 class VerdictCache:
-    """A table key -> JSON; safe to use from several threads and processes. Only readable replies are put in, never a
-    failure."""
+    """A table key -> JSON, for several threads and processes. It holds readable replies only, never a failure. Raises
+    sqlite3.Error where the file is no database."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
@@ -52,13 +53,14 @@ class VerdictCache:
         self._db.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The stored reply, or None."""
+        """Return the stored reply, or None."""
         with self._lock:
             row = self._db.execute("SELECT value FROM verdicts WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else None
 
     def put(self, key: str, value: Mapping[str, Any]) -> None:
-        """Store a reply; the first one stays, so that a verdict never changes under a run."""
+        """Store a reply. The first one stays, so that a verdict never changes under a run. Raises sqlite3.Error, as on
+        a full disk."""
         with self._lock:
             self._db.execute(
                 "INSERT OR IGNORE INTO verdicts VALUES (?, ?)", (key, json.dumps(dict(value), ensure_ascii=True))

@@ -1,32 +1,33 @@
-"""The LLM judge: prechecks first, then a model is asked under a versioned prompt (JUDGING.md, layers 1 to 5)."""
+"""The judge that is a language model: prechecks first, then a model is asked under a versioned prompt (JUDGING.md,
+layers 1 to 5)."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from judges.gateway.client import ChatClient
-from judges.gateway.redaction import redacted
+from judges.gateway.redaction import redact
 from judges.guards.prechecks import MAX_CANDIDATE_CHARS, precheck
 from judges.guards.wording import clean
 from judges.model.asking import Answer, Asker, Task
 from judges.model.cache import VerdictCache, cache_key
 from judges.model.prompts import LANGUAGES, Prompt, load_prompt
 from judges.model.reply import VERDICT_FORM, Form, criteria_form
-from judges.verdict import Assessment, Criteria, JudgeMedia, JudgeProbeFailed, Question, Verdict
+from judges.verdict import Assessment, Criteria, JudgeProbeFailed, Question, Verdict
 
-# Asked before a run starts, to see that replies keep to the schema; what the verdict is does not matter here.
+# The question of `check`, which shows whether replies keep to the schema. Its verdict does not matter.
 PROBE = Question("Which organ is shown?", "Liver", "It is the hepatic organ.")
 _PROBE_SECONDS = 60.0
 
 
 class LlmJudge:
-    """Asks an OpenAI-compatible endpoint. A reply that is not one valid object is asked again up to `max_reasks` times,
-    then judging failed."""
+    """Asks an OpenAI-compatible endpoint. It asks again up to `max_reasks` times where a reply is not one valid object;
+    then the judgement fails."""
 
     def __init__(
         self,
@@ -39,12 +40,12 @@ class LlmJudge:
         nonce_in_schema: bool = False,
         prechecks: bool = True,
     ) -> None:
-        """Raises JudgeConfigError for a prompt that is not there or has slots.
+        """`prompt`: name of a shipped prompt for verdicts, or a path (`load_prompt`). `cache`: None = every question is
+        asked. `offline`: nothing is asked. `show_images`: send the images that come with a question. `nonce_in_schema`:
+        let a server that enforces schemas write the nonce, for models too small to copy it; then every call has a
+        schema of its own.
 
-        prompt: name of a shipped prompt for verdicts, or a path (`load_prompt`). show_images: send the images that come
-        with a question.
-        nonce_in_schema: let a server that enforces schemas write the nonce, for models too small to copy it. Every call
-        then has a schema of its own.
+        Raises JudgeConfigError for a prompt that does not exist or has slots.
         """
         self.name = f"openai:{client.endpoint.model}"
         self._client = client
@@ -59,29 +60,20 @@ class LlmJudge:
             self._prompt_for(prompt, language, bool(show_images))
         self._asker = Asker(client, cache, offline, max_reasks, nonce_in_schema, self._counts)
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """The verdict on one answer. Never raises on an answer or a reply; a missing key raises JudgeConfigError."""
+    async def judge(self, asked: Question) -> Verdict:
+        """Return the verdict on one answer, with the seconds it took. Never raises for an answer or a reply; raises
+        JudgeConfigError for a missing key."""
         began = time.monotonic()
-        shown = tuple(media) if self.shows_images else ()
-        asked = Question(question, reference, answer, tuple(aliases), language, shown, group_key)
-        settled = precheck(asked) if self._prechecks else None
-        verdict = settled or _verdict(await self._asker.answer(self._verdict_task(asked)))
+        if not self.shows_images:
+            asked = replace(asked, media=())
+        verdict = precheck(asked) if self._prechecks else None
+        verdict = verdict or _verdict(await self._asker.answer(self._verdict_task(asked)))
         self._count(verdict.layer, verdict.decision or f"failed_{verdict.failure}")
         return replace(verdict, seconds=time.monotonic() - began)
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """One verdict per criterion. Never raises on a text or a reply; a missing key raises JudgeConfigError, an
-        unknown task too."""
+        """Return one verdict per criterion. Never raises for a text or a reply; raises JudgeConfigError for a missing
+        key and for an unknown task."""
         began = time.monotonic()
         if not self.shows_images:
             asked = replace(asked, media=())
@@ -89,14 +81,14 @@ class LlmJudge:
         # fracture".
         if len(asked.candidate) > MAX_CANDIDATE_CHARS:
             reason = f"the text is longer than {MAX_CANDIDATE_CHARS} characters"
-            found = Assessment((False,) * len(asked.criteria), reason=reason, layer="precheck")
+            assessment = Assessment((False,) * len(asked.criteria), reason=reason, layer="precheck")
         else:
-            found = _assessment(await self._asker.answer(self._criteria_task(asked)), len(asked.criteria))
-        self._count(found.layer, "assessed" if found.met is not None else f"failed_{found.failure}")
-        return replace(found, seconds=time.monotonic() - began)
+            assessment = _assessment(await self._asker.answer(self._criteria_task(asked)), len(asked.criteria))
+        self._count(assessment.layer, "assessed" if assessment.met is not None else f"failed_{assessment.failure}")
+        return replace(assessment, seconds=time.monotonic() - began)
 
     def _verdict_task(self, asked: Question) -> Task:
-        # Question and reference are ours and go as they are; only the candidate is somebody else's.
+        # Question and reference are ours and go as they are. A model wrote the candidate.
         data = {
             "question": asked.question,
             "reference": asked.reference,
@@ -130,8 +122,8 @@ class LlmJudge:
             sampling=endpoint.sampling,
         )
         # The transcript is stored beside the rollout: no text in it may hold a key, whoever wrote it.
-        said = redacted({"judge": self.name, **about, "media": [one.sha256 for one in asked.media]})
-        return Task(form, prompt, redacted(dict(data)), key, said, asked.media, asked.group_key)
+        about = redact({"judge": self.name, **about, "media": [one.sha256 for one in asked.media]})
+        return Task(form, prompt, redact(dict(data)), key, about, asked.media, asked.group_key)
 
     def _prompt_for(self, name: str, language: str, with_images: bool) -> Prompt:
         language = language if language in LANGUAGES else "en"
@@ -153,16 +145,16 @@ class LlmJudge:
         await self._client.check()
         with self._client.deadline(None) as until:
             soon = min(until, asyncio.get_running_loop().time() + _PROBE_SECONDS)
-            found = await self._asker.converse(self._verdict_task(PROBE), soon)
-        if found.content is None:
-            raise JudgeProbeFailed(self._no_schema(found))
+            answer = await self._asker.converse(self._verdict_task(PROBE), soon)
+        if answer.content is None:
+            raise JudgeProbeFailed(self._no_schema(answer))
 
-    def _no_schema(self, found: Answer) -> str:
-        """What a failed probe means and how to mend it."""
+    def _no_schema(self, answer: Answer) -> str:
+        """Return what a failed probe means and how to mend it."""
         endpoint = self._client.endpoint
         who = f"judge.model={endpoint.model!r} at {endpoint.base_url}"
-        if found.failure == "unreadable":
-            last = found.transcript["attempts"][-1]
+        if answer.failure == "unreadable":
+            last = answer.transcript["attempts"][-1]
             hint = ""
             if last["finish_reason"] == "length":
                 hint = (
@@ -175,18 +167,18 @@ class LlmJudge:
                 " judge.model with structured output, serve it with a server that enforces response_format=json_schema"
                 " (vLLM does), or use judge=rules."
             )
-        if found.failure == "refused":
+        if answer.failure == "refused":
             return (
-                f"{who} lists its model but refuses a question with response_format=json_schema: {found.reason}.\n"
+                f"{who} lists its model but refuses a question with response_format=json_schema: {answer.reason}.\n"
                 "Name a judge.model with structured output, or correct judge.sampling, or use judge=rules."
             )
         return (
-            f"{who} lists its model but does not answer one question ({found.failure}: {found.reason}). Is the server"
+            f"{who} lists its model but does not answer one question ({answer.failure}: {answer.reason}). Is the server"
             " ready?"
         )
 
     def check_now(self) -> None:
-        """`check` in an event loop of its own; connections are opened anew in the loop that judges."""
+        """Run `check` in an event loop of its own. The loop that judges opens its connections anew."""
 
         async def once() -> None:
             try:
@@ -197,7 +189,7 @@ class LlmJudge:
         asyncio.run(once())
 
     def describe(self) -> str:
-        """Says which model decides, where, and under which prompt."""
+        """Say which model decides, where, and under which prompt."""
         endpoint = self._client.endpoint
         version = self._prompt_for(self._prompt, "en", self.shows_images).version
         images = "; it is shown the images" if self.shows_images else ""
@@ -208,12 +200,10 @@ class LlmJudge:
         )
 
     def metrics(self) -> dict[str, float]:
-        """`judge/correct`, `judge/failed_timeout`, `judge/calls`, `judge/retries`, `judge/http_429`,
+        """Return `judge/correct`, `judge/failed_timeout`, `judge/calls`, `judge/retries`, `judge/http_429`,
         `judge/cost_total`, .. since the start."""
-        counted = {
-            f"judge/{name}": float(count) for name, count in sorted((self._counts + self._client.counts).items())
-        }
-        return counted | {"judge/cost_total": self._client.cost}
+        counts = {f"judge/{name}": float(count) for name, count in sorted((self._counts + self._client.counts).items())}
+        return counts | {"judge/cost_total": self._client.cost}
 
     async def close(self) -> None:
         """Close connections and cache."""

@@ -1,4 +1,4 @@
-"""System prompts: files, versioned by their text, in English and Chinese. No data is ever pasted into one."""
+"""Loads system prompts: files, versioned by their text, in English and Chinese. No data is ever pasted into one."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _SLOT = re.compile(
 
 
 class Prompt(NamedTuple):
-    """A system prompt from a file; `version` is its name and the first digits of its SHA-256, so that an edited file is
+    """A system prompt from a file. `version` is its name and the first digits of its SHA-256, so that an edited file is
     another version."""
 
     version: str
     text: str
 
     def plus(self, other: Prompt) -> Prompt:
-        """Both texts, one after the other, under a version of their own."""
+        """Return both texts, one after the other, under a version of their own."""
         text = f"{self.text.rstrip()}\n\n{other.text}"
         return Prompt(f"{self.version.split('@')[0]}+{other.version.split('@')[0]}@{_digest(text)}", text)
 
 
 def load_prompt(name: str, language: str) -> Prompt:
-    """The prompt `NAME.LANGUAGE.md`, or the English one where there is none in that language.
+    """Load the prompt `NAME.LANGUAGE.md`, or the English one where there is none in that language.
 
     `name`: of a shipped prompt ("equivalence_1"), or a path without ".LANGUAGE.md" ("prompts/mine" for
     prompts/mine.en.md); `prompts/mine.md` serves every language. Raises JudgeConfigError for an unknown name, an empty
@@ -59,11 +59,11 @@ def load_prompt(name: str, language: str) -> Prompt:
 
 
 def _file(name: str, language: str) -> Path:
-    given = Path(name).expanduser()
-    is_path = len(given.parts) > 1 or given.suffix == ".md"
-    stem = given if is_path else PROMPT_FOLDER / name
-    if given.suffix == ".md":
-        candidates = [given]
+    place = Path(name).expanduser()
+    is_path = len(place.parts) > 1 or place.suffix == ".md"
+    stem = place if is_path else PROMPT_FOLDER / name
+    if place.suffix == ".md":
+        candidates = [place]
     else:
         candidates = [stem.with_name(f"{stem.name}.{ending}") for ending in (f"{language}.md", "en.md", "md")]
     for path in candidates:

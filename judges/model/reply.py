@@ -1,4 +1,4 @@
-"""The structured replies of a judge and their strict parsers (JUDGING.md, layers 4 and 5): a verdict is never
+"""The structured replies of a judge and their strict parsers (JUDGING.md, layers 4 and 5). A verdict is never
 repaired."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from judges.verdict import Decision
 SCHEMA_VERSION = "1"
 CRITERIA_SCHEMA_VERSION = "criteria_1"
 MAX_REPLY_CHARS = 20_000
-# What stands in a reply for met, not met and unsure.
+# The words of a reply for met, not met and unsure.
 CRITERION_VERDICTS: dict[str, bool | None] = {"met": True, "not_met": False, "unsure": None}
 _KEYS = ("nonce", "claims", "contradiction", "verdict")
 
@@ -33,7 +33,7 @@ SCHEMA: dict[str, Any] = _object_schema(
 
 
 def criteria_schema(count: int) -> dict[str, Any]:
-    """The schema of a reply on `count` criteria: one object under each number, what was found first and the verdict
+    """Return the schema of a reply on `count` criteria: one object under each number, the finding first and the verdict
     last."""
     one = _object_schema({"found": {"type": "string"}, "verdict": {"type": "string", "enum": list(CRITERION_VERDICTS)}})
     return _object_schema(
@@ -42,7 +42,7 @@ def criteria_schema(count: int) -> dict[str, Any]:
 
 
 class Reply(NamedTuple):
-    """A readable reply; `decision` is None where it is not one valid verdict, and `problem` says why."""
+    """A reply on one answer. `decision` is None where it is not one valid verdict, and `problem` says why."""
 
     decision: Decision | None
     problem: str = ""
@@ -50,7 +50,7 @@ class Reply(NamedTuple):
 
 
 class CriteriaReply(NamedTuple):
-    """A readable reply on criteria; `met` is None where it is not one valid object, and `problem` says why."""
+    """A reply on criteria. `met` is None where it is not one valid object, and `problem` says why."""
 
     met: tuple[bool | None, ...] | None
     problem: str = ""
@@ -58,7 +58,7 @@ class CriteriaReply(NamedTuple):
 
 @dataclass(frozen=True)
 class Form:
-    """What structured reply is asked for, and how it is read."""
+    """A kind of structured reply, and how it is read."""
 
     # Name of the schema in the request, and its version in the cache key.
     name: str
@@ -66,12 +66,12 @@ class Form:
     schema: dict[str, Any]
     # (text, nonce, finish reason) -> (JSON-ready content or None, what is wrong).
     read: Callable[[object, str, object], tuple[dict[str, Any] | None, str]]
-    # A reply may need so many tokens, whatever the configured limit for a plain verdict is.
+    # Tokens that a reply may need, whatever the configured limit for a plain verdict is.
     least_reply_tokens: int = 0
 
 
 def parse_reply(text: object, nonce: str, finish_reason: object) -> Reply:
-    """The decision of exactly one JSON object without repeated keys, with our nonce, a known verdict and
+    """Return the decision of exactly one JSON object without repeated keys, with our nonce, a known verdict and
     `finish_reason` "stop". Never raises."""
     value, problem = _one_object(text, nonce, finish_reason, _KEYS)
     if value is None:
@@ -89,7 +89,7 @@ def parse_reply(text: object, nonce: str, finish_reason: object) -> Reply:
 
 
 def parse_criteria(text: object, nonce: str, finish_reason: object, count: int) -> CriteriaReply:
-    """One verdict for each of `count` criteria out of exactly one JSON object, under the same conditions as
+    """Return one verdict for each of `count` criteria from exactly one JSON object, under the same conditions as
     `parse_reply`. Never raises."""
     value, problem = _one_object(text, nonce, finish_reason, ("nonce", "criteria"))
     if value is None:
@@ -123,7 +123,7 @@ VERDICT_FORM = Form("verdict", SCHEMA_VERSION, SCHEMA, _read_verdict)
 
 
 def criteria_form(count: int) -> Form:
-    """The form of a reply on `count` criteria."""
+    """Return the form of a reply on `count` criteria."""
 
     def read(text: object, nonce: str, finish_reason: object) -> tuple[dict[str, Any] | None, str]:
         reply = parse_criteria(text, nonce, finish_reason, count)
@@ -152,8 +152,8 @@ def _one_object(
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A dict, unless a key stands twice: json.loads would keep the last one silently, which turns "incorrect" into
-    "correct"."""
+    """Return a dict, unless a key stands twice: json.loads would keep the last one silently, which turns "incorrect"
+    into "correct". Raises ValueError."""
     if len({name for name, _ in pairs}) != len(pairs):
         raise ValueError("a key stands twice")
     return dict(pairs)

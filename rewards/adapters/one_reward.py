@@ -46,9 +46,9 @@ class OneReward:
         label_free: bool = False,
         timeout_seconds: float = 900.0,
     ) -> None:
-        self._rubric = Rubric(
-            {spec: 1.0}, judge=judge, arguments={spec: arguments} if arguments else None, prefill=prefill
-        )
+        self._rubric = Rubric({spec: 1.0}, judge=judge, arguments={spec: arguments} if arguments else None)
+        # A trainer of others hands over no rendered prompt, so whoever calls says what its template opens.
+        self._prefill = prefill
         self.name = next(iter(self._rubric.weights))
         self.is_group = self._rubric.has_group_rewards
         self._label_free = label_free
@@ -82,10 +82,11 @@ class OneReward:
         for group in groups:
             key, size = next(self._keys), len(group.completions)
             tokens: Sequence[int | None] = group.num_tokens or [None] * size
-            waiting += [
-                (group.sample, self._scorer.submit(group.sample, text, key, num_tokens=count, group_size=size))
-                for text, count in zip(group.completions, tokens, strict=True)
-            ]
+            for text, count in zip(group.completions, tokens, strict=True):
+                future = self._scorer.submit(
+                    group.sample, text, key, num_tokens=count, group_size=size, prefill=self._prefill
+                )
+                waiting.append((group.sample, future))
         outcomes = []
         for sample, future in waiting:
             outcomes.append(outcome := future.result().outcomes[self.name])

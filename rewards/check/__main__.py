@@ -21,6 +21,7 @@ from rewards.check.table import show
 from rewards.contract import RewardError
 from rewards.rubric import Rubric
 from rollouts.store.layout import StoreError
+from rollouts.terminal import complain
 
 DESCRIPTION = """\
 Scores the shipped cases (every answer type, English and Chinese), hostile texts and, with --run, the stored rollouts of
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rubric = Rubric({asked.reward: 1.0}, judge=judge, arguments={asked.reward: given} if given else None)
         found, asks_judge = _check(rubric, asked)
     except (RewardError, StoreError) as error:
-        print(f"rewards.check: {error}", file=sys.stderr)
+        complain(f"rewards.check: {error}")
         return 2
     if asked.json:
         faults = [fault._asdict() for fault in found.faults]

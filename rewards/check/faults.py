@@ -1,4 +1,4 @@
-"""What `python -m rewards.check` found: numbers, and what would break training."""
+"""The report of `python -m rewards.check`: numbers, and the faults that would break training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rewards.check.inputs import Group
-from rewards.check.measure import SAME, Measured, same
+from rewards.check.measure import SAME, Measurement, same
 from rewards.contract import Reward
 from rollouts.records import Outcome
 
@@ -22,7 +22,7 @@ _RANGE = re.compile(r"Range:?\s*[\[{(]\s*(-?\d+(?:\.\d+)?)\s*,(?:[^\]})]*,)?\s*(
 
 
 class Fault(NamedTuple):
-    """Something that would break training; `kind` is one word for programs."""
+    """One reason why training would break; `kind` is one word for programs."""
 
     kind: str
     message: str
@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """All that is told of one reward."""
+    """What is known of one reward."""
 
     reward: str
     home: str
@@ -65,8 +65,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def report(measured: Measured, range_: Range | None, slow_seconds: float) -> Report:
-    """Look the measurements through. `range_`: what values may be, None = anything; `slow_seconds`: for 95 of 100
+def report(measured: Measurement, range_: Range | None, slow_seconds: float) -> Report:
+    """Find the faults in the measurements. `range_`: what values may be, None = anything; `slow_seconds`: for 95 of 100
     completions."""
     rows = [
         Row(group, place, outcome, seconds)
@@ -81,7 +81,11 @@ def report(measured: Measured, range_: Range | None, slow_seconds: float) -> Rep
     values = [row.outcome.value for row in used if row.outcome.value is not None]
     seconds = _seconds([row.seconds for row in used])
     paid = _paid(used)
-    faults = [*_failing(used, not_for, rows), *_unvaried(measured, not_for, values), *_out_of_range(used, range_)]
+    faults = [
+        *_failure_faults(used, not_for, rows),
+        *_constant_faults(measured, not_for, values),
+        *_out_of_range(used, range_),
+    ]
     faults += [*_unstable(measured, not_for), *_slow(used, seconds, slow_seconds)]
     return Report(
         reward=measured.bound.reward.name,
@@ -113,7 +117,7 @@ def declared_range(reward: Reward) -> Range | None:
 
 
 def _docstring(reward: Reward) -> str | None:
-    """Of a reward in a child process only the file is known here; it is read, not imported."""
+    """The docstring of a reward. That of a child process is read from its file, which is not imported here."""
     if reward.function is not None:
         return reward.function.__doc__
     path, _, line = reward.home.rpartition(":")
@@ -143,7 +147,7 @@ def _paid(used: Sequence[Row]) -> dict[str, float]:
     return {kind: statistics.fmean(values) for kind, values in kinds.items()}
 
 
-def _failing(used: Sequence[Row], not_for: Sequence[str], rows: Sequence[Row]) -> Iterable[Fault]:
+def _failure_faults(used: Sequence[Row], not_for: Sequence[str], rows: Sequence[Row]) -> Iterable[Fault]:
     if not used:
         yield Fault("applies_to_nothing", f"no completion of any answer type ({', '.join(not_for)}) got a value")
     for status in ("error", "timeout"):
@@ -161,7 +165,7 @@ def _failing(used: Sequence[Row], not_for: Sequence[str], rows: Sequence[Row]) -
         )
 
 
-def _unvaried(measured: Measured, not_for: Sequence[str], values: Sequence[float]) -> Iterable[Fault]:
+def _constant_faults(measured: Measurement, not_for: Sequence[str], values: Sequence[float]) -> Iterable[Fault]:
     if len(values) < 2:
         return
     if max(values) - min(values) <= SAME:
@@ -187,7 +191,7 @@ def _varies(outcomes: Sequence[Outcome]) -> bool:
     return len(values) > 1 and max(values) - min(values) > SAME
 
 
-def _signal(measured: Measured, not_for: Sequence[str], origin: str) -> float | None:
+def _signal(measured: Measurement, not_for: Sequence[str], origin: str) -> float | None:
     usable = [
         outcomes
         for group, outcomes in zip(measured.groups, measured.first, strict=True)
@@ -215,16 +219,15 @@ def _out_of_range(used: Sequence[Row], range_: Range | None) -> Iterable[Fault]:
         )
 
 
-def _unstable(measured: Measured, not_for: Sequence[str]) -> Iterable[Fault]:
+def _unstable(measured: Measurement, not_for: Sequence[str]) -> Iterable[Fault]:
     kept = [k for k, group in enumerate(measured.groups) if group.sample.answer_type not in not_for]
 
     def different(others: Sequence[Sequence[Outcome]]) -> str | None:
         for k in (k for k in kept if k < len(others)):
             for one, other in zip(measured.first[k], others[k], strict=True):
                 if not same(one, other):
-                    return (
-                        f"{_told(one)} and {_told(other)} for the same completion of {measured.groups[k].sample.id!r}"
-                    )
+                    sample_id = measured.groups[k].sample.id
+                    return f"{_describe(one)} and {_describe(other)} for the same completion of {sample_id!r}"
         return None
 
     if example := different(measured.again):
@@ -302,7 +305,7 @@ def _failures(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _notes(
-    paid: dict[str, float], not_for: Sequence[str], statuses: dict[str, Counter[str]], measured: Measured
+    paid: dict[str, float], not_for: Sequence[str], statuses: dict[str, Counter[str]], measured: Measurement
 ) -> list[str]:
     notes = []
     if len(measured.groups) < measured.num_groups:
@@ -315,5 +318,5 @@ def _notes(
     return notes
 
 
-def _told(outcome: Outcome) -> str:
+def _describe(outcome: Outcome) -> str:
     return outcome.status if outcome.value is None else f"{outcome.value:g}"

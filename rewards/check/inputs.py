@@ -11,7 +11,7 @@ from rewards.contract import Member
 from rewards.rubric import Rubric
 from rollouts.records import Rollout, Sample
 from rollouts.rows import sample_of
-from rollouts.store.reader import chosen_steps, read_step
+from rollouts.store.reader import choose_steps, read_step
 
 CASES = Path(__file__).parents[1] / "cases" / "cases.jsonl"
 Origin = Literal["cases", "hostile", "run"]
@@ -71,10 +71,10 @@ def hostile_texts() -> list[str]:
 
 
 def run_groups(run: str, step: int | None, most: int) -> list[Group]:
-    """The first `most` groups of a stored run, read as they were parsed. Raises rollouts.store.layout.StoreError where
-    there are none."""
+    """The first `most` groups of a stored run, with the parsed answers that it stored. Raises
+    rollouts.store.layout.StoreError where there are none."""
     groups: list[Group] = []
-    for rollouts in _grouped(run, step):
+    for rollouts in _groups_of(run, step):
         if len(groups) == most:
             break
         found = [
@@ -85,8 +85,8 @@ def run_groups(run: str, step: int | None, most: int) -> list[Group]:
     return groups
 
 
-def _grouped(run: str, step: int | None) -> Iterator[list[Rollout]]:
-    for stored in chosen_steps(run, step):
+def _groups_of(run: str, step: int | None) -> Iterator[list[Rollout]]:
+    for stored in choose_steps(run, step):
         together: dict[str, list[Rollout]] = {}
         for rollout in read_step(run, stored):
             together.setdefault(rollout.prompt_id, []).append(rollout)

@@ -1,5 +1,4 @@
-"""Scores groups several times over, past the scorer's own sorting and sharing, so that what a reward does wrong can be
-seen."""
+"""Scores groups several times, without the sorting and sharing of the scorer, so that faults of a reward show."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from rollouts.records import Outcome
 SAME = 1e-9
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """The outcomes of one reward on groups, member by member, from several passes over the same completions."""
 
     bound: BoundReward
@@ -38,7 +37,7 @@ class Measured(NamedTuple):
     swapped: list[list[Outcome] | None]
 
 
-async def measure(rubric: Rubric, groups: Sequence[Group], budget_seconds: float) -> Measured:
+async def measure(rubric: Rubric, groups: Sequence[Group], budget_seconds: float) -> Measurement:
     """Four passes over the groups, one call at a time. The reward's child processes are ended, the judge is not closed.
 
     `budget_seconds`: the first pass ends with the group in which they are spent; the other three take as many groups as
@@ -63,15 +62,15 @@ async def measure(rubric: Rubric, groups: Sequence[Group], budget_seconds: float
         backwards = [
             (await caller.outcomes(group._replace(members=group.members[::-1])))[0][::-1] for group in few[::-1]
         ]
-        swapped = [(await caller.outcomes(group))[0] if group is not None else None for group in _swapped(few)]
+        swapped = [(await caller.outcomes(group))[0] if group is not None else None for group in _swap(few)]
     finally:
         if pool is not None:
             await pool.close()
-    return Measured(bound, list(groups[: len(first)]), len(groups), first, seconds, again, backwards[::-1], swapped)
+    return Measurement(bound, list(groups[: len(first)]), len(groups), first, seconds, again, backwards[::-1], swapped)
 
 
-def _swapped(groups: Sequence[Group]) -> list[Group | None]:
-    """Each group with the completions of the next one of its origin and answer type, as many as it has itself."""
+def _swap(groups: Sequence[Group]) -> list[Group | None]:
+    """Each group with as many completions of the next group of its origin and answer type."""
     found: list[Group | None] = []
     for group in groups:
         alike = [

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column, Table
 
 from rewards.check.faults import Report
+from rollouts.terminal import open_console, plain, table
 
 BAR = 40
 SHOWN_FAILURES = 5
+STATUSES = ("ok", "abstain", "error", "timeout")
 
 
 def show(found: Report, arguments: Mapping[str, Any], judge: str) -> None:
     """Print the report; what would break training comes last."""
-    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    console = open_console()
     groups = ", ".join(f"{number} {origin}" for origin, number in found.num_groups.items())
     given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     console.print(plain(f"{found.reward}({given})  {found.home}\n{groups} groups{'; ' + judge if judge else ''}\n"))
@@ -37,59 +38,45 @@ def show(found: Report, arguments: Mapping[str, Any], judge: str) -> None:
         console.print(plain("nothing found that would break training", "bold green"))
 
 
-def plain(text: str, style: str = "") -> Text:
-    """Text as it stands, without markup; control characters other than line breaks are shown as a replacement
-    character."""
-    return Text("".join(char if char == "\n" or char.isprintable() else "\ufffd" for char in text), style=style)
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
-    return table
-
-
 def _statuses(found: Report) -> Table:
-    table = _table("completions by answer type", "", "ok", "abstain", "error", "timeout")
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    for kind, counts in sorted(found.statuses.items()):
-        said = plain(f"not for it: {found.not_for_reasons[kind]}"[:90]) if kind in found.not_for else ""
-        table.add_row(kind, *(str(counts.get(status, 0)) for status in ("ok", "abstain", "error", "timeout")), said)
-    return table
+    columns = ("type", *STATUSES, Column("", no_wrap=True, overflow="ellipsis"))
+    rows = [
+        (
+            kind,
+            *(str(counts.get(status, 0)) for status in STATUSES),
+            f"not for it: {found.not_for_reasons[kind]}"[:90] if kind in found.not_for else "",
+        )
+        for kind, counts in sorted(found.statuses.items())
+    ]
+    return table("completions by answer type", columns, rows)
 
 
 def _values(found: Report) -> Table:
-    table = _table("\nwhat it pays", "")
-    table.add_column()
     low_high = "anything" if found.range is None else f"{found.range[0]:g} to {found.range[1]:g}"
-    values = found.values
+    values, seconds = found.values, found.seconds
     spread = (
         f"{values['least']:g} to {values['greatest']:g}, mean {values['mean']:.3f}, {values['distinct']:g} distinct"
         f" values (allowed: {low_high})"
     )
-    table.add_row("values", spread)
-    for origin, share in found.signal.items():
-        if share is not None:
-            table.add_row(f"groups with a signal, {origin}", f"{share:.0%}")
-    for name, mean in found.paid.items():
-        table.add_row(f"mean of {name} completions", f"{mean:.3f}")
-    seconds = found.seconds
-    table.add_row(
-        "seconds",
-        f"median {seconds['median']:.5f}, p95 {seconds['p95']:.5f}, {seconds['per_1000']:.2f} for 1,000 completions",
-    )
-    return table
+    times = f"median {seconds['median']:.5f}, p95 {seconds['p95']:.5f}, {seconds['per_1000']:.2f} for 1,000 completions"
+    signals = {origin: share for origin, share in found.signal.items() if share is not None}
+    rows = [
+        ("values", spread),
+        *((f"groups with a signal, {origin}", f"{share:.0%}") for origin, share in signals.items()),
+        *((f"mean of {name} completions", f"{mean:.3f}") for name, mean in found.paid.items()),
+        ("seconds", times),
+    ]
+    return table("what it pays", ("", Column("")), rows)
 
 
 def _histogram(found: Report) -> Table:
-    table = _table("\nvalues", "from", "to", "completions")
-    table.add_column()
     most = max(count for _, _, count in found.histogram)
-    for low, high, count in found.histogram:
-        bar = "█" * round(BAR * count / most) or ("▏" if count else "")
-        table.add_row(f"{low:.3f}", f"{high:.3f}", str(count), bar)
-    return table
+    bars = ["█" * round(BAR * count / most) or ("▏" if count else "") for _, _, count in found.histogram]
+    rows = [
+        (f"{low:.3f}", f"{high:.3f}", str(count), bar)
+        for (low, high, count), bar in zip(found.histogram, bars, strict=True)
+    ]
+    return table("values", ("from", "to", "completions", Column("")), rows)
 
 
 def _show_failures(console: Console, found: Report) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.maths.expressions import Tree
+from rollouts import children
 
 CHILD = Path(__file__).with_name("sympy_child.py")
 # Loading sympy takes about a second, much longer where the machine is busy; a comparison takes a millisecond.
@@ -70,9 +71,14 @@ class SympyProcess:
                 raise
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._child is None or self._child.poll() is not None or self._owner != os.getpid():
-            self._child = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        if self._child is None or self._owner != os.getpid() or children.has_ended(self._child):
+            # No signal at our death: it ends with its input, and the thread that starts it may end long before us.
+            self._child = children.start(
+                self._command,
+                death_signal=None,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
             )
             self._owner = os.getpid()
             self._read_line(self._child, START_SECONDS)
@@ -95,8 +101,7 @@ class SympyProcess:
     def _end(self) -> None:
         child, self._child = self._child, None
         if child is not None and self._owner == os.getpid():
-            child.kill()
-            child.wait()
+            children.end(child)
             for pipe in (child.stdin, child.stdout):
                 with contextlib.suppress(OSError):
                     pipe and pipe.close()

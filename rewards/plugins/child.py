@@ -1,5 +1,5 @@
-"""The process in which a reward of others runs: `python -m rewards.plugins.child SOCKET PARENT`. Started by
-`rewards.plugins.children`, not by hand.
+"""The process in which a reward of others runs: `python -m rewards.plugins.child SOCKET`. `rewards.plugins.handshake`
+starts it, not a person.
 
 It loads one reward, answers calls over its socket, and ends when that closes. What the reward prints goes to the
 scorer's log. A reward of one completion or group at a time is called directly; asynchronous ones run side by side and
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import faulthandler
 import itertools
 import math
@@ -25,10 +24,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from judges.verdict import Assessment, Criteria, JudgeMedia, Question, Verdict
-from rewards.arguments import check_arguments
+from judges.verdict import Assessment, Criteria, Question, Verdict
 from rewards.calling import BoundReward, failed
-from rewards.contract import Limits, Member, Reward, RewardError, Source
+from rewards.contract import Limits, Member, Reward, RewardError, Source, check_arguments
 from rewards.plugins import wire
 from rewards.plugins.loading import ROOM, load, ready, why_not
 from rollouts.records import Outcome, Sample
@@ -37,9 +35,12 @@ from rollouts.records import Outcome, Sample
 MAX_REPLY = 1 << 20
 # The share of its memory limit at which a child is replaced before it fails for lack of room.
 RETIRE_AT = 0.75
-PR_SET_PDEATHSIG = 1
-# The call on whose behalf code runs, in tasks that the reward starts as well: its clock stands while the judge is
-# asked.
+# The message for a reward that gives the judge anything but one Question.
+HOW_TO_ASK = (
+    "judge.judge takes one Question: await judge.judge(Question(question, reference, answer, aliases=(..), media=(..),"
+    " group_key=..)), with `from judges import Question`"
+)
+# Number of the call that runs, also in tasks that the reward starts. The call's clock stands while the judge thinks.
 _CALL: ContextVar[int] = ContextVar("call")
 
 
@@ -65,64 +66,56 @@ class Call:
 
 
 class ParentJudge:
-    """The judge as a reward in a child sees it: every question goes to the scorer's one judge and its limits."""
+    """The judge as a reward in a child sees it. Every question goes to the scorer's one judge, under its limits."""
 
     def __init__(self, name: str, writer: asyncio.StreamWriter) -> None:
         self.name = name
         self._writer = writer
         self._numbers = itertools.count()
-        self._asked: dict[int, asyncio.Future[wire.Frame]] = {}
+        self._pending: dict[int, asyncio.Future[wire.Frame]] = {}
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: Sequence[str],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """As `judges.Judge.judge`."""
-        asked = Question(question, reference, answer, tuple(aliases), language, tuple(media), group_key)
+    async def judge(self, asked: object = None, *others: object, **named: object) -> Verdict:
+        """Do what `judges.Judge.judge` does. Raises TypeError, which says how to ask, for anything but one Question;
+        RewardError where the scorer does not ask."""
+        if others or named or not isinstance(asked, Question):
+            raise TypeError(HOW_TO_ASK)
         return wire.build(Verdict, await self._ask("question", asked))
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """As `judges.Judge.assess`."""
+        """Do what `judges.Judge.assess` does. Raises RewardError where the scorer does not ask."""
         return wire.build(Assessment, await self._ask("criteria", asked))
 
     async def _ask(self, kind: str, asked: Question | Criteria) -> Any:
         number = next(self._numbers)
-        self._asked[number] = asyncio.get_running_loop().create_future()
+        self._pending[number] = asyncio.get_running_loop().create_future()
         self._writer.write(wire.encode({"ask": number, "call": _CALL.get(), kind: asked}))
         try:
-            body = (await self._asked[number]).body
+            body = (await self._pending[number]).body
         finally:
-            del self._asked[number]
+            del self._pending[number]
         if "refused" in body:
             raise RewardError(f"the judge was not asked: {body['refused']}")
         return body["said"]
 
-    def answered(self, frame: wire.Frame) -> None:
-        """Hand the parent's answer to whoever asked."""
-        waiting = self._asked.get(frame.body["answer"])
+    def hand_over(self, frame: wire.Frame) -> None:
+        """Give the parent's answer to the call that waits for it."""
+        waiting = self._pending.get(frame.body["answer"])
         if waiting is not None and not waiting.done():
             waiting.set_result(frame)
 
 
-class Child:
-    """One reward, its limits, and the socket on which it is called."""
+class Worker:
+    """One reward with its limits, and the socket on which it is called."""
 
-    def __init__(self, connection: socket.socket, told: Setup, reward: Reward) -> None:
-        self.connection, self.told = connection, told
+    def __init__(self, connection: socket.socket, setup: Setup, reward: Reward) -> None:
+        self.connection, self.setup = connection, setup
         self.reward = reward
-        self._memory_bytes = int(told.limits.memory_gib * 2**30)
+        self._memory_bytes = int(setup.limits.memory_gib * 2**30)
         self._pid = os.getpid()
 
     def serve(self) -> None:
         """Answer calls, one at a time, until the socket closes."""
-        bound = BoundReward(self.reward, None, self.told.arguments)
+        bound = BoundReward(self.reward, None, self.setup.arguments)
         while (frame := wire.receive(self.connection)) is not None:
             call = wire.build(Call, frame.body, frame.attached)
             self._allow_cpu()
@@ -135,14 +128,14 @@ class Child:
             self.connection.sendall(self._reply(call.call, outcomes))
 
     async def serve_side_by_side(self) -> None:
-        """The same for an asynchronous reward, many calls at a time."""
+        """Answer calls of an asynchronous reward, many at a time, until the socket closes."""
         reader, writer = await asyncio.open_connection(sock=self.connection)
-        judge = ParentJudge(self.told.judge, writer)
-        bound = BoundReward(self.reward, judge if self.told.judge else None, self.told.arguments)  # type: ignore[arg-type]
+        judge = ParentJudge(self.setup.judge, writer)
+        bound = BoundReward(self.reward, judge if self.setup.judge else None, self.setup.arguments)  # type: ignore[arg-type]
         running: dict[int, asyncio.Task[None]] = {}
         while (frame := await wire.read(reader)) is not None:
             if "answer" in frame.body:
-                judge.answered(frame)
+                judge.hand_over(frame)
             elif "cancel" in frame.body:
                 if task := running.get(frame.body["cancel"]):
                     task.cancel()
@@ -162,7 +155,7 @@ class Child:
         try:
             outcomes = await bound.later(call.sample, call.members, call.group_key)
         except asyncio.CancelledError:
-            late = f"no outcome within {self.told.limits.timeout_seconds:g} s (reward.plugin_timeout_seconds)"
+            late = f"no outcome within {self.setup.limits.timeout_seconds:g} s (reward.plugin_timeout_seconds)"
             outcomes = [failed(TimeoutError(late))] * len(call.members)
         except BaseException as error:  # as above
             outcomes = [failed(error)] * len(call.members)
@@ -196,10 +189,10 @@ class Child:
         return reply
 
     def _allow_cpu(self) -> None:
-        """CPU seconds up to the deadline of this call and some: a last resort where nobody is left to kill this process
-        or its copies."""
+        """Allow CPU seconds up to the deadline of this call and some more: a last resort where nobody is left to kill
+        this process or its copies."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        more = (self.told.limits.timeout_seconds + 10.0) * (os.cpu_count() or 1)
+        more = (self.setup.limits.timeout_seconds + 10.0) * (os.cpu_count() or 1)
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(used.ru_utime + used.ru_stime + more), hard))
 
@@ -215,18 +208,8 @@ def _confine(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _die_with(parent: int) -> None:
-    """The kernel kills this process when its parent ends, however that ends; where it has ended already, so does
-    this."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-
-
 def main(argv: Sequence[str]) -> None:
-    """Load the reward that the parent names, tell it what was found, then serve."""
-    _die_with(int(argv[1]))
+    """Load the reward that the parent names, tell the parent what it is, then serve."""
     printed = os.fdopen(
         os.dup(2), "w"
     )  # a copy, so that a reward that closes its streams can still be asked where it stands
@@ -237,20 +220,20 @@ def main(argv: Sequence[str]) -> None:
     first = wire.receive(connection)
     if first is None:
         return
-    told = wire.build(Setup, first.body)
-    _confine(told.limits)
+    setup = wire.build(Setup, first.body)
+    _confine(setup.limits)
     try:
-        reward = load(told.source)
-        check_arguments(reward, told.arguments)
+        reward = load(setup.source)
+        check_arguments(reward, setup.arguments)
         connection.sendall(wire.encode({"ready": ready(reward)}))
     except BaseException as error:  # sys.exit in a module, too, is a reward that does not load
-        connection.sendall(wire.encode({"failed": why_not(error, told.source)}))
+        connection.sendall(wire.encode({"failed": why_not(error, setup.source)}))
         return
-    child = Child(connection, told, reward)
+    worker = Worker(connection, setup, reward)
     if reward.is_async:
-        asyncio.run(child.serve_side_by_side())
+        asyncio.run(worker.serve_side_by_side())
     else:
-        child.serve()
+        worker.serve()
 
 
 if __name__ == "__main__":

@@ -23,23 +23,24 @@ from judges import Judge
 from judges.verdict import Criteria, Question
 from rewards.calling import BoundReward
 from rewards.contract import Limits, Member, RewardError
-from rewards.plugins import children, wire
+from rewards.plugins import handshake, wire
+from rollouts import children
 from rollouts.records import Outcome, Sample
 
 log = logging.getLogger("rewards.plugins")
-# Calls of an asynchronous reward that one child holds at a time; a reward that is not asynchronous is called alone.
+# Calls of an asynchronous reward that one child holds at a time. Another reward is called alone.
 SIDE_BY_SIDE = 64
-# A child that was told to cancel a call answers within this, or it is stuck.
+# Seconds within which a child answers that it cancelled a call; else it is stuck.
 GRACE_SECONDS = 1.0
 TICK_SECONDS = 0.05
-# Questions one call may put to the judge; the judge has a budget of its own, this is about one reward gone wild.
+# Questions that one call may put to the judge. The judge has a budget of its own; this stops one reward gone wild.
 MAX_QUESTIONS = 256
 MAX_LOG_LINES = 200
 KEPT_OUTPUT = 8_000
 
 
 class Lost(Exception):
-    """A child went away with calls in its hands. Internal: it becomes an outcome, or the call is made again alone."""
+    """A child ended while it held calls. Internal: it becomes an outcome, or the call is made again alone."""
 
     def __init__(self, outcome: Outcome, shared: bool) -> None:
         super().__init__(outcome.reason)
@@ -50,11 +51,11 @@ class Lost(Exception):
 
 @dataclass
 class _Call:
-    done: asyncio.Future[wire.Frame]
-    # Questions to the judge that are under way, during which the clock stands; and all that were asked.
+    reply: asyncio.Future[wire.Frame]
+    # Questions that wait for the judge, while the clock stands; and the number of all questions.
     asking: int = 0
     num_questions: int = 0
-    # Its time is up: what it still says comes too late.
+    # Its time is up; an answer now comes too late.
     late: bool = False
 
 
@@ -76,26 +77,26 @@ class Child:
         self._last = Outcome(None, "error", "its process is gone")
 
     async def start(self) -> None:
-        """Start the process and let it load the reward. Raises Lost where it does not, OSError where the machine starts
-        no process."""
+        """Start the process and let it load the reward. Raises Lost where it does not load, OSError where the machine
+        starts no process."""
         reading, writing = os.pipe()
         try:
-            self._process, connection = children.start(writing)
+            self._process, connection = handshake.start(writing)
         finally:
             os.close(writing)
             self._own(self._drain(reading))
         reader, self._writer = await asyncio.open_connection(sock=connection)
         reward, judge = self.bound.reward, self.bound.judge.name if self.bound.judge else ""
         assert reward.source is not None
-        self._send(children.setup(reward.source, self.bound.arguments, self.limits, judge))
+        self._send(handshake.setup(reward.source, self.bound.arguments, self.limits, judge))
         try:
-            first = await asyncio.wait_for(wire.read(reader), children.LOAD_SECONDS)
+            first = await asyncio.wait_for(wire.read(reader), handshake.LOAD_SECONDS)
             if first is None:
                 await self._lose("error")
             else:
-                children.read_ready(reward.name, reward.source, first.body)
+                handshake.read_ready(reward.name, reward.source, first.body)
         except TimeoutError:
-            await self._lose("timeout", f"it was still importing after {children.LOAD_SECONDS:g} s")
+            await self._lose("timeout", f"it was still importing after {handshake.LOAD_SECONDS:g} s")
         except (RewardError, wire.WireError) as error:
             await self._lose("error", str(error))
         if self.dead:
@@ -103,16 +104,16 @@ class Child:
         self._own(self._listen(reader))
 
     async def call(self, sample: Sample, members: Sequence[Member], group_key: str | None) -> list[Outcome]:
-        """One outcome a member. Raises Lost where the child went away first."""
+        """Return one outcome a member. Raises Lost where the child ends first."""
         if self.dead:
             raise Lost(self._last, shared=True)
         number = next(self._numbers)
         call = self.calls[number] = _Call(asyncio.get_running_loop().create_future())
         try:
-            asked = {"call": number, "sample": sample, "members": list(members), "group_key": group_key}
-            self._send(asked)
+            request = {"call": number, "sample": sample, "members": list(members), "group_key": group_key}
+            self._send(request)
             await self._wait(number, call)
-            return self._read(await call.done, len(members))
+            return self._read(await call.reply, len(members))
         except asyncio.CancelledError:
             self._abandon(number)
             raise
@@ -122,22 +123,22 @@ class Child:
                 await self.close()
 
     async def _wait(self, number: int, call: _Call) -> None:
-        """Until the call is done or its time is up; time in which the judge thinks is not the reward's."""
+        """Wait until the call is done or its time is up. Seconds in which the judge thinks are not the reward's."""
         spent = 0.0
-        while not call.done.done():
+        while not call.reply.done():
             began = time.monotonic()
-            await asyncio.wait([call.done], timeout=TICK_SECONDS)
+            await asyncio.wait([call.reply], timeout=TICK_SECONDS)
             spent += 0.0 if call.asking else time.monotonic() - began
-            if not call.done.done() and not self.dead and self._process and children.has_ended(self._process):
+            if not call.reply.done() and not self.dead and self._process and children.has_ended(self._process):
                 await self._lose("error")
-            elif not call.done.done() and spent > self.limits.timeout_seconds:
+            elif not call.reply.done() and spent > self.limits.timeout_seconds:
                 await self._too_late(number, call)
 
     async def _too_late(self, number: int, call: _Call) -> None:
         if self.bound.reward.is_async:
             self._send({"cancel": number})
-            await asyncio.wait([call.done], timeout=GRACE_SECONDS)
-        if call.done.done() or self.dead or self._process is None:
+            await asyncio.wait([call.reply], timeout=GRACE_SECONDS)
+        if call.reply.done() or self.dead or self._process is None:
             return
         call.late = True
         os.kill(self._process.pid, signal.SIGUSR1)  # it prints where it stands, even inside C code
@@ -158,16 +159,16 @@ class Child:
         return list(outcomes)
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
-        """Frames of the child until it closes its end or says something that is none."""
+        """Read frames of the child until it closes its end or writes something that is no frame."""
         try:
             while (frame := await wire.read(reader)) is not None:
                 number = frame.body.get("done", frame.body.get("call"))
                 call = self.calls.get(number) if isinstance(number, int) else None
                 if "ask" in frame.body:
                     self._own(self._answer(frame, call))
-                elif call is not None and not call.done.done() and not call.late:
+                elif call is not None and not call.reply.done() and not call.late:
                     self.retired = self.retired or frame.body.get("retire") is True
-                    call.done.set_result(frame)
+                    call.reply.set_result(frame)
         except wire.WireError as error:
             await self._lose("error", f"it wrote rubbish to the scorer: {error}")
         else:
@@ -197,7 +198,7 @@ class Child:
             self._writer.write(wire.encode(body))
 
     async def _drain(self, reading: int) -> None:
-        """What the reward prints goes to the log; its end is kept, for it is where a crash tells of itself."""
+        """Write what the reward prints to the log. Keep its end: that is where a crash shows its stack."""
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(reading, "rb", 0))
@@ -213,24 +214,23 @@ class Child:
             transport.close()
 
     async def _lose(self, status: Literal["error", "timeout"], reason: str = "") -> None:
-        """Give the calls at hand their outcome and end the process. `reason`: "" = whatever the process itself came
-        to."""
+        """Give the child's calls their outcome and end the process. `reason`: "" = how the process itself ended."""
         if self.dead or self._process is None:
             return
         self.dead = True
-        deadline = time.monotonic() + 0.5
+        deadline = time.monotonic() + handshake.CLOSING_SECONDS
         while not reason and not children.has_ended(self._process) and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
-        reason = reason or children.ending(self._process)
+        reason = reason or handshake.ending(self._process)
         await self._kill(self._process)
         await asyncio.sleep(0.02)  # the last of what it printed
         printed = self._printed.decode(errors="replace").strip()[-4_000:]
-        place = children.place_in(printed, self.bound.reward.source) if self.bound.reward.source else ""
+        place = handshake.place_in(printed, self.bound.reward.source) if self.bound.reward.source else ""
         self._last = Outcome(None, status, reason + place, evidence={"output": printed} if printed else None)
         shared = len(self.calls) > 1
         for call in self.calls.values():
-            if not call.done.done():
-                call.done.set_exception(Lost(self._last, shared))
+            if not call.reply.done():
+                call.reply.set_exception(Lost(self._last, shared))
         await self.close()
 
     async def _kill(self, process: subprocess.Popen[bytes]) -> None:
@@ -239,7 +239,7 @@ class Child:
             await asyncio.sleep(0.005)
 
     def _abandon(self, number: int) -> None:
-        """Nobody waits for this call any more; a child that cannot drop it is killed."""
+        """Drop a call that nobody waits for. A child that cannot drop it is killed."""
         if self.bound.reward.is_async:
             self._send({"cancel": number})
         elif not self.dead:
@@ -266,13 +266,4 @@ class Child:
 async def _put(judge: Judge, frame: wire.Frame) -> Any:
     if "criteria" in frame.body:
         return await judge.assess(wire.build(Criteria, frame.body["criteria"], frame.attached))
-    asked = wire.build(Question, frame.body.get("question"), frame.attached)
-    return await judge.judge(
-        asked.question,
-        asked.reference,
-        asked.aliases,
-        asked.answer,
-        asked.language,
-        media=asked.media,
-        group_key=asked.group_key,
-    )
+    return await judge.judge(wire.build(Question, frame.body.get("question"), frame.attached))

@@ -1,4 +1,4 @@
-"""Loads a reward from its file or module, in the child process that is to run it, and says why where that fails."""
+"""Loads a reward from its file or module, in the child process that runs it, and says why where that fails."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rewards import registry
 from rewards.contract import Reward, RewardError, Source, described, home_of
-from rewards.plugins.children import Ready
 from rewards.plugins.from_trl import from_trl
+from rewards.plugins.handshake import Ready
+from rollouts.nearest import did_you_mean
 
 # The setting to raise where a reward runs out of memory.
 ROOM = "reward.plugin_memory_gib"
@@ -29,17 +29,16 @@ def load(source: Source) -> Reward:
     if source.is_trl and callable(function):
         return dataclasses.replace(described(source.attribute, from_trl(function)), home=home_of(function))
     registered = [registry.get(name) for name in registry.names()]
-    found = next((r for r in registered if r.function is function and function is not None), None)
-    if found is None and source.attribute in registry.names() and source.attribute not in before:
-        found = registry.get(source.attribute)
-    if found is not None and found.function is not None:
-        return described(source.name, found.function, found.by_answer) if source.name else found
+    match = next((r for r in registered if r.function is function and function is not None), None)
+    if match is None and source.attribute in registry.names() and source.attribute not in before:
+        match = registry.get(source.attribute)
+    if match is not None and match.function is not None:
+        return described(source.name, match.function, match.by_answer) if source.name else match
     if not callable(function):
         offered = sorted(name for name, value in vars(module).items() if _is_own(value, module))
-        near = get_close_matches(source.attribute, offered, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(source.attribute, offered, ".")
         raise RewardError(
-            f"{source.path or source.module} has no function {source.attribute!r}.{hint} It has {offered}."
+            f"{source.path or source.module} has no function {source.attribute!r}{hint} It has {offered}."
         )
     return described(source.name or source.attribute, function)
 
@@ -49,7 +48,7 @@ def _is_own(value: Any, module: ModuleType) -> bool:
 
 
 def _from_file(path: Path) -> ModuleType:
-    """A file as a module; its folder is searched for what it imports, as for a script."""
+    """Import a file as a module. What it imports is looked for in its folder, as for a script."""
     sys.path.insert(0, str(path.parent))
     name = f"rounds_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -62,23 +61,23 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def why_not(error: BaseException, source: Source) -> str:
-    """Why a reward does not load: a fault of its own in its words, anything else with the end of its traceback."""
+    """Say why a reward does not load: a RewardError in its own words, anything else with the end of its traceback."""
     if isinstance(error, RewardError):
         return str(error)
     trace = error.__traceback__
     while trace is not None and source.path is not None and trace.tb_frame.f_code.co_filename != source.path:
         trace = trace.tb_next  # the importing machinery is of no interest
-    lines = traceback.format_exception(type(error), error, trace)
+    trace_lines = traceback.format_exception(type(error), error, trace)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source.path]
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(source.path or source.module)
     if isinstance(error, SyntaxError):
         place = f"{error.filename}:{error.lineno}"
-    shown = "".join(lines).rstrip().splitlines()[-8:]
-    shown += [f"{ROOM} is its limit"] if isinstance(error, MemoryError) else []
-    return f"{place} does not import: {type(error).__name__}: {error}\n" + "\n".join(shown)
+    last_lines = "".join(trace_lines).rstrip().splitlines()[-8:]
+    last_lines += [f"{ROOM} is its limit"] if isinstance(error, MemoryError) else []
+    return f"{place} does not import: {type(error).__name__}: {error}\n" + "\n".join(last_lines)
 
 
 def ready(reward: Reward) -> Ready:
-    """What the parent has to know of a reward that loaded."""
+    """Return what the parent has to know of a reward that is loaded."""
     defaults = {name: repr(default) for name, default in reward.arguments.items()}
     return Ready(reward.name, defaults, tuple(sorted(reward.supplied)), reward.by_answer, reward.is_async, reward.home)

@@ -1,5 +1,5 @@
-"""A few child processes for one reward of others: calls go to the idlest, and a crash among several calls is pinned on
-the one whose fault it is."""
+"""Keeps a few child processes for one reward of others. Calls go to the idlest, and a crash among several calls is
+pinned on the guilty one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rewards.plugins import wire
 from rewards.plugins.isolation import SIDE_BY_SIDE, Child, Lost
 from rollouts.records import Outcome, Sample
 
-# So many timeouts without an outcome between them, and the reward is not called for a while: a step of a hundred hangs
-# would take the hour that the failure rate, which ends the run, needs to see them.
+# After so many timeouts in a row the reward is not called for a while. Otherwise a step of a hundred hangs would take
+# an hour before the failure rate sees them and ends the run.
 MAX_LATE = 16
 PAUSE_SECONDS = 60.0
 
 
 class _Slot:
-    """A place for one child, which is started when it is first needed and again after it died."""
+    """A place for one child. It starts the child at the first call, and again after it died."""
 
     def __init__(self, bound: BoundReward, limits: Limits) -> None:
         self._bound, self._limits = bound, limits
@@ -54,16 +54,17 @@ class Pool:
 
     def __init__(self, bound: BoundReward, limits: Limits) -> None:
         self._slots = [_Slot(bound, limits) for _ in range(limits.workers)]
-        # Where calls are made again, one at a time, after a child died with several in its hands.
+        # Makes calls again, one at a time, after a child died while it held several.
         self._alone = _Slot(bound, limits)
         self._one_at_a_time = asyncio.Lock()
         self._room = asyncio.Semaphore(limits.workers * (SIDE_BY_SIDE if bound.reward.is_async else 1))
-        # Calls in a row that came to no outcome in time, and when the last one ended.
+        # Number of calls in a row that timed out, and when the last call ended (monotonic seconds).
         self._num_late = 0
         self._last_end = 0.0
 
     async def later(self, sample: Sample, members: Sequence[Member], group_key: str | None = None) -> list[Outcome]:
-        """One outcome a member, as `BoundReward.later`; whatever the reward does to its process is an outcome too."""
+        """Return one outcome a member, as `BoundReward.later`. Whatever the reward does to its process is an outcome,
+        too."""
         async with self._room:
             if self._num_late >= MAX_LATE and time.monotonic() < self._last_end + PAUSE_SECONDS:
                 reason = f"not called: its last {self._num_late} calls all came to no outcome in time"

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import math
 import socket
 import struct
-import types
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple
+
+from rollouts.annotations import Fault, Misfit
+from rollouts.annotations import read as read_plain
 
 _HEAD = struct.Struct(">II")
 # Bytes of JSON and of attachments in one frame. Images and volumes travel as attachments.
@@ -36,8 +36,8 @@ class Frame(NamedTuple):
 
 
 def encode(body: Mapping[str, Any]) -> bytes:
-    """A message as bytes. Records become objects, bytes attachments. Raises WireError for what JSON cannot hold or what
-    is too large."""
+    """Return a message as bytes. Records become objects, bytes attachments. Raises WireError for what JSON cannot hold
+    and for what is too large."""
     attached: list[bytes] = []
     try:
         packed = _pack(body, attached)
@@ -87,7 +87,8 @@ def _lengths(head: bytes) -> tuple[int, int]:
 
 
 def receive(connection: socket.socket) -> Frame | None:
-    """The next frame; None where the other side has closed. Raises WireError, TimeoutError where the socket has one."""
+    """Return the next frame; None where the other side has closed. Raises WireError, and TimeoutError where the socket
+    has a timeout."""
     head = _exactly(connection, _HEAD.size)
     if head is None:
         return None
@@ -108,7 +109,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes | None:
 
 
 async def read(reader: asyncio.StreamReader) -> Frame | None:
-    """The same from a stream."""
+    """Return the next frame of a stream; None where the other side has closed. Raises WireError."""
     try:
         num_json, num_attached = _lengths(await reader.readexactly(_HEAD.size))
         return _decode(await reader.readexactly(num_json), await reader.readexactly(num_attached))
@@ -116,56 +117,17 @@ async def read(reader: asyncio.StreamReader) -> Frame | None:
         return None
 
 
-@cache
-def _fields(record: type) -> dict[str, Any]:
-    return get_type_hints(record)
-
-
 def build(annotation: Any, value: Any, attached: Sequence[bytes] = ()) -> Any:
-    """A value of the annotated type from what stood in a frame. Raises WireError for another type, and what the
-    record's own checks raise."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if annotation is Any:
-        return value
-    if origin in (types.UnionType, Union):
-        return _first(inner, value, attached)
-    if origin is Literal:
-        if value not in inner or isinstance(value, bool):
-            raise WireError(f"got {value!r:.60}, expected one of {inner}")
-        return value
-    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-        return _record(annotation, value, attached)
-    if origin is tuple and isinstance(value, list):
-        items = inner[:1] * len(value) if inner[1:] == (...,) else inner
-        if len(items) == len(value):
-            return tuple(build(item, part, attached) for item, part in zip(items, value, strict=True))
-    if origin is list and isinstance(value, list):
-        return [build(inner[0], part, attached) for part in value]
-    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, dict):
-        return {key: build(inner[1], part, attached) for key, part in value.items()}
-    if annotation is bytes and isinstance(value, dict) and value.get("attached") in range(len(attached)):
-        return attached[value["attached"]]
-    if annotation is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if annotation in (str, int, bool, type(None)) and type(value) is annotation:
-        return value
-    raise WireError(f"got {value!r:.60} ({type(value).__name__}), expected {annotation}")
+    """Return a value of the annotated type from what stood in a frame with these attachments. Raises WireError for
+    another type, and for what the record itself refuses."""
 
+    def attachment(place: Any) -> bytes:
+        number = place.get("attached") if isinstance(place, dict) else None
+        if type(number) is not int or not 0 <= number < len(attached):
+            raise Misfit([Fault((), place, f"the place of one of {len(attached)} attachments")])
+        return attached[number]
 
-def _first(choices: Sequence[Any], value: Any, attached: Sequence[bytes]) -> Any:
-    for choice in choices:
-        try:
-            return build(choice, value, attached)
-        except WireError:
-            continue
-    raise WireError(f"got {value!r:.60} ({type(value).__name__}), expected {' or '.join(map(str, choices))}")
-
-
-def _record(record: type, value: Any, attached: Sequence[bytes]) -> Any:
-    hints = _fields(record)
-    if not isinstance(value, dict) or not set(value) <= set(hints):
-        raise WireError(f"got {value!r:.60}, expected the fields of {record.__name__}")
     try:
-        return record(**{name: build(hints[name], part, attached) for name, part in value.items()})
-    except (TypeError, ValueError) as error:
-        raise WireError(f"{record.__name__}: {error}") from None
+        return read_plain(annotation, value, {bytes: attachment})
+    except Misfit as error:
+        raise WireError(str(error)) from None

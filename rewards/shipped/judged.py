@@ -1,4 +1,4 @@
-"""Rewards that ask a judge: does the answer mean the reference, and which criteria of a sample does a text meet."""
+"""Rewards that ask a judge: whether the answer means the reference, and which criteria of a sample a text meets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from judges import Judge, JudgeMedia
-from judges.verdict import Assessment, Criteria
+from judges.verdict import Assessment, Criteria, Question
 from rewards.registry import RewardError, reward
 from rollouts.media import encoded_files, frames, to_png
 from rollouts.records import Media, Outcome, Parsed, Sample, Status
 
 
-async def judged(
+async def ask_criteria(
     judge: Judge,
     task: str,
     sample: Sample,
@@ -22,39 +22,39 @@ async def judged(
     points: Sequence[float],
     group_key: str | None,
 ) -> Outcome:
-    """Ask in one call which criteria a text meets, and weigh the answer; `task` names the prompt. The images go along
-    where the judge shows them."""
+    """Ask in one call which criteria a text meets, and return the points it earns. `task` names the prompt. The images
+    go along where the judge shows them."""
     images = images_for(judge, sample)
     asked = Criteria(task, sample.question, candidate, tuple(criteria), sample.language, images, group_key)
     assessment = await judge.assess(asked)
-    return weighed(assessment, judge, criteria, points)
+    return outcome_of(assessment, judge, criteria, points)
 
 
-async def covered(
+async def ask_coverage(
     judge: Judge, task: str, parsed: Parsed, sample: Sample, wanted: Sequence[str], group_key: str | None
 ) -> Outcome:
-    """The share of the `wanted` statements that thoughts and answer make; 0 where neither was written."""
+    """Return the share of the `wanted` statements that thoughts and answer make, 0 to 1; 0 where neither was
+    written."""
     text = "\n\n".join(body.strip() for body in (parsed.think, parsed.answer) if body and body.strip())
     if not text:
         return Outcome(0.0, reason=parsed.reason or "nothing was written")
-    return await judged(judge, task, sample, text, wanted, [1.0] * len(wanted), group_key)
+    return await ask_criteria(judge, task, sample, text, wanted, [1.0] * len(wanted), group_key)
 
 
 def not_annotated(sample: Sample, field: str, unannotated: float | None) -> Outcome:
-    """What a sample without the field is paid: `unannotated`, the same for its whole group and so no signal. Raises
-    RewardError where it is None."""
+    """Return what a sample without the field is paid: `unannotated`, the same for its whole group and so no signal.
+    Raises RewardError where it is None."""
     if unannotated is None:
         raise RewardError(f"sample {sample.id!r} has no {field}: give it some, or set the argument `unannotated`")
     return Outcome(float(unannotated), reason=f"the sample has no {field}")
 
 
-def weighed(assessment: Assessment, judge: Judge, criteria: Sequence[str], points: Sequence[float]) -> Outcome:
-    """Points of the met criteria over the positive points, clipped to [0, 1].
+def outcome_of(assessment: Assessment, judge: Judge, criteria: Sequence[str], points: Sequence[float]) -> Outcome:
+    """Return the points of the met criteria over the positive points, clipped to [0, 1].
 
-    A criterion that the judge left undecided is out of both sums. Nothing positive decided = abstain. A failed call is
-    an error or a timeout,
-    never a number. Parts: the points of each criterion that was decided, numbered from 1, and the share of positive
-    points decided.
+    A criterion that the judge left undecided is out of both sums; with no positive one decided the reward abstains. A
+    failed call is an error or a timeout, never a number. Parts: the points of each criterion that was decided, numbered
+    from 1, and the share of positive points decided.
     """
     evidence = {"judge": judge.name, "layer": assessment.layer, "failure": assessment.failure, **assessment.transcript}
     spent = {"evidence": evidence, "cost": assessment.cost, "seconds": assessment.seconds}
@@ -90,17 +90,17 @@ def images_for(judge: Judge, sample: Sample) -> tuple[JudgeMedia, ...]:
     """
     if not judge.shows_images:
         return ()
-    return tuple(image for media in sample.media for image in _encoded(media))
+    return tuple(image for media in sample.media for image in _encode(media))
 
 
 # All completions of a prompt show their judge the same images, which are encoded once.
 @lru_cache(maxsize=64)
-def _encoded(media: Media) -> tuple[JudgeMedia, ...]:
+def _encode(media: Media) -> tuple[JudgeMedia, ...]:
     images = []
     for index, data in enumerate(encoded_files(media)):
         png = data if data.startswith(_PNG) else to_png(frames(media)[index])
-        # The name a stored image keeps, although a JPEG is stored as PNG: a stored run asks the cache for the same
-        # verdicts.
+        # A stored image keeps the hash of its source, although a JPEG is stored as PNG: a replay asks the cache for the
+        # same verdicts.
         known = media.sha256 if media.frames is None else ""
         images.append(JudgeMedia(known or hashlib.sha256(data).hexdigest(), png))
     return tuple(images)
@@ -112,22 +112,17 @@ async def judge_reward(parsed: Parsed, sample: Sample, judge: Judge, group_key: 
     Sec 3.2.
 
     Only the answer span is judged, never the thoughts. No answer pays 0. A judge that is unsure abstains, a failed
-    judgement is an error or a
-    timeout: neither is a number. An item asked open keeps its options in the record, but they were not shown: its
-    letter is no answer. The images go along where the judge shows images (`judge.show_images`). The evidence is the
-    judge's whole transcript.
+    judgement is an error or a timeout: neither is a number. An item asked open keeps its options in the record, but
+    they were not shown: its letter is no answer. The images go along where the judge shows images
+    (`judge.show_images`). The evidence is the judge's whole transcript.
     """
     if not parsed.answer:
         return Outcome(0.0, reason=parsed.reason or "no answer")
-    verdict = await judge.judge(
-        sample.question,
-        sample.gold_text,
-        sample.aliases,
-        parsed.answer,
-        sample.language,
-        media=images_for(judge, sample),
-        group_key=group_key,
+    images = images_for(judge, sample)
+    asked = Question(
+        sample.question, sample.gold_text, parsed.answer, sample.aliases, sample.language, images, group_key
     )
+    verdict = await judge.judge(asked)
     evidence = {
         "judge": judge.name,
         "layer": verdict.layer,
@@ -165,7 +160,7 @@ async def rubric_judge(
         return Outcome(0.0, reason=parsed.reason or "no answer")
     criteria = [criterion.text for criterion in sample.rubric]
     points = [criterion.points for criterion in sample.rubric]
-    return await judged(judge, "rubric", sample, parsed.answer, criteria, points, group_key)
+    return await ask_criteria(judge, "rubric", sample, parsed.answer, criteria, points, group_key)
 
 
 @reward("keypoints")
@@ -182,7 +177,7 @@ async def keypoints(
     """
     if not sample.reference_steps:
         return not_annotated(sample, "reference_steps", unannotated)
-    return await covered(judge, "keypoints", parsed, sample, sample.reference_steps, group_key)
+    return await ask_coverage(judge, "keypoints", parsed, sample, sample.reference_steps, group_key)
 
 
 @reward("perception")
@@ -199,4 +194,4 @@ async def perception(
     """
     if not sample.visual_references:
         return not_annotated(sample, "visual_references", unannotated)
-    return await covered(judge, "perception", parsed, sample, sample.visual_references, group_key)
+    return await ask_coverage(judge, "perception", parsed, sample, sample.visual_references, group_key)

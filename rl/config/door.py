@@ -27,10 +27,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.config import Config
-from rl.config.build import Leaf, build, is_mapping, leaves, nearest, sections, type_name, unknown_setting
-from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, chosen, contradictions, origin
+from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting
+from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, origin
 from rl.config.help import help_text
 from rl.config.rules import problems
+from rollouts.annotations import type_name
+from rollouts.nearest import did_you_mean
+from rollouts.terminal import complain
 
 OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?P<value>.*))?", re.DOTALL)
 # A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart
@@ -59,7 +62,7 @@ class Override(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The command line, sorted: what Hydra gets, what the user set, what is wrong already."""
+    """The parts of a command line: what Hydra gets, what the user set, and the faults so far."""
 
     hydra_overrides: list[str]
     explicit: set[str]
@@ -85,18 +88,17 @@ def compose(argv: Sequence[str]) -> Config:
     values, choices = run_hydra(request.hydra_overrides, request.faults)
     _put_under_files(values, request)
     config, faults = build(values, lambda path: origin(path, choices, request.explicit))
-    config = _found_model(config)
+    config = _locate_model(config)
     faults = request.faults + faults
-    told = [*problems(config, request.explicit), *contradictions(config, chosen(choices), request.explicit)]
-    faults += [fault for fault in told if fault.split(":")[0] not in paths_of(faults)]
+    more = problems(config, request.explicit)
+    faults += [fault for fault in more if fault.split(":")[0] not in paths_of(faults)]
     if faults:
         raise ConfigError(faults)
     return config
 
 
-def changed(values: dict[str, Any], request: Request) -> dict[str, Any]:
-    """Plain values of a whole tree with the settings of a request over them, as Hydra applies them; its groups are not
-    looked at."""
+def apply_request(values: dict[str, Any], request: Request) -> dict[str, Any]:
+    """The values of a whole tree, changed by the settings of a request as Hydra would. Ignores the request's groups."""
     tree = OmegaConf.create(values)
     for text in request.hydra_overrides:
         override = OverridesParser.create().parse_override(text)
@@ -141,7 +143,7 @@ def from_command_line(argv: Sequence[str], command: str, purpose: str) -> Config
 
 def leave(message: str, *, hint: str = "", code: int = 2) -> NoReturn:
     """Print an error for people on stderr and end the process."""
-    print("\n".join(part for part in (message, hint) if part), file=sys.stderr)
+    complain("\n".join(part for part in (message, hint) if part))
     sys.exit(code)
 
 
@@ -170,8 +172,8 @@ def config_hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _found_model(config: Config) -> Config:
-    """The model's path made absolute where it only exists relative to the repository, so that commands work from any
+def _locate_model(config: Config) -> Config:
+    """Make the model's path absolute where it exists only relative to the repository, so commands work from any
     folder."""
     beside_conf = CONF_DIR.parent / config.model.path
     if Path(config.model.path).exists() or not beside_conf.exists():
@@ -180,12 +182,12 @@ def _found_model(config: Config) -> Config:
 
 
 def paths_of(faults: Sequence[str]) -> set[str]:
-    """Settings that already have a fault; further sentences on them would only be noise."""
+    """Settings that have a fault already. Further sentences about them would be noise."""
     return {re.split(r"[ :]", fault, maxsplit=1)[0] for fault in faults}
 
 
 def read_arguments(argv: Sequence[str]) -> Request:
-    """The arguments taken apart; what is wrong with them stands in `faults`, nothing is raised."""
+    """Read the arguments. Faults go into `faults`; nothing is raised."""
     request = Request([], set(), [], {})
     for argument in argv:
         match = OVERRIDE.fullmatch(argument)
@@ -209,11 +211,10 @@ def _read_group(override: Override, request: Request) -> None:
         plus = "+" if override.path == APPENDED_GROUP else ""  # not in the defaults list of conf/config.yaml
         request.hydra_overrides.append(f"{plus}{override.path}={override.value}")
         return
-    near = nearest(override.value or "", options)
-    hint = f"the nearest is {near}; " if near else ""
+    hint = did_you_mean(override.value or "", options, ";")
     other = "; to name a model folder or Hub id write model.path=..." if override.path == "model" else ""
     request.faults.append(
-        f"{override.path}={override.value} ({COMMAND_LINE}): there is no such option; {hint}available:"
+        f"{override.path}={override.value} ({COMMAND_LINE}): there is no such option{hint} available:"
         f" {', '.join(options)}{other}"
     )
 

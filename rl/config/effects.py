@@ -27,7 +27,7 @@ _SEAT = ("base_url", "model", "api_key_env", "prompt")
 
 
 def _all_members_state(name: str) -> Callable[[Config], bool]:
-    """Whether nobody falls back to `judge.NAME`: every member of a panel, and the second opinion, states its own."""
+    """Whether `judge.NAME` is unused, because each member of the panel and the second opinion has its own."""
 
     def idle(config: Config) -> bool:
         judge = config.judge
@@ -81,6 +81,11 @@ EFFECTS = (
         ("data.max_frames",),
         lambda c: c.data.name != "jsonl",
         "only data=jsonl chooses slices of volumes and frames of videos",
+    ),
+    Effect(
+        ("data.min_difficulty", "data.max_difficulty"),
+        lambda c: c.data.name != "jsonl",
+        "only rows of data=jsonl carry a difficulty",
     ),
     Effect(
         ("data.shortcut_fraction",),
@@ -145,7 +150,7 @@ EFFECTS = (
 )
 
 
-def _found(config: Config) -> list[registry.Reward | registry.Source | None]:
+def _rewards_of(config: Config) -> list[registry.Reward | registry.Source | None]:
     """The rewards that a configuration names; None = one that cannot be found."""
 
     def find(name: str) -> registry.Reward | registry.Source | None:
@@ -159,13 +164,13 @@ def _found(config: Config) -> list[registry.Reward | registry.Source | None]:
 
 
 def _has_plugins(config: Config) -> bool:
-    return any(not isinstance(one, registry.Reward) for one in _found(config))
+    return any(not isinstance(one, registry.Reward) for one in _rewards_of(config))
 
 
 def asks_judge(config: Config) -> bool:
-    """Whether any reward of the configuration asks a judge. One that cannot be found, or looked into, counts as
-    asking."""
-    return any(not isinstance(one, registry.Reward) or "judge" in one.supplied for one in _found(config))
+    """Whether any reward of the configuration asks a judge. A reward that is not found or not shipped counts as one
+    that does."""
+    return any(not isinstance(one, registry.Reward) or "judge" in one.supplied for one in _rewards_of(config))
 
 
 def without_effect(config: Config, explicit: set[str]) -> list[str]:

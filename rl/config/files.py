@@ -1,26 +1,23 @@
-"""Which file of `conf/` states which setting, and whether a file contradicts itself."""
+"""Which file of `conf/` states which setting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 import conf
-from rl.config import Config
-from rl.config.build import build, leaves, value_at
-from rl.config.effects import EFFECTS
 
 CONF_DIR = Path(conf.__file__).parent
 COMMAND_LINE = "command line"
-# The one group that is not in the defaults list of conf/config.yaml; its file speaks last.
+# The one group that is not in the defaults list of conf/config.yaml. Its file overrides all others.
 APPENDED_GROUP = "experiment"
 
 
-def chosen(choices: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """Name of each chosen file -> what it states, in the order in which they override one another. `choices`: group ->
+def settings_by_file(choices: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+    """File name -> settings, for each file that is chosen; later files override earlier ones. `choices`: group ->
     option."""
     files = [("", CONF_DIR / "config.yaml")]
     files += [
@@ -28,11 +25,12 @@ def chosen(choices: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     ]
     files += [("", CONF_DIR / APPENDED_GROUP / f"{choices[APPENDED_GROUP]}.yaml")] if APPENDED_GROUP in choices else []
     return {
-        f"conf/{file.relative_to(CONF_DIR)}": stated(file.read_text(encoding="utf-8"), group) for group, file in files
+        f"conf/{file.relative_to(CONF_DIR)}": settings_in(file.read_text(encoding="utf-8"), group)
+        for group, file in files
     }
 
 
-def stated(text: str, group: str) -> Mapping[str, Any]:
+def settings_in(text: str, group: str) -> Mapping[str, Any]:
     """The settings in the text of a file of `group`, under their sections."""
     values = yaml.safe_load(text) or {}
     return {group: values} if group and "@package _global_" not in text else values
@@ -42,30 +40,8 @@ def origin(path: str, choices: Mapping[str, str], explicit: set[str]) -> str:
     """Where the value of a setting comes from: the command line, else the last file that states it."""
     if path in explicit or any(item.startswith(path + ".") for item in explicit):
         return COMMAND_LINE
-    stating = [name for name, values in chosen(choices).items() if _at(values, path) is not _NOTHING]
+    stating = [name for name, values in settings_by_file(choices).items() if _at(values, path) is not _NOTHING]
     return stating[-1] if stating else "conf/"
-
-
-def contradictions(config: Config, files: Mapping[str, Mapping[str, Any]], explicit: set[str]) -> Iterator[str]:
-    """Sentences on the settings that a file states and itself makes do nothing, as the run's configuration leaves them.
-
-    A file whose settings only another choice switches off is in order: model and compute files serve many runs.
-    """
-    known = leaves()
-    for name, values in files.items():
-        alone, _ = build({section: value for section, value in values.items() if section != "defaults"}, lambda _: "")
-        for effect in EFFECTS:
-            if not (effect.idle(config) and effect.idle(alone)):
-                continue
-            for path in effect.paths:
-                value = _at(values, path)
-                if (
-                    value is not _NOTHING
-                    and path not in explicit
-                    and value != known[path].default
-                    and value == value_at(config, path)
-                ):
-                    yield f"{path}: {name} states it, but it has no effect, because {effect.why}"
 
 
 _NOTHING = object()

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import judges.settings
 from rl.config import schema
-from rl.config.build import Leaf, leaves, type_name
+from rl.config.build import Leaf, leaves
+from rollouts.annotations import type_name
 
 # Column at which the meaning of a setting begins.
 INDENT = 58

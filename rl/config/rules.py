@@ -17,8 +17,9 @@ import judges.settings
 from rewards import registry
 from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.config import Config
-from rl.config.build import nearest, value_at
+from rl.config.build import value_at
 from rl.config.effects import asks_judge, without_effect
+from rollouts.nearest import did_you_mean
 from rollouts.records import AnswerType
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -63,7 +64,9 @@ RANGES: dict[str, str] = {
     "grpo.top_p grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
     "grpo.epsilon data.eval_fraction": "> 0, < 1",
     "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction": ">= 0, < 1",
-    "data.shortcut_fraction data.open_fraction sft.min_format_rate": ">= 0, <= 1",
+    "data.shortcut_fraction data.open_fraction sft.min_format_rate data.min_difficulty data.max_difficulty": (
+        ">= 0, <= 1"
+    ),
 }
 
 
@@ -85,6 +88,9 @@ def _ranges(config: Config) -> Iterable[str]:
             value = value_at(config, path)
             if value is not None and not all(bound.holds(value, bound.limit) for bound in _bounds(text)):
                 yield f"{path}: got {value}, expected {text.replace(',', ' and')}"
+    low, high = config.data.min_difficulty, config.data.max_difficulty
+    if low is not None and high is not None and low > high:
+        yield f"data.min_difficulty: got {low}, expected at most data.max_difficulty={high}"
     for path in ("out_dir", "wandb_project", "model.path", "sft.cache_dir", "judge.api_key_env"):
         if not value_at(config, path).strip():
             yield f"{path}: got an empty text"
@@ -152,7 +158,7 @@ def _lengths(config: Config, explicit: set[str]) -> Iterable[str]:
 def _judge(config: Config) -> Iterable[str]:
     yield from judges.settings.faults(config.judge)
     for path, file in (("judge.canaries", config.judge.canaries), ("judge.calibration", config.judge.calibration)):
-        if file is not None and not judges.settings.found(file).is_file():
+        if file is not None and not judges.settings.locate(file).is_file():
             yield (
                 f"{path}: there is no file {file}; expected JSON lines with question, reference, completion and"
                 " expected"
@@ -163,8 +169,8 @@ def _local_judge(config: Config) -> Iterable[str]:
     """The shipped judge model knows the answers of data=phantoms, and compares short answers only."""
     if config.judge.kind != "local" or not asks_judge(config):
         return
-    shipped = judges.settings.found(judges.settings.SHIPPED_MODEL)
-    if judges.settings.found(config.judge.model or "") in (shipped, Path()) and config.data.name != "phantoms":
+    shipped = judges.settings.locate(judges.settings.SHIPPED_MODEL)
+    if judges.settings.locate(config.judge.model or "") in (shipped, Path()) and config.data.name != "phantoms":
         yield (
             f"judge.kind: judge=local knows the answers of data=phantoms only, got data={config.data.name}; use"
             " judge=openai judge.base_url=URL judge.model=NAME, judge=rules, or a model of your own with"
@@ -188,7 +194,7 @@ def _rewards(config: Config) -> Iterable[str]:
     for answer_type in reward.routes:
         if answer_type not in get_args(AnswerType):
             yield (
-                f"reward.routes.{answer_type}: there is no such answer type; {_hint(answer_type, get_args(AnswerType))}"
+                f"reward.routes.{answer_type}: there is no such answer type{_hint(answer_type, get_args(AnswerType))}"
             )
     if ACCURACY in (*reward.weights, *reward.gates) and not reward.routes:
         yield (
@@ -203,17 +209,16 @@ def _rewards(config: Config) -> Iterable[str]:
             registry.find(name)  # its code is looked into when the run starts, in a child process
         except registry.RewardError as error:
             spec = name.rpartition(":")[0].endswith(".py") or name in registry.names()
-            yield f"{path}: {error if spec else f'there is no reward named {name!r}; {_hint(name, registry.names())}'}"
+            yield f"{path}: {error if spec else f'there is no reward named {name!r}{_hint(name, registry.names())}'}"
     for name in reward.arguments:
         if name not in named.values():
             yield (
-                f"reward.arguments.{name}: no weight, gate or route names this reward; {_hint(name, [*named.values()])}"
+                f"reward.arguments.{name}: no weight, gate or route names this reward{_hint(name, [*named.values()])}"
             )
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
-    near = nearest(name, known)
-    return f"the nearest is {near}" if near else f"there are {', '.join(known)}"
+    return did_you_mean(name, known, f"; there are {', '.join(known)}")
 
 
 def _device(config: Config) -> Iterable[str]:

@@ -53,6 +53,11 @@ class DataConfig:
     open_fraction: float = 0.25
     # yes/no items are at most this share of the final RL set: keep floor(f * M / (1 - f)) beside M others.
     max_yes_no_fraction: float = 0.05
+    # The RL set holds rows from this difficulty to that one, both included: the share of a model's attempts that failed
+    # (1 - pass rate), 0 = always solved, 1 = never. null = no bound; with a bound, rows without a difficulty are left
+    # out.
+    min_difficulty: float | None = None
+    max_difficulty: float | None = None
     # Slices or frames taken of one volume or video, evenly spaced (jsonl only); model.max_images must allow as many.
     max_frames: int = 4
     # "raise" lists every bad row with line number and reason and stops; "skip" records them in bad_rows.jsonl and goes

@@ -1,12 +1,12 @@
-"""The paper's RL set, drawn from the training pool (Fleming-VL, Sec 3.2).
+"""The RL set, drawn from the training pool: by difficulty where bounds are set, then by the paper's rules (Fleming-VL,
+Sec 3.2).
 
 1. The set is a seeded random subset of the pool.
 2. A share of its multiple-choice items is asked open: `answer_type` becomes "open", options and gold letter stay in the
    record. Options are shown to the model when, and only when, the type is "mcq" or "multi", so prompt and routing of
    rewards agree.
 3. Yes/no items are at most a share f of the final set: beside M others, floor(f * M / (1 - f)) of them are kept. (The
-paper says
-   "about 5 %" and not of what; this is our reading.)
+   paper says "about 5 %" and not of what; this is our reading.)
 
 Every choice depends on the seed and the sample's id alone, never on the order of the pool.
 """
@@ -21,6 +21,40 @@ from rollouts.records import Sample, stable_hash
 
 _UNIT = float(1 << 63)  # stable_hash gives 63 bits
 _ROUNDING = 1e-9  # 0.05 * 19 / 0.95 is 1, not 0.9999999999999999
+
+
+def by_difficulty(pool: Sequence[Sample], low: float | None, high: float | None) -> tuple[list[Sample], dict[str, int]]:
+    """The samples whose difficulty lies in `low`..`high`, both ends included, and what took how many others away.
+
+    A difficulty is the share of a model's attempts that failed (1 - pass rate): 0 = always solved, 1 = never solved. At
+    either end all completions of a group earn the same, so nothing is learned from it. None = no bound; without bounds
+    every sample stays. With a bound, a sample without a difficulty is left out: whether it is too easy is unknown.
+
+    Raises:
+        ValueError: a bound is set and no sample has a difficulty, or none lies within the bounds.
+    """
+    if low is None and high is None:
+        return list(pool), {}
+    known = [sample.difficulty for sample in pool if sample.difficulty is not None]
+    bounds = f"data.min_difficulty={low}, data.max_difficulty={high}"
+    if not known:
+        raise ValueError(
+            f"{bounds}: no training row has a difficulty (0 easy to 1 hard), so a bound would leave nothing; give the"
+            " rows the field difficulty, or set both to null"
+        )
+    least, most = 0.0 if low is None else low, 1.0 if high is None else high
+    kept = [sample for sample in pool if sample.difficulty is not None and least <= sample.difficulty <= most]
+    if not kept:
+        raise ValueError(
+            f"{bounds}: none of {len(known)} training rows with a difficulty lies between, they go from {min(known):g}"
+            f" to {max(known):g}"
+        )
+    counts = {
+        "easier than data.min_difficulty": sum(one < least for one in known),
+        "harder than data.max_difficulty": sum(one > most for one in known),
+        "without a difficulty, which the bounds need": len(pool) - len(known),
+    }
+    return kept, {f"not in the RL set: {why}": count for why, count in counts.items() if count}
 
 
 def rl_set(

@@ -1,5 +1,4 @@
-"""The one door to a data set: the source that `data.name` names, and the RL set drawn from its training pool by the
-paper's rules."""
+"""The one door to a data set: the source that `data.name` names, and the RL set drawn from its training pool."""
 
 from __future__ import annotations
 
@@ -27,14 +26,16 @@ def load(data: DataConfig) -> DataSplits:
     Raises:
         BadRows: rows cannot be used, and `data.on_bad_row` is "raise".
         FileNotFoundError: `data.root` is not there.
-        ValueError: what is there cannot make a data set (no row left, nothing to hold out, no RL item).
+        ValueError: what is there cannot make a data set (no row left, nothing to hold out, no RL item, bounds of
+            difficulty where no row has one).
     """
     splits = SOURCES[data.name](data)
+    pool, left_out = curate.by_difficulty(splits.rl, data.min_difficulty, data.max_difficulty)
     drawn = curate.rl_set(
-        splits.rl,
+        pool,
         num_rl=data.num_rl,
         open_fraction=data.open_fraction,
         max_yes_no_fraction=data.max_yes_no_fraction,
         seed=data.seed,
     )
-    return replace(splits, rl=drawn)
+    return replace(splits, rl=drawn, notes={**splits.notes, **left_out})

@@ -10,8 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from judges import make_judge
 from rewards.contract import RewardError
 from rewards.rubric import make_rubric
@@ -20,6 +18,7 @@ from rl.config import JudgeConfig
 from rl.config.door import from_command_line
 from rl.doctor.checks import examine, tell
 from rl.doctor.data import Finding
+from rollouts.terminal import open_console
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     config = from_command_line(
         argv, "python -m rl.doctor", "Composes a run without starting it, and checks what would stop it."
     )
-    console = Console(highlight=False)
+    console = open_console()
     # Reference answers are checked by rule, so that the doctor costs nobody a judge call; whether the judge answers is
     # a check of its own.
     try:

@@ -1,5 +1,4 @@
-"""Every check of a run in the order in which the run would meet it, and what the run would do in numbers. Nothing is
-started here."""
+"""Runs every check in the order in which a run meets it, and says in numbers what the run would do. Starts nothing."""
 
 from __future__ import annotations
 
@@ -18,8 +17,10 @@ from rl.data.load import load
 from rl.data.sets import DataSplits
 from rl.doctor.data import Finding, check_data, check_rewards, check_template
 from rl.doctor.judge import PROBE_SECONDS, check_judge, estimate
+from rl.doctor.model import check_model, start_of
 from rl.evaluate.asking import ScorerLike
-from rollouts.prompt.processing import load_processor
+from rollouts.prompt.processing import Processor, load_processor
+from rollouts.terminal import plain, printable
 
 # A checkpoint holds the weights and the two moments of Adam, in units of the model's own size; a run keeps the newest
 # two.
@@ -61,16 +62,14 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
         "reward: " + " + ".join(f"{weight:g} {name}" for name, weight in config.reward.weights.items()),
         "accuracy: " + ", ".join(f"{kind} by {name}" for kind, name in config.reward.routes.items()),
         *(f"gate: paid 0 where {name} is below {least:g}" for name, least in config.reward.gates.items()),
-        _evaluation(config, len(splits.eval)),
+        _evaluation(config, len(splits.eval), config.eval.blank_images and any(one.media for one in splits.eval)),
     ]
     return lines
 
 
-def _evaluation(config: Config, num_items: int) -> str:
-    ways = f"1 greedy + {config.eval.num_samples} sampled" + (
-        " + 1 with the image blanked" if config.eval.blank_images else ""
-    )
-    count = 1 + config.eval.num_samples + config.eval.blank_images
+def _evaluation(config: Config, num_items: int, blank: bool) -> str:
+    ways = f"1 greedy + {config.eval.num_samples} sampled" + (" + 1 with the image blanked" if blank else "")
+    count = 1 + config.eval.num_samples + blank
     return f"evaluation: {num_items:,} held-out items x ({ways}) = {num_items * count:,} completions of each model"
 
 
@@ -171,8 +170,18 @@ def examine(config: Config, scorer: ScorerLike) -> Iterator[tuple[str, list[Find
         splits = loaded[0]
         yield "What the run does", [Finding(True, line) for line in arithmetic(config, splits)]
         fix = "model.path=A_FOLDER_WITH_A_MODEL_AND_ITS_PROCESSOR"
-        yield "Template", guarded(lambda: check_template(load_processor(config.model.path), splits, config), fix)
         samples = [*splits.rl, *splits.eval]
+        processors: list[Processor] = []
+
+        def read_model() -> list[Finding]:
+            processors.append(load_processor(start_of(config)))
+            taught = [row.sample for row in splits.sft]
+            return check_model(processors[0], [*samples, *taught])
+
+        model = guarded(read_model, fix)
+        yield "Model", model
+        if processors and all(finding.good for finding in model):
+            yield "Template", guarded(lambda: check_template(processors[0], splits, config), fix)
         yield (
             "Rewards",
             guarded(
@@ -189,11 +198,11 @@ def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> int
     """Print the findings as they come; returns how many are bad."""
     bad = 0
     for heading, findings in sections:
-        console.print(Text(f"\n{heading}", style="bold"))
+        console.print(plain(f"\n{heading}", "bold"))
         for finding in findings:
             mark, style = ("\u2713", "green") if finding.good else ("\u2717", "bold red")
-            console.print(Text.assemble((f"  {mark} ", style), finding.text), soft_wrap=True)
+            console.print(Text.assemble((f"  {mark} ", style), printable(finding.text)), soft_wrap=True)
             if finding.fix:
-                console.print(Text(f"    mend it: {finding.fix}", style="yellow"), soft_wrap=True)
+                console.print(plain(f"    mend it: {finding.fix}", "yellow"), soft_wrap=True)
             bad += not finding.good
     return bad

@@ -1,21 +1,22 @@
-"""What the doctor asks of data, template and rewards: pure functions from what a run would use to findings. Nothing is
-started here."""
+"""Checks data, template and rewards: pure functions from what a run would use to findings."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from rl.config import Config
 from rl.data.sets import DataSplits, SftRow
 from rl.evaluate.asking import ACCURACY, ScorerLike
 from rollouts.media import with_hash
-from rollouts.prompt.messages import build_messages, num_frames, question_text, render_prompt, response
-from rollouts.prompt.processing import encode, media_token_ids
+from rollouts.prompt.messages import Message, build_messages, num_frames, question_text, render_prompt, response
+from rollouts.prompt.prefill import after_prefill, prefill_of
+from rollouts.prompt.processing import Processor, encode, media_token_ids
 from rollouts.records import Sample
 
 # Prompts that are encoded whole, images included: the longest ones, which decide whether all fit.
@@ -52,6 +53,7 @@ def check_data(splits: DataSplits, config: Config) -> list[Finding]:
         findings.append(
             Finding(False, f"a step asks {asked} prompts", f"lower grpo.prompts_per_step to at most {len(splits.rl)}")
         )
+    findings += [Finding(True, f"{note}: {num_rows:,} rows") for note, num_rows in splits.notes.items()]
     if splits.bad_rows:
         findings.append(Finding(True, f"{len(splits.bad_rows)} bad rows are left out, because data.on_bad_row=skip"))
     shared = _images([*taught, *splits.rl]) & _images(splits.eval)
@@ -74,12 +76,12 @@ def _images(samples: Iterable[Sample]) -> set[str]:
     return {with_hash(media).sha256 for sample in samples for media in sample.media}
 
 
-def check_template(processor: Any, splits: DataSplits, config: Config) -> list[Finding]:
+def check_template(processor: Processor, splits: DataSplits, config: Config) -> list[Finding]:
     """That the tags survive the tokenizer, the prompt ends where the assistant begins, and everything fits."""
     samples = [*splits.rl, *splits.eval]
     if not samples:
         return [Finding(False, "no sample to show the model", "see the data above")]
-    tokenizer = getattr(processor, "tokenizer", processor)
+    tokenizer = processor.tokenizer
     example = samples[0]
     answered = response("a thought", "an answer")
     read = tokenizer.decode(tokenizer(answered, add_special_tokens=False)["input_ids"], skip_special_tokens=True)
@@ -102,10 +104,14 @@ def check_template(processor: Any, splits: DataSplits, config: Config) -> list[F
     if any(map(num_frames, samples)) and not media_token_ids(processor):
         findings.append(
             Finding(
-                False, "no media token of this tokenizer is known", "see MEDIA_TOKENS in rollouts/prompt/processing.py"
+                False, "no media token of this tokenizer is known", "see media_tokens in rollouts/prompt/families.py"
             )
         )
-    return [*findings, _prompts_fit(processor, samples, config), _responses_fit(tokenizer, splits.sft, config)]
+    return [
+        *findings,
+        _prompts_fit(processor, samples, config),
+        _responses_fit(tokenizer, splits.sft, prefill_of(prompt), config),
+    ]
 
 
 def frames_fit(samples: Iterable[Sample], config: Config) -> Finding:
@@ -118,17 +124,22 @@ def frames_fit(samples: Iterable[Sample], config: Config) -> Finding:
     )
 
 
-def _assistant_begins(processor: Any, sample: Sample, prompt: str) -> Finding:
+def _assistant_begins(processor: Processor, sample: Sample, prompt: str) -> Finding:
     """The prompt must be the beginning of the same conversation with the assistant's turn, and that turn must follow it
     at once."""
     answered = response("a thought", "an answer")
-    turn = {"role": "assistant", "content": [{"type": "text", "text": answered}]}
-    messages = [*build_messages(sample), turn]
-    whole = str(processor.apply_chat_template(messages, tokenize=False))
+    turn: Message = {"role": "assistant", "content": [{"type": "text", "text": answered}]}
+    whole = processor.render([*build_messages(sample), turn])
     # The instruction about the tags may stand before the conversation; what counts is the way from the question to the
     # answer.
     ending = prompt[prompt.rfind(question_text(sample).splitlines()[-1]) :]
-    good = ending + answered in whole
+    before = ending.removesuffix(prefill_of(prompt))
+    forms = [answered]
+    if before != ending:
+        # Templates that open <think> leave the thoughts out of a finished turn (DeepSeek-R1, Qwen3).
+        answer = answered.partition("</think>")[2]
+        forms += [answer, answer.strip()]
+    good = any(before + form in whole for form in forms)
     text = f"the prompt ends where the assistant begins: {ending[-40:]!r}"
     return Finding(
         good,
@@ -137,7 +148,7 @@ def _assistant_begins(processor: Any, sample: Sample, prompt: str) -> Finding:
     )
 
 
-def _prompts_fit(processor: Any, samples: Sequence[Sample], config: Config) -> Finding:
+def _prompts_fit(processor: Processor, samples: Sequence[Sample], config: Config) -> Finding:
     ranked = sorted(samples, key=lambda sample: (num_frames(sample), len(question_text(sample))), reverse=True)
     longest = max(len(encode(processor, sample).token_ids) for sample in ranked[:NUM_ENCODED])
     needed = longest + config.grpo.max_completion_length
@@ -150,13 +161,12 @@ def _prompts_fit(processor: Any, samples: Sequence[Sample], config: Config) -> F
     return Finding(good, text, "" if good else f"model.max_model_len={needed} or a shorter grpo.max_completion_length")
 
 
-def _responses_fit(tokenizer: Any, rows: Sequence[SftRow], config: Config) -> Finding:
+def _responses_fit(tokenizer: PreTrainedTokenizerBase, rows: Sequence[SftRow], prefill: str, config: Config) -> Finding:
     """What SFT teaches must fit into what RL may say, the end token included, or every good answer is cut off."""
     if not rows:
         return Finding(True, "no SFT rows to measure")
-    longest = (
-        max(len(ids) for ids in tokenizer([row.response for row in rows], add_special_tokens=False)["input_ids"]) + 1
-    )
+    taught = [after_prefill(row.response, prefill) for row in rows]
+    longest = max(len(ids) for ids in tokenizer(taught, add_special_tokens=False)["input_ids"]) + 1
     good = longest <= config.grpo.max_completion_length
     text = (
         f"the longest SFT response has {longest} tokens of"
@@ -174,8 +184,7 @@ def gold_answer(sample: Sample) -> str:
 
 
 def check_rewards(scorer: ScorerLike, samples: Sequence[Sample]) -> list[Finding]:
-    """Gold answers must earn full accuracy, and the gold answers of other questions no more than agreement by accident
-    would."""
+    """Gold answers must earn full accuracy; gold answers of other questions may earn what chance agreement earns."""
     values = score_answers(scorer, samples, [gold_answer(sample) for sample in samples])
     failing = [(sample, value, why) for sample, (value, why) in zip(samples, values, strict=True) if value != 1.0]
     text = f"{len(samples) - len(failing):,} of {len(samples):,} gold answers score 1"
@@ -207,8 +216,8 @@ def score_answers(
 
 
 def shuffled(samples: Sequence[Sample], seed: int = 0) -> dict[int, int]:
-    """Place of a sample -> place of another one of the same answer type, whose gold answer it is given; single ones are
-    left out."""
+    """Place of a sample -> place of another sample of the same answer type, whose gold answer it gets. Leaves out
+    samples that are alone."""
     partners: dict[int, int] = {}
     for kind in sorted({sample.answer_type for sample in samples}):
         places = [place for place, sample in enumerate(samples) if sample.answer_type == kind]
@@ -221,12 +230,12 @@ def shuffled(samples: Sequence[Sample], seed: int = 0) -> dict[int, int]:
 def chance(samples: Sequence[Sample]) -> list[float]:
     """For each sample the share of the other samples of its answer type whose gold answer would be right here too,
     found without the parser."""
-    counts = Counter((sample.answer_type, _folded(gold_answer(sample))) for sample in samples)
+    counts = Counter((sample.answer_type, _fold(gold_answer(sample))) for sample in samples)
     sizes = Counter(sample.answer_type for sample in samples)
     found = []
     for sample in samples:
-        accepted = {_folded(gold_answer(sample))}
-        accepted |= set() if sample.answer_type in ("mcq", "multi") else {_folded(alias) for alias in sample.aliases}
+        accepted = {_fold(gold_answer(sample))}
+        accepted |= set() if sample.answer_type in ("mcq", "multi") else {_fold(alias) for alias in sample.aliases}
         right = sum(counts[sample.answer_type, answer] for answer in accepted) - 1
         found.append(right / max(1, sizes[sample.answer_type] - 1))
     return found
@@ -246,5 +255,5 @@ def _shuffled_finding(samples: Sequence[Sample], scores: Mapping[int, float]) ->
     return Finding(good, f"shuffled gold answers score, in %: {', '.join(words)}", fix)
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     return " ".join(text.casefold().split())

@@ -1,5 +1,4 @@
-"""What the doctor says of the judge: who decides, whether each endpoint answers, and the most that a run can ask.
-Nobody is asked for a verdict."""
+"""Checks the judge: who decides, whether each endpoint answers, and the most a run can ask. It asks for no verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import urllib.request
 from collections.abc import Sequence
 
 from judges import JudgeError, make_judge
-from judges.cases import labelled
+from judges.cases import read_labelled
 from judges.settings import CACHE_OFF, JudgeConfig, Seat, first_seat, panel_seats, second_seat
 from rewards import registry
 from rl.config import Config
@@ -44,7 +43,7 @@ def check_judge(config: Config) -> list[Finding]:
         described = make_judge(dataclasses.replace(judge, cache=CACHE_OFF)).describe()
         findings = [Finding(True, described)]
         if judge.calibration is not None:
-            cases = labelled(judge.calibration, "judge.calibration")
+            cases = read_labelled(judge.calibration, "judge.calibration")
             findings.append(
                 Finding(
                     True,

@@ -26,14 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = "python -m rl.evaluate"
     arguments = list(sys.argv[1:] if argv is None else argv)
     config = door.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
-    with failures.told(command), progress.Teller() as teller:
+    with failures.exit_on_failure(command), progress.Teller() as teller:
         splits = load(config.data)
-        held_out = prepare(splits.eval, load_processor(config.model.path), blank=config.eval.blank_images)
+        processor = load_processor(config.model.path)
+        held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)
         judge = make_judge(config.judge)
         judge.check_now()
         teller.say(judge.describe())
         engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
-        total = (1 + config.eval.num_samples + config.eval.blank_images) * len(held_out.samples)
+        total = (1 + config.eval.num_samples + held_out.blank) * len(held_out.samples)
         with Scorer(make_rubric(config.reward, judge)) as scorer, teller.bar("evaluate", total) as bar:
             result = evaluate(
                 engine, scorer, held_out, config,

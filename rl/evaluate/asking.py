@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 from rl.algo.order import sampling_seed
 from rl.config import Config
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
-from rollouts.prompt.processing import EncodedPrompt, encode, media_token_ids
-from rollouts.records import Completion, Outcome, Parsed, Sample
+from rollouts.prompt.processing import EncodedPrompt, Processor, encode, media_fault, media_token_ids
+from rollouts.records import BadSample, Completion, Outcome, Parsed, Sample
 
 Mode = Literal["greedy", "sampled", "blank"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -58,6 +58,7 @@ class ScorerLike(Protocol):
         *,
         num_tokens: int | None = None,
         group_size: int | None = None,
+        prefill: str = "",
     ) -> Future[Any]: ...
 
 
@@ -91,7 +92,7 @@ class HeldOut:
         for sample in self.samples:
             prompt = self.encode(sample, False)
             chunk.append((sample, prompt))
-            num_pixels += sum(image.width * image.height for image in prompt.images)
+            num_pixels += prompt.num_pixels
             if num_pixels >= self.max_pixels:
                 yield chunk
                 chunk, num_pixels = [], 0
@@ -127,13 +128,21 @@ class EvalResult:
         return [sum(item) / len(item) if item else None for item in verdicts]
 
 
-def prepare(samples: Sequence[Sample], processor: Any, *, blank: bool) -> HeldOut:
-    """Held-out items for `evaluate`; `blank`: they are to be asked with blanked images, too."""
+def prepare(samples: Sequence[Sample], processor: Processor, *, blank: bool) -> HeldOut:
+    """Held-out items for `evaluate`; `blank`: they are to be asked with blanked images, too, where there are any.
+
+    Raises:
+        BadSample: the model reads text only and samples hold images.
+    """
+    if fault := media_fault(processor.family, samples):
+        raise BadSample(fault)
 
     def encoded(sample: Sample, blanked: bool) -> EncodedPrompt:
         return encode(processor, sample, blank=blanked)
 
-    return HeldOut(tuple(samples), encoded, blank, media_token_ids(processor))
+    return HeldOut(
+        tuple(samples), encoded, blank and any(sample.media for sample in samples), media_token_ids(processor)
+    )
 
 
 def evaluate(
@@ -186,7 +195,9 @@ def evaluate(
                 banned_token_ids=held_out.banned_token_ids,
             )
             drawn = rollout.sample(_requests(prompts, counts[mode], config.seed), settings)
-            answers.submit(drawn, scorer, [sample for sample, _ in chunk])
+            answers.submit(
+                drawn, scorer, [sample for sample, _ in chunk], {one.prompt_id: one.prefill for one in prompts}
+            )
     judged = {mode: answers.collect(held_out.samples) for mode, answers in asked.items()}
     return EvalResult(name, held_out.samples, judged, time.monotonic() - started)
 
@@ -199,7 +210,7 @@ def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[R
             prompt_id=prompt.prompt_id,
             sample_index=index,
             text=prompt.text,
-            images=prompt.images,
+            media=prompt.engine_media,
             seed=sampling_seed(seed, EVALUATION_STEP, prompt.prompt_id, index),
             token_ids=prompt.token_ids,
         )
@@ -220,9 +231,14 @@ class _Asked:
     pending: dict[RequestKey, tuple[Completion, Future[Any]]] = field(default_factory=dict)
 
     def submit(
-        self, drawn: Iterable[tuple[RequestKey, Completion]], scorer: ScorerLike, samples: Sequence[Sample]
+        self,
+        drawn: Iterable[tuple[RequestKey, Completion]],
+        scorer: ScorerLike,
+        samples: Sequence[Sample],
+        prefills: Mapping[str, str],
     ) -> None:
-        """Hand each completion to its judge as it arrives."""
+        """Hand each completion to its judge as it arrives. `prefills`: prompt id -> what the template has written of
+        the answer."""
         by_id = {sample.id: sample for sample in samples}
         expected = len(self.pending) + len(samples) * self.count
         for key, completion in drawn:
@@ -233,6 +249,7 @@ class _Asked:
                 completion.finish_reason,
                 num_tokens=len(completion.token_ids),
                 group_size=self.count,
+                prefill=prefills[key[0]],
             )
             self.pending[RequestKey(*key)] = completion, future
             self.progress(self.group.rpartition("/")[2], len(self.pending), self.num_items * self.count)

@@ -3,19 +3,20 @@ here."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from rl.evaluate.asking import MODES, EvalResult
 from rl.evaluate.comparison import measure, strata
+from rollouts.terminal import open_console, plain, table
 
 WAYS = {"greedy": "greedy", "sampled": "sampled", "blank": "greedy, image blanked"}
+# Rows below which a line is drawn.
+_ENDS = ("all", "open")
 
 
 def print_table(
@@ -24,7 +25,7 @@ def print_table(
     console: Console | None = None,
 ) -> None:
     """Print the result of `compare`, with the majority-answer baseline where one is given."""
-    console = console or _console()
+    console = console or open_console()
     modes = [mode for mode in MODES if mode in comparison]
     console.print(_summary(comparison, modes))
     for mode in (mode for mode in modes if mode != "blank"):
@@ -32,55 +33,48 @@ def print_table(
     console.print(_notes(comparison, modes))
 
 
-def _console() -> Console:
-    """Standard output; where it is no terminal, wide enough that no cell is broken."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
-
-
 def _summary(comparison: Mapping[str, Any], modes: Sequence[str]) -> Table:
-    table = Table(
-        title=f"SFT and GRPO model on the same {comparison['num_items']} held-out items, accuracy in %",
-        title_justify="left",
-    )
-    for name in ("asked", "SFT", "GRPO", "difference", "p", "intervals", "format SFT", "format GRPO"):
-        table.add_column(name, justify="left" if name == "asked" else "right")
+    rows = []
     for mode in modes:
         row = comparison[mode]["all"]
-        table.add_row(
-            WAYS[mode],
-            _with_interval(row["sft"]),
-            _with_interval(row["grpo"]),
-            _signed(row["difference"]),
-            _p(row["p_value"]),
-            "overlap" if row["intervals_overlap"] else "apart",
-            _percent(row["sft"]["format_rate"]),
-            _percent(row["grpo"]["format_rate"]),
+        rows.append(
+            (
+                WAYS[mode],
+                _with_interval(row["sft"]),
+                _with_interval(row["grpo"]),
+                _signed(row["difference"]),
+                _p(row["p_value"]),
+                "overlap" if row["intervals_overlap"] else "apart",
+                _percent(row["sft"]["format_rate"]),
+                _percent(row["grpo"]["format_rate"]),
+            )
         )
-    return table
+    columns = ("asked", "SFT", "GRPO", "difference", "p", "intervals", "format SFT", "format GRPO")
+    title = f"SFT and GRPO model on the same {comparison['num_items']} held-out items, accuracy in %"
+    return table(title, columns, rows)
 
 
 def _by_stratum(comparison: Mapping[str, Any], mode: str, baseline: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table(
-        title=f"{WAYS[mode]}, by kind of item", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False
-    )
-    for name in ("kind", "items", "SFT", "GRPO", "difference", "p", "majority", "blank SFT", "GRPO"):
-        table.add_column(name, justify="left" if name == "kind" else "right")
+    rows: list[Sequence[str | Text] | None] = []
     blank = comparison.get("blank", {})
     for name, row in comparison[mode].items():
         worse = f"{mode}/{name}" in comparison["worse"]
-        table.add_row(
-            name,
-            str(row["grpo"]["num_items"]),
-            _with_interval(row["sft"]),
-            _with_interval(row["grpo"]),
-            Text(_signed(row["difference"]), style="bold red" if worse else ""),
-            _p(row["p_value"]),
-            _percent(baseline[name]["accuracy"]) if name in baseline else "",
-            _percent(blank[name]["sft"]["accuracy"]) if name in blank else "",
-            _percent(blank[name]["grpo"]["accuracy"]) if name in blank else "",
-            end_section=name in ("all", "open"),
+        rows.append(
+            (
+                name,
+                str(row["grpo"]["num_items"]),
+                _with_interval(row["sft"]),
+                _with_interval(row["grpo"]),
+                plain(_signed(row["difference"]), "bold red" if worse else ""),
+                _p(row["p_value"]),
+                _percent(baseline[name]["accuracy"]) if name in baseline else "",
+                _percent(blank[name]["sft"]["accuracy"]) if name in blank else "",
+                _percent(blank[name]["grpo"]["accuracy"]) if name in blank else "",
+            )
         )
-    return table
+        rows += [None] if name in _ENDS else []
+    columns = ("kind", "items", "SFT", "GRPO", "difference", "p", "majority", "blank SFT", "GRPO")
+    return table(f"{WAYS[mode]}, by kind of item", columns, rows)
 
 
 def _notes(comparison: Mapping[str, Any], modes: Sequence[str]) -> Group:
@@ -106,33 +100,19 @@ def print_one(
     result: EvalResult, baseline: Mapping[str, Mapping[str, Any]], console: Console | None = None
 ) -> dict[str, Any]:
     """Print one model alone; returns the numbers, way of asking -> stratum -> `measure`."""
-    console = console or _console()
+    console = console or open_console()
     modes = [mode for mode in MODES if mode in result.answers]
     numbers: dict[str, Any] = {
         mode: {name: measure(result, mode, member) for name, member in strata(result.samples)} for mode in modes
     }
-    table = Table(
-        title=f"{result.name} on {len(result.samples)} held-out items, accuracy in %",
-        title_justify="left",
-        box=SIMPLE,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    table.add_column("kind")
-    for name in ("items", *(WAYS[mode] for mode in modes), "majority", "format"):
-        table.add_column(name, justify="right")
+    rows: list[Sequence[str | Text] | None] = []
     for name, row in numbers[modes[0]].items():
         cells = [_with_interval(numbers[mode][name]) for mode in modes]
         majority = _percent(baseline[name]["accuracy"]) if name in baseline else ""
-        table.add_row(
-            name,
-            str(row["num_items"]),
-            *cells,
-            majority,
-            _percent(row["format_rate"]),
-            end_section=name in ("all", "open"),
-        )
-    console.print(table)
+        rows.append((name, str(row["num_items"]), *cells, majority, _percent(row["format_rate"])))
+        rows += [None] if name in _ENDS else []
+    columns = ("kind", "items", *(WAYS[mode] for mode in modes), "majority", "format")
+    console.print(table(f"{result.name} on {len(result.samples)} held-out items, accuracy in %", columns, rows))
     unscored = sum(numbers[mode]["all"]["num_unscored"] for mode in modes)
     if unscored:
         console.print(f"{unscored} completions could not be judged; they count neither as right nor as wrong.")

@@ -15,6 +15,7 @@ from rollouts.records import Rollout
 from rollouts.store.disk import DiskFull
 from rollouts.store.layout import StepFiles, StoreError
 from rollouts.store.reader import readable
+from rollouts.terminal import complain
 
 COMMAND = "python -m rl.export"
 _EPILOG = f"""examples:
@@ -52,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _wanted(text: str | None) -> range:
-    """Raises ValueError for what is no range of steps."""
+def _steps_of(text: str | None) -> range:
+    """The steps of `A..B` or `A`. Raises ValueError for anything else."""
     if text is None:
         return range(sys.maxsize)
     first, dots, last = text.partition("..")
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.to == "wandb" and asked.no_images:
         parser.error("--no-images has no effect with --to wandb, whose tables are there for the images")
     try:
-        wanted = _wanted(asked.steps)
+        wanted = _steps_of(asked.steps)
     except ValueError:
         parser.error(f"--steps {asked.steps}: expected a number or a range such as 3..8")
     if asked.out.resolve().is_relative_to(asked.run.resolve() / "rollouts"):
@@ -78,10 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         num = _export(asked, wanted, teller)
     except (StoreError, TrackingError, DiskFull) as error:
-        print(f"{COMMAND}: {error}", file=sys.stderr)
+        complain(f"{COMMAND}: {error}")
         return 1
     if not num:
-        print(f"{COMMAND}: no step of {asked.run} was exported (--steps {asked.steps or 'all'})", file=sys.stderr)
+        complain(f"{COMMAND}: no step of {asked.run} was exported (--steps {asked.steps or 'all'})")
         return 1
     look = (
         f"inspect view --log-dir {asked.out}"

@@ -82,7 +82,7 @@ def _sample(one: Rollout, model: str, images: bool) -> dict[str, Any]:
         {"type": "text", "text": one.sample.question},
     ]
     prompt = {"role": "user", "content": content}
-    answer = {"role": "assistant", "content": _spoken(one), "model": model}
+    answer = {"role": "assistant", "content": _message_parts(one), "model": model}
     scores = {
         "total": _score(
             Outcome(one.total) if one.total is not None else Outcome(None, "abstain", "a required reward has no value"),
@@ -113,7 +113,7 @@ def _sample(one: Rollout, model: str, images: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _spoken(one: Rollout) -> list[dict[str, Any]]:
+def _message_parts(one: Rollout) -> list[dict[str, Any]]:
     """Thoughts and answer apart where the completion keeps to the tags, else the text as it came."""
     if not one.parsed.well_formed:
         return [{"type": "text", "text": one.completion.text}]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -100,11 +100,11 @@ def split_rows(rows: Sequence[Row], num_parts: int) -> list[list[int]]:
 def in_order(batches: Sequence[MicroBatch], values: Sequence[Tensor], num_rows: int) -> list[list[float]]:
     """Per-token values [N] of each micro-batch as one list a row, in the order the rows were given; empty for rows
     without tokens."""
-    restored: list[list[float]] = [[] for _ in range(num_rows)]
+    by_row: list[list[float]] = [[] for _ in range(num_rows)]
     for batch, value in zip(batches, values, strict=True):
         for row, part in zip(batch.rows, value.split(list(batch.lengths)), strict=True):
-            restored[row] = part.tolist()
-    return restored
+            by_row[row] = part.tolist()
+    return by_row
 
 
 def attention_mask(batch: MicroBatch, dtype: torch.dtype) -> Tensor:
@@ -117,9 +117,9 @@ def attention_mask(batch: MicroBatch, dtype: torch.dtype) -> Tensor:
     length = segments.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool).tril()
     keys, queries = segments.unsqueeze(1), segments.unsqueeze(2)
-    seen = earlier & ((keys == PROMPT) | (keys == queries)) & (keys != PADDING)
-    seen |= torch.eye(length, dtype=torch.bool)
-    mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
+    visible = earlier & ((keys == PROMPT) | (keys == queries)) & (keys != PADDING)
+    visible |= torch.eye(length, dtype=torch.bool)
+    mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)
     return mask.unsqueeze(1)
 
 
@@ -138,7 +138,7 @@ def position_ids(batch: MicroBatch, prompt_positions: Sequence[Tensor]) -> Tenso
 
 
 def _by_prompt(rows: Sequence[Row]) -> list[list[int]]:
-    groups: dict[Any, list[int]] = {}
+    groups: dict[str | int, list[int]] = {}
     for place, row in enumerate(rows):
         # Without a fingerprint nothing proves that two prompts hold the same images.
         key = row.prompt.fingerprint or id(row.prompt)
@@ -187,14 +187,14 @@ def _assemble(trees: Sequence[Tree], rows: Sequence[Row], pad_id: int) -> MicroB
         last_of_prompt = start + end - 1
         for number, place in enumerate(tree.rows, start=1):
             completion = rows[place].completion_ids
-            fed = len(completion) - 1
-            span = slice(end, end + fed)
-            input_ids[index, span] = torch.tensor(completion[:fed], dtype=torch.long)
+            num_inputs = len(completion) - 1
+            span = slice(end, end + num_inputs)
+            input_ids[index, span] = torch.tensor(completion[:num_inputs], dtype=torch.long)
             segments[index, span] = number
-            offsets[index, span] = torch.arange(fed)
-            sources += [last_of_prompt, *range(start + end, start + end + fed)]
+            offsets[index, span] = torch.arange(num_inputs)
+            sources += [last_of_prompt, *range(start + end, start + end + num_inputs)]
             targets += completion
-            end += fed
+            end += num_inputs
     places = tuple(place for tree in trees for place in tree.rows)
     lengths = tuple(len(rows[place].completion_ids) for place in places)
     return MicroBatch(

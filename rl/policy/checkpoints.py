@@ -121,5 +121,5 @@ def _folders(root: Path) -> list[Path]:
     return sorted((path for path in root.glob("step_*") if path.is_dir() and path.suffix != ".tmp"), reverse=True)
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
+def _fingerprint(path: Path) -> dict[str, int | str]:
     return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}

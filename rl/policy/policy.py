@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -60,11 +60,12 @@ class Policy:
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: str = "cpu",
     ) -> None:
-        """Load the model of a folder. `total_updates` = steps x minibatches; the process group must stand before this
-        for several ranks.
+        """Load the model of a folder. `total_updates` = steps x minibatches of the whole run; where there are several
+        ranks, the process group must stand before this.
 
         Raises:
             FileNotFoundError: no such folder, or no processor in it.
+            UnknownFamily: the model's family is not in rollouts/prompt/families.py.
         """
         self.grpo = grpo
         self.total_updates = total_updates
@@ -79,7 +80,8 @@ class Policy:
         self.skips_in_a_row = 0
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
-        """Log-prob of every completion token under the policy as it stands, one list a row, in the order given.
+        """Log-prob (nats, at most 0) of every completion token under the policy as it stands, one list a row, in the
+        order given.
 
         Several ranks: all must call it, a rank without rows with an empty list.
         """
@@ -96,21 +98,21 @@ class Policy:
         """
         if totals.num_rows == 0:
             return {"update/skipped": 0.0, "update/num_rows": 0.0}
-        trained = [row for row in rows if row.valid and row.completion_ids]
+        valid_rows = [row for row in rows if row.valid and row.completion_ids]
         batches = _same_count_on_all_ranks(
-            self.tokens, make_micro_batches(trained, self.grpo.micro_batch_tokens, self.tokens.pad_id)
+            self.tokens, make_micro_batches(valid_rows, self.grpo.micro_batch_tokens, self.tokens.pad_id)
         )
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for batch in batches:
-            loss, parts = self._loss(batch, trained, totals)
+            loss, parts = self._loss(batch, valid_rows, totals)
             # FSDP averages gradients over the ranks; the denominator is already that of all ranks.
             (loss * world_size()).backward()
             for name, value in {"loss": loss.detach(), **parts}.items():
                 sums[name] = sums.get(name, 0.0) + value.double()
         parameters = [parameter for parameter in self.tokens.parameters() if parameter.grad is not None]
         norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, self.grpo.max_grad_norm)))
-        return self._step(sums, norm, _inputs_finite(trained), totals)
+        return self._step(sums, norm, _inputs_finite(valid_rows), totals)
 
     def _loss(self, batch: MicroBatch, rows: Sequence[Row], totals: Denominators) -> tuple[Tensor, dict[str, Tensor]]:
         logprobs_N, entropy_N = self.tokens(batch)
@@ -206,7 +208,7 @@ class Policy:
             self.processor.save_pretrained(path)
         return Path(path)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Everything an exact resume needs: tensors (fp32 weights, both moments, RNG) and JSON. Every rank must call
         it."""
         tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
@@ -220,17 +222,17 @@ class Policy:
             "total_updates": self.total_updates,
         }
 
-    def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, int]) -> None:
         """Take up a `state()`, of any number of ranks.
 
         Raises:
             ValueError: it is the state of another model or of a run of another length.
         """
         names = [name for name, _ in self.tokens.named_parameters()]
-        missing = [name for name in names if f"weight/{name}" not in tensors]
-        if missing or meta["total_updates"] != self.total_updates:
+        absent = [name for name in names if f"weight/{name}" not in tensors]
+        if absent or meta["total_updates"] != self.total_updates:
             raise ValueError(
-                f"the state does not fit this run: {len(missing)} of {len(names)} weights are missing, and it counts"
+                f"the state does not fit this run: {len(absent)} of {len(names)} weights are missing, and it counts"
                 f" {meta['total_updates']} updates where this run has {self.total_updates}; resume with the"
                 " configuration it was saved with"
             )
@@ -283,8 +285,8 @@ def _optimizer(tokens: TokenModel, grpo: GrpoConfig) -> torch.optim.AdamW:
 @torch.no_grad()
 def _log_probs(tokens: TokenModel, rows: Sequence[Row], token_budget: int, alone: bool = False) -> list[list[float]]:
     batches = make_micro_batches(rows, token_budget, tokens.pad_id)
-    filled = batches if alone else _same_count_on_all_ranks(tokens, batches)
-    values = [tokens(batch)[0].cpu() for batch in filled]
+    on_all_ranks = batches if alone else _same_count_on_all_ranks(tokens, batches)
+    values = [tokens(batch)[0].cpu() for batch in on_all_ranks]
     return in_order(batches, values[: len(batches)], len(rows))
 
 
@@ -313,10 +315,11 @@ def _inputs_finite(rows: Sequence[Row]) -> bool:
     return all(map(math.isfinite, numbers))
 
 
-def _given_or_current(given: Sequence[tuple[float, ...] | None], current_N: Tensor, lengths: Sequence[int]) -> Tensor:
+def _given_or_current(by_row: Sequence[tuple[float, ...] | None], current_N: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Log-probs [N]: those of each row, or the current ones where a row brings none."""
     parts = current_N.detach().split(list(lengths))
     return torch.cat(
-        [part if values is None else torch.tensor(values).to(part) for values, part in zip(given, parts, strict=True)]
+        [part if values is None else torch.tensor(values).to(part) for values, part in zip(by_row, parts, strict=True)]
     )
 
 

@@ -1,16 +1,14 @@
-"""A Hugging Face vision-language model seen as what GRPO needs of it: micro-batch in, log-probs of the completion
-tokens out.
+"""A Hugging Face model seen as what GRPO needs of it: micro-batch in, log-probs of the completion tokens out.
 
-Works with every model whose base forward takes custom 4-D attention masks and position ids (InternVL, Qwen2.5-VL, ...).
-Media stay one opaque dict. Under torch.distributed with more than one rank the parameters are sharded by FSDP2
-(`fully_shard`), the language model layer by layer, everything else with the root.
+What differs between families of models stands in rollouts/prompt/families.py; media stay one opaque dict. Under
+torch.distributed with more than one rank the parameters are sharded by FSDP2 (`fully_shard`), the language model layer
+by layer, everything else with the root.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,24 +16,26 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from rl.algo.logprobs import chunked_logprobs
 from rl.policy.batching import MicroBatch, attention_mask, position_ids
-from rollouts.prompt.processing import collate_media, prompt_positions
+from rollouts.prompt.families import Family, UnknownFamily
+from rollouts.prompt.processing import collate_media, load_family, prompt_positions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# Attention code that takes an additive 4-D mask; flash attention does not.
-ATTENTION = "sdpa"
 
 
 class TokenModel(nn.Module):
     """The model with its head, temperature and bans: forward gives log-probs [N] and entropies [N] of a micro-batch's
     completion tokens."""
 
-    def __init__(self, model: Any, temperature: float, banned: tuple[int, ...], dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: PreTrainedModel, family: Family, temperature: float, banned: tuple[int, ...], dtype: torch.dtype
+    ) -> None:
         super().__init__()
         self.model = model
+        self.family = family
         self.temperature = temperature
         self.banned = banned
         self.dtype = dtype
@@ -47,10 +47,15 @@ class TokenModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    @property
+    def decoder(self) -> nn.Module:
+        """The language model without its head; `layers` are its layers."""
+        return self.model.get_submodule(self.family.decoder)
+
     def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         prompts = [tree.prompt for tree in batch.trees]
         media = collate_media([prompt.media for prompt in prompts])
-        positions = position_ids(batch, [prompt_positions(self.model, prompt) for prompt in prompts])
+        positions = position_ids(batch, [prompt_positions(self.family, self.model, prompt) for prompt in prompts])
         with self._arithmetic():
             output = self.model.base_model(
                 input_ids=batch.input_ids.to(self.device),
@@ -69,7 +74,7 @@ class TokenModel(nn.Module):
             logprobs_N = logprobs_N + self._zero()
         return logprobs_N, entropy_N
 
-    def _arithmetic(self) -> AbstractContextManager[Any]:
+    def _arithmetic(self) -> AbstractContextManager[object]:
         """Weights stay fp32 (a step of 1e-6 is lost in bf16); bfloat16 is the arithmetic only."""
         if self.dtype == torch.float32:
             return nullcontext()
@@ -78,7 +83,7 @@ class TokenModel(nn.Module):
     def _zero(self) -> Tensor:
         """0, by way of the vision tower: a rank that saw no image must still hand in its gradients, or the other ranks
         wait for ever."""
-        language = {id(parameter) for parameter in self.model.get_decoder().parameters()}
+        language = {id(parameter) for parameter in self.decoder.parameters()}
         return sum((p.sum() * 0.0 for p in self.model.parameters() if id(p) not in language), torch.zeros(()))
 
 
@@ -90,11 +95,36 @@ def load_token_model(
 
     Raises:
         FileNotFoundError: there is no folder at an absolute path.
+        UnknownFamily: see `load_model`.
     """
-    if Path(path).is_absolute() and not Path(path).is_dir():
-        raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format, see model.path")
-    model = AutoModelForImageTextToText.from_pretrained(str(path), dtype=torch.float32, attn_implementation=ATTENTION)
-    return TokenModel(model.to(device).eval(), temperature, banned, DTYPES[dtype])
+    family = load_family(path)
+    model = load_model(path, family, dtype=torch.float32, attention=family.attention)
+    return TokenModel(model.to(device).eval(), family, temperature, banned, DTYPES[dtype])
+
+
+def load_model(path: str | Path, family: Family, *, dtype: torch.dtype, attention: str) -> PreTrainedModel:
+    """The model of a folder or Hub id with its head, checked against what is known of its family.
+
+    Raises:
+        UnknownFamily: it is not built as its entry says, or some of its layers see a window only, which the masks of
+            trees do not know of.
+    """
+    kind = AutoModelForImageTextToText if family.reads_images else AutoModelForCausalLM
+    model = kind.from_pretrained(str(path), dtype=dtype, attn_implementation=attention)
+    modules = dict(model.named_modules())
+    places = [f"{family.decoder}.layers", *([family.vision_layers] if family.reads_images else [])]
+    if absent := [place for place in places if not isinstance(modules.get(place), nn.ModuleList)]:
+        raise UnknownFamily(
+            f"{path}: a model of the family {family.model_type} has its layers at {', '.join(absent)}, and this one has"
+            " none there; correct the entry in rollouts/prompt/families.py"
+        )
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
+    if kinds:
+        raise UnknownFamily(
+            f"{path}: layers of the kind {', '.join(sorted(kinds))} are not known for the family {family.model_type};"
+            " trees of completions are tested with full attention only"
+        )
+    return model
 
 
 def world_size() -> int:
@@ -112,7 +142,7 @@ def shard(model: TokenModel) -> None:
     if world_size() == 1:
         return
     mesh = init_device_mesh(model.device.type, (world_size(),))
-    for layer in model.model.get_decoder().layers:
+    for layer in model.decoder.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
 

@@ -1,5 +1,5 @@
-"""`python -m rl.replay RUN [overrides]`: score stored completions again, with other rewards or another judge, never
-calling the policy."""
+"""`python -m rl.replay RUN [overrides]`: scores stored completions again with other rewards or another judge. It never
+calls the policy."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ examples:
   python -m rl.replay runs/med_grpo reward.weights.format=0.3
   python -m rl.replay runs/med_grpo reward=my_reward                 the example of a reward of your own
   python -m rl.replay runs/med_grpo judge=openai judge.base_url=http://127.0.0.1:8000/v1 judge.model=NAME \\
-      --only answer_type=open
-  python -m rl.replay runs/med_grpo judge.timeout_seconds=120 --only status=error,timeout      ask again what had failed
-  python -m rl.replay runs/med_grpo --only answer_type=open --only step=30..40 --times 5
+      --only type:open
+  python -m rl.replay runs/med_grpo judge.timeout_seconds=120 --only status:error,timeout      ask again what had failed
+  python -m rl.replay runs/med_grpo --only "type:open step:30..40" --times 5
       how much the judge differs from itself
 
 The new folder reads like a run: python -m rollouts.view RUN NEW, python -m rollouts.diff RUN NEW. It holds
@@ -31,7 +31,7 @@ that failed in the run stays failed while neither its reward nor the judge chang
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
-        usage=f"{COMMAND} RUN [SETTING=VALUE ...] [--only FILTER] [--times N] [--out DIR]",
+        usage=f"{COMMAND} RUN [SETTING=VALUE ...] [--only SEARCH] [--times N] [--out DIR]",
         description=(
             "Score the stored completions of a run again and tell what changes. The run itself is never changed."
         ),
@@ -49,11 +49,11 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         action="append",
         default=[],
-        metavar="FILTER",
+        metavar="SEARCH",
         help=(
-            "step=3 or 10..20, modality=CT, answer_type=open, status=error, reward=0..0.5; commas mean or, several"
-            " --only mean and. The whole groups of what passes are scored, because an advantage is relative to its"
-            " group"
+            'what the search box of the page finds: "step:10..20 modality:CT,MR type:open", status:error, reward:<0.5,'
+            " is:disagree, -is:truncated; commas mean or, several terms mean and. The whole groups of what is found are"
+            " scored, because an advantage is relative to its group"
         ),
     )
     parser.add_argument(
@@ -87,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl.run.progress import Teller
     from rollouts.store.disk import DiskFull
     from rollouts.store.layout import StoreError
+    from rollouts.terminal import complain
 
     try:
         with Teller() as teller:
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         teller.say(f"report: {out / 'replay_report.json'}, differences: {out / 'diff.parquet'}")
         teller.say(f"look:   python -m rollouts.view {asked.run} {out}")
     except (ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull) as error:
-        print(f"{COMMAND}: {error}", file=sys.stderr)
+        complain(f"{COMMAND}: {error}")
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         print(f"{COMMAND}: interrupted; the same command goes on from the last whole step", file=sys.stderr)

@@ -1,5 +1,5 @@
-"""The configuration of a replay: that of the run, with the arguments over it. Only what changes a stored completion's
-pay may be given."""
+"""The configuration of a replay: the run's own, changed by the arguments. Only settings that change the pay of stored
+completions are allowed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from rewards.rubric import ACCURACY
 from rl.config import Config, RewardConfig
 from rl.config.build import build, value_at
-from rl.config.door import COMMAND_LINE, ConfigError, changed, groups, load, paths_of, read_arguments, run_hydra
+from rl.config.door import COMMAND_LINE, ConfigError, apply_request, groups, load, paths_of, read_arguments, run_hydra
 from rl.config.effects import asks_judge
 from rl.config.rules import problems
 from rl.run.folder import CONFIG
 from rollouts.store.layout import NotARun
 
-# What scoring and advantages read. The groups of conf/ by the same names may be chosen, too.
+# Scoring and advantages read these sections. The groups of conf/ with these names are allowed, too.
 SECTIONS = ("reward", "judge")
 SETTINGS = ("grpo.scale_rewards", "grpo.min_valid", "grpo.multi_objective_aggregation")
-# Of the judge's settings those that decide nothing about a verdict that is given, only about getting one.
+# Settings of the judge that change how a verdict is obtained, not what it says.
 _OF_CALLING = (
     *(
         "base_url",
@@ -55,7 +55,7 @@ def stored_config(run_dir: Path) -> Config:
         ) from error
 
 
-def configured(before: Config, argv: Sequence[str]) -> Config:
+def configure(before: Config, argv: Sequence[str]) -> Config:
     """The configuration `before` with the arguments over it, such as `["reward=med", "judge.model=NAME"]`.
 
     A group (`judge=openai`) starts its section anew from conf/, a setting changes the run's own value.
@@ -77,7 +77,7 @@ def configured(before: Config, argv: Sequence[str]) -> Config:
         }
     if faults:
         raise ConfigError(faults)
-    config, faults = build(changed(values, request), lambda _: COMMAND_LINE)
+    config, faults = build(apply_request(values, request), lambda _: COMMAND_LINE)
     mine = [
         fault
         for fault in problems(config, request.explicit)
@@ -91,8 +91,7 @@ def configured(before: Config, argv: Sequence[str]) -> Config:
 
 
 def same_verdicts(before: Config, config: Config) -> bool:
-    """Whether both judges would say the same of the same answer, so that a stored verdict of the one is a verdict of
-    the other."""
+    """Whether both judges would say the same of the same answer, so that a verdict of one holds for the other."""
     forget = dict.fromkeys(_OF_CALLING)
     return dataclasses.asdict(before.judge) | forget == dataclasses.asdict(config.judge) | forget
 
@@ -127,7 +126,7 @@ def _not_read(argv: Sequence[str], explicit: set[str]) -> list[str]:
 
 
 def _without_effect(before: Config, config: Config, argv: Sequence[str], explicit: set[str]) -> list[str]:
-    """Arguments that leave everything as the run had it, and a judge that nobody asks."""
+    """Faults: arguments that change nothing, and a judge that no reward asks."""
     faults = [
         f"{path} ({COMMAND_LINE}): changes nothing, the run has {value_at(before, path)!r} already; leave it out"
         for path in sorted(explicit)

@@ -1,5 +1,4 @@
-"""The folder of a replay, beside the run: reads like a run of its own, is resumed by the same command, and changes
-nothing of the run."""
+"""The folder of a replay. It reads like a run, the same command resumes it, and it never changes the run."""
 
 from __future__ import annotations
 
@@ -26,18 +25,18 @@ from rollouts.store.writer import write_step
 
 REQUEST = "replay.json"
 _FIRST_FILES = {CONFIG, VERSIONS, LOCK}
-# What else of a run the viewer reads; the numbers of training go along, those of scoring stand in the rollouts.
+# Files of the run that the viewer also reads and that scoring does not write.
 _TAKEN_ALONG = ("model/tokenizer.json",)
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a replay was asked for; two with the same request are one replay."""
+    """What identifies a replay: two replays with the same request are one."""
 
     run: str
     only: tuple[str, ...]
     times: int
-    # Of the run's configuration and of the replay's: what they say on rewards, judge and advantages.
+    # Hashes of the settings of rewards, judge and advantages, in the run and in the replay.
     before: str
     after: str
 
@@ -61,7 +60,7 @@ def default_out(run_dir: Path, request: Request) -> Path:
 
 
 def check_out(out: Path, run_dir: Path, request: Request) -> bool:
-    """Whether `out` holds this replay already, to be gone on with. Raises ReplayError for a folder that cannot be
+    """Whether `out` holds this replay already, so that it resumes. Raises ReplayError for a folder that cannot be
     used."""
     inner, outer = out.resolve(), run_dir.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
@@ -83,7 +82,7 @@ def check_out(out: Path, run_dir: Path, request: Request) -> bool:
 
 
 class ReplayFolder:
-    """Where a replay writes. `spent` counts what judging took in all processes of a resumed replay together."""
+    """Writes a replay. `spent` adds up what judging took in all processes of a replay that was resumed."""
 
     def __init__(self, out: Path, run_dir: Path, request: Request) -> None:
         self.path = out
@@ -102,7 +101,7 @@ class ReplayFolder:
         return (step_folder(self.path, step) / MANIFEST).exists()
 
     def write(self, files: StepFiles, table: pa.Table, judge: Mapping[str, float]) -> None:
-        """Store one step with its images, and what judging has taken so far in this process."""
+        """Store one step with its images. `judge`: counters of this process so far."""
         hashes = _media_hashes(self.run_dir, files, table)
         for name, found in hashes.items():
             if found is not None:
@@ -145,8 +144,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under a second name, or a copy where the file system cannot; files of a run are only ever replaced,
-    never written into."""
+    """Link the file under a second name, or copy it. Linking is safe, because files of a run are replaced and never
+    changed in place."""
     if target.exists() or not _is_file(source):
         return
     target.parent.mkdir(parents=True, exist_ok=True)

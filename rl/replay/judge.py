@@ -1,5 +1,5 @@
-"""The judge of a replay: the run's own verdicts first, from a copy of its cache; a model is asked only for what is not
-among them."""
+"""The judge of a replay: it takes the run's own verdicts from a copy of its cache, and asks a model only for what is
+missing there."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import dataclasses
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from judges import Assessment, Criteria, Judge, JudgeError, JudgeMedia, Verdict, make_judge
+from judges import Assessment, Criteria, Judge, JudgeError, Question, Verdict, make_judge
 from judges.settings import CACHE_OFF, JudgeConfig
 from rl.config import Config
 from rl.replay.config import same_verdicts
@@ -21,11 +21,11 @@ CACHE = "judge.sqlite"
 
 
 class StoredFirst:
-    """Answers from `stored`, a judge that asks nobody; what that one lacks is asked of the judge that `live` makes when
+    """Answers from `stored`, a judge that asks nobody. What that one lacks is asked of the judge that `live` makes when
     it is first needed.
 
-    A judgement that had failed in the run is not asked again where it is `known` to have failed: then nothing is asked
-    that the run did not ask.
+    A judgement that is `known` to have failed in the run is not asked again: then nothing is asked that the run did not
+    ask.
     """
 
     def __init__(self, stored: Judge, live: Callable[[], Judge]) -> None:
@@ -40,32 +40,21 @@ class StoredFirst:
         self.broken: Exception | None = None
         self._lock = asyncio.Lock()
 
-    async def judge(
-        self,
-        question: str,
-        reference: str,
-        aliases: tuple[str, ...],
-        answer: str,
-        language: str = "en",
-        *,
-        media: Sequence[JudgeMedia] = (),
-        group_key: str | None = None,
-    ) -> Verdict:
-        """The stored verdict, else a new one."""
-        arguments = (question, reference, aliases, answer, language)
-        found = await self._stored.judge(*arguments, media=media, group_key=group_key)
-        if found.failure is None or (group_key, answer) in self.known:
-            return found
-        return await (await self._asked()).judge(*arguments, media=media, group_key=group_key)
+    async def judge(self, asked: Question) -> Verdict:
+        """Return the stored verdict, else a new one. Raises JudgeError where the live judge cannot be asked."""
+        stored = await self._stored.judge(asked)
+        if stored.failure is None or (asked.group_key, asked.answer) in self.known:
+            return stored
+        return await (await self._live_judge()).judge(asked)
 
     async def assess(self, asked: Criteria) -> Assessment:
-        """The stored assessment, else a new one."""
-        found = await self._stored.assess(asked)
-        if found.failure is None or (asked.group_key, asked.candidate) in self.known:
-            return found
-        return await (await self._asked()).assess(asked)
+        """Return the stored assessment, else a new one. Raises JudgeError where the live judge cannot be asked."""
+        stored = await self._stored.assess(asked)
+        if stored.failure is None or (asked.group_key, asked.candidate) in self.known:
+            return stored
+        return await (await self._live_judge()).assess(asked)
 
-    async def _asked(self) -> Judge:
+    async def _live_judge(self) -> Judge:
         async with self._lock:
             if self.broken is not None:
                 raise self.broken
@@ -80,24 +69,24 @@ class StoredFirst:
         return self._live
 
     async def check(self) -> None:
-        """Nothing to check: whether the model can be asked shows when it is first needed."""
+        """Check nothing: whether the model can be asked shows when it is first needed."""
 
     def check_now(self) -> None:
         """As `check`."""
 
     def describe(self) -> str:
-        """Who decided in the run, and that its verdicts are used."""
+        """Say who decided in the run, and that its verdicts are used."""
         return f"{self._stored.describe()} (its stored verdicts; asked only for what is not among them)"
 
     def metrics(self) -> dict[str, float]:
-        """Counters of both, added up."""
+        """Return the counters of both judges, added up."""
         total = dict(self._stored.metrics())
         for name, value in (self._live.metrics() if self._live else {}).items():
             total[name] = total.get(name, 0.0) + value
         return total
 
     async def close(self) -> None:
-        """Close both."""
+        """Close both judges."""
         await self._stored.close()
         if self._live is not None:
             await self._live.close()

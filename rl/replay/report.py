@@ -1,5 +1,4 @@
-"""What a replay changed, completion by completion: values, flips, ranks inside groups, advantages, and what judging
-took."""
+"""What a replay changed: values, flips, ranks inside groups, advantages, and the cost of judging."""
 
 from __future__ import annotations
 

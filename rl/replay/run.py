@@ -1,5 +1,4 @@
-"""Scores the stored completions of a run again into a folder beside it, step by step; a replay that was killed goes on
-where it was."""
+"""Scores the stored completions of a run again, step by step, into a folder beside it. A killed replay resumes."""
 
 from __future__ import annotations
 
@@ -19,8 +18,8 @@ from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config
 from rl.config.effects import asks_judge
-from rl.replay.config import configured, same_rewards, stored_config
-from rl.replay.filters import Choice, ChosenStep, ReplayError, choose, read_filter
+from rl.replay.config import configure, same_rewards, stored_config
+from rl.replay.filters import Choice, ChosenStep, ReplayError, choose
 from rl.replay.folder import ReplayFolder, check_out, default_out, request_of, to_json
 from rl.replay.judge import StoredFirst, replay_judge
 from rl.replay.report import changes, diff_table, summarize
@@ -34,12 +33,12 @@ from rollouts.store.reader import Problem, media_opener, problems
 
 REPORT, DIFF, REPETITIONS = "replay_report.json", "diff.parquet", "repetitions"
 _SHOWN_PROBLEMS = 10
-# Completions whose judges may think at the same time; the scorer's own limit on calls holds beside it.
+# Completions that may wait for judges at the same time. The scorer limits the calls.
 _IN_WORK = 4096
 
 
-class Asked(NamedTuple):
-    """A replay as it was asked for, checked."""
+class Plan(NamedTuple):
+    """A replay whose arguments are checked."""
 
     run_dir: Path
     out: Path
@@ -60,15 +59,14 @@ def replay(
         ever changed.
     """
     before = stored_config(run_dir)
-    config = configured(before, overrides)
-    filters = [read_filter(text) for text in only]
+    config = configure(before, overrides)
     request = request_of(run_dir, before, config, only, times)
     out = out or default_out(run_dir, request)
     going_on = check_out(out, run_dir, request)
-    asked = Asked(run_dir, out, before, config, tuple(only), times)
+    asked = Plan(run_dir, out, before, config, tuple(only), times)
     _check_times(asked)
     shared = config.grpo.scale_rewards == "batch" or config.grpo.multi_objective_aggregation == "normalize_then_sum"
-    choice = choose(run_dir, filters, whole_steps=shared)
+    choice = choose(run_dir, only, whole_steps=shared)
     with RunFolder(dataclasses.replace(config, out_dir=str(out), resume=going_on)):
         folder = ReplayFolder(out, run_dir, request)
         judge = replay_judge(before, config, run_dir, out, times=times)
@@ -89,7 +87,7 @@ def replay(
         return out, _report(asked, choice, folder)
 
 
-def _check_times(asked: Asked) -> None:
+def _check_times(asked: Plan) -> None:
     if asked.times < 1:
         raise ReplayError(f"--times {asked.times}: expected at least 1")
     if asked.times > 1 and not asks_judge(asked.config):
@@ -111,7 +109,7 @@ def _check_images(judge: Judge, missing: Sequence[Problem]) -> None:
         )
 
 
-def _score(asked: Asked, choice: Choice, folder: ReplayFolder, scorer: Scorer, teller: Teller) -> None:
+def _score(asked: Plan, choice: Choice, folder: ReplayFolder, scorer: Scorer, teller: Teller) -> None:
     left = [one for one in choice.steps if not folder.is_done(one.files.step)]
     done = choice.num_completions - sum(one.num_completions for one in left)
     with teller.bar("replay", choice.num_completions, done) as bar:
@@ -123,8 +121,8 @@ def _score(asked: Asked, choice: Choice, folder: ReplayFolder, scorer: Scorer, t
             _finish(asked, work, folder, scorer, bar)
 
 
-def _in_order(asked: Asked, left: Sequence[ChosenStep], choice: Choice, scorer: Scorer) -> Iterator[StepInWork]:
-    """The steps one after another, the next ones already with the judges; a step that turns out unreadable becomes a
+def _in_order(asked: Plan, left: Sequence[ChosenStep], choice: Choice, scorer: Scorer) -> Iterator[StepInWork]:
+    """The steps in order, while the judges already work on the next ones. A step that cannot be read becomes a
     problem."""
     waiting: deque[StepInWork] = deque()
     kept = partial(same_rewards, asked.before, asked.config)
@@ -139,17 +137,17 @@ def _in_order(asked: Asked, left: Sequence[ChosenStep], choice: Choice, scorer: 
     yield from waiting
 
 
-def _finish(asked: Asked, work: StepInWork, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
+def _finish(asked: Plan, work: StepInWork, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
     scored = work.scores()
     judge = scorer.rubric.judge
     if isinstance(judge, StoredFirst) and judge.broken is not None:
         raise judge.broken
-    table = work.replaced(scored, asked.config.grpo, asked.out.name)
+    table = work.with_scores(scored, asked.config.grpo, asked.out.name)
     folder.write(work.chosen.files, table, judge.metrics() if judge else {})
     bar.advance(parts=len(work.rows))
 
 
-def _repeat(asked: Asked, chosen: ChosenStep, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
+def _repeat(asked: Plan, chosen: ChosenStep, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
     """One step, scored `times` times one after another; the first is what the replay stores, all of them measure the
     judge."""
     rows: list[dict[str, Any]] = []
@@ -159,7 +157,7 @@ def _repeat(asked: Asked, chosen: ChosenStep, folder: ReplayFolder, scorer: Scor
         scored = work.scores()
         rows += repetition_rows(work.rows, [one for members in scored for one in members], repetition)
         if repetition == 0:
-            table = work.replaced(scored, asked.config.grpo, asked.out.name)
+            table = work.with_scores(scored, asked.config.grpo, asked.out.name)
     path = folder.path / REPETITIONS / f"step_{chosen.files.step:06d}.parquet"
     path.parent.mkdir(exist_ok=True)
     replace_from(path, lambda beside: pq.write_table(pa.Table.from_pylist(rows), beside, compression="zstd"))
@@ -168,7 +166,7 @@ def _repeat(asked: Asked, chosen: ChosenStep, folder: ReplayFolder, scorer: Scor
     bar.advance(parts=len(table))
 
 
-def _report(asked: Asked, choice: Choice, folder: ReplayFolder) -> dict[str, Any]:
+def _report(asked: Plan, choice: Choice, folder: ReplayFolder) -> dict[str, Any]:
     """Write report and differences of all steps, those of earlier processes included."""
     found = list(changes(asked.run_dir, folder.path))
     report = {

@@ -1,4 +1,4 @@
-"""Scores the stored completions of a step again, and puts what that gives in the place of what was stored."""
+"""Scores the stored completions of a step again and puts the new scores in the place of the old ones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rewards.scorer import Scorer
 from rl.config import GrpoConfig
 from rl.replay.filters import ChosenStep
 from rl.replay.judge import StoredFirst
+from rollouts.prompt.prefill import prefill_of
 from rollouts.records import Media, Outcome, Sample
 from rollouts.store.codec import (
     KEY_COLUMNS,
@@ -31,11 +32,11 @@ from rollouts.store.codec import (
 from rollouts.store.layout import DamagedStore
 from rollouts.store.reader import read_table
 
-_READ = (*KEY_COLUMNS, *SAMPLE_COLUMNS, "completion", "finish_reason", "answer", "outcomes")
+_READ = (*KEY_COLUMNS, *SAMPLE_COLUMNS, "prompt_text", "completion", "finish_reason", "answer", "outcomes")
 
 
 class StepInWork:
-    """One step on its way: handed to the scorer, to be finished when its judges have spoken."""
+    """One step that the scorer works on. `scores` waits for its judges."""
 
     def __init__(
         self,
@@ -89,12 +90,13 @@ class StepInWork:
                 self.rows[number]["finish_reason"],
                 num_tokens=self._num_tokens[number],
                 group_size=len(group),
+                prefill=prefill_of(self.rows[number]["prompt_text"] or ""),
             )
             for number in group
         ]
 
     def is_waiting(self) -> bool:
-        """Whether a judge still thinks about one of its completions."""
+        """Whether a completion of it still waits for a judge."""
         return not all(future.done() for group in self._futures for future in group)
 
     def scores(self) -> list[list[Scored]]:
@@ -124,8 +126,8 @@ class StepInWork:
             for numbers, members in zip(self.groups(), scored, strict=True)
         ]
 
-    def replaced(self, scored: Sequence[Sequence[Scored]], grpo: GrpoConfig, run: str) -> pa.Table:
-        """The step as it would have been stored, under the name `run`, had it been scored like this."""
+    def with_scores(self, scored: Sequence[Sequence[Scored]], grpo: GrpoConfig, run: str) -> pa.Table:
+        """The step with these scores, as a run of the name `run` would have stored it."""
         from rl.algo.advantages import (
             advantages_of,
         )  # torch, which scoring does not need: loaded when the first step is done

@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from rollouts.terminal import shown
+from rollouts.terminal import open_console, plain, table
 
 _SHOWN_FLIPS = 20
 _TITLE = (
@@ -21,10 +20,10 @@ _TITLE = (
 
 def print_report(report: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what `rl.replay.report.summarize` and its caller put together."""
-    console = console or Console(highlight=False, markup=False, emoji=False)
+    console = console or open_console()
     console.print(_rewards(report))
     for line in _lines(report):
-        console.print(Text(line))
+        console.print(plain(line))
     if report.get("variance"):
         console.print(_variance(report["variance"], report["times"]))
     if report["flips"]:
@@ -32,20 +31,13 @@ def print_report(report: Mapping[str, Any], console: Console | None = None) -> N
 
 
 def _rewards(report: Mapping[str, Any]) -> Table:
-    columns = ("reward", "both", "equal", "before", "after", "shift", "up", "down", "status")
-    table = Table(*columns, title=_TITLE, title_justify="left")
+    rows = []
     for name, one in [*report["rewards"].items(), ("total", {"flips_up": "", "flips_down": "", **report["total"]})]:
         changes = ", ".join(f"{change} {count}" for change, count in one.get("status_changes", {}).items())
-        table.add_row(
-            _text(name),
-            str(one["num_both"]),
-            _share(one["agreement"]),
-            *(_number(one[key]) for key in ("mean_before", "mean_after")),
-            _number(one["mean_shift"], "+.4f"),
-            *(str(one[key]) for key in ("flips_up", "flips_down")),
-            _text(changes),
-        )
-    return table
+        means = (_number(one["mean_before"]), _number(one["mean_after"]), _number(one["mean_shift"], "+.4f"))
+        flips = (str(one["flips_up"]), str(one["flips_down"]))
+        rows.append((name, str(one["num_both"]), _share(one["agreement"]), *means, *flips, changes))
+    return table(_TITLE, ("reward", "both", "equal", "before", "after", "shift", "up", "down", "status"), rows)
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -68,44 +60,39 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         f"judge: {judge.get('judge/calls', 0):.0f} calls, {judge.get('judge/tokens', 0):.0f} tokens, cost"
         f" {judge.get('judge/cost_total', 0.0):.4f}; {judge.get('judge/by_cache', 0):.0f} verdicts from the cache"
     )
-    yield from (f"left out: {shown(problem)}" for problem in report["problems"])
+    yield from (f"left out: {problem}" for problem in report["problems"])
 
 
 def _variance(variance: Mapping[str, Mapping[str, Any]], times: int) -> Table:
-    columns = ("reward", "completions", "unanimous", "two agree", "mean std", "sometimes unscored")
-    table = Table(*columns, title=f"judged {times} times, never from the cache", title_justify="left")
-    for name, one in variance.items():
-        table.add_row(
-            _text(name),
+    rows = [
+        (
+            name,
             str(one["num_completions"]),
             _share(one["share_unanimous"]),
             _share(one["pair_agreement"]),
             _number(one["mean_std"]),
             str(one["num_unsettled"]),
         )
-    return table
+        for name, one in variance.items()
+    ]
+    columns = ("reward", "completions", "unanimous", "two agree", "mean std", "sometimes unscored")
+    return table(f"judged {times} times, never from the cache", columns, rows)
 
 
 def _flips(flips: list[Mapping[str, Any]]) -> Table:
     more = f", the first {_SHOWN_FLIPS}; all are in the report and in diff.parquet" if len(flips) > _SHOWN_FLIPS else ""
-    table = Table(
-        "step",
-        "prompt",
-        "completion",
-        "reward",
-        "before",
-        "after",
-        title=f"{len(flips)} flips{more}",
-        title_justify="left",
-    )
-    for one in flips[:_SHOWN_FLIPS]:
-        key = (str(one["step"]), _text(one["prompt_id"]), str(one["sample_index"]), _text(one["reward"]))
-        table.add_row(*key, _number(one["before"], "g"), _number(one["after"], "g"))
-    return table
-
-
-def _text(text: str) -> Text:
-    return Text(shown(text))
+    rows = [
+        (
+            str(one["step"]),
+            one["prompt_id"],
+            str(one["sample_index"]),
+            one["reward"],
+            _number(one["before"], "g"),
+            _number(one["after"], "g"),
+        )
+        for one in flips[:_SHOWN_FLIPS]
+    ]
+    return table(f"{len(flips)} flips{more}", ("step", "prompt", "completion", "reward", "before", "after"), rows)
 
 
 def _share(value: float | None) -> str:

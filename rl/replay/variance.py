@@ -1,4 +1,4 @@
-"""A judge's own variance: the same answers judged several times, never from a cache."""
+"""The variance of a judge: it judges the same answers several times, never from a cache."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rl.report.page import write_report
 from rl.run.folder import CONFIG
+from rollouts.terminal import complain
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,10 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     run_dir = parser.parse_args(argv).run
     if not (run_dir / CONFIG).exists():
-        print(
-            f"rl.report: {run_dir} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`.",
-            file=sys.stderr,
-        )
+        complain(f"rl.report: {run_dir} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`.")
         return 2
     print(write_report(run_dir))
     return 0

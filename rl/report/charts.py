@@ -1,4 +1,4 @@
-"""Learning curves as inline SVG: numbers in, markup out. Colours are CSS variables of the page, so that one drawing
+"""Draws learning curves as inline SVG. Colours are CSS variables of the page, so that one drawing
 serves light and dark."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Series(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """The plotted range, and what maps it to pixels."""
+    """The range of both axes, and its mapping to pixels."""
 
     x0: float
     x1: float
@@ -48,7 +48,7 @@ def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     return [round(count * size, 12) for count in range(first, last + 1)]
 
 
-def smoothed(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
+def smooth(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
     """A centred moving mean over up to `window` points, shorter at both ends."""
     half = window // 2
     result = []
@@ -150,9 +150,9 @@ def _line(frame: Frame, one: Series, label: Callable[[float], str], window: int)
     if window > 1:
         parts.append(Markup('<polyline points="{}" class="raw" {}/>').format(_path(frame, one.points), style))
     parts.append(
-        Markup('<polyline points="{}" class="line" {}/>').format(_path(frame, smoothed(one.points, window)), style)
+        Markup('<polyline points="{}" class="line" {}/>').format(_path(frame, smooth(one.points, window)), style)
     )
-    last_x, last_y = smoothed(one.points, window)[-1]
+    last_x, last_y = smooth(one.points, window)[-1]
     parts.append(
         Markup('<circle cx="{}" cy="{}" r="3.5" class="dot" {}/>').format(
             f"{frame.x(last_x):.1f}", f"{frame.y(last_y):.1f}", style

@@ -1,5 +1,4 @@
-"""Which groups a report shows, and how: a few of the first step, more of the last ones, of every kind there is, groups
-with mixed rewards first."""
+"""Chooses the groups that a report shows: few of the first step, more of the last, every kind, mixed rewards first."""
 
 from __future__ import annotations
 
@@ -46,14 +45,14 @@ def choose_groups(run_dir: Path, wanted: int = 8) -> tuple[list[Group], list[str
             found += [list(group) for _, group in itertools.groupby(members, key=lambda one: one.key[:3])]
         return found
 
-    early = _varied(groups_of([0]), max(1, wanted // 4)) if len(steps) > 1 else []
-    late = _varied(
+    early = _pick_unlike(groups_of([0]), max(1, wanted // 4)) if len(steps) > 1 else []
+    late = _pick_unlike(
         groups_of(range(len(steps) - 1, max(0, len(steps) - 3) - 1, -1)[: max(1, len(steps) - 1)]), wanted - len(early)
     )
     return sorted(early + late, key=lambda group: group[0].key), troubles
 
 
-def _varied(groups: list[Group], wanted: int) -> list[Group]:
+def _pick_unlike(groups: list[Group], wanted: int) -> list[Group]:
     """The best group of each (answer type, modality) in turn, until there are enough."""
     by_kind: dict[tuple[str, str], list[Group]] = {}
     for group in sorted(groups, key=_interest, reverse=True):

@@ -25,7 +25,7 @@ from rl.run.folder import CONFIG, SUMMARY
 from rl.run.progress import duration
 from rl.run.tracking import read_metrics
 from rollouts.store.disk import write_atomically
-from rollouts.terminal import shown
+from rollouts.terminal import printable
 
 REPORT = "report.html"
 Metrics = Sequence[Mapping[str, float | None]]
@@ -86,7 +86,7 @@ def write_report(run_dir: Path | str) -> Path:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     page = environment.get_template("report.html").render(
         name=run_dir.resolve().name,
@@ -115,7 +115,7 @@ def _points(metrics: Metrics, name: str) -> list[tuple[float, float]]:
 
 
 def _tiles(metrics: Metrics, summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The few numbers on top: held-out accuracy where there is a summary, otherwise where training stands."""
+    """The numbers on top: held-out accuracy if there is a summary, else the state of training."""
     tiles: list[dict[str, str]] = []
     for mode in ("greedy", "sampled"):
         row = summary.get("comparison", {}).get(mode, {}).get("all")

@@ -19,8 +19,11 @@ from rl.step import LostCompletions, TooManyFailures
 from rl.workers import interrupts
 from rl.workers.failures import ClusterUnavailable, WorkerFailed
 from rollouts.engine.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
+from rollouts.prompt.families import UnknownFamily
+from rollouts.prompt.messages import BadTemplate
 from rollouts.records import BadSample
 from rollouts.store.layout import StoreError
+from rollouts.terminal import complain
 
 
 class NotReady(RuntimeError):
@@ -33,25 +36,23 @@ EXPECTED = (
     *(BadRows, BadSample, OSError, JudgeError, RewardError, TooFewSamples),
     *(CheckpointError, RunFolderError, StoreError, TrackingError),
     *(ClusterUnavailable, NotReady, WorkerFailed, EngineDead, PromptMismatch, StaleWeights, WeightsRejected),
+    *(BadTemplate, UnknownFamily),
     *(LostCompletions, NonFiniteUpdate, TooManyFailures),
 )
 
 
 @contextmanager
-def told(command: str) -> Iterator[None]:
+def exit_on_failure(command: str) -> Iterator[None]:
     """Print an expected failure and leave with exit code 1; Ctrl-C leaves with 130, `kill` with 143. Others are bugs
     and keep their traceback."""
     handlers = interrupts.install()
     try:
         yield
     except EXPECTED as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        complain(f"{command}: {error}")
         sys.exit(1)
     except (KeyboardInterrupt, interrupts.Interrupted) as stop:
-        print(
-            f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint",
-            file=sys.stderr,
-        )
+        complain(f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint")
         sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
     finally:
         interrupts.restore(handlers)

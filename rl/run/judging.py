@@ -11,7 +11,7 @@ from pathlib import Path
 from judges import Judge, JudgeConfig, make_judge
 from judges.calibration.grading import Summary, describe, require, summarise, summary_as_dict
 from judges.calibration.results import Results, identity
-from judges.cases import labelled
+from judges.cases import read_labelled
 from rewards.graded_cases import grade_into
 from rl.config import Config
 from rl.config.effects import asks_judge
@@ -62,7 +62,7 @@ def make_ready(judge: Judge, config: Config, folder: Path, teller: Teller) -> No
     pays.
 
     A server of ours (judge=local) is still starting: unless it must be graded first it is not waited for, judgements
-    wait instead (`raise_if_gone`).
+    wait instead (`raise_if_server_gone`).
 
     Raises:
         JudgeUnreachable, JudgeConfigError, JudgeNotGoodEnough.
@@ -86,11 +86,11 @@ def calibrate(settings: JudgeConfig, folder: Path, teller: Teller) -> Summary:
     A resumed run takes the verdicts that are there. The judge is one of its own, so that a run's budget and counters
     begin with the run.
     """
-    cases = labelled(str(settings.calibration), "judge.calibration")
+    cases = read_labelled(str(settings.calibration), "judge.calibration")
     judge = make_judge(dataclasses.replace(settings, canary_fraction=0.0), cache_path=folder / JUDGE_CACHE)
     with (
         Results(folder / CALIBRATION_ROWS, identity(settings), cases) as results,
-        teller.bar("calibrate the judge", len(cases), len(cases) - len(results.left(cases))) as bar,
+        teller.bar("calibrate the judge", len(cases), len(cases) - len(results.missing(cases))) as bar,
     ):
         summary = summarise(grade_into(results, cases, judge, bar.advance, max(64, 2 * settings.max_concurrency)))
     write_atomically(folder / CALIBRATION, (json.dumps(summary_as_dict(summary), indent=2) + "\n").encode())

@@ -23,7 +23,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
+
+from rollouts.terminal import plain
 
 # Names of metrics, how they are called in the line, and how they are written.
 SHOWN = (
@@ -124,7 +125,7 @@ class Teller:
 
     def say(self, text: str, style: str = "") -> None:
         """One line that stays."""
-        self.console.print(Text(text, style=style))
+        self.console.print(plain(text, style))
         if self.live is None:
             self.console.file.flush()
 

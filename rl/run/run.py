@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from judges import raise_if_unsafe
 from rewards.scorer import Scorer
@@ -16,7 +15,7 @@ from rl.run.progress import Bar
 from rl.run.tracking import Tracker, read_metrics
 from rl.run.watch import Watch
 from rl.workers.cluster import Cluster
-from rollouts.prompt.processing import media_token_ids
+from rollouts.prompt.processing import Processor, media_token_ids
 from rollouts.records import Sample
 from rollouts.store.writer import RunWriter
 
@@ -40,7 +39,7 @@ class Run:
     folder: Path
     # The RL set; the order it is asked in follows from the seed.
     samples: Sequence[Sample]
-    processor: Any
+    processor: Processor
     cluster: Cluster
     scorer: Scorer
     writer: RunWriter

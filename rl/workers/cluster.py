@@ -191,9 +191,9 @@ class RaySession:
         self.handlers = {}
 
     def _stop_ray(self) -> None:
-        running = processes.started_for(self.folder) if self.folder else []
+        children = processes.started_for(self.folder) if self.folder else []
         ray.shutdown()
-        processes.end(running)
+        processes.end(children)
         if self.folder:
             processes.end(processes.marked(self.folder))
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -203,8 +203,8 @@ class RaySession:
 def _joining(address: str) -> dict[str, Any]:
     """Arguments that join a running cluster. Ray tries a dead address for minutes, so that somebody listens is seen to
     first."""
-    wanted = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    host, colon, port = wanted.rpartition(":")
+    target = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, colon, port = target.rpartition(":")
     if colon and port.isdigit() and "//" not in host:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     return {"address": address}

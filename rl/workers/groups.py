@@ -111,11 +111,11 @@ class Group:
     def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
         """The same without waiting: the function that is returned waits. Two groups so work at the same time."""
         places = split_rows(rows, self.size)
-        asked = self.ask_each("log_probs", [tuple(rows[place] for place in part) for part in places])
+        references = self.ask_each("log_probs", [tuple(rows[place] for place in part) for part in places])
 
         def collect() -> list[list[float]]:
             values: list[list[float]] = [[] for _ in rows]
-            for part, answer in zip(places, self.wait(asked), strict=True):
+            for part, answer in zip(places, self.wait(references), strict=True):
                 for place, value in zip(part, answer, strict=True):
                     values[place] = value
             return values
@@ -134,8 +134,8 @@ class PolicyGroup(Group):
         """The same without waiting: the function that is returned waits. Updates are made in the order in which they
         were started."""
         parts = [(tuple(rows[place] for place in part), totals) for part in split_rows(rows, self.size)]
-        asked = self.ask_each("update", parts)
-        return lambda: self.wait(asked)[0]
+        references = self.ask_each("update", parts)
+        return lambda: self.wait(references)[0]
 
     def export_weights(self) -> tuple[Any, list[Any]]:
         """References to the weights in the object store and to their checksum (of the first rank, the one that counts,
@@ -175,13 +175,13 @@ class RolloutGroup(Group):
             WeightsRejected: they arrived damaged or were not taken over.
         """
         self._weights = version, weights_ref, checksum_ref
-        asked = [self._load(rank) for rank in range(self.size)]
+        references = [self._load(rank) for rank in range(self.size)]
 
         def confirm(checksum: str) -> None:
-            for rank, held in enumerate(self.wait(asked)):
-                if held != (version, checksum):
+            for rank, answer in enumerate(self.wait(references)):
+                if answer != (version, checksum):
                     raise StaleWeights(
-                        f"{self.name}-{rank} holds {held}, wanted {(version, checksum)}; it must not draw"
+                        f"{self.name}-{rank} holds {answer}, wanted {(version, checksum)}; it must not draw"
                     )
 
         return confirm

@@ -29,9 +29,11 @@ class PolicyWorker:
         self.rank = int(os.environ["RANK"])
 
     def pid(self) -> int:
+        """Of this process."""
         return os.getpid()
 
     def start(self) -> WorkerInfo:
+        """Join the other ranks and load the policy."""
         started = time.monotonic()
         set_threads()
         compute, model = self.config.compute, self.config.model
@@ -46,10 +48,13 @@ class PolicyWorker:
         return ready_since(started)
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-prob (nats) of every completion token, one list a row, in the order given."""
         with half_the_threads():
             return self.policy.log_probs(rows)
 
     def update(self, part: tuple[Sequence[Row], Denominators]) -> dict[str, float]:
+        """One optimiser update on this rank's rows; the denominators count the rows of all ranks. See
+        `Policy.update`."""
         return self.policy.update(*part)
 
     def export_weights(self) -> tuple[dict[str, Tensor], str]:
@@ -58,6 +63,7 @@ class PolicyWorker:
         return (weights, checksum_of(weights)) if self.rank == 0 else ({}, "")
 
     def save_pretrained(self, path: str) -> None:
+        """Model and processor in Hugging Face format; every rank helps, the first writes."""
         self.policy.save_pretrained(path)
 
     def checkpoint(self, root: str, step: int, extra: dict[str, Any], keep: int | None) -> str:
@@ -70,8 +76,8 @@ class PolicyWorker:
     def restore(self, root: str) -> tuple[int, dict[str, Any]] | None:
         """Take up the newest checkpoint that verifies: its step and what was given as `extra`; None where there is
         none."""
-        found = checkpoints.load_latest(Path(root))
-        if found is None:
+        checkpoint = checkpoints.load_latest(Path(root))
+        if checkpoint is None:
             return None
-        self.policy.load_state(found.tensors, found.state["policy"])
-        return found.step, found.state["extra"]
+        self.policy.load_state(checkpoint.tensors, checkpoint.state["policy"])
+        return checkpoint.step, checkpoint.state["extra"]

@@ -1,4 +1,8 @@
-"""The operating system's view of a run: which processes Ray started for it, and making sure that none is left."""
+"""The operating system's view of a run: which processes Ray started for it, and making sure that none is left.
+
+Not `rollouts.children`, which knows the processes that it started itself: these are Ray's, in sessions of Ray's
+making, some of them orphans by now, and have to be found before they can be ended.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +20,27 @@ MARK = "ROUNDS_RAY_FOLDER"
 def started_for(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
     """Our children whose command line names `folder` (Ray's session), everything below them, and the given pids where
     they still run."""
-    found: dict[int, psutil.Process] = {}
+    ours: dict[int, psutil.Process] = {}
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             if any(folder in part for part in child.cmdline()):
-                found |= {process.pid: process for process in (child, *child.children(recursive=True))}
+                ours |= {process.pid: process for process in (child, *child.children(recursive=True))}
     for pid in pids:
         with contextlib.suppress(psutil.Error):
-            found.setdefault(pid, psutil.Process(pid))
-    found.pop(os.getpid(), None)
-    return list(found.values())
+            ours.setdefault(pid, psutil.Process(pid))
+    ours.pop(os.getpid(), None)
+    return list(ours.values())
 
 
 def marked(folder: str) -> list[psutil.Process]:
     """Whoever carries the mark of this session, orphans included: what a dying Ray still started has no parent that
     leads to us."""
-    found = []
+    ours = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.pid != os.getpid() and _is_of(process, folder):
-                found.append(process)
-    return found
+                ours.append(process)
+    return ours
 
 
 def _is_of(process: psutil.Process, folder: str) -> bool:

@@ -20,9 +20,11 @@ class ReferenceWorker:
         self.model_path = model_path
 
     def pid(self) -> int:
+        """Of this process."""
         return os.getpid()
 
     def start(self) -> WorkerInfo:
+        """Load the reference."""
         started = time.monotonic()
         set_threads()
         self.reference = Reference(
@@ -35,5 +37,6 @@ class ReferenceWorker:
         return ready_since(started)
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-prob (nats) of every completion token, one list a row, in the order given."""
         with half_the_threads():
             return self.reference.log_probs(rows)

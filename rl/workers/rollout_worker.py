@@ -40,9 +40,11 @@ class RolloutWorker:
         self.engine: VllmEngine | None = None
 
     def pid(self) -> int:
+        """Of this process."""
         return os.getpid()
 
     def start(self) -> WorkerInfo:
+        """Start the engine, with the weights on disk where they count as a version."""
         started = time.monotonic()
         for name in RANK_VARIABLES:
             os.environ.pop(name, None)

@@ -42,17 +42,17 @@ def compare_with_live(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[
     """
     live = dict(model.named_parameters(remove_duplicate=False))
     num_compared, different = 0, []
-    for name, sent in weights.items():
-        live_name = _live_name(model, name, sent)
-        held = live.get(live_name)
-        if held is None or sent.numel() > MAX_COMPARED_ELEMENTS:
+    for name, weight in weights.items():
+        live_name = _live_name(model, name, weight)
+        live_weight = live.get(live_name)
+        if live_weight is None or weight.numel() > MAX_COMPARED_ELEMENTS:
             continue
         module = model.get_submodule(live_name.rpartition(".")[0])
-        sent = sent.to(device=held.device, dtype=held.dtype)
-        if held.shape == sent.shape:
-            same = torch.equal(held, sent)
-        elif not held.numel() and _is_packed(module):
-            same = _computes_with(module, sent)
+        weight = weight.to(device=live_weight.device, dtype=live_weight.dtype)
+        if live_weight.shape == weight.shape:
+            same = torch.equal(live_weight, weight)
+        elif not live_weight.numel() and _is_packed(module):
+            same = _computes_with(module, weight)
         else:
             continue
         num_compared += 1
@@ -62,12 +62,12 @@ def compare_with_live(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[
     return num_compared + len(heads), different
 
 
-def _live_name(model: nn.Module, name: str, sent: Tensor) -> str:
+def _live_name(model: nn.Module, name: str, weight: Tensor) -> str:
     """vLLM's name of a Hugging Face parameter; "" where it is dropped, or becomes a part of another one."""
     mapper = getattr(model, "hf_to_vllm_mapper", None)
-    mapped = [live_name for live_name, _ in mapper.apply([(name, sent)])] if mapper is not None else [name]
-    whole = bool(mapped) and mapped[0].split(".")[-2:] == name.split(".")[-2:]
-    return mapped[0] if whole else ""
+    live_names = [live_name for live_name, _ in mapper.apply([(name, weight)])] if mapper is not None else [name]
+    whole = bool(live_names) and live_names[0].split(".")[-2:] == name.split(".")[-2:]
+    return live_names[0] if whole else ""
 
 
 def _is_packed(module: nn.Module) -> bool:

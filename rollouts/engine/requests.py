@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from PIL import Image
-
+from typing import NamedTuple
 
 # vLLM takes no higher one.
 MAX_TEMPERATURE = 2.0
@@ -42,15 +39,15 @@ class RequestKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to draw."""
+    """One completion to draw, for any engine."""
 
     prompt_id: str
     sample_index: int
     # After the chat template, one placeholder an image.
     text: str
-    # RGB frames in the order of the placeholders; the same objects in all requests of a group, so that they travel
-    # once.
-    images: tuple[Image.Image, ...]
+    # Media of the prompt as the processor hands it to engines, opaque outside the engine's own file; empty for text.
+    # The same object in all requests of a group, so that it travels once.
+    media: Mapping[str, Sequence[object]]
     # Sampling seed, below 2**63; see rl/algo/order.py.
     seed: int
     # The prompt as the trainer's processor expands it, image tokens multiplied; None = not compared (tools without a

@@ -87,7 +87,8 @@ def _banned_of(params: SamplingParams) -> tuple[int, ...] | None:
 
 
 class VllmEngine:
-    """One vLLM engine. Not thread-safe; one `sample` at a time.
+    """One vLLM engine. Not thread-safe; one `sample` at a time. This file alone opens `Request.media`, and turns it
+    into what vLLM takes.
 
     Args:
         model_path: a folder in Hugging Face format, processor included, or a Hub id.
@@ -125,15 +126,15 @@ class VllmEngine:
         """
         self._refuse_when_dead()
         self.version = self.checksum = None
-        arrived = checksum_of(weights)
-        if arrived != checksum:
-            changed = f"arrived with checksum {arrived[:12]}, sent with {checksum[:12]}"
-            raise WeightsRejected(f"{self.name}: weights of version {version} {changed}; send them again")
-        missing = self._checkpoint_elements - count_elements(
+        own_checksum = checksum_of(weights)
+        if own_checksum != checksum:
+            difference = f"arrived with checksum {own_checksum[:12]}, sent with {checksum[:12]}"
+            raise WeightsRejected(f"{self.name}: weights of version {version} {difference}; send them again")
+        num_absent = self._checkpoint_elements - count_elements(
             {name: tensor.shape for name, tensor in weights.items()}, self._tied
         )
-        if missing > 0:
-            problem = f"version {version} lacks {missing} numbers that the model on disk has"
+        if num_absent > 0:
+            problem = f"version {version} lacks {num_absent} numbers that the model on disk has"
             raise WeightsRejected(
                 f"{self.name}: {problem}; send every parameter, whole and under its Hugging Face name"
             )
@@ -157,9 +158,9 @@ class VllmEngine:
         """Raise StaleWeights unless exactly these weights are in use."""
         self._refuse_when_dead()
         if (self.version, self.checksum) != (version, checksum):
-            held = f"version {self.version} ({(self.checksum or 'none')[:12]})"
+            current = f"version {self.version} ({(self.checksum or 'none')[:12]})"
             raise StaleWeights(
-                f"{self.name} holds {held}, wanted version {version} ({checksum[:12]}); sync the weights first"
+                f"{self.name} holds {current}, wanted version {version} ({checksum[:12]}); sync the weights first"
             )
 
     def sample(
@@ -186,34 +187,33 @@ class VllmEngine:
             EngineDead: vLLM failed.
         """
         self._refuse_when_dead()
-        wanted = settings.policy_version
-        if self.version is None or self.version != wanted:
-            raise StaleWeights(f"{self.name} holds version {self.version}, wanted {wanted}; sync the weights first")
-        prompts: dict[Any, Any] = {}
+        version = settings.policy_version
+        if self.version is None or self.version != version:
+            raise StaleWeights(f"{self.name} holds version {self.version}, wanted {version}; sync the weights first")
+        prompts: dict[tuple[str, str, int], Any] = {}
         todo = deque((f"{place}", request) for place, request in enumerate(requests))
-        running: dict[str, Request] = {}
+        in_flight: dict[str, Request] = {}
         try:
-            while todo or running:
-                while todo and len(running) < self.settings.max_num_seqs:
+            while todo or in_flight:
+                while todo and len(in_flight) < self.settings.max_num_seqs:
                     name, request = todo.popleft()
-                    if _asked(request) not in prompts:
-                        prompts[_asked(request)] = self._render(request, settings)
-                    self._engine.add_request(name, prompts[_asked(request)], _sampling_params(request, settings))
-                    running[name] = request
-                finished = [(running.pop(output.request_id), output) for output in self._step()]
-                if finished:
-                    yield [(request.key, self._completion(request, output)) for request, output in finished]
+                    if _group_of(request) not in prompts:
+                        prompts[_group_of(request)] = self._render(request, settings)
+                    self._engine.add_request(name, prompts[_group_of(request)], _sampling_params(request, settings))
+                    in_flight[name] = request
+                outputs = [(in_flight.pop(output.request_id), output) for output in self._step()]
+                if outputs:
+                    yield [(request.key, self._completion(request, output)) for request, output in outputs]
         finally:
             # The reader went away, or something failed: nothing of this call may run on into the next one.
-            if running and not self.dead:
-                self._engine.abort_request(list(running))
+            if in_flight and not self.dead:
+                self._engine.abort_request(list(in_flight))
 
     def _render(self, request: Request, settings: SamplingSettings) -> Any:
         """The prompt as vLLM's own input, expanded once for the whole group and compared with the trainer's
-        expansion."""
-        media = {"multi_modal_data": {"image": list(request.images)}} if request.images else {}
-        rendered = self._engine.renderer.render_cmpl([{"prompt": request.text, **media}])[0]
-        token_ids = tuple(rendered["prompt_token_ids"])
+        expansion. Where there are no media, nothing is expanded and the trainer's tokens are taken as they are."""
+        prompt = self._engine.renderer.render_cmpl([_prompt_for_vllm(request)])[0]
+        token_ids = tuple(prompt["prompt_token_ids"])
         if request.token_ids is not None and token_ids != request.token_ids:
             pairs = enumerate(zip(token_ids, request.token_ids, strict=False))
             where = next((place for place, (ours, theirs) in pairs if ours != theirs), "the end of the shorter")
@@ -228,7 +228,7 @@ class VllmEngine:
                 f" {settings.max_completion_length} exceed model.max_model_len {self.settings.max_model_len}; raise the"
                 " latter"
             )
-        return rendered
+        return prompt
 
     def _step(self) -> list[Any]:
         try:
@@ -237,18 +237,18 @@ class VllmEngine:
             raise self._died("while it sampled", error) from error
 
     def _completion(self, request: Request, output: Any) -> Completion:
-        drawn = output.outputs[0]
-        token_ids = tuple(drawn.token_ids)
+        answer = output.outputs[0]
+        token_ids = tuple(answer.token_ids)
         reason: Literal["stop", "length", "abort"] = (
-            drawn.finish_reason if drawn.finish_reason in ("stop", "length") else "abort"
+            answer.finish_reason if answer.finish_reason in ("stop", "length") else "abort"
         )
         # The end token is learnt from and so belongs to the ids; a reader does not want to see it.
-        spoken = token_ids[:-1] if reason == "stop" else token_ids
+        visible = token_ids[:-1] if reason == "stop" else token_ids
         return Completion(
             token_ids=token_ids,
-            text=self._tokenizer.decode(list(spoken), skip_special_tokens=False),
+            text=self._tokenizer.decode(list(visible), skip_special_tokens=False),
             finish_reason=reason,
-            logprobs=tuple(position[token].logprob for token, position in zip(token_ids, drawn.logprobs, strict=True)),
+            logprobs=tuple(position[token].logprob for token, position in zip(token_ids, answer.logprobs, strict=True)),
             seed=request.seed,
             policy_version=self.version if self.version is not None else -1,
             engine=self.name,
@@ -269,9 +269,9 @@ def _look_at_model_here(model_path: Path) -> None:
     a fresh machine."""
     config = model_path / "config.json"
     for name in json.loads(config.read_text(encoding="utf-8"))["architectures"] if config.is_file() else ():
-        known = ModelRegistry.models.get(name)
-        if hasattr(known, "load_model_cls"):
-            ModelRegistry.register_model(name, known.load_model_cls())
+        entry = ModelRegistry.models.get(name)
+        if hasattr(entry, "load_model_cls"):
+            ModelRegistry.register_model(name, entry.load_model_cls())
 
 
 def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
@@ -307,9 +307,16 @@ def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
     )
 
 
-def _asked(request: Request) -> tuple[Any, ...]:
-    """Equal for the requests of one group, which share text and image objects."""
-    return request.prompt_id, request.text, *map(id, request.images)
+def _prompt_for_vllm(request: Request) -> dict[str, Any]:
+    if request.media:
+        media = {kind: list(items) for kind, items in request.media.items()}
+        return {"prompt": request.text, "multi_modal_data": media}
+    return {"prompt": request.text} if request.token_ids is None else {"prompt_token_ids": list(request.token_ids)}
+
+
+def _group_of(request: Request) -> tuple[str, str, int]:
+    """Equal for the requests of one group, which share text and media."""
+    return request.prompt_id, request.text, id(request.media)
 
 
 def _sampling_params(request: Request, settings: SamplingSettings) -> SamplingParams:

@@ -38,7 +38,7 @@ def export_page(viewer: Viewer, text: str, sort: str, limit: int) -> bytes:
         BadQuery: the search or the order cannot be read. NothingToExport: nothing is found.
     """
     script, style = _script(), "\n".join(FILES[name].read_text(encoding="utf-8") for name in STYLES)
-    data = json.dumps(_carried(viewer, text, sort, limit), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    data = json.dumps(_page_data(viewer, text, sort, limit), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Inside a script element only "</script" and "<!--" end or change what is read; without "<" there is neither.
     data = data.replace("<", "\\u003c")
     policy = (
@@ -92,7 +92,7 @@ def _script() -> str:
     return script
 
 
-def _carried(viewer: Viewer, text: str, sort: str, limit: int) -> dict[str, Any]:
+def _page_data(viewer: Viewer, text: str, sort: str, limit: int) -> dict[str, Any]:
     listed: list[dict[str, Any]] = []
     while len(listed) < limit:
         page = list_groups(viewer.index, text, sort, len(listed), min(100, limit - len(listed)))["groups"]

@@ -1,5 +1,6 @@
-"""One group as the page shows it: the question, its images, and each completion with what it was paid and why; heavy
-columns read on demand."""
+"""One group as the page shows it: question, images, and each completion with its pay and the reasons.
+
+Heavy columns are read when a group is opened."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from rollouts.page.images import Images
 from rollouts.page.index import Index, check_unpacked, conform
 from rollouts.page.listing import finite
+from rollouts.prompt.prefill import prefill_of
 from rollouts.records import LETTERS
 from rollouts.store.codec import SCHEMA, Row
 from rollouts.store.folder import inside
@@ -66,7 +68,7 @@ def _from_parquet(path: Path, prompt_id: str, names: Sequence[str]) -> list[Row]
 
 
 def _row_groups(metadata: pq.FileMetaData, prompt_id: str) -> list[int]:
-    """Numbers of the row groups that may hold the prompt: rows are sorted by it, so where there are several, few do."""
+    """Numbers of the Parquet row groups that may hold the prompt. Rows are sorted by prompt, so few do."""
     column = metadata.schema.names.index("prompt_id") if "prompt_id" in metadata.schema.names else None
     chosen = []
     for number in range(metadata.num_row_groups):
@@ -131,6 +133,8 @@ def group_page(index: Index, images: Images, side: int, step: int, prompt_id: st
         "visual_references": first["visual_references"] or [],
         "rubric": [f"{one['text']} ({finite(one['points'])} points)" for one in first["rubric"] or ()],
         "prompt_text": _text(first["prompt_text"]),
+        # What the chat template wrote of every answer, so that no completion holds it.
+        "prefill": prefill_of(first["prompt_text"] or ""),
         "media": [_medium(images, medium) for medium in first["media"] or ()],
         "visits": [{"step": at, "right": right, "judged": judged} for at, right, judged in visits],
         "completions": [_completion(index, side, row, light.get(row["sample_index"], {})) for row in rows],
@@ -219,8 +223,8 @@ def _tokens(row: Row) -> dict[str, Any]:
     return {
         "ids": [int(one or 0) for one in row["token_ids"] or ()],
         "text": row["completion"] or "",
-        "logprobs": _rounded(sampled),
-        "ref_logprobs": _rounded(reference),
+        "logprobs": _round_all(sampled),
+        "ref_logprobs": _round_all(reference),
         "kl": kl,
     }
 
@@ -233,7 +237,7 @@ def _k3(policy: float | None, reference: float | None) -> float | None:
     return round(math.exp(ratio) - ratio - 1.0, 5)
 
 
-def _rounded(values: Sequence[float | None] | None) -> list[float | None] | None:
+def _round_all(values: Sequence[float | None] | None) -> list[float | None] | None:
     return (
         None if values is None else [None if one is None or not math.isfinite(one) else round(one, 4) for one in values]
     )

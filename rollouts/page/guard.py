@@ -1,4 +1,4 @@
-"""Who may ask the viewer what: a page in a browser on this machine, nobody else (JUDGING.md, web viewer).
+"""Decides which requests the viewer answers: those of its own page in a browser on this machine (JUDGING.md).
 
 Another site open in the same browser can make it send requests here (CSRF), and can make its own name point here (DNS
 rebinding). So every request must carry our exact Host, no foreign Origin, and Sec-Fetch headers that say "same origin";
@@ -45,7 +45,7 @@ _PATH = re.compile(rb"/[A-Za-z0-9_/-]*(?:\.[a-z]+)?")
 
 
 class Guard:
-    """Wraps the application; what is refused never reaches it."""
+    """Wraps the application. A request that is refused never reaches it."""
 
     def __init__(self, app: App, port: int, token: str) -> None:
         self._app = app

@@ -1,5 +1,4 @@
-"""Images of a run as a browser may have them: PNG only, found by hash only, checked chunk by chunk, with a cap on
-pixels."""
+"""Serves the images of a run to a browser: PNG only, by hash only, every chunk checked, with a cap on pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from threading import Lock
 from PIL import Image
 
 from rollouts.media import MAX_PIXELS
-from rollouts.store.folder import Refused, inside, read_limited
+from rollouts.store.folder import Refused, inside, read_at_most
 from rollouts.store.layout import media_path
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -31,9 +30,8 @@ class BadImage(Refused):
     """The file is no PNG that is safe to show; the message says why."""
 
 
-def checked_png(data: bytes) -> bytes:
-    """The picture of a PNG file without anything but the picture. Lengths, CRCs, order and size are checked; no pixel
-    is decoded.
+def check_png(data: bytes) -> bytes:
+    """The PNG file with nothing but its picture. Checks lengths, CRCs, order and size, and decodes no pixel.
 
     Raises:
         BadImage: not a PNG, cut off, damaged, or more than MAX_PIXELS pixels.
@@ -100,7 +98,7 @@ class Images:
 
     def png(self, sha256: str) -> bytes:
         """The checked PNG with this hash. Raises BadImage, Refused, StoreError (no hash) or FileNotFoundError."""
-        return checked_png(read_limited(self._find(sha256), MAX_FILE_BYTES))
+        return check_png(read_at_most(self._find(sha256), MAX_FILE_BYTES))
 
     def thumbnail(self, sha256: str) -> bytes:
         """The same, at most 112 pixels a side, from a cache of the last 2,048. Raises like `png`."""

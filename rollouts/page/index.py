@@ -1,9 +1,9 @@
-"""The light columns of one or two runs in DuckDB, kept up with runs that are still written: what lists, charts and
-filters ask.
+"""The light columns of one or two runs in DuckDB. Lists, charts and filters ask them; `refresh` follows a run that
+grows.
 
 pyarrow reads the files, a batch at a time and only the columns needed; DuckDB itself may open no file. Heavy columns
 (token ids, log-probs, transcripts) are read when a group is opened, see rollouts/page/group.py. A step that cannot be
-read is a problem told to the reader; the rest stays.
+read becomes an entry of `problems`; the others are shown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rollouts.page.labels import label_key, read_labels
 from rollouts.page.schema import GROUPS_OF_STEP, LIGHT, ROWS_OF_BATCH, TABLES
 from rollouts.records import SCHEMA_VERSION
 from rollouts.store.codec import KEY_COLUMNS, SCHEMA
-from rollouts.store.folder import inside, read_limited
+from rollouts.store.folder import inside, read_at_most
 from rollouts.store.layout import JSONL, MANIFEST, PARQUET, NewerSchema, StepFiles, list_steps
 
 # Memory of DuckDB; beyond it tables go to the temporary folder.
@@ -36,7 +36,7 @@ _MAX_MANIFEST_BYTES = 64_000_000
 
 
 class Read(NamedTuple):
-    """What was read of one step: to see whether it changed, and to go on where a growing JSONL ended."""
+    """How far one step was read. It shows whether the step changed, and where a growing JSONL goes on."""
 
     finished: bool
     size: int
@@ -65,12 +65,12 @@ class Index:
         self._labels: dict[str, str] | None = None
         self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="rounds-view-")
-        self._database = _closed_database(self._folder.name)
+        self._database = _open_database(self._folder.name)
         for statement in TABLES:
             self._database.execute(statement)
 
     def ask(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one query; its own cursor, so that threads do not meet."""
+        """The rows of one query. Each call has a cursor of its own, so threads may share the index."""
         with self._database.cursor() as cursor:
             return cursor.execute(sql, values).fetchall()
 
@@ -82,7 +82,7 @@ class Index:
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def refresh(self) -> bool:
-        """Read what is new or changed in the folders; returns whether anything was. Raises NotARun if the first folder
+        """Read what is new or changed in the folders. Returns whether anything was. Raises NotARun if the first folder
         holds no rollouts."""
         with self._lock:
             before = self.version
@@ -93,7 +93,7 @@ class Index:
             return self.version != before
 
     def close(self) -> None:
-        """Give memory and the temporary folder back."""
+        """Free the memory and remove the temporary folder."""
         self._database.close()
         self._folder.cleanup()
 
@@ -133,7 +133,7 @@ class Index:
         self._read[key] = now
         self.steps[key] = one
         if one.finished:
-            manifest = json.loads(read_limited(inside(run_dir, *folder, MANIFEST), _MAX_MANIFEST_BYTES))
+            manifest = json.loads(read_at_most(inside(run_dir, *folder, MANIFEST), _MAX_MANIFEST_BYTES))
             check_version(manifest["schema_version"])
             count = sum(self._insert(side, batch) for batch in parquet_batches(path, LIGHT))
             if count != manifest["num_rollouts"]:
@@ -278,7 +278,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def _closed_database(folder: str) -> duckdb.DuckDBPyConnection:
+def _open_database(folder: str) -> duckdb.DuckDBPyConnection:
     """A database in memory that may spill into `folder` and open nothing else, load no extension and change none of
     this."""
     settings: dict[str, Any] = {

@@ -1,5 +1,4 @@
-"""A reader's word on a verdict, kept in RUN/labels.jsonl beside the run: append-only, the last line of a completion
-wins.
+"""Labels: a reader says whether a verdict is right. RUN/labels.jsonl keeps them; the last line of a completion counts.
 
 One line is what a judge's calibration needs to ask again: {"question", "reference", "completion", "expected",
 "aliases", "key"}. `completion` is the answer span that the judge saw, `expected` is "correct" or "incorrect" (null
@@ -15,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rollouts.store.folder import Refused, inside, read_limited
+from rollouts.store.folder import Refused, inside, read_at_most
 
 LABELS = "labels.jsonl"
 EXPECTED = ("correct", "incorrect", None)
@@ -29,14 +28,13 @@ def label_key(step: int, prompt_id: str, sample_index: int) -> str:
 
 
 def read_labels(run_dir: Path) -> dict[str, str]:
-    """Key -> expected of every label that stands. Lines that are no labels are passed over: the file may have been
-    edited by hand.
+    """Key -> expected of every label that stands. Skips lines that are no labels, because people edit the file.
 
     Raises:
         Refused: the file is a link or no regular file.
     """
     try:
-        data = read_limited(inside(run_dir, LABELS), _MAX_BYTES)
+        data = read_at_most(inside(run_dir, LABELS), _MAX_BYTES)
     except FileNotFoundError:
         return {}
     found: dict[str, str | None] = {}

@@ -75,6 +75,16 @@ def list_groups(index: Index, text: str, sort: str, offset: int, limit: int = PA
     return {"groups": groups, "total": total, "completions": completions, "offset": offset}
 
 
+def find_groups(index: Index, text: str) -> dict[tuple[int, str], int]:
+    """(step, prompt id) of each group of the first run that a search finds -> completions of it found. Raises
+    BadQuery."""
+    query = parse_query(text)
+    before, source = _from(query, two_runs=False)
+    hits = "COALESCE(len(f.hits), 0)" if query.picks_completions else "g.num"
+    rows = index.ask(f"{before} SELECT g.step, g.prompt_id, {hits} {source}", query.values)
+    return {(step, prompt_id): num for step, prompt_id, num in rows}
+
+
 def position_of(index: Index, text: str, sort: str, step: int, prompt_id: str) -> dict[str, Any]:
     """Where a group stands in the list that `list_groups` gives, from 0; None = the search does not find it. Raises
     BadQuery."""

@@ -1,24 +1,25 @@
-"""The search box: words and `field:value` terms as one SQL condition with parameters. The page, permalinks and
-`--where` share it.
+"""The one language for stored completions: words and `field:value` terms as one SQL condition with parameters.
 
-pleural "upper lobe" is:disagree modality:CT type:open reward:<0.5 step:3..9 -is:truncated
+The search box of the page, its permalinks, `rollouts.view --where` and `rl.replay --only` read it. All terms must hold;
+commas between values mean or, `-` before a term means not, quotes keep a text whole, and `=` reads like `:`.
+
+    pleural "upper lobe" is:disagree modality:CT,MR type:open reward:<0.5 step:3..9 -is:truncated
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollouts.nearest import did_you_mean
 from rollouts.page.schema import DISAGREE, FAILED
 from rollouts.store.layout import StoreError
 
 MAX_QUERY_CHARS = 1000
-_TERM = re.compile(r'(-?)(?:([A-Za-z]+):)?("[^"]*"|\S+)')
-_RANGE = re.compile(r"(?P<low>[^.<>=].*?)\.\.(?P<high>.+)|(?P<sign><=|>=|<|>)?(?P<number>[^<>=].*)")
+_TERM = re.compile(r'(-?)(?:([A-Za-z_]+)([:=]))?("[^"]*"|\S+)')
 
 # Conditions on one completion (table r) and on a whole group (table g), by the word after `is:`; and what each finds,
 # for the page's help.
@@ -112,15 +113,28 @@ def parse_query(text: str) -> Query:
     if len(text) > MAX_QUERY_CHARS:
         raise BadQuery(f"the search has {len(text):,} characters, at most {MAX_QUERY_CHARS:,} are read")
     query = Query()
-    for match in _TERM.finditer(text):
-        minus, name, value = match[1], (match[2] or "").lower(), match[3].strip('"')
-        if name and name not in FIELDS and not match[3].startswith("//"):
-            raise BadQuery(f"there is no filter {name!r}{_near(name, FIELDS)}. There are: {', '.join(FIELDS)}")
-        if not value:
-            continue
-        where, condition = _term(query, name, value)
-        where.append(f"NOT COALESCE({condition}, FALSE)" if minus else condition)
+    for minus, field_name, separator, value in _TERM.findall(text):
+        if value.startswith("//"):  # an address, not a filter
+            field_name, value = "", f"{field_name}{separator}{value}"
+        if value.strip('"') or field_name:
+            where, condition = _alternatives(query, field_name.lower(), value)
+            where.append(f"NOT COALESCE({condition}, FALSE)" if minus else condition)
     return query
+
+
+def _alternatives(query: Query, name: str, value: str) -> tuple[list[str], str]:
+    """The list a condition belongs to and the condition, of a term with its values between commas."""
+    if name and name not in FIELDS:
+        hint = did_you_mean(name, FIELDS, ".")
+        raise BadQuery(f"there is no filter {name!r}{hint} There are: {', '.join(FIELDS)}; put a text in quotes")
+    values = value.split(",") if name and not value.startswith('"') else [value.strip('"')]
+    terms = [_term(query, name, one) for one in values if one]
+    if not terms:
+        raise BadQuery(f"{name}:{value[:40]} names no value")
+    where = terms[0][0]
+    if any(other is not where for other, _ in terms):
+        raise BadQuery(f"{name}:{value[:40]} mixes filters of completions and of groups; write them one by one")
+    return where, f"({' OR '.join(condition for _, condition in terms)})"
 
 
 def _term(query: Query, name: str, value: str) -> tuple[list[str], str]:
@@ -136,7 +150,7 @@ def _term(query: Query, name: str, value: str) -> tuple[list[str], str]:
     }  # fmt: skip
     if name in special:
         return special[name](query, value)
-    place = query.add(value if not name else f"{name}:{value}")
+    place = query.add(value)
     return query.completion, f"(contains(lower(r.text), lower({place})) OR contains(lower(r.question), lower({place})))"
 
 
@@ -146,18 +160,19 @@ def _is(query: Query, value: str) -> tuple[list[str], str]:
     if value in IS_GROUP:
         return query.group, IS_GROUP[value][0]
     names = (*IS_COMPLETION, *IS_GROUP)
-    raise BadQuery(f"there is no is:{value[:40]}{_near(value, names)}. There are: {', '.join(names)}")
+    raise BadQuery(f"there is no is:{value[:40]}{did_you_mean(value, names, '.')} There are: {', '.join(names)}")
 
 
 def _number(query: Query, name: str, text: str) -> str:
     column = "g.step" if name == "step" else _NUMBERS[name]
-    match = _RANGE.fullmatch(text)
-    if match is None:
-        raise BadQuery(f"{name}:{text[:40]} is no number; write {name}:3, {name}:<3, {name}:>=3 or {name}:3..9")
-    if match["high"] is not None:
-        low, high = (query.add(_finite(name, match[part])) for part in ("low", "high"))
-        return f"{column} BETWEEN {low} AND {high}"
-    return f"{column} {match['sign'] or '='} {query.add(_finite(name, match['number']))}"
+    low, dots, high = text.partition("..")
+    if dots and (low or high):
+        ends = [(sign, _finite(name, end)) for sign, end in ((">=", low), ("<=", high)) if end]
+        if low and high and ends[0][1] > ends[1][1]:
+            raise BadQuery(f"{name}:{text[:40]} holds no number; write {name}:LOW..HIGH with LOW at most HIGH")
+        return "(" + " AND ".join(f"{column} {sign} {query.add(number)}" for sign, number in ends) + ")"
+    sign = next((sign for sign in ("<=", ">=", "<", ">") if text.startswith(sign)), "")
+    return f"{column} {sign or '='} {query.add(_finite(name, text.removeprefix(sign)))}"
 
 
 def _finite(name: str, text: str) -> float:
@@ -166,7 +181,9 @@ def _finite(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise BadQuery(f"{name}:{text[:40]} is no number; write {name}:3, {name}:<3, {name}:>=3 or {name}:3..9")
+        raise BadQuery(
+            f"{name}:{text[:40]} is no number; write {name}:3, {name}:<3, {name}:>=3, {name}:3..9 or {name}:3.."
+        )
     return value
 
 
@@ -210,8 +227,3 @@ def _flipped(query: Query, value: str) -> tuple[list[str], str]:
     before = f"""(SELECT arg_max(2 * e.num_right > e.num_judged, e.step) FROM groups e
         WHERE e.side = g.side AND e.prompt_id = g.prompt_id AND e.step <= {step} AND e.num_judged > 0)"""
     return query.group, f"(g.step > {step} AND g.num_judged > 0 AND (2 * g.num_right > g.num_judged) != {before})"
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -44,11 +44,11 @@ def make_app(viewer: Viewer, port: int) -> tuple[Guard, str]:
         (TypeError, 422),
         (OSError, 500),
     ):
-        app.add_exception_handler(kind, _told(status))
+        app.add_exception_handler(kind, _error_handler(status))
     return Guard(app, port, token), token
 
 
-def _told(status: int) -> Callable[[Request, Exception], Response]:
+def _error_handler(status: int) -> Callable[[Request, Exception], Response]:
     def handler(_: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)[:500]}, status)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from rollouts.store.folder import Refused, inside, read_limited
+from rollouts.store.folder import Refused, inside, read_at_most
 
 # The largest in use (Gemma, 256k entries) has 33 MB.
 _MAX_BYTES = 64_000_000
@@ -18,7 +18,7 @@ _MAX_BYTES = 64_000_000
 def load_tokenizer(run_dir: Path) -> tuple[Tokenizer | None, str]:
     """The tokenizer of RUN/model and "", or None and the reason why token texts are not shown."""
     try:
-        data = read_limited(inside(run_dir, "model", "tokenizer.json"), _MAX_BYTES)
+        data = read_at_most(inside(run_dir, "model", "tokenizer.json"), _MAX_BYTES)
         return Tokenizer.from_str(data.decode()), ""
     except FileNotFoundError:
         return None, "the run holds no model/tokenizer.json yet, so tokens are shown by number"

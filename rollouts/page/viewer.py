@@ -36,7 +36,7 @@ class Viewer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking and give everything back."""
+        """Stop looking and free the index."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=30)

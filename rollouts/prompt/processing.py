@@ -1,7 +1,7 @@
 """Where a processor meets a model: a sample becomes token ids and one opaque dict of media tensors.
 
 This is the only file that may name a vision tensor. Everything between `encode` and a model's forward carries the dict
-unopened.
+unopened, and everything between `encode` and the engine carries `engine_media` unopened.
 Legend: P prompt tokens with image tokens multiplied.
 """
 
@@ -12,25 +12,22 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoProcessor, AutoTokenizer
+from torch import Tensor, nn
+from transformers import AutoProcessor, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
 from rollouts.media import blank as blank_media
 from rollouts.media import frames
-from rollouts.prompt.messages import question_text, render_prompt
+from rollouts.prompt.families import Family, family_of
+from rollouts.prompt.messages import BadTemplate, Message, question_text, render_prompt
+from rollouts.prompt.prefill import prefill_of
 from rollouts.records import BadSample, Sample
 
 # Tensors of a processor that run along the tokens, not along the images; positions are worked out from them beforehand.
 TOKEN_ALIGNED = ("mm_token_type_ids", "token_type_ids")
-# Tokens that stand for media, or open and close them, in the families of models this project feeds. A model that could
-# say one of them would break its own next forward pass ("Image features and image tokens do not match", verl #7038).
-MEDIA_TOKENS = (
-    *("<img>", "</img>", "<IMG_CONTEXT>", "<image>", "<video>"),
-    *("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
-)
+# Attributes under which processors and tokenizers name the ids of such tokens themselves.
 MEDIA_TOKEN_ATTRIBUTES = (
     "image_token_id",
     "video_token_id",
@@ -38,97 +35,162 @@ MEDIA_TOKEN_ATTRIBUTES = (
     "start_image_token_id",
     "end_image_token_id",
 )
+# Media as an engine takes it: kind ("image") -> the items in the order of their placeholders.
+EngineMedia = Mapping[str, Sequence[Image.Image]]
 
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """One prompt, ready for both forward passes: the engine's (text and images) and the trainer's (ids and media
+    """One prompt, ready for both forward passes: the engine's (text and frames) and the trainer's (ids and media
     tensors)."""
 
     prompt_id: str
-    # After the chat template, one placeholder an image: what vLLM takes beside `images`.
+    # After the chat template, one placeholder an image: what vLLM takes beside `engine_media`.
     text: str
-    # With every placeholder multiplied to the number of features: what the model's own forward takes beside `media`.
+    # [P], with every placeholder multiplied to the number of features: what the model's forward takes beside `media`.
     token_ids: tuple[int, ...]
     # Tensors by the processor's names; empty for a text prompt. Opaque outside this file.
-    media: dict[str, Any]
-    # RGB frames in order, for the engine only; see `without_images`.
-    images: tuple[Image.Image, ...] = ()
+    media: dict[str, Tensor]
+    # RGB frames by kind, for the engine only; empty for a text prompt. Opaque outside this file and the engine's.
+    engine_media: EngineMedia = dataclasses.field(default_factory=dict)
     # Hash of token ids and media bytes. Rows with the same one share a prompt, and the trainer computes it once for all
     # of them.
     fingerprint: str = ""
 
-    def without_images(self) -> EncodedPrompt:
-        """The same prompt without the frames the engine needs, for the way to the trainer."""
-        return dataclasses.replace(self, images=())
+    @property
+    def prefill(self) -> str:
+        """What the chat template has written of the answer already; see rollouts/prompt/prefill.py."""
+        return prefill_of(self.text)
+
+    @property
+    def num_pixels(self) -> int:
+        """Pixels of all frames the engine is handed."""
+        return sum(frame.width * frame.height for items in self.engine_media.values() for frame in items)
+
+    def for_trainer(self) -> EncodedPrompt:
+        """The same prompt without the frames, which only the engine needs."""
+        return dataclasses.replace(self, engine_media={})
 
 
-class TextProcessor:
-    """A tokenizer in the place of a processor: what a model that reads text only is asked with."""
+class Processor:
+    """A model folder's processor, or its tokenizer where the model reads text only, with what is known of its
+    family."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.chat_template = tokenizer.chat_template
+    def __init__(self, family: Family, source: ProcessorMixin | PreTrainedTokenizerBase) -> None:
+        self.family = family
+        # As transformers and TRL know it.
+        self.source = source
+        self.tokenizer: PreTrainedTokenizerBase = getattr(source, "tokenizer", source)
 
-    def __call__(self, text: list[str], images: Sequence[Image.Image] | None = None, return_tensors: str = "pt") -> Any:
-        if images:
-            raise BadSample(f"the sample has {len(images)} images, and this model reads text only")
-        return self.tokenizer(text, return_tensors=return_tensors)
+    @property
+    def chat_template(self) -> str:
+        """The template's source."""
+        return str(self.source.chat_template)
 
-    def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:
-        """As the tokenizer does it."""
-        return self.tokenizer.apply_chat_template(conversation, **kwargs)
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+        """The conversation as text. Raises jinja2.TemplateError where the template refuses it."""
+        turns = list(messages) if self.family.reads_images else [_as_text(message) for message in messages]
+        return str(self.source.apply_chat_template(turns, add_generation_prompt=add_generation_prompt, tokenize=False))
+
+    def tensors(self, text: str, images: Sequence[Image.Image]) -> tuple[tuple[int, ...], dict[str, Tensor]]:
+        """Token ids [P] of a rendered prompt, and its media tensors by the processor's names."""
+        if not self.family.reads_images:
+            # The template has written the token a text begins with, where the model has one.
+            return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]), {}
+        output = dict(self.source(text=[text], images=list(images) or None, return_tensors="pt"))
+        token_ids = tuple(output.pop("input_ids")[0].tolist())
+        output.pop("attention_mask", None)
+        return token_ids, output
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write the tokenizer."""
-        self.tokenizer.save_pretrained(path)
+        """Write it in Hugging Face format."""
+        self.source.save_pretrained(path)
 
 
-def load_processor(path: str | Path, *, text_only: bool = False) -> Any:
-    """The processor of a model folder; one tile an image (Fleming-VL, Table 2), whatever the folder was saved with.
+def _as_text(message: Message) -> Message:
+    """A turn whose content is one string: templates of text models know no parts."""
+    content = message["content"]
+    text = content if isinstance(content, str) else "\n".join(part["text"] for part in content)
+    return {**message, "content": text}
 
-    `text_only`: the model reads no images, so its folder holds a tokenizer and no more.
+
+def load_processor(path: str | Path) -> Processor:
+    """The processor of a model folder or Hub id, one tile an image (Fleming-VL, Table 2) whatever it was saved with; of
+    a model that reads text only, its tokenizer.
 
     Raises:
-        FileNotFoundError: there is no such folder, or it holds no processor.
+        FileNotFoundError: there is no such folder, or it holds no image processor where the family reads images.
+        UnknownFamily: its `model_type` is not in rollouts/prompt/families.py.
+        BadTemplate: it has no chat template.
     """
-    if Path(path).is_absolute() and not Path(path).is_dir():
-        raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format, see model.path")
-    if text_only:
-        return TextProcessor(AutoTokenizer.from_pretrained(str(path)))
-    processor = AutoProcessor.from_pretrained(str(path))
-    image_processor = getattr(processor, "image_processor", None)
-    if image_processor is None:
-        raise FileNotFoundError(
-            f"{path} holds a tokenizer but no image processor; save the model's whole processor there"
-        )
-    if hasattr(image_processor, "max_patches"):
-        image_processor.min_patches = image_processor.max_patches = 1
+    family = load_family(path)
+    if not family.reads_images:
+        processor = Processor(family, AutoTokenizer.from_pretrained(str(path)))
+    else:
+        processor = Processor(family, AutoProcessor.from_pretrained(str(path)))
+        image_processor = getattr(processor.source, "image_processor", None)
+        if image_processor is None:
+            raise FileNotFoundError(
+                f"{path} holds a tokenizer but no image processor; save the model's whole processor there"
+            )
+        if family.cuts_tiles:
+            image_processor.min_patches = image_processor.max_patches = 1
+    if processor.source.chat_template is None:
+        raise BadTemplate(f"{path} has no chat template; put a chat_template.jinja into the folder")
     return processor
 
 
-def encode(processor: Any, sample: Sample, *, blank: bool = False) -> EncodedPrompt:
+def load_family(path: str | Path) -> Family:
+    """The family of a model folder or Hub id.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no config.json in it.
+        UnknownFamily: its `model_type` is not in rollouts/prompt/families.py.
+    """
+    if Path(path).is_absolute() and not Path(path).is_dir():
+        raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format, see model.path")
+    if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
+        raise FileNotFoundError(f"{path} holds no config.json; expected a folder in Hugging Face format")
+    settings, _ = PretrainedConfig.get_config_dict(str(path))
+    return family_of(str(settings.get("model_type", "")), str(path))
+
+
+def media_fault(family: Family, samples: Sequence[Sample]) -> str:
+    """Why samples with images cannot be asked of a model of this family; "" where nothing is wrong."""
+    names = [sample.id for sample in samples if sample.media]
+    if not names or family.reads_images:
+        return ""
+    return (
+        f"{len(names)} of {len(samples)} samples hold images (the first is {names[0]!r}), and a model of the family"
+        f" {family.model_type} reads text only; leave such rows out, or take a model that reads images"
+    )
+
+
+def encode(processor: Processor, sample: Sample, *, blank: bool = False) -> EncodedPrompt:
     """A sample as the model is asked it; `blank` greys every image out and keeps its size.
 
     Raises:
-        BadSample: an image does not open, or the question itself contains a token that stands for media.
+        BadSample: an image does not open, the model reads text only and the sample holds images, or the question itself
+            contains a token that stands for media.
+        BadTemplate: the chat template refuses the question.
     """
-    named = [token for token in _media_tokens(processor) if token in question_text(sample)]
-    if named:
+    if fault := media_fault(processor.family, [sample]):
+        raise BadSample(fault)
+    tokens = [token for token in _media_tokens(processor) if token in question_text(sample)]
+    if tokens:
         raise BadSample(
-            f"sample {sample.id!r}: the question contains {named}, which this model takes for media; remove it from the"
-            " text"
+            f"sample {sample.id!r}: the question contains {tokens}, which this model takes for media; remove them from"
+            " the text"
         )
     media = [blank_media(medium) for medium in sample.media] if blank else list(sample.media)
     images = tuple(frame for medium in media for frame in frames(medium))
     text = render_prompt(sample, processor)
-    output = dict(processor(text=[text], images=list(images) or None, return_tensors="pt"))
-    token_ids = tuple(output.pop("input_ids")[0].tolist())
-    output.pop("attention_mask", None)
-    return EncodedPrompt(sample.id, text, token_ids, output, images, _fingerprint(token_ids, output))
+    token_ids, tensors = processor.tensors(text, images)
+    engine_media = {"image": images} if images else {}
+    return EncodedPrompt(sample.id, text, token_ids, tensors, engine_media, _fingerprint(token_ids, tensors))
 
 
-def _fingerprint(token_ids: Sequence[int], media: Mapping[str, torch.Tensor]) -> str:
+def _fingerprint(token_ids: Sequence[int], media: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(str(tuple(token_ids)).encode())
     for name in sorted(media):
         digest.update(f"{name}{tuple(media[name].shape)}".encode())
@@ -136,7 +198,7 @@ def _fingerprint(token_ids: Sequence[int], media: Mapping[str, torch.Tensor]) ->
     return digest.hexdigest()
 
 
-def collate_media(media: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def collate_media(media: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The media of several prompts joined along dim 0, in the order of the prompts; token-aligned tensors are left out.
 
     Text-only prompts may stand between the others.
@@ -145,31 +207,30 @@ def collate_media(media: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torc
     return {name: torch.cat([one[name] for one in media if name in one]) for name in names}
 
 
-def prompt_positions(model: Any, prompt: EncodedPrompt) -> torch.Tensor:
+def prompt_positions(family: Family, model: nn.Module, prompt: EncodedPrompt) -> Tensor:
     """Positions of the prompt's tokens as the model wants them: [P], or [3, P] (time, height, width) for M-RoPE models.
 
     The first completion token stands at the largest position plus one in either case.
     """
-    inner = getattr(model, "base_model", model)
-    if not hasattr(inner, "get_rope_index") or not prompt.media:
+    if family.position_axes == 1 or not prompt.media:
         return torch.arange(len(prompt.token_ids))
     ids = torch.tensor([prompt.token_ids])
-    positions, _ = inner.get_rope_index(input_ids=ids, attention_mask=torch.ones_like(ids), **prompt.media)
+    positions, _ = model.base_model.get_rope_index(input_ids=ids, attention_mask=torch.ones_like(ids), **prompt.media)
     return positions[:, 0]
 
 
-def media_token_ids(processor: Any) -> tuple[int, ...]:
+def media_token_ids(processor: Processor) -> tuple[int, ...]:
     """Sorted ids of every token that stands for, opens or closes an image or a video: banned in sampling and in the
-    trainer alike."""
-    tokenizer = getattr(processor, "tokenizer", processor)
-    found = set(_media_tokens(processor).values())
-    for owner in (processor, tokenizer):
-        for name in MEDIA_TOKEN_ATTRIBUTES:
-            value = getattr(owner, name, None)
-            found.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
-    return tuple(sorted(found))
+    trainer alike. Empty for a model that reads text only."""
+    ids = set(_media_tokens(processor).values())
+    if processor.family.reads_images:
+        for owner in (processor.source, processor.tokenizer):
+            for name in MEDIA_TOKEN_ATTRIBUTES:
+                value = getattr(owner, name, None)
+                ids.update(value if isinstance(value, list) else [value] if isinstance(value, int) else [])
+    return tuple(sorted(ids))
 
 
-def _media_tokens(processor: Any) -> dict[str, int]:
-    added = getattr(processor, "tokenizer", processor).get_added_vocab()
-    return {token: added[token] for token in MEDIA_TOKENS if token in added}
+def _media_tokens(processor: Processor) -> dict[str, int]:
+    added = processor.tokenizer.get_added_vocab()
+    return {token: added[token] for token in processor.family.media_tokens if token in added}

@@ -108,7 +108,7 @@ def to_json(value: Any) -> bytes:
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
-        # What orjson refuses: lone surrogates and integers beyond 64 bits.
+        # orjson refuses lone surrogates and integers beyond 64 bits.
         return json.dumps(
             _clean(value), default=str, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         ).encode()

@@ -14,7 +14,7 @@ class Refused(StoreError):
 
 
 def inside(run_dir: Path, *parts: str) -> Path:
-    """The path of a regular file of the run. Every part is looked at by itself, so no link on the way is followed.
+    """The path of a regular file of the run. Looks at every part of the path by itself, so it follows no link.
 
     Raises:
         Refused: a part is a link or names another folder, or the end is no regular file. FileNotFoundError: it is not
@@ -33,7 +33,7 @@ def inside(run_dir: Path, *parts: str) -> Path:
     return path
 
 
-def read_limited(path: Path, max_bytes: int) -> bytes:
+def read_at_most(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file. Raises Refused where it holds more than `max_bytes`."""
     with open(path, "rb") as file:
         data = file.read(max_bytes + 1)

@@ -1,5 +1,4 @@
-"""Where the files of a run are, and what can be wrong with them. Read by the writer, the reader, the viewer and the
-checks alike."""
+"""Paths of the files of a run, and the errors about them. Writer, reader, viewer and check all use these."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ class DuplicateRollout(StoreError):
 
 
 class DamagedStore(StoreError):
-    """A file of the run cannot be read: one torn last line of JSONL is survived, nothing else."""
+    """A file of the run cannot be read. A torn last line of JSONL is no such damage."""
 
 
 class StepFiles(NamedTuple):

@@ -1,4 +1,4 @@
-"""What completions were paid, read without their texts and transcripts: for whoever compares two runs."""
+"""Reads what completions were paid, without texts and transcripts. Commands that compare two runs use it."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ def read_paid(files: StepFiles) -> Iterator[tuple[PaidKey, Paid]]:
 
 
 def _outcomes(column: pa.ListArray) -> Iterator[dict[str, tuple[str, float | None]]]:
-    """Status and value of each reward, row by row; transcripts, which may be long, are never turned into Python
-    objects."""
+    """Status and value of each reward, row by row. Long transcripts never become Python objects."""
     flat = column.flatten()
     names, statuses, values = (pc.struct_field(flat, name).to_pylist() for name in ("name", "status", "value"))
     start = 0
@@ -87,5 +86,5 @@ def compared(pairs: Sequence[tuple[float | None, float | None]]) -> dict[str, An
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """The mean, independent of the order of the values; None of nothing."""
+    """The mean of the values in any order; None if there are none."""
     return math.fsum(values) / len(values) if values else None

@@ -1,4 +1,4 @@
-"""Reads the rollouts of a run, finished or still going on, whatever moment its writer was killed at."""
+"""Reads the rollouts of a run that is finished, still runs, or was killed at any moment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rollouts.store.layout import (
 
 
 class Problem(NamedTuple):
-    """Something of a run that cannot be read, in words; the rest can."""
+    """One part of a run that cannot be read, in words."""
 
     # None = not of one step.
     step: int | None
@@ -48,7 +48,7 @@ def read_rollouts(run_dir: Path | str, step: int | None = None) -> Iterator[Roll
         NotARun: no rollouts there, or no such step. NewerSchema: written by a later version. DamagedStore: a file
             cannot be read.
     """
-    return (rollout for stored in chosen_steps(run_dir, step) for rollout in read_step(run_dir, stored))
+    return (rollout for stored in choose_steps(run_dir, step) for rollout in read_step(run_dir, stored))
 
 
 def read_step(run_dir: Path | str, stored: StepFiles) -> Iterator[Rollout]:
@@ -62,10 +62,9 @@ def read_step(run_dir: Path | str, stored: StepFiles) -> Iterator[Rollout]:
 
 
 def problems(run_dir: Path | str) -> list[Problem]:
-    """What of a run cannot be read, without reading all of it: steps (manifest, Parquet footer, lines) and images that
-    are missing.
+    """Quick check: steps that cannot be read (manifest, Parquet footer, lines) and images that are missing.
 
-    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.store.check` compares
+    A Parquet file that is damaged inside shows only when it is read, see `readable`; `rollouts.check` compares
     every hash.
 
     Raises:
@@ -85,7 +84,7 @@ def problems(run_dir: Path | str) -> list[Problem]:
 
 
 def _look_at(stored: StepFiles) -> Iterable[str]:
-    """The names of a step's images, after a look at its files that costs little."""
+    """The names of a step's images. Checks the size of its files and the number of its rows."""
     if not stored.finished:
         return [name for row in read_rows(stored) for medium in row["media"] for name in files_of(medium)]
     manifest, path = read_manifest(stored.folder), stored.folder / PARQUET
@@ -103,14 +102,14 @@ def _look_at(stored: StepFiles) -> Iterable[str]:
 
 
 def readable(
-    run_dir: Path | str, told: Callable[[Problem], None], step: int | None = None
+    run_dir: Path | str, report: Callable[[Problem], None], step: int | None = None
 ) -> Iterator[tuple[StepFiles, list[Rollout]]]:
-    """Each step that can be read, with its rollouts; `told` hears of the others.
+    """Each step that can be read, with its rollouts; `report` is called with the problem of each other.
 
     Raises:
         NotARun: no rollouts there, or no such step. NewerSchema: no step is of a version that can be read.
     """
-    chosen = chosen_steps(run_dir, step)
+    chosen = choose_steps(run_dir, step)
     newer: list[NewerSchema] = []
     for stored in chosen:
         try:
@@ -119,7 +118,7 @@ def readable(
             newer += [error] if isinstance(error, NewerSchema) else []
             if len(newer) == len(chosen):
                 raise
-            told(Problem(stored.step, str(error)))
+            report(Problem(stored.step, str(error)))
 
 
 def read_rows(stored: StepFiles) -> list[Row]:
@@ -185,7 +184,7 @@ def read_manifest(folder: Path) -> Row:
     return manifest
 
 
-def chosen_steps(run_dir: Path | str, step: int | None) -> list[StepFiles]:
+def choose_steps(run_dir: Path | str, step: int | None) -> list[StepFiles]:
     """All stored steps, or the one that is asked for. Raises NotARun, which says which steps there are."""
     steps = list_steps(run_dir)
     if not steps:
@@ -234,8 +233,8 @@ def files_of(medium: Row) -> list[str]:
 
 
 def media_opener(run_dir: Path | str) -> Callable[[Row], Media]:
-    """What turns a stored medium of a run into a record: an image as the path of its file, a volume or video as its
-    frames' bytes."""
+    """A function from a stored medium to a Media record: the path of an image, the bytes of a volume's or video's
+    frames."""
     # The rollouts of a group share their frames' bytes.
     return functools.partial(_open_media, Path(run_dir), functools.lru_cache(maxsize=64)(_bytes_or_nothing))
 

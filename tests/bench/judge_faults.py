@@ -19,9 +19,10 @@ import urllib.request
 from collections import Counter
 from typing import Any
 
-from judges.gateway.client import ChatClient, Endpoint
+from judges.gateway.client import ChatClient
+from judges.gateway.endpoint import Endpoint
 from judges.model.judge import LlmJudge
-from judges.verdict import Verdict
+from judges.verdict import Question, Verdict
 from tests.fakes.fault_server import Faults, right
 from tests.fakes.scripted_judge import MODEL
 from tests.paths import REPOSITORY
@@ -70,7 +71,7 @@ async def judged(judge: LlmJudge, count: int, at_once: int = AT_ONCE) -> list[Ve
     async def ask() -> None:
         for i in left:
             found[i] = await judge.judge(
-                "Which finding is shown?", "A multiple of three", (), f"finding {i}", group_key=f"group {i // 8}"
+                Question("Which finding is shown?", "A multiple of three", f"finding {i}", group_key=f"group {i // 8}")
             )
 
     try:

@@ -49,7 +49,12 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
         prompts = [encode(processor, group[0].sample) for group in groups]
         requests = [
             Request(
-                prompt.prompt_id, one.sample_index, prompt.text, prompt.images, one.completion.seed, prompt.token_ids
+                prompt.prompt_id,
+                one.sample_index,
+                prompt.text,
+                prompt.engine_media,
+                one.completion.seed,
+                prompt.token_ids,
             )
             for prompt, group in zip(prompts, groups, strict=True)
             for one in group
@@ -80,7 +85,7 @@ def train(run: Path, sft: Path, config: Config) -> list[float]:
     reference = Reference(sft, temperature=config.grpo.temperature, micro_batch_tokens=config.grpo.micro_batch_tokens)
     seconds = []
     for groups in stored_steps(run):
-        prompts = [encode(processor, group[0].sample).without_images() for group in groups]
+        prompts = [encode(processor, group[0].sample).for_trainer() for group in groups]
         rows = [rows_of(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
         flat = [row for group in rows for row in group]
         started = time.monotonic()

@@ -96,7 +96,7 @@ def main(run: Path, sft: Path, num_steps: int) -> list[float]:
         reward_funcs=reward_format,
         args=arguments,
         train_dataset=dataset(config, num_steps),
-        processing_class=load_processor(sft),
+        processing_class=load_processor(sft).source,
         callbacks=[clock],
     )
     trainer.train()

@@ -24,7 +24,7 @@ from examples.tiny_judge.rows import NONCE, message, rows
 from examples.tiny_judge.tokenizer import build_tokenizer, reply
 from judges import Judge, JudgeConfig, Question, Verdict, make_judge
 from judges.guards.suspicion import suspicious
-from judges.local.judge import ServedJudge
+from judges.local.judge import LocalJudge
 from judges.model.reply import parse_reply
 from rl.data.phantoms import words
 
@@ -58,7 +58,9 @@ def judge(loop: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 def ask(loop: asyncio.Runner, judge: Judge, asked: list[Pair]) -> list[Verdict]:
     async def all_of() -> list[Verdict]:
-        return await asyncio.gather(*(judge.judge(p.question, p.reference, p.aliases, p.answer) for p in asked))
+        return await asyncio.gather(
+            *(judge.judge(Question(p.question, p.reference, p.answer, p.aliases)) for p in asked)
+        )
 
     return loop.run(all_of())
 
@@ -167,7 +169,7 @@ def test_a_real_server_takes_the_longest_answer(loop: asyncio.Runner, judge: Jud
 
 
 def test_the_key_of_the_server_is_in_none_of_its_files(judge: Judge) -> None:
-    assert isinstance(judge, ServedJudge)
+    assert isinstance(judge, LocalJudge)
     judge.server.wait()
     key = os.environ["ROUNDS_LOCAL_JUDGE_KEY"]
     files = [path for path in judge.server.log_path.parent.rglob("*") if path.is_file()]
@@ -178,7 +180,7 @@ def test_the_key_of_the_server_is_in_none_of_its_files(judge: Judge) -> None:
 @pytest.mark.slow
 def test_a_real_server_that_is_killed_comes_back_and_no_verdict_is_lost(loop: asyncio.Runner, tmp_path: Path) -> None:
     judge = make_judge(LOCAL, cache_path=tmp_path / "judge.sqlite", start=True)
-    assert isinstance(judge, ServedJudge)
+    assert isinstance(judge, LocalJudge)
     judge.check_now()
     found = subprocess.run(
         ["pgrep", "-f", f"api_server.*--port {judge.server.port}"], capture_output=True, text=True, check=True

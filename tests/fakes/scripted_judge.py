@@ -14,8 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from judges.gateway.client import ChatClient, Endpoint
+from judges.gateway.client import ChatClient
+from judges.gateway.endpoint import Endpoint
 from judges.model.judge import PROBE, LlmJudge
+from judges.verdict import Question
 
 MODEL = "scripted-judge"
 
@@ -225,13 +227,17 @@ def _completion(reply: Reply) -> bytes:
     ).encode()
 
 
-ASKED = ("Which organ?", "Liver", ())
+def liver_question(answer: str, **more: Any) -> Question:
+    """Whether `answer` means the liver; `more` are further fields of the question."""
+    return Question("Which organ?", "Liver", answer, **more)
 
 
-def judge_at(server: ScriptedJudge, cache=None, show_images=False, nonce_in_schema=False, **limits) -> LlmJudge:
+def judge_at(
+    server: ScriptedJudge, cache=None, show_images=False, nonce_in_schema=False, budget=None, **limits
+) -> LlmJudge:
     """A judge that asks this server under the key in TEST_JUDGE_KEY; `limits` are the endpoint's."""
     settings = {"timeout_seconds": 20.0, "max_attempts": 3, "max_concurrency": 8, "backoff_seconds": 0.01, **limits}
-    client = ChatClient(Endpoint(server.url, MODEL, "TEST_JUDGE_KEY", **settings), seed=0)
+    client = ChatClient(Endpoint(server.url, MODEL, "TEST_JUDGE_KEY", **settings), seed=0, budget=budget)
     return LlmJudge(client, cache=cache, show_images=show_images, nonce_in_schema=nonce_in_schema)
 
 
@@ -241,10 +247,10 @@ def all_of(judge: LlmJudge, *answers: str, groups=None, **more) -> list:
     async def ask() -> list:
         try:
             keys = groups or [None] * len(answers)
-            asked = (
-                judge.judge(*ASKED, answer, group_key=key, **more) for answer, key in zip(answers, keys, strict=True)
-            )
-            return list(await asyncio.gather(*asked))
+            questions = [
+                liver_question(answer, group_key=key, **more) for answer, key in zip(answers, keys, strict=True)
+            ]
+            return list(await asyncio.gather(*map(judge.judge, questions)))
         finally:
             await judge.close()
 

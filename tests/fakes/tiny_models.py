@@ -1,12 +1,13 @@
-"""Two random vision-language models of 0.2 to 0.4M parameters, from their config classes: an InternVL and its
-Qwen2.5-VL twin.
+"""Random models of 0.2 to 0.4M parameters, from their config classes, one of each known family: InternVL and
+Qwen2.5-VL, and the text-only Llama and Qwen2.
 
-Both share one byte tokenizer (every byte is a token, any text round-trips) and a chat template that asks for think and
+All share one byte tokenizer (every byte is a token, any text round-trips) and a chat template that asks for think and
 answer tags. `head_dim` is 32, the least vLLM's CPU attention takes. Same seed, same weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -112,6 +113,27 @@ def make_qwen25vl(path: Path, seed: int = 0, layers: int = 2, hidden: int = 64) 
     return _save(path, model, processor)
 
 
+def make_llama(path: Path, seed: int = 0, layers: int = 2, hidden: int = 64) -> Path:
+    """Write a random Llama with its tokenizer into `path`: it reads text only, and its head is its own."""
+    tokenizer = _tokenizer({})
+    torch.manual_seed(seed)
+    settings = _text_config(tokenizer, layers, hidden).to_dict()
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    names += ("num_key_value_heads", "max_position_embeddings", "eos_token_id", "pad_token_id", "initializer_range")
+    config = transformers.LlamaConfig(
+        **{name: settings[name] for name in names}, bos_token_id=None, tie_word_embeddings=False
+    )
+    return _save_text(path, transformers.LlamaForCausalLM(config).eval(), tokenizer)
+
+
+def make_qwen2(path: Path, seed: int = 0, layers: int = 2, hidden: int = 64) -> Path:
+    """Write a random Qwen2 with its tokenizer into `path`: it reads text only, and its head is tied."""
+    tokenizer = _tokenizer({})
+    torch.manual_seed(seed)
+    model = transformers.Qwen2ForCausalLM(_text_config(tokenizer, layers, hidden)).eval()
+    return _save_text(path, model, tokenizer)
+
+
 def _text_config(tokenizer: PreTrainedTokenizerFast, layers: int, hidden: int) -> transformers.Qwen2Config:
     return transformers.Qwen2Config(
         vocab_size=-(-len(tokenizer) // 64) * 64,
@@ -142,9 +164,47 @@ def _tokenizer(media_tokens: dict[str, str]) -> PreTrainedTokenizerFast:
     )
 
 
+def _save_text(path: Path, model: transformers.PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Path:
+    tokenizer.chat_template = TEMPLATE.replace("IMAGE", "")
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
 def _save(path: Path, model: transformers.PreTrainedModel, processor: transformers.ProcessorMixin) -> Path:
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     model.save_pretrained(path)
     processor.save_pretrained(path)
     return path
+
+
+# `model_type` -> what makes a tiny model of that family.
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "internvl": make_internvl,
+    "qwen2_5_vl": make_qwen25vl,
+    "llama": make_llama,
+    "qwen2": make_qwen2,
+}
+SEEING = ("internvl", "qwen2_5_vl")
+TEXT_ONLY = ("llama", "qwen2")
+
+
+def replace_template(folder: Path, old: str, new: str) -> Path:
+    """Put another text into the chat template of a folder; the old one must stand there."""
+    path = folder / "chat_template.jinja"
+    template = path.read_text(encoding="utf-8")
+    assert old in template, f"{old!r} is not in the template"
+    path.write_text(template.replace(old, new), encoding="utf-8")
+    return folder
+
+
+def open_think(folder: Path) -> Path:
+    """Make the template of a folder write `<think>` and a new line where the model begins, as reasoning models do."""
+    return replace_template(
+        folder,
+        "{{ '<|im_start|>assistant\\n' }}{%- endif -%}",
+        "{{ '<|im_start|>assistant\\n<think>\\n' }}{%- endif -%}",
+    )

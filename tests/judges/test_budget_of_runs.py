@@ -16,7 +16,7 @@ from rl.run.judging import counted_before, counters, judge_of
 from rl.run.metrics import JUDGE_STEP_METRICS, step_metrics
 from rl.run.tracking import METRICS
 from tests.fakes import fake_rollouts
-from tests.fakes.scripted_judge import MODEL, ScriptedJudge, always
+from tests.fakes.scripted_judge import MODEL, ScriptedJudge, always, liver_question
 
 LOGGED = (
     {"step": 1, "judge/calls": 1.0, "judge/tokens": 100.0, "judge/failed_ratio": 0.5},
@@ -52,7 +52,7 @@ def test_a_resumed_run_has_what_is_left_of_its_budget(
         judge = judge_of(config, tmp_path)
 
         async def four() -> list[str]:
-            verdicts = [await judge.judge("Which organ?", "Liver", (), f"organ {number}") for number in range(4)]
+            verdicts = [await judge.judge(liver_question(f"organ {number}")) for number in range(4)]
             await judge.close()
             return [verdict.failure or "answered" for verdict in verdicts]
 

@@ -43,7 +43,7 @@ def ask(judge, answer="Spleen", question="Which organ?", reference="Liver", alia
 
     async def once() -> Verdict:
         try:
-            return await judge.judge(question, reference, aliases, answer, "en")
+            return await judge.judge(Question(question, reference, answer, aliases))
         finally:
             await judge.close()
 
@@ -140,7 +140,7 @@ def test_the_deadline_ends_all_attempts_together():
 
 def test_no_more_calls_are_in_flight_than_allowed():
     async def many(judge) -> list[Verdict]:
-        found = await asyncio.gather(*(judge.judge("Which?", "Liver", (), f"Organ {i}", "en") for i in range(24)))
+        found = await asyncio.gather(*(judge.judge(Question("Which?", "Liver", f"Organ {i}")) for i in range(24)))
         await judge.close()
         return found
 
@@ -153,11 +153,11 @@ def test_no_more_calls_are_in_flight_than_allowed():
 def test_concurrency_halves_on_429_once_per_wave_and_recovers():
     limit = ShrinkingLimit(8)
     started = time.monotonic()
-    limit.refused(started)
-    limit.refused(started)  # the same wave
+    limit.shrink(started)
+    limit.shrink(started)  # the same wave
     assert limit.size == 4.0
     for _ in range(40):
-        limit.succeeded()
+        limit.grow()
     assert limit.size == 8.0
 
 
@@ -191,7 +191,7 @@ def test_faults_lose_no_judgement_and_none_becomes_a_number():
 
     async def many(judge) -> list[Verdict]:
         found = await asyncio.gather(
-            *(judge.judge("Which?", "Liver", (), f"organ number {i}", "en") for i in range(150))
+            *(judge.judge(Question("Which?", "Liver", f"organ number {i}")) for i in range(150))
         )
         await judge.close()
         return found

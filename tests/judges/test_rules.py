@@ -38,8 +38,9 @@ def test_rules_accept_whole_answers_only(answer, reference, equal):
 
 def test_aliases_are_accepted_and_the_letter_of_an_item_asked_open_is_not():
     judge = RulesJudge()
-    assert asyncio.run(judge.judge("Which artery?", "Right coronary artery", ("RCA",), "RCA")).decision == "correct"
-    assert asyncio.run(judge.judge("Which artery?", "Right coronary artery", ("RCA",), "B")).decision == "incorrect"
+    for answer, decision in (("RCA", "correct"), ("B", "incorrect")):
+        question = Question("Which artery?", "Right coronary artery", answer, ("RCA",))
+        assert asyncio.run(judge.judge(question)).decision == decision
 
 
 @pytest.mark.parametrize(

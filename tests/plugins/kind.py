@@ -9,7 +9,7 @@ from typing import Literal
 
 from PIL import Image
 
-from judges import Criteria, Judge, JudgeMedia
+from judges import Criteria, Judge, JudgeMedia, Question
 from rewards import Member, Outcome, Parsed, Sample, reward
 
 
@@ -56,14 +56,11 @@ def environment(completion: str) -> Outcome:
 
 async def judged(parsed: Parsed, sample: Sample, judge: Judge, group_key: str) -> Outcome:
     """Asks the judge both ways."""
-    verdict = await judge.judge(
-        sample.question,
-        sample.gold_text,
-        sample.aliases,
-        parsed.answer or "",
-        media=[JudgeMedia("00", b"png")],
-        group_key=group_key,
+    image = JudgeMedia("00", b"png")
+    question = Question(
+        sample.question, sample.gold_text, parsed.answer or "", sample.aliases, media=(image,), group_key=group_key
     )
+    verdict = await judge.judge(question)
     assessed = await judge.assess(Criteria("rubric", sample.question, parsed.answer or "", ("pneumonia", "left")))
     value = 1.0 if verdict.decision == "correct" else 0.0
     return Outcome(
@@ -74,7 +71,19 @@ async def judged(parsed: Parsed, sample: Sample, judge: Judge, group_key: str) -
 async def curious(parsed: Parsed, sample: Sample, judge: Judge) -> float:
     """Asks for ever."""
     for number in range(10_000):
-        await judge.judge(sample.question, sample.gold_text, (), f"answer {number}")
+        await judge.judge(Question(sample.question, sample.gold_text, f"answer {number}"))
+    return 1.0
+
+
+async def asks_in_the_old_way(completion: str, sample: Sample, judge: Judge) -> float:
+    """Hands the judge the parts of a question instead of the question."""
+    parts = {"question": sample.question, "reference": sample.gold_text, "answer": completion}
+    if completion == "by name":
+        await judge.judge(**parts)  # type: ignore[call-arg]
+    elif completion == "with a text":
+        await judge.judge(completion)  # type: ignore[arg-type]
+    else:
+        await judge.judge(sample.question, sample.gold_text, (), completion)  # type: ignore[call-arg,arg-type]
     return 1.0
 
 

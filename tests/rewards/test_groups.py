@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from judges import RulesJudge, Verdict
+from judges import Question, RulesJudge, Verdict
 from rewards import Member, Outcome, Rubric, Sample, Scorer, registry, reward
 from rewards.calling import as_outcomes
 from rewards.contract import Limits
@@ -102,10 +102,10 @@ def test_of_a_group_only_the_member_without_a_number_fails() -> None:
 class FailsOnAsthma(RulesJudge):
     """A judge that is not to be reached about one answer."""
 
-    async def judge(self, question, reference, aliases, answer, language="en", *, media=(), group_key=None) -> Verdict:
-        if answer == "Asthma":
+    async def judge(self, asked: Question) -> Verdict:
+        if asked.answer == "Asthma":
             return Verdict(None, "unavailable", "500")
-        return await super().judge(question, reference, aliases, answer, language)
+        return await super().judge(asked)
 
 
 @pytest.mark.usefixtures("_own_registry")

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from judges import RulesJudge
+from rewards import Rubric, Sample, Scorer
 from rewards.rubric import make_rubric
 from rl.config.door import compose
 from tests.paths import REPOSITORY
@@ -43,6 +45,18 @@ def test_the_section_shows_the_files_as_they_are():
     assert shown["yaml"] in page
 
 
+def test_the_reward_of_the_page_that_asks_the_judge_works_as_shown(tmp_path):
+    page = (REPOSITORY / "examples/my_reward/README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page.split("## Ask the judge\n")[1].split("\n## ")[0], re.DOTALL)
+    (tmp_path / "asking.py").write_text(block)
+    sample = Sample("q", "Which organ?", "open", "Liver", aliases=("Hepar",))
+    with Scorer(Rubric({f"{tmp_path}/asking.py:means_it": 1.0}, judge=RulesJudge())) as scorer:
+        scored = scorer.score_group(
+            sample, [f"<answer>{answer}</answer>" for answer in ("the liver", "Hepar", "Spleen")]
+        )
+    assert [one.total for one in scored] == [1.0, 1.0, 0.0]
+
+
 def test_every_command_is_tried_here():
     assert CHECKS
     assert TRAININGS
@@ -59,8 +73,6 @@ def test_the_check_runs_as_typed(command):
 
 @pytest.mark.parametrize("command", TRAININGS)
 def test_the_training_command_is_a_whole_configuration(command, monkeypatch):
-    from judges import RulesJudge
-
     monkeypatch.chdir(REPOSITORY)
     config = compose(shlex.split(command)[3:])
     rubric = make_rubric(config.reward, RulesJudge())

@@ -11,7 +11,6 @@ import pytest
 
 from judges import RulesJudge
 from rewards import Member, Rubric, Sample, Scorer, parse, registry
-from rewards.arguments import fits
 from rewards.binding import bind
 from rewards.contract import Limits, RewardError, Source, described
 from tests.paths import PLUGINS, REPOSITORY
@@ -88,7 +87,7 @@ def test_an_installed_package_offers_rewards_by_entry_point(installed: Path) -> 
     with Scorer(Rubric({"kindness": 1.0}, arguments={"kindness": {"pay": 5}})) as scorer:
         (scored,) = scorer.score_group(OPEN, ["x"])
     assert scored.outcomes["kindness"].value == 5.0
-    assert "Did you mean 'kindness'" in refusal("kindnes")
+    assert "did you mean 'kindness'" in refusal("kindnes")
 
 
 def test_an_entry_point_cannot_take_the_name_of_a_shipped_reward(installed: Path) -> None:
@@ -144,7 +143,7 @@ def test_a_reward_that_a_child_cannot_find_says_what_to_do(monkeypatch: pytest.M
         ("import sys\nsys.exit('bye')\n", ["mine.py:2 does not import: SystemExit: bye"]),
         ("import os\nprint('so far so good')\nos._exit(7)\n", ["its process ended with exit code 7", "so far so good"]),
         ("import ctypes\nctypes.string_at(0)\n", ["its process was killed by SIGSEGV", "mine.py"]),
-        ("def scor(completion): return 1\n", ["mine.py has no function 'score'. Did you mean 'scor'? It has ['scor']"]),
+        ("def scor(completion): return 1\n", ["mine.py has no function 'score'; did you mean 'scor'? It has ['scor']"]),
         ("score = 3\n", ["mine.py has no function 'score'"]),
         ("def score(*texts): return 1\n", ["takes *args", "mine.py:1"]),
         ("def score(sample): return 1\n", ["sees no completion", "mine.py:1"]),
@@ -185,13 +184,13 @@ def test_an_import_that_hangs_is_told_with_its_line(tmp_path: Path, monkeypatch:
         (
             "says_please",
             {"scal": 2},
-            ["has no argument 'scal'; it takes ['case', 'scale', 'words']", "Did you mean 'scale'?", "kind.py:"],
+            ["has no argument 'scal'; it takes ['case', 'scale', 'words']; did you mean 'scale'?", "kind.py:"],
         ),
-        ("says_please", {"scale": "big"}, ["argument 'scale' is 'big' (str), expected float", "kind.py:"]),
-        ("says_please", {"scale": True}, ["argument 'scale' is True (bool), expected float"]),
-        ("says_please", {"words": [1]}, ["argument 'words' is [1] (list), expected", "Sequence[str]"]),
-        ("says_please", {"words": "please"}, ["argument 'words' is 'please' (str)"]),
-        ("says_please", {"case": "upper"}, ["argument 'case' is 'upper' (str), expected one of 'any', 'same'"]),
+        ("says_please", {"scale": "big"}, ["argument 'scale': got 'big' (str), expected float", "kind.py:"]),
+        ("says_please", {"scale": True}, ["argument 'scale': got True (bool), expected float"]),
+        ("says_please", {"words": [1]}, ["argument 'words': got 1 (int), expected str under '0'"]),
+        ("says_please", {"words": "please"}, ["argument 'words': got 'please' (str), expected list of str"]),
+        ("says_please", {"case": "upper"}, ["argument 'case': got 'upper' (str), expected one of any, same"]),
         ("needs", {}, ["needs the argument 'threshold'", "kind.py:"]),
         ("chars", {"x": object()}, ["its arguments must be values that YAML can hold"]),
     ],
@@ -204,25 +203,9 @@ def test_wrong_arguments_are_told_with_the_rewards_line(
         assert word in message
 
 
-@pytest.mark.parametrize(
-    ("value", "annotation", "good"),
-    [
-        (1, float, True), (1.5, int, False), (True, int, False), ("a", str, True), (None, int | None, True),
-        ("a", int | None, False),
-        ([1, 2], list[int], True), ([1, "a"], list[int], False), ([1, 2], tuple[int, ...], True),
-        ({"a": 1}, dict[str, float], True),
-        ({"a": "b"}, dict[str, float], False), ([1, "a"], tuple[int, str], True), (["a"], list, True),
-        ("a", list[str], False),
-        ("x", Path, True), (object(), object, True),
-    ],
-)  # fmt: skip
-def test_what_fits_an_annotation(value: object, annotation: object, good: bool) -> None:
-    assert fits(value, annotation) is good
-
-
 def test_shipped_rewards_check_their_arguments_too() -> None:
     message = refusal("option_match", {"partial": "yes"})
-    assert "argument 'partial' is 'yes' (str), expected bool" in message
+    assert "argument 'partial': got 'yes' (str), expected bool" in message
     assert "rewards/shipped/choice.py:" in message
 
 
@@ -274,11 +257,11 @@ def test_a_gate_is_required_a_failed_one_leaves_the_group() -> None:
     ("settings", "match"),
     [
         ({"weights": {"format": 1.0}, "gates": {"format": float("nan")}}, "the gate of 'format' is nan"),
-        ({"weights": {"format": 1.0}, "gates": {"formt": 1.0}}, "Did you mean 'format'"),
+        ({"weights": {"format": 1.0}, "gates": {"formt": 1.0}}, "did you mean 'format'"),
         ({"weights": {"format": 1.0}, "gates": {"accuracy": 1.0}}, "routes are empty"),
         (
             {"weights": {"format": 1.0}, "arguments": {"formt": {}}},
-            "arguments are given for 'formt'.*Did you mean 'format'",
+            "arguments are given for 'formt'.*did you mean 'format'",
         ),
     ],
 )

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from judges import RulesJudge, Verdict
+from judges import Question, RulesJudge, Verdict
 from rewards import Member, RewardError, Rubric, Scorer, parse, registry
 from rewards.binding import bind
 from rewards.calling import as_outcome
@@ -43,10 +43,10 @@ class CountingJudge(RulesJudge):
         self.asked: list[str] = []
         self.closed = False
 
-    async def judge(self, question, reference, aliases, answer, language="en", *, media=(), group_key=None) -> Verdict:
-        self.asked.append(answer)
+    async def judge(self, asked: Question) -> Verdict:
+        self.asked.append(asked.answer)
         await asyncio.sleep(self.seconds)
-        return self.verdict or await super().judge(question, reference, aliases, answer, language)
+        return self.verdict or await super().judge(asked)
 
     async def close(self) -> None:
         self.closed = True
@@ -167,9 +167,9 @@ def test_permuting_completions_permutes_their_rewards(scorer):
     [
         ({"accuracy": 1.0, "format": -1.0}, ROUTES, "sum to zero"),
         ({}, ROUTES, "sum to zero"),
-        ({"accuracy": 1.0, "formt": 0.1}, ROUTES, "'formt'.*Did you mean 'format'.*Available"),
-        ({"accuracy": 1.0}, {"mcq": "option_mach"}, "Did you mean 'option_match'"),
-        ({"accuracy": 1.0}, {"mqc": "option_match"}, "Did you mean 'mcq'"),
+        ({"accuracy": 1.0, "formt": 0.1}, ROUTES, "'formt'.*did you mean 'format'.*Available"),
+        ({"accuracy": 1.0}, {"mcq": "option_mach"}, "did you mean 'option_match'"),
+        ({"accuracy": 1.0}, {"mqc": "option_match"}, "did you mean 'mcq'"),
         ({"accuracy": 1.0}, {}, "routes are empty"),
         ({"format": float("nan")}, {}, "finite"),
     ],

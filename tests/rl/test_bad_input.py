@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from rl import train
+from tests.fakes.tiny_models import make_internvl, make_llama
 from tests.paths import REPOSITORY
 
 # Lines of an error that fits on a screen, notes of libraries included.
@@ -49,12 +50,34 @@ def judge_that_does_not_answer(folder: Path) -> list[str]:
     return ["judge=openai", f"judge.base_url=http://127.0.0.1:{port}/v1", "judge.model=none", "judge.timeout_seconds=2"]
 
 
+def model_of_an_unknown_family(folder: Path) -> list[str]:
+    config = make_llama(folder / "model") / "config.json"
+    config.write_text(config.read_text().replace('"model_type": "llama"', '"model_type": "gemma9"'))
+    return [f"model.path={folder / 'model'}"]
+
+
+def template_that_refuses_a_question(folder: Path) -> list[str]:
+    template = make_internvl(folder / "model") / "chat_template.jinja"
+    template.write_text("{{ raise_exception('Only tools may speak') }}")
+    return [f"model.path={folder / 'model'}"]
+
+
 CASES = {
     "a model path that is not there": Case(
         lambda _: ["model.path=/no/such/model"], ("model.path", "/no/such/model", "expected a folder")
     ),
     "a folder that holds no model": Case(
         lambda folder: [f"model.path={folder}"], ("model.path", "holds no config.json")
+    ),
+    "a model of an unknown family": Case(
+        model_of_an_unknown_family, ("model.path", "'gemma9'; known are internvl", "rollouts/prompt/families.py")
+    ),
+    "a text model and images": Case(
+        lambda folder: [f"model.path={make_llama(folder / 'model')}"],
+        ("samples hold images", "llama reads text only", "leave these rows out"),
+    ),
+    "a template that refuses every question": Case(
+        template_that_refuses_a_question, ("chat template refuses", "Only tools may speak", "mend chat_template.jinja")
     ),
     "a data file that is not there": Case(
         lambda _: ["data=jsonl", "data.root=/no/such.jsonl"], ("data.root", "/no/such.jsonl does not exist")
@@ -64,7 +87,9 @@ CASES = {
     ),
     "an image that does not open": Case(rows_with_a_broken_image, ("line", "broken.png", "data.on_bad_row=skip")),
     "one completion a prompt": Case(lambda _: ["grpo.num_generations=1"], ("GRPO needs at least two completions",)),
-    "a setting that does not exist": Case(lambda _: ["grpo.num_generation=8"], ("nearest is grpo.num_generations",)),
+    "a setting that does not exist": Case(
+        lambda _: ["grpo.num_generation=8"], ("did you mean 'grpo.num_generations'",)
+    ),
     "a judge that does not answer": Case(judge_that_does_not_answer, ("judge", "judge.base_url", "judge=rules")),
     "two runs in one folder": Case(folder_with_another_run, ("out_dir", "resume=true")),
     "a folder that cannot be made": Case(lambda _: ["out_dir=/proc/run"], ("out_dir", "/proc/run")),

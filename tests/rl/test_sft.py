@@ -16,11 +16,11 @@ from examples.tiny_judge.architecture import write_untrained
 from rl.config import ComputeConfig, Config, DataConfig, ModelConfig, SftConfig
 from rl.data.phantoms import questions as phantoms
 from rl.data.sets import SftRow
-from rl.sft import IGNORED, collate, encode_row, ensure_sft, reads_text_only, sft_hash, train_sft, training_order
+from rl.sft import IGNORED, collate, encode_row, ensure_sft, sft_hash, train_sft, training_order
 from rollouts.prompt.messages import render_prompt, response
 from rollouts.prompt.processing import load_processor
 from rollouts.records import BadSample, Sample
-from tests.fakes.tiny_models import make_internvl, make_qwen25vl
+from tests.fakes.tiny_models import SYSTEM, make_internvl, make_llama, make_qwen25vl, open_think
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,6 @@ def test_no_rows_is_said_to_be_the_fault(tiny, tmp_path):
 
 def test_a_text_model_is_trained_from_its_tokenizer_and_refuses_images(rows, tmp_path):
     folder = write_untrained(tmp_path / "model")
-    assert reads_text_only(str(folder))
     asked = [
         SftRow(Sample(id=str(i), question=f"Is {i} even?", answer_type="open", gold_text="yes"), "yes")
         for i in range(4)
@@ -184,11 +183,35 @@ def test_a_text_model_is_trained_from_its_tokenizer_and_refuses_images(rows, tmp
     assert any(not torch.equal(after[name], before[name]) for name in after)
     # The tokenizer comes back as it went in, its own normaliser included.
     text = 'Upper-LEFT of the "image"'
-    ids = [load_processor(one, text_only=True).tokenizer(text)["input_ids"] for one in (trained, folder)]
+    ids = [load_processor(one).tokenizer(text)["input_ids"] for one in (trained, folder)]
     assert ids[0] == ids[1]
     with pytest.raises(BadSample, match="text only"):
-        encode_row(load_processor(folder, text_only=True), None, rows[0])
+        encode_row(load_processor(folder), None, rows[0])
 
 
-def test_a_model_that_reads_images_is_no_text_model(tiny):
-    assert not reads_text_only(str(tiny))
+def test_of_a_response_only_what_the_template_has_not_opened_is_taught(tmp_path, rows):
+    folder = open_think(make_internvl(tmp_path / "model"))
+    processor, _, batch = model_and_batch(folder, rows)
+    tokenizer = processor.tokenizer
+    for ids, labels, mask, row in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], rows, strict=True):
+        assert "<think>" + tokenizer.decode(labels[labels != IGNORED]) == row.response + tokenizer.eos_token
+        # Prompt and response together hold the tag once more than the instruction names it.
+        assert tokenizer.decode(ids[mask == 1]).count("<think>") == 1 + SYSTEM.count("<think>")
+    bare = SftRow(rows[-1].sample, "<answer>yes</answer>")
+    with pytest.raises(BadSample, match=r"sample 'text': the chat template opens '<think>'"):
+        encode_row(processor, None, bare)
+
+
+def test_a_tokenizer_without_a_pad_token_is_trained(tmp_path):
+    folder = make_llama(tmp_path / "model")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    del settings["pad_token"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert load_processor(folder).tokenizer.pad_token is None
+    asked = [
+        SftRow(Sample(id=str(i), question=f"Is {i} even?", answer_type="open", gold_text="yes"), "yes" * (i + 1))
+        for i in range(4)
+    ]
+    trained = load_file(train_sft(config(folder), asked, tmp_path / "trained") / "model.safetensors")
+    before = load_file(folder / "model.safetensors")
+    assert any(not torch.equal(trained[name], before[name]) for name in before)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from judges import Verdict
+from judges import Question, Verdict
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.algo.losses import Denominators
@@ -25,13 +26,17 @@ from rl.config import Config, GrpoConfig, ModelConfig
 from rl.grpo import train
 from rl.policy.batching import Row
 from rl.policy.policy import Policy, Reference
+from rl.replay.filters import choose
+from rl.replay.scoring import StepInWork
 from rl.run.run import Run
 from rl.step import TooManyFailures
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.prompt.prefill import after_prefill, prefill_of
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion, Rollout, Sample
+from rollouts.store.reader import media_opener
 from rollouts.store.writer import RunWriter, read_rollouts
-from tests.fakes.tiny_models import make_internvl
+from tests.fakes.tiny_models import make_internvl, open_think
 
 GRPO = GrpoConfig(
     num_steps=2,
@@ -67,14 +72,12 @@ class Judge:
         self.think, self.fails = think, fails
         self.judged: list[str] = []
 
-    async def judge(
-        self, question: str, reference: str, aliases: tuple[str, ...], answer: str, language: str = "en", **_: Any
-    ) -> Verdict:
-        await self.think(answer)
-        self.judged.append(answer)
+    async def judge(self, asked: Question) -> Verdict:
+        await self.think(asked.answer)
+        self.judged.append(asked.answer)
         if self.fails:
             return Verdict(None, "unavailable", "nobody answers")
-        return Verdict("correct" if answer == reference else "incorrect")
+        return Verdict("correct" if asked.answer == asked.reference else "incorrect")
 
     def metrics(self) -> dict[str, float]:
         return {}
@@ -84,7 +87,8 @@ class Judge:
 
 
 class Engine:
-    """Draws an answer by the request's seed; hands completions over in an order of their own."""
+    """Draws an answer by the request's seed, and writes what the prompt has not opened already; hands completions over
+    in an order of their own."""
 
     def __init__(self) -> None:
         self.requested: list[list[str]] = []
@@ -94,7 +98,8 @@ class Engine:
     ) -> Iterator[tuple[RequestKey, Completion]]:
         self.requested.append(list(dict.fromkeys(request.prompt_id for request in requests)))
         for request in sorted(requests, key=lambda request: request.seed):
-            text = f"<think>Hm.</think>\n<answer>{random.Random(request.seed).choice(ANSWERS)}</answer>"
+            whole = f"<think>Hm.</think>\n<answer>{random.Random(request.seed).choice(ANSWERS)}</answer>"
+            text = after_prefill(whole, prefill_of(request.text))
             ids = tuple(text.encode())
             yield (
                 request.key,
@@ -248,6 +253,26 @@ def test_too_many_failures_stop_the_step_before_the_failed_groups_are_trained_on
     assert all(one.sample.answer_type == "mcq" and one.valid for one in stored)
     # The group that failed was judged again before the step was given up: each different answer twice.
     assert sorted(judge.judged) != sorted(set(judge.judged))
+
+
+def test_a_template_that_opens_think_changes_no_reward_and_replays_the_same(model: Path, tmp_path: Path) -> None:
+    opening = open_think(Path(shutil.copytree(model, tmp_path / "opening")))
+    plain, opened = steps(model, tmp_path / "plain", Judge(at_once)), steps(opening, tmp_path / "run", Judge(at_once))
+    assert [one.total for one in opened.records()] == [one.total for one in plain.records()]
+    for one in read_rollouts(opened.folder):
+        assert one.prompt_text.endswith("<think>\n") and one.completion.text.startswith("Hm.</think>")
+        assert one.parsed.well_formed and one.parsed.think == "\nHm." and one.outcomes["format"].value == 1.0
+    rubric = Rubric({"accuracy": 0.9, "format": 0.1}, Config().reward.routes, Judge(at_once))  # type: ignore[arg-type]
+    with Scorer(rubric) as scorer:
+        for chosen in choose(opened.folder, [], whole_steps=False).steps:
+            work = StepInWork(chosen, scorer, media_opener(opened.folder), "replay")
+            again = {
+                (row["prompt_id"], row["sample_index"]): member.total
+                for numbers, members in zip(work.groups(), work.scores(), strict=True)
+                for row, member in zip((work.rows[number] for number in numbers), members, strict=True)
+            }
+            stored = [one for one in read_rollouts(opened.folder) if one.step == chosen.files.step]
+            assert again == {(one.prompt_id, one.sample_index): one.total for one in stored} and stored
 
 
 def test_orders_are_stable() -> None:

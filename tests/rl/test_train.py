@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from rl.run.tracking import read_metrics
-from rollouts.store.check import check_run
+from rollouts.check import check_run
 from rollouts.store.writer import read_rollouts
 from tests.paths import REPOSITORY
 

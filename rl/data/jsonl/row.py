@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rl.data.images import ImageReader
 from rollouts import rows as sample_row
+from rollouts.nearest import did_you_mean
 from rollouts.records import BadSample, Media, Sample
 from rollouts.rows import sample_of, text_of, texts_of
 
@@ -28,11 +28,8 @@ def parse_row(row: Mapping[str, Any], row_id: str, reader: ImageReader, max_fram
     row = {name: value for name, value in row.items() if value is not None}  # null means: left out
     for name in row:
         if name not in FIELDS:
-            near = difflib.get_close_matches(name, FIELDS, n=1)
-            raise BadSample(
-                f"unknown field {name!r}"
-                + (f", did you mean {near[0]!r}?" if near else "; anything else goes into 'tags'")
-            )
+            hint = did_you_mean(name, FIELDS, "; anything else goes into 'tags'")
+            raise BadSample(f"unknown field {name!r}{hint}")
     side = _split(row)
     media = _media(row, reader, max_frames)
     sample = sample_of(row, row_id, media=media, split=side or "train", source="jsonl")

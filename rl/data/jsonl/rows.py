@@ -17,8 +17,9 @@ evenly spaced |
 | `think` | the thought of the SFT response; a neutral sentence where it is left out |
 | `aliases` | other wordings that mean the answer exactly |
 | `rubric` | list of {"criterion": text, "points": number} for the reward `rubric_judge`; negative points for faults |
-| `modality`, `source`, `language` (en, zh), `tags`, `pair_id`, `difficulty`, `boxes`, `reference_steps`,
-`visual_references` | as in `Sample` |
+| `difficulty` | 0 (a model always solved it) to 1 (never); data.min_difficulty and data.max_difficulty choose by it |
+| `modality`, `source`, `language` (en, zh), `tags`, `pair_id`, `boxes`, `reference_steps`, `visual_references` | as in
+`Sample` |
 
 Every line is read and every image opened before anything starts; all bad lines are told at once.
 """

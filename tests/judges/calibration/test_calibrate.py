@@ -16,7 +16,7 @@ import pytest
 from judges import JudgeConfig, JudgeConfigError, RulesJudge
 from judges.calibrate import main, settings_of
 from judges.calibration.grading import JudgeNotGoodEnough, summarise
-from judges.cases import labelled, read_cases
+from judges.cases import read_cases, read_labelled
 from rewards.graded_cases import grade_cases
 from rl.config import Config
 from rl.config.door import ConfigError
@@ -226,7 +226,7 @@ def test_the_labels_of_the_viewer_are_read_the_last_word_of_a_row_counts(tmp_pat
     [
         ("grpo.beta=0.1", "only judge and judge.* are settings of this command"),
         ("judge.canary_fraction=0.1", "concerns runs"),
-        ("judge.modle=x", "nearest is judge.model"),
+        ("judge.modle=x", "did you mean 'judge.model'"),
         ("judge=openai", "judge.base_url"),
     ],
 )
@@ -261,7 +261,7 @@ def test_the_command_works_typed_from_any_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["calibration", "calibration_zh", "canaries", "canaries_zh"])
 def test_the_shipped_cases_have_both_labels_and_a_readable_answer(name: str) -> None:
-    cases = labelled(f"judges/cases/{name}.jsonl", "judge.calibration")
+    cases = read_labelled(f"judges/cases/{name}.jsonl", "judge.calibration")
     summary = summarise(grade_cases(cases, RulesJudge()))
     # No answer is lost in the parser, no wrong one equals its reference, and hardly a right one is settled without a
     # model.

@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from judges.gateway.breaker import CircuitBreaker
-from judges.gateway.limits import GroupDeadlines, ShrinkingLimit, retry_after_seconds
+from judges.gateway.limits import CircuitBreaker, GroupDeadlines, ShrinkingLimit, retry_after_seconds
 from judges.model.judge import LlmJudge
-from tests.fakes.scripted_judge import ASKED, Reply, ScriptedJudge, all_of, always, data_of, judge_at
+from tests.fakes.scripted_judge import Reply, ScriptedJudge, all_of, always, data_of, judge_at, liver_question
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +86,7 @@ def test_an_endpoint_that_is_down_is_left_alone_and_every_judgement_waits_for_it
 
     async def story(judge: LlmJudge, server: ScriptedJudge) -> tuple[int, list]:
         nonlocal down
-        asked = [asyncio.ensure_future(judge.judge(*ASKED, f"organ {i}")) for i in range(12)]
+        asked = [asyncio.ensure_future(judge.judge(liver_question(f"organ {i}"))) for i in range(12)]
         while "judge/breaker_opened" not in judge.metrics():
             await asyncio.sleep(0.02)
         began = time.monotonic()
@@ -151,10 +150,10 @@ def test_the_calls_of_a_group_share_one_deadline_that_ends_with_the_last_of_them
 
 def test_a_late_call_of_a_group_ends_with_the_group():
     async def story(judge: LlmJudge) -> float:
-        first = asyncio.ensure_future(judge.judge(*ASKED, "Spleen", group_key="g"))
+        first = asyncio.ensure_future(judge.judge(liver_question("Spleen", group_key="g")))
         await asyncio.sleep(0.6)
         began = time.monotonic()
-        late = await judge.judge(*ASKED, "Kidney", group_key="g")
+        late = await judge.judge(liver_question("Kidney", group_key="g"))
         seconds = time.monotonic() - began
         assert [(await first).failure, late.failure] == ["timeout", "timeout"]
         await judge.close()
@@ -249,8 +248,8 @@ def test_a_second_attempt_finds_a_place_beside_calls_that_hang_but_never_over_th
 
 def test_concurrency_halves_once_in_the_time_a_429_asks_for():
     limit = ShrinkingLimit(16)
-    limit.refused(time.monotonic(), retry_after=60.0)
-    limit.refused(time.monotonic(), retry_after=60.0)  # began after the halving, which nobody could yet feel
+    limit.shrink(time.monotonic(), retry_after=60.0)
+    limit.shrink(time.monotonic(), retry_after=60.0)  # began after the halving, which nobody could yet feel
     assert limit.size == 8.0
 
 

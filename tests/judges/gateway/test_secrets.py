@@ -15,8 +15,8 @@ import traceback
 
 import pytest
 
-from judges import Criteria, JudgeConfig, JudgeUnreachable, Verdict, make_judge
-from judges.gateway.redaction import MASK, keep_secret, redacted
+from judges import Criteria, JudgeConfig, JudgeUnreachable, Question, Verdict, make_judge
+from judges.gateway.redaction import MASK, keep_secret, redact
 from rewards import Rubric, Scorer
 from rl.run.tracking import Tracker
 from rollouts.records import Sample
@@ -145,11 +145,11 @@ def test_criteria_hold_no_key_either(tmp_path):
 def test_masking_reaches_into_everything_and_spares_words_that_are_no_secret():
     keep_secret(KEY)
     keep_secret("none")
-    assert redacted({"a": [f"x{KEY}y", 1, None], KEY: (json.dumps(KEY),)}) == {
+    assert redact({"a": [f"x{KEY}y", 1, None], KEY: (json.dumps(KEY),)}) == {
         "a": [f"x{MASK}y", 1, None],
         MASK: [f'"{MASK}"'],
     }
-    assert redacted("none of the above") == "none of the above"
+    assert redact("none of the above") == "none of the above"
 
 
 @pytest.mark.slow  # a whole run: SFT, Ray, vLLM
@@ -209,7 +209,7 @@ def test_a_verdict_carries_no_key_where_the_endpoint_answers_in_it():
 
         async def ask() -> Verdict:
             try:
-                return await judge.judge("Which organ?", "Liver", (), "Hepar")
+                return await judge.judge(Question("Which organ?", "Liver", "Hepar"))
             finally:
                 await judge.close()
 

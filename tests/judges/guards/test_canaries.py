@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from judges import CanaryAccepted, JudgeConfig, JudgeConfigError, Verdict, make_judge, raise_if_unsafe
+from judges import CanaryAccepted, JudgeConfig, JudgeConfigError, Question, Verdict, make_judge, raise_if_unsafe
 from rl.run.run import Run
 from rl.run.watch import Watch
-from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, verdict_json
+from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of, liver_question, verdict_json
 
 Settings = partial(JudgeConfig, kind="openai", model=MODEL, api_key_env="TEST_JUDGE_KEY", max_attempts=2, max_reasks=0)
 SYNONYM = "The hepatic organ"
@@ -41,8 +41,8 @@ def canary_file(folder: Path, rows: list[dict[str, str]] = CANARIES) -> str:
 def asked_with_canaries(judge, answers: list[str]) -> list[Verdict]:
     async def all_of_them() -> list[Verdict]:
         try:
-            found = [await judge.judge("Which organ?", "Liver", (), answer, "en") for answer in answers]
-            await judge.settled()
+            found = [await judge.judge(liver_question(answer)) for answer in answers]
+            await judge.drain()
             return found
         finally:
             await judge.close()
@@ -82,7 +82,7 @@ def test_a_canary_never_comes_from_the_cache_nor_goes_into_it(tmp_path):
         canaries = [body for body in server.requests if data_of(body)["question"] == "Canary?"]
     assert len(canaries) == 4
     plain = make_judge(Settings(base_url="http://127.0.0.1:9/v1", offline=True), cache_path=cache)
-    stored = asyncio.run(plain.judge("Canary?", "Heart", (), "Lung"))
+    stored = asyncio.run(plain.judge(Question("Canary?", "Heart", "Lung")))
     assert stored.failure == "offline"
 
 

@@ -42,7 +42,7 @@ def by_reader(first: str, second: str):
 def judged(judge, answers: list[str], question="Which organ?", reference="Liver") -> list[Verdict]:
     async def all_of_them() -> list[Verdict]:
         try:
-            return [await judge.judge(question, reference, (), answer, "en") for answer in answers]
+            return [await judge.judge(Question(question, reference, answer)) for answer in answers]
         finally:
             await judge.close()
 

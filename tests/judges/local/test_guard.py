@@ -18,6 +18,7 @@ from judges import JudgeConfig, JudgeConfigError, JudgeUnreachable, make_judge
 from judges.local.server import JudgeServer
 from rl.config import door as compose
 from rl.config.door import ConfigError
+from tests.paths import REPOSITORY
 
 GUARD = Path("judges/local/guard.py").resolve()
 # A server that notes its process and that of a child, which outlives it, and then does what it is told.
@@ -90,13 +91,28 @@ def test_a_guard_that_is_told_to_end_takes_everything_down(tmp_path: Path) -> No
         until(lambda: not any(map(alive, noted(tmp_path / "notes"))))
 
 
+def test_a_guard_that_is_told_to_end_while_it_waits_to_start_again_starts_nothing_more(tmp_path: Path) -> None:
+    with guard(tmp_path / "notes", 0.6) as process:
+        until(lambda: len(noted(tmp_path / "notes")) == 2)
+        assert process.stdin is not None
+        process.stdin.write(b"ready\n")
+        process.stdin.flush()
+        # It dies after 0.6 s and is started again after 0.5, 1, 2, .. s; three lives, then a pause of 2 s.
+        until(lambda: len(noted(tmp_path / "notes")) == 6)
+        until(lambda: not alive(noted(tmp_path / "notes")[4]))
+        process.terminate()
+        assert process.wait(20) == 0
+        assert len(noted(tmp_path / "notes")) == 6
+        assert not any(map(alive, noted(tmp_path / "notes")))
+
+
 def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-I", str(GUARD), sys.executable, "-c", SERVER, str(tmp_path / "notes"), "600"]
     run = (
-        f"import subprocess, time; p = subprocess.Popen({command!r}, stdin=subprocess.PIPE, start_new_session=True);"
-        " time.sleep(600)"
+        "import signal, subprocess, time; from rollouts import children;"
+        f" guard = children.start({command!r}, death_signal=signal.SIGTERM, stdin=subprocess.PIPE); time.sleep(600)"
     )
-    process = subprocess.Popen([sys.executable, "-c", run], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", run], stderr=subprocess.DEVNULL, cwd=REPOSITORY)
     until(lambda: len(noted(tmp_path / "notes")) == 2)
     process.kill()
     process.wait()

@@ -10,12 +10,10 @@ from dataclasses import replace
 import pytest
 
 from judges import JudgeConfigError, JudgeMedia
-from judges.gateway.budget import Budget, Prices
-from judges.gateway.client import Endpoint
+from judges.gateway.endpoint import Budget, Endpoint, Prices
 from judges.model.cache import VerdictCache
 from judges.model.judge import LlmJudge
 from tests.fakes.scripted_judge import (
-    ASKED,
     MODEL,
     Reply,
     ScriptedJudge,
@@ -24,6 +22,7 @@ from tests.fakes.scripted_judge import (
     data_of,
     is_probe,
     judge_at,
+    liver_question,
     verdict_json,
 )
 
@@ -38,7 +37,7 @@ def _key(monkeypatch):
 
 def test_the_budget_of_calls_is_exact_and_what_comes_after_it_is_no_number(caplog):
     with ScriptedJudge(always("incorrect")) as server:
-        found = all_of(judge_at(server, max_calls=3), *(f"organ {i}" for i in range(8)))
+        found = all_of(judge_at(server, budget=Budget(max_calls=3)), *(f"organ {i}" for i in range(8)))
         assert len(server.requests) == 3
     assert sorted(str(verdict.failure) for verdict in found) == ["None"] * 3 + ["budget"] * 5
     assert caplog.text.count("judging ends here: the budget of 3 calls is spent") == 1
@@ -49,7 +48,7 @@ def test_the_budget_of_calls_is_exact_and_what_comes_after_it_is_no_number(caplo
 
 def test_attempts_that_fail_are_calls_too():
     with ScriptedJudge(lambda body: Reply(status=500)) as server:
-        (found,) = all_of(judge_at(server, max_calls=2, max_attempts=10), "Spleen")
+        (found,) = all_of(judge_at(server, budget=Budget(max_calls=2), max_attempts=10), "Spleen")
         assert (found.failure, len(server.requests)) == ("budget", 2)
 
 
@@ -83,7 +82,7 @@ def test_an_endpoint_that_does_not_tell_its_tokens_takes_the_most_it_can_have_us
     "id": "x", "created": 0,
             "model": MODEL, "object": "chat.completion"}  # fmt: skip
     with ScriptedJudge(lambda _: Reply(raw=json.dumps(body).encode())) as server:
-        judge = judge_at(server, max_tokens=20_000)
+        judge = judge_at(server, budget=Budget(max_tokens=20_000))
         all_of(judge, "Spleen")
     assert judge.metrics()["judge/usage_missing"] == 3.0  # one question and two re-asks
     assert 3 * 400 < judge._client.budget.tokens <= 20_000
@@ -115,8 +114,8 @@ def test_the_same_question_in_flight_is_asked_once_and_paid_once():
 
 def test_a_cancelled_question_is_asked_by_the_next_who_wanted_it():
     async def story(judge: LlmJudge, server: ScriptedJudge) -> str | None:
-        first = asyncio.ensure_future(judge.judge(*ASKED, "Hepar", group_key="a"))
-        second = asyncio.ensure_future(judge.judge(*ASKED, "Hepar", group_key="b"))
+        first = asyncio.ensure_future(judge.judge(liver_question("Hepar", group_key="a")))
+        second = asyncio.ensure_future(judge.judge(liver_question("Hepar", group_key="b")))
         while not server.requests:
             await asyncio.sleep(0.01)
         first.cancel()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from judges import Criteria, JudgeConfigError
-from judges.gateway.client import ChatClient, Endpoint
+from judges.gateway.client import ChatClient
+from judges.gateway.endpoint import Endpoint
 from judges.model.cache import VerdictCache, cache_key
 from judges.model.judge import LlmJudge
 from judges.model.prompts import PROMPT_FOLDER, load_prompt

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from judges import RulesJudge, Verdict
+from judges import Question, RulesJudge, Verdict
 from rewards import Rubric, Scorer
 from rewards.adapters.trl import as_trl_reward
 from rewards.adapters.verl import RewardFailed, as_compute_score
@@ -32,14 +32,10 @@ def spoken(*answers: str) -> list[list[dict[str, str]]]:
 class Unsure(RulesJudge):
     """Is unsure about "maybe", times out on "late", and rules on everything else."""
 
-    async def judge(self, question, reference, aliases, answer, language="en", **others) -> Verdict:
-        if answer == "late":
+    async def judge(self, asked: Question) -> Verdict:
+        if asked.answer == "late":
             return Verdict(None, "timeout", "too late")
-        return (
-            Verdict("unsure")
-            if answer == "maybe"
-            else await super().judge(question, reference, aliases, answer, language)
-        )
+        return Verdict("unsure") if asked.answer == "maybe" else await super().judge(asked)
 
 
 def test_a_reward_pays_plain_and_conversational_completions_of_rows_of_their_own():

@@ -211,8 +211,8 @@ def test_the_tables_say_it(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["option_mach"], "Did you mean 'option_match'"),
-        (["option_match", "--set", "partial=2"], "argument 'partial' is 2"),
+        (["option_mach"], "did you mean 'option_match'"),
+        (["option_match", "--set", "partial=2"], "argument 'partial': got 2 (int), expected bool"),
         (["option_match", "--set", "partial"], "expected NAME=VALUE"),
         (["option_match", "--set", "partial=["], "is not YAML"),
         (["option_match", "--run", "nowhere"], "is not a run"),

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from judges import RulesJudge, Verdict
+from judges import Question, RulesJudge, Verdict
 from rewards import Outcome, Rubric, Sample, Scorer
 from rewards.contract import Limits
 from rollouts.media import to_png
@@ -262,10 +262,10 @@ class SlowJudge(RulesJudge):
         super().__init__()
         self.asked: list[tuple[str, int, str | None]] = []
 
-    async def judge(self, question, reference, aliases, answer, language="en", *, media=(), group_key=None) -> Verdict:
-        self.asked.append((answer, len(media), group_key))
-        await asyncio.sleep(3.0 if answer == "Pneumonia" else 0.0)
-        return await super().judge(question, reference, aliases, answer, language)
+    async def judge(self, asked: Question) -> Verdict:
+        self.asked.append((asked.answer, len(asked.media), asked.group_key))
+        await asyncio.sleep(3.0 if asked.answer == "Pneumonia" else 0.0)
+        return await super().judge(asked)
 
 
 def test_a_reward_asks_the_runs_judge_and_its_clock_stands_while_the_judge_thinks() -> None:
@@ -285,6 +285,17 @@ def test_a_reward_that_asks_without_end_is_stopped() -> None:
     assert found.status == "error"
     assert "one call may ask 256 questions" in found.reason
     assert len(judge.asked) == 256
+
+
+@pytest.mark.parametrize("how", ["in pieces", "by name", "with a text"])
+def test_a_reward_that_asks_without_a_question_is_told_how_to_ask(how: str) -> None:
+    judge = SlowJudge()
+    with scorer_of(f"{KIND}:asks_in_the_old_way", PATIENT, judge) as scorer:
+        found = outcome(scorer, how)
+    assert (found.value, found.status) == (None, "error")
+    assert found.reason.startswith("TypeError: judge.judge takes one Question: await judge.judge(Question(question, ")
+    assert f'File "{KIND}", line ' in (found.evidence or {})["traceback"]
+    assert judge.asked == []
 
 
 def test_many_threads_share_one_scorer() -> None:

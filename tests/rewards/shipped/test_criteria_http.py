@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from judges.gateway.client import ChatClient, Endpoint
+from judges.gateway.client import ChatClient
+from judges.gateway.endpoint import Endpoint
 from judges.model.judge import LlmJudge
 from rewards import Rubric, Scorer
 from rewards.registry import RewardError

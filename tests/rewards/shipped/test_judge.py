@@ -9,7 +9,7 @@ import io
 import pytest
 from PIL import Image
 
-from judges import RulesJudge, Verdict
+from judges import Question, RulesJudge, Verdict
 from rewards.shipped.judged import images_for, judge_reward
 from rollouts.records import BadSample, Media, Parsed, Sample
 from tests.fakes.fake_rollouts import encoded, png
@@ -24,10 +24,10 @@ class Recorder(RulesJudge):
         super().__init__()
         self.shows_images = shows_images
         self.verdict = verdict
-        self.asked: list[tuple] = []
+        self.asked: list[Question] = []
 
-    async def judge(self, question, reference, aliases, answer, language="en", *, media=(), group_key=None) -> Verdict:
-        self.asked.append((question, reference, aliases, answer, language, media, group_key))
+    async def judge(self, asked: Question) -> Verdict:
+        self.asked.append(asked)
         return self.verdict
 
 
@@ -49,11 +49,13 @@ def paid(judge: Recorder, answer: str | None = "Hepar", sample: Sample = SAMPLE)
 def test_images_go_to_a_judge_that_shows_them_as_png_under_the_hash_of_their_source():
     judge = Recorder(True, Verdict("correct"))
     assert paid(judge).value == 1.0
-    ((*_, media, group_key),) = judge.asked
-    assert group_key == "g7"
-    assert [one.sha256 for one in media] == [hashlib.sha256(png(1)).hexdigest(), hashlib.sha256(JPEG).hexdigest()]
-    assert media[0].png == png(1)
-    opened = Image.open(io.BytesIO(media[1].png))
+    (asked,) = judge.asked
+    assert asked.group_key == "g7"
+    assert (asked.question, asked.reference, asked.answer) == ("Which organ?", "Liver", "Hepar")
+    assert (asked.aliases, asked.language) == (("Hepar",), "en")
+    assert [one.sha256 for one in asked.media] == [hashlib.sha256(png(1)).hexdigest(), hashlib.sha256(JPEG).hexdigest()]
+    assert asked.media[0].png == png(1)
+    opened = Image.open(io.BytesIO(asked.media[1].png))
     assert (opened.format, opened.size) == ("PNG", (40, 30))
 
 
@@ -69,7 +71,7 @@ def test_a_judge_that_shows_none_opens_no_file():
     gone = Sample("s", "Which organ?", "open", "Liver", media=(Media("image", path="/nowhere/image.png"),))
     judge = Recorder(False, Verdict("incorrect"))
     assert paid(judge, sample=gone).value == 0.0
-    assert judge.asked[0][5] == ()
+    assert judge.asked[0].media == ()
     with pytest.raises(BadSample, match="nowhere"):
         paid(Recorder(True, Verdict("incorrect")), sample=gone)
 

@@ -42,7 +42,7 @@ def test_the_surface_is_frozen() -> None:
         model.path model.dtype model.max_model_len model.max_images
         data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction
         data.open_fraction
-        data.max_yes_no_fraction data.max_frames data.on_bad_row data.seed
+        data.max_yes_no_fraction data.min_difficulty data.max_difficulty data.max_frames data.on_bad_row data.seed
         sft.enabled sft.checkpoint sft.cache_dir sft.learning_rate sft.weight_decay sft.warmup_ratio
         sft.lr_scheduler_type sft.batch_size
         sft.micro_batch_size sft.num_epochs sft.max_grad_norm sft.min_format_rate
@@ -168,10 +168,10 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("grpo.num_generation=8", ["grpo.num_generation (command line)", "nearest is grpo.num_generations"]),
-        ("temperature=0.5", ["nearest is grpo.temperature"]),
-        ("modle=tiny", ["nearest is model"]),
-        ("model=internvl3", ["nearest is internvl3_8b", "available: ", "tiny", "model.path="]),
+        ("grpo.num_generation=8", ["grpo.num_generation (command line)", "did you mean 'grpo.num_generations'"]),
+        ("temperature=0.5", ["did you mean 'grpo.temperature'"]),
+        ("modle=tiny", ["did you mean 'model'"]),
+        ("model=internvl3", ["did you mean 'internvl3_8b'", "available: ", "tiny", "model.path="]),
         ("--foo", ["'--foo'", "expected GROUP=OPTION or SETTING=VALUE"]),
         ("seed=true", ["got True (bool), expected int"]),
         ("seed=1.5", ["got 1.5 (float), expected int"]),
@@ -181,13 +181,13 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("wandb=offf", ["expected one of offline, online, off"]),
         ("grpo.beta=0.1,0.2", ["got several values", "a command is one run"]),
         ("reward.weights.format=high", ["reward.weights (command line)", "expected float under 'format'"]),
-        ("reward.routes.opne=judge", ["there is no such answer type", "nearest is open"]),
-        ("reward.routes.open=juge", ["there is no reward named 'juge'", "nearest is judge"]),
+        ("reward.routes.opne=judge", ["there is no such answer type", "did you mean 'open'"]),
+        ("reward.routes.open=juge", ["there is no reward named 'juge'", "did you mean 'judge'"]),
         (
             "reward.arguments.formt.x=1",
-            ["reward.arguments.formt", "no weight, gate or route names this reward", "nearest is format"],
+            ["reward.arguments.formt", "no weight, gate or route names this reward", "did you mean 'format'"],
         ),
-        ("reward.gates.formt=1", ["reward.gates.formt", "no reward named 'formt'", "nearest is format"]),
+        ("reward.gates.formt=1", ["reward.gates.formt", "no reward named 'formt'", "did you mean 'format'"]),
         ("reward.routes.open=no/such.py:polite", ["reward.routes.open", "there is no file", "no/such.py"]),
         ("reward.arguments.format=1", ["expected value by name under 'format'"]),
         ("reward.weights.politeness=1", ["reward.weights.politeness", "no reward named 'politeness'"]),
@@ -205,6 +205,7 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("grpo.top_p=0.9", ["grpo.top_p: got 0.9, expected 1", "use grpo.temperature"]),
         ("grpo.max_completion_length=512", ["expected less than model.max_model_len=512"]),
         ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
+        ("data.max_difficulty=0.9", ["setting it has no effect", "only rows of data=jsonl carry a difficulty"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
         ("sft.checkpoint=/no/such", ["sft.checkpoint: there is no folder /no/such"]),
         ("sft.checkpoint=tests", ["sft.checkpoint: tests holds no config.json, so it is no model"]),
@@ -267,7 +268,7 @@ def test_a_config_survives_its_own_yaml(tmp_path: Path) -> None:
 
 def test_a_stored_config_with_an_unknown_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("grpo: {betta: 1}")
-    with pytest.raises(ConfigError, match=r"nearest is grpo\.beta"):
+    with pytest.raises(ConfigError, match=r"did you mean 'grpo\.beta'"):
         load(tmp_path / "config.yaml")
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from judges.settings import JudgeConfig, PanelMember
-from rl.config import Config
+from judges.settings import PanelMember
 from rl.config import door as compose
+from rl.config.build import build, leaves, value_at
 from rl.config.door import load, to_yaml
-from rl.config.files import contradictions, stated
+from rl.config.effects import EFFECTS
+from rl.config.files import CONF_DIR, settings_in
 from tests.rl.config.test_compose import faults_of, model_path
 
 __all__ = ["model_path"]  # the fixture, which pytest finds by its name here
@@ -122,25 +124,27 @@ def test_a_panel_is_named_on_the_command_line_and_survives_yaml(model_path: str,
     assert load(tmp_path / "config.yaml") == config
 
 
-def test_a_file_that_switches_off_what_it_states_is_told_by_name() -> None:
-    files = {
-        "conf/judge/mine.yaml": stated("kind: rules\nbase_url: http://127.0.0.1:1/v1\n", "judge"),
-        "conf/model/mine.yaml": stated(
-            "# @package _global_\nwandb: 'off'\nwandb_project: mine\ngrpo:\n  beta: 0.1\n", "model"
-        ),
-    }
-    config = dataclasses.replace(
-        Config(), wandb="off", wandb_project="mine", judge=JudgeConfig(kind="rules", base_url="http://127.0.0.1:1/v1")
-    )
-    assert list(contradictions(config, files, set())) == [
-        (
-            "judge.base_url: conf/judge/mine.yaml states it, but it has no effect, because judge.kind=rules asks no"
-            " endpoint; use judge=openai"
-        ),
-        "wandb_project: conf/model/mine.yaml states it, but it has no effect, because wandb=off writes no W&B files",
+def idle_settings(values: Mapping[str, Any]) -> list[str]:
+    """Settings that a file of conf/ states away from their defaults and itself makes do nothing."""
+    config, _ = build({name: value for name, value in values.items() if name != "defaults"}, str)
+    default = {path: leaf.default for path, leaf in leaves().items()}
+    return [
+        path
+        for effect in EFFECTS
+        if effect.idle(config)
+        for path in effect.paths
+        if value_at(config, path) != default[path]
     ]
-    # The command line's own are told by another rule, and what another choice switches off is no fault of the file.
-    assert list(contradictions(config, files, {"judge.base_url", "wandb_project"})) == []
-    cluster = {"conf/compute/cluster.yaml": stated("device: cuda\ngpu_memory_utilization: 0.7\n", "compute")}
-    on_cpu = dataclasses.replace(Config(), compute=dataclasses.replace(Config().compute, gpu_memory_utilization=0.7))
-    assert list(contradictions(on_cpu, cluster, set())) == []
+
+
+@pytest.mark.parametrize("file", sorted(CONF_DIR.rglob("*.yaml")), ids=lambda file: file.stem)
+def test_no_shipped_file_states_what_it_switches_off(file: Path) -> None:
+    group = "" if file.parent == CONF_DIR else file.parent.name
+    assert idle_settings(settings_in(file.read_text(), group)) == []
+
+
+def test_a_file_that_states_what_it_switches_off_would_be_seen() -> None:
+    assert idle_settings(settings_in("kind: rules\nbase_url: http://127.0.0.1:1/v1\n", "judge")) == ["judge.base_url"]
+    assert idle_settings(settings_in("# @package _global_\nwandb: 'off'\nwandb_project: mine\n", "x")) == [
+        "wandb_project"
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rl.data.curate import ask_open, max_yes_no, rl_set
+from rl.data.curate import ask_open, by_difficulty, max_yes_no, rl_set
 from rollouts.prompt.messages import question_text
 from rollouts.records import Sample
 
@@ -24,6 +24,33 @@ def draw(samples: list[Sample], **settings: object) -> list[Sample]:
 def test_yes_no_limit_is_the_papers_share_of_the_final_set(num_others: int, kept: int) -> None:
     """floor(0.05 * M / 0.95): 19 others allow 1 of 20, 95 allow 5 of 100, 1,000 allow 52 of 1,052."""
     assert max_yes_no(num_others, 0.05) == kept
+
+
+def graded(*difficulties: float | None) -> list[Sample]:
+    return [Sample(f"q{i}", "What?", "open", "w", difficulty=value) for i, value in enumerate(difficulties)]
+
+
+def test_without_bounds_every_sample_stays_whatever_its_difficulty() -> None:
+    samples = graded(0.0, None, 1.0)
+    assert by_difficulty(samples, None, None) == (samples, {})
+
+
+def test_bounds_keep_both_ends_and_count_what_they_take_away() -> None:
+    kept, notes = by_difficulty(graded(0.0, 0.1, 0.5, 0.9, 1.0, 0.95, None), 0.1, 0.9)
+    assert [sample.difficulty for sample in kept] == [0.1, 0.5, 0.9]
+    assert notes == {
+        "not in the RL set: easier than data.min_difficulty": 1,
+        "not in the RL set: harder than data.max_difficulty": 2,
+        "not in the RL set: without a difficulty, which the bounds need": 1,
+    }
+    assert [sample.difficulty for sample in by_difficulty(graded(0.0, 0.5, None), None, 0.2)[0]] == [0.0]
+
+
+def test_bounds_that_cannot_choose_are_an_error() -> None:
+    with pytest.raises(ValueError, match="no training row has a difficulty"):
+        by_difficulty(graded(None, None), 0.1, None)
+    with pytest.raises(ValueError, match=r"none of 2 training rows .* they go from 0 to 0\.2"):
+        by_difficulty(graded(0.0, 0.2, None), 0.5, 0.9)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.05, 0.3, 0.5])

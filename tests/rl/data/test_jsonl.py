@@ -152,7 +152,7 @@ BAD_LINES = [
     ),
     ({"question": "Q", "answer": "maybe", "answer_type": "yes_no"}, "a yes_no gold must be 'yes' or 'no'"),
     ({"question": "Q", "answer": "x", "answer_type": "essay"}, "answer_type is 'essay'"),
-    ({"question": "Q", "anwser": "x"}, "unknown field 'anwser', did you mean 'answer'?"),
+    ({"question": "Q", "anwser": "x"}, "unknown field 'anwser'; did you mean 'answer'?"),
     ({"question": "Q", "answer": "x", "split": "dev"}, "split is 'dev'"),
     ({"question": "Q", "answer": "x", "volume": "nowhere"}, "volume folder nowhere does not exist"),
     ({"question": "Q", "answer": "x", "volume": "ct.nii.gz"}, "volume ct.nii.gz is one file"),
@@ -305,3 +305,14 @@ def test_the_lines_of_the_guide_are_good_and_name_every_field(tmp_path: Path, re
     assert bad_rows == []
     assert [line.sample.answer_type for line in found] == ["mcq", "yes_no", "multi", "open"]
     assert [name for name in FIELDS if f"`{name}`" not in text] == []
+
+
+def test_the_difficulty_of_rows_bounds_the_rl_set_and_nothing_else(tmp_path: Path) -> None:
+    rows = [{**row, "difficulty": index / 10} for index, row in enumerate(GOOD)]
+    everything = load(write_file(tmp_path, rows))
+    bounded = load(write_file(tmp_path, rows, min_difficulty=0.25, max_difficulty=0.75))
+    assert (bounded.sft, bounded.eval) == (everything.sft, everything.eval)
+    assert {one.id for one in bounded.rl} == {one.id for one in everything.rl if 0.25 <= one.difficulty <= 0.75}
+    assert sum(bounded.notes.values()) == len(everything.rl) - len(bounded.rl) > 0
+    with pytest.raises(ValueError, match="no training row has a difficulty"):
+        load(write_file(tmp_path, GOOD, max_difficulty=0.75))

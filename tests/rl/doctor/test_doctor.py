@@ -19,10 +19,11 @@ from rl.data.phantoms import questions as phantoms
 from rl.data.sets import DataSplits, SftRow
 from rl.doctor import checks as doctor
 from rl.doctor.data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffled
+from rl.doctor.model import check_model
 from rollouts.prompt.messages import response
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Media, Outcome, Parsed, Sample
-from tests.fakes.tiny_models import make_internvl
+from tests.fakes.tiny_models import SYSTEM, make_internvl, make_llama, open_think, replace_template
 
 
 def png(grey: int) -> Media:
@@ -85,6 +86,8 @@ def bad(findings: list[Finding]) -> list[Finding]:
     return [finding for finding in findings if not finding.good]
 
 
+# Where the template of the tiny models begins the answer.
+ASSISTANT = "{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
 CONFIG = Config(
     sft=SftConfig(batch_size=8, micro_batch_size=4, num_epochs=2, learning_rate=1e-3),
     grpo=GrpoConfig(num_steps=60, prompts_per_step=16, num_generations=8, num_minibatches=4, learning_rate=1e-5),
@@ -173,16 +176,67 @@ def test_what_does_not_fit_is_told_with_the_number_that_would(processor: Any) ->
     assert answer.fix == "grpo.max_completion_length=44"
 
 
-def test_a_template_that_opens_the_answer_otherwise_is_found(processor: Any) -> None:
-    original = processor.chat_template
-    try:
-        processor.chat_template = original.replace(
-            "'<|im_start|>assistant\\n' }}", "'<|im_start|>assistant\\n<reason>' }}"
-        )
-        (finding,) = bad(check_template(processor, splits(), CONFIG))
-        assert "the prompt ends where the assistant begins" in finding.text
-    finally:
-        processor.chat_template = original
+def test_a_template_that_opens_the_answer_otherwise_is_found(tmp_path: Path) -> None:
+    folder = replace_template(make_internvl(tmp_path), ASSISTANT, ASSISTANT.replace("\\n'", "\\n<reason>'"))
+    (finding,) = bad(check_template(load_processor(folder), splits(), CONFIG))
+    assert "the prompt ends where the assistant begins" in finding.text
+
+
+@pytest.mark.parametrize("strips_thoughts", [False, True])
+def test_a_template_that_opens_think_passes_and_is_told(tmp_path: Path, strips_thoughts: bool) -> None:
+    folder = open_think(make_internvl(tmp_path))
+    if strips_thoughts:
+        # As DeepSeek-R1's: the thoughts of a finished turn are left out of the conversation.
+        replace_template(folder, "{{ part['text'] }}", "{{ part['text'].split('</think>')[-1] }}")
+    processor = load_processor(folder)
+    assert bad(check_template(processor, splits(), CONFIG)) == []
+    findings = check_model(processor, splits().rl)
+    assert bad(findings) == []
+    assert findings[-1].text.startswith("the chat template opens <think>: a completion is read with '<think>\\n' in")
+    # 43 bytes of the response without "<think>", and one end token: what the longest answer may take is less.
+    tight = dataclasses.replace(CONFIG, grpo=GrpoConfig(max_completion_length=20))
+    (answer,) = bad(check_template(processor, splits(), tight))
+    assert answer.fix == "grpo.max_completion_length=37"
+
+
+def test_a_template_that_writes_thoughts_of_its_own_is_found(tmp_path: Path) -> None:
+    folder = open_think(make_internvl(tmp_path))
+    replace_template(folder, "<think>\\n' }}", "<think>\\nWell, ' }}")
+    (finding,) = bad(check_model(load_processor(folder), splits().rl))
+    assert finding.text == "the prompt opens <think> and goes on behind it: '<think>\\nWell, '"
+
+
+def test_a_template_that_refuses_a_system_turn_is_told(tmp_path: Path) -> None:
+    folder = make_internvl(tmp_path)
+    refuse = "{%- if messages[0]['role'] == 'system' -%}{{ raise_exception('no system turn') }}{%- endif -%}"
+    replace_template(folder, SYSTEM, "You see images.")
+    replace_template(folder, "{%- set ns", refuse + "{%- set ns")
+    processor = load_processor(folder)
+    assert bad(check_model(processor, splits().rl)) == bad(check_template(processor, splits(), CONFIG)) == []
+    lines = [finding.text for finding in check_model(processor, splits().rl)]
+    assert "the chat template refuses a system turn: the tags are asked for in the user's turn" in lines
+
+
+def test_a_text_model_is_told_and_refuses_images(tmp_path: Path) -> None:
+    processor = load_processor(make_llama(tmp_path))
+    text = [dataclasses.replace(one, media=()) for one in splits().rl]
+    (finding,) = check_model(processor, text)
+    assert finding == Finding(True, "the model is of the family llama: reads text only")
+    assert bad(check_template(processor, DataSplits([], text, text), CONFIG)) == []
+    (refusal,) = bad(check_model(processor, [*text, asked("seen")]))
+    assert refusal.text.startswith("1 of 33 samples hold images (the first is 'seen'), and a model of the family llama")
+    assert refusal.fix
+
+
+def test_an_unknown_family_is_a_finding_that_says_what_to_add(tmp_path: Path) -> None:
+    folder = make_llama(tmp_path / "model")
+    settings = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(settings.replace('"model_type": "llama"', '"model_type": "gemma9"'))
+    config = Config(out_dir=str(tmp_path / "run"), model=ModelConfig(path=str(folder)), data=DataConfig(num_eval=4))
+    found = dict(doctor.examine(config, HonestScorer()))
+    (finding,) = found["Model"]
+    assert not finding.good and "'gemma9'; known are" in finding.text and "families.py" in finding.text
+    assert "Template" not in found
 
 
 def test_chance_is_what_agreement_by_accident_gives() -> None:

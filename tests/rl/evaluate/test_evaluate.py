@@ -8,19 +8,21 @@ import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from rich.console import Console
 
 from rl.config import Config, EvalConfig, GrpoConfig
-from rl.evaluate.asking import EvalResult, HeldOut, Judged, evaluate
+from rl.evaluate.asking import EvalResult, HeldOut, Judged, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure, strata
 from rl.evaluate.statistics import wilson
 from rl.evaluate.table import print_one, print_table
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
-from rollouts.prompt.processing import EncodedPrompt
-from rollouts.records import Completion, Outcome, Parsed, Sample
+from rollouts.prompt.processing import EncodedPrompt, load_processor
+from rollouts.records import BadSample, Completion, Media, Outcome, Parsed, Sample
+from tests.fakes.tiny_models import make_llama
 
 
 @dataclass
@@ -53,6 +55,7 @@ class FakeScorer:
     """Right = the gold text itself; "?" = the judge failed."""
 
     groups: list[str] = field(default_factory=list)
+    prefills: list[str] = field(default_factory=list)
 
     def submit(
         self,
@@ -63,9 +66,11 @@ class FakeScorer:
         *,
         num_tokens: int | None = None,
         group_size: int | None = None,
+        prefill: str = "",
     ) -> Future[FakeScored]:
         assert num_tokens == 3 and group_size is not None
         self.groups.append(group_key)
+        self.prefills.append(prefill)
         failed = Outcome(None, "timeout", "judge did not answer")
         accuracy = failed if completion == "?" else Outcome(float(completion == sample.gold_text))
         future: Future[FakeScored] = Future()
@@ -83,7 +88,7 @@ def item(name: str, answer_type: str = "open", modality: str = "ct", gold: str =
 
 def encoded(sample: Sample, blanked: bool) -> EncodedPrompt:
     image = Image.new("RGB", (2, 2))
-    return EncodedPrompt(sample.id, f"{sample.id} blank" if blanked else sample.id, (7,), {}, (image,))
+    return EncodedPrompt(sample.id, f"{sample.id} blank" if blanked else sample.id, (7,), {}, {"image": (image,)})
 
 
 def held_out(samples: Sequence[Sample]) -> HeldOut:
@@ -115,6 +120,26 @@ def test_each_item_is_asked_greedily_sampled_and_blanked() -> None:
         (9, 4, (5, 6))
     }
     assert sorted(set(scorer.groups)) == ["eval/SFT/blank/a", "eval/SFT/greedy/a", "eval/SFT/sampled/a"]
+
+
+def test_what_the_template_opens_goes_to_the_scorer_with_every_completion() -> None:
+    opening = "assistant\n<think>\n"
+    items = dataclasses.replace(
+        held_out([item("a")]), encode=lambda sample, _: dataclasses.replace(encoded(sample, False), text=opening)
+    )
+    scorer = FakeScorer()
+    evaluate(FakeRollout({opening: ["yes", "no"]}), scorer, items, CONFIG, name="SFT", policy_version=4)
+    assert scorer.prefills == ["<think>\n"] * 4
+    _, _, plain = ask({"a": ["yes", "no"], "a blank": ["no"]}, [item("a")])
+    assert plain.prefills == [""] * 4
+
+
+def test_items_without_images_are_not_asked_blanked_and_a_text_model_refuses_images(tmp_path: Path) -> None:
+    processor = load_processor(make_llama(tmp_path))
+    assert not prepare([item("a")], processor, blank=True).blank
+    seen = dataclasses.replace(item("b"), media=(Media("image", data=b"png"),))
+    with pytest.raises(BadSample, match=r"1 of 2 samples hold images .*'b'.*llama reads text only"):
+        prepare([item("a"), seen], processor, blank=True)
 
 
 def test_what_the_configuration_switches_off_is_not_asked() -> None:
@@ -184,7 +209,7 @@ def test_images_are_decoded_a_chunk_at_a_time_and_the_results_are_the_same() -> 
 
     def watched(sample: Sample, blanked: bool) -> EncodedPrompt:
         prompt = encoded(sample, blanked)
-        images.extend(weakref.ref(image) for image in prompt.images)
+        images.extend(weakref.ref(image) for image in prompt.engine_media["image"])
         return prompt
 
     class Forgetful(FakeRollout):

@@ -35,7 +35,8 @@ def sample(name: str, question: str, images: tuple[Media, ...]) -> Sample:
 
 
 def some_rows(folder: Path, seed: int = 0, num_generations: int = 3) -> list[Row]:
-    """Three prompts with one, no and three images of different sizes, three random completions each, in no order."""
+    """Three prompts with one, no and three images of different sizes, three random completions each, in no order. A
+    model that reads text only gets the questions without their images."""
     chance = random.Random(seed)
     processor = load_processor(folder)
     asked = [
@@ -43,6 +44,8 @@ def some_rows(folder: Path, seed: int = 0, num_generations: int = 3) -> list[Row
         sample("none", "Where is it, then?", ()),
         sample("three", "And now?", (noise(2), noise(3, 56, 112), noise(4))),
     ]
+    if not processor.family.reads_images:
+        asked = [dataclasses.replace(one, media=()) for one in asked]
     prompts = [encode(processor, one) for one in asked]
     rows = [
         Row(prompt, tuple(chance.choices(range(256), k=chance.randint(1, 12))), advantage=chance.gauss(0, 1))

@@ -1,5 +1,5 @@
-"""The policy on two tiny models: numbers of a plain forward, invariances, images that count, and what one update may
-and may not change."""
+"""The policy on a tiny model of each family: numbers of a plain forward, invariances, images that count, and what one
+update may and may not change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from rl.policy.batching import Row
 from rl.policy.policy import NonFiniteUpdate, Policy, Reference, learning_rate
 from rollouts.engine.checksum import checksum
-from rollouts.prompt.processing import encode, load_processor, media_token_ids
-from tests.fakes.tiny_models import make_internvl, make_qwen25vl
+from rollouts.prompt.processing import encode, load_family, load_processor, media_token_ids
+from tests.fakes.tiny_models import MAKERS, SEEING, make_internvl
 from tests.rl.policy.policy_cases import (
     GRPO,
     TOTAL_UPDATES,
@@ -28,10 +28,14 @@ from tests.rl.policy.policy_cases import (
 )
 
 
-@pytest.fixture(scope="module", params=["internvl", "qwen25vl"])
+@pytest.fixture(scope="module", params=MAKERS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    make = {"internvl": make_internvl, "qwen25vl": make_qwen25vl}[request.param]
-    return make(tmp_path_factory.mktemp(request.param))
+    return MAKERS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module", params=SEEING)
+def seeing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return MAKERS[request.param](tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +43,15 @@ def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_internvl(tmp_path_factory.mktemp("internvl_alone"))
 
 
+def auto_model(folder: Path) -> type:
+    """The class of transformers that loads the model of a folder."""
+    return AutoModelForImageTextToText if load_family(folder).reads_images else AutoModelForCausalLM
+
+
 def plain_logprobs(folder: Path, row: Row, temperature: float) -> torch.Tensor:
     """What Hugging Face's own forward says of one row alone: no sharing, no padding, no custom mask, no custom
     positions."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    model = auto_model(folder).from_pretrained(folder, dtype=torch.float32).eval()
     ids = torch.tensor([row.prompt.token_ids + row.completion_ids])
     media = dict(row.prompt.media)
     if "mm_token_type_ids" in media:
@@ -98,9 +107,9 @@ def test_log_probs_depend_on_neither_micro_batching_nor_company_nor_order(folder
             assert ours == pytest.approx(expected, abs=1e-5)
 
 
-def test_forgetting_or_swapping_images_is_noticed(folder: Path) -> None:
-    processor = load_processor(folder)
-    policy = policy_of(folder)
+def test_forgetting_or_swapping_images_is_noticed(seeing: Path) -> None:
+    processor = load_processor(seeing)
+    policy = policy_of(seeing)
     answer = tuple(range(60, 70))
     asked = sample("two", "Which one?", (noise(1), noise(2)))
     swapped = dataclasses.replace(asked, media=asked.media[::-1])
@@ -200,13 +209,14 @@ def test_weights_have_hugging_face_names_and_the_saved_folder_is_the_policy(fold
     rows = with_logprobs(some_rows(folder), policy)
     policy.update(rows, totals_of(rows))
     weights = policy.weights()
-    assert "lm_head.weight" not in weights  # tied to the embedding, sent once
     policy.save_pretrained(tmp_path / "model")
-    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "model")
-    assert set(weights) == {name for name in loaded.state_dict() if name != "lm_head.weight"}
+    loaded = auto_model(folder).from_pretrained(tmp_path / "model")
+    # A head tied to the embedding is sent once, a head of its own like any other weight.
+    tied = {"lm_head.weight"} if loaded.config.tie_word_embeddings else set()
+    assert set(weights) == set(loaded.state_dict()) - tied
     assert checksum(weights) == checksum({name: loaded.state_dict()[name] for name in weights})
-    assert torch.equal(loaded.lm_head.weight, loaded.get_input_embeddings().weight)
-    assert AutoProcessor.from_pretrained(tmp_path / "model").chat_template == policy.processor.chat_template
+    assert torch.equal(loaded.lm_head.weight, loaded.get_input_embeddings().weight) == bool(tied)
+    assert load_processor(tmp_path / "model").chat_template == policy.processor.chat_template
     assert policy_of(tmp_path / "model").log_probs(rows) == policy.log_probs(rows)
 
 

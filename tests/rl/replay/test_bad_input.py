@@ -30,19 +30,19 @@ def rules_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["reward.weights.formt=0.1"], 2, "there is no reward named 'formt'; the nearest is format"),
-        (["reward=medd"], 2, "reward=medd (command line): there is no such option; the nearest is med"),
+        (["reward.weights.formt=0.1"], 2, "there is no reward named 'formt'; did you mean 'format'"),
+        (["reward=medd"], 2, "reward=medd (command line): there is no such option; did you mean 'med'"),
         (["grpo.beta=0.1"], 2, "grpo.beta (command line): has no effect on a replay"),
         (["model=tiny"], 2, "model=tiny (command line): has no effect on a replay"),
         (["reward.weights.format=0.1"], 2, "reward.weights (command line): changes nothing"),
         (["judge=rules"], 2, "judge=rules (command line): changes nothing"),
         (["judge.max_calls=3"], 2, "judge.max_calls: setting it has no effect, because judge.kind=rules"),
-        (["--only", "moddality=CT"], 1, "there is no filter 'moddality'. Did you mean 'modality'?"),
-        (["--only", "modality=MR"], 1, "modality: CT ("),
-        (["--only", "step=a"], 1, "expected a number or a range such as step=2..5"),
-        (["--only", "reward=1..0"], 1, "with LOW at most HIGH"),
-        (["--only", "status=bad"], 1, "there is no status 'bad', expected ok, abstain, error or timeout"),
-        (["--only", "step"], 1, "expected step=VALUE"),
+        (["--only", "moddality=CT"], 1, "there is no filter 'moddality'; did you mean 'modality'?"),
+        (["--only", "modality:MR"], 1, "modality: CT ("),
+        (["--only", "step=a"], 1, "step:a is no number; write step:3, step:<3"),
+        (["--only", "reward:1..0"], 1, "with LOW at most HIGH"),
+        (["--only", "status:bad"], 1, "status:bad is none of ok, abstain, error, timeout"),
+        (["--only", "answer_type=open"], 1, "there is no filter 'answer_type'. There are: is, modality, type"),
         (["--times", "3"], 1, "judge=rules has none"),
         (["--times", "0"], 1, "expected at least 1"),
         (["--out", "RUN/new"], 1, "the run itself is never changed"),
@@ -71,8 +71,8 @@ def test_a_folder_that_holds_something_else_is_not_written_into(rules_run, tmp_p
     assert main([str(rules_run), "--out", str(tmp_path)]) == 1
     assert "is not empty and holds no replay" in capsys.readouterr().err
     other = tmp_path / "other"
-    assert main([str(rules_run), "--only", "step=1", "--out", str(other)]) == 0
-    assert main([str(rules_run), "--only", "step=2", "--out", str(other)]) == 1
+    assert main([str(rules_run), "--only", "step:1", "--out", str(other)]) == 0
+    assert main([str(rules_run), "--only", "step:2", "--out", str(other)]) == 1
     assert "holds another replay (only differ)" in capsys.readouterr().err
 
 

@@ -26,8 +26,8 @@ from rewards.shipped.judged import images_for
 from rl.replay.__main__ import main
 from rl.replay.run import replay
 from rl.run.progress import Teller
-from rollouts.records import Media
-from rollouts.store.check import check_run
+from rollouts.check import check_run
+from rollouts.records import Media, Rollout
 from rollouts.store.layout import list_steps
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter
@@ -169,7 +169,7 @@ def test_failed_judgements_stay_failed_until_they_are_asked_for(run, tmp_path, m
     monkeypatch.setenv(KEY, "made-up")
     with ScriptedJudge(always("correct")) as server:
         overrides = [f"judge.base_url={server.url}", "judge.timeout_seconds=29"]
-        _, report = replayed(run, *overrides, only=["status=error"], out=tmp_path / "out")
+        _, report = replayed(run, *overrides, only=["status:error"], out=tmp_path / "out")
         candidates = {data_of(body)["candidate"] for body in server.requests}
     assert report["rewards"]["accuracy"]["status_changes"] == {"error -> ok": len(failed)}
     assert report["num_passing"] == len(failed)
@@ -199,18 +199,24 @@ def test_a_stored_verdict_that_is_missing_is_asked_of_the_live_judge_or_ends_the
     assert report["num_completions"] == 192
 
 
+def wrong(one: Rollout) -> bool:
+    value = one.outcomes["accuracy"].value
+    return value is not None and value <= 0.5
+
+
 @pytest.mark.parametrize(
     ("only", "passes"),
     [
         (["step=2"], lambda one: one.step == 2),
-        (["step=2..3", "modality=CT"], lambda one: one.step >= 2 and one.sample.modality == "CT"),
-        (["answer_type=numeric,report"], lambda one: one.sample.answer_type in ("numeric", "report")),
-        (["reward=..0.05"], lambda one: one.total is not None and one.total <= 0.05),
+        (["step:2..3", "modality:CT"], lambda one: one.step >= 2 and one.sample.modality == "CT"),
+        (["type:numeric,report"], lambda one: one.sample.answer_type in ("numeric", "report")),
+        (["reward:..0.05"], lambda one: one.total is not None and one.total <= 0.05),
         (
-            ["reward=0.99..", "answer_type=mcq"],
+            ["reward:0.99.. type:mcq"],
             lambda one: one.total is not None and one.total >= 0.99 and one.sample.answer_type == "mcq",
         ),
-        (["status=error,abstain"], lambda one: one.outcomes["accuracy"].status in ("error", "abstain")),
+        (["status:error,abstain"], lambda one: one.outcomes["accuracy"].status in ("error", "abstain")),
+        (["-step:1 is:wrong"], lambda one: one.step != 1 and wrong(one)),
     ],
 )
 def test_filters_choose_the_groups_that_hold_what_passes(run, tmp_path, only, passes):
@@ -223,7 +229,7 @@ def test_filters_choose_the_groups_that_hold_what_passes(run, tmp_path, only, pa
 
 
 def test_where_a_step_shares_a_statistic_whole_steps_are_scored(run, tmp_path):
-    out, report = replayed(run, "grpo.scale_rewards=batch", only=["step=1", "modality=CT"], out=tmp_path / "out")
+    out, report = replayed(run, "grpo.scale_rewards=batch", only=["step:1", "modality:CT"], out=tmp_path / "out")
     assert report["num_completions"] == 64
     # The std is now that of the whole step: computed here over its valid totals.
     members = [one for one in read_rollouts(run, step=1) if one.valid]
@@ -253,7 +259,7 @@ def test_the_variance_of_a_judge_is_measured_without_its_cache(run, tmp_path, mo
             run,
             f"judge.base_url={server.url}",
             "judge.second_opinion=off",
-            only=["answer_type=open"],
+            only=["type:open"],
             times=3,
             out=tmp_path / "out",
         )

@@ -12,7 +12,7 @@ import pytest
 
 from rl.config import Config
 from rl.report.__main__ import main
-from rl.report.charts import Series, area_chart, line_chart, smoothed, ticks
+from rl.report.charts import Series, area_chart, line_chart, smooth, ticks
 from rl.report.groups import choose_groups
 from rl.report.page import write_report
 from rl.run.folder import RunFolder
@@ -219,7 +219,7 @@ def test_ticks_are_round_numbers_around_the_values():
 
 def test_smoothing_is_a_centred_mean_that_shortens_at_the_ends():
     # window 3: (1 + 4) / 2, (1 + 4 + 7) / 3, (4 + 7) / 2
-    assert smoothed([(1, 1.0), (2, 4.0), (3, 7.0)], 3) == [(1, 2.5), (2, 4.0), (3, 5.5)]
+    assert smooth([(1, 1.0), (2, 4.0), (3, 7.0)], 3) == [(1, 2.5), (2, 4.0), (3, 5.5)]
 
 
 def test_a_line_ends_where_its_last_value_is():

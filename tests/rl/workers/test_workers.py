@@ -62,7 +62,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 def some_rows(prompts: list[EncodedPrompt]) -> list[Row]:
     """Rows of fixed tokens; the last prompt has one completion only, so that no split is even."""
     keys = [RequestKey(prompt.prompt_id, index) for prompt in prompts for index in range(4)][:-3]
-    by_id = {prompt.prompt_id: prompt.without_images() for prompt in prompts}
+    by_id = {prompt.prompt_id: prompt.for_trainer() for prompt in prompts}
     return [
         Row(
             by_id[key.prompt_id], tuple(range(65 + place, 75 + place + place % 7)), advantage=1.0 if place % 2 else -1.0

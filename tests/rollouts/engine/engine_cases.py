@@ -3,6 +3,7 @@ between two log-probs."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,13 +33,17 @@ def question(number: int) -> Sample:
 
 
 def prompts_of(folder: Path, count: int = 6) -> list[EncodedPrompt]:
+    """The first `count` questions, without their images where the model reads text only."""
     processor = load_processor(folder)
-    return [encode(processor, question(number)) for number in range(count)]
+    questions = [question(number) for number in range(count)]
+    if not processor.family.reads_images:
+        questions = [dataclasses.replace(one, media=()) for one in questions]
+    return [encode(processor, one) for one in questions]
 
 
 def requests_of(prompts: Sequence[EncodedPrompt], per_prompt: int = 4) -> list[Request]:
     return [
-        Request(prompt.prompt_id, index, prompt.text, prompt.images, 1000 * place + index, prompt.token_ids)
+        Request(prompt.prompt_id, index, prompt.text, prompt.engine_media, 1000 * place + index, prompt.token_ids)
         for place, prompt in enumerate(prompts)
         for index in range(per_prompt)
     ]
@@ -52,7 +57,7 @@ def settings(
 
 def rows_of(prompts: Sequence[EncodedPrompt], drawn: Mapping[RequestKey, Completion]) -> list[Row]:
     """Rows with advantages that push up even samples and down odd ones, ordered as their keys."""
-    by_id = {prompt.prompt_id: prompt.without_images() for prompt in prompts}
+    by_id = {prompt.prompt_id: prompt.for_trainer() for prompt in prompts}
     return [
         Row(by_id[key.prompt_id], drawn[key].token_ids, advantage=1.0 if key.sample_index % 2 else -1.0)
         for key in sorted(drawn)

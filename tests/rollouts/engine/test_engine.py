@@ -16,7 +16,7 @@ from rollouts.engine.live_weights import compare_with_live, count_elements
 from rollouts.engine.requests import EngineSettings, PromptMismatch, SamplingSettings, StaleWeights, WeightsRejected
 from rollouts.engine.vllm import VllmEngine
 from rollouts.prompt.processing import load_processor, media_token_ids
-from tests.fakes.tiny_models import make_internvl, make_qwen25vl
+from tests.fakes.tiny_models import MAKERS, make_internvl
 from tests.rollouts.engine.engine_cases import (
     LENGTH,
     config_for,
@@ -76,8 +76,9 @@ def test_log_probs_agree_with_the_policy_before_and_after_ten_updates(engine: Vl
     check_ten_updates(engine, internvl, 10)
 
 
-def test_log_probs_agree_for_another_architecture(tmp_path: Path) -> None:
-    folder = make_qwen25vl(tmp_path)
+@pytest.mark.parametrize("family", sorted(set(MAKERS) - {"internvl"}))
+def test_log_probs_agree_for_every_other_family(family: str, tmp_path: Path) -> None:
+    folder = MAKERS[family](tmp_path)
     check_ten_updates(VllmEngine(folder, SETTINGS), folder, 2)
 
 

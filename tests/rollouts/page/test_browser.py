@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page
@@ -224,6 +225,12 @@ def test_an_exported_page_opens_without_server_and_network(browser, opened, tmp_
     alone.keyboard.press("/")
     alone.keyboard.type("base")
     alone.keyboard.press("Enter")
+    check_that(alone.locator(".groups li")).to_have_count(1)
+    # The page without a server reads the same language: alternatives, open ranges, = like a colon.
+    for search, num_groups in (("", 2), ("step=..1", 2), ("step:2..,7", 0), ("-type:mcq,multi", 2), ("type:mcq", 0)):
+        alone.goto(f"{saved.as_uri()}#/groups?q={quote(search)}")
+        check_that(alone.locator(".groups li")).to_have_count(num_groups)
+    alone.goto(f"{saved.as_uri()}#/groups?q=base")
     check_that(alone.locator(".groups li")).to_have_count(1)
     alone.locator(".groups a").first.click()
     check_that(alone.locator(".card")).to_have_count(4)

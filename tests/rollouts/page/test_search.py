@@ -36,6 +36,11 @@ from tests.fakes.view_server import found, viewing
         ("modality:CT type:yes_no", lambda one: one.sample.modality == "ct" and one.sample.answer_type == "yes_no"),
         ("bright", lambda one: "bright" in one.completion.text),
         ('"faint ring" -step:1', lambda one: "faint ring" in one.completion.text and one.step != 1),
+        ("step=1,3 sample:..1", lambda one: one.step in (1, 3) and one.sample_index <= 1),
+        ("-modality:CT,radiograph", lambda one: one.sample.modality not in ("ct", "radiograph")),
+        ("tokens:16..", lambda one: len(one.completion.token_ids) >= 16),
+        ('"step=1"', lambda one: "step=1" in one.completion.text),
+        ("https://host/a=b", lambda one: False),
         ("prompt:item-0004", lambda one: one.prompt_id == "item-0004"),
         ("", lambda one: True),
     ],
@@ -103,7 +108,9 @@ def test_every_order_keeps_all_groups_and_positions_agree_with_it(many):
         ("step:>", "no number"),
         ("reward:nan", "no number"), ("reward:inf", "no number"), ("status:bad", "none of ok"),
         ("judge:maybe", "none of correct"),
-        ("label:x", "none of"), ("x" * 2000, "at most 1,000"),
+        ("label:x", "none of"), ("step:3..1", "LOW at most HIGH"), ("step:,", "names no value"),
+        ("a=b", "put a text in quotes"),
+        ("is:wrong,mixed", "write them one by one"), ("x" * 2000, "at most 1,000"),
     ],
 )  # fmt: skip
 def test_a_search_that_cannot_be_read_says_what_can(text, said):

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from rollouts.page.group import group_page
 from rollouts.records import Rollout
 from rollouts.store.writer import RunWriter
-from rollouts.view import main, shown
+from rollouts.terminal import printable
+from rollouts.view import main
 from tests.fakes import fake_rollouts
-from tests.fakes.view_server import serving
+from tests.fakes.view_server import serving, viewing
 from tests.paths import REPOSITORY
 
 
@@ -61,6 +63,26 @@ def test_a_failed_judgement_is_shown_as_its_status_not_as_a_number(tmp_path, cap
     assert "the judge gave no verdict" in out
 
 
+def opened(text: str) -> Rollout:
+    """A completion that is not well-formed, of a prompt whose template opens the thoughts."""
+    one = fake_rollouts.rollout(fake_rollouts.sample(0), formed=False)
+    completion = dataclasses.replace(one.completion, text=text)
+    return dataclasses.replace(one, completion=completion, prompt_text="<|assistant|><think>\n")
+
+
+def test_what_the_template_opened_stands_before_the_completion(tmp_path, capsys):
+    writer = RunWriter(tmp_path)
+    writer.append_group([opened("It is clear. No tag follows.")])
+    writer.finish_step(1)
+    main([str(tmp_path), "--text"])
+    assert "as it came  <think>" in capsys.readouterr().out
+    viewer = viewing(tmp_path)
+    group = group_page(viewer.index, viewer.images, 0, 1, "item-0000")
+    viewer.close()
+    assert group["prefill"] == "<think>\n"
+    assert [one["text"] for one in group["completions"]] == ["It is clear. No tag follows."]
+
+
 def test_limit_counts_groups_and_zero_shows_all(run_dir, capsys):
     main([str(run_dir), "--text", "--limit", "2"])
     assert capsys.readouterr().out.count("completions,") == 2
@@ -81,7 +103,7 @@ def test_limit_counts_groups_and_zero_shows_all(run_dir, capsys):
     ],
 )
 def test_what_acts_on_a_terminal_is_spelled_out(tmp_path, capsys, text, expected):
-    assert shown(text) == expected
+    assert printable(text) == expected
     writer = RunWriter(tmp_path)
     writer.append_group([hostile(text)])
     assert main([str(tmp_path), "--text"]) == 0

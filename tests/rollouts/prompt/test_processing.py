@@ -9,20 +9,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from rollouts.prompt.processing import EncodedPrompt, collate_media, encode, load_processor, media_token_ids
-from rollouts.records import BadSample
-from tests.fakes.tiny_models import make_internvl, make_qwen25vl
+from rollouts.prompt.families import FAMILIES, UnknownFamily
+from rollouts.prompt.messages import BadTemplate
+from rollouts.prompt.processing import EncodedPrompt, Processor, collate_media, encode, load_processor, media_token_ids
+from rollouts.records import BadSample, Sample
+from tests.fakes.tiny_models import MAKERS, SEEING, TEXT_ONLY, make_llama
 from tests.rl.policy.policy_cases import noise, sample
 
 
-@pytest.fixture(scope="module", params=["internvl", "qwen25vl"])
+@pytest.fixture(scope="module", params=SEEING)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    make = {"internvl": make_internvl, "qwen25vl": make_qwen25vl}[request.param]
-    return make(tmp_path_factory.mktemp(request.param))
+    return MAKERS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module", params=TEXT_ONLY)
+def text_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return MAKERS[request.param](tmp_path_factory.mktemp(request.param))
 
 
 @dataclasses.dataclass
-class FakeProcessor:
+class FakeTokenizer:
     """A tokenizer's worth of a processor: enough for `media_token_ids`."""
 
     added: dict[str, int]
@@ -33,16 +39,21 @@ class FakeProcessor:
 
 
 def test_media_tokens_are_found_by_name_and_by_attribute() -> None:
-    assert media_token_ids(FakeProcessor({"<|vision_start|>": 3, "<|im_end|>": 4, "<video>": 9})) == (3, 7, 9)
+    tokenizer = FakeTokenizer({"<|vision_start|>": 3, "<|im_end|>": 4, "<video>": 9})
+    assert media_token_ids(Processor(FAMILIES["internvl"], tokenizer)) == (3, 7, 9)
+    # A text model may say whatever its vocabulary holds: nothing in it stands for an image.
+    assert media_token_ids(Processor(FAMILIES["llama"], tokenizer)) == ()
 
 
 def test_a_prompt_without_frames_for_the_way_to_the_trainer(folder: Path) -> None:
-    encoded = encode(load_processor(folder), sample("one", "Where?", (noise(1),)))
-    assert len(encoded.images) == 1
-    light = encoded.without_images()
+    encoded = encode(load_processor(folder), sample("one", "Where?", (noise(1), noise(2))))
+    assert len(encoded.engine_media["image"]) == 2
+    assert encoded.num_pixels == 2 * 56 * 56
+    light = encoded.for_trainer()
     assert light == EncodedPrompt(
-        encoded.prompt_id, encoded.text, encoded.token_ids, encoded.media, (), encoded.fingerprint
+        encoded.prompt_id, encoded.text, encoded.token_ids, encoded.media, {}, encoded.fingerprint
     )
+    assert light.num_pixels == 0
 
 
 def test_a_blank_prompt_has_the_same_tokens_and_other_media(folder: Path) -> None:
@@ -52,8 +63,8 @@ def test_a_blank_prompt_has_the_same_tokens_and_other_media(folder: Path) -> Non
     assert seen.token_ids == blank.token_ids
     assert seen.text == blank.text
     assert seen.fingerprint != blank.fingerprint
-    assert {image.size for image in seen.images} == {(56, 56), (112, 56)}
-    assert {image.getextrema() for image in blank.images} == {((128, 128),) * 3}
+    assert {image.size for image in seen.engine_media["image"]} == {(56, 56), (112, 56)}
+    assert {image.getextrema() for image in blank.engine_media["image"]} == {((128, 128),) * 3}
 
 
 def test_the_same_question_has_the_same_fingerprint_and_another_image_another(folder: Path) -> None:
@@ -66,9 +77,9 @@ def test_the_same_question_has_the_same_fingerprint_and_another_image_another(fo
 def test_the_text_has_one_placeholder_an_image_and_the_tokens_as_many_as_the_model_has_features(folder: Path) -> None:
     processor = load_processor(folder)
     encoded = encode(processor, sample("two", "Which?", (noise(1), noise(2))))
-    image_token = processor.image_token
+    image_token = processor.source.image_token
     assert encoded.text.count(image_token) == 2
-    assert encoded.token_ids.count(processor.image_token_id) == 2 * 4
+    assert encoded.token_ids.count(processor.source.image_token_id) == 2 * 4
 
 
 def test_media_of_several_prompts_are_joined_in_order_and_text_prompts_add_none(folder: Path) -> None:
@@ -86,18 +97,67 @@ def test_media_of_several_prompts_are_joined_in_order_and_text_prompts_add_none(
 def test_a_question_that_names_the_image_token_is_a_bad_sample(folder: Path) -> None:
     processor = load_processor(folder)
     with pytest.raises(BadSample, match="takes for media"):
-        encode(processor, sample("hostile", f"Where is {processor.image_token}?", (noise(1),)))
+        encode(processor, sample("hostile", f"Where is {processor.source.image_token}?", (noise(1),)))
 
 
 def test_every_media_token_of_the_model_is_banned(folder: Path) -> None:
     processor = load_processor(folder)
     banned = media_token_ids(processor)
-    assert processor.image_token_id in banned
+    assert processor.source.image_token_id in banned
     assert processor.tokenizer.eos_token_id not in banned
     assert len(banned) == 4
 
 
 def test_a_tokenizer_alone_is_not_a_processor(folder: Path, tmp_path: Path) -> None:
     load_processor(folder).tokenizer.save_pretrained(tmp_path)
-    with pytest.raises((FileNotFoundError, OSError)):
+    with pytest.raises(FileNotFoundError, match=r"no config\.json"):
         load_processor(tmp_path)
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    with pytest.raises((FileNotFoundError, OSError), match="image processor"):
+        load_processor(tmp_path)
+
+
+def test_a_text_model_is_asked_with_its_tokenizer_alone(text_folder: Path) -> None:
+    processor = load_processor(text_folder)
+    asked = Sample(id="text", question="Is a cyst hollow?", answer_type="yes_no", gold_text="yes")
+    encoded = encode(processor, asked)
+    assert processor.tokenizer.decode(encoded.token_ids) == encoded.text
+    assert encoded.text.endswith("Is a cyst hollow?<|im_end|>\n<|im_start|>assistant\n")
+    assert (encoded.media, encoded.engine_media, media_token_ids(processor)) == ({}, {}, ())
+    with pytest.raises(BadSample, match=r"1 of 1 samples hold images .*'one'.* reads text only"):
+        encode(processor, sample("one", "Where?", (noise(1),)))
+
+
+def test_a_text_template_is_given_strings_and_begins_the_text_itself(tmp_path: Path) -> None:
+    """Templates of text models add strings, and write the token that begins a text; the tokenizer must not repeat
+    it."""
+    folder = make_llama(tmp_path)
+    template = "{{ bos_token }}{% for m in messages %}{{ '[' + m['role'] + '] ' + m['content'] }}{% endfor %}[end]"
+    (folder / "chat_template.jinja").write_text(template + "<think> <answer>")
+    processor = load_processor(folder)
+    processor.tokenizer.bos_token = "<|im_start|>"
+    processor.tokenizer.add_bos_token = True
+    encoded = encode(processor, Sample(id="a", question="Why?", answer_type="open", gold_text="so"))
+    assert encoded.text == "<|im_start|>[user] Why?[end]<think> <answer>"
+    begins = processor.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    assert encoded.token_ids.count(begins) == 1 and encoded.token_ids[0] == begins
+
+
+def test_every_known_family_has_a_tiny_model_that_the_tests_run_on() -> None:
+    assert set(MAKERS) == set(FAMILIES)
+    assert {name for name, family in FAMILIES.items() if family.reads_images} == set(SEEING)
+
+
+def test_an_unknown_family_is_refused_with_what_would_have_to_be_added(tmp_path: Path) -> None:
+    folder = make_llama(tmp_path)
+    settings = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(settings.replace('"model_type": "llama"', '"model_type": "gemma9_vl"'))
+    with pytest.raises(UnknownFamily, match=r"'gemma9_vl'; known are internvl, .*rollouts/prompt/families\.py"):
+        load_processor(folder)
+
+
+def test_a_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    folder = make_llama(tmp_path)
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(BadTemplate, match="has no chat template"):
+        load_processor(folder)

@@ -49,11 +49,18 @@ export class Card {
   said() {
     const one = this.completion;
     if (!one.well_formed && (one.think === null || one.answer === null)) {
-      return h("div", { class: "said" }, h("p", { class: "quiet tiny" }, `as it came · ${shown(one.parse_reason) || "no think and answer block"}`), h("div", { class: "raw text" }, shown(one.text)));
+      return h("div", { class: "said" }, h("p", { class: "quiet tiny" }, `as it came · ${shown(one.parse_reason) || "no think and answer block"}`), h("div", { class: "raw text" }, this.raw()));
     }
     return h("div", { class: "said" },
       h("div", { class: "answer text" }, shown((one.answer || "").trim()) || h("span", { class: "quiet" }, "no answer")),
       one.think && h("div", { class: "think text" }, shown(one.think.trim())));
+  }
+
+  // The completion as it came, behind what the chat template had written of it.
+  raw() {
+    const { prefill } = this.group;
+    const opened = prefill && h("span", { class: "prefill", title: "written by the chat template, not by the model" }, shown(prefill));
+    return [opened, shown(this.completion.text)];
   }
 
   tokenPlace() {
@@ -73,7 +80,7 @@ export class Card {
     };
     return h("div", { class: "details" },
       h("dl", {}, Object.entries(facts).filter(([, value]) => value !== null && value !== "" && value !== undefined).map(([name, value]) => [h("dt", {}, name), h("dd", {}, shown(value))])),
-      h("details", {}, h("summary", {}, "text as it came"), h("pre", {}, shown(one.text))));
+      h("details", {}, h("summary", {}, "text as it came"), h("pre", {}, this.raw())));
   }
 
   foot(judged) {

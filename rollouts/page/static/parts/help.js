@@ -10,8 +10,8 @@ const KEYS = [
 ];
 const FIELDS = [
   ["words, \"a phrase\"", "stand in a completion or the question"], ["modality:CT  type:open  source:NAME", "what was asked"], ["step:12  step:3..9", "when"],
-  ["reward:<0.5  advantage:>1  tokens:>200", "numbers: 3, <3, >=3, 3..9"], ["status:error  status:accuracy=timeout", "status of a reward"], ["judge:correct  layer:cache", "what the judge said, and where"],
-  ["label:wrong  label:any", "verdicts that a reader called wrong; every label"], ["flipped:10", "majority changed since the last visit up to step 10"], ["-TERM", "not that"],
+  ["reward:<0.5  advantage:>1  tokens:>200", "numbers: 3, <3, >=3, 3..9, 3.."], ["status:error  status:accuracy=timeout", "status of a reward"], ["judge:correct  layer:cache", "what the judge said, and where"],
+  ["label:wrong  label:any", "verdicts that a reader called wrong; every label"], ["flipped:10", "majority changed since the last visit up to step 10"], ["modality:CT,MR  step=1,5..9", "commas mean or; = reads like :"], ["-TERM", "not that"],
 ];
 
 export function helpSheet() {

@@ -1,4 +1,6 @@
-// An exported page answers itself: the groups were chosen when it was written; here one can still find words and `is:`, `modality:`, `type:`.
+// An exported page answers itself: the groups were chosen when it was written; here one can still find words and `is:`, `step:`, `modality:`, `type:`.
+
+import { terms } from "/static/route.js";
 
 export function answerFrom(data, path, values) {
   if (path === "session") return data.session;
@@ -24,23 +26,31 @@ function found(value, problem) {
 }
 
 function matches(data, group, q) {
-  return (q.match(/-?(?:\w+:)?(?:"[^"]*"|\S+)/g) || []).every((term) => {
+  return terms(q).every((term) => {
     const not = term.startsWith("-");
     return matchesTerm(data, group, not ? term.slice(1) : term) !== not;
   });
 }
 
 function matchesTerm(data, group, term) {
-  const at = term.search(":");
-  const name = at > 0 ? term.slice(0, at).toLowerCase() : "";
-  const value = term.slice(at > 0 ? at + 1 : 0).replaceAll('"', "").toLowerCase();
-  if (name === "step") return String(group.step) === value;
+  const [, name, text] = /^(?:([A-Za-z_]+)[:=](?!\/\/))?(.*)$/s.exec(term.toLowerCase());
+  const values = name && !text.startsWith('"') ? text.split(",") : [text.replaceAll('"', "")];
+  return values.some((value) => matchesValue(data, group, name, value));
+}
+
+function matchesValue(data, group, name, value) {
+  if (name === "step") return isWithin(group.step, value);
   if (name === "modality") return (group.modality || "").toLowerCase() === value;
   if (name === "type") return (group.type || "").toLowerCase() === value;
   const completions = data.group[`${group.step}/${group.prompt}`].completions;
   if (name === "is") return isKind(group, completions, value);
   if (name) throw new Error(`an exported page finds words and is:, step:, modality:, type:; not ${name}:`);
   return [group.question, ...completions.map((one) => one.text)].some((text) => (text || "").toLowerCase().includes(value));
+}
+
+function isWithin(number, range) {
+  const [low, high] = range.includes("..") ? range.split("..") : [range, range];
+  return (low === "" || number >= Number(low)) && (high === "" || number <= Number(high));
 }
 
 function isKind(group, completions, value) {

@@ -53,7 +53,7 @@ export function go(href, replace = false) {
 
 // The terms of a search, quoted ones whole.
 export function terms(q) {
-  return q.match(/-?(?:[A-Za-z]+:)?(?:"[^"]*"|\S+)/g) || [];
+  return q.match(/-?(?:[A-Za-z_]+[:=])?(?:"[^"]*"|\S+)/g) || [];
 }
 
 export function hasTerm(q, term) {
@@ -67,7 +67,7 @@ export function toggledTerm(q, term) {
 
 export function withField(q, name, value) {
   const kept = terms(q).filter((one) => !one.startsWith(name + ":"));
-  return (value ? [...kept, `${name}:${/\s/.test(value) ? `"${value}"` : value}`] : kept).join(" ");
+  return (value ? [...kept, `${name}:${/[\s,]/.test(value) ? `"${value}"` : value}`] : kept).join(" ");
 }
 
 export function fieldOf(q, name) {

@@ -1,9 +1,8 @@
-"""Starts the child processes in which rewards of others run, and tells how one ended. Loads neither the reward nor its
-imports."""
+"""Starts the child process in which a reward of others runs, tells it what to load and reads what it says of it. Loads
+neither the reward nor its imports."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -19,10 +18,13 @@ from typing import Any, NamedTuple
 
 from rewards.contract import Limits, Reward, RewardError, Source
 from rewards.plugins import wire
+from rollouts import children
 
-# Importing a reward may import a large library on a busy machine; it may not take for ever.
+# Seconds that loading may take: a large library on a busy machine, but not for ever.
 LOAD_SECONDS = 120.0
-# What a child sees of the environment. Not the rest: a key of the trainer is none of a plugin's business.
+# Seconds within which a child whose socket is closed has ended; else it has closed the socket itself.
+CLOSING_SECONDS = 0.5
+# Variables that a child gets from our environment. The trainer's keys are none of a plugin's business.
 ENVIRONMENT = (
     "PATH HOME USER LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH VIRTUAL_ENV PYTHONPATH HF_HOME HF_HUB_OFFLINE"
     " TRANSFORMERS_OFFLINE SSL_CERT_FILE"
@@ -39,44 +41,37 @@ FIXED = {
 _STACK_LINE = re.compile(r'File "([^"\n]+)", line (\d+) in (\S+)')
 
 
-class Started(NamedTuple):
+class Link(NamedTuple):
     """A child process and our end of the socket to it."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
 
 
-def start(log: int) -> Started:
-    """A child in a session of its own, with nothing of ours but a socket. What it prints goes to the file descriptor
-    `log`."""
+def start(log: int) -> Link:
+    """Start a child that has nothing of ours but a socket. What it prints goes to the file descriptor `log`. Raises
+    OSError where the machine starts no process."""
     ours, theirs = socket.socketpair()
     root = str(Path(__file__).resolve().parents[2])
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | FIXED
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
-    command = [sys.executable, "-P", "-m", "rewards.plugins.child", str(theirs.fileno()), str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "rewards.plugins.child", str(theirs.fileno())]
     with theirs:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-            env=environment,
-        )
-    return Started(process, ours)
+        process = children.start(command, stdout=log, stderr=log, pass_fds=[theirs.fileno()], env=environment)
+    return Link(process, ours)
 
 
 def setup(source: Source, arguments: Mapping[str, Any], limits: Limits, judge: str = "") -> dict[str, Any]:
-    """The first message to a child: what to load, with which arguments and limits. `judge` is the name of the judge."""
+    """Return the first message to a child: what to load, with which arguments and limits. `judge`: name of the judge,
+    "" = there is none."""
     return {"source": source, "arguments": dict(arguments), "limits": limits, "judge": judge}
 
 
 def describe(spec: str, source: Source, arguments: Mapping[str, Any], limits: Limits) -> Reward:
-    """What a reward of others is, as a child process that imported it says.
+    """Import a reward of others in a child process and return what the child says it is.
 
-    Raises RewardError with the end of the traceback where it does not import, where it has no such function, and for
-    arguments it does not take.
+    Raises RewardError with the end of the traceback where it does not import within LOAD_SECONDS, where it has no such
+    function, and for arguments it does not take.
     """
     try:
         first = wire.encode(setup(source, arguments, limits))
@@ -88,7 +83,9 @@ def describe(spec: str, source: Source, arguments: Mapping[str, Any], limits: Li
             connection.settimeout(LOAD_SECONDS)
             connection.sendall(first)
             answer = wire.receive(connection)
-            ended = how_it_ended(process) if answer is None else ""
+            if answer is None:
+                children.wait(process, CLOSING_SECONDS)
+            ended = ending(process)
         except (OSError, wire.WireError) as error:
             answer, ended = (
                 None,
@@ -96,20 +93,23 @@ def describe(spec: str, source: Source, arguments: Mapping[str, Any], limits: Li
             )
         finally:
             connection.close()
-            end(process)
+            children.end(process)
         if answer is None:
-            raise RewardError(f"reward {spec!r} ({source}) does not load: {ended}\n{tail(log.fileno())}".rstrip())
+            raise RewardError(
+                f"reward {spec!r} ({source}) does not load: {ended}\n{children.last_words(log.fileno())}".rstrip()
+            )
     return read_ready(spec, source, answer.body)
 
 
 def _stuck(process: subprocess.Popen[bytes], log: int, source: Source) -> str:
     os.kill(process.pid, signal.SIGUSR1)
     time.sleep(0.2)
-    return f"it was still importing after {LOAD_SECONDS:g} s{place_in(tail(log), source)}"
+    return f"it was still importing after {LOAD_SECONDS:g} s{place_in(children.last_words(log), source)}"
 
 
 def read_ready(spec: str, source: Source, body: Mapping[str, Any]) -> Reward:
-    """A reward from a child's first answer. Raises RewardError where that says it cannot work."""
+    """Return the reward that a child's first answer describes. Raises RewardError where the answer says that it cannot
+    work."""
     if isinstance(body.get("failed"), str):
         raise RewardError(f"reward {spec!r}: {body['failed']}")
     try:
@@ -141,55 +141,14 @@ class Ready:
     home: str
 
 
-def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the process is gone; it is not reaped, so that its process group can still be ended."""
-    return process.returncode is not None or _exit_of(process) is not None
-
-
-def _exit_of(process: subprocess.Popen[bytes]) -> os.waitid_result | None:
-    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-
-
-def how_it_ended(process: subprocess.Popen[bytes], patience_seconds: float = 0.5) -> str:
-    """In words, once its socket is closed; one that is still there after a moment has closed the socket itself."""
-    deadline = time.monotonic() + patience_seconds
-    while not has_ended(process) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return ending(process)
-
-
 def ending(process: subprocess.Popen[bytes]) -> str:
-    """How a process whose socket is closed came to its end, in words."""
-    found = _exit_of(process) if process.returncode is None else None
-    if found is None:
-        return "its process closed the connection to the scorer"
-    if found.si_code == os.CLD_EXITED:
-        return f"its process ended with exit code {found.si_status}"
-    return f"its process was killed by {signal.Signals(found.si_status).name}"
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child and whatever it started, and reap it."""
-    kill(process)
-    process.wait(timeout=10.0)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child and whatever it started. Not once it is reaped: its number may belong to somebody else by then."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def tail(log: int, num_bytes: int = 4_000) -> str:
-    """The end of what a child printed."""
-    size = os.fstat(log).st_size
-    return os.pread(log, num_bytes, max(0, size - num_bytes)).decode(errors="replace").strip()
+    """Say how a process whose socket is closed came to its end."""
+    return f"its process {children.how_it_ended(process) or 'closed the connection to the scorer'}"
 
 
 def place_in(printed: str, source: Source) -> str:
-    """ " at path:line in function" from the stack that a stuck or crashed child printed, in the reward's own file if it
-    can be; else ""."""
+    """Return " at path:line in function" from the stack that a stuck or crashed child printed, in the reward's own file
+    if there is such a line; else ""."""
     stack = printed[printed.rfind("most recent call first") :] if "most recent call first" in printed else ""
     frames = _STACK_LINE.findall(stack)
     chosen = [frame for frame in frames if frame[0] == source.path] or frames

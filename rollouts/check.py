@@ -1,10 +1,16 @@
-"""Whether a stored run is complete: counts, unique keys, every image there under its hash, a weights version on each
-completion."""
+"""`python -m rollouts.check RUN`: what a stored run holds, and what of it is missing, changed or doubled.
+
+It reads every step and compares every hash: counts, unique keys, images, a weights version on each completion.
+"""
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import json
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +18,11 @@ from rollouts.store.codec import KEY_COLUMNS, Row
 from rollouts.store.disk import sha256_file
 from rollouts.store.layout import PARQUET, StepFiles, StoreError, list_steps, media_path
 from rollouts.store.reader import files_of, read_manifest, read_rows
+from rollouts.terminal import complain, printable
+
+COMMAND = "python -m rollouts.check"
+# Problems that are printed; --json holds all of them.
+MAX_PRINTED = 50
 
 
 @dataclass(frozen=True)
@@ -55,15 +66,21 @@ def check_run(
         try:
             rows = read_rows(stored)
             problems += _file_problems(Path(run_dir), stored)
+            names = {name for row in rows for medium in row["media"] for name in files_of(medium)}
+            missing = sorted(name for name in names - media if not media_path(run_dir, name).is_file())
         except StoreError as error:
             problems.append(str(error))
+            continue
+        except (KeyError, TypeError, AttributeError) as error:  # another JSON or Parquet file under this name
+            problems.append(f"{stored.folder} does not hold what a step holds: {error!r}")
             continue
         counts[stored.step] = Counter(row["prompt_id"] for row in rows)
         total += len(rows)
         problems += _row_problems(rows, stored.step, keys)
-        media |= {name for row in rows for medium in row["media"] for name in files_of(medium)}
-    missing = sorted(name for name in media if not media_path(run_dir, name).is_file())
-    problems += [f"image {name} is missing from {Path(run_dir) / 'media'}" for name in missing]
+        problems += [
+            f"image {name} of step {stored.step} is missing from {Path(run_dir) / 'media'}" for name in missing
+        ]
+        media |= names
     problems += _count_problems(counts, num_steps, prompts_per_step, num_generations)
     unfinished = tuple(stored.step for stored in steps if not stored.finished)
     return RunCheck(len(steps), total, len(media), unfinished, tuple(problems))
@@ -109,3 +126,43 @@ def _count_problems(
             for name, count in groups.items()
             if count != size
         )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 = everything is there and unchanged, 1 = something is not, 2 = the folder is no run."""
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Read everything that a run has stored and say what is missing, changed or doubled.",
+        epilog=(
+            "exit code: 0 = all is there and unchanged, 1 = something is not, 2 = the folder is no run. A step without"
+            " a manifest is no fault: it is being written, or resume=true does it again."
+        ),
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), or of a replay")
+    parser.add_argument("--steps", type=int, metavar="N", help="expect N steps (default: any number)")
+    for name, what in (("prompts", "prompts a step"), ("completions", "completions a prompt")):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"expect N {what} (default: the most there are)")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    asked = parser.parse_args(argv)
+    try:
+        check = check_run(
+            asked.run, num_steps=asked.steps, prompts_per_step=asked.prompts, num_generations=asked.completions
+        )
+    except StoreError as error:
+        complain(f"{COMMAND}: {error}")
+        return 2
+    if asked.json:
+        print(json.dumps(dataclasses.asdict(check), indent=2))
+        return 0 if check.ok else 1
+    unfinished = f"; not finished: step {', '.join(map(str, check.unfinished_steps))}" if check.unfinished_steps else ""
+    print(f"{check.num_steps} steps, {check.num_rollouts} completions, {check.num_media} images{unfinished}")
+    for problem in check.problems[:MAX_PRINTED]:
+        print(printable(problem))
+    if len(check.problems) > MAX_PRINTED:
+        print(f"and {len(check.problems) - MAX_PRINTED} more; --json holds all of them")
+    print(f"{len(check.problems)} problems" if check.problems else "all is there and unchanged")
+    return 0 if check.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""What the doctor says of the model's family and of its chat template: pure functions from a processor to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rl.config import Config
+from rl.doctor.data import Finding
+from rollouts.prompt.messages import instruction_place, render_prompt
+from rollouts.prompt.prefill import prefill_of
+from rollouts.prompt.processing import Processor, media_fault, media_token_ids
+from rollouts.records import Sample
+
+
+def start_of(config: Config) -> Path:
+    """The folder or Hub id whose processor the run asks with: that of a given SFT model, else the model's."""
+    return Path(config.sft.checkpoint or config.model.path)
+
+
+def check_model(processor: Processor, samples: Sequence[Sample]) -> list[Finding]:
+    """The family, whether it can read these samples, and what its template does with our prompts.
+
+    Raises:
+        BadTemplate: the template refuses a plain question.
+    """
+    family = processor.family
+    banned = f"reads images, never says its {len(media_token_ids(processor))} media tokens"
+    reads = banned if family.reads_images else "reads text only"
+    axes = f", counts positions in {family.position_axes} directions" if family.position_axes > 1 else ""
+    findings = [Finding(True, f"the model is of the family {family.model_type}: {reads}{axes}")]
+    if fault := media_fault(family, samples):
+        return [*findings, Finding(False, fault, "leave these rows out, or model.path=A_MODEL_THAT_READS_IMAGES")]
+    if instruction_place(processor) == "user":
+        findings.append(
+            Finding(True, "the chat template refuses a system turn: the tags are asked for in the user's turn")
+        )
+    return [*findings, *_opening(processor, samples[0])] if samples else findings
+
+
+def _opening(processor: Processor, sample: Sample) -> list[Finding]:
+    """What the template has written of the answer where the model begins, if anything."""
+    prompt = render_prompt(sample, processor)
+    prefill = prefill_of(prompt)
+    if prefill:
+        text = f"the chat template opens <think>: a completion is read with {prefill!r} in front, SFT teaches the rest"
+        return [Finding(True, text)]
+    if prompt.rfind("<think>") > prompt.rfind("</think>"):
+        text = f"the prompt opens <think> and goes on behind it: {prompt[prompt.rfind('<think>') :][:60]!r}"
+        return [Finding(False, text, "let the chat template end with <think>, or not open it at all")]
+    return []

@@ -1,0 +1,82 @@
+"""What has to be known of a family of models before it can be asked and trained, by the `model_type` of its config.
+
+Data only, and the one place of it: whoever needs a fact about a family reads it here. Each entry is tested by a tiny
+random model (tests/fakes/tiny_models.py): log-probs of the engine and of the policy agree, packed trees equal single
+rows. A family that is not listed is refused, because a wrong guess trains without an error and on wrong numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+class UnknownFamily(ValueError):
+    """No entry for this `model_type`, or a model that is not built as its entry says."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of model as transformers builds it. Module names are dotted paths from the model with its head."""
+
+    # `model_type` in config.json.
+    model_type: str
+    # The decoder; its `layers` are the list of decoder layers.
+    decoder: str
+    # The list of layers of the vision tower; "" = the model reads text only.
+    vision_layers: str = ""
+    # Texts of the tokens that stand for media, or open and close them, as far as a vocabulary holds them. A model that
+    # could say one of them would break its own next forward pass (verl #7038), so they are banned from sampling.
+    media_tokens: tuple[str, ...] = ()
+    # Whether the image processor cuts an image into tiles unless min_patches and max_patches say otherwise.
+    cuts_tiles: bool = False
+    # Directions in which positions are counted: 1, or 3 (time, height, width: M-RoPE).
+    position_axes: Literal[1, 3] = 1
+    # Code of transformers for attention that takes an additive 4-D mask, which trees of completions need.
+    attention: Literal["sdpa", "eager"] = "sdpa"
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether it has a vision tower."""
+        return bool(self.vision_layers)
+
+
+_VISION = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+
+FAMILIES = {
+    family.model_type: family
+    for family in (
+        Family(
+            "internvl",
+            decoder="model.language_model",
+            vision_layers="model.vision_tower.encoder.layer",
+            # Its language models come from Qwen2.5, whose vocabulary brings the second row along.
+            media_tokens=("<img>", "</img>", "<IMG_CONTEXT>", "<image>", "<video>", *_VISION),
+            cuts_tiles=True,
+        ),
+        Family(
+            "qwen2_5_vl",
+            decoder="model.language_model",
+            vision_layers="model.visual.blocks",
+            media_tokens=_VISION,
+            position_axes=3,
+        ),
+        Family("llama", decoder="model"),
+        Family("qwen2", decoder="model"),
+    )
+}
+
+
+def family_of(model_type: str, path: str) -> Family:
+    """The entry of `model_type`; `path` names the model in the error.
+
+    Raises:
+        UnknownFamily: there is none; the text says which there are and what would have to be added.
+    """
+    if model_type in FAMILIES:
+        return FAMILIES[model_type]
+    raise UnknownFamily(
+        f"model.path={path} is of the family {model_type!r}; known are {', '.join(FAMILIES)}. Take one of these, or add"
+        " the family: an entry in rollouts/prompt/families.py (decoder, vision layers, media tokens, positions), a tiny"
+        " model of it in tests/fakes/tiny_models.py, and its name in the tests of engine and policy"
+    )
