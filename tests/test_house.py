@@ -24,7 +24,7 @@ SOURCES = {".py", ".js", ".css", ".html"}
 # The main loop is one screen of verbs; it may be a little longer than other functions, and never longer than this.
 LONGER_FUNCTIONS = {("rl/grpo.py", "train"): 60}
 # The branches of the densest function (McCabe's number, ruff C901). Whoever simplifies it lowers this number with it.
-MAX_COMPLEXITY = 12
+MAX_COMPLEXITY = 11
 
 # What each package may import of the others; "rollouts.records" allows that module only.
 MAY_IMPORT = {
@@ -38,6 +38,7 @@ MAY_IMPORT = {
         "rollouts.children",
         "rollouts.records",
         "rollouts.media",
+        "rollouts.golds",
         "rollouts.rows",
         "rollouts.store",
         "rollouts.annotations",
@@ -52,8 +53,8 @@ COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "r
 # The rooms and top files of each package. A room imports what stands to its left, and itself; nothing to its right.
 ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
-    "rollouts": "annotations nearest terminal children records media rows store prompt engine page transcript view diff"
-    " check",
+    "rollouts": "annotations nearest terminal children records media golds rows store prompt engine page transcript"
+    " view diff check",
     "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
     "rl": "config algo data policy workers step run evaluate report doctor replay export grpo sft recipe train",

@@ -107,6 +107,8 @@ def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
             sum(one.completion.finish_reason == "length" for one in rollouts), len(rollouts)
         ),
         "completions/format_rate": _share(sum(one.parsed.well_formed for one in rollouts), len(rollouts)),
+        # Answers that can be read in two ways; they are paid nothing.
+        "parse/unclear_ratio": _share(sum(one.parsed.verdict == "unclear" for one in rollouts), len(rollouts)),
         "completions/invalid": float(invalid),
         "completions/invalid_ratio": _share(invalid, len(rollouts)),
     }
