@@ -3,8 +3,8 @@
 A reward of one's own needs `from rewards import reward` and, to say more than a number, `Outcome`.
 """
 
+from rewards.answers.form import grade_format
 from rewards.answers.read import grade_option, parse
-from rewards.answers.span import grade_format
 from rewards.registry import Member, RewardError, reward
 from rewards.rubric import Rubric, Scored, make_rubric
 from rewards.scorer import Scorer

@@ -193,6 +193,8 @@ class Parsed:
     well_formed: bool = False
     # Why nothing was resolved, or by which rule it was; shown to the reader.
     reason: str = ""
+    # Whether the answer states something, nothing, or could be read in two ways (rule 17): that pays 0 and is counted.
+    verdict: Literal["stated", "nothing", "unclear"] = "nothing"
 
 
 @dataclass(frozen=True)

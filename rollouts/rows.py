@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from rollouts.records import LETTERS, BadSample, Media, RubricCriterion, Sample
+from rollouts.golds import gold_of, without_labels
+from rollouts.records import BadSample, Media, RubricCriterion, Sample
 
 # The fields that are read here; pictures, splits and thoughts belong to whoever reads a file.
 FIELDS = (
@@ -25,13 +26,13 @@ def sample_of(
     """The sample of a row; fields beyond FIELDS are not looked at. Raises BadSample with what was got, what was
     expected and what to do."""
     options = texts_of(row, "options") or None
-    gold = _gold(row, options)
+    gold = gold_of(row.get("answer"), text_of(row, "answer_type"), options)
     return Sample(
         id=row_id,
         question=text_of(row, "question"),
         answer_type=gold.answer_type,  # type: ignore[arg-type]  # checked by the record itself
         gold_text=gold.text,
-        options=options,
+        options=without_labels(options) if options else None,
         gold_letters=gold.letters,
         aliases=texts_of(row, "aliases"),
         media=media,
@@ -47,14 +48,6 @@ def sample_of(
         pair_id=text_of(row, "pair_id") or None,
         difficulty=_difficulty(row),
     )
-
-
-class Gold(NamedTuple):
-    """The right answer of a row, in words and, with options, in letters."""
-
-    answer_type: str
-    text: str
-    letters: tuple[str, ...] | None
 
 
 def text_of(row: Mapping[str, Any], name: str, default: str = "") -> str:
@@ -73,45 +66,6 @@ def texts_of(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
     ):
         raise BadSample(f"{name} is {value!r}, expected a list of texts")
     return tuple(str(item).strip() for item in value)
-
-
-def _gold(row: Mapping[str, Any], options: tuple[str, ...] | None) -> Gold:
-    answer = row.get("answer")
-    many = answer if isinstance(answer, list) else [answer]
-    if not many or any(
-        isinstance(item, bool) or not isinstance(item, (str, int, float)) or not str(item).strip() for item in many
-    ):
-        raise BadSample(f"answer is {answer!r}, expected text, a number or a list of letters")
-    texts = [str(item).strip() for item in many]
-    kind = text_of(row, "answer_type") or _guess(isinstance(answer, list), texts[0], options)
-    if options is None:
-        if isinstance(answer, list):
-            raise BadSample(
-                "answer is a list, but there are no options; other wordings of one answer go into 'aliases'"
-            )
-        return Gold(kind, texts[0].lower() if kind == "yes_no" else texts[0], None)
-    indices = sorted({_option_index(text, options) for text in texts})
-    return Gold(kind, "; ".join(options[index] for index in indices), tuple(LETTERS[index] for index in indices))
-
-
-def _guess(is_list: bool, first: str, options: tuple[str, ...] | None) -> str:
-    if options is not None:
-        return "multi" if is_list else "mcq"
-    return "yes_no" if first.lower() in ("yes", "no") else "open"
-
-
-def _option_index(answer: str, options: tuple[str, ...]) -> int:
-    """The option an answer names, by its full text first ("A" may be a blood group) and by its letter otherwise."""
-    folded = [" ".join(option.casefold().split()) for option in options]
-    target = " ".join(answer.casefold().split())
-    if folded.count(target) == 1:
-        return folded.index(target)
-    letter = answer.upper()
-    if len(options) <= len(LETTERS) and len(letter) == 1 and letter in LETTERS[: len(options)]:
-        return LETTERS.index(letter)
-    if folded.count(target) > 1:
-        raise BadSample(f"two options have the same text: {list(options)}")
-    raise BadSample(f"the gold answer {answer!r} is not among the options {list(options)}")
 
 
 def _language(row: Mapping[str, Any]) -> str:

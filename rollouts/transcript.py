@@ -86,6 +86,8 @@ def _completion(one: Rollout) -> RenderableType:
     body = Text()
     for name, outcome in one.outcomes.items():
         body.append_text(_outcome_line(name, outcome, one.weights.get(name)))
+    if one.parsed.verdict == "unclear":
+        body.append("unclear ", style="yellow").append(f"{printable(one.parsed.reason)}\n")
     if one.parsed.well_formed:
         body.append("think   ", style="cyan").append(printable(one.parsed.think or "").strip() + "\n")
         body.append("answer  ", style="cyan").append(printable(one.parsed.answer or "").strip(), style="bold")

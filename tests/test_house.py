@@ -22,7 +22,7 @@ MAX_COLUMNS = 120
 MAX_FILES = 12
 SOURCES = {".py", ".js", ".css", ".html"}
 # The branches of the densest function (McCabe's number, ruff C901). Whoever simplifies it lowers this number with it.
-MAX_COMPLEXITY = 12
+MAX_COMPLEXITY = 11
 
 # What each package may import of the others; "rollouts.records" allows that module only.
 MAY_IMPORT = {
@@ -36,6 +36,7 @@ MAY_IMPORT = {
         "rollouts.children",
         "rollouts.records",
         "rollouts.media",
+        "rollouts.golds",
         "rollouts.rows",
         "rollouts.store",
         "rollouts.annotations",
@@ -50,7 +51,8 @@ COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "r
 # The rooms and top files of each package. A room imports what stands to its left, and itself; nothing to its right.
 ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
-    "rollouts": "annotations nearest terminal children measures records media rows store prompt engine page transcript"
+    "rollouts": "annotations nearest terminal children measures records media golds rows store prompt engine page"
+    " transcript"
     " view diff check",
     "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",

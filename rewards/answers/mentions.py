@@ -1,308 +1,253 @@
-"""Finds the options an answer mentions: letters that are labels, texts that stand in full, and a letter bound to a text
-(rules 3, 4, 5, 10)."""
+"""Finds the options that an answer names: texts in full, letters in the shape of a label (rules 3 to 5, 10).
+
+The shape rule: a letter is a label where it is the whole answer, set off by punctuation, behind a word of the answer
+grammar and at an end, or before a word that may follow a label. Any other belongs to a name: "hepatitis B", "B cells".
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from rewards.answers import lexicon
-from rewards.answers.neighbours import part_of_more
-from rewards.answers.option_index import LETTERS, OptionTexts
-from rewards.answers.text import Token
+from rewards.answers.text import Token, key
+from rewards.answers.words import lexicon
 
-_OPEN, _CLOSE = frozenset("([{\"'<"), frozenset(")]}\"'>")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Second words of species names: "C. difficile", "E. coli".
+_LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")
+_ROMAN = frozenset("i ii iii iv v vi vii viii ix x".split())
+_JOINERS = frozenset({"and", "or", "&", "/", "+", "和", "或", "nor"})
+# Words whose letter may stand in brackets or behind a sign: "panel (b)", "Fig. C", "Dukes' C".
+_FIGURES = frozenset(
+    "figure panel table plate slide image lp lipoprotein rh fig figs vit hep dr mr ms mrs dukes".split()
+)
+_NOTHING = Token("", "", -1, -1)
+
+
+class Options(NamedTuple):
+    """The options of a question in comparable form."""
+
+    letters: tuple[str, ...]
+    # First token of an option -> its forms (key, letter), longest first.
+    by_first: dict[str, list[tuple[tuple[str, ...], str]]]
+    lone: dict[str, str]  # letter -> its text, where that text is itself one of the labels (blood groups, rule 3)
+    twins: dict[str, str]  # letter -> the first letter with the same text
 
 
 class Mention(NamedTuple):
-    """An option named in an answer: tokens first..last (inclusive) name `letter`."""
+    """An option named by tokens first..last (inclusive); letter "?" = a letter beside the text of another option."""
 
     letter: str
     first: int
     last: int
-    by: str  # "label", "text" or "both"
+    by: str  # "label", "text" or "both"; "letter" = perhaps a label, never chosen by itself
     particle: bool = False  # the text is the word yes or no
 
 
-def find(stream: list[Token], options: OptionTexts) -> list[Mention]:
+def options_of(texts: Sequence[str], skip: Sequence[str] = ()) -> Options:
+    """The options A, B, C..; texts that are labels themselves, or of letters in `skip`, are not looked for."""
+    letters, forms = tuple(LETTERS[: len(texts)]), [key(text) for text in texts]
+    options = Options(letters, {}, {}, {x: letters[forms.index(form)] for x, form in zip(letters, forms, strict=True)})
+    for letter, text, form in zip(letters, texts, forms, strict=True):
+        if form[1:] and form[0] == letter.casefold() and text.lstrip()[1:2] in tuple(".):") and form[1:] not in forms:
+            form = form[1:]
+        listing = form[:1] == ("a",) and form[1:] and (len(form[1]) == 1 or form[1] in _JOINERS)  # "A, B and C"
+        if form[1:] and form[0] in ("a", "an", "the") and text.split()[0].casefold() == form[0] and not listing:
+            form = form[1:]  # not of "A-scan"
+        if len(form) == 1 and form[0].upper() in letters:
+            options.lone[letter] = form[0].upper()
+        elif form and letter not in skip:
+            options.by_first.setdefault(form[0], []).append((form, letter))
+    for named in options.by_first.values():
+        named.sort(key=lambda pair: -len(pair[0]))
+    return options
+
+
+def find(stream: list[Token], options: Options) -> list[Mention]:
     """All mentions in order; labels are not looked for inside texts."""
-    texts = _texts(stream, options)
-    covered = {index for mention in texts for index in range(mention.first, mention.last + 1)}
-    labels = [] if not options.letters else _labels(stream, options, texts, covered)
+    texts: list[Mention] = []
+    for index, token in enumerate(stream):
+        if token.kind != "p" and not (texts and texts[-1].last >= index):
+            forms = options.by_first.get(token.key, ())
+            match = next((m for form, letter in forms if (m := _match(stream, index, form, letter))), None)
+            texts += [match] if match and not _part_of_more(stream, match) else []
+    labels = _labels(stream, options, texts) if options.letters else []
     return _bind(stream, sorted([*texts, *labels], key=lambda mention: mention.first), options)
 
 
-def _texts(stream: list[Token], options: OptionTexts) -> list[Mention]:
-    found: list[Mention] = []
-    keys = [token.key if token.kind != "p" else "" for token in stream]
-    index = 0
-    while index < len(stream):
-        forms = options.by_first.get(keys[index])
-        match = (
-            next((m for form, letter in forms if (m := _match(stream, keys, index, form, letter))), None)
-            if forms
-            else None
-        )
-        if match and not part_of_more(stream, match.first, match.last, match.letter):
-            found.append(match)
-            index = match.last + 1
-        else:
-            index += 1
-    return found
-
-
-def _match(stream: list[Token], keys: list[str], start: int, form: tuple[str, ...], letter: str) -> Mention | None:
+def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) -> Mention | None:
     index = start
     for position, wanted in enumerate(form):
-        if position and index < len(stream) and stream[index].text == "\n":
-            index += 1  # a text that was wrapped
-        while (
-            position
-            and index < len(stream)
-            and stream[index].kind == "p"
-            and stream[index].text not in (";", "\n", "?", "!")
-        ):
+        index += bool(position and stream[index : index + 1] and stream[index].text == "\n")  # a text of two lines
+        while position and index < len(stream) and stream[index].kind == "p" and stream[index].text not in ";\n?!":
             index += 1
-        if index >= len(stream) or keys[index] != wanted:
+        if index >= len(stream) or stream[index].kind == "p" or stream[index].key != wanted:
             return None
         index += 1
     return Mention(letter, start, index - 1, "text", form in (("yes",), ("no",)))
 
 
-def _labels(stream: list[Token], options: OptionTexts, texts: list[Mention], covered: set[int]) -> list[Mention]:
-    glued = _glued(stream, options, covered) or ([] if covered else _spaced(stream, options))
-    if glued:
-        return glued
-    by_first = {mention.first: mention for mention in texts}
-    words = [index for index, token in enumerate(stream) if token.kind in "wnc"]
-    found: list[Mention] = []
-    for index in words:
-        token = stream[index]
-        if index in covered or token.kind != "w" or len(token.text) != 1 or token.text.upper() not in LETTERS:
+def _part_of_more(stream: list[Token], mention: Mention) -> bool:
+    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, the rest of a name (rule 5)."""
+    first, last = stream[mention.first], stream[mention.last]
+    earlier, before = (_NOTHING, _NOTHING, *stream[max(0, mention.first - 2) : mention.first])[-2:]
+    after, beyond = (*stream[mention.last + 1 : mention.last + 3], _NOTHING, _NOTHING)[:2]
+    number, units, compared = first.kind == "n", lexicon().sets["unit"], lexicon().sets["compare"]
+    decimal = before.text == "," and earlier.end == before.start and before.end == first.start
+    if number and (decimal or before.text in tuple("<>≤≥") or before.key in compared):
+        return True
+    if before.kind == "s" and (number or before.end == first.start) and before.text not in "/+=>":
+        return True
+    scale = (last.key in _ROMAN and beyond.key in _ROMAN) or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
+    if (after.text in ("-", "/") and scale) or (number and after.key in ("to", "-") and beyond.kind == "n"):
+        return True  # "Stage II-III", "C5/6", "5 to 10"
+    if after.kind == "s":
+        divides = after.text == "/" and (last.kind == "n" or (number and beyond.kind == "w"))
+        return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or divides
+    if (last.kind == "n" and (after.key in units or after.kind == "n")) or (after.text == "-" and beyond.key == "like"):
+        return True
+    named = (
+        _lone(after) or (after.key in _ROMAN and len(after.text) > 1) or (after.kind == "n" and beyond.key not in units)
+    )
+    return last.kind == "w" and named and after.text not in ("A", "I", mention.letter)
+
+
+def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list[Mention]:
+    covered = {index for mention in texts for index in range(mention.first, mention.last + 1)}
+    spoken = [index for index, token in enumerate(stream) if token.kind in "wnc"]
+    if run := _letters_only(stream, [i for i in spoken if i not in covered], options, len(spoken)):
+        return run
+    starts = {mention.first: mention.letter for mention in texts}
+    mentions: list[Mention] = []
+    for index in spoken:
+        letter = stream[index].text.upper()
+        if index in covered or len(letter) != 1 or letter not in LETTERS:
             continue
-        left = found[-1].last if found else -1
-        if _second_name(stream, index) and index - 2 not in covered and index - 2 != left:
-            continue
-        signed = index == 0 and len(stream) == 2 and stream[1].text in "+-" and stream[1].start == token.end
-        sole = len(words) == 1 and not signed
-        listed = bool(found) and index - left < 6 and _listed(stream, left, index, options)
-        if sole or listed or _closes(stream, index, options) or _is_label(stream, index, token, by_first, options):
-            found.append(Mention(token.text.upper(), index, index, "label"))
-    return found
+        listed = bool(mentions) and mentions[-1].last == index - 2
+        joined = (
+            index > 1 and stream[index - 1].key in _JOINERS and stream[index - 2].key in {*"abcdefghijklmnopqrstuvxyz"}
+        )
+        if joined and not listed and index - 2 not in covered:
+            continue  # "hepatitis B and C": where the first is a name, the second is one
+        signed = len(stream) == 2 and index == 0 and stream[1].text in "+-"
+        own = letter in (starts.get(index + 1), starts.get(index + 2))
+        by = "label" if len(spoken) == 1 and not signed else _shape(stream, index, own, options, listed)
+        mentions += [Mention(letter, index, index, by)] if by else []
+    return mentions
 
 
-def _second_name(stream: list[Token], index: int) -> bool:
-    """True for the second letter of "hepatitis B and C": where the first is no option, the second is none (rule 10)."""
-    if index < 2 or stream[index - 1].key not in ("and", "or", "&", "/"):
-        return False
-    return stream[index - 2].kind == "w" and len(stream[index - 2].text) == 1 and stream[index - 2].key != "w"  # "w/"
+def _letters_only(stream: list[Token], free: list[int], options: Options, num_spoken: int) -> list[Mention]:
+    """An answer of letters and words of the grammar only: glued, "BD", or side by side, "A D"."""
+    runs = {i: stream[i].text.upper() if num_spoken == 1 else stream[i].text for i in free}
+    glued = [i for i, run in runs.items() if 2 <= len(run) == len(set(run)) and set(run) <= set(options.letters)]
+    others = [stream[i] for i in free if i not in glued]
+    beside = all(_is_known(word, "light") and (word.kind == "c" or len(word.text) > 1) for word in others)
+    if len(glued) == 1 and len(free) == num_spoken and beside:
+        return [Mention(letter, glued[0], glued[0], "label") for letter in runs[glued[0]]]
+    if len(free) > 1 and len(free) == num_spoken and all(run in options.letters for run in runs.values()):
+        return [Mention(run, i, i, "label") for i, run in runs.items()]
+    return []
 
 
-def _closes(stream: list[Token], index: int, options: OptionTexts) -> bool:
-    """True for a small letter behind "or" at the very end: "pneumonia or a"."""
-    return (
-        index > 1
-        and stream[index - 1].key == "or"
-        and stream[index].text.upper() in options.letters
-        and all(token.kind == "p" for token in stream[index + 1 :])
-    )
+def _is_known(word: Token, *sets: str) -> bool:
+    return word.key in lexicon().lasts or any(word.key in lexicon().sets[name] for name in sets)
 
 
-def _listed(stream: list[Token], left: int, index: int, options: OptionTexts) -> bool:
-    """True for the second letter of "b or c" and of "B, c" """
-    after, later = (*stream[index + 1 : index + 3], None, None)[:2]
-    between = {token.key for token in stream[left + 1 : index]}
-    ends = after is None or (after.text in ".,;!?)\n" and (later is None or later.start > after.end))
-    return ends and bool(between) and between <= lexicon.LISTING and stream[index].text.upper() in options.letters
-
-
-def _glued(stream: list[Token], options: OptionTexts, covered: set[int]) -> list[Mention]:
-    """Letters written as one word, "BC", where that word is the whole answer beside anchor words."""
-    words = [i for i, token in enumerate(stream) if token.kind in "wn"]
-    written = {i: stream[i].text.upper() if len(words) == 1 else stream[i].text for i in words if i not in covered}
-    runs = [i for i, run in written.items() if 2 <= len(run) <= 26 and set(run) <= set(options.letters)]
-    if len(runs) != 1 or len(set(written[runs[0]])) != len(written[runs[0]]):
-        return []
-    others = [stream[i].key for i in words if i != runs[0]]
-    if any(other not in lexicon.LIGHT for other in others):
-        return []
-    return [Mention(letter, runs[0], runs[0], "label") for letter in written[runs[0]]]
-
-
-def _spaced(stream: list[Token], options: OptionTexts) -> list[Mention]:
-    """Letters side by side, "A D", where the answer says nothing else: a list, whose first letter is no article."""
-    words = [index for index, token in enumerate(stream) if token.kind in "wnc"]
-    if len(words) < 2 or any(stream[index].text not in options.letters for index in words):
-        return []
-    return [Mention(stream[index].text, index, index, "label") for index in words]
-
-
-def _is_label(stream: list[Token], index: int, token: Token, texts: dict[int, Mention], options: OptionTexts) -> bool:
-    before = stream[index - 1] if index else None
-    after = stream[index + 1] if index + 1 < len(stream) else None
-    later = stream[index + 2] if index + 2 < len(stream) else None
-    glued_before = before is not None and before.end == token.start
-    glued_after = after is not None and after.start == token.end
-    letter = token.text.upper()
-    own = next((texts[i].letter == letter for i in (index + 1, index + 2) if i in texts), False)
-    if before is not None and (before.kind == "n" or before.text == "°") and letter in "CFK":
-        return False  # a temperature
-    opens_quote = (
-        before is not None
-        and before.text == "'"
-        and (index < 2 or stream[index - 2].end < before.start or stream[index - 2].kind == "p")
-    )
-    if (
-        glued_before
-        and before
-        and not opens_quote
-        and (before.kind in "wn" or (before.text in "-'/+" and not _joins(stream, index - 1)))
-    ):
-        return False
-    if glued_after and after and not own and _goes_on(stream, index + 1, options):
-        return False
-    if (
-        before
-        and before.kind == "w"
-        and before.key in lexicon.NAME_BEFORE
-        and not (before.key == "case" and stream[index - 2].key == "which")
-    ):
-        return False
-    if before and before.text in (".", "'") and index > 1 and stream[index - 2].key in lexicon.ABBREVIATED_BEFORE:
-        return False
-    named = later if after and after.text == "." else after
-    if named and named.key in lexicon.EPITHETS and not own:
-        return False
-    if index > 1 and before and (before.text == "(" or before.kind == "n") and stream[index - 2].key in lexicon.FIGURES:
-        return False
-    if after and _lone(after) and after.start == token.end + 1 and after.text not in (*options.letters, "I"):
-        return False  # "C T scan"
-    if _chinese_name(before, after, later, stream, index):
-        return False
-    bracketed = bool(
-        before and after and before.text in _OPEN and after.text in _CLOSE and glued_before and glued_after
-    )
+def _shape(stream: list[Token], index: int, own: bool, options: Options, listed: bool) -> str:
+    """The shape rule: "label", "letter" (perhaps) or "" (a name). `own`: its text follows. `listed`: behind a label."""
+    token = stream[index]
+    before, after = (stream[i] if 0 <= i < len(stream) else _NOTHING for i in (index - 1, index + 1))
+    left, right = _left(stream, index), "end" if own else _right(stream, index, options)
+    inside = token.text.upper() in options.letters
+    if "name" in (left, right):
+        return ""
+    strong = left in ("strong", "any") or before.text == ":"
     if token.text.islower():
-        return bracketed or _lower_label(stream, index, before, after)
-    if letter not in options.letters and not bracketed and not _in_label_position(index, before, after):
-        return False
-    return bracketed or _upper_label(token, before, after, own, texts, index, options)
+        marked = left == "start" and after.text in ("", *'.):]"')
+        second = before.key in _JOINERS | {",", "not", "than"} and (listed or after.kind in ("", "p"))
+        last = right == "end" and left != "start" and (strong or second)
+        bracketed = before.end == token.start and before.text in tuple("([{\"'<") and right == "end"
+        spoken = strong and right == "closed" and (token.text not in "ai" or left == "any")
+        return "label" if bracketed or (inside and (marked or last or spoken)) else ""
+    if not inside:  # fails closed: "F" beside a valid text is an answer outside the options
+        pronoun = token.text == "I" and after is not _NOTHING
+        return "label" if right == "end" and not pronoun and (left != "word" or listed) else ""
+    if right == "word" and left != "any":
+        noun = after.text[:1].isupper() and after.text[1:2].islower() and token.text == "A"  # "A Pneumonia": no article
+        return "letter" if token.text not in "AI" or noun else ""
+    return "" if right == "closed" and token.text == "A" and after.key in ("for", "in", "on", "at") else "label"
 
 
-def _goes_on(stream: list[Token], place: int, options: OptionTexts) -> bool:
-    """True where a letter is the beginning of something longer: "B-lines", "B's", "A+", "A.P.", "A&E"."""
-    after, later = stream[place], stream[place + 1] if place + 1 < len(stream) else None
-    glued = later is not None and later.start == after.end
-    if later and glued and after.text in ".&/+-" and _lone(later) and later.text not in options.letters:
-        return True
-    if after.kind in "wn":
-        return True
-    if after.text == "'":
-        return glued and later is not None and later.kind in "wn"
-    return not _joins(stream, place) and (after.text == "+" or (after.text == "-" and (glued or later is None)))
+def _left(stream: list[Token], index: int) -> str:
+    """What is before a letter: "start", "edge" (a sign), "strong" ("is") or "any" ("option"), "word", "name"."""
+    token, sets = stream[index], lexicon().sets
+    ahead, before = (_NOTHING, _NOTHING, *stream[max(0, index - 2) : index])[-2:]
+    if before.text in ("", "\n"):
+        return "start"
+    if before.kind == "c":
+        return "strong" if before.text in sets["zh_label_before"] else "name"
+    if before.kind in "ps" and before.text != "°":
+        glued = before.end == token.start and ahead.end == before.start
+        part = (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
+        if (glued and part) or (before.text in ".'([" and ahead.key in _FIGURES):
+            return "name"  # "anti-B", "N.A", "panel (b)"
+        return "start" if before.text in '(["' else "edge"
+    if before.kind != "w" or before.end == token.start or before.key in sets["name_before"]:
+        return "name"
+    if before.key in sets["label_before"]:
+        return "any" if before.key in ("option", "choice", "letter") else "strong"
+    return "word" if _is_known(before, "light", "label_after") or before.key.endswith(("n't", "ly")) else "name"
+
+
+def _right(stream: list[Token], index: int, options: Options) -> str:
+    """What is behind a letter: "end" (a sign, nothing), "closed" (a word that may follow a label), "word", a "name"."""
+    token, sets = stream[index], lexicon().sets
+    after, later = (*stream[index + 1 : index + 3], _NOTHING, _NOTHING)[:2]
+    glued = after.start == token.end
+    if after.kind == "c":
+        return "closed" if after.text in sets["zh_label_after"] else "name" if glued else "word"
+    if after.kind == "w" or (after.kind == "n" and glued):
+        foreign = _lone(after) and after.text not in (*options.letters, "I")
+        if glued or foreign or after.key in sets["name_after"]:
+            return "name"  # "C5", "C T scan", "B cells"
+        return "closed" if after.key in sets["label_after"] or after.key.endswith("ly") else "word"
+    if after.kind == "n":
+        return "end" if later.text in ("%", ".", ")") else "word"  # "B 70%", "1) B 2) C"
+    both = glued and later.start == after.end and later.kind in ("w", "n")
+    if both and after.text in ".&/+-'" and not (_lone(later) and later.text in options.letters):
+        return "end" if after.text == "." and later.text[:1].isupper() and len(later.text) > 1 else "name"  # "A.P."
+    if after.text == "." and later.kind == "w" and later.text.islower() and len(later.text) > 2:
+        alone = index == 0 and all(other.kind == "p" for other in stream[index + 3 :])
+        return "name" if alone or _LATIN.fullmatch(later.text) else "end"  # "C. difficile"; "G. lamblia" alone
+    return "name" if glued and after.text in ("+", "-") and not _lone(later) else "end"  # "A+"
 
 
 def _lone(token: Token) -> bool:
     return token.kind == "w" and len(token.text) == 1 and token.text.isupper()
 
 
-def _joins(stream: list[Token], index: int) -> bool:
-    """True where a sign stands between two single letters: "B+C", "B/C", "A-D"."""
-    sides = [stream[i] for i in (index - 1, index + 1) if 0 <= i < len(stream)]
-    return len(sides) == 2 and all(map(_lone, sides))
-
-
-def _in_label_position(index: int, before: Token | None, after: Token | None) -> bool:
-    """Where a letter outside the options counts, to fail closed: at the head with label punctuation, or after "option",
-    "answer", ":" (rule 4)."""
-    punctuated = after is None or after.text in (".", ")", ":", ",", "]", "\n", ";")
-    anchored = before is not None and (
-        before.key in lexicon.LOWER_BEFORE
-        or before.text in ":,/、&"
-        or before.key in ("and", "or")
-        or before.kind == "c"
-    )
-    listed = after is not None and after.key in ("and", "or", "/", "&")
-    return (index == 0 and (punctuated or listed)) or (anchored and punctuated)
-
-
-def _lower_label(stream: list[Token], index: int, before: Token | None, after: Token | None) -> bool:
-    ends = after is None or (after.kind in "ps" and after.text != "-")
-    if index == 0 or (before is not None and before.text in '(["'):
-        return (after is not None and after.text in (".", ")", ":", "]", '"')) or after is None
-    anchored = before is not None and (
-        before.key in lexicon.LOWER_BEFORE or before.text == ":" or before.text in ("选", "是", "为")
-    )
-    no_word = stream[index].key not in "ai" or (before is not None and before.key in ("option", "choice", "letter"))
-    return anchored and (ends or (no_word and after is not None and after.key in lexicon.VERBISH))
-
-
-def _upper_label(
-    token: Token,
-    before: Token | None,
-    after: Token | None,
-    own: bool,
-    texts: dict[int, Mention],
-    index: int,
-    options: OptionTexts,
-) -> bool:
-    if own or after is None or after.kind not in "wn":
-        return not (token.text == "I" and after is not None and after.text == "," and "I" not in options.letters)
-    if before is not None and before.key in ("option", "choice", "letter"):
-        return True
-    if token.text == "A":
-        other_label = index + 1 in texts and after.text[:1].isupper() and after.text[1:2].islower()
-        return after.key in lexicon.VERBISH or other_label
-    if token.text == "I":
-        return after.key in lexicon.PRONOUN_LABEL
-    return after.key not in lexicon.NAME_AFTER
-
-
-def _chinese_name(
-    before: Token | None, after: Token | None, later: Token | None, stream: list[Token], index: int
-) -> bool:
-    left = (
-        "".join(token.text for token in stream[max(0, index - 3) : index] if token.kind == "c")
-        if before and before.kind == "c"
-        else ""
-    )
-    right = (
-        "".join(token.text for token in (after, later) if token and token.kind == "c")
-        if after and after.kind == "c"
-        else ""
-    )
-    return left.endswith(lexicon.ZH_NAME_BEFORE) or right.startswith(lexicon.ZH_NAME_AFTER)
-
-
-def _bind(stream: list[Token], mentions: list[Mention], options: OptionTexts) -> list[Mention]:
-    """A label and the text that follows it, or a text and the label in brackets behind it, become one mention; a pair
-    that disagrees becomes "?"."""
+def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> list[Mention]:
+    """A label and the text behind it, or a text and the label in brackets behind it, become one mention."""
     bound: list[Mention] = []
     for mention in mentions:
-        last = bound[-1] if bound else None
-        between = [token.text for token in stream[last.last + 1 : mention.first]] if last else []
-        pair = bool(last) and {last.by, mention.by} == {"label", "text"} if last else False
-        after = stream[mention.last + 1].key if mention.last + 1 < len(stream) else ""
-        reason = (
-            last is not None and last.letter != mention.letter and after == "would"
-        )  # "A. Pneumonia would be denser."
-        closed = (
-            last is not None and between[:2] == [")", "."] and stream[last.first - 1].text != "("
-        )  # "(option B). Pneumonia .."
-        if last and pair and _adjacent(last, between) and not reason and not closed:
-            letter = last.letter if last.letter == mention.letter else "?"
+        last = bound[-1] if bound else mention
+        between = [token.text for token in stream[last.last + 1 : mention.first]]
+        same = options.twins.get(last.letter, last.letter) == options.twins.get(mention.letter, mention.letter)
+        would = not same and [token.key for token in stream[mention.last + 1 : mention.last + 2]] == ["would"]
+        closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
+        if {last.by, mention.by} == {"label", "text"} and _adjacent(last, between) and not would and not closed:
+            letter = (last if last.by == "label" else mention).letter if same else "?"
             bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
-        elif last and between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
-            bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where option B is blood group A
+        elif between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
+            bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where B is blood group A
         else:
             bound.append(mention)
     return bound
 
 
 def _adjacent(last: Mention, between: list[str]) -> bool:
-    if last.by == "label":
-        return (
-            all(text in ".):-—([]}\"'、" or text in ("a", "the", "an") for text in between)
-            and len(between) <= 4
-            and "、" not in between[1:]
-        )
-    return bool(between) and all(text in "([-—" for text in between)
+    if last.by == "text":
+        return bool(between) and all(text in "([-—" for text in between)
+    linked = all(text in ".):-—([]}\"'、" or text in ("a", "the", "an") for text in between)
+    return linked and len(between) <= 4 and "、" not in between[1:]

@@ -1,90 +1,177 @@
-"""The one parser (ANSWERS.md, rule 15): a completion becomes thoughts, answer, letters and yes/no, once; everything
-else reads the result."""
+"""The one parser (rule 15): a completion becomes thoughts, answer, letters and yes/no, once, for everybody."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
-from rewards.answers import span as tags
-from rewards.answers import wrappers
-from rewards.answers.clauses import Reading
-from rewards.answers.options import Options, as_texts, read_options, read_yes_no
-from rewards.answers.text import key, normalise, strip_markup
+from rewards.answers import polarity, span, statement, text, wrappers
+from rewards.answers.form import grade_format
+from rewards.answers.mentions import LETTERS, Mention, find, options_of
+from rewards.answers.statement import MISMATCH, NOTHING, UNCLEAR, Reading
+from rewards.answers.words import lexicon
 from rollouts.records import Parsed
+
+# An answer longer than this is no answer. Without tags, a statement is looked for behind the last anchor or at the end.
+MAX_ANSWER_CHARS = 1500
+MAX_TAIL_CHARS = 600
+MAX_MENTIONS = 64
+Options = Sequence[str] | Mapping[str, str]
+_LETTER_LIST = re.compile(r"[a-z](?:(?:[\s,;/&+、.()]|and){1,5}[a-z])+[.\s]*")
+_ANCHORS = ("answer:", "answer is", "answer：", "answer**", "答案", "故选", "\\boxed")
+_ONE_LETTER = re.compile(r"\W*\w\W*")
+_DIFFER = "several answer tags that differ"
+_YES_NO: tuple[polarity.YesNo, polarity.YesNo] = ("yes", "no")
+_NEITHER = NOTHING._replace(reason="neither yes nor no")
+# After "no" one of these begins something new; any other word makes it a determiner: "Yes, there is no fracture".
+_GOES_ON = frozenset("and or but because since as it there no otherwise if unless when".split())
 
 
 def parse(completion: str, options: Options | None = None, *, prefill: str = "", finish_reason: str = "stop") -> Parsed:
     """Read a completion. Never raises on any completion.
 
-    `options`: texts in order A, B, C.. or a map letter -> text; None = the question has none. `prefill`: what the chat
-    template already wrote of the answer. `finish_reason` "length" with an answer tag still open is a truncated answer:
-    there is none. A map whose letters are not A, B, C..
-    raises ValueError: that is an error of the data, not of the completion.
+    `options`: texts in order A, B, C.. or a map letter -> text; None = the question has none. `prefill`: what the
+    template already wrote of the answer. `finish_reason` "length": only an answer that is stated counts (rule 20).
+    Raises ValueError for a map whose letters are not A, B, C..: that is an error of the data, not of the completion.
     """
-    return _parse(completion, options, prefill, finish_reason, words=True)
-
-
-def _parse(completion: str, options: Options | None, prefill: str, finish_reason: str, *, words: bool) -> Parsed:
-    """`words`: whether yes and no are looked for as well; that is a second reading of the answer."""
     texts = as_texts(options) if options else ()
-    completion = tags.with_prefill(completion, prefill)
-    span = tags.cut(completion)
-    well_formed = tags.grade_format(completion)
-    if (
-        finish_reason == "length"
-        and span.bodies
-        and "<think>" in completion
-        and not well_formed
-        and span.tagged
-        and "</answer>" not in span.tail.lower()
-    ):
-        span = span._replace(bodies=(), reason="cut at the length limit inside the answer")
-    if not span.bodies:
-        return Parsed(span.think, None, (), None, well_formed, span.reason)
-    answer = span.bodies[-1].strip()
-    if not texts and _differ(span.bodies):
-        return Parsed(span.think, None, (), None, well_formed, "several answer tags that differ")
-    reading = (
-        _agreed([read_options(body, texts, tagged=span.tagged) for body in span.bodies])
-        if texts
-        else Reading((), "no options were shown")
-    )
-    if texts and _boxes_disagree(span.tail):
-        reading = Reading((), "the boxes disagree")
-    said = {read_yes_no(body) for body in span.bodies} if words else set()
-    yes_no = said.pop() if len(said) == 1 else None
-    if len(reading.letters) == 1 and yes_no is None and texts:
-        yes_no = _yes_no_of(texts[ord(reading.letters[0]) - ord("A")])
-    return Parsed(span.think, answer or None, reading.letters, yes_no, well_formed, reading.reason)
+    completion = span.with_prefill(completion, prefill)
+    parts = span.cut(completion)
+    well_formed = grade_format(completion)
+    words = _of_bodies(parts, ())
+    reading = _of_bodies(parts, texts) if texts else words
+    was_cut = finish_reason == "length" and (parts.unclosed or not parts.tagged)
+    if was_cut and reading.verdict == "stated" and not _stands(reading, parts):
+        reading = words = NOTHING._replace(reason="cut at the length limit before an answer is stated")
+    lost = (was_cut and parts.unclosed and reading.verdict != "stated") or (not texts and reading.reason == _DIFFER)
+    if lost or not parts.bodies:
+        return Parsed(parts.think, None, (), None, well_formed, reading.reason, reading.verdict)
+    if texts and len(reading.letters) == 1 and not words.letters:
+        words = read_yes_no(texts[LETTERS.index(reading.letters[0])])
+    yes_no = _YES_NO[_YES_NO.index(words.letters[0])] if len(words.letters) == 1 else None
+    letters, answer = reading.letters if texts else (), parts.bodies[-1].strip() or None
+    return Parsed(parts.think, answer, letters, yes_no, well_formed, reading.reason, reading.verdict)
 
 
 def grade_option(completion: str, options: Options, gold: str | Iterable[str]) -> bool:
-    """True if the completion commits to exactly the gold letter, or to exactly the set of gold letters where `gold` is
-    a list (rules 1 to 12)."""
-    wanted = (gold,) if isinstance(gold, str) else tuple(sorted(set(gold)))
-    return bool(wanted) and _parse(completion, options, "", "stop", words=False).letters == wanted
+    """True if the completion commits to exactly the gold letter, or the set of them where `gold` is a list.
+
+    Letters may be small. Where two options have the same text, either counts as the other.
+    """
+    texts = as_texts(options)
+    twins = options_of(texts).twins
+    wanted = {twins.get(letter.upper(), letter) for letter in ([gold] if isinstance(gold, str) else gold)}
+    return bool(wanted) and {twins[x] for x in _of_bodies(span.cut(completion), texts).letters} == wanted
 
 
-def _agreed(readings: list[Reading]) -> Reading:
-    """Several answer tags: the same resolved answer counts, different ones do not (rule 2)."""
-    if len({reading.letters for reading in readings}) > 1:
-        return Reading((), "several answer tags that differ")
-    return readings[-1]
+def as_texts(options: Options) -> tuple[str, ...]:
+    """The option texts in the order A, B, C.. Raises ValueError for a map whose letters are not exactly those."""
+    if not isinstance(options, Mapping):
+        return tuple(options)
+    letters = LETTERS[: len(options)]
+    if sorted(options) != list(letters):
+        raise ValueError(f"option letters are {sorted(options)}, expected {list(letters)}: fix the row of the data set")
+    return tuple(options[letter] for letter in letters)
 
 
-def _differ(bodies: tuple[str, ...]) -> bool:
-    """Whether answer tags say different things; long ones are not cut into words only to be told apart."""
-    if len({body.strip() for body in bodies}) < 2:
-        return False
-    return sum(map(len, bodies)) > 4_000 or len({key(body) for body in bodies}) > 1
+def _of_bodies(parts: span.Span, texts: Sequence[str]) -> Reading:
+    """What all bodies say of the options, or of yes and no where there are none: the same, or nothing (rule 2)."""
+    if not parts.bodies:
+        return NOTHING._replace(reason=parts.reason)
+    if texts and "\\boxed" in parts.tail and len(parts.tail) <= 4_000:
+        boxed = {text.key(text.strip_markup(text.normalise(content))) for _, _, content in wrappers.boxes(parts.tail)}
+        if len(boxed) > 1:
+            return UNCLEAR._replace(reason="the boxes disagree")
+    several = not texts and len({body.strip() for body in parts.bodies}) > 1
+    if several and (sum(map(len, parts.bodies)) > 4_000 or len({text.key(body) for body in parts.bodies}) > 1):
+        return UNCLEAR._replace(reason=_DIFFER)
+    readings = [read_options(body, texts, parts.tagged) if texts else read_yes_no(body) for body in parts.bodies]
+    return readings[-1] if len({reading.letters for reading in readings}) == 1 else UNCLEAR._replace(reason=_DIFFER)
 
 
-def _boxes_disagree(tail: str) -> bool:
-    if "\\boxed" not in tail or len(tail) > 4_000:
-        return False
-    return len({key(strip_markup(normalise(content))) for _, _, content in wrappers.boxes(tail)}) > 1
+def _stands(reading: Reading, parts: span.Span) -> bool:
+    """Whether a cut completion states its answer (rule 20): by an anchor, in a box, or in an open answer tag."""
+    whole = parts.unclosed and reading.bare and not _ONE_LETTER.fullmatch(parts.bodies[-1])
+    return reading.anchored or whole or "\\boxed{" in parts.tail
 
 
-def _yes_no_of(option: str) -> Literal["yes", "no"] | None:
-    return read_yes_no(option)
+def read_yes_no(answer: str) -> Reading:
+    """The word an answer says, as the letters ("yes",) or ("no",) of a reading (rule 16)."""
+    if len(answer) > MAX_ANSWER_CHARS or not polarity.may_say(answer):
+        return _NEITHER
+    try:
+        plain = _plain(answer)
+    except wrappers.NoCommitment as none:
+        return UNCLEAR._replace(reason=str(none))
+    reading = _read(plain, _YES_NO, labels=False)
+    if reading == NOTHING:
+        word = polarity.word(plain)
+        return Reading((word,), "stated", "yes/no by word") if word else _NEITHER
+    return reading._replace(letters=tuple(_YES_NO[LETTERS.index(letter)] for letter in reading.letters))
+
+
+def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Reading:
+    """The letters that an answer body commits to; free text (not `tagged`) is read from its last anchor or its end."""
+    if len(answer) > MAX_ANSWER_CHARS and tagged:
+        return UNCLEAR._replace(reason=f"the answer is longer than {MAX_ANSWER_CHARS} characters")
+    try:
+        plain = _plain(answer if len(answer) <= MAX_ANSWER_CHARS else _end_of(answer))
+    except wrappers.NoCommitment as none:
+        return UNCLEAR._replace(reason=str(none))
+    words = {LETTERS[i]: word for i, option in enumerate(options) if (word := polarity.word_of(option))}
+    if words and (labelled := polarity.labelled(plain)):
+        letter, word = labelled
+        agreed = words.get(letter) == word
+        return Reading((letter,), "stated", "commitment") if agreed else UNCLEAR._replace(reason=MISMATCH)
+    reading = _read(plain, options, [*words])
+    said = polarity.word(plain) if words and reading == NOTHING else None
+    letters = tuple(letter for letter, word in words.items() if word == said)
+    return Reading(letters, "stated", "yes/no by word") if len(letters) == 1 else reading
+
+
+def _end_of(answer: str) -> str:
+    """The part of a long free text that may state an answer."""
+    answer = answer[-20_000:]
+    folded = answer.lower()
+    place = max(folded.rfind(anchor) for anchor in _ANCHORS)
+    start = max(answer.rfind("\n", 0, max(place, 0)) + 1, place - 100)
+    return answer[start : place + MAX_TAIL_CHARS] if place >= 0 else answer[-MAX_TAIL_CHARS:]
+
+
+def _read(plain: str, options: Sequence[str], skip: Sequence[str] = (), labels: bool = True) -> Reading:
+    if _LETTER_LIST.fullmatch(plain.strip()):
+        plain = plain.upper().replace("AND", "and")
+    stream, index = text.tokens(plain), options_of(options, skip)
+    mentions = _without_determiners(stream, find(stream, index if labels else index._replace(letters=())))
+    if len(mentions) > MAX_MENTIONS:
+        return UNCLEAR._replace(reason=f"more than {MAX_MENTIONS} options are named")
+    reading = statement.read(stream, mentions)
+    inside = set(reading.letters) <= {*index.letters}
+    return reading if inside else UNCLEAR._replace(reason="a letter outside the options")
+
+
+def _without_determiners(stream: list[text.Token], mentions: list[Mention]) -> list[Mention]:
+    """ "Yes, there is no fracture" says yes: "no" before a noun counts only where nothing was said before it."""
+    kept: list[Mention] = []
+    idioms = {words[1] for words, mark in lexicon().phrases["no"] if not mark}
+    for mention in mentions:
+        after = stream[mention.last + 1 : mention.last + 2]
+        word = mention.by == "text" and mention.first == mention.last and stream[mention.first].key == "no"
+        noun = word and any(token.kind == "w" and token.key not in _GOES_ON for token in after)
+        if not noun or (not kept and after[0].key not in idioms):
+            kept.append(mention)
+    return kept
+
+
+def _plain(answer: str) -> str:
+    """The body without boxes, JSON and markup around what it says. Raises NoCommitment."""
+    normal = text.normalise(answer)
+    boxes = wrappers.boxes(normal)
+    for start, end, content in reversed(boxes):
+        stop = "" if len(boxes) == 1 else "."
+        normal = f"{normal[:start]} {stop} {content} . {normal[end:]}"
+    if boxes and (len({text.key(text.strip_markup(box[2])) for box in boxes}) > 1 or not boxes[-1][2].strip()):
+        raise wrappers.NoCommitment("the boxes disagree or are empty")
+    if "{" in normal or "[" in normal:
+        normal = wrappers.unwrap_json(re.sub(r"```(?:json)?", " ", normal) if "```" in normal else normal)
+    return text.strip_markup(normal)

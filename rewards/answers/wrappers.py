@@ -15,6 +15,7 @@ _MAIN = (
     " optionletter correctletter answerchoice answeroption finaldiagnosis conclusion output 答案 选项 最终答案"
 ).split()
 _NOT_KEY = re.compile(r"[\W_]+")
+_READ_PAIRS = json.JSONDecoder(object_pairs_hook=tuple)
 
 
 class NoCommitment(Exception):
@@ -22,67 +23,38 @@ class NoCommitment(Exception):
 
 
 def unwrap_json(text: str) -> str:
-    """The text with each JSON object replaced by what its main field says. Raises NoCommitment for maps over letters
-    and repeated fields."""
-    start, tries = text.find("{"), 0
-    while start >= 0 and tries < MAX_WRAPPERS:
-        tries += 1
-        parsed = _object_at(text, start)
-        if parsed is None:
+    """The text with each JSON object, and a list at its start, replaced by what it says. Raises NoCommitment for maps
+    over letters and repeated fields."""
+    start = len(text) - len(text.lstrip()) if text.lstrip().startswith('["') else text.find("{")
+    for _ in range(MAX_WRAPPERS):
+        if start < 0:
+            break
+        try:
+            value, end = _READ_PAIRS.raw_decode(text, start)
+        except (ValueError, RecursionError):
             start = text.find("{", start + 1)
             continue
-        pairs, end = parsed
-        said = _main_field(pairs)
+        said = _said(value)
         text = f"{text[:start]} {said} {text[end:]}"
         start = text.find("{", start + len(said) + 2)
-    stripped = text.strip()
-    if stripped.startswith('["') and (items := _list_of_text(stripped)) is not None:
-        return " , ".join(items)
     return text
 
 
-def _object_at(text: str, start: int) -> tuple[list[tuple[str, Any]], int] | None:
-    try:
-        value, end = json.JSONDecoder(object_pairs_hook=lambda pairs: pairs).raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return None
-    return value, end
-
-
-def _main_field(pairs: list[tuple[str, Any]]) -> str:
-    folded = [(_NOT_KEY.sub("", name).casefold(), value) for name, value in pairs]
-    if folded and all(len(name) == 1 and name.isalpha() for name, _ in folded):
-        raise NoCommitment("a map over letters is a distribution")
-    for wanted in _MAIN:
-        values = [value for name, value in folded if name == wanted]
-        if len(values) > 1:
-            raise NoCommitment(f"the field {wanted!r} stands twice")
-        if values:
-            return _said(values[0])
-    raise NoCommitment("the object has no answer field")
-
-
-def _said(value: Any, nested: bool = False) -> str:
-    """The text of an answer field. An object inside it (its pairs are tuples) is read the same way, once."""
-    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value) and not nested:
-        inner = _main_field(value) if len(value) > 1 or len(value[0][0]) > 1 else ""
-        if inner:
-            return inner
-    if isinstance(value, str):
-        return value.replace("{", " ").replace("}", " ")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
+def _said(value: Any, depth: int = 0) -> str:
+    """The text of an answer field. A pair of braces came as a tuple of pairs; one inside the main field is read too."""
+    if isinstance(value, tuple) and depth < 2:
+        pairs = [(_NOT_KEY.sub("", name).casefold(), held) for name, held in value]
+        if all(len(name) == 1 and name.isalpha() for name, _ in pairs):
+            raise NoCommitment("a map over letters is a distribution")
+        held = next((held for wanted in _MAIN if (held := [v for name, v in pairs if name == wanted])), [])
+        if len(held) != 1:
+            raise NoCommitment("the answer field stands twice" if held else "the object has no answer field")
+        return _said(held[0], depth + 1)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return " , ".join(item.replace("{", " ") for item in value)
-    raise NoCommitment("the answer field holds no text")
-
-
-def _list_of_text(text: str) -> list[str] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, list) and value and all(isinstance(item, str) for item in value) else None
+        value = " , ".join(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise NoCommitment("the answer field holds no text")
+    return str(value).replace("{", " ").replace("}", " ")
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
@@ -91,14 +63,11 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
     start = text.find("\\boxed")
     while start >= 0 and len(found) < MAX_WRAPPERS:
         opening = text.find("{", start)
-        if opening < 0 or text[start + len("\\boxed") : opening].strip():
-            start = text.find("\\boxed", start + 1)
-            continue
-        depth, end = 0, opening
-        for end in range(opening, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                break
-        found.append((start, end + 1, text[opening + 1 : end if depth == 0 else end + 1]))
-        start = text.find("\\boxed", end + 1)
+        end = start + len("\\boxed")
+        if opening >= 0 and not text[end:opening].strip():
+            depth, end = 0, opening
+            while end < len(text) and (depth := depth + {"{": 1, "}": -1}.get(text[end], 0)):
+                end += 1
+            found.append((start, end + 1, text[opening + 1 : end]))
+        start = text.find("\\boxed", end)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rewards.registry import RewardError, reward
+from rollouts.golds import yes_or_no
 from rollouts.records import Outcome, Parsed, Sample
 
 
@@ -26,6 +27,9 @@ def option_match(parsed: Parsed, sample: Sample, partial: bool = False) -> Outco
 @reward("yes_no")
 def yes_no(parsed: Parsed, sample: Sample) -> Outcome:
     """1 if the answer says the gold "yes" or "no" by a whole word, or by its letter, else 0. Range {0, 1}. Source:
-    Fleming-VL, Sec 3.2."""
+    Fleming-VL, Sec 3.2. Raises RewardError for a gold answer that is neither, so that it is not everybody's 0."""
+    gold = yes_or_no(sample.gold_text)
+    if gold is None:
+        raise RewardError(f"the gold answer of sample {sample.id!r} is {sample.gold_text!r}, expected yes or no")
     said = parsed.yes_no
-    return Outcome(1.0 if said is not None and said == sample.gold_text else 0.0, reason=said or "neither yes nor no")
+    return Outcome(1.0 if said == gold else 0.0, reason=said or f"neither yes nor no: {parsed.reason}")

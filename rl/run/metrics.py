@@ -106,6 +106,8 @@ def completion_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
             sum(rollout.completion.finish_reason == "length" for rollout in rollouts), len(rollouts)
         ),
         "completions/format_rate": _share(sum(rollout.parsed.well_formed for rollout in rollouts), len(rollouts)),
+        # Answers that can be read in two ways; they are paid nothing.
+        "parse/unclear_ratio": _share(sum(rollout.parsed.verdict == "unclear" for rollout in rollouts), len(rollouts)),
         "completions/invalid": float(invalid),
         "completions/invalid_ratio": _share(invalid, len(rollouts)),
     }

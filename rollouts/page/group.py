@@ -172,6 +172,7 @@ def _completion(index: Index, side: int, row: Row, light: dict[str, Any]) -> dic
         "yes_no": row["yes_no"],
         "well_formed": bool(row["well_formed"]),
         "parse_reason": _text(row["parse_reason"]),
+        "unclear": row.get("parse_verdict") == "unclear",
         "num_tokens": light.get("num_tokens"),
         "right": light.get("is_right"),
         "judge": judge,

@@ -31,6 +31,7 @@ IS_COMPLETION = {
     "unscored": ("NOT valid", "left out of the group's mean and of the training"),
     "truncated": ("finish_reason != 'stop'", "cut off before the model ended"),
     "malformed": ("NOT well_formed", "not one think and one answer block"),
+    "unclear": ("is_unclear", "the answer can be read in two ways, and is paid nothing for it"),
     "judged": ("judge IS NOT NULL", "a judge was asked"),
     "labelled": ("l.expected IS NOT NULL", "labelled by a reader"),
 }

@@ -7,7 +7,7 @@ LIGHT = (
     "step", "prompt_id", "sample_index", "source", "modality", "language", "question", "answer_type", "gold_letters",
     "gold_text",
     "aliases", "media", "completion", "token_ids", "finish_reason", "policy_version", "answer", "letters", "yes_no",
-    "well_formed",
+    "well_formed", "parse_verdict",
     "outcomes", "weights", "total", "valid", "advantage",
 )  # fmt: skip
 
@@ -15,6 +15,7 @@ TABLES = (
     """CREATE TABLE rows (
         side TINYINT, step INTEGER, prompt_id VARCHAR, sample_index INTEGER,
         total DOUBLE, valid BOOLEAN, advantage DOUBLE, num_tokens INTEGER, finish_reason VARCHAR, well_formed BOOLEAN,
+        is_unclear BOOLEAN,
         -- The outcome that says right or wrong; NULL = it has no value.
         is_right BOOLEAN,
         -- "REWARD=STATUS" of every outcome, and the statuses alone.
@@ -80,6 +81,7 @@ WITH read AS (
     FROM said
 )
 SELECT $side, step, prompt_id, sample_index, total, valid, advantage, len(token_ids), finish_reason, well_formed,
+    COALESCE(parse_verdict = 'unclear', FALSE),
     CASE WHEN paid.value IS NULL OR isnan(paid.value) THEN NULL ELSE paid.value > 0.5 END,
     list_distinct(list_transform(outcomes, lambda o: o.status)),
     list_transform(outcomes, lambda o: o.name || '=' || o.status),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
@@ -57,7 +57,7 @@ SCHEMA = pa.schema(
         "logprobs": _NUMBERS,
         "seed": _COUNT, "policy_version": _COUNT, "engine": _TEXT,
         "think": _TEXT, "answer": _TEXT, "letters": _TEXTS, "yes_no": _TEXT, "well_formed": pa.bool_(),
-        "parse_reason": _TEXT,
+        "parse_reason": _TEXT, "parse_verdict": _TEXT,
         # What it was paid and why.
         "outcomes": pa.list_(_OUTCOME), "weights": _NAMED_NUMBERS, "total": _NUMBER, "valid": pa.bool_(),
         "advantage": _NUMBER,
@@ -91,7 +91,7 @@ SAMPLE_COLUMNS = (
 )
 # What scoring writes, see `scored_row`.
 SCORED_COLUMNS = (
-    *("think", "answer", "letters", "yes_no", "well_formed", "parse_reason"),
+    *("think", "answer", "letters", "yes_no", "well_formed", "parse_reason", "parse_verdict"),
     *("outcomes", "weights", "total", "valid", "advantage"),
 )
 
@@ -150,7 +150,7 @@ def scored_row(
 ) -> Row:
     """The columns that say how a completion was read and what it was paid (SCORED_COLUMNS)."""
     row: Row = {name: getattr(parsed, name) for name in _PARSED}
-    row |= {"letters": list(parsed.letters), "parse_reason": parsed.reason}
+    row |= {"letters": list(parsed.letters), "parse_reason": parsed.reason, "parse_verdict": parsed.verdict}
     row |= {"outcomes": [_outcome_row(name, outcome) for name, outcome in outcomes.items()], "weights": _named(weights)}
     return row | {"total": _float(total), "valid": valid, "advantage": _float(advantage)}
 
@@ -170,7 +170,7 @@ def rollout_from_row(row: Row, open_media: Callable[[Row], Media]) -> Rollout:
             logprobs=_tuple(row["logprobs"]),
             **_pick(row, _COMPLETION),
         ),
-        parsed=Parsed(letters=tuple(row["letters"]), reason=row["parse_reason"], **_pick(row, _PARSED)),
+        parsed=_parsed(row),
         outcomes={outcome["name"]: outcome_from_row(outcome) for outcome in row["outcomes"]},
         weights=_mapping(row["weights"]),
         total=_scalar(row, "total"),
@@ -197,6 +197,17 @@ def sample_from_row(row: Row, open_media: Callable[[Row], Media]) -> Sample:
         # A run that was stored before there were rubrics has no such column.
         rubric=tuple(RubricCriterion(criterion["text"], criterion["points"]) for criterion in row.get("rubric") or ()),
         **_pick(row, _SAMPLE_TEXTS),
+    )
+
+
+def _parsed(row: Row) -> Parsed:
+    """How the completion was read. A run that was stored before there were three verdicts has no such column."""
+    states: Literal["stated", "nothing"] = "stated" if row["letters"] or row["yes_no"] else "nothing"
+    return Parsed(
+        letters=tuple(row["letters"]),
+        reason=row["parse_reason"],
+        verdict=row.get("parse_verdict") or states,
+        **_pick(row, _PARSED),
     )
 
 

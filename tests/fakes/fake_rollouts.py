@@ -132,6 +132,7 @@ def _said(asked: Sample, rng: random.Random, right: bool, formed: bool) -> tuple
         yes_no="yes" if said == "yes" else "no" if said == "no" else None,
         well_formed=formed,
         reason="letter and text agree" if letters else "",
+        verdict="stated" if formed or right else "unclear",
     )
     return parsed, f"<think>{think}</think>\n<answer>{answer}</answer>" if formed else f"{think} {answer}"
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rewards
+from rewards.answers.measure import wrong
 from tests.bench.parser import CHEST, FRAGMENTS, LIMIT_MS, hostile, milliseconds, wrapped
 from tests.paths import CASES
 
@@ -44,15 +45,23 @@ def in_tags(answer: str) -> str:
         "options/own_option_cases_6.jsonl",
         "options/own_option_cases_7.jsonl",
         "options/own_option_cases_8.jsonl",
+        "options/own_option_cases_9.jsonl",
+        "options/own_option_cases_10.jsonl",
+        "options/own_option_cases_11.jsonl",
     ],
 )
 def test_every_option_case_is_graded_as_written(name):
     rows = cases(name)
-    wrong = [
-        row for row in rows if rewards.grade_option(row["completion"], row["options"], row["gold"]) != row["verdict"]
-    ]
     assert len(rows) > 80
-    assert wrong == []
+    assert list(wrong(rows, is_format=False)) == []
+
+
+def test_what_is_reclassified_is_little_was_paid_once_and_is_now_told():
+    names = [f"options/{path.name}" for path in (CASES / "options").glob("*.jsonl")]
+    changed = [row for name in names for row in cases(name) if "was" in row]
+    assert 0 < len(changed) < 20
+    assert all(row.get("verdict") == "unclear" or row.get("expected_letters") == "" for row in changed)
+    assert all(row["was"] for row in changed)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +191,9 @@ def test_every_right_single_choice_case_becomes_false_with_an_alternative_in_its
         "options/own_option_cases_4.jsonl",
     ):
         for row in cases(name):
-            if not (row["verdict"] and isinstance(row["gold"], str) and row["completion"].endswith("</answer>")):
+            if not (
+                row["verdict"] is True and isinstance(row["gold"], str) and row["completion"].endswith("</answer>")
+            ):
                 continue
             checked += 1
             other = next(letter for letter in row["options"] if letter != row["gold"])

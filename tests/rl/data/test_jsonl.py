@@ -51,6 +51,35 @@ def reason(root: Path, row: Any) -> str:
     return bad_rows[0].reason
 
 
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        ("Yes.", "yes"), ("No.", "no"), ("YES!", "yes"), ("ｙｅｓ", "yes"), ("y", "yes"), ("True", "yes"), ("N", "no"),
+        ("yes, there is", "yes"), ("No, it isn't.", "no"), ("是", "yes"), ("包含", "yes"), ("不包含", "no"),
+        ("可以", "yes"), ("不可以", "no"), ("能", "yes"), ("不能", "no"),
+        ("会", "yes"), ("不会", "no"), ("有", "yes"), ("没有", "no"),
+    ],
+)  # fmt: skip
+def test_yes_and_no_are_read_in_every_written_form(tmp_path: Path, answer: str, word: str) -> None:
+    sample = one(tmp_path, {"question": "Q", "answer": answer})
+    assert (sample.answer_type, sample.gold_text) == ("yes_no", word)
+
+
+@pytest.mark.parametrize("answer", ["Yes, left lung", "No fracture", "normal", "不正常", "正常", "无异常"])
+def test_an_answer_that_says_more_or_other_than_yes_is_an_open_question(tmp_path: Path, answer: str) -> None:
+    assert one(tmp_path, {"question": "Q", "answer": answer}).answer_type == "open"
+
+
+@pytest.mark.parametrize("style", ["{}. {t}", "{}: {t}", "({}) {t}", "{}) {t}"])
+def test_labels_inside_options_are_taken_off(tmp_path: Path, style: str) -> None:
+    options = [style.format(letter, t=text) for letter, text in (("A", "cyst"), ("B", "stone"), ("C", "mass"))]
+    for answer in ("B", "b", "stone", options[1]):
+        sample = one(tmp_path, {"question": "Q", "answer": answer, "options": options})
+        assert (sample.options, sample.gold_letters, sample.gold_text) == (("cyst", "stone", "mass"), ("B",), "stone")
+    names = ["C. difficile", "E. coli"]
+    assert one(tmp_path, {"question": "Q", "answer": "E. coli", "options": names}).options == tuple(names)
+
+
 def test_answer_types_follow_from_answer_and_options(tmp_path: Path) -> None:
     assert one(tmp_path, {"question": "Q", "answer": "liver"}).answer_type == "open"
     assert (one(tmp_path, {"question": "Q", "answer": "Yes"})).gold_text == "yes"
@@ -117,6 +146,10 @@ BAD_LINES = [
     ({"question": "Q", "answer": "A", "options": ["u", " "]}, "an option is empty"),
     ({"question": "Q", "answer": "A", "options": ["u"]}, "1 options, expected 2 to 26"),
     ({"question": "Q", "answer": "A", "options": "u"}, "options is 'u', expected a list"),
+    (
+        {"question": "Q", "answer": "B", "options": ["B. cyst", "A. stone"]},
+        "the options are labelled in the order ['B', 'A']",
+    ),
     ({"question": "Q", "answer": "maybe", "answer_type": "yes_no"}, "a yes_no gold must be 'yes' or 'no'"),
     ({"question": "Q", "answer": "x", "answer_type": "essay"}, "answer_type is 'essay'"),
     ({"question": "Q", "anwser": "x"}, "unknown field 'anwser'; did you mean 'answer'?"),

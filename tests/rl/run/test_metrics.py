@@ -138,6 +138,8 @@ def test_updates_of_a_step_become_one():
 def test_a_whole_step_carries_every_documented_name():
     groups = next(fake_rollouts.steps(1, prompts_per_step=6, failures=0.3))
     rows = [one for group in groups for one in group]
+    rows = [dataclasses.replace(one, parsed=dataclasses.replace(one.parsed, verdict="stated")) for one in rows]
+    rows[0] = dataclasses.replace(rows[0], parsed=dataclasses.replace(rows[0].parsed, letters=(), verdict="unclear"))
     metrics = step_metrics(rows, [{"loss": 0.1, "kl": 0.0, "entropy": 1.5}], {"gen": 1.5, "step": 4})
     documented = (
         "reward reward_std frac_reward_zero_std rewards/accuracy/mean rewards/format/mean completions/mean_length"
@@ -145,13 +147,14 @@ def test_a_whole_step_carries_every_documented_name():
     )
     documented += (
         " kl entropy loss timing_s/gen timing_s/step accuracy accuracy/mcq vision/accuracy/ct completions/format_rate"
-        " judge/cost"
+        " judge/cost parse/unclear_ratio"
     )
     documented += " by_group/frac_mixed by_group/frac_all_good by_group/frac_all_bad rollout_corr/k3_kl num_completions"
     assert set(documented.split()) <= set(metrics)
     assert sum(
         metrics[f"reward_status/accuracy/{status}"] for status in ("ok", "abstain", "error", "timeout")
     ) == pytest.approx(1)
+    assert metrics["parse/unclear_ratio"] == 1 / len(rows)
     failed = sum(not one.valid for one in rows)
     assert metrics["completions/invalid"] == failed > 0
     judged = [one.outcomes["accuracy"].value for one in rows if one.valid]

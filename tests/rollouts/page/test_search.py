@@ -24,6 +24,7 @@ from tests.fakes.view_server import found, viewing
         ("-is:unscored", lambda one: one.valid),
         ("is:truncated", lambda one: one.completion.finish_reason == "length"),
         ("is:malformed", lambda one: not one.parsed.well_formed),
+        ("is:unclear", lambda one: one.parsed.verdict == "unclear"),
         ("status:abstain", lambda one: one.outcomes["accuracy"].status == "abstain"),
         ("status:accuracy=timeout", lambda one: one.outcomes["accuracy"].status == "timeout"),
         ("status:format=timeout", lambda one: False),

@@ -175,6 +175,16 @@ def test_a_table_has_the_columns_asked_for_and_null_for_what_an_older_run_lacks(
     assert len(list(read_rollouts(tmp_path))) == len(before)
 
 
+def test_a_run_of_before_the_three_verdicts_reads_as_stated_or_nothing(tmp_path):
+    before = fake_rollouts.written(tmp_path, 1)
+    (stored,) = list_steps(tmp_path)
+    assert [one.parsed for one in read_rollouts(tmp_path)] == [one.parsed for one in before]
+    pq.write_table(read_table(stored).drop_columns(["parse_verdict"]), stored.folder / "rollouts.parquet")
+    after = [one.parsed for one in read_rollouts(tmp_path)]
+    assert {one.verdict for one in after} == {"stated", "nothing"}
+    assert all((one.verdict == "stated") == bool(one.letters or one.yes_no) for one in after)
+
+
 def test_a_table_of_other_columns_is_damage_not_a_crash(tmp_path):
     before = fake_rollouts.written(tmp_path, 1)
     (stored,) = list_steps(tmp_path)

@@ -13,6 +13,7 @@ const TRAILS = [
   ["is:failed", "Not scored: error or timeout", "completions"],
   ["is:truncated", "Truncated", "completions"],
   ["is:malformed", "Format broken", "completions"],
+  ["is:unclear", "Answer unclear", "completions"],
   ["is:mixed", "Mixed: some right, some wrong", "groups"],
   ["is:all-right", "All right", "groups"],
 ];

@@ -39,6 +39,7 @@ export class Card {
         one.disagree && h("span", { class: "flag warn", title: disagreement(one) }, "judge ≠ rule"),
         one.finish !== "stop" && h("span", { class: "flag warn" }, one.finish === "length" ? "truncated" : shown(one.finish)),
         !one.well_formed && h("span", { class: "flag" }, "format"),
+        one.unclear && h("span", { class: "flag warn", title: shown(one.parse_reason) }, `unclear: ${shown(one.parse_reason)}`),
         !one.valid && h("span", { class: "flag bad", title: "left out of the group's mean and of the training" }, "left out"),
         one.flipped && h("span", { class: "flag bad", title: "the same text, another verdict than in the first run" }, "flipped"),
         one.not_finite.length > 0 && h("span", { class: "flag bad", title: one.not_finite.map(shown).join(", ") }, "not finite")),

@@ -65,6 +65,7 @@ function isKind(group, completions, value) {
   if (value === "unscored") return group.num_valid < group.num;
   if (value === "truncated") return group.num_truncated > 0;
   if (value === "malformed") return completions.some((one) => !one.well_formed);
+  if (value === "unclear") return completions.some((one) => one.unclear);
   throw new Error(`an exported page does not know is:${value}`);
 }
 

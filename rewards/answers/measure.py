@@ -1,0 +1,91 @@
+"""How many rows of case files the reader gets right: `python -m rewards.answers.measure [FILES]`, else of tests/cases.
+
+`--wrong` prints the rows that are not graded as written; files with "format" in their name are graded by the format.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rewards.answers.form import grade_format
+from rewards.answers.read import grade_option, parse
+
+# What is counted of each row.
+COLUMNS = ("rows", "right", "paid wrong", "refused", "unclear", "must pay", "must not pay")
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of cases, one JSON object a line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def grade(row: Mapping[str, Any], is_format: bool = False) -> tuple[bool, bool, bool]:
+    """Whether a row must be paid, whether it is, and whether its answer is unclear.
+
+    A row names either `gold` and `verdict`, or the `expected_letters` of its answer; "" = none, and then any single
+    letter is paid wrongly.
+    """
+    if is_format:
+        return bool(row["verdict"]), grade_format(row["completion"]), False
+    told = {name: row[name] for name in ("prefill", "finish_reason") if name in row}
+    parsed = parse(row["completion"], row["options"], **told)
+    if "expected_letters" in row:
+        wanted = row["expected_letters"]
+        paid = "".join(parsed.letters) == wanted if wanted else len(parsed.letters) == 1
+        return bool(wanted), paid, parsed.verdict == "unclear"
+    return (
+        row["verdict"] is True,
+        grade_option(row["completion"], row["options"], row["gold"]),
+        parsed.verdict == "unclear",
+    )
+
+
+def count(rows: Sequence[Mapping[str, Any]], is_format: bool) -> Counter[str]:
+    """The columns over the rows. A row that names another answer than expected counts as refused."""
+    counts: Counter[str] = Counter(rows=len(rows))
+    for row in rows:
+        wanted, paid, unclear = grade(row, is_format)
+        counts["must pay" if wanted else "must not pay"] += 1
+        counts["unclear"] += unclear
+        counts["right" if wanted == paid else "paid wrong" if paid else "refused"] += 1
+    return counts
+
+
+def wrong(rows: Sequence[Mapping[str, Any]], is_format: bool) -> Iterator[Mapping[str, Any]]:
+    """The rows that are not graded as written."""
+    for row in rows:
+        wanted, paid, _ = grade(row, is_format)
+        if wanted != paid:
+            yield row
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table; exit code 1 where a row is wrong. `--wrong` prints the rows themselves as well."""
+    names = [name for name in arguments if not name.startswith("-")]
+    paths = [Path(name) for name in names] or sorted(Path("tests/cases").rglob("*option_cases*.jsonl"))
+    table = Table("file", *COLUMNS, title="the answer reader against its cases")
+    total: Counter[str] = Counter()
+    for path in paths:
+        rows = rows_of(path)
+        is_format = "format" in path.name
+        counts = count(rows, is_format)
+        total += counts
+        table.add_row(path.name, *(str(counts[column]) for column in COLUMNS))
+        if "--wrong" in arguments:
+            for row in wrong(rows, is_format):
+                print(json.dumps(row, ensure_ascii=False))
+    table.add_row("all", *(str(total[column]) for column in COLUMNS))
+    Console().print(table)
+    return int(total["right"] < total["rows"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
