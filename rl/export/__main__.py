@@ -11,6 +11,7 @@ from rl.export.inspect import write_inspect_log
 from rl.export.wandb import write_wandb
 from rl.run.progress import Teller
 from rl.run.tracking import TrackingError
+from rollouts import extras
 from rollouts.records import Rollout
 from rollouts.store.disk import DiskFull
 from rollouts.store.layout import StepFiles, StoreError
@@ -103,6 +104,7 @@ def _export(asked: argparse.Namespace, wanted: range, teller: Teller) -> int:
 
     asked.out.mkdir(parents=True, exist_ok=True)
     if asked.to == "wandb":
+        extras.require(COMMAND, "train")
         tables = ((stored.step, rollouts) for stored, rollouts in steps())
         return write_wandb(asked.out, tables, mode="online" if asked.online else "offline", project=asked.project)
     written = [

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rollouts import extras
+
 COMMAND = "python -m rl.replay"
 _EPILOG = """what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and
 grpo.scale_rewards, grpo.min_valid, grpo.multi_objective_aggregation. Everything else of the run stays as it was.
@@ -76,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 = interrupted; the same
     command then goes on."""
     asked = _parser().parse_intermixed_args(argv)
+    extras.require(COMMAND, "train")
     # Here, because nobody should wait for Hydra and pyarrow to read --help.
     from judges import JudgeError
     from rewards.registry import RewardError
