@@ -94,6 +94,7 @@ def test_outside_a_checkout_the_first_command_finds_both_embedded_models(unpacke
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # pip and the network
 def test_the_core_alone_scores_a_completion_as_a_reward_function_of_trl(wheel: Path, tmp_path: Path) -> None:
     """A clean environment with what pip brings for the core: rewards and judges work, and a command that needs more
     says so in one line."""
