@@ -6,7 +6,7 @@ import importlib.util
 
 # An extra of pyproject.toml -> the modules by which its presence shows.
 EXTRAS = {
-    "train": ("torch", "transformers", "trl", "ray", "verl", "datasets", "jinja2", "numpy", "psutil", "wandb"),
+    "train": ("torch", "transformers", "trl", "ray", "verl", "datasets", "jinja2", "psutil", "wandb"),
     "view": ("duckdb", "fastapi", "tokenizers", "uvicorn"),
     "cpu": ("vllm",),
 }

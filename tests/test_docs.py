@@ -12,7 +12,7 @@ from tests.test_house import PACKAGES, report
 
 PAGES = sorted(
     [*(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "rewards/ANSWERS.md", "judges/JUDGING.md")),
-     *(REPOSITORY / "examples").rglob("*.md")]
+     *(REPOSITORY / "examples").rglob("*.md"), *(REPOSITORY / ".github").rglob("*.md")]
 )  # fmt: skip
 TOPS = "|".join((*PACKAGES, "tests", "examples", "requirements"))
 PATH = re.compile(rf"(?<![\w./-])(?:\.\./)*(?:{TOPS})/[\w./*-]*[\w*/]")
