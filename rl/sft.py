@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollouts import extras
+from rollouts.terminal import require
 
 if __name__ == "__main__":
-    extras.require("python -m rl.sft", "train")
+    require("python -m rl.sft", "train")
 
 import torch
 from datasets import Dataset

@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rollouts import extras
+from rollouts.terminal import require
 
 if __name__ == "__main__":
-    extras.require("python -m rl.doctor", "train")
+    require("python -m rl.doctor", "train")
 
 from judges import make_judge
 from rewards.contract import RewardError

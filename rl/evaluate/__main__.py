@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rollouts import extras
+from rollouts.terminal import require
 
 if __name__ == "__main__":
-    extras.require("python -m rl.evaluate", "train", "cpu")
+    require("python -m rl.evaluate", "train", "cpu")
 
 from judges import make_judge
 from rewards.rubric import make_rubric

@@ -11,12 +11,11 @@ from rl.export.inspect import write_inspect_log
 from rl.export.wandb import write_wandb
 from rl.run.progress import Teller
 from rl.run.tracking import TrackingError
-from rollouts import extras
 from rollouts.records import Rollout
 from rollouts.store.disk import DiskFull
 from rollouts.store.layout import StepFiles, StoreError
 from rollouts.store.reader import readable
-from rollouts.terminal import complain
+from rollouts.terminal import complain, require
 
 COMMAND = "python -m rl.export"
 _EPILOG = f"""examples:
@@ -104,7 +103,7 @@ def _export(asked: argparse.Namespace, wanted: range, teller: Teller) -> int:
 
     asked.out.mkdir(parents=True, exist_ok=True)
     if asked.to == "wandb":
-        extras.require(COMMAND, "train")
+        require(COMMAND, "train")
         tables = ((stored.step, rollouts) for stored, rollouts in steps())
         return write_wandb(asked.out, tables, mode="online" if asked.online else "offline", project=asked.project)
     written = [

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollouts import extras
+from rollouts.terminal import require
 
 COMMAND = "python -m rl.replay"
 _EPILOG = """what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 = interrupted; the same
     command then goes on."""
     asked = _parser().parse_intermixed_args(argv)
-    extras.require(COMMAND, "train")
+    require(COMMAND, "train")
     # Here, because nobody should wait for Hydra and pyarrow to read --help.
     from judges import JudgeError
     from rewards.registry import RewardError

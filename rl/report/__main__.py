@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl.run.folder import CONFIG
-from rollouts import extras
-from rollouts.terminal import complain
+from rollouts.terminal import complain, require
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (run_dir / CONFIG).exists():
         complain(f"rl.report: {run_dir} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`.")
         return 2
-    extras.require("python -m rl.report", "train")
+    require("python -m rl.report", "train")
     from rl.report.page import write_report  # needs Jinja2, which may not be there
 
     print(write_report(run_dir))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from packaging.requirements import Requirement
 
-from rollouts import extras
+from rollouts import terminal
 from tests.paths import REPOSITORY
 from tests.test_house import PACKAGES, imports, name_of, package_files, report
 
@@ -99,19 +99,19 @@ def test_tests_and_examples_need_nothing_undeclared() -> None:
 LOCAL = ("install", "my_reward", "rounds_install", "torchvision_shim")
 
 
-@pytest.mark.parametrize("extra", list(extras.EXTRAS))
+@pytest.mark.parametrize("extra", list(terminal.EXTRAS))
 def test_the_modules_that_show_an_extra_are_of_that_extra(extra: str) -> None:
-    assert {distribution(module) for module in extras.EXTRAS[extra]} <= declared()[extra]
+    assert {distribution(module) for module in terminal.EXTRAS[extra]} <= declared()[extra]
 
 
 def test_a_missing_extra_is_told_in_one_line_and_one_that_is_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "EXTRAS", {"train": ("json", "no_such_a"), "cpu": ("no_such_b",), "view": ("json",)})
-    extras.require("python -m rollouts.view", "view")
+    monkeypatch.setattr(terminal, "EXTRAS", {"train": ("json", "no_such_a"), "cpu": ("no_such_b",), "view": ("json",)})
+    terminal.require("python -m rollouts.view", "view")
     with pytest.raises(SystemExit) as missing:
-        extras.require("python -m rl.sft", "train")
+        terminal.require("python -m rl.sft", "train")
     assert str(missing.value) == "python -m rl.sft needs no_such_a: pip install 'rounds-rl[train]'"
     with pytest.raises(SystemExit) as missing:
-        extras.require("python -m rl.train", "train", "cpu")
+        terminal.require("python -m rl.train", "train", "cpu")
     assert str(missing.value) == (
         "python -m rl.train needs no_such_a, no_such_b: pip install 'rounds-rl[cpu]' (on CUDA 'rounds-rl[gpu]')"
     )
