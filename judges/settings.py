@@ -16,6 +16,8 @@ from typing import Literal
 CACHE_OFF = "off"
 # The model of judge=local unless judge.model names another folder.
 SHIPPED_MODEL = "examples/tiny_judge/model"
+# The same folder as a wheel brings it; in a checkout a link to it.
+EMBEDDED = Path(__file__).resolve().parent / "local" / "tiny_judge"
 SAMPLING = (
     "temperature",
     "top_p",
@@ -114,9 +116,11 @@ class JudgeConfig:
 
 def locate(path: str) -> Path:
     """Return the path of a file: as it is named, or below the folder that holds the packages, so that shipped files are
-    found from any working folder. The path may not exist."""
-    beside = Path(__file__).resolve().parent.parent / path
-    return Path(path) if Path(path).exists() or not beside.exists() else beside
+    found from any working folder. Outside a checkout the embedded judge is a folder of this package. The path may not
+    exist."""
+    here = Path(__file__).resolve().parent
+    places = [Path(path), here.parent / path, *([EMBEDDED] if path == SHIPPED_MODEL else [])]
+    return next((place for place in places if place.exists()), Path(path))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""Builds `.venv` with exact versions: `python3 requirements/install.py` (or `make setup`). Needs nothing but Python
-itself.
+"""Builds `.venv` with exact versions: `python3 requirements/install.py` (or `make setup`). Needs only Python itself.
 
 A second call finds its stamp, which holds a hash of everything set-up depends on, and ends at once. An interrupted call
 leaves no stamp, so the next one goes on from there. Works with and without a way to PyTorch's CPU wheel index, as long
@@ -57,8 +56,8 @@ def main() -> int:
         run(str(PYTHON), "-c", VERIFY, env={**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
     except subprocess.CalledProcessError as error:
         print(
-            f"\nset-up stopped: this command ended with exit status {error.returncode}:\n "
-            f" {' '.join(map(str, error.cmd))}"
+            f"\nset-up stopped: this command ended with exit status {error.returncode}:\n"
+            f"  {' '.join(map(str, error.cmd))}"
         )
         print("Its own message is above. `make setup` goes on from here; `rm -rf .venv` starts again from nothing.")
         return 1
@@ -124,8 +123,8 @@ def cpu_index_answers() -> bool:
 
 def fix_cuda_torch() -> None:
     """Where pip could only find a CUDA build of torch, say so and give it the CUDA libraries it loads at import."""
-    asked = subprocess.run([str(PYTHON), "-c", TORCH_BUILD], capture_output=True, text=True, check=True)
-    build = asked.stdout.strip()
+    version = subprocess.run([str(PYTHON), "-c", TORCH_BUILD], capture_output=True, text=True, check=True)
+    build = version.stdout.strip()
     if not build:
         return
     say(f"NOTE: pip gave a CUDA build of torch (CUDA {build}): none of its sources has the CPU build.")

@@ -19,6 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rollouts.terminal import require
+
+if __name__ == "__main__":
+    require("python -m rl.sft", "train")
+
 import torch
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence

@@ -1,4 +1,4 @@
-"""What every command prints: safe texts, one kind of table, one kind of console.
+"""What every command prints: safe texts, one kind of table, one kind of console, and what is not installed.
 
 Model text, the files of users and the names of a run are hostile: every character that would act on the terminal is
 made visible, and nothing is read as markup.
@@ -6,6 +6,7 @@ made visible, and nothing is read as markup.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import unicodedata
@@ -18,6 +19,14 @@ from rich.text import Text
 
 # Columns of the output where there is no terminal: no cell of a table of numbers is broken.
 WIDTH = 120
+# An extra of pyproject.toml -> the modules by which its presence shows.
+EXTRAS = {
+    "train": ("torch", "transformers", "trl", "ray", "verl", "datasets", "jinja2", "psutil", "wandb"),
+    "view": ("duckdb", "fastapi", "tokenizers", "uvicorn"),
+    "cpu": ("vllm",),
+}
+# vLLM comes in a build for CPUs and one for CUDA.
+_INSTEAD = {"cpu": " (on CUDA 'rounds-rl[gpu]')"}
 
 
 def printable(text: str) -> str:
@@ -75,3 +84,18 @@ def table(title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[s
         else:
             result.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in row))
     return result
+
+
+def require(command: str, *extras: str) -> None:
+    """Go on where all modules of the extras are installed (none is imported). Raises SystemExit, status 1, with one
+    line that says what is missing and how to install it."""
+    missing = {
+        extra: names
+        for extra in extras
+        if (names := [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None])
+    }
+    if missing:
+        # `cpu` and `gpu` hold `train` and `view`, so the last extra of a command brings the others with it.
+        last = list(missing)[-1]
+        modules = ", ".join(name for names in missing.values() for name in names)
+        raise SystemExit(f"{command} needs {modules}: pip install 'rounds-rl[{last}]'{_INSTEAD.get(last, '')}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rollouts.store.layout import NotARun, StoreError, list_steps
-from rollouts.terminal import complain, open_console, printable
+from rollouts.terminal import complain, open_console, printable, require
 from rollouts.transcript import show_text
 
 DEFAULT_PORT = 8765
@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if asked.text:
             return _text(asked)
+        require("python -m rollouts.view", "view")
         for run in filter(None, (asked.run, asked.run_b)):
             if not list_steps(run) and asked.export:
                 raise NotARun(f"{run} holds no step yet")

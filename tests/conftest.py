@@ -26,6 +26,18 @@ for variable, value in {
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest --fast`, as `make test-fast` calls it."""
+    parser.addoption("--fast", action="store_true", help="only tests that start nothing (tests/lanes.py)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fast"):
+        from tests.lanes import FastLane
+
+        config.pluginmanager.register(FastLane(), "fast lane")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIM = REPOSITORY / "requirements" / "torchvision_shim.py"
@@ -183,9 +184,10 @@ def test_the_lists_satisfy_pyproject(repository: Path) -> None:
     )
     by_name = {name.lower(): version for name, version in pinned.items()}
     extras = project["optional-dependencies"]
-    wanted = [Requirement(text) for text in [*project["dependencies"], *extras["cpu"], *extras["dev"]]]
+    lists = [project["dependencies"], *(extras[name] for name in ("train", "view", "cpu", "dev"))]
+    wanted = [need for texts in lists for text in texts if (need := Requirement(text)).name != "rounds-rl"]
     assert [str(need) for need in wanted if by_name[need.name.lower()] not in need.specifier] == []
-    assert set(extras) == {"cpu", "gpu", "dev"}
+    assert set(extras) == {"train", "view", "cpu", "gpu", "dev"}
 
 
 def test_set_up_finds_every_package_folder(repository: Path) -> None:
@@ -201,7 +203,7 @@ def test_set_up_finds_every_package_folder(repository: Path) -> None:
     assert set(find_packages(str(repository), include=tool["packages"]["find"]["include"])) == folders
 
 
-@pytest.mark.parametrize("target", ["setup", "train", "test", "test-all", "lint", "bench"])
+@pytest.mark.parametrize("target", ["setup", "train", "test", "test-fast", "test-all", "lint", "bench"])
 def test_makefile_has_the_target_and_help_tells_it(repository: Path, target: str) -> None:
     done = subprocess.run(["make", "help"], cwd=repository, capture_output=True, text=True, timeout=30)
     assert f"make {target} " in done.stdout
@@ -213,10 +215,23 @@ def test_train_and_test_set_up_first(repository: Path, target: str, command: str
     assert dry.index("requirements/install.py") < dry.index(command)
 
 
-def test_ci_calls_make_test_and_can_be_executed(repository: Path) -> None:
+def test_ci_lints_then_tests_and_can_be_executed(repository: Path) -> None:
     path = repository / ".ci" / "run"
     assert path.stat().st_mode & stat.S_IXUSR
-    assert "make test" in path.read_text()
+    commands = [line for line in path.read_text().splitlines() if "make" in line and not line.startswith("#")]
+    assert ["make lint" in commands[0], "make test" in commands[1], len(commands)] == [True, True, 2]
+
+
+def test_lint_is_what_pre_commit_runs_and_neither_needs_a_network(repository: Path) -> None:
+    """Three commands each; pre-commit's `ruff format` formats where lint only looks."""
+    dry = subprocess.run(["make", "-n", "lint"], cwd=repository, capture_output=True, text=True, timeout=30).stdout
+    lint = [line for line in dry.splitlines() if " -m " in line]
+    assert lint == [f".venv/bin/python -m {tool}" for tool in ("ruff check .", "ruff format --check .", "mypy")]
+    (repo,) = yaml.safe_load((repository / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repo["repo"] == "local"
+    assert {hook["language"] for hook in repo["hooks"]} == {"system"}
+    entries = [hook["entry"].removesuffix(" --force-exclude") for hook in repo["hooks"]]
+    assert entries == [line.removesuffix(" .").replace(" --check", "") for line in lint]
 
 
 def test_set_up_ends_at_once_when_its_stamp_fits_and_not_when_a_list_changed(tmp_path: Path, repository: Path) -> None:

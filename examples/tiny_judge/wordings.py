@@ -10,7 +10,7 @@ from itertools import product
 
 from rl.data.phantoms import words
 
-# Besides `phantoms_words.FINDING_ALIASES`: noun phrases without article that mean the finding; common misspellings
+# Besides `words.FINDING_ALIASES`: noun phrases without article that mean the finding; common misspellings
 # stand last.
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "normal": (
@@ -271,62 +271,30 @@ def place_wordings(place: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(made))
 
 
+# `side`: "patient's left"; `own`: left; `shown`: the side of the image that shows it, right; `organ`: three words for
+# what has sides. The order matters: the pairs of a seed are drawn by it.
+_SIDE = """
+{side} | {side} side | {own} side of the patient | {own} | {own} side | {own}-sided | patient's own {own}
+patient's own {own} side | patient {own} | {own} of the patient | patient's {own} hand side | {own} hand side
+{own} side of the body | patient's {own} half | {own} half of the patient | {side}, which is {shown} in the image
+{own} side as the patient sees it | {own} from the patient's view | {own} as seen by the patient | {own} in the patient
+{shown} of the picture | {shown} side of the picture | {shown} side of the scan | {shown} for the viewer
+{shown} side of the frame | viewer's {shown} | viewer's {shown} side | reader's {shown}
+{own} {organ[0]} | {own} {organ[1]} | {own} {organ[2]} | {side} {organ[0]}
+{shown} of the image, so the {side} | {shown} side of the image, which is the {side} | {side} ({shown} in the image)
+{shown} of the image | {shown} side of the image | {shown} half of the image | image {shown}
+"""
+_ORGANS = {"radiograph": ("lung", "hemithorax", "chest")}
+_OTHER_ORGANS = ("hemisphere", "side of the brain", "side of the head")
+
+
 def side_wordings(side: str, modality: str) -> tuple[str, ...]:
     """Phrases that mean the patient's own side; in the images that have sides, image left is the patient's right."""
     own = side.removeprefix("patient's ")
     shown = "right" if own == "left" else "left"
-    organ = (
-        ("lung", "hemithorax", "chest")
-        if modality == "radiograph"
-        else ("hemisphere", "side of the brain", "side of the head")
-    )
-    made = [
-        side,
-        f"{side} side",
-        f"{own} side of the patient",
-        own,
-        f"{own} side",
-        f"{own}-sided",
-        f"patient's own {own}",
-    ]
-    made += [
-        f"patient's own {own} side",
-        f"patient {own}",
-        f"{own} of the patient",
-        f"patient's {own} hand side",
-        f"{own} hand side",
-    ]
-    made += [
-        f"{own} side of the body",
-        f"patient's {own} half",
-        f"{own} half of the patient",
-        f"{side}, which is {shown} in the image",
-    ]
-    made += [
-        f"{own} side as the patient sees it",
-        f"{own} from the patient's view",
-        f"{own} as seen by the patient",
-        f"{own} in the patient",
-    ]
-    made += [
-        f"{shown} {where}"
-        for where in (
-            "of the picture",
-            "side of the picture",
-            "side of the scan",
-            "for the viewer",
-            "side of the frame",
-        )
-    ]
-    made += [f"viewer's {shown}", f"viewer's {shown} side", f"reader's {shown}"]
-    made += [f"{own} {part}" for part in organ] + [f"{side} {organ[0]}"]
-    made += [
-        f"{shown} of the image, so the {side}",
-        f"{shown} side of the image, which is the {side}",
-        f"{side} ({shown} in the image)",
-    ]
-    made += [f"{shown} of the image", f"{shown} side of the image", f"{shown} half of the image", f"image {shown}"]
-    return tuple(dict.fromkeys(made))
+    organ = _ORGANS.get(modality, _OTHER_ORGANS)
+    texts = _SIDE.strip().replace("\n", " | ").split(" | ")
+    return tuple(dict.fromkeys(text.format(side=side, own=own, shown=shown, organ=organ) for text in texts))
 
 
 def slice_wordings(name: str) -> tuple[str, ...]:

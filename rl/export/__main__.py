@@ -15,7 +15,7 @@ from rollouts.records import Rollout
 from rollouts.store.disk import DiskFull
 from rollouts.store.layout import StepFiles, StoreError
 from rollouts.store.reader import readable
-from rollouts.terminal import complain
+from rollouts.terminal import complain, require
 
 COMMAND = "python -m rl.export"
 _EPILOG = f"""examples:
@@ -103,6 +103,7 @@ def _export(asked: argparse.Namespace, wanted: range, display: Display) -> int:
 
     asked.out.mkdir(parents=True, exist_ok=True)
     if asked.to == "wandb":
+        require(COMMAND, "train")
         tables = ((stored.step, rollouts) for stored, rollouts in steps())
         return write_wandb(asked.out, tables, mode="online" if asked.online else "offline", project=asked.project)
     written = [

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl.algo.estimator import ADVANTAGE_SETTINGS
+from rollouts.terminal import require
 
 COMMAND = "python -m rl.replay"
 _EPILOG = f"""what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and
@@ -78,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 = interrupted; the same
     command then goes on."""
     asked = _parser().parse_intermixed_args(argv)
+    require(COMMAND, "train")
     # Here, because nobody should wait for Hydra and pyarrow to read --help.
     from judges import JudgeError
     from rewards.registry import RewardError

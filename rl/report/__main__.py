@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl.report.page import write_report
 from rl.run.folder import CONFIG
-from rollouts.terminal import complain
+from rollouts.terminal import complain, require
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (run_dir / CONFIG).exists():
         complain(f"rl.report: {run_dir} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`.")
         return 2
+    require("python -m rl.report", "train")
+    from rl.report.page import write_report  # needs Jinja2, which may not be there
+
     print(write_report(run_dir))
     return 0
 

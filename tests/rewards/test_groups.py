@@ -15,6 +15,8 @@ from rewards.calling import as_outcomes
 from rewards.contract import Limits
 from tests.paths import PLUGINS
 
+pytestmark = pytest.mark.full_run_only(reason="the scorer runs a reward of a file in a child process")
+
 HOSTILE, KIND = f"{PLUGINS}/hostile.py", f"{PLUGINS}/kind.py"
 OPEN = Sample("q", "What is it?", "open", "Pneumonia")
 MCQ = Sample("m", "What is it?", "mcq", "Pneumonia", ("Asthma", "Pneumonia"), ("B",))

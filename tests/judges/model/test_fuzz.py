@@ -240,6 +240,7 @@ def _oracle(sent: Any, finish: Any, valid: Callable[[Any], Any]) -> Any:
         return None
 
 
+@pytest.mark.full_run_only(reason="100,000 replies take seconds")
 @pytest.mark.parametrize(
     ("template", "read", "valid"),
     [

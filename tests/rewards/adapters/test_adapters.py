@@ -18,6 +18,8 @@ from rewards.registry import RewardError
 from rollouts.records import Sample
 from tests.paths import REPOSITORY
 
+pytestmark = pytest.mark.full_run_only(reason="the scorer runs a reward of a file in a child process")
+
 OPTIONS = ["Pleural effusion", "Pneumonia", "Pneumothorax"]
 
 

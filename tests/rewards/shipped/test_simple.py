@@ -41,9 +41,9 @@ def test_length_falls_in_a_straight_line(n, paid):
 
 @pytest.mark.parametrize("n", [1, 79, 80, 85, 99, 100, 150])
 def test_length_is_what_trl_pays(n):
-    from trl.rewards import get_soft_overlong_punishment
+    trl = pytest.importorskip("trl.rewards")
 
-    theirs = get_soft_overlong_punishment(max_completion_len=100, soft_punish_cache=20)
+    theirs = trl.get_soft_overlong_punishment(max_completion_len=100, soft_punish_cache=20)
     assert length(n, max_length=100, cache=20).value == pytest.approx(theirs([[0] * n])[0])
 
 

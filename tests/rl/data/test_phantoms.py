@@ -17,6 +17,7 @@ from rl.data.phantoms import words
 from rl.data.phantoms.draw import FINDINGS, NUM_SLICES, SIZE, draw
 from rollouts.records import LETTERS, to_dict
 
+pytestmark = pytest.mark.full_run_only(reason="draws thousands of images")
 SMALL = DataConfig(num_sft=96, num_rl=64, num_eval=96)
 
 

@@ -62,6 +62,7 @@ def test_exporting_again_replaces_and_a_missing_image_is_named(tmp_path):
     assert all(not sample["attachments"] for sample in log["samples"])
 
 
+@pytest.mark.full_run_only(reason="W&B starts its own process")
 def test_a_wandb_table_holds_every_completion_beside_its_image(tmp_path, monkeypatch):
     staged = tmp_path / "staged"
     monkeypatch.setenv("WANDB_DATA_DIR", str(staged))

@@ -211,6 +211,7 @@ def test_a_damaged_step_and_a_missing_image_are_named_and_the_rest_is_shown(run_
     assert len([tag for tag, _ in page.tags if tag == "article"]) == 8
 
 
+@pytest.mark.full_run_only(reason="the command asks for all of its extra, of which the fast lane hides a part")
 def test_the_command_writes_it_and_refuses_a_folder_that_is_no_run(run_dir, tmp_path, capsys):
     assert main([str(run_dir)]) == 0
     assert capsys.readouterr().out == f"{run_dir / 'report.html'}\n"
