@@ -171,7 +171,7 @@ def test_a_file_that_cannot_work_is_told_with_its_line(tmp_path: Path, text: str
 
 
 def test_an_import_that_hangs_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rewards.plugins.children.LOAD_SECONDS", 5.0)
+    monkeypatch.setattr("rewards.plugins.handshake.LOAD_SECONDS", 5.0)
     file = plugin(tmp_path, "import time\ntime.sleep(600)\n")
     message = refusal(f"{file}:score")
     assert "it was still importing after 5 s at " in message
