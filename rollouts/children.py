@@ -17,8 +17,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-# Longest wait for the kernel to take away what was killed.
-REAP_SECONDS = 10.0
+# Longest wait for the kernel to take away what was killed; memory of a GPU takes its time.
+REAP_SECONDS = 60.0
 _LOOK_SECONDS = 0.005
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 

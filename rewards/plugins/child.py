@@ -53,6 +53,8 @@ class Setup:
     limits: Limits
     # Name of the judge; "" = there is none.
     judge: str
+    # Whether the judge looks at images.
+    shows_images: bool
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ class Call:
 class ParentJudge:
     """The judge as a reward in a child sees it. Every question goes to the scorer's one judge, under its limits."""
 
-    def __init__(self, name: str, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, name: str, shows_images: bool, writer: asyncio.StreamWriter) -> None:
         self.name = name
+        self.shows_images = shows_images
         self._writer = writer
         self._numbers = itertools.count()
         self._pending: dict[int, asyncio.Future[wire.Frame]] = {}
@@ -130,7 +133,7 @@ class Worker:
     async def serve_side_by_side(self) -> None:
         """Answer calls of an asynchronous reward, many at a time, until the socket closes."""
         reader, writer = await asyncio.open_connection(sock=self.connection)
-        judge = ParentJudge(self.setup.judge, writer)
+        judge = ParentJudge(self.setup.judge, self.setup.shows_images, writer)
         bound = BoundReward(self.reward, judge if self.setup.judge else None, self.setup.arguments)  # type: ignore[arg-type]
         running: dict[int, asyncio.Task[None]] = {}
         while (frame := await wire.read(reader)) is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from judges import Judge
 from rewards.contract import Limits, Reward, RewardError, Source
 from rewards.plugins import wire
 from rollouts import children
@@ -24,6 +25,8 @@ from rollouts import children
 LOAD_SECONDS = 120.0
 # Seconds within which a child whose socket is closed has ended; else it has closed the socket itself.
 CLOSING_SECONDS = 0.5
+# Seconds within which a stuck child prints its stack, however busy the machine is.
+STACK_SECONDS = 2.0
 # Variables that a child gets from our environment. The trainer's keys are none of a plugin's business.
 ENVIRONMENT = (
     "PATH HOME USER LANG LC_ALL TZ TMPDIR LD_LIBRARY_PATH VIRTUAL_ENV PYTHONPATH HF_HOME HF_HUB_OFFLINE"
@@ -61,10 +64,11 @@ def start(log: int) -> Link:
     return Link(process, ours)
 
 
-def setup(source: Source, arguments: Mapping[str, Any], limits: Limits, judge: str = "") -> dict[str, Any]:
-    """Return the first message to a child: what to load, with which arguments and limits. `judge`: name of the judge,
-    "" = there is none."""
-    return {"source": source, "arguments": dict(arguments), "limits": limits, "judge": judge}
+def setup(source: Source, arguments: Mapping[str, Any], limits: Limits, judge: Judge | None = None) -> dict[str, Any]:
+    """Return the first message to a child (`rewards.plugins.child.Setup`): what to load, with which arguments and
+    limits, and what a reward may know of the judge."""
+    about = {"judge": judge.name if judge else "", "shows_images": bool(judge and judge.shows_images)}
+    return {"source": source, "arguments": dict(arguments), "limits": limits, **about}
 
 
 def describe(spec: str, source: Source, arguments: Mapping[str, Any], limits: Limits) -> Reward:
@@ -102,8 +106,11 @@ def describe(spec: str, source: Source, arguments: Mapping[str, Any], limits: Li
 
 
 def _stuck(process: subprocess.Popen[bytes], log: int, source: Source) -> str:
-    os.kill(process.pid, signal.SIGUSR1)
-    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGUSR1)  # it prints its stack
+    deadline = time.monotonic() + STACK_SECONDS
+    while not place_in(children.last_words(log), source) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.1)  # the rest of the stack
     return f"it was still importing after {LOAD_SECONDS:g} s{place_in(children.last_words(log), source)}"
 
 

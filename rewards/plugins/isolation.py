@@ -86,9 +86,9 @@ class Child:
             os.close(writing)
             self._own(self._drain(reading))
         reader, self._writer = await asyncio.open_connection(sock=connection)
-        reward, judge = self.bound.reward, self.bound.judge.name if self.bound.judge else ""
+        reward = self.bound.reward
         assert reward.source is not None
-        self._send(handshake.setup(reward.source, self.bound.arguments, self.limits, judge))
+        self._send(handshake.setup(reward.source, self.bound.arguments, self.limits, self.bound.judge))
         try:
             first = await asyncio.wait_for(wire.read(reader), handshake.LOAD_SECONDS)
             if first is None:
@@ -142,7 +142,10 @@ class Child:
             return
         call.late = True
         os.kill(self._process.pid, signal.SIGUSR1)  # it prints where it stands, even inside C code
-        await asyncio.sleep(0.1)
+        deadline = time.monotonic() + handshake.STACK_SECONDS
+        while not self._place() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)  # the rest of the stack
         await self._lose(
             "timeout", f"no outcome within {self.limits.timeout_seconds:g} s (reward.plugin_timeout_seconds)"
         )
@@ -224,14 +227,21 @@ class Child:
         reason = reason or handshake.ending(self._process)
         await self._kill(self._process)
         await asyncio.sleep(0.02)  # the last of what it printed
-        printed = self._printed.decode(errors="replace").strip()[-4_000:]
-        place = handshake.place_in(printed, self.bound.reward.source) if self.bound.reward.source else ""
-        self._last = Outcome(None, status, reason + place, evidence={"output": printed} if printed else None)
+        evidence = {"output": self._output()} if self._output() else None
+        self._last = Outcome(None, status, reason + self._place(), evidence=evidence)
         shared = len(self.calls) > 1
         for call in self.calls.values():
             if not call.reply.done():
                 call.reply.set_exception(Lost(self._last, shared))
         await self.close()
+
+    def _output(self) -> str:
+        """The end of what the child printed."""
+        return self._printed.decode(errors="replace").strip()[-4_000:]
+
+    def _place(self) -> str:
+        """Where the child stood when it printed its stack; "" = it has printed none."""
+        return handshake.place_in(self._output(), self.bound.reward.source) if self.bound.reward.source else ""
 
     async def _kill(self, process: subprocess.Popen[bytes]) -> None:
         children.kill(process)

@@ -41,7 +41,7 @@ async def ask_coverage(
     return await ask_criteria(judge, task, sample, text, wanted, [1.0] * len(wanted), group_key)
 
 
-def not_annotated(sample: Sample, field: str, unannotated: float | None) -> Outcome:
+def outcome_without(sample: Sample, field: str, unannotated: float | None) -> Outcome:
     """Return what a sample without the field is paid: `unannotated`, the same for its whole group and so no signal.
     Raises RewardError where it is None."""
     if unannotated is None:
@@ -155,7 +155,7 @@ async def rubric_judge(
     (arXiv:2505.08775), which clips the mean over examples where we must clip each.
     """
     if not sample.rubric:
-        return not_annotated(sample, "rubric", unannotated)
+        return outcome_without(sample, "rubric", unannotated)
     if not parsed.answer:
         return Outcome(0.0, reason=parsed.reason or "no answer")
     criteria = [criterion.text for criterion in sample.rubric]
@@ -176,7 +176,7 @@ async def keypoints(
     from the report; asking a judge instead of matching entities is ours.
     """
     if not sample.reference_steps:
-        return not_annotated(sample, "reference_steps", unannotated)
+        return outcome_without(sample, "reference_steps", unannotated)
     return await ask_coverage(judge, "keypoints", parsed, sample, sample.reference_steps, group_key)
 
 
@@ -193,5 +193,5 @@ async def perception(
     Source: the visual perception reward of Perception-R1 (arXiv:2506.07218).
     """
     if not sample.visual_references:
-        return not_annotated(sample, "visual_references", unannotated)
+        return outcome_without(sample, "visual_references", unannotated)
     return await ask_coverage(judge, "perception", parsed, sample, sample.visual_references, group_key)

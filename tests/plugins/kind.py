@@ -64,7 +64,9 @@ async def judged(parsed: Parsed, sample: Sample, judge: Judge, group_key: str) -
     assessed = await judge.assess(Criteria("rubric", sample.question, parsed.answer or "", ("pneumonia", "left")))
     value = 1.0 if verdict.decision == "correct" else 0.0
     return Outcome(
-        value, parts={"met": float(sum(met is True for met in assessed.met or ()))}, evidence={"layer": verdict.layer}
+        value,
+        parts={"met": float(sum(met is True for met in assessed.met or ()))},
+        evidence={"layer": verdict.layer, "judge": judge.name, "shows_images": judge.shows_images},
     )
 
 

@@ -258,6 +258,8 @@ def test_a_reward_sees_the_image_and_not_the_trainers_environment(monkeypatch: p
 class SlowJudge(RulesJudge):
     """Thinks longer than a reward may take, and remembers what it was asked."""
 
+    shows_images = True
+
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[tuple[str, int, str | None]] = []
@@ -274,7 +276,7 @@ def test_a_reward_asks_the_runs_judge_and_its_clock_stands_while_the_judge_think
         scored = scorer.submit(OPEN, "<answer>Pneumonia</answer>", "group 7").result(30)
     found = scored.outcomes["judged"]
     assert (found.status, found.value, found.parts) == ("ok", 1.0, {"met": 1.0})
-    assert found.evidence == {"layer": "rules"}
+    assert found.evidence == {"layer": "rules", "judge": "rules", "shows_images": True}
     assert judge.asked == [("Pneumonia", 1, "group 7")]
 
 
