@@ -51,7 +51,7 @@ COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "r
 # The rooms and top files of each package. A room imports what stands to its left, and itself; nothing to its right.
 ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
-    "rollouts": "annotations nearest terminal children measures records media golds rows store prompt engine page"
+    "rollouts": "annotations nearest terminal children records media golds rows store prompt engine page"
     " transcript"
     " view diff check",
     "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"

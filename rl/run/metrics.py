@@ -15,8 +15,8 @@ from typing import get_args
 import numpy as np
 
 from rl.run.watch import policy_metrics
-from rollouts.measures import k3, mean, std
 from rollouts.records import ACCURACY, Outcome, Rollout, Status
+from rollouts.store.measures import k3, mean, std
 
 # tinker's threshold: a group whose members were all paid the same is good from half the reward on.
 GOOD_REWARD = 0.5
