@@ -23,7 +23,7 @@ from judges.calibration.table import print_rows, print_summary
 from judges.cases import LABELS, Case, read_cases
 from judges.settings import JudgeConfig
 from judges.verdict import JudgeConfigError, JudgeError, JudgeProbeFailed
-from rollouts.terminal import complain, open_console
+from rollouts.terminal import accept_any_stdout, complain, open_console
 
 COMMAND = "python -m judges.calibrate"
 ABOUT = """\
@@ -166,4 +166,5 @@ def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> li
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())

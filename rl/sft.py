@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollouts.terminal import require
+from rollouts.terminal import accept_any_stdout, require
 
 if __name__ == "__main__":
     require("python -m rl.sft", "train")
@@ -317,4 +317,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from rl.config.door import from_command_line
-from rollouts.terminal import require
+from rollouts.terminal import accept_any_stdout, require
 
 COMMAND = "python -m rl.train"
 PURPOSE = "Supervised fine-tuning, then GRPO with vLLM rollouts, then the comparison of both models on held-out items."
@@ -29,4 +29,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())

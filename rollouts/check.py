@@ -18,7 +18,7 @@ from rollouts.store.codec import KEY_COLUMNS, Row
 from rollouts.store.disk import sha256_file
 from rollouts.store.layout import PARQUET, StepFiles, StoreError, list_steps, media_path
 from rollouts.store.reader import files_of, read_manifest, read_rows
-from rollouts.terminal import complain, printable
+from rollouts.terminal import accept_any_stdout, complain, printable
 
 COMMAND = "python -m rollouts.check"
 # Problems that are printed; --json holds all of them.
@@ -165,4 +165,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())

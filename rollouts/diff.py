@@ -24,7 +24,7 @@ from rollouts.store.layout import StoreError, list_steps
 from rollouts.store.measures import mean_or_none
 from rollouts.store.paid import Paid, compared, read_paid
 from rollouts.store.reader import choose_steps, read_table
-from rollouts.terminal import complain, one_line, open_console, plain, table
+from rollouts.terminal import accept_any_stdout, complain, one_line, open_console, plain, table
 
 COMMAND = "python -m rollouts.diff"
 
@@ -255,4 +255,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())

@@ -7,6 +7,7 @@ made visible, and nothing is read as markup.
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
 import unicodedata
@@ -84,6 +85,14 @@ def table(title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[s
         else:
             result.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in row))
     return result
+
+
+def accept_any_stdout() -> None:
+    """Let output survive a terminal or file that cannot show every character (an old locale, a Windows log): such a
+    character is written as an escape, \\u80ba, instead of ending the command in a UnicodeEncodeError."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def require(command: str, *extras: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rollouts.store.layout import NotARun, StoreError, list_steps
-from rollouts.terminal import complain, open_console, printable, require
+from rollouts.terminal import accept_any_stdout, complain, open_console, printable, require
 from rollouts.transcript import show_text
 
 DEFAULT_PORT = 8765
@@ -173,4 +173,5 @@ def _serve(asked: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())

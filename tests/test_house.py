@@ -386,7 +386,11 @@ def test_every_module_and_public_function_is_explained() -> None:
 def test_no_file_names_the_place_it_was_written_in(workplace: str) -> None:
     folders = (*PACKAGES, "tests", "examples", "requirements", ".ci")
     inside = (path for folder in folders for path in (ROOT / folder).rglob("*"))
-    files = [path for path in (*ROOT.glob("*"), *inside) if path.is_file() and path.suffix in TEXT_ENDINGS]
+    files = [
+        path
+        for path in (*ROOT.glob("*"), *inside)
+        if path.is_file() and path.name != ".git" and path.suffix in TEXT_ENDINGS
+    ]
     report(
         [name_of(path) for path in files if workplace in path.read_text(errors="replace")],
         f"{workplace} means nothing elsewhere",

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from rewards.answers.form import grade_format
 from rewards.answers.read import grade_option, parse
+from rollouts.terminal import accept_any_stdout
 
 # What is counted of each row.
 COLUMNS = ("rows", "right", "paid wrong", "refused", "unclear", "must pay", "must not pay")
@@ -88,4 +89,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main(sys.argv[1:]))

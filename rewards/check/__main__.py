@@ -21,7 +21,7 @@ from rewards.check.table import show
 from rewards.contract import RewardError
 from rewards.rubric import Rubric
 from rollouts.store.layout import StoreError
-from rollouts.terminal import complain
+from rollouts.terminal import accept_any_stdout, complain
 
 DESCRIPTION = """\
 Scores the shipped cases (every answer type, English and Chinese), hostile texts and, with --run, the stored rollouts of
@@ -130,4 +130,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rollouts.terminal import require
+from rollouts.terminal import accept_any_stdout, require
 
 if __name__ == "__main__":
     require("python -m rl.doctor", "train")
@@ -47,4 +47,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main(sys.argv[1:]))

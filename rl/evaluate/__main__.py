@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rollouts.terminal import require
+from rollouts.terminal import accept_any_stdout, require
 
 if __name__ == "__main__":
     require("python -m rl.evaluate", "train", "cpu")
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()

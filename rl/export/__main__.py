@@ -15,7 +15,7 @@ from rollouts.records import Rollout
 from rollouts.store.disk import DiskFull
 from rollouts.store.layout import StepFiles, StoreError
 from rollouts.store.reader import readable
-from rollouts.terminal import complain, require
+from rollouts.terminal import accept_any_stdout, complain, require
 
 COMMAND = "python -m rl.export"
 _EPILOG = f"""examples:
@@ -114,4 +114,5 @@ def _export(asked: argparse.Namespace, wanted: range, display: Display) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl.algo.estimator import ADVANTAGE_SETTINGS
-from rollouts.terminal import require
+from rollouts.terminal import accept_any_stdout, require
 
 COMMAND = "python -m rl.replay"
 _EPILOG = f"""what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and
@@ -109,4 +109,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())

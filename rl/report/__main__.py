@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl.run.folder import CONFIG
-from rollouts.terminal import complain, require
+from rollouts.terminal import accept_any_stdout, complain, require
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,4 +31,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_stdout()
     sys.exit(main())
