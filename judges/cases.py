@@ -3,7 +3,6 @@ checked before anything is asked."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Literal, cast
 
 from judges.settings import locate
 from judges.verdict import JudgeConfigError, Question
+from rollouts.texts.reading import TextFault, decode, file_lines, is_blank, parse_object, quote
 
 Label = Literal["correct", "incorrect"]
 LABELS = ("correct", "incorrect")
@@ -66,21 +66,16 @@ def read_cases(path: str | Path, expected: Label | None = None) -> CaseFile:
     """
     path = locate(str(path))
     try:
-        # Only "\n" ends a line: a completion may hold U+2028 and the like, which splitlines would cut at.
-        lines = path.read_bytes().decode("utf-8").split("\n")
+        lines = file_lines(path)
     except OSError as error:
         raise JudgeConfigError(f"the case file {path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise JudgeConfigError(
-            f"the case file {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8."
-        ) from None
+    except TextFault as error:
+        raise JudgeConfigError(f"the case file {path}: {error}") from None
     cases: dict[str | int, Case] = {}
     faults, unread = [], set()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in lines:
         try:
-            row = _object(line)
+            row = parse_object(decode(line), "question, reference and completion")
             case = _case(row, number, expected)
             place = case.key or number
             cases.pop(place, None)
@@ -120,24 +115,6 @@ def read_labelled(path: str | Path, what: str) -> tuple[Case, ...]:
     return cases
 
 
-def _object(line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line, object_pairs_hook=_unique)
-    except RecursionError:
-        raise ValueError("the row is nested too deeply") from None
-    if not isinstance(row, dict):
-        raise ValueError(f"got {type(row).__name__}, expected an object with question, reference and completion")
-    return row
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"the field {twice[0]!r} stands twice")
-    return dict(pairs)
-
-
 def _case(row: dict[str, Any], line: int, expected: Label | None) -> Case:
     faults = list(_faults(row))
     if faults:
@@ -164,14 +141,14 @@ def _faults(row: dict[str, Any]) -> Iterator[str]:
             yield f"{name} is {type(row[name]).__name__}, expected a text"
         # An empty completion is something a model may well say; an empty question or reference is a mistake of the
         # file.
-        elif name != "completion" and not row[name].strip():
+        elif name != "completion" and is_blank(row[name]):
             yield f"{name} is empty"
     aliases = row.get("aliases")
     if aliases is not None and not (isinstance(aliases, list) and all(isinstance(alias, str) for alias in aliases)):
-        yield f"aliases are {aliases!r}, expected a list of texts"
+        yield f"aliases are {quote(aliases)}, expected a list of texts"
     for name in _TYPES:
         if row.get(name) is not None and not isinstance(row[name], str):
-            yield f"{name} is {row[name]!r}, expected a text"
+            yield f"{name} is {quote(row[name])}, expected a text"
     for name, allowed in (("expected", LABELS), ("language", LANGUAGES)):
         if row.get(name) is not None and row[name] not in allowed:
-            yield f"{name} is {row[name]!r}, expected {' or '.join(allowed)}"
+            yield f"{name} is {quote(row[name])}, expected {' or '.join(allowed)}"

@@ -3,7 +3,7 @@ update, evaluate, log, save."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rewards.rubric import Scored
@@ -19,8 +19,8 @@ from rollouts.records import Rollout
 class Learned(NamedTuple):
     """What a step leaves behind."""
 
-    # Every completion, group by group in the order of training.
-    groups: list[list[Rollout]]
+    # Every completion, group by group in the order of training; refused rows have none.
+    groups: list[Sequence[Rollout]]
     # The metrics of each optimiser update, in order.
     updates: list[dict[str, float]]
 
@@ -46,7 +46,10 @@ def train(run: TrainingRun) -> None:
             learned = learn(run, step, groups, clock)
         evaluation = run.evaluate(step)
         rollouts = [rollout for group in learned.groups for rollout in group]
-        metrics = step_metrics(rollouts, learned.updates, clock.seconds, min_valid=grpo.min_valid)
+        num_refused = sum(group.refused for group in groups)
+        metrics = step_metrics(
+            rollouts, learned.updates, clock.seconds, min_valid=grpo.min_valid, num_refused=num_refused
+        )
         run.report(step, {**metrics, **evaluation})
         if step % grpo.save_steps == 0 or step == run.num_steps:
             run.save(step)
@@ -85,10 +88,10 @@ def learn(run: StepRun, step: int, groups: list[verbs.Group], clock: verbs.Clock
             scored += verbs.collect_scores(run, groups[part.groups], before=scored)
         with clock("record"):
             rollouts += verbs.with_advantages(run, step, groups[part.groups], scored[part.groups])
-            verbs.record(run, rollouts[part.groups])
+            verbs.record(run, groups[part.groups], rollouts[part.groups])
         with clock("update_actor"):
             updates += verbs.start_updates(run, part.minibatches, groups, rollouts)
     with clock("record"):
         run.writer.finish_step(step)
     with clock("update_actor"):
-        return Learned(rollouts, [metrics() for metrics in updates])
+        return Learned(verbs.drawn(groups, rollouts), [metrics() for metrics in updates])

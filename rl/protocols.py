@@ -11,7 +11,7 @@ from rewards.rubric import Rubric, Scored
 from rl.algo.denominators import Denominators
 from rl.config import Config
 from rl.policy.batching import Row
-from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import Processor
 from rollouts.records import Completion, Rollout, Sample
 
@@ -21,7 +21,7 @@ class Engines(Protocol):
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterable[tuple[RequestKey, Completion]]:
+    ) -> Iterable[tuple[RequestKey, Completion | Refusal]]:
         """Completions as they finish, in any order."""
 
 
@@ -116,6 +116,9 @@ class StepRun(ScoringRun, Protocol):
     def cluster(self) -> Workers: ...
     @property
     def writer(self) -> Store: ...
+
+    def refuse(self, when: str, refusal: Refusal) -> None:
+        """Name a row that the processor or the engine did not take."""
 
 
 class TrainingRun(StepRun, Protocol):

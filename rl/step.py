@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,8 +23,9 @@ from rl.algo.step_order import asking_order, training_order
 from rl.config import GrpoConfig
 from rl.policy.batching import Row
 from rl.protocols import ScoringRun, StepRun
-from rollouts.engine.requests import Request, RequestKey, SamplingSettings
-from rollouts.prompt.processing import EncodedPrompt, encode
+from rl.refusals import encode_or_refuse, no_completion, no_prompt, no_score
+from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion, Rollout, Sample
 
 
@@ -67,6 +68,8 @@ class Group:
     # are computed.
     old_logprobs: tuple[tuple[float, ...], ...] = ()
     ref_logprobs: tuple[tuple[float, ...], ...] = ()
+    # The processor or the engine did not take the row: there are no tokens, and nothing to record (rl/refusals.py).
+    refused: bool = False
 
 
 def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: int, step: int) -> list[Request]:
@@ -90,36 +93,41 @@ def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[in
     return SamplingSettings(grpo.temperature, grpo.max_completion_length, version, banned_token_ids)
 
 
-def encode_prompts(run: StepRun, samples: Sequence[Sample]) -> list[EncodedPrompt]:
-    """The prompts of a step, in its order. Raises BadSample where an image does not open."""
-    return [encode(run.processor, sample) for sample in samples]
+def encode_prompts(run: StepRun, samples: Sequence[Sample]) -> list[EncodedPrompt | Refusal]:
+    """The prompts of a step, in its order; a row that cannot be encoded any more is refused, and costs itself."""
+    return [encode_or_refuse(run.processor, sample) for sample in samples]
 
 
 def sample_and_score(
-    run: StepRun, step: int, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]
+    run: StepRun, step: int, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt | Refusal]
 ) -> list[Group]:
     """Draw N completions of each sample with the weights of version step - 1. Each goes to the scorer the moment it
     arrives, so that judges think while engines draw.
 
     `prompts` are those of `samples`, in the same order. Engines draw first what has to be waited for; the groups come
-    back in the order of training.
+    back in the order of training. A refused row is a group without tokens, neither recorded nor trained on.
 
     Raises:
         LostCompletions: some never came back.
+        TooManyFailures: every row of the step was refused.
     """
     grpo = run.config.grpo
     by_id = {sample.id: sample for sample in samples}
-    prefills = {prompt.prompt_id: prompt.prefill for prompt in prompts}
     waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(sample).values()) for sample in samples]
-    requests = requests_for(
-        [prompts[place] for place in asking_order(waits)], grpo.num_generations, run.config.seed, step
-    )
+    in_order = [prompts[place] for place in asking_order(waits)]
+    refused = {one.prompt_id: one for one in in_order if isinstance(one, Refusal)}
+    encoded = {one.prompt_id: one for one in in_order if not isinstance(one, Refusal)}
+    requests = requests_for(list(encoded.values()), grpo.num_generations, run.config.seed, step)
     # Completion, score and seconds since the first request, by their request.
     members: dict[RequestKey, tuple[Completion, Future[Scored], float]] = {}
+    num_refused = 0
     started = time.monotonic()
-    for key, completion in run.cluster.rollout.sample(
-        requests, sampling_settings(grpo, step - 1, run.banned_token_ids)
-    ):
+    settings = sampling_settings(grpo, step - 1, run.banned_token_ids)
+    for key, completion in run.cluster.rollout.sample(requests, settings):
+        if isinstance(completion, Refusal):
+            refused[key.prompt_id] = completion
+            num_refused += 1
+            continue
         score = run.scorer.submit(
             by_id[key.prompt_id],
             completion.text,
@@ -127,20 +135,54 @@ def sample_and_score(
             completion.finish_reason,
             num_tokens=len(completion.token_ids),
             group_size=grpo.num_generations,
-            prefill=prefills[key.prompt_id],
+            prefill=encoded[key.prompt_id].prefill,
         )
         members[key] = completion, score, time.monotonic() - started
-    if len(members) != len(requests):
+    if len(members) + num_refused != len(requests):
         raise LostCompletions(
             f"step {step}: {len(members)} of {len(requests)} completions came back from the rollout workers"
         )
-    groups = []
-    for place in training_order(waits, estimator_of(grpo.loss_type).needs_whole_step(grpo)):
-        prompt = prompts[place]
-        keys = [RequestKey(prompt.prompt_id, index) for index in range(grpo.num_generations)]
-        completions, scores, seconds = zip(*(members[key] for key in keys), strict=True)
-        groups.append(Group(samples[place], prompt.for_trainer(), completions, scores, seconds))
-    return groups
+    tell_refused(run, step, [refused[sample.id] for sample in samples if sample.id in refused], len(samples))
+    complete = (prompt for prompt in encoded.values() if prompt.prompt_id not in refused)
+    ready = {prompt.prompt_id: _group(by_id[prompt.prompt_id], prompt, members, grpo) for prompt in complete}
+    ready |= {name: refused_group(run, step, by_id[name], refusal) for name, refusal in refused.items()}
+    whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
+    return [ready[samples[place].id] for place in training_order(waits, whole_step)]
+
+
+def _group(
+    sample: Sample,
+    prompt: EncodedPrompt,
+    members: Mapping[RequestKey, tuple[Completion, Future[Scored], float]],
+    grpo: GrpoConfig,
+) -> Group:
+    keys = [RequestKey(prompt.prompt_id, index) for index in range(grpo.num_generations)]
+    completions, scores, seconds = zip(*(members[key] for key in keys), strict=True)
+    return Group(sample, prompt.for_trainer(), completions, scores, seconds)
+
+
+def refused_group(run: StepRun, step: int, sample: Sample, refusal: Refusal) -> Group:
+    """A group without tokens in the place of a refused row, so that the mini-batches of the step stay what they are."""
+    size = run.config.grpo.num_generations
+    seeds = [sampling_seed(run.config.seed, step, sample.id, index) for index in range(size)]
+    return Group(
+        sample,
+        no_prompt(refusal),
+        tuple(no_completion(seed, step - 1) for seed in seeds),
+        tuple(no_score(refusal, run.scorer.rubric.weights) for _ in seeds),
+        (0.0,) * size,
+        refused=True,
+    )
+
+
+def tell_refused(run: StepRun, step: int, refusals: Sequence[Refusal], num_rows: int) -> None:
+    """Name the refused rows of a step. Raises TooManyFailures where none is left; a share of them is `collect_scores`'
+    to judge."""
+    for refusal in refusals:
+        run.refuse(f"step {step}", refusal)
+    if len(refusals) == num_rows:
+        shown = "\n".join(f"  {one.prompt_id}: {one.reason}" for one in refusals[:5])
+        raise TooManyFailures(f"step {step}: all {num_rows} rows were refused:\n{shown}")
 
 
 def rows_of(groups: Sequence[Group]) -> list[Row]:
@@ -185,7 +227,7 @@ def collect_scores(
     again = {
         place: _score_again(run, group, members)
         for place, (group, members) in enumerate(zip(groups, scored, strict=True))
-        if sum(member.valid for member in members) < grpo.min_valid
+        if sum(member.valid for member in members) < grpo.min_valid and not group.refused
     }
     for place, futures in again.items():
         for index, future in futures.items():
@@ -278,10 +320,15 @@ def with_advantages(
     ]
 
 
-def record(run: StepRun, groups: Sequence[Sequence[Rollout]]) -> None:
+def record(run: StepRun, groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]) -> None:
     """Every completion is on disk before it is trained on."""
-    for group in groups:
-        run.writer.append_group(group)
+    for members in drawn(groups, rollouts):
+        run.writer.append_group(members)
+
+
+def drawn(groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]) -> list[Sequence[Rollout]]:
+    """The rollouts of the groups that were drawn: a refused row has none."""
+    return [members for group, members in zip(groups, rollouts, strict=True) if not group.refused]
 
 
 def start_updates(

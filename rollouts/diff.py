@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Column
 from scipy.stats import binomtest
 
+from rollouts.measures import mean_or_none
 from rollouts.records import ACCURACY
 from rollouts.store.layout import StoreError, list_steps
-from rollouts.store.measures import mean_or_none
 from rollouts.store.paid import Paid, compared, read_paid
 from rollouts.store.reader import choose_steps, read_table
 from rollouts.terminal import accept_any_stdout, complain, one_line, open_console, plain, table

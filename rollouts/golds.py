@@ -7,6 +7,7 @@ import unicodedata
 from typing import Any, NamedTuple
 
 from rollouts.records import LETTERS, BadSample
+from rollouts.texts.reading import is_blank, is_value, quote, trim
 
 # How data sets write yes and no.
 _WORDS = {
@@ -34,11 +35,9 @@ def gold_of(answer: Any, kind: str, written: tuple[str, ...] | None) -> Gold:
     """The right answer of a row. `kind`: its answer_type, "" = to be guessed. `written`: the options of the row, labels
     included. Raises BadSample with what was got and what was expected."""
     many = answer if isinstance(answer, list) else [answer]
-    if not many or any(
-        isinstance(item, bool) or not isinstance(item, (str, int, float)) or not str(item).strip() for item in many
-    ):
-        raise BadSample(f"answer is {answer!r}, expected text, a number or a list of letters")
-    texts = [str(item).strip() for item in many]
+    if not many or any(not is_value(item) or is_blank(str(item)) for item in many):
+        raise BadSample(f"answer is {quote(answer)}, expected text, a number or a list of letters")
+    texts = [trim(str(item)) for item in many]
     if written is None:
         if isinstance(answer, list):
             raise BadSample(
@@ -56,6 +55,8 @@ def gold_of(answer: Any, kind: str, written: tuple[str, ...] | None) -> Gold:
 def yes_or_no(text: str) -> str | None:
     """ "yes" or "no" for "Yes.", "YES!", ｙｅｓ, "y", "True", 是, "Yes, there is"; None for anything that says more."""
     words = re.findall(r"[\w']+", unicodedata.normalize("NFKC", text).casefold())
+    if len(words) > 1 and words[0] in ("y", "n"):  # "N/A" is no "no"
+        return None
     said = next((name for name, forms in _WORDS.items() if words and words[0] in forms), None)
     return said if all(word in _FILLERS or word in _WORDS[said or "no"] for word in words[1:]) else None
 
@@ -92,5 +93,5 @@ def _option_index(answer: str, written: tuple[str, ...], options: tuple[str, ...
     if len(options) <= len(LETTERS) and len(letter) == 1 and letter in LETTERS[: len(options)]:
         return LETTERS.index(letter)
     if folded.count(target) > 1:
-        raise BadSample(f"two options have the same text: {list(options)}")
-    raise BadSample(f"the gold answer {answer!r} is not among the options {list(options)}")
+        raise BadSample(f"two options have the same text: {quote(list(options))}")
+    raise BadSample(f"the gold answer {quote(answer)} is not among the options {quote(list(options))}")

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 
+from rollouts.imaging import pictures
 from rollouts.records import BadSample, Media
 
-# Larger than any radiograph (a 43 x 35 cm film at 10 pixels/mm is 15 megapixels), small enough that a decompression
-# bomb fits in memory.
-MAX_PIXELS = 50_000_000
 BLANK_GREY = (128, 128, 128)
 
 
@@ -35,31 +34,40 @@ def encoded_files(media: Media) -> list[bytes]:
 
 
 def frames(media: Media) -> list[Image.Image]:
-    """The frames of one medium in order, RGB.
+    """The frames of one medium in order, upright RGB: the pixels that policy, engine, judge, store and page show.
 
     Raises:
-        BadSample: a file is missing, is no image, is cut off, or holds more than MAX_PIXELS pixels.
+        BadSample: a file is missing, is no image, is cut off, is too large, or cannot be shown as one picture
+            (`rollouts.imaging.pictures.picture`).
     """
-    return [_decode(data, media.path or media.kind) for data in encoded_files(media)]
+    with _named(media):
+        return [pictures.picture(data) for data in encoded_files(media)]
 
 
-def _decode(data: bytes, name: str) -> Image.Image:
+def pngs(media: Media) -> list[bytes]:
+    """The frames of one medium as PNG files with exactly the pixels of `frames`; a plain PNG as it is. Raises
+    BadSample."""
+    with _named(media):
+        return [
+            data if pictures.is_plain_png(data) else pictures.to_png(pictures.picture(data))
+            for data in encoded_files(media)
+        ]
+
+
+def sizes(media: Media) -> list[tuple[int, int]]:
+    """Width and height of each frame, in order, read from the heads of the files. Raises BadSample."""
+    with _named(media):
+        return [pictures.size(data) for data in encoded_files(media)]
+
+
+@contextmanager
+def _named(media: Media) -> Iterator[None]:
+    """Puts the medium's name before what is wrong with one of its files."""
     try:
-        image = Image.open(io.BytesIO(data))
-        if image.width * image.height > MAX_PIXELS:
-            raise BadSample(f"image {name} has {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
-        return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, BadSample):
-            raise
-        raise BadSample(f"image {name} does not open: {error}") from error
-
-
-def to_png(image: Image.Image) -> bytes:
-    """One frame as PNG bytes; the same pixels always give the same bytes."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
+        yield
+    except BadSample as error:
+        name = f"{media.kind} {media.path or ''}".rstrip()
+        raise error if str(error).startswith(name) else BadSample(f"{name} {error}") from error
 
 
 def with_hash(media: Media) -> Media:
@@ -87,7 +95,7 @@ def evenly_spaced(count: int, wanted: int) -> tuple[int, ...]:
 
 def blank(media: Media) -> Media:
     """The same medium with every pixel mid-grey and the sizes kept: what a model that does not look would see."""
-    grey = tuple(to_png(Image.new("RGB", frame.size, BLANK_GREY)) for frame in frames(media))
+    grey = tuple(pictures.to_png(Image.new("RGB", frame.size, BLANK_GREY)) for frame in frames(media))
     if media.frames is None:
         return Media(kind=media.kind, data=grey[0])
     return Media(kind=media.kind, frames=grey, frame_indices=media.frame_indices)

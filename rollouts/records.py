@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
+from rollouts.texts.reading import TextFault, is_blank, quote, refuse_half_pairs, trim
+
 SCHEMA_VERSION = 1
 
 MediaKind = Literal["image", "volume", "video"]
@@ -110,17 +112,23 @@ class Sample:
 
 def check_sample(sample: Sample) -> None:
     """Raise BadSample with what was got, what was expected and the sample's id (ANSWERS.md, rule 13)."""
-    where = f"sample {sample.id!r}: "
+    where = f"sample {quote(sample.id)}: "
     if sample.answer_type not in get_args(AnswerType):
-        raise BadSample(f"{where}answer_type is {sample.answer_type!r}, expected one of {get_args(AnswerType)}")
-    if not sample.question.strip():
+        raise BadSample(f"{where}answer_type is {quote(sample.answer_type)}, expected one of {get_args(AnswerType)}")
+    try:
+        refuse_half_pairs(vars(sample))
+    except TextFault as error:
+        raise BadSample(f"{where}{error}") from None
+    if is_blank(sample.id):
+        raise BadSample(f"{where}the id is empty")
+    if is_blank(sample.question):
         raise BadSample(f"{where}the question is empty")
-    if not sample.gold_text.strip():
+    if is_blank(sample.gold_text):
         raise BadSample(f"{where}the gold answer is empty")
     if sample.answer_type in ("mcq", "multi") and not sample.options:
         raise BadSample(f"{where}answer_type {sample.answer_type} needs options, got none")
     if sample.answer_type == "yes_no" and sample.gold_text not in ("yes", "no"):
-        raise BadSample(f"{where}a yes_no gold must be 'yes' or 'no', got {sample.gold_text!r}")
+        raise BadSample(f"{where}a yes_no gold must be 'yes' or 'no', got {quote(sample.gold_text)}")
     if sample.options is not None:
         _check_options(sample, where)
     if sample.rubric:
@@ -131,11 +139,11 @@ def _check_options(sample: Sample, where: str) -> None:
     options = sample.options or ()
     if not 2 <= len(options) <= len(LETTERS):
         raise BadSample(f"{where}{len(options)} options, expected 2 to {len(LETTERS)}")
-    if any(not option.strip() for option in options):
-        raise BadSample(f"{where}an option is empty: {list(options)}")
-    folded = [" ".join(option.casefold().split()) for option in options]
+    if any(map(is_blank, options)):
+        raise BadSample(f"{where}an option is empty: {quote(list(options))}")
+    folded = [" ".join(trim(option).casefold().split()) for option in options]
     if len(set(folded)) != len(folded):
-        raise BadSample(f"{where}two options have the same text: {list(options)}")
+        raise BadSample(f"{where}two options have the same text: {quote(list(options))}")
     gold = sample.gold_letters or ()
     if not gold or any(letter not in sample.letters for letter in gold) or len(set(gold)) != len(gold):
         raise BadSample(f"{where}gold letters are {list(gold)}, expected letters of {list(sample.letters)}")
@@ -145,7 +153,7 @@ def _check_options(sample: Sample, where: str) -> None:
 
 def _check_rubric(rubric: tuple[RubricCriterion, ...], where: str) -> None:
     for criterion in rubric:
-        if not criterion.text.strip():
+        if is_blank(criterion.text):
             raise BadSample(f"{where}a criterion of the rubric is empty")
         if not 0 < abs(criterion.points) < float("inf"):
             raise BadSample(

@@ -12,6 +12,7 @@ from typing import Any
 
 from rollouts.golds import gold_of, without_labels
 from rollouts.records import BadSample, Media, RubricCriterion, Sample
+from rollouts.texts.reading import is_blank, is_missing, is_value, quote, trim
 
 # The fields that are read here; pictures, splits and thoughts belong to whoever reads a file.
 FIELDS = (
@@ -51,34 +52,46 @@ def sample_of(
 
 
 def text_of(row: Mapping[str, Any], name: str, default: str = "") -> str:
-    """The stripped text of a field. Raises BadSample for anything but text."""
+    """The text of a field, without what cannot be seen at its ends. Raises BadSample for anything but text."""
     value = row.get(name, default)
-    if not isinstance(value, str):
-        raise BadSample(f"{name} is {value!r}, expected text")
-    return value.strip()
+    if not isinstance(value, str) or is_missing(value):
+        raise BadSample(f"{name} is {quote(value)}, expected text")
+    return trim(value)
 
 
 def texts_of(row: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """The texts of a list; numbers are written out. Raises BadSample for anything else."""
     value = row.get(name, [])
-    if not isinstance(value, list) or not all(
-        isinstance(item, (str, int, float)) and not isinstance(item, bool) for item in value
-    ):
-        raise BadSample(f"{name} is {value!r}, expected a list of texts")
-    return tuple(str(item).strip() for item in value)
+    if not isinstance(value, list):
+        raise BadSample(f"{name} is {quote(value)}, expected a list of texts")
+    if not all(map(is_value, value)):
+        fault = next(item for item in value if not is_value(item))
+        raise BadSample(f"{name} is {quote(value)}, expected a list of texts: {quote(fault)} is none")
+    return tuple(trim(str(item)) for item in value)
+
+
+def value_text(value: Any, name: str) -> str:
+    """A value that may be text or a number, as text of which something is seen. Raises BadSample for what is no value:
+    null, NaN, infinity, a truth value, a list, an object, an empty or invisible text, the word "nan"."""
+    if isinstance(value, str) and is_blank(value):
+        raise BadSample(f"the {name} is empty")
+    if not is_value(value):
+        raise BadSample(f"{name} is {quote(value)}, expected text or a number")
+    return trim(str(value))
 
 
 def _language(row: Mapping[str, Any]) -> str:
     language = text_of(row, "language", default="en")
     if language not in ("en", "zh"):
-        raise BadSample(f"language is {language!r}, expected en or zh")
+        raise BadSample(f"language is {quote(language)}, expected en or zh")
     return language
 
 
 def _tags(row: Mapping[str, Any]) -> dict[str, str]:
     tags = row.get("tags", {})
-    if not isinstance(tags, dict):
-        raise BadSample(f"tags is {tags!r}, expected an object of texts")
+    tags = {name: value for name, value in tags.items() if value is not None} if isinstance(tags, dict) else tags
+    if not isinstance(tags, dict) or not all(isinstance(value, bool) or is_value(value) for value in tags.values()):
+        raise BadSample(f"tags is {quote(tags)}, expected an object of texts")
     return {str(name): str(value) for name, value in tags.items()}
 
 
@@ -88,7 +101,9 @@ def _boxes(row: Mapping[str, Any]) -> tuple[tuple[float, float, float, float], .
         isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) for box in boxes
     )
     if not whole or any(box[0] >= box[2] or box[1] >= box[3] for box in boxes):
-        raise BadSample(f"boxes is {boxes!r}, expected a list of [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1")
+        raise BadSample(
+            f"boxes is {quote(boxes)}, expected a list of [x0, y0, x1, y1] in pixels with x0 < x1 and y0 < y1"
+        )
     return tuple((float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes)
 
 
@@ -98,8 +113,8 @@ def _rubric(row: Mapping[str, Any]) -> tuple[RubricCriterion, ...]:
         isinstance(one, dict) and set(one) == {"criterion", "points"} for one in rubric
     )
     if not whole or not all(isinstance(one["criterion"], str) and _is_number(one["points"]) for one in rubric):
-        raise BadSample(f'rubric is {rubric!r}, expected a list of {{"criterion": text, "points": number}}')
-    return tuple(RubricCriterion(one["criterion"].strip(), float(one["points"])) for one in rubric)
+        raise BadSample(f'rubric is {quote(rubric)}, expected a list of {{"criterion": text, "points": number}}')
+    return tuple(RubricCriterion(trim(one["criterion"]), float(one["points"])) for one in rubric)
 
 
 def _difficulty(row: Mapping[str, Any]) -> float | None:
@@ -107,7 +122,7 @@ def _difficulty(row: Mapping[str, Any]) -> float | None:
     if value is None:
         return None
     if not _is_number(value) or not 0 <= value <= 1:
-        raise BadSample(f"difficulty is {value!r}, expected a number from 0 (easy) to 1 (hard)")
+        raise BadSample(f"difficulty is {quote(value)}, expected a number from 0 (easy) to 1 (hard)")
     return float(value)
 
 

@@ -63,6 +63,16 @@ def vqa_rad_root(real_data: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def hunt_cases() -> Path:
+    """The folder of the inputs found in public bug reports, ../shared/cases/hunt beside the repository. Skips the test
+    where there is none: the kinds are tested without it, too."""
+    folder = (REPOSITORY / "../shared/cases/hunt").resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no such cases here: {folder} is not a folder")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A viewer of a small run whose judge and rules are known to disagree in places."""

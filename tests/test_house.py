@@ -27,8 +27,9 @@ MAX_COMPLEXITY = 11
 # What each package may import of the others; "rollouts.records" allows that module only.
 MAY_IMPORT = {
     "conf": (),
-    # Leaves that load next to nothing: the supervisor of child processes, the console and tables of `judges.calibrate`.
-    "judges": ("rollouts.children", "rollouts.terminal"),
+    # Leaves that load next to nothing: the supervisor of child processes, the console and tables of `judges.calibrate`,
+    # the one way to open people's text files.
+    "judges": ("rollouts.children", "rollouts.terminal", "rollouts.texts"),
     "rollouts": (),
     # The reader, because `rewards.check` scores stored rollouts; it loads no torch either.
     "rewards": (
@@ -42,6 +43,7 @@ MAY_IMPORT = {
         "rollouts.annotations",
         "rollouts.nearest",
         "rollouts.terminal",
+        "rollouts.texts",
     ),
     "rl": ("judges", "rollouts", "rewards", "conf"),
 }
@@ -51,13 +53,12 @@ COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "r
 # The rooms and top files of each package. A room imports what stands to its left, and itself; nothing to its right.
 ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
-    "rollouts": "annotations nearest terminal children records media golds rows store prompt engine page"
-    " transcript"
-    " view diff check",
+    "rollouts": "annotations nearest terminal texts children measures records imaging media golds rows store prompt"
+    " engine page transcript view diff check",
     "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
-    "rl": "algo config data policy workers protocols step run evaluate report doctor replay export grpo sft training"
-    " recipe train",
+    "rl": "algo config data policy workers refusals protocols step run evaluate report doctor replay export grpo sft"
+    " training recipe train",
 }
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the
 # one that guesses which name was meant.

@@ -15,6 +15,7 @@ from rewards.rubric import Rubric, Scored
 from rewards.scorer import Scorer
 from rollouts.records import Outcome, Sample
 from rollouts.rows import FIELDS, sample_of
+from rollouts.texts.reading import is_value, trim
 
 log = logging.getLogger("rewards")
 # Names under which data sets for other trainers keep the right answer; the first that is there counts.
@@ -71,7 +72,8 @@ class OneReward:
             )
         known["answer"] = answers[0] if answers else known.get("options", ["none"])[0]
         known.setdefault("question", question or "?")
-        return sample_of(known, str(row.get("id", "")) or known["question"][:80], source=source)
+        name = _plain(row.get("id"))
+        return sample_of(known, trim(str(name)) if is_value(name) else str(known["question"])[:80], source=source)
 
     def score(self, groups: Sequence[Group]) -> list[Outcome]:
         """One outcome a completion, group after group; all are under way at once, and this blocks until all are there.

@@ -10,14 +10,13 @@ label, or with more than MAX_BOXES boxes states no boxes: which ones it means wo
 from __future__ import annotations
 
 import functools
-import io
 import re
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from rewards.answers.text import normalise
 from rewards.registry import RewardError, reward
-from rollouts.media import encoded_files
+from rollouts.media import sizes
 from rollouts.records import Media, Outcome, Parsed, Sample
 
 Box = tuple[float, float, float, float]
@@ -164,10 +163,8 @@ def _in_pixels(box: Box, sample: Sample) -> Box:
 
 @functools.lru_cache(maxsize=256)
 def _size(media: Media) -> tuple[int, int]:
-    from PIL import Image  # here: only boxes in thousandths need an image opened
-
-    with Image.open(io.BytesIO(encoded_files(media)[0])) as image:
-        return image.width, image.height
+    """Of the upright picture, which is the one the model saw."""
+    return sizes(media)[0]
 
 
 @reward("box_iou")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from judges import Judge, JudgeMedia
 from judges.verdict import Assessment, Criteria, Question
 from rewards.registry import RewardError, reward
-from rollouts.media import encoded_files, frames, to_png
+from rollouts.media import encoded_files, pngs
 from rollouts.records import Media, Outcome, Parsed, Sample, Status
 
 
@@ -80,9 +80,6 @@ def outcome_of(assessment: Assessment, judge: Judge, criteria: Sequence[str], po
     return Outcome(min(1.0, max(0.0, earned / possible)), reason=reason, parts=parts, **spent)  # type: ignore[arg-type]
 
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-
-
 def images_for(judge: Judge, sample: Sample) -> tuple[JudgeMedia, ...]:
     """The sample's images, or () for a judge that shows none: then no file is opened.
 
@@ -97,10 +94,9 @@ def images_for(judge: Judge, sample: Sample) -> tuple[JudgeMedia, ...]:
 @lru_cache(maxsize=64)
 def _encode(media: Media) -> tuple[JudgeMedia, ...]:
     images = []
-    for index, data in enumerate(encoded_files(media)):
-        png = data if data.startswith(_PNG) else to_png(frames(media)[index])
-        # A stored image keeps the hash of its source, although a JPEG is stored as PNG: a replay asks the cache for the
-        # same verdicts.
+    for data, png in zip(encoded_files(media), pngs(media), strict=True):
+        # A stored image keeps the hash of its source, although all but plain PNGs are stored as another file: a replay
+        # asks the cache for the same verdicts.
         known = media.sha256 if media.frames is None else ""
         images.append(JudgeMedia(known or hashlib.sha256(data).hexdigest(), png))
     return tuple(images)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rl.algo.estimator import each_token
-from rollouts.store.measures import MAX_LOG_RATIO
+from rollouts.measures import MAX_LOG_RATIO
 
 
 def row_bounds(lengths: Sequence[int]) -> Tensor:

@@ -65,8 +65,8 @@ class DataConfig:
     max_difficulty: float | None = None
     # Slices or frames taken of one volume or video, evenly spaced (jsonl only); model.max_images must allow as many.
     max_frames: int = 4
-    # "raise" lists every bad row with line number and reason and stops; "skip" records them in bad_rows.jsonl and goes
-    # on.
+    # "raise" lists every bad row with line or id and reason and stops; "skip" records them in bad_rows.jsonl and goes
+    # on. A row that the model's processor does not take, or that is too long for it, is one, too.
     on_bad_row: Literal["raise", "skip"] = "raise"
     seed: int = 0
 
@@ -132,7 +132,8 @@ class GrpoConfig:
     multi_objective_aggregation: Aggregation = "sum_then_normalize"
     # Fewer valid members than this and a group is scored again, then dropped and counted.
     min_valid: int = 2
-    # The run stops with an error when a larger share of a step's rewards failed.
+    # The run stops with an error when a larger share of a step's rewards failed, or of its rows was refused by the
+    # processor or the engine.
     max_failure_rate: float = 0.5
     # A checkpoint every so many steps; the last step always saves the model.
     save_steps: int = 20
@@ -215,9 +216,6 @@ class Config:
     out_dir: str = "runs/med_grpo"
     seed: int = 0
     resume: bool = False
-    # Go on although rows, images, files of rewards, the judge's prompts or the model changed since the run began; what
-    # changed is kept in the run's contents.json.
-    allow_changes: bool = False
     # "offline" writes W&B files without a network, "online" needs WANDB_API_KEY, "off" writes none.
     wandb: Literal["offline", "online", "off"] = "offline"
     wandb_project: str = "rounds"

@@ -1,21 +1,25 @@
-"""Looks at every image of a data set before anything starts: present, an image, whole, and not too large to open."""
+"""Looks at every image of a data set before anything starts: present, an image, whole, one picture, and not too large
+to open."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
-
-from rollouts.media import MAX_PIXELS, evenly_spaced, frames, to_png
+from rollouts.imaging import greys, pictures
+from rollouts.media import evenly_spaced
 from rollouts.records import BadSample, Media
+from rollouts.texts.reading import shorten
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 _VOLUME_SUFFIXES = (".nii", ".nii.gz", ".dcm", ".mha", ".nrrd", ".mp4", ".avi", ".mov", ".mkv")
+# The longest path that Linux opens; what is longer is no path but data.
+_LONGEST_PATH = 4096
+# How the usual pictures begin in base64: PNG, JPEG, GIF, WebP, BMP, TIFF.
+_BASE64 = re.compile(r"data:|iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk[0-3]|SUkqA|TU0AK")
 
 
 @dataclass
@@ -25,13 +29,13 @@ class ImageReader:
 
     # Relative paths of a data file start here.
     root: Path
-
-    def __post_init__(self) -> None:
-        self._seen: dict[Path, Media | str] = {}
+    _seen: dict[Path, Media | str] = field(default_factory=dict)
+    # Volumes and videos by kind, files and most frames, so that their frames lie in memory once.
+    _sequences: dict[tuple[str, tuple[str, ...], int], Media] = field(default_factory=dict)
 
     def image(self, name: str) -> Media:
         """The image with its SHA-256, decoded once to be sure. Raises BadSample with the reason."""
-        path = self.root / name
+        path = self._path("image", name)
         if path not in self._seen:
             self._seen[path] = self._read(path, name)
         found = self._seen[path]
@@ -41,61 +45,103 @@ class ImageReader:
 
     def sequence(self, kind: Literal["volume", "video"], source: str | list[str], max_frames: int) -> Media:
         """A folder of slices or frames (in the order of the numbers in their names), or a list of files in the order
-        given.
+        given; a file of several frames or pages gives all of them.
 
-        At most `max_frames` of them are taken, evenly spaced; the chosen indices are recorded. Raises BadSample.
+        At most `max_frames` are taken, evenly spaced; the chosen indices are recorded. Frames deeper than 8 bits share
+        one grey scale, that of all frames together. Raises BadSample.
         """
-        names = self._names_in_folder(kind, source) if isinstance(source, str) else source
+        names = tuple(self._names(kind, source) if isinstance(source, str) else source)
         if not names:
             raise BadSample(f"the {kind} has no frames: an empty list")
-        chosen = evenly_spaced(len(names), max_frames)
-        pngs = tuple(to_png(frames(self.image(names[index]))[0]) for index in chosen)
-        digests = "".join(hashlib.sha256(png).hexdigest() for png in pngs)
-        return Media(kind=kind, frames=pngs, frame_indices=chosen, sha256=hashlib.sha256(digests.encode()).hexdigest())
+        known = (kind, names, max_frames)
+        if known not in self._sequences:
+            self._sequences[known] = self._sequence(kind, names, max_frames)
+        return self._sequences[known]
 
-    def _names_in_folder(self, kind: str, name: str) -> list[str]:
-        folder = self.root / name
+    def _sequence(self, kind: Literal["volume", "video"], names: tuple[str, ...], max_frames: int) -> Media:
+        files = {name: self._bytes(kind, name) for name in dict.fromkeys(names)}
+        all_frames: list[tuple[str, int]] = []
+        found = []
+        for name in names:
+            try:
+                all_frames += [(name, index) for index in range(pictures.num_frames(files[name]))]
+                found.append(pictures.extremes(files[name]))
+            except BadSample as error:
+                raise BadSample(f"image {shorten(name)} {error}") from error
+        extremes = greys.join(found)
+        scale = None if extremes is None else greys.scale_of(extremes)
+        chosen = evenly_spaced(len(all_frames), max_frames)
+        pngs = []
+        for name, index in (all_frames[place] for place in chosen):
+            try:
+                pngs.append(pictures.to_png(pictures.frame(files[name], index, scale)))
+            except BadSample as error:
+                raise BadSample(f"image {shorten(name)} {error}") from error
+        digests = "".join(hashlib.sha256(png).hexdigest() for png in pngs)
+        return Media(
+            kind=kind,
+            frames=tuple(pngs),
+            frame_indices=chosen,
+            sha256=hashlib.sha256(digests.encode()).hexdigest(),
+        )
+
+    def _names(self, kind: str, name: str) -> list[str]:
+        folder = self._path(kind, name)
         if name.lower().endswith(_VOLUME_SUFFIXES):
             raise BadSample(
                 f"{kind} {name} is one file; give a folder of its slices or frames as images, or a list of them"
             )
+        if folder.is_file() and folder.suffix.lower() in SUFFIXES:
+            return [name]
         if not folder.is_dir():
-            raise BadSample(f"{kind} folder {name} does not exist")
+            raise BadSample(f"{kind} folder {shorten(name)} does not exist")
         found = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
         if not found:
             raise BadSample(f"{kind} folder {name} holds no images ({', '.join(sorted(SUFFIXES))})")
         return [f"{name}/{file}" for file in sorted(found, key=_by_numbers)]
 
-    def _read(self, path: Path, name: str) -> Media | str:
-        if not path.is_file():
-            return f"image {name} does not exist"
+    def _path(self, what: str, name: str) -> Path:
+        """The path of a name from the data. Raises BadSample for what can be no path, such as the picture's own data,
+        before the file system is asked."""
+        if _BASE64.match(name) and len(name) > 100:
+            raise BadSample(
+                f"{what} is {shorten(name)}, which is the picture's own data (base64); expected a path: write the"
+                " picture to a file and name that"
+            )
+        if len(name.encode(errors="replace")) > _LONGEST_PATH or "\0" in name:
+            raise BadSample(f"{what} is {shorten(name)}, which is no path")
+        path = self.root / name
         try:
-            data = path.read_bytes()
+            path.stat()
+        except FileNotFoundError:
+            pass  # told by whoever wanted it
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise BadSample(f"{what} {shorten(name)} cannot be read: {reason}") from error
+        return path
+
+    def _bytes(self, what: str, name: str) -> bytes:
+        path = self._path(what, name)
+        if not path.is_file():
+            raise BadSample(f"image {shorten(name)} does not exist")
+        try:
+            return path.read_bytes()
         except OSError as error:
-            return f"image {name} cannot be read: {error.strerror}"
-        fault = image_fault(data)
-        return (
-            f"image {name} {fault}"
-            if fault
-            else Media(kind="image", path=str(path), sha256=hashlib.sha256(data).hexdigest())
-        )
+            raise BadSample(f"image {shorten(name)} cannot be read: {error.strerror}") from error
+
+    def _read(self, path: Path, name: str) -> Media | str:
+        try:
+            data = self._bytes("image", name)
+        except BadSample as error:
+            return str(error)
+        if fault := pictures.fault(data):
+            return f"image {shorten(name)} {fault}"
+        return Media(kind="image", path=str(path), sha256=hashlib.sha256(data).hexdigest())
 
 
 def image_fault(data: bytes) -> str | None:
-    """Why these bytes are no usable image, or None. A JPEG is decoded at an eighth of its size, which reads the whole
-    file all the same."""
-    if not data:
-        return "is an empty file"
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return f"has {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read"
-            image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-            image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        text = re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error))
-        return f"does not open: {text}"
-    return None
+    """Why these bytes are no usable image, or None: what `rollouts.imaging.pictures.picture` would refuse."""
+    return pictures.fault(data)
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:

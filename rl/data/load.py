@@ -9,7 +9,7 @@ from rl.config import DataConfig
 from rl.data import curate
 from rl.data.jsonl import rows as jsonl
 from rl.data.phantoms import questions as phantoms
-from rl.data.sets import DataSplits
+from rl.data.sets import BadRows, DataSplits, repeated_ids
 from rl.data.vqa_rad import rows as vqa_rad
 
 # A new source is a module with `load` and one line here (CONTRIBUTING.md).
@@ -30,6 +30,7 @@ def load(data: DataConfig) -> DataSplits:
             difficulty where no row has one).
     """
     splits = SOURCES[data.name](data)
+    _refuse_repeated_ids(data, splits)
     pool, left_out = curate.by_difficulty(splits.rl, data.min_difficulty, data.max_difficulty)
     drawn = curate.rl_set(
         pool,
@@ -39,3 +40,13 @@ def load(data: DataConfig) -> DataSplits:
         seed=data.seed,
     )
     return replace(splits, rl=drawn, notes={**splits.notes, **left_out})
+
+
+def _refuse_repeated_ids(data: DataConfig, splits: DataSplits) -> None:
+    """A source tells its repeated ids with their lines; whatever a source overlooks is told here, whatever
+    data.on_bad_row says, because which of two rows of one id is meant cannot be told."""
+    taught = [row.sample for row in splits.sft]
+    bad = [*repeated_ids([(None, one) for one in [*splits.rl, *splits.eval]])]
+    bad += repeated_ids([(None, one) for one in taught])
+    if bad:
+        raise BadRows(f"data={data.name} data.root={data.root}", bad)

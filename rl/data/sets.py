@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rl.config import DataConfig
 from rollouts.records import Sample
+from rollouts.texts.reading import shorten
+
+# Characters of a reason on the screen, and in the file of all bad rows.
+_MOST_SHOWN, _MOST_WRITTEN = 300, 2_000
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,12 @@ class SftRow:
 class BadRow:
     """A row that cannot be asked or graded."""
 
-    # Line of the file, counted from 1; for a file that is one JSON list, the position in the list, counted from 1.
-    line: int
+    # Line of the file, counted from 1; for a file that is one JSON list, the position in the list, counted from 1; None
+    # = the fault was seen after the file was read, and the id says which row it is.
+    line: int | None
     # Id of the row where it has one that can be read; "" otherwise.
     id: str
+    # Any text: where it is printed and written it is cut and made printable.
     reason: str
 
 
@@ -53,26 +59,29 @@ class DataSplits:
 class BadRows(ValueError):
     """Rows that cannot be used, all of them, told on one screen. Raised before anything starts."""
 
-    def __init__(self, source: str, rows: Sequence[BadRow], list_path: str | None = None) -> None:
+    def __init__(self, source: str, rows: Sequence[BadRow], list_path: str | None = None, hint: str = "") -> None:
         self.source = source
         self.rows = tuple(rows)
-        super().__init__(bad_rows_table(source, self.rows, list_path))
+        super().__init__(bad_rows_table(source, self.rows, list_path, hint))
 
 
-def bad_rows_table(source: str, rows: Sequence[BadRow], list_path: str | None = None, *, num_shown: int = 20) -> str:
+def bad_rows_table(
+    source: str, rows: Sequence[BadRow], list_path: str | None = None, hint: str = "", *, num_shown: int = 20
+) -> str:
     """The first `num_shown` bad rows as lines `line  id  reason`, how many more there are, and what to do."""
-    width = max((len(row.id[:24]) for row in rows), default=0)
-    shown = [f"  line {row.line:>6}  {row.id[:24]:<{width}}  {row.reason}" for row in rows[:num_shown]]
+    told = [("" if row.line is None else f"line {row.line:>6}", shorten(row.id[:24]), row) for row in rows[:num_shown]]
+    width = max((len(name) for _, name, _ in told), default=0)
+    shown = [f"  {line:<11}  {name:<{width}}  {shorten(row.reason, _MOST_SHOWN)}" for line, name, row in told]
     more = [f"  and {len(rows) - num_shown} more"] if len(rows) > num_shown else []
     where = [f"  all of them are listed in {list_path}"] if list_path else []
     head = f"{source}: {len(rows)} row{'' if len(rows) == 1 else 's'} cannot be used"
     fix = "Correct these rows, or set data.on_bad_row=skip to go on without them (they are recorded)."
-    return "\n".join([head, *shown, *more, *where, fix])
+    return "\n".join([head, *shown, *more, *where, fix, *([hint] if hint else [])])
 
 
-def refuse_bad_rows(data: DataConfig, rows: Sequence[BadRow]) -> None:
+def refuse_bad_rows(data: DataConfig, rows: Sequence[BadRow], hint: str = "") -> None:
     """Stop before anything starts when a source has bad rows and `data.on_bad_row` is "raise"; all of them go into a
-    file beside the data.
+    file beside the data. `hint`: a setting that would mend them, beside those that always would.
 
     Raises:
         BadRows: there are some, and they are not to be skipped.
@@ -82,13 +91,29 @@ def refuse_bad_rows(data: DataConfig, rows: Sequence[BadRow]) -> None:
     root = Path(str(data.root))
     beside = root if root.is_dir() else root.parent
     try:
+        if data.root is None or not beside.is_dir():  # made-up data, and data from the Hub, lie in no folder
+            raise FileNotFoundError
         where = write_bad_rows(beside / "bad_rows.jsonl", rows)
     except OSError:  # the data may lie in a folder that cannot be written to
         where = write_bad_rows(Path(tempfile.mkdtemp(prefix="rounds-bad-rows-")) / "bad_rows.jsonl", rows)
-    raise BadRows(f"data={data.name} data.root={data.root}", rows, str(where))
+    raise BadRows(f"data={data.name} data.root={data.root}", rows, str(where), hint)
 
 
 def write_bad_rows(path: Path, rows: Sequence[BadRow]) -> Path:
-    """One JSON object a line: line, id, reason. Raises OSError."""
-    path.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    """One JSON object a line: line, id, reason, cut and made printable: a bad row of any size and with any character
+    must not break the report of bad rows. Raises OSError."""
+    kept = (replace(row, id=shorten(row.id, _MOST_WRITTEN), reason=shorten(row.reason, _MOST_WRITTEN)) for row in rows)
+    path.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
     return path
+
+
+def repeated_ids(named: Sequence[tuple[int | None, Sample]]) -> list[BadRow]:
+    """The rows, given as line and sample, whose id an earlier one has: two of one id would share their rollouts."""
+    first: dict[str, int | None] = {}
+    bad = []
+    for line, sample in named:
+        if sample.id in first:
+            where = "another row" if first[sample.id] is None else f"line {first[sample.id]}"
+            bad.append(BadRow(line, sample.id, f"the id is taken by {where}"))
+        first.setdefault(sample.id, line)
+    return bad

@@ -16,7 +16,7 @@ from rl.algo.order import steps_per_epoch
 from rl.config import Config, GrpoConfig
 from rl.data.load import load
 from rl.data.sets import DataSplits
-from rl.doctor.data import Finding, check_data, check_rewards, check_template
+from rl.doctor.data import Finding, check_data, check_rewards, check_taught, check_template
 from rl.doctor.judge import PROBE_SECONDS, check_judge, estimate
 from rl.doctor.model import check_model, start_of
 from rl.evaluate.asking import ScorerLike
@@ -202,7 +202,8 @@ def examine(config: Config, scorer: ScorerLike) -> Iterator[tuple[str, list[Find
         yield (
             "Rewards",
             guarded(
-                lambda: check_rewards(scorer, samples), "give every answer type of the data a route in reward.routes"
+                lambda: [*check_rewards(scorer, samples), *check_taught(scorer, splits.sft)],
+                "give every answer type of the data a route in reward.routes",
             ),
         )
     steps = num_steps(config, len(loaded[0].rl)) if loaded else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -11,17 +12,20 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from rl.config import Config
+from rl.data.encodable import check_rows, room_hint
 from rl.data.sets import DataSplits, SftRow
 from rl.evaluate.asking import ScorerLike
+from rl.run.progress import Display
 from rollouts.media import with_hash
 from rollouts.prompt.messages import Message, build_messages, num_frames, question_text, render_prompt, response
 from rollouts.prompt.prefill import after_prefill, prefill_of
-from rollouts.prompt.processing import Processor, encode, media_token_ids
+from rollouts.prompt.processing import Processor, media_token_ids
 from rollouts.records import ACCURACY, Sample
+from rollouts.texts.reading import shorten
 
-# Prompts that are encoded whole, images included: the longest ones, which decide whether all fit.
-NUM_ENCODED = 24
 NUM_SHOWN = 5
+# The name of the reward that pays the form of a completion.
+FORMAT = "format"
 
 
 class Finding(NamedTuple):
@@ -109,7 +113,7 @@ def check_template(processor: Processor, splits: DataSplits, config: Config) -> 
         )
     return [
         *findings,
-        _prompts_fit(processor, samples, config),
+        rows_fit(processor, splits, config),
         _responses_fit(tokenizer, splits.sft, prefill_of(prompt), config),
     ]
 
@@ -148,17 +152,26 @@ def _assistant_begins(processor: Processor, sample: Sample, prompt: str) -> Find
     )
 
 
-def _prompts_fit(processor: Processor, samples: Sequence[Sample], config: Config) -> Finding:
-    ranked = sorted(samples, key=lambda sample: (num_frames(sample), len(question_text(sample))), reverse=True)
-    longest = max(len(encode(processor, sample).token_ids) for sample in ranked[:NUM_ENCODED])
-    needed = longest + config.grpo.max_completion_length
+def rows_fit(processor: Processor, splits: DataSplits, config: Config) -> Finding:
+    """That every row can be encoded, and every prompt fits with its completion."""
+    num_rows = len(splits.sft) + len(splits.rl) + len(splits.eval)
+    with Display(sys.stderr) as display, display.late_bar("check that every row can be encoded", num_rows) as advance:
+        checked = check_rows(processor, splits, config, advance)
+    needed = checked.longest + config.grpo.max_completion_length
     text = (
-        f"the longest of {min(NUM_ENCODED, len(ranked))} prompts chosen for length has {longest} tokens, with a"
-        f" completion of {config.grpo.max_completion_length} {needed} of"
-        f" model.max_model_len={config.model.max_model_len}"
+        f"the longest prompt has {checked.longest} tokens, with a completion of {config.grpo.max_completion_length}"
+        f" {needed} of model.max_model_len={config.model.max_model_len}"
     )
-    good = needed <= config.model.max_model_len
-    return Finding(good, text, "" if good else f"model.max_model_len={needed} or a shorter grpo.max_completion_length")
+    if not checked.bad_rows:
+        return Finding(True, f"all {num_rows:,} rows can be encoded ({checked.num_encoded:,} were); {text}")
+    if config.data.on_bad_row == "skip" and checked.splits.rl and checked.splits.eval:
+        return Finding(
+            True, f"{len(checked.bad_rows)} rows cannot be asked and are left out, because data.on_bad_row=skip; {text}"
+        )
+    hint = room_hint(checked, config).partition(" ")[0]
+    fix = (f"{hint} or " if hint else "") + "correct these rows, or leave them out with data.on_bad_row=skip"
+    shown = "; ".join(f"{shorten(row.id)}: {shorten(row.reason, 300)}" for row in checked.bad_rows[:NUM_SHOWN])
+    return Finding(False, f"{len(checked.bad_rows)} rows cannot be asked: {shown}; {text}", fix)
 
 
 def _responses_fit(tokenizer: PreTrainedTokenizerBase, rows: Sequence[SftRow], prefill: str, config: Config) -> Finding:
@@ -198,6 +211,25 @@ def check_rewards(scorer: ScorerLike, samples: Sequence[Sample]) -> list[Finding
     wrong = score_answers(scorer, [samples[i] for i in partners], [gold_answer(samples[j]) for j in partners.values()])
     scores = {i: value or 0.0 for i, (value, _) in zip(partners, wrong, strict=True)}
     return [*findings, _shuffled_finding(samples, scores)] if partners else findings
+
+
+def check_taught(scorer: ScorerLike, rows: Sequence[SftRow]) -> list[Finding]:
+    """What SFT teaches must be well-formed and earn the run's own format reward, or RL starts from a model that is paid
+    0 for the form it was taught."""
+    if not rows:
+        return []
+    futures = [scorer.submit(row.sample, row.response, f"doctor/sft/{place}") for place, row in enumerate(rows)]
+    failing = []
+    for row, future in zip(rows, futures, strict=True):
+        scored = future.result()
+        outcome = scored.outcomes.get(FORMAT)
+        if not scored.parsed.well_formed or (outcome is not None and outcome.value != 1.0):
+            failing.append(f"{shorten(row.sample.id)}: {shorten(row.response)}")
+    text = (
+        f"{len(rows) - len(failing):,} of {len(rows):,} SFT responses are well-formed, as the format reward reads them"
+    )
+    fix = f"take tags and thought marks out of these rows: {'; '.join(failing[:NUM_SHOWN])}" if failing else ""
+    return [Finding(not failing, text, fix)]
 
 
 def score_answers(

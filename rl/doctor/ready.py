@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from judges.calibration.results import identity
 from rewards.rubric import Rubric, make_rubric
 from rl.config import Config
+from rl.data.encodable import check_rows, room_hint
 from rl.data.load import load
-from rl.data.sets import DataSplits, write_bad_rows
+from rl.data.sets import DataSplits, refuse_bad_rows, write_bad_rows
 from rl.doctor.checks import check_disk, check_ray
 from rl.doctor.data import frames_fit
 from rl.doctor.model import check_model, start_of
-from rl.run.contents import contents_of, hold
 from rl.run.failures import NotReady
 from rl.run.judging import judge_of, make_ready
 from rl.run.progress import Display
 from rl.run.tracking import check_login
-from rollouts.prompt.processing import load_processor
+from rollouts.prompt.processing import load_processor, media_fault
 
 
 def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
@@ -28,6 +27,7 @@ def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
     """
     with display.phase("data"):
         splits = load(config.data)
+    splits = _encodable(config, splits, display)
     display.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
     for note, num_rows in splits.notes.items():
         display.say(f"{note}: {num_rows} rows")
@@ -35,6 +35,19 @@ def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
         write_bad_rows(folder / "bad_rows.jsonl", splits.bad_rows)
         display.warn(f"{len(splits.bad_rows)} bad rows were left out; they are listed in {folder / 'bad_rows.jsonl'}")
     return splits
+
+
+def _encodable(config: Config, splits: DataSplits, display: Display) -> DataSplits:
+    """The data without rows that could not be asked. Raises BadRows where there are some and they are not to be
+    skipped."""
+    processor = load_processor(start_of(config))
+    samples = [*(row.sample for row in splits.sft), *splits.rl, *splits.eval]
+    if media_fault(processor.family, samples) and config.data.on_bad_row == "raise":
+        return splits  # told in one sentence by `check_machine`, and not row by row
+    with display.late_bar("check that every row can be encoded", len(samples)) as advance:
+        checked = check_rows(processor, splits, config, advance)
+    refuse_bad_rows(config.data, checked.bad_rows, room_hint(checked, config))
+    return checked.splits
 
 
 def ready_rubric(config: Config, folder: Path, splits: DataSplits, display: Display) -> Rubric:
@@ -69,14 +82,3 @@ def check_machine(config: Config, splits: DataSplits, num_steps: int, display: D
     for finding in (*model, frames_fit(samples, config), check_ray(config), check_disk(config, num_steps)):
         if not finding.good:
             raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
-
-
-def hold_contents(config: Config, folder: Path, splits: DataSplits, rubric: Rubric, display: Display) -> None:
-    """What the run learns from is written into a new run's folder, and compared where a run goes on.
-
-    Raises:
-        RunFolderError: rows, images, files of rewards, the judge or the model changed, and `allow_changes` is not set.
-    """
-    now = contents_of(splits, rubric, identity(config.judge), Path(config.model.path))
-    for change in hold(folder, now, resume=config.resume, allow_changes=config.allow_changes):
-        display.warn(f"goes on although what it learns from has changed: {change}")

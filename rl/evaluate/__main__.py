@@ -19,10 +19,12 @@ from rl.data.load import load
 from rl.evaluate.asking import evaluate, prepare
 from rl.evaluate.comparison import majority_baseline
 from rl.evaluate.table import print_one
+from rl.refusals import MOST_SHOWN
 from rl.run import failures, progress
 from rl.workers.rollout_worker import engine_settings
 from rollouts.engine.vllm import VllmEngine
 from rollouts.prompt.processing import load_processor
+from rollouts.texts.reading import shorten
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 engine, scorer, held_out, config,
                 name=config.model.path, policy_version=0, progress=lambda mode, done, total: bar.advance(),
             )  # fmt: skip
+            for refusal in result.refused:
+                reason = shorten(refusal.reason, MOST_SHOWN)
+                bar.warn(f"item {shorten(refusal.prompt_id)} was refused and has no verdict: {reason}")
         print_one(result, majority_baseline([row.sample for row in splits.sft], splits.eval))
     return 0
 

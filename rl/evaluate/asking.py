@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Protocol
 from rl.algo.order import sampling_seed
 from rl.config import Config
 from rl.evaluate.ways import MODES, Mode
-from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rl.step import TooManyFailures
+from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt, Processor, encode, media_fault, media_token_ids
 from rollouts.records import ACCURACY, BadSample, Completion, Outcome, Parsed, Sample
 
@@ -32,7 +33,7 @@ class Sampler(Protocol):
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterable[tuple[RequestKey, Completion]]: ...
+    ) -> Iterable[tuple[RequestKey, Completion | Refusal]]: ...
 
 
 class ScoredLike(Protocol):
@@ -82,13 +83,15 @@ class HeldOut:
     # Pixels that are decoded at the same time.
     max_pixels: int = MAX_PIXELS
 
-    def chunks(self) -> Iterator[list[tuple[Sample, EncodedPrompt]]]:
-        """The items in order, as many at a time as hold about `max_pixels`. Raises BadSample where an image does not
-        open."""
+    def chunks(self, refused: dict[str, Refusal]) -> Iterator[list[tuple[Sample, EncodedPrompt]]]:
+        """The items in order, as many at a time as hold about `max_pixels`. An item that cannot be encoded any more
+        goes into `refused`."""
         chunk: list[tuple[Sample, EncodedPrompt]] = []
         num_pixels = 0
         for sample in self.samples:
-            prompt = self.encode(sample, False)
+            prompt = self.encode_or_refuse(sample, False, refused)
+            if prompt is None:
+                continue
             chunk.append((sample, prompt))
             num_pixels += prompt.num_pixels
             if num_pixels >= self.max_pixels:
@@ -96,6 +99,21 @@ class HeldOut:
                 chunk, num_pixels = [], 0
         if chunk:
             yield chunk
+
+    def blanked(
+        self, chunk: Sequence[tuple[Sample, EncodedPrompt]], refused: dict[str, Refusal]
+    ) -> list[tuple[Sample, EncodedPrompt]]:
+        """The same items with every image mid-grey."""
+        pairs = ((sample, self.encode_or_refuse(sample, True, refused)) for sample, _ in chunk)
+        return [(sample, prompt) for sample, prompt in pairs if prompt is not None]
+
+    def encode_or_refuse(self, sample: Sample, blanked: bool, refused: dict[str, Refusal]) -> EncodedPrompt | None:
+        """The item's prompt; None = it cannot be encoded any more and stands in `refused`."""
+        try:
+            return self.encode(sample, blanked)
+        except Exception as error:  # a boundary: processors raise kinds of their own, each about this row alone
+            refused[sample.id] = Refusal(sample.id, f"{type(error).__name__}: {error}")
+            return None
 
 
 class Judged(NamedTuple):
@@ -108,6 +126,9 @@ class Judged(NamedTuple):
     text: str
 
 
+_UNASKED = Judged(None, False, 0, "")
+
+
 @dataclass(frozen=True)
 class EvalResult:
     """All answers of one model."""
@@ -117,6 +138,8 @@ class EvalResult:
     # Way of asking -> for each sample, in order, its judged completions.
     answers: Mapping[Mode, tuple[tuple[Judged, ...], ...]]
     seconds: float
+    # Items that the processor or the engine did not take; they have no verdict in any way of asking.
+    refused: tuple[Refusal, ...] = ()
 
     def item_means(self, mode: Mode) -> list[float | None]:
         """Share of right answers of each item over its judged completions; None = none of them could be judged."""
@@ -154,7 +177,7 @@ def evaluate(
     modes: Sequence[Mode] = MODES,
     progress: Progress = _silent,
 ) -> EvalResult:
-    """Ask every held-out item in each of `modes` and judge the answers.
+    """Ask every held-out item in each of `modes` and judge the answers. An item that is refused has no verdict.
 
     Args:
         rollout: draws completions; it must hold the weights `policy_version`. Items come to it in chunks, see
@@ -170,20 +193,32 @@ def evaluate(
         progress: called as each completion arrives.
 
     Raises:
+        TooManyFailures: more items were refused than grpo.max_failure_rate allows.
         whatever the engine or the scorer raise; a reward that fails on one completion does not raise but leaves it
-        without a verdict.
+            without a verdict.
     """
     started = time.monotonic()
     counts = {mode: count for mode in modes if (count := _num_completions(mode, config, held_out))}
     ways = {mode: _Way(f"eval/{name}/{mode}", count, len(held_out.samples), progress) for mode, count in counts.items()}
-    for chunk in held_out.chunks():
+    refused: dict[str, Refusal] = {}
+    for chunk in held_out.chunks(refused):
         for mode, way in ways.items():
-            prompts = [held_out.encode(sample, True) if mode == "blank" else prompt for sample, prompt in chunk]
+            pairs = held_out.blanked(chunk, refused) if mode == "blank" else chunk
             settings = _settings(mode, config, policy_version, held_out.banned_token_ids)
-            drawn = rollout.sample(_requests(prompts, counts[mode], config.seed), settings)
-            way.submit(drawn, scorer, [sample for sample, _ in chunk], {one.prompt_id: one.prefill for one in prompts})
-    judged = {mode: way.collect(held_out.samples) for mode, way in ways.items()}
-    return EvalResult(name, held_out.samples, judged, time.monotonic() - started)
+            drawn = rollout.sample(_requests([prompt for _, prompt in pairs], counts[mode], config.seed), settings)
+            way.submit(drawn, scorer, pairs, refused)
+    _refuse_too_many(name, refused, len(held_out.samples), config.grpo.max_failure_rate)
+    judged = {mode: way.collect(held_out.samples, refused) for mode, way in ways.items()}
+    return EvalResult(name, held_out.samples, judged, time.monotonic() - started, tuple(refused.values()))
+
+
+def _refuse_too_many(name: str, refused: Mapping[str, Refusal], num_items: int, limit: float) -> None:
+    if len(refused) > limit * num_items:
+        shown = "\n".join(f"  {one.prompt_id}: {one.reason}" for one in list(refused.values())[:5])
+        raise TooManyFailures(
+            f"evaluation of {name}: {len(refused)} of {num_items} items were refused by the processor or the engine, at"
+            f" most {limit:.0%} may be (grpo.max_failure_rate):\n{shown}"
+        )
 
 
 def _num_completions(mode: Mode, config: Config, held_out: HeldOut) -> int:
@@ -233,16 +268,21 @@ class _Way:
 
     def submit(
         self,
-        drawn: Iterable[tuple[RequestKey, Completion]],
+        drawn: Iterable[tuple[RequestKey, Completion | Refusal]],
         scorer: ScorerLike,
-        samples: Sequence[Sample],
-        prefills: Mapping[str, str],
+        pairs: Sequence[tuple[Sample, EncodedPrompt]],
+        refused: dict[str, Refusal],
     ) -> None:
-        """Hand each completion to its judge as it arrives. `prefills`: prompt id -> what the template has written of
-        the answer."""
-        by_id = {sample.id: sample for sample in samples}
-        expected = len(self.pending) + len(samples) * self.count
+        """Hand each completion to its judge as it arrives; what the engine refuses goes into `refused`."""
+        by_id = {sample.id: sample for sample, _ in pairs}
+        # What the template has written of the answer.
+        prefills = {prompt.prompt_id: prompt.prefill for _, prompt in pairs}
+        expected = len(self.pending) + len(pairs) * self.count
         for key, completion in drawn:
+            if isinstance(completion, Refusal):
+                refused[key[0]] = completion
+                expected -= 1
+                continue
             future = scorer.submit(
                 by_id[key[0]],
                 completion.text,
@@ -257,12 +297,13 @@ class _Way:
         if len(self.pending) != expected:
             missing = expected - len(self.pending)
             raise RuntimeError(
-                f"{self.group}: {missing} of {len(samples) * self.count} completions never came back from the engine"
+                f"{self.group}: {missing} of {len(pairs) * self.count} completions never came back from the engine"
             )
 
-    def collect(self, samples: Sequence[Sample]) -> tuple[tuple[Judged, ...], ...]:
-        """The verdicts, in the order of the items."""
+    def collect(self, samples: Sequence[Sample], refused: Mapping[str, Refusal]) -> tuple[tuple[Judged, ...], ...]:
+        """The verdicts, in the order of the items; a refused one has none."""
         judged = {key: _verdict(completion, future.result()) for key, (completion, future) in self.pending.items()}
+        judged |= {RequestKey(name, index): _UNASKED for name in refused for index in range(self.count)}
         return tuple(tuple(judged[RequestKey(sample.id, index)] for index in range(self.count)) for sample in samples)
 
 

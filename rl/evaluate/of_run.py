@@ -4,6 +4,7 @@ summary.json says of them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from judges import raise_if_unsafe
@@ -14,6 +15,7 @@ from rl.evaluate.asking import EvalResult, Sampler, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure
 from rl.evaluate.quick import QuickEvaluation, quick_evaluation
 from rl.evaluate.ways import MODES, Mode
+from rl.refusals import tell_refusal
 from rl.run.progress import Display
 from rollouts.prompt.processing import Processor
 from rollouts.records import Sample
@@ -41,6 +43,8 @@ class RunEvaluation:
                 self._rollout, self._scorer, self.held_out, self._config,
                 name=name, policy_version=version, progress=lambda mode, done, total: bar.advance(),
             )  # fmt: skip
+            for refusal in result.refused:
+                tell_refusal(Path(self._config.out_dir), bar, f"evaluate {name}", refusal)
         raise_if_unsafe(self._scorer.rubric.judge)
         return result
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rollouts.media import encoded_files
+from rollouts.media import pngs
 from rollouts.records import BadSample, Media, Outcome, Rollout
 from rollouts.store.disk import write_atomically
 from rollouts.store.layout import StepFiles
@@ -139,7 +139,7 @@ def _images(media: Sequence[Media], attachments: dict[str, str]) -> Iterator[dic
     """Every image, slice or frame in order, its bytes once in `attachments`."""
     for medium in media:
         try:
-            files = encoded_files(medium)
+            files = pngs(medium)
         except BadSample:
             files = [b""]
         for data in files:

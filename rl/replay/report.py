@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from rl.evaluate.statistics import kendall_tau_b
+from rollouts.measures import mean_or_none
 from rollouts.store.layout import list_steps
-from rollouts.store.measures import mean_or_none
 from rollouts.store.paid import Paid, compared, read_paid
 
 

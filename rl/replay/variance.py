@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rewards.rubric import Scored
+from rollouts.measures import mean_or_none, std
 from rollouts.store.codec import Row
-from rollouts.store.measures import mean_or_none, std
 
 
 def repetition_rows(rows: Sequence[Row], scored: Sequence[Scored], repetition: int) -> list[Row]:

@@ -15,8 +15,8 @@ from typing import get_args
 import numpy as np
 
 from rl.run.watch import policy_metrics
+from rollouts.measures import k3, mean, std
 from rollouts.records import ACCURACY, Outcome, Rollout, Status
-from rollouts.store.measures import k3, mean, std
 
 # tinker's threshold: a group whose members were all paid the same is good from half the reward on.
 GOOD_REWARD = 0.5
@@ -34,6 +34,7 @@ def step_metrics(
     timings: Mapping[str, float] | None = None,
     *,
     min_valid: int = 2,
+    num_refused: int = 0,
 ) -> dict[str, float]:
     """All numbers of one step.
 
@@ -45,6 +46,7 @@ def step_metrics(
             `timing_s/{name}`.
         min_valid: groups with fewer valid members are not trained on; they are out of the group shares and counted in
             `by_group/dropped`.
+        num_refused: rows that the processor or the engine did not take, which have no rollouts.
     """
     return {
         **reward_metrics(rollouts),
@@ -55,6 +57,7 @@ def step_metrics(
         **policy_metrics(rollouts),
         **engine_gap(rollouts),
         **update_metrics(updates),
+        "rows/refused": float(num_refused),
         **{f"timing_s/{name}": float(seconds) for name, seconds in (timings or {}).items()},
     }
 

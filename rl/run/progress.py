@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
@@ -40,6 +40,8 @@ SHOWN = (
 )
 # Without a terminal: a line for the first and the last piece of work and not more often than this in between.
 _SECONDS_BETWEEN_LINES = 10.0
+# Shorter work is done before a bar could be read.
+_SECONDS_BEFORE_A_BAR = 2.0
 
 
 def numbers_line(metrics: Mapping[str, float | None]) -> str:
@@ -159,6 +161,24 @@ class Display:
         """Work in `total` parts, of which `done` were done before (a resumed run). Advance it after each part."""
         task = self.live.add_task(title, total=total, completed=done, numbers="") if self.live is not None else None
         yield Bar(self, title, total, task, done, time.monotonic(), _first=done)
+
+    @contextmanager
+    def late_bar(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar that appears only where the work takes longer than a look; what is yielded says that more parts are
+        done."""
+        done, started = 0, time.monotonic()
+        with ExitStack() as shown:
+            bar: Bar | None = None
+
+            def advance(parts: int) -> None:
+                nonlocal bar, done
+                done += parts
+                if bar is None and time.monotonic() - started > _SECONDS_BEFORE_A_BAR:
+                    bar = shown.enter_context(self.bar(title, total, done))
+                if bar is not None:
+                    bar.reach(done)
+
+            yield advance
 
     def __enter__(self) -> Self:
         if self.live is not None:

@@ -11,11 +11,13 @@ from judges import raise_if_unsafe
 from rewards.scorer import Scorer
 from rl.algo.order import steps_per_epoch
 from rl.config import Config
+from rl.refusals import tell_refusal
 from rl.run.judging import counters
 from rl.run.progress import Bar
 from rl.run.tracking import Tracker, read_metrics
 from rl.run.watch import Watch
 from rl.workers.cluster import Cluster
+from rollouts.engine.requests import Refusal
 from rollouts.prompt.processing import Processor, media_token_ids
 from rollouts.records import Sample
 from rollouts.store.writer import RunWriter
@@ -90,6 +92,10 @@ class Run:
         for warning in self._watch.see(metrics) if step else ():
             self.bar.warn(f"step {step}: {warning}")
         raise_if_unsafe(judge)
+
+    def refuse(self, when: str, refusal: Refusal) -> None:
+        """Name a row that the processor or the engine did not take, above the bar and in the run's folder."""
+        tell_refusal(self.folder, self.bar, when, refusal)
 
     def save(self, step: int) -> None:
         """Write a checkpoint from which a resumed run goes on bit by bit."""

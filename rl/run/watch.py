@@ -14,8 +14,8 @@ from typing import Any
 
 from judges.guards.suspicion import rule_opinion
 from judges.verdict import Question
+from rollouts.measures import mean
 from rollouts.records import Outcome, Rollout
-from rollouts.store.measures import mean
 
 # Steps that are averaged at the start of a run and now.
 WINDOW = 5

@@ -13,7 +13,7 @@ from rl.algo.denominators import Denominators
 from rl.policy.batching import Row, split_rows
 from rl.workers.failures import WorkerFailed, last_log_lines
 from rl.workers.worker_setup import WorkerInfo
-from rollouts.engine.requests import Request, RequestKey, SamplingSettings, StaleWeights
+from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings, StaleWeights
 from rollouts.records import Completion
 
 log = logging.getLogger(__name__)
@@ -188,7 +188,7 @@ class RolloutGroup(Group):
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterator[tuple[RequestKey, Completion]]:
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
         """Completions as they finish, from all engines. An engine that dies is started again once and draws the same
         completions again.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rl.config import Config
 from rl.workers.worker_setup import RANK_VARIABLES, WorkerInfo, ready_since, set_threads
-from rollouts.engine.requests import EngineDead, EngineSettings, Request, RequestKey, SamplingSettings
+from rollouts.engine.requests import EngineDead, EngineSettings, Refusal, Request, RequestKey, SamplingSettings
 from rollouts.records import Completion
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RolloutWorker:
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterator[list[tuple[RequestKey, Completion]]]:
+    ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]]]:
         """Completions as they finish, those that finish together in one list."""
         if self.engine is None:
             raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")

@@ -60,6 +60,14 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A prompt that the processor or the engine does not take. It costs its row; nothing is wrong with the others."""
+
+    prompt_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class SamplingSettings:
     """How a batch of requests is drawn."""
 

@@ -24,6 +24,7 @@ from rollouts.engine.requests import (
     EngineDead,
     EngineSettings,
     PromptMismatch,
+    Refusal,
     Request,
     RequestKey,
     SamplingSettings,
@@ -165,7 +166,7 @@ class VllmEngine:
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterator[tuple[RequestKey, Completion]]:
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
         """Draw one completion per request and yield each as soon as it is finished; for the rest see
         `sample_together`."""
         for together in self.sample_together(requests, settings):
@@ -173,9 +174,9 @@ class VllmEngine:
 
     def sample_together(
         self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterator[list[tuple[RequestKey, Completion]]]:
+    ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]]]:
         """Draw one completion per request, begun in the order given as room is made; those that finish at the same time
-        come in one list.
+        come in one list. A prompt that vLLM does not take gives a Refusal for each of its requests.
 
         A completion depends on its prompt, seed, settings and weights, not on its neighbours (up to rounding of the
         arithmetic).
@@ -183,7 +184,6 @@ class VllmEngine:
         Raises:
             StaleWeights: other weights than `settings.policy_version` are in use.
             PromptMismatch: vLLM expands a prompt into other tokens than `Request.token_ids`.
-            ValueError: prompt plus completion do not fit into max_model_len.
             EngineDead: vLLM failed.
         """
         self._refuse_when_dead()
@@ -198,8 +198,12 @@ class VllmEngine:
                 while todo and len(in_flight) < self.settings.max_num_seqs:
                     name, request = todo.popleft()
                     if _group_of(request) not in prompts:
-                        prompts[_group_of(request)] = self._render(request, settings)
-                    self._engine.add_request(name, prompts[_group_of(request)], _sampling_params(request, settings))
+                        prompts[_group_of(request)] = self._render_or_refuse(request, settings)
+                    prompt = prompts[_group_of(request)]
+                    if isinstance(prompt, Refusal):
+                        yield [(request.key, prompt)]
+                        continue
+                    self._engine.add_request(name, prompt, _sampling_params(request, settings))
                     in_flight[name] = request
                 outputs = [(in_flight.pop(output.request_id), output) for output in self._step()]
                 if outputs:
@@ -208,6 +212,16 @@ class VllmEngine:
             # The reader went away, or something failed: nothing of this call may run on into the next one.
             if in_flight and not self.dead:
                 self._engine.abort_request(list(in_flight))
+
+    def _render_or_refuse(self, request: Request, settings: SamplingSettings) -> Any:
+        """The rendered prompt, or why vLLM does not take it. Two readings of one processor (PromptMismatch) are a fault
+        of the set-up, and no row's."""
+        try:
+            return self._render(request, settings)
+        except PromptMismatch:
+            raise
+        except Exception as error:  # a boundary: vLLM's renderer raises many kinds, before the engine has the request
+            return Refusal(request.prompt_id, f"{self.name}: {type(error).__name__}: {error}")
 
     def _render(self, request: Request, settings: SamplingSettings) -> Any:
         """The prompt as vLLM's own input, expanded once for the whole group and compared with the trainer's

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from rollouts.measures import k3
 from rollouts.page.images import Images
 from rollouts.page.index import Index, check_unpacked, conform
 from rollouts.page.listing import finite
@@ -22,7 +23,6 @@ from rollouts.records import LETTERS
 from rollouts.store.codec import SCHEMA, Row
 from rollouts.store.folder import inside
 from rollouts.store.layout import JSONL, PARQUET, StoreError
-from rollouts.store.measures import k3
 
 # Columns of one number a token; read for one completion when it is opened.
 PER_TOKEN = ("token_ids", "logprobs", "old_logprobs", "ref_logprobs")

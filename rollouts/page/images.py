@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 
-from PIL import Image
-
-from rollouts.media import MAX_PIXELS
+from rollouts.imaging.pictures import MAX_PIXELS, picture
+from rollouts.records import BadSample
 from rollouts.store.folder import Refused, inside, read_at_most
 from rollouts.store.layout import media_path
 
@@ -125,18 +124,12 @@ class Images:
 
 def _shrunk(png: bytes) -> bytes:
     try:
-        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-            # A 16-bit grey picture would be clipped at 255 by a plain conversion.
-            picture = (
-                image.point(lambda value: value / 256).convert("L")
-                if image.mode.startswith("I")
-                else image.convert("RGB")
-            )
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadImage(f"it does not decode: {error}") from error
-    picture.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
+        small = picture(png, formats=("PNG",))
+    except BadSample as error:
+        raise BadImage(f"it {error}") from error
+    small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=1)
+    small.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 

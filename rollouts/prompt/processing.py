@@ -174,6 +174,18 @@ def encode(processor: Processor, sample: Sample, *, blank: bool = False) -> Enco
             contains a token that stands for media.
         BadTemplate: the chat template refuses the question.
     """
+    refuse_unaskable(processor, sample)
+    media = [blank_media(medium) for medium in sample.media] if blank else list(sample.media)
+    images = tuple(frame for medium in media for frame in frames(medium))
+    text = render_prompt(sample, processor)
+    token_ids, tensors = processor.tensors(text, images)
+    engine_media = {"image": images} if images else {}
+    return EncodedPrompt(sample.id, text, token_ids, tensors, engine_media, _fingerprint(token_ids, tensors))
+
+
+def refuse_unaskable(processor: Processor, sample: Sample) -> None:
+    """Raise BadSample where a model cannot be asked a sample, whatever its pictures show: it reads text only and the
+    sample holds images, or the question itself contains a token that stands for media."""
     if fault := media_fault(processor.family, [sample]):
         raise BadSample(fault)
     tokens = [token for token in _media_tokens(processor) if token in question_text(sample)]
@@ -182,12 +194,6 @@ def encode(processor: Processor, sample: Sample, *, blank: bool = False) -> Enco
             f"sample {sample.id!r}: the question contains {tokens}, which this model takes for media; remove them from"
             " the text"
         )
-    media = [blank_media(medium) for medium in sample.media] if blank else list(sample.media)
-    images = tuple(frame for medium in media for frame in frames(medium))
-    text = render_prompt(sample, processor)
-    token_ids, tensors = processor.tensors(text, images)
-    engine_media = {"image": images} if images else {}
-    return EncodedPrompt(sample.id, text, token_ids, tensors, engine_media, _fingerprint(token_ids, tensors))
 
 
 def _fingerprint(token_ids: Sequence[int], media: Mapping[str, Tensor]) -> str:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rollouts.measures import mean_or_none
 from rollouts.store.layout import StepFiles
-from rollouts.store.measures import mean_or_none
 from rollouts.store.reader import read_table
 
 # Above it a value says right, at or below it wrong; a flip is a value that crosses it.

@@ -21,6 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rollouts.imaging import pictures
 from rollouts.media import encoded_files, frames, with_hash
 from rollouts.records import SCHEMA_VERSION, Media, Rollout
 from rollouts.store.codec import SCHEMA, Row, line_from_rollout
@@ -39,9 +40,6 @@ from rollouts.store.layout import (
 from rollouts.store.reader import files_of, read_jsonl, read_rollouts, sort_rows
 
 __all__ = ["RunWriter", "media_path", "read_rollouts"]
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-
 
 class RunWriter:
     """Writes the rollouts of one run. One process writes; any number may read meanwhile."""
@@ -178,7 +176,7 @@ class RunWriter:
                 f"image {image.path or ''} has SHA-256 {found}, its record says {image.sha256}: the file changed since"
                 " it was loaded"
             )
-        if not data.startswith(_PNG):
+        if not pictures.is_plain_png(data):
             data = _as_png(image)
         write_atomically(path, data, durable=False)
         self._unsynced.append(path)
@@ -209,7 +207,7 @@ def write_step(run_dir: Path | str, step: int, table: pa.Table, hash_of: Callabl
         "num_prompts": len(table["prompt_id"].unique()),
         "policy_versions": sorted(table["policy_version"].unique().to_pylist()),
         "files": {PARQUET: {"bytes": parquet.stat().st_size, "sha256": sha256_file(parquet)}},
-        # The file's name is the hash of its source; a JPEG is kept as PNG, so the hash of the file itself stands here.
+        # The file's name is the hash of its source, which is kept as a plain PNG, so the file's own hash stands here.
         "media": {name: hash_of(name) for name in sorted(names)},
     }
     write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1).encode())

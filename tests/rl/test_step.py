@@ -30,7 +30,7 @@ from rl.policy.policy import Policy, Reference
 from rl.replay.filters import choose
 from rl.replay.scoring import StepInWork
 from rl.step import TooManyFailures
-from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
 from rollouts.prompt.prefill import after_prefill, prefill_of
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion, Rollout, Sample
@@ -90,14 +90,18 @@ class Engine:
     """Draws an answer by the request's seed, and writes what the prompt has not opened already; hands completions over
     in an order of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, refuses: frozenset[str] = frozenset()) -> None:
         self.requested: list[list[str]] = []
+        self.refuses = refuses
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterator[tuple[RequestKey, Completion]]:
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
         self.requested.append(list(dict.fromkeys(request.prompt_id for request in requests)))
         for request in sorted(requests, key=lambda request: request.seed):
+            if request.prompt_id in self.refuses:
+                yield request.key, Refusal(request.prompt_id, "ValueError: absolute aspect ratio must be below 200")
+                continue
             whole = f"<think>Hm.</think>\n<answer>{random.Random(request.seed).choice(ANSWERS)}</answer>"
             text = after_prefill(whole, prefill_of(request.text))
             ids = tuple(text.encode())
@@ -158,6 +162,7 @@ class OneRun:
     banned_token_ids: tuple[int, ...] = ()
     reported: dict[int, dict[str, float]] = dataclasses.field(default_factory=dict)
     quick: Callable[[int], dict[str, float]] | None = None
+    refused: list[tuple[str, Refusal]] = dataclasses.field(default_factory=list)
 
     @property
     def num_steps(self) -> int:
@@ -168,6 +173,9 @@ class OneRun:
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         self.reported[step] = dict(metrics)
+
+    def refuse(self, when: str, refusal: Refusal) -> None:
+        self.refused.append((when, refusal))
 
     def save(self, step: int) -> None:
         assert step in self.reported, "numbers are logged before a step is saved"
@@ -181,6 +189,9 @@ class Outcome:
     started: list[set[str]]
     requested: list[list[str]]
     folder: Path
+    # Numbers of each step, and the rows that were refused, by when.
+    metrics: dict[int, dict[str, float]]
+    refused: list[tuple[str, Refusal]]
 
     def records(self) -> list[Rollout]:
         return [dataclasses.replace(one, timings={}, outcomes={}) for one in read_rollouts(self.folder)]
@@ -197,18 +208,22 @@ def steps(
     judge: Judge,
     after: Callable[[], None] = lambda: None,
     quick: bool = False,
+    *,
+    asked: Sequence[Sample] = (),
+    refuses: frozenset[str] = frozenset(),
     **changes: Any,
 ) -> Outcome:
-    """Two steps of GRPO; `after` is called after each update. `quick`: some other items are asked after each step."""
+    """Two steps of GRPO; `after` is called after each update, and the engine takes none of the prompts it `refuses`.
+    `quick`: some other items are asked after each step."""
     grpo = dataclasses.replace(GRPO, **changes)
     config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
     policy = Policy(model, grpo, total_updates=8)
-    engine, started = Engine(), []  # type: ignore[var-annotated]
+    engine, started = Engine(refuses), []  # type: ignore[var-annotated]
     reference = Frozen(Reference(model, temperature=grpo.temperature))
     workers = Workers(engine, Learner(policy, started, after), reference)
     rubric = Rubric(config.reward.weights, config.reward.routes, judge)  # type: ignore[arg-type]
     with Scorer(rubric) as scorer:
-        run = OneRun(config, workers, scorer, RunWriter(folder), load_processor(model), samples(), folder.name)
+        run = OneRun(config, workers, scorer, RunWriter(folder), load_processor(model), asked or samples(), folder.name)
         if quick:
             others = tuple(dataclasses.replace(one, id=f"held out {one.id}") for one in samples())
             held_out = prepare(others, run.processor, blank=False)
@@ -217,7 +232,7 @@ def steps(
             train(run)
         finally:
             run.writer.close()
-    return Outcome(policy.weights(), started, engine.requested, folder)
+    return Outcome(policy.weights(), started, engine.requested, folder, run.reported, run.refused)
 
 
 async def at_once(_: str) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rl.data.images import ImageReader
+from rl.data.markup import bare_question, bare_thought, refuse_tags_in
 from rollouts import rows as sample_row
+from rollouts.media import sizes
 from rollouts.nearest import did_you_mean
 from rollouts.records import BadSample, Media, Sample
-from rollouts.rows import sample_of, text_of, texts_of
+from rollouts.rows import sample_of, text_of, texts_of, value_text
+from rollouts.texts.reading import quote, shorten
 
 FIELDS = (*sample_row.FIELDS, "image", "images", "volume", "video", "id", "split", "think")
 _EVAL_NAMES = ("eval", "test", "val", "validation")
@@ -29,11 +33,33 @@ def parse_row(row: Mapping[str, Any], row_id: str, reader: ImageReader, max_fram
     for name in row:
         if name not in FIELDS:
             hint = did_you_mean(name, FIELDS, "; anything else goes into 'tags'")
-            raise BadSample(f"unknown field {name!r}{hint}")
+            raise BadSample(f"unknown field {shorten(name)!r}{hint}")
     side = _split(row)
     media = _media(row, reader, max_frames)
     sample = sample_of(row, row_id, media=media, split=side or "train", source="jsonl")
-    return ParsedRow(sample, text_of(row, "think") or None, side)
+    sample = dataclasses.replace(sample, question=bare_question(sample.question, len(media)))
+    _check_boxes(sample)
+    refuse_tags_in("answer", [sample.gold_text])
+    refuse_tags_in("options", sample.options or ())
+    refuse_tags_in("aliases", sample.aliases)
+    return ParsedRow(sample, bare_thought(text_of(row, "think")) or None, side)
+
+
+def id_of(row: Mapping[str, Any], number: int) -> str:
+    """The row's id; `line-N` where it is left out or null. Raises BadSample for what is no id."""
+    return f"line-{number}" if row.get("id") is None else value_text(row["id"], "id")
+
+
+def _check_boxes(sample: Sample) -> None:
+    """Boxes are in pixels of the first image as it is shown; normalised ones, or those of another image, are told."""
+    if not sample.boxes or not sample.media:
+        return
+    width, height = sizes(sample.media[0])[0]
+    for box in sample.boxes:
+        if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+            raise BadSample(f"boxes are in pixels, and {list(box)} is smaller than one: multiply by width and height")
+        if min(box[:2]) < 0 or box[2] > width or box[3] > height:
+            raise BadSample(f"the box {list(box)} reaches beyond its image of {width} x {height} pixels")
 
 
 def _media(row: Mapping[str, Any], reader: ImageReader, max_frames: int) -> tuple[Media, ...]:
@@ -57,7 +83,7 @@ def _folder_or_list(row: Mapping[str, Any], name: str) -> str | list[str]:
         return value.strip().rstrip("/")
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return list(value)
-    raise BadSample(f"{name} is {value!r}, expected a folder or a list of image files")
+    raise BadSample(f"{name} is {quote(value)}, expected a folder or a list of image files")
 
 
 def _split(row: Mapping[str, Any]) -> str | None:
@@ -65,5 +91,5 @@ def _split(row: Mapping[str, Any]) -> str | None:
     if given in ("", "train"):
         return given or None
     if given not in _EVAL_NAMES:
-        raise BadSample(f"split is {given!r}, expected train or one of {', '.join(_EVAL_NAMES)}")
+        raise BadSample(f"split is {quote(given)}, expected train or one of {', '.join(_EVAL_NAMES)}")
     return "eval"

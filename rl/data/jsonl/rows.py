@@ -26,7 +26,6 @@ Every line is read and every image opened before anything starts; all bad lines 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,9 +33,10 @@ from typing import NamedTuple
 from rl.config import DataConfig
 from rl.data import split
 from rl.data.images import ImageReader
-from rl.data.jsonl.row import parse_row
+from rl.data.jsonl.row import id_of, parse_row
 from rl.data.sets import BadRow, DataSplits, SftRow, refuse_bad_rows
 from rollouts.records import BadSample, Sample
+from rollouts.texts.reading import NoJson, TextFault, decode, file_lines, file_text, parse, parse_object, quote
 
 _NEUTRAL_THOUGHT = "I look at the {modality} and answer what is asked."
 
@@ -82,42 +82,48 @@ def load(data: DataConfig) -> DataSplits:
 
 
 def read_lines(path: Path, max_frames: int) -> tuple[list[Line], list[BadRow]]:
-    """Every line of the file, good or bad; blank lines are passed over."""
+    """Every line of the file, good or bad; blank lines are passed over. A file that is not made of lines of JSON is one
+    bad row."""
     reader = ImageReader(path.parent)
-    lines, bad_rows = [], []
-    for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
-        if not raw.strip():
-            continue
+    lines: list[Line] = []
+    bad_rows: list[BadRow] = []
+    try:
+        numbered = file_lines(path)
+    except TextFault as error:
+        return [], [BadRow(1, "", str(error))]
+    not_json = []
+    for number, raw in numbered:
         row_id = ""
         try:
             row = _object(raw)
-            row_id = str(row["id"]) if "id" in row else f"line-{number}"
+            row_id = id_of(row, number)
             sample, think, side = parse_row(row, row_id, reader, max_frames)
             lines.append(Line(number, sample, think, side))
         except BadSample as error:
-            reason = str(error).removeprefix(f"sample {row_id!r}: ")
-            bad_rows.append(BadRow(number, row_id, reason))
+            not_json += [number] if isinstance(error.__cause__, NoJson) else []
+            bad_rows.append(BadRow(number, row_id, str(error).removeprefix(f"sample {quote(row_id)}: ")))
+    if len(numbered) > 1 and not_json[:1] == [numbered[0][0]]:
+        form = _form_of(path, numbered[0][1], all_lines=len(not_json) == len(numbered))
+        if form:
+            return [], [BadRow(numbered[0][0], "", f"the file is {form}, expected one JSON object a line")]
     return lines, bad_rows
 
 
 def _object(raw: bytes) -> dict[str, object]:
     try:
-        row = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_no_duplicate_keys)
-    except UnicodeDecodeError as error:
-        raise BadSample(f"not UTF-8: {error.reason} at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        raise BadSample(f"not JSON: {error.msg} at column {error.colno}") from error
-    if not isinstance(row, dict):
-        raise BadSample(f"expected one JSON object, got a {type(row).__name__}")
-    return row
+        return parse_object(decode(raw))
+    except TextFault as error:
+        raise BadSample(str(error)) from error
 
 
-def _no_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise BadSample(f"field {name!r} stands there twice")
-    return dict(pairs)
+def _form_of(path: Path, first: bytes, *, all_lines: bool) -> str:
+    """What a file is whose first line is no JSON, so that it is said once and not line by line; "" where other lines
+    are."""
+    try:
+        whole = parse(file_text(path), whole_file=True)
+    except TextFault:
+        return f"no JSON: it begins with {quote(first[:200].decode(errors='replace'))}" if all_lines else ""
+    return f"one JSON list of {len(whole)}" if isinstance(whole, list) else "one JSON value over several lines"
 
 
 def _check_together(lines: Sequence[Line], bad_rows: Sequence[BadRow]) -> tuple[list[Line], list[BadRow]]:
@@ -140,7 +146,7 @@ def _check_together(lines: Sequence[Line], bad_rows: Sequence[BadRow]) -> tuple[
             bad.append(BadRow(line.number, line.sample.id, reason))
         else:
             good.append(line)
-    return good, sorted(bad, key=lambda row: row.line)
+    return good, sorted(bad, key=lambda row: row.line or 0)
 
 
 def _divide(lines: Sequence[Line], data: DataConfig) -> tuple[list[Sample], list[Sample]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,13 @@ from typing import Any
 from rl.config import DataConfig
 from rl.data import split
 from rl.data.images import ImageReader, image_fault
+from rl.data.markup import bare_question, refuse_tags
 from rl.data.sets import BadRow, DataSplits, refuse_bad_rows
 from rl.data.vqa_rad.answers import aliases, clean_answer, distinct, options_in_question
 from rl.data.vqa_rad.words import image_modalities, thought
 from rollouts.records import LETTERS, BadSample, Media, Sample
+from rollouts.rows import text_of, value_text
+from rollouts.texts.reading import TextFault, file_text, parse, refuse_half_pairs, shorten
 
 FILE_NAME, IMAGE_FOLDER = "trainset.json", "images"
 NO_ANSWER = frozenset({"maybe", "not sure", "unsure", "unknown", "n/a"})
@@ -79,9 +81,9 @@ def read_folder(root: Path) -> tuple[list[Row], list[BadRow]]:
     if not path.is_file() or not (root / IMAGE_FOLDER).is_dir():
         raise FileNotFoundError(f"data.root={root}: expected {FILE_NAME} and {IMAGE_FOLDER}/ in this folder")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+        raw = parse(file_text(path), whole_file=True)
+    except TextFault as error:
+        raise ValueError(f"{path}: {error}") from error
     if not isinstance(raw, list):
         raise ValueError(f"{path} holds a {type(raw).__name__}, expected a list of questions")
     reader = ImageReader(root / IMAGE_FOLDER)
@@ -90,25 +92,57 @@ def read_folder(root: Path) -> tuple[list[Row], list[BadRow]]:
         try:
             rows.append(_row(line, entry, reader))
         except BadSample as error:
-            bad_rows.append(BadRow(line, str(entry.get("qid", "")) if isinstance(entry, dict) else "", str(error)))
-    return rows, bad_rows
+            name = shorten(str(entry.get("qid") or "")) if isinstance(entry, dict) else ""
+            bad_rows.append(BadRow(line, name, str(error)))
+    return _without_taken_ids(rows, bad_rows)
+
+
+def _without_taken_ids(rows: Sequence[Row], bad_rows: Sequence[BadRow]) -> tuple[list[Row], list[BadRow]]:
+    """A qid that stands at two different questions names neither; at a repeated row it is the same question."""
+    first: dict[str, Row] = {}
+    good, bad = [], list(bad_rows)
+    for row in rows:
+        taken = first.setdefault(row.id, row)
+        if (taken.question, taken.media.sha256) == (row.question, row.media.sha256):
+            good.append(row)
+        else:
+            bad.append(BadRow(row.line, row.id, f"the qid is taken by line {taken.line}, another question"))
+    return good, sorted(bad, key=lambda one: one.line or 0)
 
 
 def _row(line: int, entry: Any, reader: ImageReader) -> Row:
     if not isinstance(entry, dict) or any(name not in entry for name in _FIELDS):
         raise BadSample(f"expected an object with {', '.join(_FIELDS)}")
-    question, answer = _question(str(entry["question"])), clean_answer(entry["answer"])
-    if not question or not answer:
-        raise BadSample("the question is empty" if not question else "the answer is empty")
+    question, answer = _asked(entry)
+    qid = line if entry.get("qid") is None else value_text(entry["qid"], "qid")
     return Row(
         line=line,
-        id=f"vqa_rad-{entry.get('qid', line)}",
+        id=f"vqa_rad-{qid}",
         question=question,
         answer=answer,
-        media=reader.image(str(entry["image_name"])),
-        organ=str(entry.get("image_organ", "")).strip().upper(),
-        question_type=str(entry.get("question_type", "")).strip().upper(),
+        media=reader.image(value_text(entry["image_name"], "image_name")),
+        organ=_described(entry, "image_organ"),
+        question_type=_described(entry, "question_type"),
     )
+
+
+def _asked(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Question and answer of a row. Raises BadSample for what is no value (null, NaN, a list) or says nothing."""
+    try:
+        refuse_half_pairs([entry["question"], entry["answer"]])
+    except TextFault as error:
+        raise BadSample(str(error)) from error
+    question = bare_question(_question(value_text(entry["question"], "question")), 1)
+    answer = clean_answer(value_text(entry["answer"], "answer"))
+    if not question or not answer:
+        raise BadSample("the question is empty" if not question else "the answer is empty")
+    refuse_tags("answer", answer)
+    return question, answer
+
+
+def _described(entry: Mapping[str, Any], name: str) -> str:
+    """What the row says of its image or question; "" where it does not. Raises BadSample for what is no text."""
+    return text_of({name: entry[name]} if entry.get(name) is not None else {}, name).upper()
 
 
 def _question(raw: str) -> str:
@@ -137,11 +171,13 @@ def rows_of_columns(raw: Iterable[Mapping[str, Any]]) -> tuple[list[Row], list[B
     """Rows from records with `image` ({"bytes": ...}), `question` and `answer`."""
     rows, bad_rows = [], []
     for line, entry in enumerate(raw, start=1):
-        data = entry["image"]["bytes"] or b""
-        question, answer = _question(str(entry["question"])), clean_answer(entry["answer"])
-        fault = image_fault(data)
-        if fault or not question or not answer:
-            bad_rows.append(BadRow(line, "", f"image {fault}" if fault else "question or answer is empty"))
+        try:
+            data = (entry.get("image") or {}).get("bytes") or b""
+            if fault := image_fault(data):
+                raise BadSample(f"image {fault}")
+            question, answer = _asked({name: entry.get(name) for name in ("question", "answer")})
+        except BadSample as error:
+            bad_rows.append(BadRow(line, "", str(error)))
             continue
         media = Media(kind="image", data=data, sha256=hashlib.sha256(data).hexdigest())
         rows.append(Row(line, f"vqa_rad-hub-{line}", question, answer, media, organ="", question_type=""))

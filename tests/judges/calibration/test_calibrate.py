@@ -176,8 +176,8 @@ def test_without_labels_only_verdicts_are_told(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("not json", ":2: Expecting value"),
-        ("[1]", ":2: got list, expected an object"),
+        ("not json", ":2: not JSON: Expecting value"),
+        ("[1]", ":2: expected one JSON object with question, reference and completion, got a list"),
         ('{"question": "Q?", "reference": "R"}', ":2: no completion"),
         ('{"question": "", "reference": "R", "completion": "A"}', ":2: question is empty"),
         ('{"question": "Q?", "reference": 5, "completion": "A"}', ":2: reference is int, expected a text"),
@@ -188,7 +188,7 @@ def test_without_labels_only_verdicts_are_told(tmp_path: Path, capsys: pytest.Ca
         ('{"question": "Q?", "reference": "R", "completion": "A", "language": "fr"}',
         ":2: language is 'fr', expected en or zh"),
         ('{"question": "Q?", "reference": "R", "reference": "S", "completion": "A"}',
-        ":2: the field 'reference' stands twice"),
+        ":2: field 'reference' stands there twice"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_told_with_its_line(tmp_path: Path, line: str, words: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 from judges import Question, RulesJudge, Verdict
 from rewards import Outcome, Rubric, Sample, Scorer
 from rewards.contract import Limits
-from rollouts.media import to_png
+from rollouts.imaging.pictures import to_png
 from rollouts.records import Media
 from tests.paths import PLUGINS, REPOSITORY
 

@@ -14,7 +14,7 @@ from rl.algo.denominators import Denominators, denominators
 from rl.config import GrpoConfig
 from rl.policy.batching import Row
 from rl.policy.policy import Policy
-from rollouts.media import to_png
+from rollouts.imaging.pictures import to_png
 from rollouts.prompt.processing import encode, load_processor
 from rollouts.records import Media, Sample
 

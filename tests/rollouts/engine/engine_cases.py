@@ -13,7 +13,7 @@ from PIL import Image
 from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
 from rl.policy.batching import Row
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
-from rollouts.media import to_png
+from rollouts.imaging.pictures import to_png
 from rollouts.prompt.processing import EncodedPrompt, encode, load_processor
 from rollouts.records import Completion, Media, Sample
 

@@ -13,7 +13,14 @@ from rl.algo.denominators import denominators
 from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
 from rollouts.engine.live_weights import compare_with_live, count_elements
-from rollouts.engine.requests import EngineSettings, PromptMismatch, SamplingSettings, StaleWeights, WeightsRejected
+from rollouts.engine.requests import (
+    EngineSettings,
+    PromptMismatch,
+    Refusal,
+    SamplingSettings,
+    StaleWeights,
+    WeightsRejected,
+)
 from rollouts.engine.vllm import VllmEngine
 from rollouts.prompt.processing import load_processor, media_token_ids
 from tests.fakes.tiny_models import MAKERS, make_internvl
@@ -211,8 +218,10 @@ def test_a_prompt_that_both_sides_expand_differently_is_refused(engine: VllmEngi
     one_token_less = dataclasses.replace(request, token_ids=(request.token_ids or ())[:-1])
     with pytest.raises(PromptMismatch, match="same processor files"):
         list(engine.sample([one_token_less], settings(0)))
-    with pytest.raises(ValueError, match=r"exceed model\.max_model_len 512"):
-        list(engine.sample([request], settings(0, length=500)))
+    # Too long a row costs itself: it is named, and the engine goes on.
+    [(key, refusal)] = engine.sample([request], settings(0, length=500))
+    assert isinstance(refusal, Refusal) and (key, refusal.prompt_id) == (request.key, request.prompt_id)
+    assert "exceed model.max_model_len 512" in refusal.reason
     assert len(dict(engine.sample([request], settings(0)))) == 1
 
 

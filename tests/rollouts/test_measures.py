@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rl.algo.losses import k3_kl
-from rollouts.store.measures import k3, mean, mean_or_none, std
+from rollouts.measures import k3, mean, mean_or_none, std
 from tests.paths import REPOSITORY
 
 
@@ -39,9 +39,7 @@ def test_means_of_nothing_are_no_numbers() -> None:
     assert mean(values) == mean(values[::-1]) == 0.5
 
 
-@pytest.mark.parametrize(
-    "module", ["rollouts.store.measures", "rollouts.page.group", "rl.evaluate.ways", "rl.report.page"]
-)
+@pytest.mark.parametrize("module", ["rollouts.measures", "rollouts.page.group", "rl.evaluate.ways", "rl.report.page"])
 def test_what_only_shows_numbers_loads_no_torch(module: str) -> None:
     code = f"import {module}, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)

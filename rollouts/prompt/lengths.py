@@ -1,0 +1,179 @@
+"""How many tokens each prompt will have, or why it cannot be encoded, without decoding an image.
+
+The text is counted by the tokenizer, an image by its size and the processor's own arithmetic. That this is what
+`encode` gives is not believed but checked: some rows are encoded whole (of each number of images, the longest, and
+those with the most extreme pictures), and where one of them differs all of them are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from rollouts.imaging.pictures import to_png
+from rollouts.media import sizes
+from rollouts.prompt.messages import render_prompt
+from rollouts.prompt.processing import encode, refuse_unaskable
+from rollouts.records import BadSample, Media, Sample
+
+# Of the longest prompts, encoded whole.
+NUM_LONGEST = 24
+_TEXTS_AT_ONCE = 256
+Size = tuple[int, int]
+# Told how many more of the samples are done.
+Advance = Callable[[int], None]
+
+
+class Measured(NamedTuple):
+    """What `measure` found."""
+
+    # Tokens of each sample's prompt, or why it cannot be encoded.
+    lengths: list[int | str]
+    # Samples that were encoded whole; all of them where the arithmetic did not hold.
+    num_encoded: int
+
+
+class _Head(NamedTuple):
+    """What a prompt is counted from."""
+
+    text: str
+    # Width and height of each frame.
+    sizes: tuple[Size, ...]
+    # Why there is neither; "" = there is.
+    fault: str = ""
+
+
+def measure(processor: Any, samples: Sequence[Sample], advance: Advance = lambda _: None) -> Measured:
+    """The length of every sample's prompt. Raises nothing: what the processor or an image refuses is that row's
+    reason."""
+    heads = _heads(processor, samples)
+    counted = _counted(processor, heads, advance)
+    checked = _checked(processor, samples, heads, counted)
+    offsets: dict[int, int] = {}
+    for place, real in checked.items():
+        guess, num_frames = counted[place], len(heads[place].sizes)
+        if isinstance(guess, str) or isinstance(real, str):
+            holds = guess == real
+        else:
+            # What a family writes around each image is in no arithmetic, and is the same for as many images.
+            holds = offsets.setdefault(num_frames, real - guess) == real - guess
+        if not holds:
+            return _all_encoded(processor, samples, advance)
+    lengths = [
+        guess if isinstance(guess, str) else guess + offsets[len(head.sizes)]
+        for head, guess in zip(heads, counted, strict=True)
+    ]
+    return Measured(lengths, len(checked))
+
+
+def _heads(processor: Any, samples: Sequence[Sample]) -> list[_Head]:
+    known: dict[str, tuple[Size, ...]] = {}
+
+    def sizes_of(media: Media) -> tuple[Size, ...]:
+        if media.sha256 not in known or not media.sha256:
+            known[media.sha256] = tuple(sizes(media))
+        return known[media.sha256]
+
+    def head(sample: Sample) -> _Head:
+        try:
+            refuse_unaskable(processor, sample)
+            frames = tuple(size for media in sample.media for size in sizes_of(media))
+            return _Head(render_prompt(sample, processor), frames)
+        except Exception as error:  # a boundary: chat templates raise what they like
+            return _Head("", (), _reason(sample, error))
+
+    return [head(sample) for sample in samples]
+
+
+def _counted(processor: Any, heads: Sequence[_Head], advance: Advance) -> list[int | str]:
+    """Tokens of each text and of its images as the processor's arithmetic has them, or why there are none."""
+    known: dict[Size, int | str] = {}
+
+    def of_image(size: Size) -> int | str:
+        if size not in known:
+            known[size] = _image_tokens(processor, size)
+        return known[size]
+
+    counted: list[int | str] = []
+    for start in range(0, len(heads), _TEXTS_AT_ONCE):
+        part = heads[start : start + _TEXTS_AT_ONCE]
+        for head, length in zip(part, _text_lengths(processor, [head.text for head in part]), strict=True):
+            pieces = [head.fault or length, *map(of_image, head.sizes)]
+            refusal = next((piece for piece in pieces if isinstance(piece, str)), None)
+            counted.append(refusal or sum(piece for piece in pieces if isinstance(piece, int)))
+        advance(len(part))
+    return counted
+
+
+def _text_lengths(processor: Any, texts: list[str]) -> list[int | str]:
+    tokenizer = getattr(processor, "tokenizer", processor)
+    try:
+        return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    except Exception as error:  # a boundary: a text that is none stops the whole batch; find it
+        if len(texts) == 1:
+            return [f"the tokenizer refuses its text: {error}"]
+        middle = len(texts) // 2
+        return [*_text_lengths(processor, texts[:middle]), *_text_lengths(processor, texts[middle:])]
+
+
+def _image_tokens(processor: Any, size: Size) -> int | str:
+    """Tokens of an image by the processor's own arithmetic; where it has none, by encoding a grey one of this size."""
+    width, height = size
+    arithmetic = getattr(getattr(processor, "source", processor), "_get_num_multimodal_tokens", None)
+    if arithmetic is None:
+        grey = Media("image", data=to_png(Image.new("RGB", size, (128, 128, 128))))
+        return _encoded_length(processor, Sample("grey", "?", "open", "grey", media=(grey,)))
+    try:
+        return int(arithmetic(image_sizes=[(height, width)])["num_image_tokens"][0])
+    except Exception as error:  # a boundary: each processor has limits and errors of its own
+        return f"the processor refuses an image of {width} x {height} pixels: {error}"
+
+
+def _checked(
+    processor: Any, samples: Sequence[Sample], heads: Sequence[_Head], counted: Sequence[int | str]
+) -> dict[int, int | str]:
+    """Place -> real length of the samples that are encoded whole."""
+    lengths = {place: length for place, length in enumerate(counted) if isinstance(length, int)}
+    chosen = list({len(heads[place].sizes): place for place in reversed(lengths)}.values())
+    chosen += sorted(lengths, key=lambda place: lengths[place], reverse=True)[:NUM_LONGEST]
+    shown = [place for place in lengths if heads[place].sizes]
+    for extreme in (_ratio, _pixels, _narrowness):
+        if shown:
+            chosen.append(max(shown, key=lambda place: max(map(extreme, heads[place].sizes))))
+    return {place: _encoded_length(processor, samples[place]) for place in dict.fromkeys(chosen)}
+
+
+def _narrowness(size: Size) -> float:
+    return -min(size)
+
+
+def _ratio(size: Size) -> float:
+    return max(size) / min(size)
+
+
+def _pixels(size: Size) -> float:
+    return size[0] * size[1]
+
+
+def _all_encoded(processor: Any, samples: Sequence[Sample], advance: Advance) -> Measured:
+    advance(-len(samples))  # once more from the beginning
+    lengths = []
+    for sample in samples:
+        lengths.append(_encoded_length(processor, sample))
+        advance(1)
+    return Measured(lengths, len(samples))
+
+
+def _encoded_length(processor: Any, sample: Sample) -> int | str:
+    try:
+        return len(encode(processor, sample).token_ids)
+    except Exception as error:  # a boundary: processors, tokenizers and templates raise kinds of their own
+        return _reason(sample, error)
+
+
+def _reason(sample: Sample, error: Exception) -> str:
+    if isinstance(error, BadSample):
+        return str(error).removeprefix(f"sample {sample.id!r}: ")
+    return f"the processor refuses it: {type(error).__name__}: {error}"
