@@ -37,7 +37,6 @@ MAY_IMPORT = {
         "rollouts.children",
         "rollouts.records",
         "rollouts.media",
-        "rollouts.golds",
         "rollouts.rows",
         "rollouts.store",
         "rollouts.annotations",
@@ -53,7 +52,7 @@ COMMANDS = {"judges/calibrate.py": ("rewards.graded_cases", "rl.config.door", "r
 # The rooms and top files of each package. A room imports what stands to its left, and itself; nothing to its right.
 ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
-    "rollouts": "annotations nearest terminal texts children measures records imaging media golds rows store prompt"
+    "rollouts": "annotations nearest terminal texts children measures records imaging media rows store prompt"
     " engine page transcript view diff check",
     "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",

@@ -14,7 +14,7 @@ from rewards.contract import RewardError
 from rewards.rubric import Rubric, Scored
 from rewards.scorer import Scorer
 from rollouts.records import Outcome, Sample
-from rollouts.rows import FIELDS, sample_of
+from rollouts.rows.sample import FIELDS, sample_of
 from rollouts.texts.reading import is_value, trim
 
 log = logging.getLogger("rewards")
@@ -60,7 +60,7 @@ class OneReward:
         self._num_warnings = 0
 
     def sample(self, row: Mapping[str, Any], question: str = "", source: str = "") -> Sample:
-        """The sample of a row (fields: rollouts/rows.py; the answer may also be called as in ANSWER_NAMES). Raises
+        """The sample of a row (fields: rollouts/rows/sample.py; the answer may be called as in ANSWER_NAMES). Raises
         BadSample or RewardError."""
         known = {name: _plain(row[name]) for name in FIELDS if row.get(name) is not None}
         answers = [_plain(row[name]) for name in ANSWER_NAMES if row.get(name) is not None]

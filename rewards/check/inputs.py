@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from rewards.contract import Member
 from rewards.rubric import Rubric
 from rollouts.records import Rollout, Sample
-from rollouts.rows import sample_of
+from rollouts.rows.sample import sample_of
 from rollouts.store.reader import choose_steps, read_step
 
 CASES = Path(__file__).parents[1] / "cases" / "cases.jsonl"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rewards.registry import RewardError, reward
-from rollouts.golds import yes_or_no
 from rollouts.records import Outcome, Parsed, Sample
+from rollouts.rows.golds import yes_or_no
 
 
 @reward("option_match")

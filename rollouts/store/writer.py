@@ -41,6 +41,7 @@ from rollouts.store.reader import files_of, read_jsonl, read_rollouts, sort_rows
 
 __all__ = ["RunWriter", "media_path", "read_rollouts"]
 
+
 class RunWriter:
     """Writes the rollouts of one run. One process writes; any number may read meanwhile."""
 

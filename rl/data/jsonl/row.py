@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from rl.data.images import ImageReader
 from rl.data.markup import bare_question, bare_thought, refuse_tags_in
-from rollouts import rows as sample_row
 from rollouts.media import sizes
 from rollouts.nearest import did_you_mean
 from rollouts.records import BadSample, Media, Sample
-from rollouts.rows import sample_of, text_of, texts_of, value_text
+from rollouts.rows import sample as sample_row
+from rollouts.rows.sample import sample_of, text_of, texts_of, value_text
 from rollouts.texts.reading import quote, shorten
 
 FIELDS = (*sample_row.FIELDS, "image", "images", "volume", "video", "id", "split", "think")

@@ -23,7 +23,7 @@ from rl.data.sets import BadRow, DataSplits, refuse_bad_rows
 from rl.data.vqa_rad.answers import aliases, clean_answer, distinct, options_in_question
 from rl.data.vqa_rad.words import image_modalities, thought
 from rollouts.records import LETTERS, BadSample, Media, Sample
-from rollouts.rows import text_of, value_text
+from rollouts.rows.sample import text_of, value_text
 from rollouts.texts.reading import TextFault, file_text, parse, refuse_half_pairs, shorten
 
 FILE_NAME, IMAGE_FOLDER = "trainset.json", "images"

@@ -27,7 +27,7 @@ from rl.data.sets import BadRow, DataSplits
 from rl.data.vqa_rad import rows as vqa_rad
 from rollouts.imaging.pictures import to_png
 from rollouts.records import BadSample, Sample
-from rollouts.rows import sample_of
+from rollouts.rows.sample import sample_of
 from rollouts.texts.reading import TextFault, file_lines, is_blank, parse, quote, shorten, trim
 
 QA = {"question": "Which organ?", "answer": "liver"}
@@ -342,7 +342,7 @@ def test_json_refuses_what_is_none_and_reads_pairs() -> None:
 def test_all_given_lines_where_they_are_there(tmp_path: Path, hunt_cases: Path) -> None:
     """Rows that were right stay right, and each other one is read as expected or is a bad row."""
     shutil.copytree(hunt_cases / "images", tmp_path / "images")
-    elsewhere = ("gold yes/no", "labels in options")  # read by rollouts/rows.py, and tested there
+    elsewhere = ("gold yes/no", "labels in options")  # read by rollouts/rows/sample.py, and tested there
     read_rows = {"null id": 2, "placeholder": 1, "think with tags": 1}
     for text in (hunt_cases / "rows.jsonl").read_text(encoding="utf-8").splitlines():
         case = json.loads(text)

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rollouts.golds import gold_of, without_labels
 from rollouts.records import BadSample, Media, RubricCriterion, Sample
+from rollouts.rows.golds import gold_of, without_labels
 from rollouts.texts.reading import is_blank, is_missing, is_value, quote, trim
 
 # The fields that are read here; pictures, splits and thoughts belong to whoever reads a file.
