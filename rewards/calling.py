@@ -60,7 +60,7 @@ class BoundReward:
         try:
             result = self._call(sample, members, group_key)
         except Exception as error:  # the boundary to code of others: a failure of ours is no wrong answer of the model
-            return [failed(error, time.perf_counter() - began)] * len(members)
+            return [failure_of(error, time.perf_counter() - began)] * len(members)
         return self._read(result, len(members), time.perf_counter() - began)
 
     async def later(self, sample: Sample, members: Sequence[Member], group_key: str | None = None) -> list[Outcome]:
@@ -69,7 +69,7 @@ class BoundReward:
         try:
             result = await self._call(sample, members, group_key)
         except Exception as error:  # the same boundary
-            return [failed(error, time.perf_counter() - began)] * len(members)
+            return [failure_of(error, time.perf_counter() - began)] * len(members)
         return self._read(result, len(members), time.perf_counter() - began)
 
     def _read(self, result: Any, num_members: int, seconds: float) -> list[Outcome]:
@@ -78,7 +78,7 @@ class BoundReward:
         return as_outcomes(result, num_members, seconds)
 
 
-def failed(error: BaseException, seconds: float = 0.0) -> Outcome:
+def failure_of(error: BaseException, seconds: float = 0.0) -> Outcome:
     """The outcome of a reward that raised: kind, message and the line where; the traceback, from the reward's own code
     on, is evidence."""
     trace = error.__traceback__

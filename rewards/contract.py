@@ -81,7 +81,7 @@ class Reward:
         return "group" in self.supplied
 
 
-def described(name: str, function: Callable[..., Any], by_answer: bool = False) -> Reward:
+def describe_function(name: str, function: Callable[..., Any], by_answer: bool = False) -> Reward:
     """What the signature of a function says of it as a reward. Raises RewardError, with file and line, where it cannot
     be one."""
     home = home_of(function)

@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from rewards.contract import SHIPPED_FOLDER, Member, Reward, RewardError, Source, described, home_of
+from rewards.contract import SHIPPED_FOLDER, Member, Reward, RewardError, Source, describe_function, home_of
 from rollouts.nearest import did_you_mean
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "Reward",
     "RewardError",
     "Source",
-    "described",
+    "describe_function",
     "find",
     "get",
     "home_of",
@@ -58,7 +58,7 @@ def reward(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        found = dataclasses.replace(described(name, function, by_answer), needs=needs)
+        found = dataclasses.replace(describe_function(name, function, by_answer), needs=needs)
         if name in _REGISTRY and _REGISTRY[name].home != found.home:
             raise RewardError(f"two rewards are named {name!r}: {_REGISTRY[name].home} and {found.home}. Rename one.")
         path = Path(found.home.rpartition(":")[0])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from rewards.calling import BoundReward, failed
+from rewards.calling import BoundReward, failure_of
 from rewards.contract import Member
 from rewards.plugins.pool import Pool
 from rewards.rubric import Rubric, Scored
@@ -156,7 +156,7 @@ class Scorer:
             if self._gathering.get((name, group_key)) is gathering:
                 del self._gathering[name, group_key]
             there = f"{len(gathering.members)} of {group_size} members were there"
-            return failed(
+            return failure_of(
                 TimeoutError(f"the group was not complete and scored within {self._timeout_seconds} s: {there}")
             )
 
@@ -188,7 +188,7 @@ class Scorer:
         try:
             return await asyncio.wait_for(call, self._timeout_seconds)
         except TimeoutError:
-            return [failed(TimeoutError(f"no outcome within {self._timeout_seconds} s"))] * num_members
+            return [failure_of(TimeoutError(f"no outcome within {self._timeout_seconds} s"))] * num_members
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -94,4 +94,4 @@ def learn(run: StepRun, step: int, groups: list[verbs.Group], clock: verbs.Clock
     with clock("record"):
         run.writer.finish_step(step)
     with clock("update_actor"):
-        return Learned(verbs.drawn(groups, rollouts), [metrics() for metrics in updates])
+        return Learned(verbs.members_of(groups, rollouts), [metrics() for metrics in updates])

@@ -322,11 +322,11 @@ def with_advantages(
 
 def record(run: StepRun, groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]) -> None:
     """Every completion is on disk before it is trained on."""
-    for members in drawn(groups, rollouts):
+    for members in members_of(groups, rollouts):
         run.writer.append_group(members)
 
 
-def drawn(groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]) -> list[Sequence[Rollout]]:
+def members_of(groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]) -> list[Sequence[Rollout]]:
     """The rollouts of the groups that were drawn: a refused row has none."""
     return [members for group, members in zip(groups, rollouts, strict=True) if not group.refused]
 

@@ -22,7 +22,7 @@ from scipy.stats import binomtest
 from rollouts.measures import mean_or_none
 from rollouts.records import ACCURACY
 from rollouts.store.layout import StoreError, list_steps
-from rollouts.store.paid import Paid, compared, read_paid
+from rollouts.store.paid import Paid, compare_pairs, read_paid
 from rollouts.store.reader import choose_steps, read_table
 from rollouts.terminal import accept_any_stdout, complain, one_line, open_console, plain, table
 
@@ -90,9 +90,9 @@ def compare(run_a: Path, run_b: Path, *, reward: str = ACCURACY, top: int = 10) 
         "num_only": [len(a) - len(common), len(b) - len(common)],
         "reward": reward,
         "rewards": {
-            name: compared([(first.value(name), second.value(name)) for first, second in pairs]) for name in names
+            name: compare_pairs([(first.value(name), second.value(name)) for first, second in pairs]) for name in names
         },
-        "total": compared([(first.total, second.total) for first, second in pairs]),
+        "total": compare_pairs([(first.total, second.total) for first, second in pairs]),
         "paired": _paired(common, pairs, reward),
         "groups": _groups(common, a, b, reward)[:top],
         "problems": problems,

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 from judges.verdict import Assessment, Criteria, Question, Verdict
-from rewards.calling import BoundReward, failed
+from rewards.calling import BoundReward, failure_of
 from rewards.contract import Limits, Member, Reward, RewardError, Source, check_arguments
 from rewards.plugins import wire
 from rewards.plugins.loading import ROOM, load, ready, why_not
@@ -125,7 +125,7 @@ class Worker:
             try:
                 outcomes = bound.now(call.sample, call.members, call.group_key)
             except BaseException as error:  # sys.exit and the like: an outcome of this call
-                outcomes = [failed(error)] * len(call.members)
+                outcomes = [failure_of(error)] * len(call.members)
             if os.getpid() != self._pid:  # the reward forked, and this is the copy
                 os._exit(0)
             self.connection.sendall(self._reply(call.call, outcomes))
@@ -159,9 +159,9 @@ class Worker:
             outcomes = await bound.later(call.sample, call.members, call.group_key)
         except asyncio.CancelledError:
             late = f"no outcome within {self.setup.limits.timeout_seconds:g} s (reward.plugin_timeout_seconds)"
-            outcomes = [failed(TimeoutError(late))] * len(call.members)
+            outcomes = [failure_of(TimeoutError(late))] * len(call.members)
         except BaseException as error:  # as above
-            outcomes = [failed(error)] * len(call.members)
+            outcomes = [failure_of(error)] * len(call.members)
         if os.getpid() != self._pid:
             os._exit(0)
         writer.write(self._reply(call.call, outcomes))

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from rewards import registry
-from rewards.contract import Reward, RewardError, Source, described, home_of
+from rewards.contract import Reward, RewardError, Source, describe_function, home_of
 from rewards.plugins.from_trl import from_trl
 from rewards.plugins.handshake import Ready
 from rollouts.nearest import did_you_mean
@@ -27,20 +27,20 @@ def load(source: Source) -> Reward:
     module = importlib.import_module(source.module or "") if source.path is None else _from_file(Path(source.path))
     function = getattr(module, source.attribute, None)
     if source.is_trl and callable(function):
-        return dataclasses.replace(described(source.attribute, from_trl(function)), home=home_of(function))
+        return dataclasses.replace(describe_function(source.attribute, from_trl(function)), home=home_of(function))
     registered = [registry.get(name) for name in registry.names()]
     match = next((r for r in registered if r.function is function and function is not None), None)
     if match is None and source.attribute in registry.names() and source.attribute not in before:
         match = registry.get(source.attribute)
     if match is not None and match.function is not None:
-        return described(source.name, match.function, match.by_answer) if source.name else match
+        return describe_function(source.name, match.function, match.by_answer) if source.name else match
     if not callable(function):
         offered = sorted(name for name, value in vars(module).items() if _is_own(value, module))
         hint = did_you_mean(source.attribute, offered, ".")
         raise RewardError(
             f"{source.path or source.module} has no function {source.attribute!r}{hint} It has {offered}."
         )
-    return described(source.name or source.attribute, function)
+    return describe_function(source.name or source.attribute, function)
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:

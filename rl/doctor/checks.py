@@ -160,7 +160,7 @@ def check_ray(config: Config) -> Finding:
     return Finding(True, f"Ray: {address} answers")
 
 
-def guarded(check: Callable[[], list[Finding]], fix: str) -> list[Finding]:
+def guard(check: Callable[[], list[Finding]], fix: str) -> list[Finding]:
     """A check whose subject may be unusable altogether: what it raises becomes its finding."""
     try:
         return check()
@@ -181,7 +181,7 @@ def examine(config: Config, scorer: ScorerLike) -> Iterator[tuple[str, list[Find
         loaded.append(load(config.data))
         return check_data(loaded[0], config)
 
-    findings = guarded(read_data, "correct data.root, or set data.on_bad_row=skip")
+    findings = guard(read_data, "correct data.root, or set data.on_bad_row=skip")
     yield "Data", findings
     if loaded:
         splits = loaded[0]
@@ -195,13 +195,13 @@ def examine(config: Config, scorer: ScorerLike) -> Iterator[tuple[str, list[Find
             taught = [row.sample for row in splits.sft]
             return check_model(processors[0], [*samples, *taught])
 
-        model = guarded(read_model, fix)
+        model = guard(read_model, fix)
         yield "Model", model
         if processors and all(finding.good for finding in model):
-            yield "Template", guarded(lambda: check_template(processors[0], splits, config), fix)
+            yield "Template", guard(lambda: check_template(processors[0], splits, config), fix)
         yield (
             "Rewards",
-            guarded(
+            guard(
                 lambda: [*check_rewards(scorer, samples), *check_taught(scorer, splits.sft)],
                 "give every answer type of the data a route in reward.routes",
             ),

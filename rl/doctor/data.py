@@ -207,10 +207,10 @@ def check_rewards(scorer: ScorerLike, samples: Sequence[Sample]) -> list[Finding
     findings = [
         Finding(not failing, text, f"correct these rows or their route in reward.routes: {shown}" if failing else "")
     ]
-    partners = shuffled(samples)
+    partners = shuffle(samples)
     wrong = score_answers(scorer, [samples[i] for i in partners], [gold_answer(samples[j]) for j in partners.values()])
     scores = {i: value or 0.0 for i, (value, _) in zip(partners, wrong, strict=True)}
-    return [*findings, _shuffled_finding(samples, scores)] if partners else findings
+    return [*findings, _shuffle_finding(samples, scores)] if partners else findings
 
 
 def check_taught(scorer: ScorerLike, rows: Sequence[SftRow]) -> list[Finding]:
@@ -247,7 +247,7 @@ def score_answers(
     ]
 
 
-def shuffled(samples: Sequence[Sample], seed: int = 0) -> dict[int, int]:
+def shuffle(samples: Sequence[Sample], seed: int = 0) -> dict[int, int]:
     """Place of a sample -> place of another sample of the same answer type, whose gold answer it gets. Leaves out
     samples that are alone."""
     partners: dict[int, int] = {}
@@ -273,7 +273,7 @@ def chance(samples: Sequence[Sample]) -> list[float]:
     return found
 
 
-def _shuffled_finding(samples: Sequence[Sample], scores: Mapping[int, float]) -> Finding:
+def _shuffle_finding(samples: Sequence[Sample], scores: Mapping[int, float]) -> Finding:
     expected = chance(samples)
     kinds = sorted({samples[place].answer_type for place in scores})
     words, good = [], True

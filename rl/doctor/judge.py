@@ -100,12 +100,12 @@ def most_calls(config: Config, rl: Sequence[Sample], held_out: Sequence[Sample],
     fixed = sum(_asks(name) for name in reward.weights if name != ACCURACY)
     routed = {answer_type: fixed + _asks(name) for answer_type, name in reward.routes.items()}
 
-    def judged(samples: Sequence[Sample]) -> int:
+    def judgements(samples: Sequence[Sample]) -> int:
         return sum(routed.get(sample.answer_type, fixed) for sample in samples)
 
     rows = num_steps * config.grpo.prompts_per_step * config.grpo.num_generations
-    training = rows * judged(rl) / max(1, len(rl))
-    evaluation = 2 * (1 + config.eval.num_samples + config.eval.blank_images) * judged(held_out)
+    training = rows * judgements(rl) / max(1, len(rl))
+    evaluation = 2 * (1 + config.eval.num_samples + config.eval.blank_images) * judgements(held_out)
     judges = max(1, len(judge.panel)) * (1 + judge.canary_fraction) + (judge.second_opinion != "off")
     return round((training + evaluation) * judges)
 

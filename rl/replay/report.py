@@ -13,7 +13,7 @@ import pyarrow as pa
 from rl.evaluate.statistics import kendall_tau_b
 from rollouts.measures import mean_or_none
 from rollouts.store.layout import list_steps
-from rollouts.store.paid import Paid, compared, read_paid
+from rollouts.store.paid import Paid, compare_pairs, read_paid
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def summarize(found: Sequence[Change]) -> dict[str, Any]:
         "num_identical": identical,
         "share_identical": identical / len(found) if found else None,
         "rewards": {name: _reward(found, name) for name in names},
-        "total": compared([(one.before.total, one.after.total) for one in found]),
+        "total": compare_pairs([(one.before.total, one.after.total) for one in found]),
         "groups": _groups(groups.values()),
         "advantages": _advantages(found),
         "flips": list(flip_rows(found)),
@@ -86,7 +86,7 @@ def _reward(found: Sequence[Change], name: str) -> dict[str, Any]:
     flips = [(one.before.outcomes[name][1], one.after.outcomes[name][1]) for one in found if name in set(one.flips())]
     up = sum(1 for before, after in flips if before is not None and after is not None and after > before)
     return {
-        **compared([(before[1], after[1]) for before, after in pairs]),
+        **compare_pairs([(before[1], after[1]) for before, after in pairs]),
         "flips_up": up,
         "flips_down": len(flips) - up,
         "status_changes": dict(sorted(statuses.items())),

@@ -191,11 +191,11 @@ class RaySession:
         self.handlers = {}
 
     def _stop_ray(self) -> None:
-        children = processes.started_for(self.folder) if self.folder else []
+        children = processes.processes_of(self.folder) if self.folder else []
         ray.shutdown()
         processes.end(children)
         if self.folder:
-            processes.end(processes.marked(self.folder))
+            processes.end(processes.with_mark(self.folder))
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder = ""
 

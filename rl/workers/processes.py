@@ -17,7 +17,7 @@ GRACE_SECONDS = 5.0
 MARK = "ROUNDS_RAY_FOLDER"
 
 
-def started_for(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
+def processes_of(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
     """Our children whose command line names `folder` (Ray's session), everything below them, and the given pids where
     they still run."""
     ours: dict[int, psutil.Process] = {}
@@ -32,7 +32,7 @@ def started_for(folder: str, pids: Iterable[int] = ()) -> list[psutil.Process]:
     return list(ours.values())
 
 
-def marked(folder: str) -> list[psutil.Process]:
+def with_mark(folder: str) -> list[psutil.Process]:
     """Whoever carries the mark of this session, orphans included: what a dying Ray still started has no parent that
     leads to us."""
     ours = []

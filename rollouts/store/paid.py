@@ -69,7 +69,7 @@ def _outcomes(column: pa.ListArray) -> Iterator[dict[str, tuple[str, float | Non
         start = end
 
 
-def compared(pairs: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
+def compare_pairs(pairs: Sequence[tuple[float | None, float | None]]) -> dict[str, Any]:
     """Means over the pairs in which both sides have a value; agreement = the share of them that is equal to the last
     bit."""
     both = [(first, second) for first, second in pairs if first is not None and second is not None]

@@ -12,7 +12,7 @@ import pytest
 from judges import RulesJudge
 from rewards import Member, Rubric, Sample, Scorer, parse, registry
 from rewards.binding import bind
-from rewards.contract import Limits, RewardError, Source, described
+from rewards.contract import Limits, RewardError, Source, describe_function
 from tests.paths import PLUGINS, REPOSITORY
 
 KIND = f"{PLUGINS}/kind.py"
@@ -278,4 +278,4 @@ def test_the_same_function_twice_is_no_second_reward(monkeypatch: pytest.MonkeyP
 
     registry.reward("twice", isolate=False)(twice)
     registry.reward("twice", isolate=False)(twice)
-    assert described("twice", twice).home == registry.get("twice").home
+    assert describe_function("twice", twice).home == registry.get("twice").home

@@ -113,7 +113,7 @@ def _without_taken_ids(rows: Sequence[Row], bad_rows: Sequence[BadRow]) -> tuple
 def _row(line: int, entry: Any, reader: ImageReader) -> Row:
     if not isinstance(entry, dict) or any(name not in entry for name in _FIELDS):
         raise BadSample(f"expected an object with {', '.join(_FIELDS)}")
-    question, answer = _asked(entry)
+    question, answer = _question_and_answer(entry)
     qid = line if entry.get("qid") is None else value_text(entry["qid"], "qid")
     return Row(
         line=line,
@@ -121,12 +121,12 @@ def _row(line: int, entry: Any, reader: ImageReader) -> Row:
         question=question,
         answer=answer,
         media=reader.image(value_text(entry["image_name"], "image_name")),
-        organ=_described(entry, "image_organ"),
-        question_type=_described(entry, "question_type"),
+        organ=_description(entry, "image_organ"),
+        question_type=_description(entry, "question_type"),
     )
 
 
-def _asked(entry: Mapping[str, Any]) -> tuple[str, str]:
+def _question_and_answer(entry: Mapping[str, Any]) -> tuple[str, str]:
     """Question and answer of a row. Raises BadSample for what is no value (null, NaN, a list) or says nothing."""
     try:
         refuse_half_pairs([entry["question"], entry["answer"]])
@@ -140,7 +140,7 @@ def _asked(entry: Mapping[str, Any]) -> tuple[str, str]:
     return question, answer
 
 
-def _described(entry: Mapping[str, Any], name: str) -> str:
+def _description(entry: Mapping[str, Any], name: str) -> str:
     """What the row says of its image or question; "" where it does not. Raises BadSample for what is no text."""
     return text_of({name: entry[name]} if entry.get(name) is not None else {}, name).upper()
 
@@ -175,7 +175,7 @@ def rows_of_columns(raw: Iterable[Mapping[str, Any]]) -> tuple[list[Row], list[B
             data = (entry.get("image") or {}).get("bytes") or b""
             if fault := image_fault(data):
                 raise BadSample(f"image {fault}")
-            question, answer = _asked({name: entry.get(name) for name in ("question", "answer")})
+            question, answer = _question_and_answer({name: entry.get(name) for name in ("question", "answer")})
         except BadSample as error:
             bad_rows.append(BadRow(line, "", str(error)))
             continue

@@ -18,7 +18,7 @@ from rl.config import Config, DataConfig, EvalConfig, GrpoConfig, ModelConfig, S
 from rl.data.phantoms import questions as phantoms
 from rl.data.sets import DataSplits, SftRow
 from rl.doctor import checks as doctor
-from rl.doctor.data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffled
+from rl.doctor.data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffle
 from rl.doctor.model import check_model
 from rollouts.prompt.messages import response
 from rollouts.prompt.processing import load_processor
@@ -255,7 +255,7 @@ def test_shuffling_gives_each_sample_the_answer_of_another_of_its_type() -> None
         + [choice(f"c{index}", "A") for index in range(3)]
         + [asked("only", "x", "open")]
     )
-    partners = shuffled(samples)
+    partners = shuffle(samples)
     assert set(partners) == set(partners.values()) == set(range(8))
     assert all(
         place != other and samples[place].answer_type == samples[other].answer_type for place, other in partners.items()

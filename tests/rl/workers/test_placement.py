@@ -93,7 +93,7 @@ def test_only_processes_of_the_session_are_ended(tmp_path: Path) -> None:
         for folder in (tmp_path / "ray", tmp_path / "else")
     )
     try:
-        found = processes.started_for(str(tmp_path / "ray"))
+        found = processes.processes_of(str(tmp_path / "ray"))
         assert [process.pid for process in found] == [ours.pid]
         ours.terminate()
         processes.end(found)
@@ -118,12 +118,12 @@ def test_an_orphan_of_the_session_is_found_by_its_mark(tmp_path: Path) -> None:
         for name in ("ray", "else")
     }
     try:
-        assert not processes.started_for(str(tmp_path / "ray")), "its parent is gone, so it is nobody's child"
-        found = processes.marked(str(tmp_path / "ray"))
+        assert not processes.processes_of(str(tmp_path / "ray")), "its parent is gone, so it is nobody's child"
+        found = processes.with_mark(str(tmp_path / "ray"))
         assert [process.pid for process in found] == [pids["ray"]]
         found[0].terminate()
         processes.end(found)
-        assert not processes.marked(str(tmp_path / "ray")) and processes.marked(str(tmp_path / "else"))
+        assert not processes.with_mark(str(tmp_path / "ray")) and processes.with_mark(str(tmp_path / "else"))
     finally:
         for pid in pids.values():
             if psutil.pid_exists(pid):

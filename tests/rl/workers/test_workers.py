@@ -103,7 +103,7 @@ def test_two_engines_give_the_completions_of_one(cluster: Cluster, prompts: list
 
 
 def test_whatever_ray_started_carries_the_mark_of_its_session(cluster: Cluster) -> None:
-    names = " ".join(process.name() for process in processes.marked(cluster._session.folder))
+    names = " ".join(process.name() for process in processes.with_mark(cluster._session.folder))
     assert all(name in names for name in ("raylet", "gcs_server", "Agent", "RolloutWorker", "PolicyWorker")), names
     assert processes.MARK not in os.environ, "what this process starts later is not Ray's"
 
