@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from judges.cases import SHIPPED_CANARIES, Case, read_labelled
-from judges.gateway.endpoint import Budget, Endpoint, Prices, missing_key
+from judges.gateway.endpoint import Budget, Endpoint, Prices, key_fault
+from judges.gateway.route import proxy_for
 from judges.guards.canaries import CanaryJudge
 from judges.guards.panel import PanelJudge
 from judges.guards.prechecks import precheck
@@ -113,13 +114,16 @@ class _Clients:
         self._clients: dict[tuple[str, str, str], ChatClient] = {}
 
     def of(self, seat: Seat) -> ChatClient:
-        """Return the client of a seat. Raises JudgeConfigError where its key is not set."""
+        """Return the client of a seat. Raises JudgeConfigError where no request can carry its key, and for a proxy of
+        the environment that cannot work."""
         # Imported here: `import judges` and judge=rules stay light, and only this kind needs openai.
         from judges.gateway.client import ChatClient
 
         settings = self._settings
-        if not settings.offline and not os.environ.get(seat.api_key_env):
-            raise JudgeConfigError(missing_key(seat.api_key_env))
+        if not settings.offline:
+            if fault := key_fault(seat.api_key_env):
+                raise JudgeConfigError(fault)
+            proxy_for(str(seat.base_url), os.environ)
         where = (str(seat.base_url), str(seat.model), seat.api_key_env)
         if where not in self._clients:
             endpoint = Endpoint(

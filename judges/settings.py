@@ -197,11 +197,24 @@ def _incomplete(seat: Seat, where: str, what: str) -> Iterator[str]:
         )
     elif not re.match(r"https?://[^/\s]+", seat.base_url):
         yield f"{where}.base_url: got {seat.base_url!r}, expected an address that begins with http:// or https://"
+    elif fault := _address_fault(seat.base_url):
+        yield f"{where}.base_url: got {seat.base_url!r}, {fault}"
     if not seat.model:
         yield (
             f"{where}.model: {what} needs the name under which the endpoint serves its model, such as"
             f" {where}.model=Qwen/Qwen3-8B"
         )
+
+
+def _address_fault(base_url: str) -> str:
+    """Return what is wrong with an address to which /chat/completions will be added; "" = nothing to be seen."""
+    if re.search(r"\s", base_url):
+        return "which holds a blank or line end; remove it"
+    if re.search(r"[?#]", base_url):
+        return "expected an address without ? and #: /chat/completions is added at its end"
+    if tail := re.search(r"/(?:chat/completions|completions|chat|models|responses)/*$", base_url):
+        return f"expected the address without {tail.group().rstrip('/')}, such as {base_url[: tail.start()]}"
+    return ""
 
 
 def _local_faults(settings: JudgeConfig) -> Iterator[str]:

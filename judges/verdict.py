@@ -24,7 +24,7 @@ class JudgeConfigError(JudgeError, ValueError):
 
 
 class JudgeUnreachable(JudgeError):
-    """The endpoint does not answer, rejects the key, or does not serve the model."""
+    """The endpoint does not answer, refuses a question, rejects the key, or does not serve the model."""
 
 
 class JudgeProbeFailed(JudgeUnreachable):

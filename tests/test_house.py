@@ -63,6 +63,7 @@ ROOMS = {
 # one that guesses which name was meant.
 HOMES = {
     "difflib": "rollouts/nearest.py",
+    "httpx2": "judges/gateway/client.py",
     "hydra": "rl/config/door.py",
     "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",

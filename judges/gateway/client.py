@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, NamedTuple
 
+import httpx2
 import openai
 
-from judges.gateway.endpoint import Budget, Endpoint, missing_key, most_tokens_of
+from judges.gateway.endpoint import Budget, Endpoint, key_fault, most_tokens_of
 from judges.gateway.limits import (
     CircuitBreaker,
     GroupDeadlines,
@@ -30,12 +31,12 @@ from judges.gateway.limits import (
     retry_after_sleep,
 )
 from judges.gateway.redaction import keep_secret, redact, well_formed
+from judges.gateway.refusals import advice, error_inside, is_final, without_text, words_of
+from judges.gateway.route import proxy_for
 from judges.verdict import Failure, JudgeConfigError, JudgeUnreachable
 
 log = logging.getLogger(__name__)
 
-# HTTP statuses that another attempt may mend; every other 4xx is about the request itself.
-_WORTH_ANOTHER_TRY = (408, 409, 425, 429)
 # Judgements let in for each call that can be in flight. Some sleep before their next attempt and leave their place to
 # others.
 _JUDGEMENTS_PER_PLACE = 4
@@ -53,6 +54,8 @@ class ChatReply(NamedTuple):
     cost: float = 0.0
     # Problems of the failed attempts, in order.
     problems: tuple[str, ...] = ()
+    # Why a reply holds no text, where something beside the text says so; "" = nothing does.
+    no_text: str = ""
 
 
 class ChatClient:
@@ -183,19 +186,24 @@ class ChatClient:
         self.counts["calls"] += 1
         try:
             call = client.chat.completions.create(model=self.endpoint.model, timeout=seconds, **request)
-            reply, used = self._read(await asyncio.wait_for(call, timeout=seconds), most_tokens)
+            reply = await asyncio.wait_for(call, timeout=seconds)
+            if inside := error_inside(reply):
+                return self._count_problem(self._problem_inside(*inside), started)
+            answer, used = self._read(reply, most_tokens)
         except (
             Exception
         ) as error:  # the boundary to a library and a network: every failure becomes a kind, none a number
-            problem = _problem(error)
-            self.counts[problem.counter] += 1
-            if problem.counter == "http_429":
-                self._limit.shrink(started, problem.retry_after)
-            return problem
+            return self._count_problem(self._problem(error), started)
         finally:
             self.budget.settle(most_tokens, used)
         self._limit.grow()
-        return reply
+        return answer
+
+    def _count_problem(self, problem: _Problem, started: float) -> _Problem:
+        self.counts[problem.counter] += 1
+        if problem.counter == "http_429":
+            self._limit.shrink(started, problem.retry_after)
+        return problem
 
     def _read(self, reply: Any, most_tokens: int) -> tuple[ChatReply, int]:
         """Return what a reply says, and the tokens it takes from the budget: `most_tokens` where the endpoint does not
@@ -216,17 +224,30 @@ class ChatClient:
             num_tokens=read + written,
             num_attempts=1,
             cost=cost,
+            no_text=without_text(choice.message, choice),
         )
         return answer, read + written or most_tokens
 
     def _open(self) -> openai.AsyncOpenAI:
         if self._client is None:
-            key = os.environ.get(self.endpoint.api_key_env, "")
-            if not key:
-                raise JudgeConfigError(missing_key(self.endpoint.api_key_env))
+            if fault := key_fault(self.endpoint.api_key_env):
+                raise JudgeConfigError(fault)
+            key = os.environ[self.endpoint.api_key_env]
             keep_secret(key)
-            self._client = openai.AsyncOpenAI(base_url=self.endpoint.base_url, api_key=key, max_retries=0)
+            self._client = openai.AsyncOpenAI(
+                base_url=self.endpoint.base_url, api_key=key, max_retries=0, http_client=self._connections()
+            )
         return self._client
+
+    def _connections(self) -> httpx2.AsyncClient:
+        """Return the connections, through the proxy of the environment or directly. Raises JudgeConfigError for a proxy
+        that cannot work."""
+        if proxy := proxy_for(self.endpoint.base_url, os.environ):
+            return openai.DefaultAsyncHttpxClient(proxy=proxy.url)
+        # With a transport of its own the library reads no proxy from the environment.
+        return openai.DefaultAsyncHttpxClient(
+            transport=httpx2.AsyncHTTPTransport(limits=openai.DEFAULT_CONNECTION_LIMITS)
+        )
 
     async def check(self) -> None:
         """Raise JudgeUnreachable unless the endpoint answers, takes the key and serves the model (GET /models). Waits
@@ -237,35 +258,65 @@ class ChatClient:
             raise JudgeUnreachable(redact(problem))
 
     async def _problem_with_model(self) -> str:
-        """Return why the model cannot be asked; "" = it can."""
+        """Return why the model cannot be asked; "" = it can, or only a question can tell."""
         where = f"judge.base_url={self.endpoint.base_url}"
         client = self._open()
         try:
-            page = await asyncio.wait_for(client.models.list(timeout=10.0), timeout=10.0)
-            models = [model.id for model in page.data]
+            listed = await asyncio.wait_for(client.get("/models", cast_to=object, options={"timeout": 10.0}), 10.0)
         except openai.APIStatusError as error:
-            if error.status_code in (401, 403):
-                return (
-                    f"{where} rejects the key in {self.endpoint.api_key_env} (HTTP {error.status_code}). Export a valid"
-                    " key."
-                )
             if error.status_code in (404, 405):
-                return ""  # an endpoint without a model list; it does answer
-            return f"{where} answers with HTTP {error.status_code}, expected 200. Is the server ready?"
+                return ""  # an endpoint without a model list; a question tells more
+            return f"{where} refuses GET /models: {self._problem(error).problem}"
         except (TimeoutError, openai.APIError, OSError) as error:
-            return (
-                f"{where} does not answer ({type(error.__cause__ or error).__name__}). Expected an OpenAI-compatible"
-                " server with GET /models and POST /chat/completions.\nStart it, correct judge.base_url (it usually"
-                " ends in /v1), or use judge=rules to go on without a judge model."
-            )
+            return self._no_answer(where, error)
         except Exception as error:  # a server that talks, but not this protocol
+            return f"{where} answers, but not as an OpenAI-compatible server ({_first_words(error)})."
+        if isinstance(listed, str):
             return (
-                f"{where} answers, but not as an OpenAI-compatible server ({type(error).__name__}). Correct"
-                " judge.base_url."
+                f"{where} answers GET /models with no JSON: {words_of(listed)!r}. Correct judge.base_url (it usually"
+                " ends in /v1): this looks like another server, or a login page before it."
             )
+        models = _names_in(listed)
         if models and self.endpoint.model not in models:
             return f"{where} does not serve judge.model={self.endpoint.model!r}, only {models[:8]}. Name one of these."
         return ""
+
+    def _no_answer(self, where: str, error: Exception) -> str:
+        proxy = proxy_for(self.endpoint.base_url, os.environ)
+        through = f" through {proxy.shown} of the environment" if proxy else ""
+        mend = f"Correct {proxy.variable} or add the host to NO_PROXY; or start" if proxy else "Start"
+        return (
+            f"{where} does not answer{through} ({_cause(error)}). Expected an OpenAI-compatible server with GET /models"
+            f" and POST /chat/completions.\n{mend} it, correct judge.base_url (it usually ends in /v1), or use"
+            " judge=rules to go on without a judge model."
+        )
+
+    def _problem(self, error: Exception) -> _Problem:
+        """Return what an exception of the client library means."""
+        if isinstance(error, (TimeoutError, openai.APITimeoutError)):
+            return _Problem("timeout", "the endpoint did not answer in time", "timeouts")
+        if isinstance(error, openai.APIStatusError):
+            headers = error.response.headers
+            after = retry_after_seconds(headers.get("retry-after"), headers.get("date"))
+            words = words_of(_body(error.response))
+            # The code of a quota that is used up may stand beside the words only.
+            code = str(error.code or "")
+            told = f"HTTP {error.status_code}" + (f": {words!r}" if words else " without a word")
+            return self._status_problem(error.status_code, f"{code} {words}", told, after)
+        if isinstance(error, openai.APIConnectionError):
+            return _Problem("unavailable", f"no connection ({_cause(error)})", "connection_errors")
+        return _Problem("unavailable", f"unreadable response: {_first_words(error)}", "rubbish")
+
+    def _problem_inside(self, status: int | None, told: str) -> _Problem:
+        """Return what an error inside a reply with HTTP 200 means; `status`: the one it names."""
+        if status is None:
+            return _Problem("unavailable", told, "rubbish")
+        return self._status_problem(status, told, told, None)
+
+    def _status_problem(self, status: int, words: str, told: str, after: float | None) -> _Problem:
+        failure: Failure = "refused" if is_final(status, words) else "unavailable"
+        text = f"{told}. {advice(status, words, self.endpoint)}"
+        return _Problem(failure, text, f"http_{status}", after, alive=status < 500)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -283,20 +334,31 @@ class _Problem(NamedTuple):
     alive: bool = False
 
 
-def _problem(error: Exception) -> _Problem:
-    text = _presentable(f"{type(error).__name__}: {error}")[:300]
-    if isinstance(error, (TimeoutError, openai.APITimeoutError)):
-        return _Problem("timeout", "the endpoint did not answer in time", "timeouts")
-    if isinstance(error, openai.APIStatusError):
-        status = error.status_code
-        # A quota that is used up comes as 429, and no waiting mends it.
-        refused = error.code == "insufficient_quota" or (400 <= status < 500 and status not in _WORTH_ANOTHER_TRY)
-        headers = error.response.headers
-        after = retry_after_seconds(headers.get("retry-after"), headers.get("date"))
-        return _Problem("refused" if refused else "unavailable", text, f"http_{status}", after, alive=status < 500)
-    if isinstance(error, openai.APIConnectionError):
-        return _Problem("unavailable", text, "connection_errors")
-    return _Problem("unavailable", f"unreadable response: {text}", "rubbish")
+def _cause(error: BaseException) -> str:
+    """Return the names of an error and of its cause, which hold no key."""
+    return type(error.__cause__ or error).__name__
+
+
+def _first_words(error: Exception) -> str:
+    """Return the kind of an error, and the beginning of the text that could not be read, where it holds one."""
+    text = getattr(error, "doc", None) or getattr(error, "object", None)
+    said = words_of(text) if isinstance(text, (str, bytes)) else words_of(str(error))
+    return f"{type(error).__name__}: {said!r}"
+
+
+def _body(response: httpx2.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return response.text
+
+
+def _names_in(listed: Any) -> list[str]:
+    """Return the names of a list of models, {"data": [..]} or a bare list; [] where it is of another shape."""
+    rows = listed.get("data") if isinstance(listed, dict) else listed
+    if not isinstance(rows, list):
+        return []
+    return [str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row]
 
 
 def _failure(failure: Failure, problem: str) -> ChatReply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,12 +60,29 @@ class Endpoint:
             )
 
 
-def missing_key(name: str) -> str:
-    """Return the message for a key that is not set; `name`: its environment variable."""
-    return (
-        f"judge=openai needs a key in the environment variable {name}, which is not set. Export it "
-        f"(a local server takes any value: export {name}=none), or name another one with judge.api_key_env=NAME."
-    )
+def key_fault(name: str) -> str:
+    """Return why no request can carry the key of the environment variable `name`, without the key; "" = one can.
+
+    An HTTP header takes printable ASCII only (RFC 9110, 5.5), and a key that was read from a file often ends in a line
+    end.
+    """
+    key = os.environ.get(name, "")
+    if not key:
+        return (
+            f"judge=openai needs a key in the environment variable {name}, which is not set. Export it "
+            f"(a local server takes any value: export {name}=none), or name another one with judge.api_key_env=NAME."
+        )
+    if key != key.strip():
+        what = "a line end" if set(key) & set("\r\n") else "a blank"
+        return f"the key in {name} begins or ends with {what}, which no request can carry. Export it without."
+    if "\n" in key or "\r" in key:
+        return f"the key in {name} holds a line end inside, which no request can carry. Export one line of it."
+    if not (key.isascii() and key.isprintable()):
+        return (
+            f"the key in {name} holds a character that is not printable ASCII, which no request can carry. Was it"
+            " copied from a document? Export it anew."
+        )
+    return ""
 
 
 def sampling_with_room(sampling: Mapping[str, Any], least_reply_tokens: int) -> dict[str, Any]:

@@ -185,6 +185,7 @@ class Asker:
             content, problem = None, reply.problem
             if reply.failure is None:
                 content, problem = task.form.read(reply.text, nonce, reply.finish_reason)
+                problem = problem and (reply.no_text or problem)
             attempts.append(_attempt(task, text, reply, problem, time.monotonic() - began))
             if reply.failure is not None:
                 return Answer(None, reply.failure, reply.problem, "judge", transcript, calls, tokens, cost)

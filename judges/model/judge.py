@@ -14,15 +14,12 @@ from judges.gateway.client import ChatClient
 from judges.gateway.redaction import redact
 from judges.guards.prechecks import MAX_CANDIDATE_CHARS, precheck
 from judges.guards.wording import clean
+from judges.model import probe
 from judges.model.asking import Answer, Asker, Task
 from judges.model.cache import VerdictCache, cache_key
 from judges.model.prompts import LANGUAGES, Prompt, load_prompt
 from judges.model.reply import VERDICT_FORM, Form, criteria_form
-from judges.verdict import Assessment, Criteria, JudgeProbeFailed, Question, Verdict
-
-# The question of `check`, which shows whether replies keep to the schema. Its verdict does not matter.
-PROBE = Question("Which organ is shown?", "Liver", "It is the hepatic organ.")
-_PROBE_SECONDS = 60.0
+from judges.verdict import Assessment, Criteria, Question, Verdict
 
 
 class LlmJudge:
@@ -138,44 +135,17 @@ class LlmJudge:
         self._counts[f"by_{layer}"] += 1
 
     async def check(self) -> None:
-        """Raise JudgeUnreachable or JudgeConfigError unless the endpoint can be asked, JudgeProbeFailed unless a reply
-        keeps to the schema."""
+        """Raise JudgeUnreachable or JudgeConfigError unless the endpoint answers a question (with a picture, where
+        images are shown); JudgeProbeFailed where its reply breaks the schema."""
         if self._offline:
             return
         await self._client.check()
+        asked = replace(probe.PROBE, media=(probe.picture(),) if self.shows_images else ())
         with self._client.deadline(None) as until:
-            soon = min(until, asyncio.get_running_loop().time() + _PROBE_SECONDS)
-            answer = await self._asker.converse(self._verdict_task(PROBE), soon)
+            soon = min(until, asyncio.get_running_loop().time() + probe.SECONDS)
+            answer = await self._asker.converse(self._verdict_task(asked), soon)
         if answer.content is None:
-            raise JudgeProbeFailed(self._no_schema(answer))
-
-    def _no_schema(self, answer: Answer) -> str:
-        """Return what a failed probe means and how to mend it."""
-        endpoint = self._client.endpoint
-        who = f"judge.model={endpoint.model!r} at {endpoint.base_url}"
-        if answer.failure == "unreadable":
-            last = answer.transcript["attempts"][-1]
-            hint = ""
-            if last["finish_reason"] == "length":
-                hint = (
-                    "The reply was cut: raise the token limit of judge.sampling, or switch the model's thinking off.\n"
-                )
-            return (
-                f"{who} does not keep to a JSON schema. Asked one question, it replied {str(last['reply'])[:200]!r}"
-                f' (finish_reason {last["finish_reason"]!r}): {last["problem"]}.\nExpected one object {{"nonce": ..,'
-                f' "claims": [..], "contradiction": .., "verdict": ..}} as response_format demands.\n{hint}Name a'
-                " judge.model with structured output, serve it with a server that enforces response_format=json_schema"
-                " (vLLM does), or use judge=rules."
-            )
-        if answer.failure == "refused":
-            return (
-                f"{who} lists its model but refuses a question with response_format=json_schema: {answer.reason}.\n"
-                "Name a judge.model with structured output, or correct judge.sampling, or use judge=rules."
-            )
-        return (
-            f"{who} lists its model but does not answer one question ({answer.failure}: {answer.reason}). Is the server"
-            " ready?"
-        )
+            raise probe.probe_error(self._client.endpoint, answer)
 
     def check_now(self) -> None:
         """Run `check` in an event loop of its own. The loop that judges opens its connections anew."""

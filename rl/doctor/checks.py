@@ -17,7 +17,7 @@ from rl.config import Config, GrpoConfig
 from rl.data.load import load
 from rl.data.sets import DataSplits
 from rl.doctor.data import Finding, check_data, check_rewards, check_taught, check_template
-from rl.doctor.judge import PROBE_SECONDS, check_judge, estimate
+from rl.doctor.judge import check_judge, estimate
 from rl.doctor.model import check_model, start_of
 from rl.evaluate.asking import ScorerLike
 from rollouts.prompt.processing import Processor, load_processor
@@ -27,6 +27,7 @@ from rollouts.terminal import plain, printable
 # two.
 CHECKPOINT_SIZES, CHECKPOINTS_KEPT = 3, 2
 SPARE_BYTES = 1 << 30
+RAY_SECONDS = 5.0
 
 
 def arithmetic(config: Config, splits: DataSplits) -> list[str]:
@@ -152,7 +153,7 @@ def check_ray(config: Config) -> Finding:
         return Finding(found, "Ray: the cluster of this machine", "" if found else "ray start --head, or compute=local")
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=RAY_SECONDS).close()
     except (OSError, ValueError) as error:
         return Finding(
             False, f"Ray: nothing answers at {address} ({error})", "compute.ray_address=HOST:PORT of a running cluster"

@@ -1,11 +1,9 @@
-"""Checks the judge: who decides, whether each endpoint answers, and the most a run can ask. It asks for no verdict."""
+"""Checks the judge: who decides, whether each endpoint judges one answer as it will in the run, and the most a run can
+ask. That one question is all it asks."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 
 from judges import JudgeError, make_judge
@@ -17,15 +15,14 @@ from rl.config.effects import asks_judge
 from rl.doctor.data import Finding
 from rollouts.records import ACCURACY, Sample
 
-PROBE_SECONDS = 5.0
 # A prompt of ours has about 3,000 bytes; question, reference and answer of a short question come on top. Four bytes are
 # about a token.
 _TOKENS_PER_CALL = 900
 
 
 def check_judge(config: Config) -> list[Finding]:
-    """Whether the judge can be made of its settings, and every endpoint answers and lists its model. `judge.kind=rules`
-    asks nobody."""
+    """Whether the judge can be made of its settings, and every endpoint judges one answer, as before a run starts.
+    `judge.kind=rules` asks nobody."""
     judge = config.judge
     if judge.kind == "rules":
         return [
@@ -52,39 +49,34 @@ def check_judge(config: Config) -> list[Finding]:
                 )
             )
     except JudgeError as error:
-        findings = [Finding(False, f"judge: {error}", "correct judge.*, or use judge=rules")]
+        return [Finding(False, f"judge: {error}", "correct judge.*, or use judge=rules")]
     # Without an address it is a server that the run starts itself.
-    return findings + [_probe(seat) for seat in seats(judge) if seat.base_url is not None]
+    return findings + [_probe(judge, seat) for seat in seats(judge) if seat.base_url is not None]
 
 
 def seats(judge: JudgeConfig) -> list[Seat]:
     """Every model that is asked, once for each address."""
     asked = list(panel_seats(judge).values()) or [first_seat(judge)]
     asked += [second_seat(judge)] if judge.second_opinion != "off" else []
-    return list({(seat.base_url, seat.model): seat for seat in asked}.values())
+    return list({(seat.base_url, seat.model, seat.api_key_env): seat for seat in asked}.values())
 
 
-def _probe(seat: Seat) -> Finding:
-    key = os.environ.get(seat.api_key_env)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(f"{str(seat.base_url).rstrip('/')}/models", headers=headers)
+def _probe(judge: JudgeConfig, seat: Seat) -> Finding:
+    """Ask one model exactly what a run asks before it starts, with the run's own client, key, proxy and sampling."""
+    alone = dataclasses.replace(
+        judge,
+        kind="openai",
+        **dataclasses.asdict(seat),
+        panel={},
+        second_opinion="off",
+        canary_fraction=0.0,
+        cache=CACHE_OFF,
+    )
     try:
-        with urllib.request.urlopen(
-            request, timeout=PROBE_SECONDS
-        ) as reply:  # the door lets only http and https through
-            listed = reply.read(1 << 20).decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        denied = error.code in (401, 403)
-        text = f"judge: {seat.base_url} answers with status {error.code}"
-        return Finding(
-            not denied, text, f"put the key into the environment variable {seat.api_key_env}" if denied else ""
-        )
-    except (OSError, ValueError) as error:
-        fix = "start the endpoint, correct judge.base_url, or use judge=rules"
-        return Finding(False, f"judge: {seat.base_url} does not answer ({getattr(error, 'reason', error)})", fix)
-    served = f'"{seat.model}"' in listed
-    text = f"judge: {seat.base_url} answers and {'serves' if served else 'does not list'} {seat.model}"
-    return Finding(served, text, "" if served else f"judge.model=one of those listed at {seat.base_url}/models")
+        make_judge(alone).check_now()
+    except JudgeError as error:
+        return Finding(False, f"judge: {error}", "as said above, or use judge=rules")
+    return Finding(True, f"judge: {seat.base_url} answers, and {seat.model} judged one answer in the form asked for")
 
 
 def most_calls(config: Config, rl: Sequence[Sample], held_out: Sequence[Sample], num_steps: int) -> int:

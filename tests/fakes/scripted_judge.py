@@ -16,7 +16,8 @@ from typing import Any
 
 from judges.gateway.client import ChatClient
 from judges.gateway.endpoint import Endpoint
-from judges.model.judge import PROBE, LlmJudge
+from judges.model.judge import LlmJudge
+from judges.model.probe import PROBE
 from judges.verdict import Question
 
 MODEL = "scripted-judge"

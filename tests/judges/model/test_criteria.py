@@ -14,7 +14,7 @@ from judges.gateway.endpoint import Endpoint
 from judges.model.cache import VerdictCache, cache_key
 from judges.model.judge import LlmJudge
 from judges.model.prompts import PROMPT_FOLDER, load_prompt
-from judges.verdict import Assessment, JudgeProbeFailed, Question
+from judges.verdict import Assessment, JudgeUnreachable, Question
 from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always, data_of
 
 FACTS = ("names the right side", "names an effusion", "recommends no drain")
@@ -241,7 +241,7 @@ def test_no_shipped_prompt_says_anything_but_that_texts_are_data():
     ],
 )  # fmt: skip
 def test_an_endpoint_that_knows_no_json_schema_is_told_before_the_first_rollout(script, match):
-    with ScriptedJudge(script, answers_probe=False) as server, pytest.raises(JudgeProbeFailed, match=match):
+    with ScriptedJudge(script, answers_probe=False) as server, pytest.raises(JudgeUnreachable, match=match):
         judge_at(server).check_now()
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rl.config import ComputeConfig, Config, GrpoConfig, JudgeConfig, ModelConfig
 from rl.doctor import checks as doctor
+from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
@@ -41,42 +39,34 @@ def test_room_on_the_disk_is_counted_in_checkpoints(tmp_path: Path) -> None:
     assert not doctor.check_disk(config, 50).good
 
 
-class Endpoint(BaseHTTPRequestHandler):
-    """A judge's endpoint that lists one model to whoever has the key."""
-
-    def do_GET(self) -> None:
-        allowed = self.headers.get("Authorization") == "Bearer secret"
-        self.send_response(200 if allowed else 401)
-        self.end_headers()
-        self.wfile.write(json.dumps({"data": [{"id": "judge-7b"}]}).encode() if allowed else b"{}")
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Endpoint)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def judge(url: str, model: str = "judge-7b") -> Config:
     return Config(judge=JudgeConfig(kind="openai", base_url=url, model=model, api_key_env="ROUNDS_TEST_KEY"))
 
 
-def test_a_judge_is_asked_what_it_serves(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROUNDS_TEST_KEY", "secret")
-    assert all(finding.good for finding in doctor.check_judge(judge(endpoint)))
-    assert "does not list other" in doctor.check_judge(judge(endpoint, "other"))[-1].text
-    monkeypatch.setenv("ROUNDS_TEST_KEY", "wrong")
-    refused = doctor.check_judge(judge(endpoint))[-1]
-    assert "environment variable ROUNDS_TEST_KEY" in refused.fix
-    assert "wrong" not in refused.text + refused.fix
+def test_a_judge_is_asked_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUNDS_TEST_KEY", "secret-key")
+    with ScriptedJudge(always("correct")) as server:
+        found = doctor.check_judge(judge(server.url, MODEL))
+        assert [finding.good for finding in found] == [True, True]
+        assert server.num_probes == 1
+        assert "does not serve judge.model='other'" in doctor.check_judge(judge(server.url, "other"))[-1].text
+
+
+@pytest.mark.parametrize("status", [401, 404, 422, 500, 503])
+def test_an_endpoint_that_a_run_would_refuse_is_a_cross(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUNDS_TEST_KEY", "secret-key")
+    refusal = Reply(status=status, raw=b'{"detail": "not you: secret-key"}')
+    with ScriptedJudge(lambda body: refusal, answers_probe=False) as server:  # /models answers, a question does not
+        [made, refused] = doctor.check_judge(replace_attempts(judge(server.url, MODEL)))
+    assert (made.good, refused.good) == (True, False)
+    assert f"HTTP {status}: 'not you: [key]'" in refused.text
+    with ScriptedJudge(always("correct"), models_status=status) as server:
+        [_, listed] = doctor.check_judge(judge(server.url, MODEL))
+    assert listed.good == (status == 404)  # an endpoint without a list may still judge
+
+
+def replace_attempts(config: Config) -> Config:
+    return replace(config, judge=replace(config.judge, max_attempts=1))
 
 
 def free_port() -> int:
@@ -85,7 +75,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_judge_that_does_not_answer_is_found() -> None:
+def test_a_judge_that_does_not_answer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUNDS_TEST_KEY", "secret-key")
     finding = doctor.check_judge(judge(f"http://127.0.0.1:{free_port()}/v1"))[-1]
     assert not finding.good
     assert "judge=rules" in finding.fix
