@@ -349,7 +349,7 @@ def _first_words(error: Exception) -> str:
 def _body(response: httpx2.Response) -> Any:
     try:
         return response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return response.text
 
 

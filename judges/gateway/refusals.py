@@ -36,7 +36,10 @@ _HIDDEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 def words_of(body: Any) -> str:
     """Return the words in an answer that is no chat completion, at most MAX_WORDS characters on one line and without
     keys: its `error`, `message` or `detail`, or the beginning of a text or page; "" = there are none."""
-    text = _said(body)
+    try:
+        text = _said(body)
+    except RecursionError:
+        text = "(nested too deep to be read)"
     if _PAGE.match(text):
         text = re.sub(r"<[^<>]*>", " ", _HIDDEN.sub(" ", text[:20_000]))
     # Keys go first, since a cut key would be masked no more.

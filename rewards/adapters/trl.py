@@ -17,6 +17,11 @@ from rewards.adapters.one_reward import Group, OneReward
 from rewards.contract import RewardError
 from rollouts.records import Outcome
 
+# Fields of a message in which TRL, its tokenizers' response schemas and servers keep thoughts apart from the content.
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+# Types of a content's parts that hold thoughts.
+THOUGHT_PARTS = ("thinking", "reasoning")
+
 
 class TrlReward:
     """A reward of this project as a reward function of TRL; made by `as_trl_reward`."""
@@ -45,8 +50,9 @@ class TrlReward:
             row = {name: values[start] for name, values in columns.items() if _is_column(values, len(completions))}
             sample = self.one.sample(row, question=_asked(prompts[start]))
             ids = columns.get("completion_ids")
+            texts = [_said(completion) for completion in completions[here]]
             num_tokens = [len(one) for one in ids[here]] if ids is not None else None
-            groups.append(Group(sample, [_said(completion) for completion in completions[here]], num_tokens))
+            groups.append(Group(sample, texts, num_tokens))
         outcomes = self.one.score(groups)
         self._log(outcomes, columns)
         return [outcome.value for outcome in outcomes]
@@ -95,14 +101,48 @@ def _asked(prompt: Any) -> str:
 
 
 def _said(completion: Any) -> str:
-    """The text of the last message of the assistant, or the completion itself."""
+    """The completion itself, or what the last message of the assistant says, its thoughts put back before its text.
+
+    Raises RewardError for what is neither a text nor messages: a judgement of nothing would be a wrong answer.
+    """
     if isinstance(completion, str):
         return completion
-    spoken = [message for message in completion if message.get("role", "assistant") == "assistant"]
-    return _text(spoken[-1].get("content")) if spoken else ""
+    messages = [completion] if isinstance(completion, Mapping) else completion
+    if not isinstance(messages, (list, tuple)) or not all(isinstance(one, Mapping) for one in messages):
+        raise RewardError(
+            f"a completion is {type(completion).__name__}, expected a text, or messages as TRL hands them over:"
+            ' [{"role": "assistant", "content": ..}]'
+        )
+    spoken = [message for message in messages if message.get("role", "assistant") == "assistant"]
+    return _with_thoughts(spoken[-1]) if spoken else ""
+
+
+def _with_thoughts(message: Mapping[str, Any]) -> str:
+    """The text of a message with the thoughts that a trainer's parser took out of it between their tags again, so that
+    rewards see what the model wrote. Thoughts without a text were never closed."""
+    text = _text(message.get("content"))
+    thoughts = next((found for name in THOUGHTS if (found := _text(message.get(name)).strip())), "")
+    thoughts = thoughts or _thought_parts(message.get("content"))
+    if not thoughts or "</think>" in text:
+        return text
+    return f"<think>\n{thoughts}\n</think>\n{text}" if text.strip() else f"<think>\n{thoughts}"
+
+
+def _thought_parts(content: Any) -> str:
+    """The thoughts that stand as parts of the content: {"type": "thinking", "thinking": ".."}."""
+    if not isinstance(content, (list, tuple)):
+        return ""
+    parts = [part for part in content if isinstance(part, Mapping) and part.get("type") in THOUGHT_PARTS]
+    texts = (_text(part.get(name)) for part in parts for name in (*THOUGHTS, "text"))
+    return "\n".join(text for text in texts if text).strip()
 
 
 def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    if isinstance(content, (list, tuple)):
+        parts = [part for part in content if isinstance(part, Mapping)]
+        return "".join(
+            part["text"]
+            for part in parts
+            if isinstance(part.get("text"), str) and part.get("type") not in THOUGHT_PARTS
+        )
     return content if isinstance(content, str) else ""

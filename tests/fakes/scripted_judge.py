@@ -210,10 +210,10 @@ class ScriptedJudge:
         return True
 
     def _send(self, writer: asyncio.StreamWriter, status: int, payload: bytes, headers: dict[str, str]) -> None:
+        headers = {"content-type": "application/json", **headers}
         lines = [
             f"HTTP/1.1 {status} X",
             f"content-length: {len(payload)}",
-            "content-type: application/json",
             *(f"{k}: {v}" for k, v in headers.items()),
         ]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + payload)
