@@ -22,14 +22,15 @@ _ENGLISH = re.compile(
 _DIGITS = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _PLACES = {"十": 10, "百": 100, "千": 1000}
 _NUMERAL = "零〇一二两兩三四五六七八九十百千万"
-# What stands behind a Chinese number that counts or measures. Without it 二尖瓣 (mitral valve), 十二指肠 (duodenum), 一般
-# (in general) and 三叉神经 (trigeminal nerve) would hold numbers.
+# What stands behind a Chinese number that counts or measures. Without it 二尖瓣 (mitral valve), 十二指肠 (duodenum) and
+# 一般 (in general) would hold numbers; 第 makes an ordinal, and 统一, 唯一 and their like are words.
 _MEASURES = (
     "厘米|毫米|微米|米|公分|毫克|微克|千克|公斤|克|毫升|升|小时|分钟|分|秒|天|日|周|个月|月|年|岁|次|度|个|枚|处|只|根|条|例"
     "|块|片|颗|节|对|张|支|名|人|位|层|倍|成|种|段|组|级|期"
 )
 _CHINESE = re.compile(
-    rf"(?P<percent>百分之)?(?<!第)(?<![{_NUMERAL}])(?P<whole>[{_NUMERAL}]+)(?:点(?P<part>[零〇一二三四五六七八九]+))?"
+    rf"(?:(?P<percent>百分之)|(?<![第统唯之单同{_NUMERAL}]))(?P<whole>[{_NUMERAL}]+)"
+    r"(?:点(?P<part>[零〇一二三四五六七八九]+))?"
     rf"(?![{_NUMERAL}])(?=\s*(?:{_MEASURES}|%|[a-zA-Z°]|[^\w]|$))"
 )
 
@@ -56,23 +57,25 @@ def _english_value(words: list[str]) -> int | None:
             return 6
         count = _english_value(before) if before else 1
         return None if count is None else 12 * count
-    total, current, room = 0, 0, 1 << 60
+    total, current, room, ceiling = 0, 0, 1 << 60, 1 << 60
     for word in words:
         if word in ("and", "a", "an"):
             continue
-        if word not in _UNITS and word not in _SCALES:
-            return None
         if word in _SCALES:
             scale = _SCALES[word]
+            if scale >= ceiling or (scale == 100 and current >= 100):
+                return None
             current, room = max(current, 1) * scale, scale
             if scale > 100:
-                total, current, room = total + current, 0, scale
-            continue
-        value = _UNITS[word]
-        # A word adds only where the ones before left room for it: "twenty-one", not "twenty thirty" or "one two".
-        if value >= room or (value == 0 and len(words) > 1):
+                total, current, ceiling = total + current, 0, scale
+        elif word in _UNITS:
+            value = _UNITS[word]
+            # A word adds only where those before leave room for it: "twenty-one", not "twenty thirty" or "one two".
+            if value >= room or (value == 0 and len(words) > 1):
+                return None
+            current, room = current + value, 10 if value >= 20 else 1
+        else:
             return None
-        current, room = current + value, 10 if value >= 20 else 1
     return total + current
 
 
@@ -88,7 +91,8 @@ def _chinese_value(numeral: str) -> int | None:
     """The number of a numeral: by places (一百零五), or digit by digit (一二〇); None where it is neither."""
     if "万" in numeral:
         above, _, below = numeral.partition("万")
-        high, low = _chinese_value(above) if above else None, _chinese_value(below) if below else 0
+        high = _chinese_value(above) if above else None
+        low = (_chinese_value(below) if "万" not in below else None) if below else 0
         return None if high is None or low is None else high * 10_000 + low
     if not any(char in _PLACES for char in numeral):
         return int("".join(str(_DIGITS[char]) for char in numeral))

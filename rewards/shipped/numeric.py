@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rewards.answers.text import normalise, strip_markup
 from rewards.maths import expressions, sympy_parent
 from rewards.registry import RewardError, reward
+from rewards.shipped.number_words import in_digits
 from rollouts.records import Outcome, Parsed, Sample
 
 # Unit -> (dimension, factor to the base unit of that dimension).
@@ -26,29 +27,44 @@ UNITS: dict[str, tuple[str, float]] = {
     factor in (("ms", 1e-3), ("s", 1.0), ("sec", 1.0), ("min", 60.0), ("h", 3600.0))},
     **{name: ("time", factor) for name, factor in (("hour", 3600.0), ("day", 86400.0), ("week", 604800.0))},
     **{name: ("age", factor) for name, factor in (("month", 1.0), ("year", 12.0))},
-    **{name: ("pressure", factor) for name, factor in (("mmhg", 133.322), ("kpa", 1000.0), ("pa", 1.0))},
+    **{name: ("pressure", factor) for name, factor in (("mmhg", 133.322), ("cmwater", 98.0665), ("kpa", 1000.0),
+    ("pa", 1.0))},
     **{name: ("dose", factor) for name, factor in (("mgy", 1e-3), ("gy", 1.0))},
     **{name: ("radiation", factor) for name, factor in (("msv", 1e-3), ("sv", 1.0))},
-    **{name: (name, 1.0) for name in ("%", "hu", "bpm", "mmol", "iu", "°")},
+    **{name: (name, 1.0) for name in ("%", "hu", "bpm", "mmol", "iu", "°", "°c", "°f")},
 }  # fmt: skip
 _ALIASES = dict(
     pair.split("=")
     for pair in (
         "percent=% degree=° second=s minute=min hr=h yr=year millimetre=mm millimeter=mm centimetre=cm centimeter=cm"
         " metre=m meter=m milligram=mg gram=g kilogram=kg millilitre=ml milliliter=ml litre=l liter=l μm=µm μg=µg μl=µl"
-        " 厘米=cm 毫米=mm 米=m 毫克=mg 克=g 毫升=ml 升=l 岁=year"
+        " deg=° 厘米=cm 公分=cm 毫米=mm 微米=um 米=m 毫克=mg 微克=ug 千克=kg 公斤=kg 克=g 毫升=ml 升=l 岁=year"
+        " 毫米汞柱=mmhg 摄氏度=°c"
     ).split()
 )
-_WORDS = {
-    word: value
-    for value, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
-} | {char: value for value, char in enumerate("零一二三四五六七八九十")}
-_NUMBER = re.compile(r"(?<![\w.])[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?(?!\d)")
-_UNIT = re.compile(r"\s*(%|°|[^\W\d_]+(?:\s*/\s*[^\W\d_]+)?(?:\^[23])?)")
-_VAGUE = re.compile(
-    r"\b(?:or|either|between|at least|at most|more than|less than|over|under|up to)\b|[<>≤≥]|或|至少|大于|小于"
+_CHINESE_UNITS = "|".join(sorted((name for name in _ALIASES if not name.isascii() and name[0] > "一"), key=len)[::-1])
+# Units in several words, as one. The degree alone may be an angle, so a scale is read only where it is named.
+_SPELLINGS = (
+    (re.compile(r"\b(?:mm|millimet(?:er|re)s?)\s+(?:hg|of\s+(?:hg|mercury))\b", re.IGNORECASE), "mmHg"),
+    (re.compile(r"\bcm\s*(?:of\s+)?(?:h\s*\^?2\s*o|water)\b", re.IGNORECASE), "cmwater"),
+    (re.compile(r"\bbeats?\s*(?:/|per)\s*min(?:ute)?\b|次\s*(?:/|每)\s*分钟?", re.IGNORECASE), "bpm"),
+    (re.compile(r"\bper\s+cent\b", re.IGNORECASE), "percent"),
+    (re.compile(r"(?<=[a-zµμ])\s+per\s+(?=[a-zµμ])", re.IGNORECASE), "/"),
+    (re.compile(r"(?:°|\bdeg(?:rees?)?)\s*(?:celsius|centigrade|c)\b|\bcelsius\b", re.IGNORECASE), "°c"),
+    (re.compile(r"(?:°|\bdeg(?:rees?)?)\s*(?:fahrenheit|f)\b|\bfahrenheit\b", re.IGNORECASE), "°f"),
+    (re.compile(r"(?<=\d)\s*C(?![\w/-])"), "°c"),
+    (re.compile(r"(?<=\d)\s+over\s+(?=\d)"), "/"),
 )
+# Chinese has no blank before a number: 约3厘米.
+_NUMBER = re.compile(
+    r"(?<![^\W一-鿿])(?<![.第])[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?(?!\d)"
+)
+_UNIT = re.compile(rf"\s*(%|°[cf]?|{_CHINESE_UNITS}|[^\W\d_]+(?:\s*/\s*[^\W\d_]+)?(?:\^[23])?)")
+_ALTERNATIVE = re.compile(r"\b(?:or|either)\b|或")
+_VAGUE = re.compile(r"\b(?:between|at least|at most|more than|less than|over|under|up to)\b|[<>≤≥±]|至少|大于|小于")
 MAX_CHARS = 500
+# Relative difference by which a quantity said again may be rounded: 3.5 cm (1.4 in), 98.6 °F (37 °C).
+_ROUNDING = 0.01
 
 
 class Quantity(NamedTuple):
@@ -58,6 +74,8 @@ class Quantity(NamedTuple):
     factor: float
     dimension: str
     is_count: bool
+    # As it is written, in small letters.
+    unit: str = ""
 
     @property
     def value(self) -> float:
@@ -65,29 +83,43 @@ class Quantity(NamedTuple):
 
 
 def quantities(text: str) -> list[Quantity] | None:
-    """The quantities a text states, in order; None where it compares, offers alternatives, or is too long to be a
-    numeric answer."""
+    """The quantities a text states, in order, one said again in another unit counted once ("3.5 cm (35 mm)"); None
+    where it compares, offers alternatives, or is too long to be a numeric answer. Number words count where no number
+    stands in digits."""
     if len(text) > MAX_CHARS:
         return None
-    plain = strip_markup(normalise(text)).replace("±", " or ")
+    plain = strip_markup(normalise(text))
+    if not _NUMBER.search(plain):
+        plain = in_digits(plain)
+    for pattern, unit in _SPELLINGS:
+        plain = pattern.sub(unit, plain)
     if _VAGUE.search(plain.casefold()):
         return None
     found: list[Quantity] = []
     for match in _NUMBER.finditer(plain):
         number = float(match.group().replace(",", ""))
         found.append(_quantity(number, "." not in match.group(), plain[match.end() : match.end() + 30]))
-    if not found:
-        for word in re.findall(r"[^\W\d_]+", plain.casefold()):
-            if word in _WORDS:
-                found.append(Quantity(float(_WORDS[word]), 1.0, "", True))
-    return found
+    stated = _said_once(found)
+    return None if _ALTERNATIVE.search(plain.casefold()) and len(stated) == len(found) else stated
+
+
+def _said_once(found: list[Quantity]) -> list[Quantity]:
+    """The first half where the second says the same quantities in other units. Two numbers in one unit are two: "3 x 3
+    cm" is a size."""
+    half = len(found) // 2
+    first, again = _ranged(found[:half]), _ranged(found[half:])
+    if len(found) not in (2, 4) or not all(one.dimension for one in (*first, *again)):
+        return found
+    pairs = list(zip(first, again, strict=True))
+    same = all(_equal(two, one, _ROUNDING) and two.unit != one.unit for one, two in pairs)
+    return found[:half] if same else found
 
 
 def _quantity(value: float, whole: bool, rest: str) -> Quantity:
     match = _UNIT.match(rest)
     word = re.sub(r"\s", "", match.group(1)).casefold() if match else ""
     dimension, factor = _unit(word)
-    return Quantity(value, factor, dimension, whole and not dimension)
+    return Quantity(value, factor, dimension, whole and not dimension, word)
 
 
 def _unit(word: str) -> tuple[str, float]:
@@ -153,13 +185,25 @@ def _as_expressions(answer: str, gold_text: str, tolerance: float) -> Outcome | 
 def _ranged(found: list[Quantity]) -> list[Quantity]:
     """The first number of a range takes the unit of the second: "3 to 5 mg"."""
     if len(found) == 2 and not found[0].dimension and found[1].dimension:
-        return [Quantity(found[0].number, found[1].factor, found[1].dimension, False), found[1]]
+        return [Quantity(found[0].number, found[1].factor, found[1].dimension, False, found[1].unit), found[1]]
     return found
 
 
 def _equal(said: Quantity, gold: Quantity, tolerance: float) -> bool:
+    said = _on_scale(said, gold.dimension)
     if said.dimension != gold.dimension:
         return False
     if gold.is_count:
         return said.value == gold.value
     return abs(said.value - gold.value) <= tolerance * abs(gold.value) + 1e-12
+
+
+def _on_scale(one: Quantity, scale: str) -> Quantity:
+    """A temperature on the scale "°c" or "°f"; degrees without a scale are on either. Anything else as it is."""
+    known = (one.dimension, scale)
+    if known == ("°f", "°c"):
+        return one._replace(number=(one.number - 32.0) / 1.8, dimension=scale)
+    if known == ("°c", "°f"):
+        return one._replace(number=one.number * 1.8 + 32.0, dimension=scale)
+    degrees = ("°", "°c", "°f")
+    return one._replace(dimension=scale) if one.dimension in degrees and scale in degrees else one

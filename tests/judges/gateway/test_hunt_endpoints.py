@@ -237,7 +237,11 @@ def _matches(pattern: str, message: str) -> bool:
         ("text/html", b"<!doctype html><html><body>Sign in</body></html>", "with a page instead .*: 'Sign in'"),
         ("text/event-stream", b'data: {"choices": []}\n\ndata: [DONE]\n\n', "with a stream instead"),
         ("text/plain", b"upstream connect error", "with a text instead .*: 'upstream connect error'"),
-        ("application/json", b"<html>gateway of your hotel</html>", "unreadable response: JSONDecodeError: 'gateway of"),
+        (
+            "application/json",
+            b"<html>gateway of your hotel</html>",
+            "unreadable response: JSONDecodeError: 'gateway of",
+        ),
     ],
 )
 def test_what_is_no_json_is_told_by_its_first_words(kind: str, body: bytes, expected: str) -> None:
