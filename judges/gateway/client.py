@@ -299,8 +299,8 @@ class ChatClient:
             headers = error.response.headers
             after = retry_after_seconds(headers.get("retry-after"), headers.get("date"))
             words = words_of(_body(error.response))
-            # The code of a quota that is used up may stand beside the words only.
-            code = str(error.code or "")
+            # A quota that is used up may be named beside the words only.
+            code = f"{error.code or ''} {error.type or ''}"
             told = f"HTTP {error.status_code}" + (f": {words!r}" if words else " without a word")
             return self._status_problem(error.status_code, f"{code} {words}", told, after)
         if isinstance(error, openai.APIConnectionError):

@@ -19,7 +19,8 @@ MAX_WORDS = 240
 # HTTP statuses that another attempt may mend; every other 4xx is about the request itself.
 _WORTH_ANOTHER_TRY = (408, 409, 425, 429)
 _QUOTA = re.compile(r"insufficient_quota|quota|billing|credit|balance|payment", re.IGNORECASE)
-_USED_UP = re.compile(r"insufficient_quota|billing|insufficient (?:credit|balance|funds)|current quota", re.IGNORECASE)
+# A quota per minute comes in nearly the same words as one of the account; only these leave nothing to wait for.
+_USED_UP = re.compile(r"insufficient[ _](?:quota|credit|balance|funds)", re.IGNORECASE)
 _LENGTH = re.compile(
     r"context.?(?:length|window|size)|max_model_len|maximum (?:context|input)|too many (?:input )?tokens"
     r"|(?:prompt|input|request|message)s? (?:is|are)? ?too (?:long|large)|exceeds? the (?:model|context|limit of)",
@@ -88,11 +89,11 @@ def _status_in(body: Any) -> int | None:
     error = body.get("error", body) if isinstance(body, dict) else None
     if not isinstance(error, dict):
         return None
+    if "insufficient_quota" in (error.get("code"), error.get("type")):
+        return 402
     for value in (error.get("code"), error.get("status"), error.get("status_code")):
         if isinstance(value, (int, str)) and re.fullmatch(r"[45]\d\d", str(value)):
             return int(value)
-    if error.get("code") == "insufficient_quota" or error.get("type") == "insufficient_quota":
-        return 402
     return 401 if error.get("code") == "invalid_api_key" else None
 
 
@@ -107,7 +108,7 @@ def advice(status: int, words: str, endpoint: Endpoint) -> str:
     """Return the sentence that says how to mend an answer with this status and these words."""
     if status in (401, 403) and not _QUOTA.search(words):
         return f"Export a valid key in {endpoint.api_key_env}, or name its variable with judge.api_key_env."
-    if status == 402 or (status in (401, 403, 429) and _QUOTA.search(words)):
+    if status == 402 or (status in (401, 403) and _QUOTA.search(words)) or (status == 429 and is_final(status, words)):
         return "The account's quota or credit is used up: no waiting mends it. Top it up, or take another key."
     if status == 407:
         return "The proxy of the environment asks for a login: correct HTTP_PROXY, or add the host to NO_PROXY."
@@ -116,7 +117,8 @@ def advice(status: int, words: str, endpoint: Endpoint) -> str:
     if status in (408, 504):
         return "The server was too slow: raise judge.timeout_seconds, or lower judge.max_concurrency."
     if status == 429:
-        return "Too many calls at once: lower judge.max_concurrency."
+        plan = ", or look at the account's plan" if _QUOTA.search(words) else ""
+        return f"Too many calls at once: lower judge.max_concurrency{plan}."
     if status >= 500:
         return "The server itself fails: is it ready? Its own log says why."
     return _request_advice(status, words)

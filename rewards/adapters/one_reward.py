@@ -24,11 +24,12 @@ MAX_WARNINGS = 20
 
 
 class Group(NamedTuple):
-    """Completions of one prompt; `num_tokens` of each, where known."""
+    """Completions of one prompt; `num_tokens` and `finish_reasons` of each, where known."""
 
     sample: Sample
     completions: Sequence[str]
     num_tokens: Sequence[int] | None = None
+    finish_reasons: Sequence[str] | None = None
 
 
 class OneReward:
@@ -46,6 +47,7 @@ class OneReward:
         prefill: str = "",
         label_free: bool = False,
         timeout_seconds: float = 900.0,
+        max_warnings: int = MAX_WARNINGS,
     ) -> None:
         self._rubric = Rubric({spec: 1.0}, judge=judge, arguments={spec: arguments} if arguments else None)
         # A trainer of others hands over no rendered prompt, so whoever calls says what its template opens.
@@ -57,6 +59,7 @@ class OneReward:
         # One key a group, never the same again: an identical answer in a later step is judged anew, or from the judge's
         # own cache.
         self._keys = (f"{self.name}-{number}" for number in itertools.count())
+        self._max_warnings = max_warnings
         self._num_warnings = 0
 
     def sample(self, row: Mapping[str, Any], question: str = "", source: str = "") -> Sample:
@@ -78,21 +81,22 @@ class OneReward:
     def score(self, groups: Sequence[Group]) -> list[Outcome]:
         """One outcome a completion, group after group; all are under way at once, and this blocks until all are there.
 
-        Failures are told in the log, the first MAX_WARNINGS of them.
+        Failures are told in the log, the first `max_warnings` of them.
         """
         waiting: list[tuple[Sample, Future[Scored]]] = []
         for group in groups:
             key, size = next(self._keys), len(group.completions)
             tokens: Sequence[int | None] = group.num_tokens or [None] * size
-            for text, count in zip(group.completions, tokens, strict=True):
+            reasons = group.finish_reasons or ["stop"] * size
+            for text, reason, count in zip(group.completions, reasons, tokens, strict=True):
                 future = self._scorer.submit(
-                    group.sample, text, key, num_tokens=count, group_size=size, prefill=self._prefill
+                    group.sample, text, key, reason, num_tokens=count, group_size=size, prefill=self._prefill
                 )
                 waiting.append((group.sample, future))
         outcomes = []
         for sample, future in waiting:
             outcomes.append(outcome := future.result().outcomes[self.name])
-            if outcome.status != "ok" and self._num_warnings < MAX_WARNINGS:
+            if outcome.status != "ok" and self._num_warnings < self._max_warnings:
                 self._num_warnings += 1
                 log.warning("reward %s on %s: %s: %s", self.name, sample.id, outcome.status, outcome.reason)
         return outcomes

@@ -1,5 +1,5 @@
-"""Tries a reward before it trains anything: `python -m rewards.check NAME_OR_PATH [--run RUN] [--set arg=value]
-[--judge rules]`."""
+"""Tries a reward before it trains anything: `python -m rewards.check NAME_OR_PATH [--run RUN | --log FILE]
+[--set arg=value] [--judge rules]`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import asyncio
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from judges import RulesJudge
+from judges import Judge, RulesJudge
+from rewards.adapters.one_reward import OneReward
 from rewards.check.faults import Report, declared_range, report
 from rewards.check.inputs import case_groups, hostile_groups, run_groups
+from rewards.check.log import compare, read_log
 from rewards.check.measure import measure
-from rewards.check.table import show
+from rewards.check.table import show, show_comparison
 from rewards.contract import RewardError
 from rewards.rubric import Rubric
 from rollouts.store.layout import StoreError
@@ -27,16 +29,21 @@ DESCRIPTION = """\
 Scores the shipped cases (every answer type, English and Chinese), hostile texts and, with --run, the stored rollouts of
 a run; tells what the reward pays, how often it fails, how long it takes, and what would break training: a constant, a
 value out of range, one that does not depend on the completion or changes from call to call or with the
-order of calls, a failure, slowness."""
+order of calls, a failure, slowness.
+
+With --log FILE it grades the log of another trainer instead, and tells where the two pay differently. A log has JSON
+lines with question (or prompt), completion, options, answer (or solution, ground_truth, gold) and what was paid: a
+number as reward or score, an object of them as rewards, or a field of its own that --paid names."""
 EPILOG = """\
 examples:
   python -m rewards.check option_match
   python -m rewards.check examples/my_reward/my_reward.py:brevity --set most_words=20
   python -m rewards.check length --set max_length=512 --set cache=128 --run runs/med_grpo
   python -m rewards.check trl:path/to/file.py:function --json
+  python -m rewards.check option_match --log completions.jsonl --paid accuracy_reward
 
-exit status: 0 nothing would break training, 1 something would (it is told last), 2 the reward or the run cannot be
-used."""
+exit status: 0 nothing would break training, or the log was graded; 1 something would break it (it is told last); 2 the
+reward, the run or the log cannot be used."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judge = RulesJudge() if asked.judge == "rules" else None
     try:
         given = {name: value for name, _, value in (_setting(text) for text in asked.set)}
+        if asked.log:
+            return _grade_log(asked, given, judge)
         rubric = Rubric({asked.reward: 1.0}, judge=judge, arguments={asked.reward: given} if given else None)
         found, asks_judge = _check(rubric, asked)
     except (RewardError, StoreError) as error:
@@ -59,6 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         show(found, given, judge.describe() if judge and asks_judge else "")
     return 1 if found.faults else 0
+
+
+def _grade_log(asked: argparse.Namespace, given: Mapping[str, Any], judge: Judge | None) -> int:
+    """Grade the log of another trainer and tell the differences. Raises RewardError."""
+    one = OneReward(asked.reward, given, judge, max_warnings=0)  # each failure is among the differences
+    try:
+        rows, unread = read_log(asked.log, one, asked.paid)
+        found = compare(one, rows, unread)
+    finally:
+        one.close()
+    if asked.json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        show_comparison(asked.log, found, asked.show)
+    return 0
 
 
 def _check(rubric: Rubric, asked: argparse.Namespace) -> tuple[Report, bool]:
@@ -97,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--run", metavar="RUN", help="score the stored rollouts of this run folder as well (nothing in it is changed)"
     )
+    parser.add_argument("--log", metavar="FILE", help="grade this log of another trainer, and nothing else")
+    parser.add_argument("--paid", metavar="NAME", help="what the log calls the reward that is compared")
+    parser.add_argument("--show", type=int, default=10, metavar="N", help="at most so many differences of the log (10)")
     parser.add_argument("--step", type=int, help="only this step of the run")
     parser.add_argument("--groups", type=int, default=200, metavar="N", help="at most so many groups of the run (200)")
     parser.add_argument(

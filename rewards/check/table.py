@@ -10,10 +10,14 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from rewards.check.faults import Report
-from rollouts.terminal import open_console, plain, table
+from rewards.check.log import Comparison
+from rollouts.terminal import one_line, open_console, plain, table
 
 BAR = 40
 SHOWN_FAILURES = 5
+SHOWN_PAIRS, SHOWN_UNREAD = 12, 5
+# The end of a completion that stands beside a difference, in characters.
+SHOWN_END = 160
 STATUSES = ("ok", "abstain", "error", "timeout")
 
 
@@ -91,3 +95,38 @@ def _show_failures(console: Console, found: Report) -> None:
     # A type that the reward is not for fails on purpose; its traceback tells nothing.
     if told and any(fault.kind.startswith(("fails", "applies")) for fault in found.faults):
         console.print(plain("\n" + told.rstrip()))
+
+
+def show_comparison(log: str, found: Comparison, most: int) -> None:
+    """Print where a log and our reward pay differently, the first `most` of them."""
+    console = open_console()
+    console.print(
+        plain(
+            f"{log}: {found.num_rows:,} rows graded by {found.reward}, {found.num_same:,} paid the same,"
+            f" {len(found.differences):,} differently\n"
+        ),
+        soft_wrap=True,
+    )
+    rows = [(f"{there:g}", _amount(here), f"{count:,}") for there, here, count in found.pairs[:SHOWN_PAIRS]]
+    console.print(table("what is paid", ("there", "here", "rows"), rows))
+    if len(found.pairs) > SHOWN_PAIRS:
+        console.print(plain(f"and {len(found.pairs) - SHOWN_PAIRS} more pairs (--json shows all)"))
+    for one in found.differences[:most]:
+        end = one_line(one.completion[-SHOWN_END:])
+        console.print(
+            plain(
+                f"\nline {one.line}: paid {one.there:g} there, {_amount(one.here)} here ({one_line(one.reason, 200)})"
+            )
+        )
+        console.print(plain(f"  right: {one_line(one.gold, 80)}\n  ends with: {end}"), soft_wrap=True)
+    if len(found.differences) > most:
+        console.print(plain(f"\nand {len(found.differences) - most:,} more (--show N shows more, --json all)"))
+    if found.unread:
+        lines = "line" if len(found.unread) == 1 else "lines"
+        console.print(plain(f"\n{len(found.unread):,} {lines} could not be graded", "bold red"))
+        for reason in found.unread[:SHOWN_UNREAD]:
+            console.print(plain(f"  {one_line(reason, 200)}"), soft_wrap=True)
+
+
+def _amount(value: float | None) -> str:
+    return "no value" if value is None else f"{value:g}"

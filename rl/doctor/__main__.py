@@ -1,8 +1,8 @@
 """`python -m rl.doctor [overrides]`: composes the run without starting it, says what it would do in numbers, and checks
 what would stop it.
 
-No Ray and no engine is started and nothing is written. Exit code 0 when every check passes, 1 when one does not, 2 when
-the configuration itself cannot be used.
+No Ray and no engine is started and nothing is written; each endpoint of the judge is asked one question, as by the run.
+Exit code 0 when every check passes, 1 when one does not, 2 when the configuration itself cannot be used.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def main(argv: Sequence[str]) -> int:
         argv, "python -m rl.doctor", "Composes a run without starting it, and checks what would stop it."
     )
     console = open_console()
-    # Reference answers are checked by rule, so that the doctor costs nobody a judge call; whether the judge answers is
-    # a check of its own.
+    # Reference answers are checked by rule, so that the doctor costs one judge call for each endpoint: that by which it
+    # sees whether the judge answers.
     try:
         rubric = make_rubric(config.reward, make_judge(JudgeConfig()))
     except RewardError as error:

@@ -256,6 +256,22 @@ def test_a_refusal_inside_200_is_asked_once_and_an_outage_inside_200_again() -> 
         assert "'no'" in verdict.reason
 
 
+def test_a_quota_per_minute_is_waited_for_and_one_of_the_account_is_not() -> None:
+    minute = error_body("You exceeded your current quota, please check your plan and billing details", code=429)
+    account = error_body("You exceeded your current quota", type="insufficient_quota", code=429)
+    for body, status, failure, calls in (
+        (minute, 429, "unavailable", 3),
+        (minute, 200, "unavailable", 3),
+        (account, 429, "refused", 1),
+        (account, 200, "refused", 1),
+    ):
+        reply = Reply(status=status, raw=body)
+        with ScriptedJudge(lambda _, reply=reply: reply) as server:  # type: ignore[misc]
+            [verdict] = all_of(judge_at(server), "Hepar")
+        assert (verdict.failure, verdict.num_calls) == (failure, calls), verdict.reason
+        assert ("no waiting mends it" in verdict.reason) == (failure == "refused")
+
+
 def test_every_second_reply_with_an_error_inside_costs_time_and_no_verdict() -> None:
     count = 0
 
