@@ -262,7 +262,7 @@ class ChatClient:
         where = f"judge.base_url={self.endpoint.base_url}"
         client = self._open()
         try:
-            listed = await asyncio.wait_for(client.get("/models", cast_to=object, options={"timeout": 10.0}), 10.0)
+            body = await asyncio.wait_for(client.get("/models", cast_to=object, options={"timeout": 10.0}), 10.0)
         except openai.APIStatusError as error:
             if error.status_code in (404, 405):
                 return ""  # an endpoint without a model list; a question tells more
@@ -271,19 +271,19 @@ class ChatClient:
             return self._no_answer(where, error)
         except Exception as error:  # a server that talks, but not this protocol
             return f"{where} answers, but not as an OpenAI-compatible server ({_first_words(error)})."
-        if isinstance(listed, str):
+        if isinstance(body, str):
             return (
-                f"{where} answers GET /models with no JSON: {words_of(listed)!r}. Correct judge.base_url (it usually"
+                f"{where} answers GET /models with no JSON: {words_of(body)!r}. Correct judge.base_url (it usually"
                 " ends in /v1): this looks like another server, or a login page before it."
             )
-        models = _names_in(listed)
+        models = _names_in(body)
         if models and self.endpoint.model not in models:
             return f"{where} does not serve judge.model={self.endpoint.model!r}, only {models[:8]}. Name one of these."
         return ""
 
     def _no_answer(self, where: str, error: Exception) -> str:
         proxy = proxy_for(self.endpoint.base_url, os.environ)
-        through = f" through {proxy.shown} of the environment" if proxy else ""
+        through = f" through {proxy.address} of the environment" if proxy else ""
         mend = f"Correct {proxy.variable} or add the host to NO_PROXY; or start" if proxy else "Start"
         return (
             f"{where} does not answer{through} ({_cause(error)}). Expected an OpenAI-compatible server with GET /models"
@@ -301,22 +301,22 @@ class ChatClient:
             words = words_of(_body(error.response))
             # A quota that is used up may be named beside the words only.
             code = f"{error.code or ''} {error.type or ''}"
-            told = f"HTTP {error.status_code}" + (f": {words!r}" if words else " without a word")
-            return self._status_problem(error.status_code, f"{code} {words}", told, after)
+            text = f"HTTP {error.status_code}" + (f": {words!r}" if words else " without a word")
+            return self._status_problem(error.status_code, f"{code} {words}", text, after)
         if isinstance(error, openai.APIConnectionError):
             return _Problem("unavailable", f"no connection ({_cause(error)})", "connection_errors")
         return _Problem("unavailable", f"unreadable response: {_first_words(error)}", "rubbish")
 
-    def _problem_inside(self, status: int | None, told: str) -> _Problem:
+    def _problem_inside(self, status: int | None, text: str) -> _Problem:
         """Return what an error inside a reply with HTTP 200 means; `status`: the one it names."""
         if status is None:
-            return _Problem("unavailable", told, "rubbish")
-        return self._status_problem(status, told, told, None)
+            return _Problem("unavailable", text, "rubbish")
+        return self._status_problem(status, text, text, None)
 
-    def _status_problem(self, status: int, words: str, told: str, after: float | None) -> _Problem:
+    def _status_problem(self, status: int, words: str, text: str, after: float | None) -> _Problem:
         failure: Failure = "refused" if is_final(status, words) else "unavailable"
-        text = f"{told}. {advice(status, words, self.endpoint)}"
-        return _Problem(failure, text, f"http_{status}", after, alive=status < 500)
+        problem = f"{text}. {advice(status, words, self.endpoint)}"
+        return _Problem(failure, problem, f"http_{status}", after, alive=status < 500)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -342,8 +342,8 @@ def _cause(error: BaseException) -> str:
 def _first_words(error: Exception) -> str:
     """Return the kind of an error, and the beginning of the text that could not be read, where it holds one."""
     text = getattr(error, "doc", None) or getattr(error, "object", None)
-    said = words_of(text) if isinstance(text, (str, bytes)) else words_of(str(error))
-    return f"{type(error).__name__}: {said!r}"
+    words = words_of(text) if isinstance(text, (str, bytes)) else words_of(str(error))
+    return f"{type(error).__name__}: {words!r}"
 
 
 def _body(response: httpx2.Response) -> Any:
@@ -353,9 +353,9 @@ def _body(response: httpx2.Response) -> Any:
         return response.text
 
 
-def _names_in(listed: Any) -> list[str]:
+def _names_in(body: Any) -> list[str]:
     """Return the names of a list of models, {"data": [..]} or a bare list; [] where it is of another shape."""
-    rows = listed.get("data") if isinstance(listed, dict) else listed
+    rows = body.get("data") if isinstance(body, dict) else body
     if not isinstance(rows, list):
         return []
     return [str(row["id"]) for row in rows if isinstance(row, dict) and "id" in row]

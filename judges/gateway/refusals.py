@@ -38,30 +38,31 @@ def words_of(body: Any) -> str:
     """Return the words in an answer that is no chat completion, at most MAX_WORDS characters on one line and without
     keys: its `error`, `message` or `detail`, or the beginning of a text or page; "" = there are none."""
     try:
-        text = _said(body)
+        text = _text_in(body)
     except RecursionError:
         text = "(nested too deep to be read)"
+    # Keys go before anything is cut: half a key would be masked no more.
+    text = well_formed(str(redact(text)))
     if _PAGE.match(text):
         text = re.sub(r"<[^<>]*>", " ", _HIDDEN.sub(" ", text[:20_000]))
-    # Keys go first, since a cut key would be masked no more.
-    line = " ".join(well_formed(str(redact(text))).split())
+    line = " ".join(text.split())
     return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 3] + "..."
 
 
-def _said(body: Any) -> str:
+def _text_in(body: Any) -> str:
     if isinstance(body, (bytes, bytearray)):
         return body.decode(errors="replace")
     if isinstance(body, str):
         return body
     if isinstance(body, list) and body:
-        return "; ".join(_said(part) for part in body[:3])
+        return "; ".join(_text_in(part) for part in body[:3])
     if isinstance(body, dict):
         if "msg" in body:  # one entry of a 422 of pydantic
             where = ".".join(str(part) for part in body["loc"]) if isinstance(body.get("loc"), list) else ""
             return f"{where}: {body['msg']}" if where else str(body["msg"])
         for name in ("error", "message", "detail", "error_description", "errors", "title"):
             if body.get(name):
-                return _said(body[name])
+                return _text_in(body[name])
     return "" if body is None or body in ({}, []) else json.dumps(body, default=str)
 
 
@@ -148,8 +149,8 @@ def _request_advice(status: int, words: str) -> str:
             "Name a judge.model with structured output, or serve it with a server that enforces"
             " response_format=json_schema (vLLM does)."
         )
-    if found := _SAMPLING.search(words):
-        return f"Correct judge.sampling: this model does not take {found.group()} as it is set there."
+    if setting := _SAMPLING.search(words):
+        return f"Correct judge.sampling: this model does not take {setting.group()} as it is set there."
     if _IMAGE.search(words):
         return "The model takes no images, or not these: set judge.show_images=false, or name one that does."
     if _MODEL.search(words):

@@ -26,7 +26,7 @@ class Proxy(NamedTuple):
     url: str
 
     @property
-    def shown(self) -> str:
+    def address(self) -> str:
         """Variable and address, without user name and password."""
         return f"{self.variable}={_without_user(self.url)}"
 
@@ -50,7 +50,7 @@ def proxy_for(base_url: str, environment: Mapping[str, str]) -> Proxy | None:
                 proxy = Proxy(variable, value if "://" in value else f"http://{value}")
                 if fault := _fault(proxy):
                     raise JudgeConfigError(
-                        f"judge.base_url={base_url} would be asked through {proxy.shown} of the environment, {fault}."
+                        f"judge.base_url={base_url} would be asked through {proxy.address} of the environment, {fault}."
                         f" Unset {variable}, correct it, or add {host} to NO_PROXY."
                     )
                 return proxy
@@ -72,10 +72,10 @@ def is_loopback(host: str) -> bool:
 
 def _is_exempt(host: str, port: int | None, environment: Mapping[str, str]) -> bool:
     """Whether NO_PROXY names the host: by name, by the end of its name, as HOST:PORT, by network, or with "*"."""
-    listed = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    if urllib.request.proxy_bypass_environment(host if port is None else f"{host}:{port}", {"no": listed}):  # type: ignore[attr-defined]
+    exempt = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    if urllib.request.proxy_bypass_environment(host if port is None else f"{host}:{port}", {"no": exempt}):  # type: ignore[attr-defined]
         return True
-    return any(_is_within(host, entry.strip()) for entry in listed.split(",") if "/" in entry)
+    return any(_is_within(host, entry.strip()) for entry in exempt.split(",") if "/" in entry)
 
 
 def _is_within(host: str, network: str) -> bool:

@@ -48,9 +48,9 @@ class TrlReward:
                     f"rows {start} to {start + size - 1} are not one prompt: is num_generations={size} GRPOConfig's?"
                 )
             row = {name: values[start] for name, values in columns.items() if _is_column(values, len(completions))}
-            sample = self.one.sample(row, question=asked_text(prompts[start]))
+            sample = self.one.sample(row, question=prompt_text(prompts[start]))
             ids = columns.get("completion_ids")
-            texts = [said_text(completion) for completion in completions[here]]
+            texts = [completion_text(completion) for completion in completions[here]]
             num_tokens = [len(one) for one in ids[here]] if ids is not None else None
             groups.append(Group(sample, texts, num_tokens))
         outcomes = self.one.score(groups)
@@ -92,7 +92,7 @@ def _is_column(values: Any, num_rows: int) -> bool:
     return isinstance(values, (list, tuple)) and len(values) == num_rows
 
 
-def asked_text(prompt: Any) -> str:
+def prompt_text(prompt: Any) -> str:
     """The text of the last message of a user, or the prompt itself."""
     if isinstance(prompt, str):
         return prompt
@@ -100,7 +100,7 @@ def asked_text(prompt: Any) -> str:
     return _text(spoken[-1].get("content")) if spoken else ""
 
 
-def said_text(completion: Any) -> str:
+def completion_text(completion: Any) -> str:
     """The completion itself, or what the last message of the assistant says, its thoughts put back before its text.
 
     Raises RewardError for what is neither a text nor messages: a judgement of nothing would be a wrong answer.

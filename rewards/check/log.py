@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rewards.adapters.one_reward import ANSWER_NAMES, Group, OneReward
-from rewards.adapters.trl import asked_text, said_text
+from rewards.adapters.trl import completion_text, prompt_text
 from rewards.contract import RewardError
 from rollouts.records import BadSample, Outcome, Sample
 from rollouts.texts.reading import TextFault, decode, file_lines, parse_object, quote
@@ -36,7 +36,7 @@ class LogRow(NamedTuple):
     sample: Sample
     completion: str
     finish_reason: str
-    paid: float
+    amount: float
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,16 @@ def read_log(path: str, one: OneReward, paid: str | None) -> tuple[list[LogRow],
 
 
 def _row(number: int, row: Mapping[str, Any], one: OneReward, paid: str | None) -> LogRow:
-    question = asked_text(_field(row, QUESTIONS, "the question"))
+    question = prompt_text(_field(row, QUESTIONS, "the question"))
     known: dict[str, Any] = {**row, "answer": _field(row, GOLDS, "the right answer"), "question": question}
     if "options" not in row and "choices" in row:
         known["options"] = row["choices"]
     return LogRow(
         number,
         one.sample(known, source="log"),
-        said_text(_field(row, COMPLETIONS, "the completion")),
+        completion_text(_field(row, COMPLETIONS, "the completion")),
         str(row.get("finish_reason") or "stop"),
-        _paid(row, paid),
+        _amount_of(row, paid),
     )
 
 
@@ -113,7 +113,7 @@ def _field(row: Mapping[str, Any], names: Sequence[str], what: str) -> Any:
     raise RewardError(f"{what} is missing: expected a field {', '.join(names)}, got {sorted(row)}")
 
 
-def _paid(row: Mapping[str, Any], name: str | None) -> float:
+def _amount_of(row: Mapping[str, Any], name: str | None) -> float:
     """What the row says was paid under this name: a field of its own, or an entry of `rewards`."""
     if name is not None and name in row:
         value = row[name]
@@ -141,8 +141,8 @@ def compare(one: OneReward, rows: Sequence[LogRow], unread: Sequence[str]) -> Co
     pairs: Counter[tuple[float, float | None]] = Counter()
     differences = []
     for row, outcome in zip(rows, outcomes, strict=True):
-        pairs[(row.paid, outcome.value)] += 1
-        if outcome.value is None or abs(outcome.value - row.paid) > SAME:
+        pairs[(row.amount, outcome.value)] += 1
+        if outcome.value is None or abs(outcome.value - row.amount) > SAME:
             differences.append(_difference(row, outcome))
     table = [(there, here, count) for (there, here), count in pairs.most_common()]
     return Comparison(one.name, len(rows), len(rows) - len(differences), table, differences, list(unread))
@@ -150,4 +150,4 @@ def compare(one: OneReward, rows: Sequence[LogRow], unread: Sequence[str]) -> Co
 
 def _difference(row: LogRow, outcome: Outcome) -> Difference:
     reason = outcome.reason if outcome.status == "ok" else f"{outcome.status}: {outcome.reason}"
-    return Difference(row.line, row.paid, outcome.value, reason, row.sample.gold_text, row.completion)
+    return Difference(row.line, row.amount, outcome.value, reason, row.sample.gold_text, row.completion)

@@ -99,11 +99,11 @@ def quantities(text: str) -> list[Quantity] | None:
     for match in _NUMBER.finditer(plain):
         number = float(match.group().replace(",", ""))
         found.append(_quantity(number, "." not in match.group(), plain[match.end() : match.end() + 30]))
-    stated = _said_once(found)
+    stated = _without_repetition(found)
     return None if _ALTERNATIVE.search(plain.casefold()) and len(stated) == len(found) else stated
 
 
-def _said_once(found: list[Quantity]) -> list[Quantity]:
+def _without_repetition(found: list[Quantity]) -> list[Quantity]:
     """The first half where the second says the same quantities in other units. Two numbers in one unit are two: "3 x 3
     cm" is a size."""
     half = len(found) // 2

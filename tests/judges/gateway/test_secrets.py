@@ -61,6 +61,15 @@ SCRIPTS = {
     "500": lambda body: Reply(status=500, raw=SHOUT.encode()),
     "rubbish": lambda body: Reply(raw=b"\x00" + SHOUT.encode()),
     "a finish reason": lambda body: Reply("x", finish_reason=KEY),
+    "an error inside 200": lambda body: Reply(raw=json.dumps({"error": {"message": SHOUT, "code": 502}}).encode()),
+    "a long page that ends in it": lambda body: Reply(
+        raw=b"<html>" + b"<i>" * 6660 + SHOUT.encode() + b"</html>", headers={"content-type": "text/html"}
+    ),
+    "thoughts in place of a reply": lambda body: Reply(
+        raw=json.dumps(
+            {"choices": [{"finish_reason": "stop", "message": {"content": None, "reasoning_content": SHOUT}}]}
+        ).encode()
+    ),
     "a redirect": lambda body: Reply(status=302, headers={"location": f"http://127.0.0.1:9/{KEY}"}),
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from rewards.adapters.trl import as_trl_reward
 from rewards.registry import RewardError
-from rollouts.rows import BadSample
+from rollouts.records import BadSample
 from tests.paths import REPOSITORY
 
 HUNT = REPOSITORY / "../shared/cases/hunt/adapters.jsonl"
