@@ -3,6 +3,7 @@ words and the advice that each refusal gets. Where the inputs of that hunt lie b
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
@@ -16,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from judges import JudgeConfig, JudgeConfigError, JudgeUnreachable, make_judge
 from judges.calibrate import main as calibrate
 from judges.gateway.endpoint import Endpoint, key_fault
 from judges.gateway.refusals import MAX_WORDS, advice, words_of
 from judges.gateway.route import is_loopback, proxy_for
+from judges.model.probe import picture
 from rl.config import Config
 from rl.doctor.judge import check_judge
 from tests.fakes.scripted_judge import MODEL, Reply, Script, ScriptedJudge, all_of, always, judge_at
@@ -335,6 +338,8 @@ def test_a_model_that_takes_no_images_is_found_before_the_run() -> None:
         return Reply(status=400, raw=error_body("not a multimodal model")) if shown else always("correct")(body)
 
     assert "set judge.show_images=false" in failure_of(script, show_images=True)
+    with Image.open(io.BytesIO(picture().png)) as shown:
+        assert (shown.convert("RGB").getpixel((5, 5)), shown.size) == ((128, 128, 128), (64, 64))
     with ScriptedJudge(script, answers_probe=False) as server:
         make_judge(settings(server.url)).check_now()
         assert len(server.requests) == 1
