@@ -75,7 +75,7 @@ def _probe(judge: JudgeConfig, seat: Seat) -> Finding:
     try:
         make_judge(alone).check_now()
     except JudgeError as error:
-        return Finding(False, f"judge: {error}", "as said above, or use judge=rules")
+        return Finding(False, f"judge: {' '.join(str(error).split())}", "do what it says, or use judge=rules")
     return Finding(True, f"judge: {seat.base_url} answers, and {seat.model} judged one answer in the form asked for")
 
 

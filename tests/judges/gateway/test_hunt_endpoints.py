@@ -56,7 +56,7 @@ def failure_of(script: Script, **changes: Any) -> str:
             make_judge(settings(server.url, **changes)).check_now()
         [made, asked] = check_judge(Config(judge=settings(server.url, **changes)))
     assert made.good, made.text
-    assert (asked.good, asked.text) == (False, f"judge: {error.value}"), "the doctor says what the run says"
+    assert (asked.good, asked.text) == (False, f"judge: {' '.join(str(error.value).split())}"), "as the run says it"
     assert screen_lines(str(error.value)) <= SCREEN_LINES
     return str(error.value)
 
