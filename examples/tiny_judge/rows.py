@@ -25,12 +25,14 @@ class Training(NamedTuple):
     learning_rate: float
 
 
-# One on the other.
+# One on the other, each of 1,000 updates with a learning rate that rises and falls to nothing, so that after each there
+# is a model to measure.
 TRAININGS = (
-    Training(192_000, 1, 1.5e-3),
-    Training(64_000, 2, 8e-4),
-    Training(48_000, 3, 1e-3),
-    Training(20_000, 4, 6e-4),
+    Training(64_000, 1, 1.5e-3),
+    Training(64_000, 2, 1.2e-3),
+    Training(64_000, 3, 1e-3),
+    Training(64_000, 4, 8e-4),
+    Training(64_000, 5, 5e-4),
 )
 
 

@@ -104,9 +104,7 @@ def test_a_word_of_the_untrained_model_attends_to_the_same_word_among_the_option
     processor = build_processor()
     model = build_model(processor, 0)
     model.set_attn_implementation("eager")
-    text = (
-        "What does this radiograph show?\nA. effusion\nB. nodule\nC. normal\n<think>I see it, so the answer is nodule"
-    )
+    text = "What does this radiograph show?\nA. effusion\nB. nodule\nC. normal\n<think>I see it: the answer is nodule"
     ids = processor.tokenizer(text)["input_ids"]
     pieces = processor.tokenizer.convert_ids_to_tokens(ids)
     options = {name: pieces.index(f"Ġ{name}") for name in ("effusion", "nodule", "normal")}
@@ -136,9 +134,8 @@ def test_multiple_choice_is_taught_with_the_letter_behind_the_text_and_then_befo
     thought, _, answer = response.partition("</think>\n")
     assert thought.endswith(" a cyst in the upper left of the image, so the answer is upper left B.")
     assert answer == "<answer>B. upper left of the image</answer>"
-    assert (
-        measure.is_right(sample, response) and measure.names_gold_letter(sample, response) and measure.looks(response)
-    )
+    assert measure.is_right(sample, response) and measure.names_gold_letter(sample, response)
+    assert measure.looks(response)
     other = response.replace("B. upper", "A. upper")
     assert not measure.is_right(sample, other) and not measure.names_gold_letter(sample, other)
     in_words = "<think>x</think>\n<answer>upper left of the image</answer>"
