@@ -16,6 +16,7 @@ from examples.tiny.curriculum import reading_rows, seeing_rows
 from examples.tiny.measure import MODEL, completions, summary, table
 from examples.tiny.stages import BATCH_SIZE, SEED, Stage, copy_model, train_stages
 from rl.data.phantoms.questions import samples
+from rl.data.sets import SftRow
 
 # What a finished model folder needs; the log of its training stays in the work folder.
 SHIPPED = (
@@ -25,15 +26,28 @@ SHIPPED = (
 # Held-out questions that are asked after each stage.
 NUM_CHECKED = 320
 
+
+def reading(count: int) -> list[SftRow]:
+    """Written reports."""
+    return list(reading_rows(count, SEED))
+
+
+def looking(count: int) -> list[SftRow]:
+    """Images, and 4,800 written reports among them, so that reading is not forgotten."""
+    num_reports = 75 * BATCH_SIZE
+    return [*seeing_rows(count - num_reports, SEED), *reading_rows(num_reports, SEED + 100)]
+
+
+def looking_more(count: int) -> list[SftRow]:
+    """Images that were not seen before, and a written report for every fifteen."""
+    num_reports = count // 16
+    return [*seeing_rows(count - num_reports, SEED + 1), *reading_rows(num_reports, SEED + 101)]
+
+
 STAGES = (
-    Stage("reading", 300, lambda count: list(reading_rows(count, SEED)), 1.5e-3, "constant"),
-    # Some reports among the images, so that reading is not forgotten.
-    Stage(
-        "looking",
-        575,
-        lambda count: [*seeing_rows(count - 75 * BATCH_SIZE, SEED), *reading_rows(75 * BATCH_SIZE, SEED + 100)],
-        1e-3,
-    ),
+    Stage("reading", 300, reading, 1.5e-3, "constant"),
+    Stage("looking", 575, looking, 1e-3),
+    Stage("looking_more", 800, looking_more, 1e-3, batch_size=32),
 )
 
 

@@ -27,7 +27,7 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Stage:
-    """One training: its rows, of which every 64 make an update, and how it differs from the SFT of a run."""
+    """One training: its rows, and how it differs from the SFT of a run."""
 
     name: str
     num_updates: int
@@ -36,6 +36,8 @@ class Stage:
     # Highest learning rate of AdamW.
     learning_rate: float
     scheduler: Literal["cosine", "constant"] = "cosine"
+    # Rows an update.
+    batch_size: int = BATCH_SIZE
 
     def config(self, model: Path, work: Path, threads: int) -> Config:
         """The settings of `rl.sft`: mixed precision (bfloat16 arithmetic, weights and optimiser float32)."""
@@ -46,8 +48,8 @@ class Stage:
                 cache_dir=str(work / self.name),
                 learning_rate=self.learning_rate,
                 lr_scheduler_type=self.scheduler,
-                batch_size=BATCH_SIZE,
-                micro_batch_size=BATCH_SIZE,
+                batch_size=self.batch_size,
+                micro_batch_size=self.batch_size,
             ),
             compute=ComputeConfig(num_threads=threads),
         )
@@ -75,7 +77,9 @@ def train_stages(
             name = f"stage {number} of {len(stages)}, {stage.name}"
             teller.say(f"{name}: {stage.num_updates} updates ({left} to the end of the recipe)")
             started = time.monotonic()
-            trained = ensure_sft(stage.config(model, work, threads), stage.rows(stage.num_updates * BATCH_SIZE), teller)
+            trained = ensure_sft(
+                stage.config(model, work, threads), stage.rows(stage.num_updates * stage.batch_size), teller
+            )
             seconds = time.monotonic() - started
             model = finish(trained, work / f"{stage.name}_finished")
             told = check(model)
