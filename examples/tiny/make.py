@@ -53,13 +53,12 @@ STAGES = (
 
 def check(model: Path) -> str:
     """How many questions about images, and how many about written reports, the model answers right."""
-    told = []
-    for name, asked in (
-        ("images", samples("measure", NUM_CHECKED, 0)),
-        ("reports", [row.sample for row in reading_rows(NUM_CHECKED, SEED + 200)]),
-    ):
-        told.append(f"{name}: {summary(table(asked, completions(model, asked)))}")
-    return "; ".join(told)
+    images = samples("measure", NUM_CHECKED, 0)
+    reports = [row.sample for row in reading_rows(NUM_CHECKED, SEED + 200)]
+    return "; ".join(
+        f"{name}: {summary(table(questions, completions(model, questions)))}"
+        for name, questions in (("images", images), ("reports", reports))
+    )
 
 
 def make(work: Path, out: Path, threads: int = 1, stages: Sequence[Stage] = STAGES) -> Path:

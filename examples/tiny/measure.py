@@ -43,7 +43,7 @@ class Share(NamedTuple):
 
 
 @torch.no_grad()
-def completions(folder: Path, asked: Sequence[Sample], *, temperature: float = 0.0, seed: int = 0) -> list[str]:
+def completions(folder: Path, questions: Sequence[Sample], *, temperature: float = 0.0, seed: int = 0) -> list[str]:
     """One completion a sample, greedy at temperature 0; special tokens left out."""
     processor = load_processor(folder)
     tokenizer = processor.tokenizer
@@ -53,8 +53,8 @@ def completions(folder: Path, asked: Sequence[Sample], *, temperature: float = 0
         {"do_sample": False} if temperature == 0 else {"do_sample": True, "temperature": temperature, "top_k": 0}
     )
     texts: list[str] = []
-    for start in range(0, len(asked), BATCH_SIZE):
-        prompts = [encode(processor, sample) for sample in asked[start : start + BATCH_SIZE]]
+    for start in range(0, len(questions), BATCH_SIZE):
+        prompts = [encode(processor, sample) for sample in questions[start : start + BATCH_SIZE]]
         longest = max(len(prompt.token_ids) for prompt in prompts)
         missing = [longest - len(prompt.token_ids) for prompt in prompts]
         ids = [
@@ -104,12 +104,12 @@ def looks(completion: str) -> bool:
     return completion.removeprefix("<think>").startswith(LOOKING_OPENERS)
 
 
-def table(asked: Sequence[Sample], texts: Sequence[str]) -> dict[str, Share]:
+def table(questions: Sequence[Sample], texts: Sequence[str]) -> dict[str, Share]:
     """Shares over all samples, right answers by modality, answer type and kind of question, and multiple choice that
     names the gold letter.
     """
     groups: dict[str, list[bool]] = defaultdict(list)
-    for sample, text in zip(asked, texts, strict=True):
+    for sample, text in zip(questions, texts, strict=True):
         right = is_right(sample, text)
         groups["well-formed"].append(is_well_formed(text))
         groups["thought looks"].append(looks(text))
@@ -134,9 +134,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=640, help="questions (%(default)s)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 = greedy (%(default)s)")
     arguments = parser.parse_args(argv)
-    asked = samples("measure", arguments.count, 0)
+    questions = samples("measure", arguments.count, 0)
     columns = [
-        table(asked, completions(folder, asked, temperature=arguments.temperature)) for folder in arguments.folders
+        table(questions, completions(folder, questions, temperature=arguments.temperature))
+        for folder in arguments.folders
     ]
     for folder in arguments.folders:
         print(folder)

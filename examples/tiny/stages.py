@@ -18,7 +18,7 @@ from typing import Literal
 
 from rl.config import ComputeConfig, Config, ModelConfig, SftConfig
 from rl.data.sets import SftRow
-from rl.run.progress import Teller, duration
+from rl.run.progress import Display, duration
 from rl.sft import ensure_sft
 
 BATCH_SIZE = 64
@@ -71,26 +71,26 @@ def train_stages(
     number of threads, which decides how sums are split.
     """
     model = untrained
-    with Teller(sys.stderr) as teller:
+    with Display(sys.stderr) as display:
         for number, stage in enumerate(stages, start=1):
             left = sum(one.num_updates for one in stages[number - 1 :])
             name = f"stage {number} of {len(stages)}, {stage.name}"
-            teller.say(f"{name}: {stage.num_updates} updates ({left} to the end of the recipe)")
+            display.say(f"{name}: {stage.num_updates} updates ({left} to the end of the recipe)")
             started = time.monotonic()
             trained = ensure_sft(
-                stage.config(model, work, threads), stage.rows(stage.num_updates * stage.batch_size), teller
+                stage.config(model, work, threads), stage.rows(stage.num_updates * stage.batch_size), display
             )
             seconds = time.monotonic() - started
             model = finish(trained, work / f"{stage.name}_finished")
-            told = check(model)
-            teller.say(f"{name}: {told} [{duration(seconds)}]")
+            quality = check(model)
+            display.say(f"{name}: {quality} [{duration(seconds)}]")
             _note(
                 work,
                 stage=stage.name,
                 updates=stage.num_updates,
                 threads=threads,
                 seconds=round(seconds, 1),
-                model=told,
+                model=quality,
             )
     return model
 

@@ -134,13 +134,13 @@ def table(asked: Sequence[Pair], decisions: Sequence[Decision | None]) -> Table:
     return table_of([(pair.expected == "correct", decision) for pair, decision in judged if pair.expected != "unsure"])
 
 
-def summary(told: Table) -> str:
+def summary(agreement: Table) -> str:
     """Accuracy, kappa and what is paid wrongly, in a line, with 95 % intervals."""
     return (
-        f"accuracy {told.accuracy:.2%} {_percent(told.accuracy_interval)}, "
-        f"kappa {told.kappa:.4f} {_numbers(told.kappa_interval)}, "
-        f"{told.right_accepted} of {told.num_right} right answers accepted, "
-        f"{told.wrong_accepted} of {told.num_wrong} wrong ones"
+        f"accuracy {agreement.accuracy:.2%} {_percent(agreement.accuracy_interval)}, "
+        f"kappa {agreement.kappa:.4f} {_numbers(agreement.kappa_interval)}, "
+        f"{agreement.right_accepted} of {agreement.num_right} right answers accepted, "
+        f"{agreement.wrong_accepted} of {agreement.num_wrong} wrong ones"
     )
 
 
@@ -170,10 +170,10 @@ def measure_lists(reader: Reader) -> None:
     num_right = sum(decision == pair.expected for decision, pair in zip(reader.decisions(every), every, strict=True))
     print(f"plain answers: {num_right} of {len(every)} right")
     strange = list(unheard())
-    told = table(strange, reader.decisions(strange))
+    agreement = table(strange, reader.decisions(strange))
     print(
-        f"sentences with words it never saw: {told.right_accepted} of {told.num_right} right answers accepted, "
-        f"{told.wrong_accepted} of {told.num_wrong} wrong ones"
+        f"sentences with words it never saw: {agreement.right_accepted} of {agreement.num_right} right answers "
+        f"accepted, {agreement.wrong_accepted} of {agreement.num_wrong} wrong ones"
     )
 
 
