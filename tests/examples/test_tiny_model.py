@@ -111,7 +111,8 @@ def test_a_word_of_the_untrained_model_attends_to_the_same_word_among_the_option
     with torch.no_grad():
         first_layer = model.eval()(input_ids=torch.tensor([ids]), output_attentions=True).attentions[0][0, :-1, -1]
     attention = {name: float(first_layer[:, place].mean()) for name, place in options.items()}
-    assert attention["nodule"] > 0.15 and attention["nodule"] > 5 * max(attention["effusion"], attention["normal"])
+    # 0.45; with matching in all rotary frequencies it is 0.19.
+    assert attention["nodule"] > 0.35 and max(attention["effusion"], attention["normal"]) < 0.02
 
 
 def test_reading_rows_answer_what_the_report_says():
