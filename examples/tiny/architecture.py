@@ -1,5 +1,7 @@
-"""The tiny model before training: an InternVL (vision transformer, pixel shuffle, two-layer projector, Qwen2) of about
-2.5 million parameters."""
+"""The tiny model before training, about 2.5 million parameters in InternVL's architecture.
+
+A vision transformer, pixel shuffle, a two-layer projector and a Qwen2.
+"""
 
 from __future__ import annotations
 
@@ -85,8 +87,10 @@ def build_model(processor: InternVLProcessor, seed: int) -> InternVLForCondition
 
 
 def grid_positions(width: int) -> torch.Tensor:
-    """Sines and cosines of row and column of each patch, [patches, width]. From the zeros that are usual, a place takes
-    far longer to learn."""
+    """Sines and cosines of row and column of each patch, [patches, width].
+
+    From the zeros that are usual, a place takes far longer to learn.
+    """
     side = IMAGE_SIZE // PATCH_SIZE
     # A quarter of the width each for sine and cosine of rows and of columns; wavelengths from 2.5 patches to 8 times
     # the image.
@@ -100,18 +104,21 @@ def grid_positions(width: int) -> torch.Tensor:
 
 @torch.no_grad()
 def mimic_trained_attention(attention: torch.nn.Module, *, looks_back: bool) -> None:
-    """Start attention where training would bring it in thousands of updates (mimetic initialisation, Trockman and
-    Kolter, arXiv:2305.09828).
+    """Start attention where training would bring it in thousands of updates.
 
+    After the mimetic initialisation of Trockman and Kolter (arXiv:2305.09828).
     In all heads but the last, keys equal queries and the output undoes the value, so that a token attends to its equals
-    and copies them. The last head of the first layers attends to the token before: its biases b and R(-1) b score cos(f
-    (d + 1)) at distance d for each rotary frequency f, which is largest at d = -1. Finding the letter in front of an
-    option's text needs both.
+    and copies them. They match in the slower half of the rotary frequencies only: the faster half turns so far over
+    twenty tokens that a word would attend to itself alone and not to the same word in a list of options. The last head
+    of the first layers attends to the token before: its biases b and R(-1) b score cos(f (d + 1)) at distance d for
+    each rotary frequency f, which is largest at d = -1. Finding the letter in front of an option's text needs both.
     """
     size = attention.head_dim
     num_heads = attention.q_proj.weight.shape[0] // size
     matching = slice(0, (num_heads - 1) * size)
-    attention.q_proj.weight[matching].normal_(0, 0.08)
+    # Dimensions i and i + size / 2 of a head turn together, at frequency theta ** (-2 i / size).
+    slow = (torch.arange(size) % (size // 2) >= size // 4).repeat(num_heads - 1)[:, None]
+    attention.q_proj.weight[matching].normal_(0, 0.12).mul_(slow)
     attention.k_proj.weight[matching] = attention.q_proj.weight[matching]
     attention.v_proj.weight[matching].normal_(0, 0.06)
     attention.o_proj.weight[:, matching] = attention.v_proj.weight[matching].T
@@ -127,8 +134,10 @@ def mimic_trained_attention(attention: torch.nn.Module, *, looks_back: bool) -> 
     attention.k_proj.bias[start + pairs] = 5.0
     attention.q_proj.bias[start + pairs] = 5.0 * torch.cos(frequency)
     attention.q_proj.bias[start + size // 2 + pairs] = -5.0 * torch.sin(frequency)
+    # What it copies lies in the residual stream as the token itself would, so that the heads behind can copy it on and
+    # the output can say it.
     attention.v_proj.weight[back].normal_(0, 0.07)
-    attention.o_proj.weight[:, back].normal_(0, 0.07)
+    attention.o_proj.weight[:, back] = attention.v_proj.weight[back].T
 
 
 def write_untrained(path: Path, seed: int = 0) -> Path:

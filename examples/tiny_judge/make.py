@@ -1,31 +1,26 @@
 """Makes the tiny judge from nothing: `python -m examples.tiny_judge.make [--work DIR] [--out DIR]`.
 
-Random weights, then four trainings by the project's own SFT code (`rl.sft`) on generated pairs. A finished training is
-kept in the work folder under a hash of everything it depends on.
-
-The first three trainings of the weights that are shipped knew fewer sentences and attacks than there are today
-(README.md tells).
+Random weights, then trainings by the project's own SFT code (`rl.sft`) on generated pairs (`rows.TRAININGS`). How far
+it is, what is left and how many held-out pairs are judged right after each training are printed; a call that was
+interrupted goes on with the training it was in.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from transformers import AutoTokenizer, LlamaForCausalLM
 
+from examples.tiny.stages import BATCH_SIZE, SEED, Stage, copy_model, train_stages
 from examples.tiny_judge.architecture import share_nonce, write_untrained
+from examples.tiny_judge.measure import MODEL, Reader, held_out, summary, table
 from examples.tiny_judge.pairs import pairs
-from examples.tiny_judge.rows import rows
-from rl.config import ComputeConfig, Config, ModelConfig, SftConfig
-from rl.sft import ensure_sft
+from examples.tiny_judge.rows import TRAININGS, Training, rows
+from rl.data.sets import SftRow
 
-MODEL = Path(__file__).parent / "model"
-SEED = 1
 SHIPPED = (
     "config.json",
     "generation_config.json",
@@ -34,56 +29,36 @@ SHIPPED = (
     "tokenizer.json",
     "tokenizer_config.json",
 )
+# Held-out pairs that are judged after each training.
+NUM_CHECKED = 1500
 
 
-class Stage(NamedTuple):
-    """One training: how many pairs, from which seed, and the highest learning rate."""
-
-    num_pairs: int
-    seed: int
-    learning_rate: float
-
-
-STAGES = (
-    Stage(192_000, SEED, 1.5e-3),
-    Stage(64_000, SEED + 1, 8e-4),
-    Stage(48_000, SEED + 2, 1e-3),
-    Stage(20_000, SEED + 3, 6e-4),
-)
-
-
-def settings(model: Path, work: Path, learning_rate: float) -> Config:
-    """A training: batches of 64 rows, mixed precision (weights and optimiser stay float32)."""
-    return Config(
-        seed=SEED,
-        model=ModelConfig(path=str(model), dtype="bfloat16"),
-        sft=SftConfig(
-            cache_dir=str(work / "sft"),
-            learning_rate=learning_rate,
-            lr_scheduler_type="cosine",
-            warmup_ratio=0.03,
-            batch_size=64,
-            micro_batch_size=64,
-        ),
-        compute=ComputeConfig(num_threads=2),
+def stage(number: int, training: Training) -> Stage:
+    """A training as a stage; pairs that fill no whole batch are left out."""
+    return Stage(
+        f"pairs_{number}", training.num_pairs // BATCH_SIZE, partial(_rows, seed=training.seed), training.learning_rate
     )
 
 
-def make(work: Path, out: Path, stages: Sequence[Stage] = STAGES) -> Path:
-    """Train every stage that is not finished already, and put the last one's model into `out`."""
-    model = work / "untrained"
-    if not (model / "config.json").is_file():
-        write_untrained(model, SEED)
-    for number, stage in enumerate(stages, start=1):
-        trained = ensure_sft(settings(model, work, stage.learning_rate), list(rows(pairs(stage.num_pairs, stage.seed))))
-        model = _finished(trained, work / f"stage_{number}")
-    out.mkdir(parents=True, exist_ok=True)
-    for name in SHIPPED:
-        shutil.copyfile(model / name, out / name)
-    return out
+def _rows(count: int, seed: int) -> list[SftRow]:
+    return list(rows(pairs(count, seed)))
 
 
-def _finished(trained: Path, folder: Path) -> Path:
+def make(work: Path, out: Path, threads: int = 1, trainings: Sequence[Training] = TRAININGS) -> Path:
+    """Do every training that is not finished already, and put the last one's model into `out`."""
+    untrained = work / "untrained"
+    if not (untrained / "config.json").is_file():
+        write_untrained(untrained, SEED)
+    asked = held_out(NUM_CHECKED)
+
+    def check(model: Path) -> str:
+        return summary(table(asked, Reader(model).decisions(asked)))
+
+    stages = [stage(number, training) for number, training in enumerate(trainings, start=1)]
+    return copy_model(train_stages(stages, untrained, work, threads=threads, check=check, finish=finish), out, SHIPPED)
+
+
+def finish(trained: Path, folder: Path) -> Path:
     """A trained model in which the pairs of hex digits are alike again; training has moved the only one it saw."""
     tokenizer = AutoTokenizer.from_pretrained(trained)
     model = LlamaForCausalLM.from_pretrained(trained)
@@ -94,12 +69,18 @@ def _finished(trained: Path, folder: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("runs/tiny_judge"), help="where the training is kept")
-    parser.add_argument("--out", type=Path, default=MODEL, help="where the finished model goes")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/tiny_judge"), help="where trainings are kept (%(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=MODEL, help="where the finished model goes (the shipped model's folder)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of PyTorch; another number makes other weights (%(default)s)"
+    )
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    print(make(arguments.work, arguments.out))
+    print(make(arguments.work, arguments.out, arguments.threads))
 
 
 if __name__ == "__main__":

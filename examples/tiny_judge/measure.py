@@ -1,4 +1,4 @@
-"""How well a judge's folder tells right from wrong: `python -m examples.tiny_judge.measure [FOLDER]`.
+"""How well a judge's folder tells right from wrong: `python -m examples.tiny_judge.measure [FOLDER] [--count N]`.
 
 Plain transformers, greedy, replies read by the strict parser of runs; no prechecks, which would settle the easy
 answers. The held-out pairs share no answer to a reference with the training pairs: they are new sentences of known
@@ -7,10 +7,10 @@ words, new combinations of sentence and wording, and new attacks.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,18 +19,18 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from examples.tiny_judge import templates
-from examples.tiny_judge.make import MODEL, STAGES
 from examples.tiny_judge.pairs import pairs
 from examples.tiny_judge.readings import DENIAL, ELSE, Pair
-from examples.tiny_judge.rows import NONCE, message
+from examples.tiny_judge.rows import NONCE, message, trained_pairs
 from examples.tiny_judge.tokenizer import OPENING
-from judges.calibration.agreement import Table, table_of
+from judges.calibration.agreement import Interval, Table, table_of
 from judges.guards.suspicion import suspicious
 from judges.model.reply import parse_reply
 from judges.verdict import Decision, Question
 from rl.data.phantoms import words
 from rl.data.phantoms.draw import FINDINGS
 
+MODEL = Path(__file__).parent / "model"
 BATCH_SIZE = 128
 # Characters of a message beyond which it is read alone.
 MAX_BATCHED_CHARS = 600
@@ -38,8 +38,7 @@ ATTACKS = Path(__file__).parent / "attacks.jsonl"
 
 
 class Reader:
-    """A judge model read without a server: the reply is written greedily behind the opening and the nonce, as a
-    server's grammar would force them."""
+    """A judge model without a server: it writes greedily behind opening and nonce, as a server's grammar has it."""
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -81,7 +80,7 @@ class Reader:
 
 def held_out(count: int, seed: int = 0) -> list[Pair]:
     """Pairs of held-out sentences and combinations, less those whose answer to their reference was trained on."""
-    known = {_key(pair) for stage in STAGES for pair in pairs(stage.num_pairs, stage.seed)}
+    known = {_key(pair) for pair in trained_pairs()}
     unknown = (pair for pair in pairs(2 * count, seed, held_out=True) if _key(pair) not in known)
     return list(itertools.islice(unknown, count))
 
@@ -91,8 +90,7 @@ def _key(pair: Pair) -> tuple[str, str]:
 
 
 def plain() -> Iterator[Pair]:
-    """Every answer of the phantoms, in each listed wording, against every reference of the same kind: what a policy
-    says most, all of it."""
+    """Every answer of the phantoms, in each listed wording, against every reference of the same kind."""
     places = [
         ("Where in the image is the cyst?", words.IMAGE_PLACES),
         ("Which slice shows the abscess best?", words.SLICES),
@@ -106,8 +104,7 @@ def plain() -> Iterator[Pair]:
 
 
 def unheard() -> Iterator[Pair]:
-    """Plain answers in sentences with words that no training has. The judge cannot know what these say; it should
-    refuse them."""
+    """Plain answers in sentences with words that no training has: the judge cannot know what they say."""
     for pair in plain():
         if pair.answer != pair.read or pair.read != pair.meant:
             continue
@@ -137,31 +134,53 @@ def table(asked: Sequence[Pair], decisions: Sequence[Decision | None]) -> Table:
     return table_of([(pair.expected == "correct", decision) for pair, decision in judged if pair.expected != "unsure"])
 
 
-def main(argv: Sequence[str]) -> None:
-    reader = Reader(Path(argv[0]) if argv else MODEL)
-    unseen = held_out(6000)
+def summary(agreement: Table) -> str:
+    """Accuracy, kappa and what is paid wrongly, in a line, with 95 % intervals."""
+    return (
+        f"accuracy {agreement.accuracy:.2%} {_percent(agreement.accuracy_interval)}, "
+        f"kappa {agreement.kappa:.4f} {_numbers(agreement.kappa_interval)}, "
+        f"{agreement.right_accepted} of {agreement.num_right} right answers accepted, "
+        f"{agreement.wrong_accepted} of {agreement.num_wrong} wrong ones"
+    )
+
+
+def _percent(interval: Interval) -> str:
+    return f"({interval.low:.2%} to {interval.high:.2%})"
+
+
+def _numbers(interval: Interval) -> str:
+    return f"({interval.low:.4f} to {interval.high:.4f})"
+
+
+def measure_held_out(reader: Reader, count: int) -> None:
+    """Print the agreement on held-out pairs, and the share judged right of each kind."""
+    unseen = held_out(count)
     decisions = reader.decisions(unseen)
+    print(f"{len(unseen)} held-out pairs: {summary(table(unseen, decisions))}")
     by_kind: dict[str, list[bool]] = defaultdict(list)
     for pair, decision in zip(unseen, decisions, strict=True):
         by_kind[pair.kind].append(decision == pair.expected)
-    told = table(unseen, decisions)
-    print(
-        f"{len(unseen)} held-out pairs: accuracy {told.accuracy:.2%} {told.accuracy_interval}, kappa {told.kappa:.4f}"
-        f" {told.kappa_interval}"
-    )
     for kind, right in sorted(by_kind.items()):
         print(f"  {kind:16} {sum(right):5} of {len(right):5} right ({sum(right) / len(right):.2%})")
+
+
+def measure_lists(reader: Reader) -> None:
+    """Print how plain answers, and those in sentences of unknown words, are judged."""
     every = list(plain())
-    print(
-        f"plain answers: {sum(d == p.expected for d, p in zip(reader.decisions(every), every, strict=True))} of"
-        f" {len(every)} right"
-    )
+    num_right = sum(decision == pair.expected for decision, pair in zip(reader.decisions(every), every, strict=True))
+    print(f"plain answers: {num_right} of {len(every)} right")
     strange = list(unheard())
-    found = table(strange, reader.decisions(strange))
+    agreement = table(strange, reader.decisions(strange))
     print(
-        f"sentences with words it never saw: {found.right_accepted} of {found.num_right} right answers accepted, "
-        f"{found.wrong_accepted} of {found.num_wrong} wrong ones"
+        f"sentences with words it never saw: {agreement.right_accepted} of {agreement.num_right} right answers "
+        f"accepted, {agreement.wrong_accepted} of {agreement.num_wrong} wrong ones"
     )
+
+
+def measure_attacks(reader: Reader) -> None:
+    """Print how many attacks the model accepts, without and with accepted wordings, and how many of these judge=local
+    pays.
+    """
     rows = attacks()
     for note, aliases in (("", False), (" with accepted wordings", True)):
         asked = [
@@ -178,5 +197,16 @@ def main(argv: Sequence[str]) -> None:
             print(f"  {category}: {json.dumps([pair.reference, pair.answer], ensure_ascii=False)}")
 
 
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=MODEL, help="a judge model's folder (the shipped one)")
+    parser.add_argument("--count", type=int, default=6000, help="held-out pairs (%(default)s)")
+    arguments = parser.parse_args(argv)
+    reader = Reader(arguments.folder)
+    measure_held_out(reader, arguments.count)
+    measure_lists(reader)
+    measure_attacks(reader)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

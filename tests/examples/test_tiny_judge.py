@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from examples.tiny_judge.make import MODEL
-from examples.tiny_judge.measure import Reader, attacks, held_out, plain, table
+from examples.tiny_judge.measure import MODEL, Reader, attacks, held_out, plain, table
 from examples.tiny_judge.pairs import pairs
 from examples.tiny_judge.readings import Pair
 from examples.tiny_judge.rows import NONCE, message, rows

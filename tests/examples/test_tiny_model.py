@@ -17,7 +17,7 @@ from rl.data.phantoms import questions as phantoms
 from rl.data.phantoms import words
 from rl.data.phantoms.draw import FINDINGS, NUM_SLICES
 from rollouts.prompt.processing import encode, load_processor, media_token_ids
-from rollouts.records import LETTERS
+from rollouts.records import LETTERS, Sample
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,51 @@ def test_some_heads_of_the_untrained_model_look_one_token_back():
     assert first_layer[-1].diagonal(-1).min() > 0.5
 
 
+def test_a_word_of_the_untrained_model_attends_to_the_same_word_among_the_options():
+    processor = build_processor()
+    model = build_model(processor, 0)
+    model.set_attn_implementation("eager")
+    text = "What does this radiograph show?\nA. effusion\nB. nodule\nC. normal\n<think>I see it: the answer is nodule"
+    ids = processor.tokenizer(text)["input_ids"]
+    pieces = processor.tokenizer.convert_ids_to_tokens(ids)
+    options = {name: pieces.index(f"Ġ{name}") for name in ("effusion", "nodule", "normal")}
+    with torch.no_grad():
+        first_layer = model.eval()(input_ids=torch.tensor([ids]), output_attentions=True).attentions[0][0, :-1, -1]
+    attention = {name: float(first_layer[:, place].mean()) for name, place in options.items()}
+    # 0.45; with matching in all rotary frequencies it is 0.19.
+    assert attention["nodule"] > 0.35 and max(attention["effusion"], attention["normal"]) < 0.02
+
+
 def test_reading_rows_answer_what_the_report_says():
     for row in curriculum.reading_rows(50, 3):
         assert row.sample.visual_references[0] in row.sample.question and not row.sample.media
-        assert row.response.endswith(f"<answer>{row.sample.gold_text}</answer>")
+        assert measure.is_right(row.sample, row.response) and measure.is_well_formed(row.response)
+
+
+def test_multiple_choice_is_taught_with_the_letter_behind_the_text_and_then_before_it():
+    sample = Sample(
+        id="one",
+        question="Where is the cyst?",
+        answer_type="mcq",
+        gold_text="upper left of the image",
+        options=("lower left of the image", "upper left of the image"),
+        gold_letters=("B",),
+        visual_references=("a cyst in the upper left of the image",),
+    )
+    response = curriculum.base_response(sample, np.random.default_rng(0))
+    thought, _, answer = response.partition("</think>\n")
+    assert thought.endswith(" a cyst in the upper left of the image, so the answer is upper left B.")
+    assert answer == "<answer>B. upper left of the image</answer>"
+    assert measure.is_right(sample, response) and measure.names_gold_letter(sample, response)
+    assert measure.looks(response)
+    other = response.replace("B. upper", "A. upper")
+    assert not measure.is_right(sample, other) and not measure.names_gold_letter(sample, other)
+    in_words = "<think>x</think>\n<answer>upper left of the image</answer>"
+    assert measure.is_right(sample, in_words) and not measure.names_gold_letter(sample, in_words)
+    shares = measure.table([sample, sample], [other, in_words])
+    assert shares["right"] == shares["mcq"] == (1, 2) and shares["mcq by letter"] == (0, 2)
+    # Wilson's interval of 1 of 2.
+    assert str(shares["right"]) == "50.0 % (9-91)"
 
 
 def test_images_of_the_base_are_in_no_split_of_a_run():
@@ -117,6 +158,6 @@ def test_images_of_the_base_are_in_no_split_of_a_run():
 def test_the_shipped_model_looks_and_is_mostly_right():
     asked = phantoms.samples("eval", 128, 0)
     shares = measure.table(asked, measure.completions(MODEL, asked))
-    assert shares["well-formed"] == 1.0 and shares["thought looks"] == 1.0
+    assert shares["well-formed"].value == 1.0 and shares["thought looks"].value == 1.0
     # Measured 0.91 on 320 other questions; 0.80 is four standard deviations below on 128.
-    assert shares["accuracy"] > 0.80
+    assert shares["right"].value > 0.80

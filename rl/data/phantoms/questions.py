@@ -193,8 +193,8 @@ def looking_response(sample: Sample, rng: Rng) -> str:
     """A clean gold response: the thought names what is seen, the answer follows from it. Multiple choice is answered
     with the option's text in full.
 
-    A model of this size learns from images to name what it sees in minutes, but to tie a text to its letter only in
-    hours (ANSWERS.md, rule 5).
+    The shipped base was taught so, because it had not learned to tie a text to its letter; the recipe of today teaches
+    letters too (`examples.tiny.curriculum.base_response`). Both forms are paid alike.
     """
     opener = words.LOOKING_OPENERS[int(rng.integers(len(words.LOOKING_OPENERS)))]
     thought = f"{opener} {sample.visual_references[0]}, {words.CONCLUSION} {sample.gold_text}."
