@@ -21,6 +21,7 @@ from rl.algo.losses import policy_loss, row_bounds
 from rl.policy.batching import Row, make_micro_batches
 from rl.policy.token_model import TokenModel
 from rollouts.media import frames
+from rollouts.prompt.families import family_of
 from rollouts.prompt.messages import build_messages
 from rollouts.prompt.processing import encode, load_processor
 from tests.fakes.tiny_models import make_qwen25vl
@@ -46,7 +47,7 @@ def rows_of(inputs: dict[str, Any], encoded: list[Any]) -> list[Row]:
 
 def our_loss(model: Any, rows: list[Row]) -> float:
     [batch] = make_micro_batches(rows, 100_000)
-    logprobs, _ = TokenModel(model, 0.9, (), torch.float32)(batch)
+    logprobs, _ = TokenModel(model, family_of(model.config.model_type, "tiny"), 0.9, (), torch.float32)(batch)
     mine = [rows[place] for place in batch.rows]
     [totals] = denominators([[len(row.completion_ids) for row in rows]], MAX_LENGTH)
     loss, _ = policy_loss(
