@@ -99,7 +99,8 @@ ESTIMATORS["seventh"] = seventh.ESTIMATOR
 USES = """
 import sys
 from rl.config import door
-from rl.config.build import leaves, type_name
+from rl.config.build import leaves
+from rollouts.annotations import type_name
 
 config = door.compose([f"model.path={sys.argv[1]}", "grpo.loss_type=seventh"])
 assert "seventh" in type_name(leaves()["grpo.loss_type"].annotation)
