@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from judges.local.judge import no_server_left
@@ -51,6 +52,6 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
         report = write_report(folder.path)
         print_table(summary["comparison"], summary["majority_baseline"])
         display.say(f"report: {report}")
-        display.say(f"rollouts: python -m rollouts.view {folder.path} --text")
+        display.say(f"rollouts: python -m rollouts.view {quote(str(folder.path))} --text")
         display.say(f"done in {duration(time.monotonic() - started)}")
         return summary

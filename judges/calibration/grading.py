@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 from typing import Any
 
 from judges.calibration.agreement import Interval, Table, table_of
@@ -107,8 +108,8 @@ def require(summary: Summary, settings: JudgeConfig) -> None:
         raise JudgeNotGoodEnough(
             f"the judge grades {where} worse than this run asks for, so it does not start:\n  "
             + "\n  ".join(below)
-            + f"\n{describe(summary)}\nTake a better judge or prompt (python -m judges.calibrate {settings.calibration}"
-            " ... shows every row), or ask for less."
+            + f"\n{describe(summary)}\nTake a better judge or prompt (python -m judges.calibrate "
+            f"{quote(str(settings.calibration))} ... shows every row), or ask for less."
         )
 
 

@@ -91,7 +91,7 @@ def compose(argv: Sequence[str]) -> Config:
     values, choices = run_hydra(request.hydra_overrides, request.faults)
     _put_under_files(values, request)
     config, faults = build(values, lambda path: origin(path, choices, request.explicit))
-    config = _locate_model(config)
+    config = _locate_model(_expand_home(config))
     faults = request.faults + faults
     more = problems(config, request.explicit)
     faults += [fault for fault in more if fault.split(":")[0] not in paths_of(faults)]
@@ -173,6 +173,32 @@ def config_hash(*parts: Any) -> str:
         for part in parts
     ]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+# Settings that name a file or folder of this machine; `~` at their beginning is the user's home.
+_PLACES = {
+    "": ("out_dir",),
+    "model": ("path",),
+    "data": ("root",),
+    "sft": ("checkpoint", "cache_dir"),
+    "judge": ("cache", "calibration", "canaries"),
+}
+
+
+def _expand_home(config: Config) -> Config:
+    """Write the home folder out where a path begins with `~`: behind a `=` no shell does it, and a folder named `~`
+    would be made."""
+    for section, names in _PLACES.items():
+        part = getattr(config, section) if section else config
+        homes = {
+            name: str(Path(value).expanduser())
+            for name in names
+            if isinstance(value := getattr(part, name), str) and value.startswith("~")
+        }
+        if homes:
+            changed = dataclasses.replace(part, **homes)
+            config = dataclasses.replace(config, **{section: changed}) if section else changed
+    return config
 
 
 def _locate_model(config: Config) -> Config:

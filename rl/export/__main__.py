@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 
 from rl.export.inspect import write_inspect_log
 from rl.export.wandb import write_wandb
@@ -85,9 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(f"{COMMAND}: no step of {asked.run} was exported (--steps {asked.steps or 'all'})")
         return 1
     look = (
-        f"inspect view --log-dir {asked.out}"
+        f"inspect view --log-dir {quote(str(asked.out))}"
         if asked.to == "inspect"
-        else f"wandb sync {asked.out}/wandb/offline-run-*"
+        else f"wandb sync {quote(str(asked.out))}/wandb/offline-run-*"
     )
     display.say(f"{num} steps in {asked.out}" + ("" if asked.online else f"; look: {look}"))
     return 0

@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from rl.algo.estimator import ADVANTAGE_SETTINGS
 from rollouts.terminal import accept_any_stdout, require
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             out, report = replay(asked.run, asked.overrides, asked.only, asked.times, asked.out, display)
         print_report(report)
         display.say(f"report: {out / 'replay_report.json'}, differences: {out / 'diff.parquet'}")
-        display.say(f"look:   python -m rollouts.view {asked.run} {out}")
+        display.say(f"look:   python -m rollouts.view {quote(str(asked.run))} {quote(str(out))}")
     except (ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull) as error:
         complain(f"{COMMAND}: {error}")
         return 2 if isinstance(error, ConfigError) else 1

@@ -323,3 +323,13 @@ def test_a_reward_in_a_file_is_set_like_any_other(tmp_path: Path, model_path: st
     assert f"there is no file {tmp_path}/none.py" in fault
     (fault,) = faults_of(model_path, f"reward.weights.{spec}=much")
     assert "expected float under" in fault
+
+
+def test_a_path_that_begins_with_a_tilde_is_in_the_users_home(
+    model_path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Behind a `=` no shell expands it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = compose.compose([model_path, "out_dir=~/runs/a", "sft.cache_dir='~/sft'"])
+    assert (config.out_dir, config.sft.cache_dir) == (f"{tmp_path}/runs/a", f"{tmp_path}/sft")
+    assert compose.compose([model_path, "out_dir=runs/~a"]).out_dir == "runs/~a"
