@@ -16,12 +16,6 @@ from rewards.answers.words import lexicon
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Second words of species names: "C. difficile", "E. coli".
 _LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")
-_ROMAN = frozenset("i ii iii iv v vi vii viii ix x".split())
-_JOINERS = frozenset({"and", "or", "&", "/", "+", "和", "或", "nor"})
-# Words whose letter may stand in brackets or behind a sign: "panel (b)", "Fig. C", "Dukes' C".
-_FIGURES = frozenset(
-    "figure panel table plate slide image lp lipoprotein rh fig figs vit hep dr mr ms mrs dukes".split()
-)
 _NOTHING = Token("", "", -1, -1)
 
 
@@ -52,7 +46,9 @@ def options_of(texts: Sequence[str], skip: Sequence[str] = ()) -> Options:
     for letter, text, form in zip(letters, texts, forms, strict=True):
         if form[1:] and form[0] == letter.casefold() and text.lstrip()[1:2] in tuple(".):") and form[1:] not in forms:
             form = form[1:]
-        listing = form[:1] == ("a",) and form[1:] and (len(form[1]) == 1 or form[1] in _JOINERS)  # "A, B and C"
+        listing = (
+            form[:1] == ("a",) and form[1:] and (len(form[1]) == 1 or form[1] in lexicon().sets["joiner"])
+        )  # "A, B and C"
         if form[1:] and form[0] in ("a", "an", "the") and text.split()[0].casefold() == form[0] and not listing:
             form = form[1:]  # not of "A-scan"
         if len(form) == 1 and form[0].upper() in letters:
@@ -71,7 +67,7 @@ def find(stream: list[Token], options: Options) -> list[Mention]:
         if token.kind != "p" and not (texts and texts[-1].last >= index):
             forms = options.by_first.get(token.key, ())
             match = next((m for form, letter in forms if (m := _match(stream, index, form, letter))), None)
-            texts += [match] if match and not _part_of_more(stream, match) else []
+            texts += [match] if match and not _part_of_more(stream, match, bool(texts)) else []
     labels = _labels(stream, options, texts) if options.letters else []
     return _bind(stream, sorted([*texts, *labels], key=lambda mention: mention.first), options)
 
@@ -88,28 +84,33 @@ def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) 
     return Mention(letter, start, index - 1, "text", form in (("yes",), ("no",)))
 
 
-def _part_of_more(stream: list[Token], mention: Mention) -> bool:
-    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, the rest of a name (rule 5)."""
+def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
+    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, the rest of a name (rule 5).
+
+    "Yes, there is no fracture" says yes: "no" before a noun counts only where nothing was said before (not `later`).
+    """
     first, last = stream[mention.first], stream[mention.last]
     earlier, before = (_NOTHING, _NOTHING, *stream[max(0, mention.first - 2) : mention.first])[-2:]
     after, beyond = (*stream[mention.last + 1 : mention.last + 3], _NOTHING, _NOTHING)[:2]
-    number, units, compared = first.kind == "n", lexicon().sets["unit"], lexicon().sets["compare"]
+    number, sets = first.kind == "n", lexicon().sets
     decimal = before.text == "," and earlier.end == before.start and before.end == first.start
-    if number and (decimal or before.text in tuple("<>≤≥") or before.key in compared):
+    if number and (decimal or before.text in tuple("<>≤≥") or before.key in sets["compare"]):
         return True
     if before.kind == "s" and (number or before.end == first.start) and before.text not in "/+=>":
         return True
-    scale = (last.key in _ROMAN and beyond.key in _ROMAN) or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
+    scale = {last.key, beyond.key} <= sets["roman"] or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
     if (after.text in ("-", "/") and scale) or (number and after.key in ("to", "-") and beyond.kind == "n"):
         return True  # "Stage II-III", "C5/6", "5 to 10"
     if after.kind == "s":
         divides = after.text == "/" and (last.kind == "n" or (number and beyond.kind == "w"))
         return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or divides
-    if (last.kind == "n" and (after.key in units or after.kind == "n")) or (after.text == "-" and beyond.key == "like"):
+    idioms = {words[1] for words, mark in lexicon().phrases["no"] if not mark}
+    noun = after.kind == "w" and after.key not in sets["goes_on"] and (later or after.key in idioms)
+    measured = last.kind == "n" and (after.key in sets["unit"] or after.kind == "n")
+    if measured or (after.text == "-" and beyond.key == "like") or (noun and mention.particle and first.key == "no"):
         return True
-    named = (
-        _lone(after) or (after.key in _ROMAN and len(after.text) > 1) or (after.kind == "n" and beyond.key not in units)
-    )
+    numbered = after.kind == "n" and beyond.key not in sets["unit"]
+    named = numbered or _lone(after) or (len(after.text) > 1 and after.key in sets["roman"])
     return last.kind == "w" and named and after.text not in ("A", "I", mention.letter)
 
 
@@ -118,16 +119,14 @@ def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list
     spoken = [index for index, token in enumerate(stream) if token.kind in "wnc"]
     if run := _letters_only(stream, [i for i in spoken if i not in covered], options, len(spoken)):
         return run
-    starts = {mention.first: mention.letter for mention in texts}
+    starts, joiners = {mention.first: mention.letter for mention in texts}, lexicon().sets["joiner"]
     mentions: list[Mention] = []
     for index in spoken:
         letter = stream[index].text.upper()
         if index in covered or len(letter) != 1 or letter not in LETTERS:
             continue
         listed = bool(mentions) and mentions[-1].last == index - 2
-        joined = (
-            index > 1 and stream[index - 1].key in _JOINERS and stream[index - 2].key in {*"abcdefghijklmnopqrstuvxyz"}
-        )
+        joined = index > 1 and stream[index - 1].key in joiners and stream[index - 2].text.upper() in {*LETTERS} - {"W"}
         if joined and not listed and index - 2 not in covered:
             continue  # "hepatitis B and C": where the first is a name, the second is one
         signed = len(stream) == 2 and index == 0 and stream[1].text in "+-"
@@ -165,7 +164,7 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
     strong = left in ("strong", "any") or before.text == ":"
     if token.text.islower():
         marked = left == "start" and after.text in ("", *'.):]"')
-        second = before.key in _JOINERS | {",", "not", "than"} and (listed or after.kind in ("", "p"))
+        second = before.key in lexicon().sets["joiner"] | {",", "not", "than"} and (listed or after.kind in ("", "p"))
         last = right == "end" and left != "start" and (strong or second)
         bracketed = before.end == token.start and before.text in tuple("([{\"'<") and right == "end"
         spoken = strong and right == "closed" and (token.text not in "ai" or left == "any")
@@ -190,7 +189,7 @@ def _left(stream: list[Token], index: int) -> str:
     if before.kind in "ps" and before.text != "°":
         glued = before.end == token.start and ahead.end == before.start
         part = (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
-        if (glued and part) or (before.text in ".'([" and ahead.key in _FIGURES):
+        if (glued and part) or (before.text in ".'([" and ahead.key in sets["figure"]):
             return "name"  # "anti-B", "N.A", "panel (b)"
         return "start" if before.text in '(["' else "edge"
     if before.kind != "w" or before.end == token.start or before.key in sets["name_before"]:
@@ -236,7 +235,12 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         same = options.twins.get(last.letter, last.letter) == options.twins.get(mention.letter, mention.letter)
         would = not same and [token.key for token in stream[mention.last + 1 : mention.last + 2]] == ["would"]
         closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
-        if {last.by, mention.by} == {"label", "text"} and _adjacent(last, between) and not would and not closed:
+        if last.by == "text":
+            adjacent = bool(between) and all(sign in "([-—" for sign in between)
+        else:
+            linked = all(sign in ".):-—([]}\"'、" or sign in ("a", "the", "an") for sign in between)
+            adjacent = linked and len(between) <= 4 and "、" not in between[1:]
+        if {last.by, mention.by} == {"label", "text"} and adjacent and not would and not closed:
             letter = (last if last.by == "label" else mention).letter if same else "?"
             bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
         elif between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
@@ -244,10 +248,3 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         else:
             bound.append(mention)
     return bound
-
-
-def _adjacent(last: Mention, between: list[str]) -> bool:
-    if last.by == "text":
-        return bool(between) and all(text in "([-—" for text in between)
-    linked = all(text in ".):-—([]}\"'、" or text in ("a", "the", "an") for text in between)
-    return linked and len(between) <= 4 and "、" not in between[1:]

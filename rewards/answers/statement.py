@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, is_named, split, to_words
-from rewards.answers.mentions import Mention
-from rewards.answers.text import Token
+from rewards.answers.mentions import Options, find
+from rewards.answers.text import tokens
 from rewards.answers.words import lexicon
 
 Verdict = Literal["stated", "nothing", "unclear"]
+MAX_MENTIONS = 64
 _DENIES = DENIALS | {"WOULD"}
 
 
@@ -32,26 +33,12 @@ class Rule(NamedTuple):
 
 TABLE = (
     Rule("retraction", "correction undo past", "before", "what was said falls", "A. Wait, B.", "B"),
-    Rule(
-        "denial",
-        "deny reject nor lack would",
-        "before, behind",
-        "not chosen; twice: open",
-        "B. It is not due to C.",
-        "B",
-    ),
+    Rule("denial", "deny reject nor lack would", "before, behind", "not chosen; twice: open", "B. Not due to C.", "B"),
     Rule("exclusion", "except", "before", "not chosen", "B rather than C", "B"),
     Rule("condition", "if", "before", "unclear", "If febrile, B.", ""),
     Rule("alternative", "or open between torn", "clause", "unclear", "B, but C is also possible", ""),
     Rule("hedge", "hedge", "clause", "chosen alone, unclear beside another option", "Possibly B", "B"),
-    Rule(
-        "assertion",
-        "anchor",
-        "clause",
-        "chosen; the last one sets aside what is weaker",
-        "A or B. Final answer: C",
-        "C",
-    ),
+    Rule("assertion", "anchor", "clause", "chosen; the last sets aside weaker ones", "A or B. Final answer: C", "C"),
     Rule("mention", "light", "clause", "chosen where nothing is asserted", "A large pneumothorax is seen.", "C"),
 )
 
@@ -71,12 +58,18 @@ UNCLEAR = Reading((), "unclear", "")
 MISMATCH = "a letter stands with the text of another option"
 
 
-def read(stream: list[Token], mentions: list[Mention]) -> Reading:
-    """What the answer commits to. Never raises."""
+def read(plain: str, options: Options) -> Reading:
+    """What an answer without markup commits to. Never raises."""
+    stream = tokens(plain)
+    mentions = find(stream, options)
+    if len(mentions) > MAX_MENTIONS:
+        return UNCLEAR._replace(reason=f"more than {MAX_MENTIONS} options are named")
     if not mentions or any(mention.letter == "?" for mention in mentions):
         return UNCLEAR._replace(reason=MISMATCH) if mentions else NOTHING
     kept = _after_correction(to_words(stream, mentions))
-    return _resolve(split(kept, mentions)) if kept else UNCLEAR._replace(reason="an answer is taken back")
+    reading = _resolve(split(kept, mentions)) if kept else UNCLEAR._replace(reason="an answer is taken back")
+    inside = not options.letters or {*reading.letters} <= {*options.letters}
+    return reading if inside else UNCLEAR._replace(reason="a letter outside the options")
 
 
 def _after_correction(words: list[str]) -> list[str]:
@@ -201,6 +194,11 @@ def _may_be_name(state: State) -> bool:
     return any(m.by == "letter" and not clause.weak and m.letter not in sure for m, clause in named)
 
 
+def _kept_open(state: State) -> bool:
+    several = len(state.letters) > 1 and any(clause.role == "hedge" for clause in state.clauses)
+    return several or bool(state.beside("hedge"))
+
+
 # What makes an answer unclear: any of these.
 CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (_may_be_name, "a letter may be an answer or a name"),
@@ -208,11 +206,7 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (_joined, "an option is joined to something else"),
     (_another_text, MISMATCH),
     (lambda state: bool(state.beside("condition")), "the choice hangs on a condition"),
-    (lambda state: bool(state.beside("hedge")), "a second answer is kept open"),
-    (
-        lambda state: len(state.letters) > 1 and any(c.role == "hedge" for c in state.clauses),
-        "a second answer is kept open",
-    ),
+    (_kept_open, "a second answer is kept open"),
     (lambda state: any(c.particle and c.letters - state.letters for c in state.committed), "both yes and no are said"),
     (lambda state: bool(state.letters & state.denied), "the same option is chosen and denied"),
     (_goes_on, "a list goes on, or probabilities are split"),

@@ -1,5 +1,4 @@
-"""JSON objects and boxes around an answer (ANSWERS.md, rule 11). Nothing is evaluated: `json.loads` and brace counting
-only."""
+"""JSON objects and boxes around an answer (rule 11). Nothing is evaluated: `json` and brace counting only."""
 
 from __future__ import annotations
 
@@ -7,13 +6,11 @@ import json
 import re
 from typing import Any
 
+from rewards.answers import words
+from rewards.answers.text import key, normalise, strip_markup
+
 MAX_WRAPPERS = 16
-# Names of the field that states the answer, letters and digits only, the first that is there counts.
-_MAIN = (
-    "answer finalanswer choice option finalchoice letter label prediction selectedoption selected selection"
-    " correctanswer correctoption result answers finalanswers correctanswers diagnosis response final answerletter"
-    " optionletter correctletter answerchoice answeroption finaldiagnosis conclusion output 答案 选项 最终答案"
-).split()
+MAX_ANSWER_CHARS = 1500  # an answer longer than this is no answer
 _NOT_KEY = re.compile(r"[\W_]+")
 _READ_PAIRS = json.JSONDecoder(object_pairs_hook=tuple)
 
@@ -22,9 +19,22 @@ class NoCommitment(Exception):
     """A wrapper that states no single answer: a distribution, two boxes, a repeated field. Internal to the parser."""
 
 
-def unwrap_json(text: str) -> str:
-    """The text with each JSON object, and a list at its start, replaced by what it says. Raises NoCommitment for maps
-    over letters and repeated fields."""
+def unwrap(answer: str) -> str:
+    """The body without boxes, JSON and markup around what it says. Raises NoCommitment."""
+    normal = normalise(answer)
+    found = boxes(normal)
+    for start, end, content in reversed(found):
+        stop = "" if len(found) == 1 else "."
+        normal = f"{normal[:start]} {stop} {content} . {normal[end:]}"
+    if found and (len({key(strip_markup(box[2])) for box in found}) > 1 or not found[-1][2].strip()):
+        raise NoCommitment("the boxes disagree or are empty")
+    if "{" in normal or "[" in normal:
+        normal = _without_json(re.sub(r"```(?:json)?", " ", normal) if "```" in normal else normal)
+    return strip_markup(normal)
+
+
+def _without_json(text: str) -> str:
+    """The text with what each JSON object, and a list at its start, says in its place. Raises NoCommitment."""
     start = len(text) - len(text.lstrip()) if text.lstrip().startswith('["') else text.find("{")
     for _ in range(MAX_WRAPPERS):
         if start < 0:
@@ -46,7 +56,8 @@ def _said(value: Any, depth: int = 0) -> str:
         pairs = [(_NOT_KEY.sub("", name).casefold(), held) for name, held in value]
         if all(len(name) == 1 and name.isalpha() for name, _ in pairs):
             raise NoCommitment("a map over letters is a distribution")
-        held = next((held for wanted in _MAIN if (held := [v for name, v in pairs if name == wanted])), [])
+        main = next((name for name in words.source()["other"]["field"] if name in dict(pairs)), "")
+        held = [value for name, value in pairs if name == main]
         if len(held) != 1:
             raise NoCommitment("the answer field stands twice" if held else "the object has no answer field")
         return _said(held[0], depth + 1)
