@@ -15,9 +15,7 @@ from rewards.answers.words import lexicon, mark
 
 ENDS = frozenset(".!?;\n…")
 JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
-_BREAKS = frozenset({",", "(", ")", "—", "→", "-", "、", "/", "|"}) | frozenset(
-    "BUT BECAUSE WHILE IF SO EXCEPT NOR AND OR".split()
-)
+_BREAKS = (JOINERS - {"&", "+"}) | {*"()—→-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _VERDICTS = DENIALS | {"ANCHOR", "yes"}
 _CONTRACTED = re.compile(r"(\w+)n't|(can)not")
@@ -34,16 +32,10 @@ class Clause:
     conditional: bool = False
     question: bool = False
     named: bool = False  # an option stands in it
-    mentions: list[Mention] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)  # where options stand among the words
+    mentions: list[Mention] = field(default_factory=list)  # these options
+    letters: set[str] = field(default_factory=set)
     role: str = ""
-
-    @property
-    def letters(self) -> set[str]:
-        return {mention.letter for mention in self.mentions}
-
-    @property
-    def places(self) -> list[int]:
-        return [place for place, word in enumerate(self.words) if word[0] == "@"]
 
     @property
     def before(self) -> list[str]:
@@ -53,8 +45,7 @@ class Clause:
     @property
     def is_either(self) -> bool:
         """Whether several options stand in a list that is joined by "or" and its like."""
-        joiners = {"OR", "<", ">", "-", "→"}
-        return len(self.letters) > 1 and bool(joiners & set(self.words[self.places[0] : self.places[-1]]))
+        return len(self.letters) > 1 and bool({"OR", *"<>-→"} & {*self.words[self.places[0] : self.places[-1]]})
 
     @property
     def particle(self) -> bool:
@@ -62,21 +53,15 @@ class Clause:
         return bool(self.mentions) and all(mention.particle for mention in self.mentions)
 
 
-def is_named(words: list[str]) -> bool:
-    """Whether an option stands among words."""
-    return any(word[0] == "@" for word in words)
-
-
 def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
     """The answer as words, options and marks. Brackets around an option alone say nothing."""
-    at: dict[int, list[int]] = {}
-    for number, mention in enumerate(mentions):
-        at.setdefault(mention.first, []).append(number)
+    firsts = [mention.first for mention in mentions]  # glued letters share theirs
+    at = {first: " , ".join(f"@{n}" for n, other in enumerate(firsts) if other == first) for first in firsts}
     inside = {index for mention in mentions for index in range(mention.first, mention.last + 1)}
     items: list[str] = []
     for index, token in enumerate(stream):
         if index in at:
-            items.append(" , ".join(f"@{number}" for number in at[index]))
+            items.append(at[index])
         elif index not in inside and token.text not in "'\"@{}<>`":
             after = stream[index + 1] if index + 1 < len(stream) else token
             hyphen = token.text == "-" and index and stream[index - 1].end == token.start and after.start == token.end
@@ -117,7 +102,9 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
         clauses[-1].named = kind == "turn" and word[0] == "@"
     for clause in clauses:
+        clause.places = [place for place, word in enumerate(clause.words) if word[0] == "@"]
         clause.mentions = [mentions[int(clause.words[place][1:])] for place in clause.places]
+        clause.letters = {mention.letter for mention in clause.mentions}
     return [clause for clause in clauses if clause.words]
 
 

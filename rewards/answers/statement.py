@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, is_named, split, to_words
+from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, split, to_words
 from rewards.answers.mentions import Options, find
 from rewards.answers.text import tokens
 from rewards.answers.words import lexicon
@@ -18,6 +18,7 @@ from rewards.answers.words import lexicon
 Verdict = Literal["stated", "nothing", "unclear"]
 MAX_MENTIONS = 64
 _DENIES = DENIALS | {"WOULD"}
+_NEVER = ("denial", "exclusion")  # roles whose options are never chosen
 
 
 class Rule(NamedTuple):
@@ -78,9 +79,9 @@ def _after_correction(words: list[str]) -> list[str]:
         cut, after = cuts[-1], words[cuts[-1] + 1 :]
         said = words[max((place for place in range(cut) if words[place] in ENDS), default=-1) + 1 : cut]
         denial = max((place for place, word in enumerate(said) if word in _DENIES), default=cut)
-        if words[cut] == "CORRECTION" and denial < cut and not is_named(said[denial:]):
+        if words[cut] == "CORRECTION" and denial < cut and "@" not in " ".join(said[denial:]):
             words = words[:cut] + after  # "it is not actually C"
-        elif is_named(after):
+        elif "@" in " ".join(after):
             return after
         elif words[cut] == "UNDO" or {"DENY", "REJECT", "OPEN"} & set(after):
             return []
@@ -180,7 +181,7 @@ def _another_text(state: State) -> bool:
 def _goes_on(state: State) -> bool:
     """ "B, not C or A": whether A is denied cannot be told. "B 60%, C 40%". "B, C, ..."."""
     last, words = state.clauses[-1], [word for clause in state.clauses for word in clause.words]
-    listed = last.opener == "OR" or ("OR" in last.words and last.opener != "(" and last.role in ("denial", "exclusion"))
+    listed = last.opener == "OR" or ("OR" in last.words and last.opener != "(" and last.role in _NEVER)
     several = len({letter for clause in state.clauses for letter in clause.letters}) > 1
     if listed and last.mentions and last.mentions[-1].by != "text" and last.mentions[-1].letter not in state.letters:
         return True
@@ -213,26 +214,23 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
 )
 
 
+def _is_final(clause: Clause) -> bool:
+    stands = clause.role in ("assertion", "mention") and len(clause.letters) == 1 and not clause.question
+    return stands and _strength(clause) == 2 and ("ANCHOR" in clause.before or clause.opener == "SO")
+
+
 def _from_final(clauses: list[Clause]) -> list[Clause]:
     """From the final statement on: it sets aside the walk, the hedge and the alternatives before it (rule 19)."""
-    for cut in range(len(clauses) - 1, -1, -1):
-        clause = clauses[cut]
-        stands = clause.role in ("assertion", "mention") and len(clause.letters) == 1 and not clause.question
-        if stands and _strength(clause) == 2 and ("ANCHOR" in clause.before or clause.opener == "SO"):
-            break
-    else:
+    finals = [place for place, clause in enumerate(clauses) if _is_final(clause)]
+    if not finals:
         return clauses
+    cut = finals[-1]
     stated = [clause for clause in clauses[:cut] if clause.role in ("assertion", "mention")]
     walk = len({x for c in stated for x in c.letters}) > 1 and not any("ANCHOR" in c.words for c in stated)
-    kept = [
-        clause for clause in clauses[:cut] if clause.role in ("denial", "exclusion") or (clause in stated and not walk)
-    ]
+    kept = [clause for clause in clauses[:cut] if clause.role in _NEVER or (clause in stated and not walk)]
     others = {x for clause in clauses[cut + 1 :] for x in clause.letters} - clauses[cut].letters
-    explained = [  # "Answer: C. A: blunted angle. B: .."
-        clause
-        for clause, after in itertools.pairwise(clauses[cut:])
-        if len(others) > 1 and len(clause.words) == 1 and clause.letters <= others and not is_bare(after.words)
-    ]
+    heads = [a for a, b in itertools.pairwise(clauses[cut:]) if len(a.words) == 1 and not is_bare(b.words)]
+    explained = [a for a in heads if len(others) > 1 and a.letters <= others]  # "Answer: C. A: blunted angle. B: .."
     return kept + [clause for clause in clauses[cut:] if clause not in explained]
 
 
@@ -250,7 +248,7 @@ def _resolve(clauses: list[Clause]) -> Reading:
     strongest = max(map(_strength, sure), default=0)
     chosen = [clause for clause in sure if _strength(clause) == strongest]
     letters = {letter for clause in chosen for letter in clause.letters}
-    denied = {letter for clause in clauses if clause.role in ("denial", "exclusion") for letter in clause.letters}
+    denied = {letter for clause in clauses if clause.role in _NEVER for letter in clause.letters}
     state = State(clauses, committed, chosen, letters, denied)
     if fault := next((reason for conflicts, reason in CONFLICTS if conflicts(state)), ""):
         return UNCLEAR._replace(reason=fault)
