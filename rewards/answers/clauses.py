@@ -18,7 +18,7 @@ JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
 _BREAKS = (JOINERS - {"&", "+"}) | {*"()—→-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _VERDICTS = DENIALS | {"ANCHOR", "yes"}
-_CONTRACTED = re.compile(r"(\w+)n't|(can)not")
+_CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
 _BRACKETED = re.compile(r"\( (@\d+) \)")
 
 
@@ -32,25 +32,23 @@ class Clause:
     conditional: bool = False
     question: bool = False
     named: bool = False  # an option stands in it
+    role: str = ""
     places: list[int] = field(default_factory=list)  # where options stand among the words
     mentions: list[Mention] = field(default_factory=list)  # these options
     letters: set[str] = field(default_factory=set)
-    role: str = ""
+    before: list[str] = field(default_factory=list)  # the words in front of them
+    is_either: bool = False  # several stand in a list that is joined by "or" and its like
+    particle: bool = False  # they are nothing but the word yes or no
 
-    @property
-    def before(self) -> list[str]:
-        """The words in front of the options."""
-        return self.words[: self.places[0]]
-
-    @property
-    def is_either(self) -> bool:
-        """Whether several options stand in a list that is joined by "or" and its like."""
-        return len(self.letters) > 1 and bool({"OR", *"<>-→"} & {*self.words[self.places[0] : self.places[-1]]})
-
-    @property
-    def particle(self) -> bool:
-        """Whether it names nothing but the word yes or no."""
-        return bool(self.mentions) and all(mention.particle for mention in self.mentions)
+    def fill(self, mentions: list[Mention]) -> None:
+        """Look up the options that stand in it."""
+        self.places = [place for place, word in enumerate(self.words) if word[0] == "@"]
+        if self.places:
+            self.mentions = [mentions[int(self.words[place][1:])] for place in self.places]
+            self.letters = {mention.letter for mention in self.mentions}
+            self.before, between = self.words[: self.places[0]], self.words[self.places[0] : self.places[-1]]
+            self.is_either = len(self.letters) > 1 and bool({"OR", *"<>-→"} & {*between})
+            self.particle = all(mention.particle for mention in self.mentions)
 
 
 def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
@@ -65,15 +63,9 @@ def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
         elif index not in inside and token.text not in "'\"@{}<>`":
             after = stream[index + 1] if index + 1 < len(stream) else token
             hyphen = token.text == "-" and index and stream[index - 1].end == token.start and after.start == token.end
-            items.append("" if hyphen else _word(token))
+            items.append("" if hyphen else _CONTRACTED.sub(r"\1 not", token.key))
     text = _BRACKETED.sub(r"\1", " ".join(items))
     return mark([item for item in (text if "(" in text else text.replace(" )", "")).split(" ") if item])
-
-
-def _word(token: Token) -> str:
-    if parts := _CONTRACTED.fullmatch(token.key):
-        return f"{ {'ca': 'can', 'wo': 'will'}.get(parts[1], parts[1]) or parts[2] } not"
-    return "…" if token.text.startswith("...") else {"[": "(", "]": ")"}.get(token.text, token.key)
 
 
 def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
@@ -102,9 +94,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
         clauses[-1].named = kind == "turn" and word[0] == "@"
     for clause in clauses:
-        clause.places = [place for place, word in enumerate(clause.words) if word[0] == "@"]
-        clause.mentions = [mentions[int(clause.words[place][1:])] for place in clause.places]
-        clause.letters = {mention.letter for mention in clause.mentions}
+        clause.fill(mentions)
     return [clause for clause in clauses if clause.words]
 
 
@@ -148,12 +138,8 @@ def _inside_list(words: list[str], index: int) -> bool:
     return left[0] == right[0] == "@"
 
 
-def is_content(word: str) -> bool:
-    """Whether a word says something beside a bare choice: no option, mark, sign, adverb or light word."""
-    plain = word.isalpha() and (word.islower() or word[0] > "\u2e80") and not word.endswith("ly")
-    return plain and word not in lexicon().sets["light"] and word not in lexicon().sets["stops"]
-
-
 def is_bare(words: list[str]) -> bool:
-    """Whether words hold nothing beside options but the words of a bare choice."""
-    return not any(map(is_content, words))
+    """Whether words hold nothing beside options but the words of a bare choice: marks, signs, adverbs, light words."""
+    light, stops = lexicon().sets["light"], lexicon().sets["stops"]
+    others = (word for word in words if word.isalpha() and word not in light and word not in stops)
+    return not any((word.islower() or word[0] > "\u2e80") and not word.endswith("ly") for word in others)

@@ -44,13 +44,11 @@ def options_of(texts: Sequence[str], skip: Sequence[str] = ()) -> Options:
     letters, forms = tuple(LETTERS[: len(texts)]), [key(text) for text in texts]
     options = Options(letters, {}, {}, {x: letters[forms.index(form)] for x, form in zip(letters, forms, strict=True)})
     for letter, text, form in zip(letters, texts, forms, strict=True):
-        if form[1:] and form[0] == letter.casefold() and text.lstrip()[1:2] in tuple(".):") and form[1:] not in forms:
-            form = form[1:]
-        listing = (
-            form[:1] == ("a",) and form[1:] and (len(form[1]) == 1 or form[1] in lexicon().sets["joiner"])
-        )  # "A, B and C"
-        if form[1:] and form[0] in ("a", "an", "the") and text.split()[0].casefold() == form[0] and not listing:
-            form = form[1:]  # not of "A-scan"
+        head, rest = "".join(form[:1]), form[1:]
+        labelled = head == letter.casefold() and text.lstrip()[1:2] in tuple(".):") and rest not in forms
+        listing = head == "a" and rest and (len(rest[0]) == 1 or rest[0] in lexicon().sets["joiner"])  # "A, B and C"
+        article = head in ("a", "an", "the") and text.split()[0].casefold() == head and not listing  # not of "A-scan"
+        form = rest if rest and (labelled or article) else form
         if len(form) == 1 and form[0].upper() in letters:
             options.lone[letter] = form[0].upper()
         elif form and letter not in skip:
@@ -163,10 +161,10 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
         return ""
     strong = left in ("strong", "any") or before.text == ":"
     if token.text.islower():
-        marked = left == "start" and after.text in ("", *'.):]"')
+        marked = left == "start" and after.text in ("", *'.):"')
         second = before.key in lexicon().sets["joiner"] | {",", "not", "than"} and (listed or after.kind in ("", "p"))
         last = right == "end" and left != "start" and (strong or second)
-        bracketed = before.end == token.start and before.text in tuple("([{\"'<") and right == "end"
+        bracketed = before.end == token.start and before.text in tuple("({\"'<") and right == "end"
         spoken = strong and right == "closed" and (token.text not in "ai" or left == "any")
         return "label" if bracketed or (inside and (marked or last or spoken)) else ""
     if not inside:  # fails closed: "F" beside a valid text is an answer outside the options
@@ -189,9 +187,9 @@ def _left(stream: list[Token], index: int) -> str:
     if before.kind in "ps" and before.text != "°":
         glued = before.end == token.start and ahead.end == before.start
         part = (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
-        if (glued and part) or (before.text in ".'([" and ahead.key in sets["figure"]):
+        if (glued and part) or (before.text in ".'(" and ahead.key in sets["figure"]):
             return "name"  # "anti-B", "N.A", "panel (b)"
-        return "start" if before.text in '(["' else "edge"
+        return "start" if before.text in '("' else "edge"
     if before.kind != "w" or before.end == token.start or before.key in sets["name_before"]:
         return "name"
     if before.key in sets["label_before"]:
@@ -236,9 +234,9 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         would = not same and [token.key for token in stream[mention.last + 1 : mention.last + 2]] == ["would"]
         closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
         if last.by == "text":
-            adjacent = bool(between) and all(sign in "([-—" for sign in between)
+            adjacent = bool(between) and all(sign in "(-—" for sign in between)
         else:
-            linked = all(sign in ".):-—([]}\"'、" or sign in ("a", "the", "an") for sign in between)
+            linked = all(sign in ".):-—(}\"'、" or sign in ("a", "the", "an") for sign in between)
             adjacent = linked and len(between) <= 4 and "、" not in between[1:]
         if {last.by, mention.by} == {"label", "text"} and adjacent and not would and not closed:
             letter = (last if last.by == "label" else mention).letter if same else "?"

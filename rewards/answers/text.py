@@ -35,6 +35,7 @@ _TOKEN = re.compile(
     rf"|(?P<w>[^\W\d_{_CJK}][^\W_{_CJK}]*(?:'[^\W\d_{_CJK}]+)*)|(?P<p>\.{{3,}}|<=|>=|\n|[^\w\s])"
 )
 MEANING = frozenset("<>≤≥+-%°^/±~≈=")
+_ALIKE = {"<=": "≤", ">=": "≥", "[": "(", "]": ")"}
 
 
 class Token(NamedTuple):
@@ -73,7 +74,7 @@ def tokens(text: str) -> list[Token]:
     for match in _TOKEN.finditer(text):
         kind, value = match.lastgroup or "p", match.group()
         if kind == "p":
-            value = {"<=": "≤", ">=": "≥"}.get(value, value)
+            value = "…" if value.startswith("...") else _ALIKE.get(value, value)
             before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
             inside = after.isalnum() and not (before.isdigit() and after.isdigit())
             kind = "s" if value in MEANING and not (value == "-" and (inside or not before.isalnum())) else "p"
