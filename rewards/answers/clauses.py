@@ -61,8 +61,7 @@ def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
         if index in at:
             items.append(at[index])
         elif index not in inside and token.text not in "'\"@{}<>`":
-            after = stream[index + 1] if index + 1 < len(stream) else token
-            hyphen = token.text == "-" and index and stream[index - 1].end == token.start and after.start == token.end
+            hyphen = token.text == "-" and stream[index - 1].end == token.start and stream[index + 1].start == token.end
             items.append("" if hyphen else _CONTRACTED.sub(r"\1 not", token.key))
     text = _BRACKETED.sub(r"\1", " ".join(items))
     return mark([item for item in (text if "(" in text else text.replace(" )", "")).split(" ") if item])

@@ -16,7 +16,7 @@ from rewards.answers.words import lexicon
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # Second words of species names: "C. difficile", "E. coli".
 _LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")
-_NOTHING = Token("", "", -1, -1)
+PAD = [Token("", "end", -1, -1)] * 2  # before and behind the tokens of an answer: each has two neighbours
 
 
 class Options(NamedTuple):
@@ -73,10 +73,10 @@ def find(stream: list[Token], options: Options) -> list[Mention]:
 def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) -> Mention | None:
     index = start
     for position, wanted in enumerate(form):
-        index += bool(position and stream[index : index + 1] and stream[index].text == "\n")  # a text of two lines
-        while position and index < len(stream) and stream[index].kind == "p" and stream[index].text not in ";\n?!":
+        index += bool(position and stream[index].text == "\n")  # a text of two lines
+        while position and stream[index].kind == "p" and stream[index].text not in ";\n?!":
             index += 1
-        if index >= len(stream) or stream[index].kind == "p" or stream[index].key != wanted:
+        if stream[index].kind == "p" or stream[index].key != wanted:
             return None
         index += 1
     return Mention(letter, start, index - 1, "text", form in (("yes",), ("no",)))
@@ -88,8 +88,8 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     "Yes, there is no fracture" says yes: "no" before a noun counts only where nothing was said before (not `later`).
     """
     first, last = stream[mention.first], stream[mention.last]
-    earlier, before = (_NOTHING, _NOTHING, *stream[max(0, mention.first - 2) : mention.first])[-2:]
-    after, beyond = (*stream[mention.last + 1 : mention.last + 3], _NOTHING, _NOTHING)[:2]
+    earlier, before = stream[mention.first - 2 : mention.first]
+    after, beyond = stream[mention.last + 1 : mention.last + 3]
     number, sets = first.kind == "n", lexicon().sets
     decimal = before.text == "," and earlier.end == before.start and before.end == first.start
     if number and (decimal or before.text in tuple("<>≤≥") or before.key in sets["compare"]):
@@ -124,10 +124,10 @@ def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list
         if index in covered or len(letter) != 1 or letter not in LETTERS:
             continue
         listed = bool(mentions) and mentions[-1].last == index - 2
-        joined = index > 1 and stream[index - 1].key in joiners and stream[index - 2].text.upper() in {*LETTERS} - {"W"}
+        joined = stream[index - 1].key in joiners and stream[index - 2].text.upper() in {*LETTERS} - {"W"}
         if joined and not listed and index - 2 not in covered:
             continue  # "hepatitis B and C": where the first is a name, the second is one
-        signed = len(stream) == 2 and index == 0 and stream[1].text in "+-"
+        signed = len(stream) == 6 and stream[index + 1].text in ("+", "-")
         own = letter in (starts.get(index + 1), starts.get(index + 2))
         by = "label" if len(spoken) == 1 and not signed else _shape(stream, index, own, options, listed)
         mentions += [Mention(letter, index, index, by)] if by else []
@@ -153,8 +153,7 @@ def _is_known(word: Token, *sets: str) -> bool:
 
 def _shape(stream: list[Token], index: int, own: bool, options: Options, listed: bool) -> str:
     """The shape rule: "label", "letter" (perhaps) or "" (a name). `own`: its text follows. `listed`: behind a label."""
-    token = stream[index]
-    before, after = (stream[i] if 0 <= i < len(stream) else _NOTHING for i in (index - 1, index + 1))
+    before, token, after = stream[index - 1 : index + 2]
     left, right = _left(stream, index), "end" if own else _right(stream, index, options)
     inside = token.text.upper() in options.letters
     if "name" in (left, right):
@@ -162,13 +161,15 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
     strong = left in ("strong", "any") or before.text == ":"
     if token.text.islower():
         marked = left == "start" and after.text in ("", *'.):"')
-        second = before.key in lexicon().sets["joiner"] | {",", "not", "than"} and (listed or after.kind in ("", "p"))
+        second = before.key in lexicon().sets["joiner"] | {",", "not", "than"} and (
+            listed or after.kind in ("end", "p")
+        )
         last = right == "end" and left != "start" and (strong or second)
         bracketed = before.end == token.start and before.text in tuple("({\"'<") and right == "end"
         spoken = strong and right == "closed" and (token.text not in "ai" or left == "any")
         return "label" if bracketed or (inside and (marked or last or spoken)) else ""
     if not inside:  # fails closed: "F" beside a valid text is an answer outside the options
-        pronoun = token.text == "I" and after is not _NOTHING
+        pronoun = token.text == "I" and after.kind != "end"
         return "label" if right == "end" and not pronoun and (left != "word" or listed) else ""
     if right == "word" and left != "any":
         noun = after.text[:1].isupper() and after.text[1:2].islower() and token.text == "A"  # "A Pneumonia": no article
@@ -178,8 +179,7 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
 
 def _left(stream: list[Token], index: int) -> str:
     """What is before a letter: "start", "edge" (a sign), "strong" ("is") or "any" ("option"), "word", "name"."""
-    token, sets = stream[index], lexicon().sets
-    ahead, before = (_NOTHING, _NOTHING, *stream[max(0, index - 2) : index])[-2:]
+    (ahead, before, token), sets = stream[index - 2 : index + 1], lexicon().sets
     if before.text in ("", "\n"):
         return "start"
     if before.kind == "c":
@@ -199,8 +199,7 @@ def _left(stream: list[Token], index: int) -> str:
 
 def _right(stream: list[Token], index: int, options: Options) -> str:
     """What is behind a letter: "end" (a sign, nothing), "closed" (a word that may follow a label), "word", a "name"."""
-    token, sets = stream[index], lexicon().sets
-    after, later = (*stream[index + 1 : index + 3], _NOTHING, _NOTHING)[:2]
+    (token, after, later), sets = stream[index : index + 3], lexicon().sets
     glued = after.start == token.end
     if after.kind == "c":
         return "closed" if after.text in sets["zh_label_after"] else "name" if glued else "word"
@@ -215,7 +214,7 @@ def _right(stream: list[Token], index: int, options: Options) -> str:
     if both and after.text in ".&/+-'" and not (_lone(later) and later.text in options.letters):
         return "end" if after.text == "." and later.text[:1].isupper() and len(later.text) > 1 else "name"  # "A.P."
     if after.text == "." and later.kind == "w" and later.text.islower() and len(later.text) > 2:
-        alone = index == 0 and all(other.kind == "p" for other in stream[index + 3 :])
+        alone = index == 2 and all(other.kind in ("p", "end") for other in stream[index + 3 :])
         return "name" if alone or _LATIN.fullmatch(later.text) else "end"  # "C. difficile"; "G. lamblia" alone
     return "name" if glued and after.text in ("+", "-") and not _lone(later) else "end"  # "A+"
 

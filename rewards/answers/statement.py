@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, split, to_words
-from rewards.answers.mentions import Options, find
+from rewards.answers.mentions import PAD, Options, find
 from rewards.answers.text import tokens
 from rewards.answers.words import lexicon
 
@@ -61,7 +61,7 @@ MISMATCH = "a letter stands with the text of another option"
 
 def read(plain: str, options: Options) -> Reading:
     """What an answer without markup commits to. Never raises."""
-    stream = tokens(plain)
+    stream = [*PAD, *tokens(plain), *PAD]
     mentions = find(stream, options)
     if len(mentions) > MAX_MENTIONS:
         return UNCLEAR._replace(reason=f"more than {MAX_MENTIONS} options are named")
@@ -141,8 +141,9 @@ class State(NamedTuple):
     denied: set[str]
 
     def beside(self, role: str) -> set[str]:
-        """The letters of a role that are not chosen."""
-        return {x for clause in self.clauses if clause.role == role for x in clause.letters} - self.letters
+        """The letters of a role that are not chosen alone."""
+        alone = self.letters if len(self.letters) == 1 else set()
+        return {x for clause in self.clauses if clause.role == role for x in clause.letters} - alone
 
 
 def _open(state: State) -> bool:
@@ -195,11 +196,6 @@ def _may_be_name(state: State) -> bool:
     return any(m.by == "letter" and not clause.weak and m.letter not in sure for m, clause in named)
 
 
-def _kept_open(state: State) -> bool:
-    several = len(state.letters) > 1 and any(clause.role == "hedge" for clause in state.clauses)
-    return several or bool(state.beside("hedge"))
-
-
 # What makes an answer unclear: any of these.
 CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (_may_be_name, "a letter may be an answer or a name"),
@@ -207,7 +203,7 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (_joined, "an option is joined to something else"),
     (_another_text, MISMATCH),
     (lambda state: bool(state.beside("condition")), "the choice hangs on a condition"),
-    (_kept_open, "a second answer is kept open"),
+    (lambda state: bool(state.beside("hedge")), "a second answer is kept open"),
     (lambda state: any(c.particle and c.letters - state.letters for c in state.committed), "both yes and no are said"),
     (lambda state: bool(state.letters & state.denied), "the same option is chosen and denied"),
     (_goes_on, "a list goes on, or probabilities are split"),
