@@ -17,7 +17,6 @@ ENDS = frozenset(".!?;\n…")
 JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
 _BREAKS = (JOINERS - {"&", "+"}) | {*"()—→-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
-_VERDICTS = DENIALS | {"ANCHOR", "yes"}
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
 _BRACKETED = re.compile(r"\( (@\d+) \)")
 
@@ -71,7 +70,10 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
     """The clauses of an answer in order, none of them empty."""
     clauses = [Clause([])]
     leading = False  # "since A is common, B": the comma ends what stands first
-    walk = sum(first[0] == "@" and second in _VERDICTS for first, second in itertools.pairwise(words)) > 2
+    walk = (
+        sum(first[0] == "@" and second in {*DENIALS, "ANCHOR", "yes"} for first, second in itertools.pairwise(words))
+        > 2
+    )
     for index, word in enumerate(words):
         current = clauses[-1]
         kind = _kind(words, index, current, walk)
@@ -85,10 +87,10 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
             continue
         current.question = word == "?"
         ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
-        weak, conditional = (False, False) if ends else (current.weak, current.conditional)
         first = not current.words and not current.opener
         leading = (word in ("WHILE", "BECAUSE") and first) or (leading and not ends)
-        weak, conditional = weak or word in ("BECAUSE", "WHILE", "IF"), conditional or word == "IF"
+        weak = (current.weak and not ends) or word in ("BECAUSE", "WHILE", "IF")
+        conditional = (current.conditional and not ends) or word == "IF"
         opener = "" if kind == "end" and word != "\n" else word
         clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
         clauses[-1].named = kind == "turn" and word[0] == "@"

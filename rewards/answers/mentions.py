@@ -14,8 +14,7 @@ from rewards.answers.text import Token, key
 from rewards.answers.words import lexicon
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Second words of species names: "C. difficile", "E. coli".
-_LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")
+_LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")  # of species: "C. difficile", "E. coli"
 PAD = [Token("", "end", -1, -1)] * 2  # before and behind the tokens of an answer: each has two neighbours
 
 
@@ -23,8 +22,7 @@ class Options(NamedTuple):
     """The options of a question in comparable form."""
 
     letters: tuple[str, ...]
-    # First token of an option -> its forms (key, letter), longest first.
-    by_first: dict[str, list[tuple[tuple[str, ...], str]]]
+    by_first: dict[str, list[tuple[tuple[str, ...], str]]]  # first token -> forms (key, letter), longest first
     lone: dict[str, str]  # letter -> its text, where that text is itself one of the labels (blood groups, rule 3)
     twins: dict[str, str]  # letter -> the first letter with the same text
 
@@ -83,10 +81,7 @@ def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) 
 
 
 def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
-    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, the rest of a name (rule 5).
-
-    "Yes, there is no fracture" says yes: "no" before a noun counts only where nothing was said before (not `later`).
-    """
+    """Whether neighbours change the meaning (rule 5). `later`: not the first text: "Yes, there is no fracture"."""
     first, last = stream[mention.first], stream[mention.last]
     earlier, before = stream[mention.first - 2 : mention.first]
     after, beyond = stream[mention.last + 1 : mention.last + 3]
@@ -138,17 +133,13 @@ def _letters_only(stream: list[Token], free: list[int], options: Options, num_sp
     """An answer of letters and words of the grammar only: glued, "BD", or side by side, "A D"."""
     runs = {i: stream[i].text.upper() if num_spoken == 1 else stream[i].text for i in free}
     glued = [i for i, run in runs.items() if 2 <= len(run) == len(set(run)) and set(run) <= set(options.letters)]
-    others = [stream[i] for i in free if i not in glued]
-    beside = all(_is_known(word, "light") and (word.kind == "c" or len(word.text) > 1) for word in others)
+    others, known = [stream[i] for i in free if i not in glued], lexicon().sets["light"] | lexicon().sets["last"]
+    beside = all(word.key in known and (word.kind == "c" or len(word.text) > 1) for word in others)
     if len(glued) == 1 and len(free) == num_spoken and beside:
         return [Mention(letter, glued[0], glued[0], "label") for letter in runs[glued[0]]]
     if len(free) > 1 and len(free) == num_spoken and all(run in options.letters for run in runs.values()):
         return [Mention(run, i, i, "label") for i, run in runs.items()]
     return []
-
-
-def _is_known(word: Token, *sets: str) -> bool:
-    return word.key in lexicon().lasts or any(word.key in lexicon().sets[name] for name in sets)
 
 
 def _shape(stream: list[Token], index: int, own: bool, options: Options, listed: bool) -> str:
@@ -194,7 +185,10 @@ def _left(stream: list[Token], index: int) -> str:
         return "name"
     if before.key in sets["label_before"]:
         return "any" if before.key in ("option", "choice", "letter") else "strong"
-    return "word" if _is_known(before, "light", "label_after") or before.key.endswith(("n't", "ly")) else "name"
+    known = before.key.endswith(("n't", "ly")) or any(
+        before.key in sets[name] for name in ("last", "light", "label_after")
+    )
+    return "word" if known else "name"
 
 
 def _right(stream: list[Token], index: int, options: Options) -> str:

@@ -10,11 +10,12 @@ from typing import Literal
 from rewards.answers import statement, words
 from rewards.answers.mentions import LETTERS, options_of
 from rewards.answers.statement import MISMATCH, NOTHING, UNCLEAR, Reading
-from rewards.answers.text import normalise
+from rewards.answers.text import key, normalise
 from rewards.answers.wrappers import MAX_ANSWER_CHARS, NoCommitment, unwrap
 
 YesNo = Literal["yes", "no"]
 WORDS: tuple[YesNo, YesNo] = ("yes", "no")
+DIFFER = "several answer tags that differ"
 NEITHER = NOTHING._replace(reason="neither yes nor no")
 # An answer without any of these is neither; cheaper than reading it.
 _ANY = re.compile(
@@ -39,6 +40,15 @@ def _begins(groups: str, behind: str) -> re.Pattern[str]:
     """The words of groups of words.yaml at the beginning of an answer, longest first, with a pattern behind them."""
     forms = sorted((form for group in groups.split() for form in words.source()["zh"][group]), key=len, reverse=True)
     return re.compile(f"(?:{'|'.join(map(re.escape, forms))}){behind}")
+
+
+def read_all(answers: Sequence[str]) -> Reading:
+    """What the answers to an open question say of yes and no: the same, or nothing (rule 2)."""
+    several = len({answer.strip() for answer in answers}) > 1
+    if several and (sum(map(len, answers)) > 4_000 or len({key(answer) for answer in answers}) > 1):
+        return UNCLEAR._replace(reason=DIFFER)
+    readings = [read(answer) for answer in answers]
+    return readings[-1] if len({reading.letters for reading in readings}) == 1 else UNCLEAR._replace(reason=DIFFER)
 
 
 def read(answer: str) -> Reading:

@@ -16,8 +16,6 @@ MAX_TAIL_CHARS = 600  # of a long free text, in which a statement is looked for 
 Options = Sequence[str] | Mapping[str, str]
 _LETTER_LIST = re.compile(r"[a-z](?:(?:[\s,;/&+、.()]|and){1,5}[a-z])+[.\s]*")
 _ANCHORS = ("answer:", "answer is", "answer：", "answer**", "答案", "故选", "\\boxed")
-_ONE_LETTER = re.compile(r"\W*\w\W*")
-_DIFFER = "several answer tags that differ"
 
 
 def parse(completion: str, options: Options | None = None, *, prefill: str = "", finish_reason: str = "stop") -> Parsed:
@@ -36,7 +34,9 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     was_cut = finish_reason == "length" and (parts.unclosed or not parts.tagged)
     if was_cut and reading.verdict == "stated" and not _stands(reading, parts):
         reading = words = NOTHING._replace(reason="cut at the length limit before an answer is stated")
-    lost = (was_cut and parts.unclosed and reading.verdict != "stated") or (not texts and reading.reason == _DIFFER)
+    lost = (was_cut and parts.unclosed and reading.verdict != "stated") or (
+        not texts and reading.reason == polarity.DIFFER
+    )
     if lost or not parts.bodies:
         return Parsed(parts.think, None, (), None, well_formed, reading.reason, reading.verdict)
     if texts and len(reading.letters) == 1 and not words.letters:
@@ -47,10 +47,7 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
 
 
 def grade_option(completion: str, options: Options, gold: str | Iterable[str]) -> bool:
-    """True if the completion commits to exactly the gold letter, or the set of them where `gold` is a list.
-
-    Letters may be small. Where two options have the same text, either counts as the other.
-    """
+    """True if the completion commits to exactly the gold letter or letters, of any case; twins are one."""
     texts = as_texts(options)
     twins = options_of(texts).twins
     wanted = {twins.get(letter.upper(), letter) for letter in ([gold] if isinstance(gold, str) else gold)}
@@ -61,9 +58,8 @@ def as_texts(options: Options) -> tuple[str, ...]:
     """The option texts in the order A, B, C.. Raises ValueError for a map whose letters are not exactly those."""
     if not isinstance(options, Mapping):
         return tuple(options)
-    letters = LETTERS[: len(options)]
-    if sorted(options) != list(letters):
-        raise ValueError(f"option letters are {sorted(options)}, expected {list(letters)}: fix the row of the data set")
+    if sorted(options) != (letters := list(LETTERS[: len(options)])):
+        raise ValueError(f"option letters are {sorted(options)}, expected {letters}: fix the row of the data set")
     return tuple(options[letter] for letter in letters)
 
 
@@ -71,20 +67,23 @@ def _of_bodies(parts: span.Span, texts: Sequence[str]) -> Reading:
     """What all bodies say of the options, or of yes and no where there are none: the same, or nothing (rule 2)."""
     if not parts.bodies:
         return NOTHING._replace(reason=parts.reason)
-    if texts and "\\boxed" in parts.tail and len(parts.tail) <= 4_000:
+    if texts and len(parts.tail) <= 4_000:
         boxed = {text.key(text.strip_markup(text.normalise(content))) for _, _, content in boxes(parts.tail)}
         if len(boxed) > 1:
             return UNCLEAR._replace(reason="the boxes disagree")
-    several = not texts and len({body.strip() for body in parts.bodies}) > 1
-    if several and (sum(map(len, parts.bodies)) > 4_000 or len({text.key(body) for body in parts.bodies}) > 1):
-        return UNCLEAR._replace(reason=_DIFFER)
-    readings = [read_options(body, texts, parts.tagged) if texts else polarity.read(body) for body in parts.bodies]
-    return readings[-1] if len({reading.letters for reading in readings}) == 1 else UNCLEAR._replace(reason=_DIFFER)
+    if not texts:
+        return polarity.read_all(parts.bodies)
+    readings = [read_options(body, texts, parts.tagged) for body in parts.bodies]
+    return (
+        readings[-1]
+        if len({reading.letters for reading in readings}) == 1
+        else UNCLEAR._replace(reason=polarity.DIFFER)
+    )
 
 
 def _stands(reading: Reading, parts: span.Span) -> bool:
     """Whether a cut completion states its answer (rule 20): by an anchor, in a box, or in an open answer tag."""
-    whole = parts.unclosed and reading.bare and not _ONE_LETTER.fullmatch(parts.bodies[-1])
+    whole = parts.unclosed and reading.bare and not re.fullmatch(r"\W*\w\W*", parts.bodies[-1])
     return reading.anchored or whole or "\\boxed{" in parts.tail
 
 

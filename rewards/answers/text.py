@@ -20,7 +20,6 @@ _STRUCK = re.compile(
     r"|\\(?:sout|st|[bx]?cancel)\{[^{}]{0,400}(?:\{[^{}]{0,400}\}[^{}]{0,400}){0,4}\}"
     r"|\[ \][^\n]{0,300}|\[x\](?=\s{0,4}[\w*(])"  # "[ ] A" is not ticked
 )
-_RANGE_DASH = re.compile(r"(?<=\d)[—―](?=\d)")
 _EMPHASIS = re.compile(r"(?i)</?(?:b|i|em|strong|u|span|code|pre|mark|sup|sub|font)(?:\s[^<>]{0,80})?/?>|\*\*")
 _LINE_BREAK = re.compile(r"(?i)</?(?:p|br|div|li|ul|ol|h[1-6])(?:\s[^<>]{0,80})?/?>")
 _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
@@ -58,7 +57,7 @@ def normalise(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.replace("…", "...").translate(_SUPERSCRIPTS))
         hidden = {char for char in {*text} if unicodedata.category(char) == "Cf" or "\ufe00" <= char <= "\ufe0f"}
-        text = _RANGE_DASH.sub("-", text.translate(dict.fromkeys(map(ord, hidden))))
+        text = re.sub(r"(?<=\d)[—―](?=\d)", "-", text.translate(dict.fromkeys(map(ord, hidden))))
     return text.translate(_UNIFIED).replace("->", " → ").replace("=>", " → ")
 
 
