@@ -43,10 +43,9 @@ def options_of(texts: Sequence[str], skip: Sequence[str] = ()) -> Options:
     options = Options(letters, {}, {}, {x: letters[forms.index(form)] for x, form in zip(letters, forms, strict=True)})
     for letter, text, form in zip(letters, texts, forms, strict=True):
         head, rest = "".join(form[:1]), form[1:]
-        labelled = head == letter.casefold() and text.lstrip()[1:2] in tuple(".):") and rest not in forms
         listing = head == "a" and rest and (len(rest[0]) == 1 or rest[0] in lexicon().sets["joiner"])  # "A, B and C"
         article = head in ("a", "an", "the") and text.split()[0].casefold() == head and not listing  # not of "A-scan"
-        form = rest if rest and (labelled or article) else form
+        form = rest if rest and article else form
         if len(form) == 1 and form[0].upper() in letters:
             options.lone[letter] = form[0].upper()
         elif form and letter not in skip:
@@ -88,8 +87,6 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     number, sets = first.kind == "n", lexicon().sets
     decimal = before.text == "," and earlier.end == before.start and before.end == first.start
     if number and (decimal or before.text in tuple("<>≤≥") or before.key in sets["compare"]):
-        return True
-    if before.kind == "s" and (number or before.end == first.start) and before.text not in "/+=>":
         return True
     scale = {last.key, beyond.key} <= sets["roman"] or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
     if (after.text in ("-", "/") and scale) or (number and after.key in ("to", "-") and beyond.kind == "n"):
@@ -185,9 +182,7 @@ def _left(stream: list[Token], index: int) -> str:
         return "name"
     if before.key in sets["label_before"]:
         return "any" if before.key in ("option", "choice", "letter") else "strong"
-    known = before.key.endswith(("n't", "ly")) or any(
-        before.key in sets[name] for name in ("last", "light", "label_after")
-    )
+    known = before.key.endswith(("n't", "ly")) or before.key in sets["last"] or before.key in sets["light"]
     return "word" if known else "name"
 
 
@@ -226,11 +221,8 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         same = options.twins.get(last.letter, last.letter) == options.twins.get(mention.letter, mention.letter)
         would = not same and [token.key for token in stream[mention.last + 1 : mention.last + 2]] == ["would"]
         closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
-        if last.by == "text":
-            adjacent = bool(between) and all(sign in "(-—" for sign in between)
-        else:
-            linked = all(sign in ".):-—(}\"'、" or sign in ("a", "the", "an") for sign in between)
-            adjacent = linked and len(between) <= 4 and "、" not in between[1:]
+        links = {*"(-—"} if last.by == "text" else {*".):-—(}\"'、", "a", "the", "an"}
+        adjacent = {*between} <= links and (between or last.by != "text")
         if {last.by, mention.by} == {"label", "text"} and adjacent and not would and not closed:
             letter = (last if last.by == "label" else mention).letter if same else "?"
             bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)

@@ -28,14 +28,14 @@ def unwrap(answer: str) -> str:
         normal = f"{normal[:start]} {stop} {content} . {normal[end:]}"
     if found and (len({key(strip_markup(box[2])) for box in found}) > 1 or not found[-1][2].strip()):
         raise NoCommitment("the boxes disagree or are empty")
-    if "{" in normal or "[" in normal:
+    if "{" in normal:
         normal = _without_json(re.sub(r"```(?:json)?", " ", normal) if "```" in normal else normal)
     return strip_markup(normal)
 
 
 def _without_json(text: str) -> str:
-    """The text with what each JSON object, and a list at its start, says in its place. Raises NoCommitment."""
-    start = len(text) - len(text.lstrip()) if text.lstrip().startswith('["') else text.find("{")
+    """The text with what each JSON object says in its place. Raises NoCommitment."""
+    start = text.find("{")
     for _ in range(MAX_WRAPPERS):
         if start < 0:
             break
