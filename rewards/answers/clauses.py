@@ -90,7 +90,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         first = not current.words and not current.opener
         leading = (word in ("WHILE", "BECAUSE") and first) or (leading and not ends)
         weak = (current.weak and not ends) or word in ("BECAUSE", "WHILE", "IF")
-        conditional = (current.conditional and not ends) or word == "IF"
+        conditional = (current.conditional and (not ends or word == "SO")) or word == "IF"
         opener = "" if kind == "end" and word != "\n" else word
         clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
         clauses[-1].named = kind == "turn" and word[0] == "@"
@@ -112,7 +112,7 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     if word in ("DENY", "LACK") and named and not walk:
         following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
-    open_end = said and said[-1] in ("DENY", "of", "for", "with", "to")
+    open_end = said and (said[-1] in ("DENY", "of", "for", "with", "to") or said[-1].endswith("ly"))
     denying = word == "," and ("DENY" in said or current.opener == "NOR")
     aside = denying and len(said) > 1 and (open_end or "," in said)
     if not named and (aside or (word == "BECAUSE" and "DENY" in said)):

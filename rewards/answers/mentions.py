@@ -86,6 +86,8 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     after, beyond = stream[mention.last + 1 : mention.last + 3]
     number, sets = first.kind == "n", lexicon().sets
     decimal = before.text == "," and earlier.end == before.start and before.end == first.start
+    if before.text == "-" and earlier.text[1:].isalpha() and earlier.end == before.start and before.end == first.start:
+        return True  # "PET-CT"
     if number and (decimal or before.text in tuple("<>≤≥") or before.key in sets["compare"]):
         return True
     scale = {last.key, beyond.key} <= sets["roman"] or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
@@ -219,13 +221,14 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         last = bound[-1] if bound else mention
         between = [token.text for token in stream[last.last + 1 : mention.first]]
         same = options.twins.get(last.letter, last.letter) == options.twins.get(mention.letter, mention.letter)
-        would = not same and [token.key for token in stream[mention.last + 1 : mention.last + 2]] == ["would"]
+        would = not same and stream[mention.last + 1].key in ("would", "can", "could", "was", "has")
         closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
         links = {*"(-—"} if last.by == "text" else {*".):-—(}\"'、", "a", "the", "an"}
         adjacent = {*between} <= links and (between or last.by != "text")
         if {last.by, mention.by} == {"label", "text"} and adjacent and not would and not closed:
             letter = (last if last.by == "label" else mention).letter if same else "?"
-            bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
+            first = last.first - (")" in between and stream[last.first - 1].text == "(")  # "(B) Pneumonia"
+            bound[-1] = Mention(letter, first, mention.last, "both", last.particle or mention.particle)
         elif between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
             bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where B is blood group A
         else:

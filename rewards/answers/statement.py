@@ -7,6 +7,7 @@ readings stand against each other, the answer is unclear: it fails closed.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -94,7 +95,8 @@ def _num_denials(clause: Clause) -> int:
     """How often a clause denies its options, whatever adverbs stand between; not B in "no line indicates B"."""
     before, behind = clause.before, clause.words[len(clause.before) + 1 :]
     stop = max((place for place, word in enumerate(before) if word in lexicon().sets["stops"]), default=0)
-    count = sum(word in _DENIES and is_bare(before[place:stop]) for place, word in enumerate(before))
+    spans = [before[place:stop] for place, word in enumerate(before) if word in _DENIES]
+    count = sum(is_bare(re.sub(" , [^,]+ , ", " ", " ".join(span)).split()) for span in spans)  # "not, as said, due to"
     count += clause.opener == "NOR"
     if clause.particle and behind[:1] not in (["is"], ["was"], ["DENY"], ["REJECT"]):
         return count
@@ -239,7 +241,9 @@ def _resolve(clauses: list[Clause]) -> Reading:
     clauses = _from_final(clauses)
     agreed = [a for a, b in itertools.pairwise(clauses) if a.question and b.words[0] in ("yes", "ANCHOR")]
     committed = [clause for clause in clauses if clause.role in ("assertion", "hedge", "mention")]
-    committed = [clause for clause in committed if not clause.question or clause in agreed] or committed
+    committed = [clause for clause in committed if not clause.question or clause in agreed] or [
+        clause for clause in committed if clause.words[0] not in lexicon().sets["asks"]
+    ]
     sure = [clause for clause in committed if any(mention.by != "letter" for mention in clause.mentions)]
     strongest = max(map(_strength, sure), default=0)
     chosen = [clause for clause in sure if _strength(clause) == strongest]

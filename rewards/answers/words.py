@@ -17,7 +17,7 @@ MARKED = tuple(
 )
 # Groups of words that are looked up and stay as they are, and lists that other files read in their order.
 SETS = tuple(
-    "light stops unit compare joiner figure goes_on roman label_after label_before name_before name_after"
+    "light stops unit compare joiner asks figure goes_on roman label_after label_before name_before name_after"
     " zh_label_before zh_label_after".split()
 )
 LISTS = ("unsure", "says_no", "says_yes", "begins_yes", "field")
