@@ -86,6 +86,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         if not kind:
             continue
         current.question = word == "?"
+        current.conditional = current.conditional or (word == "IF" and current.named)  # "B if febrile"
         ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
         first = not current.words and not current.opener
         leading = (word in ("WHILE", "BECAUSE") and first) or (leading and not ends)
