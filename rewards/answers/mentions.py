@@ -15,7 +15,7 @@ from rewards.answers.words import lexicon
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")  # of species: "C. difficile", "E. coli"
-PAD = [Token("", "end", -1, -1)] * 2  # before and behind the tokens of an answer: each has two neighbours
+PAD = [Token("", "end", -1, -1, "")] * 2  # before and behind the tokens of an answer: each has two neighbours
 
 
 class Options(NamedTuple):
@@ -85,11 +85,10 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     earlier, before = stream[mention.first - 2 : mention.first]
     after, beyond = stream[mention.last + 1 : mention.last + 3]
     number, sets = first.kind == "n", lexicon().sets
-    decimal = before.text == "," and earlier.end == before.start and before.end == first.start
-    if before.text == "-" and earlier.text[1:].isalpha() and earlier.end == before.start and before.end == first.start:
+    glued = earlier.end == before.start and before.end == first.start
+    compared = (glued and before.text == ",") or before.text in tuple("<>≤≥") or before.key in sets["compare"]
+    if (number and compared) or (glued and before.text == "-" and earlier.text[1:].isalpha()):
         return True  # "PET-CT"
-    if number and (decimal or before.text in tuple("<>≤≥") or before.key in sets["compare"]):
-        return True
     scale = {last.key, beyond.key} <= sets["roman"] or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
     if (after.text in ("-", "/") and scale) or (number and after.key in ("to", "-") and beyond.kind == "n"):
         return True  # "Stage II-III", "C5/6", "5 to 10"
@@ -146,14 +145,12 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
     before, token, after = stream[index - 1 : index + 2]
     left, right = _left(stream, index), "end" if own else _right(stream, index, options)
     inside = token.text.upper() in options.letters
-    if "name" in (left, right):
+    if "name" in (left, right) and not (own and before.kind == "c"):
         return ""
     strong = left in ("strong", "any") or before.text == ":"
     if token.text.islower():
         marked = left == "start" and after.text in ("", *'.):"')
-        second = before.key in lexicon().sets["joiner"] | {",", "not", "than"} and (
-            listed or after.kind in ("end", "p")
-        )
+        second = (listed or after.kind != "w") and before.key in lexicon().sets["joiner"] | {",", "not", "than"}
         last = right == "end" and left != "start" and (strong or second)
         bracketed = before.end == token.start and before.text in tuple("({\"'<") and right == "end"
         spoken = strong and right == "closed" and (token.text not in "ai" or left == "any")

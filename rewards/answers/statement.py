@@ -219,10 +219,8 @@ def _is_final(clause: Clause) -> bool:
 
 def _from_final(clauses: list[Clause]) -> list[Clause]:
     """From the final statement on: it sets aside the walk, the hedge and the alternatives before it (rule 19)."""
-    finals = [place for place, clause in enumerate(clauses) if _is_final(clause)]
-    if not finals:
+    if (cut := max((place for place, clause in enumerate(clauses) if _is_final(clause)), default=-1)) < 0:
         return clauses
-    cut = finals[-1]
     stated = [clause for clause in clauses[:cut] if clause.role in ("assertion", "mention")]
     walk = len({x for c in stated for x in c.letters}) > 1 and not any("ANCHOR" in c.words for c in stated)
     kept = [clause for clause in clauses[:cut] if clause.role in _NEVER or (clause in stated and not walk)]
@@ -240,10 +238,9 @@ def _resolve(clauses: list[Clause]) -> Reading:
             clause.role = "assertion" if clause.role == "exclusion" else "denial"
     clauses = _from_final(clauses)
     agreed = [a for a, b in itertools.pairwise(clauses) if a.question and b.words[0] in ("yes", "ANCHOR")]
-    committed = [clause for clause in clauses if clause.role in ("assertion", "hedge", "mention")]
-    committed = [clause for clause in committed if not clause.question or clause in agreed] or [
-        clause for clause in committed if clause.words[0] not in lexicon().sets["asks"]
-    ]
+    stated = [clause for clause in clauses if clause.role in ("assertion", "hedge", "mention")]
+    stated = [c for c in stated if not c.question or c in agreed or c.words[0] not in lexicon().sets["asks"]]
+    committed = [clause for clause in stated if not clause.question or clause in agreed] or stated
     sure = [clause for clause in committed if any(mention.by != "letter" for mention in clause.mentions)]
     strongest = max(map(_strength, sure), default=0)
     chosen = [clause for clause in sure if _strength(clause) == strongest]

@@ -44,11 +44,7 @@ class Token(NamedTuple):
     kind: str
     start: int
     end: int
-
-    @property
-    def key(self) -> str:
-        """What is compared: folded, thousands separators removed."""
-        return self.text.replace(",", "") if self.kind == "n" else self.text.casefold()
+    key: str  # what is compared: folded, thousands separators removed
 
 
 def normalise(text: str) -> str:
@@ -77,7 +73,8 @@ def tokens(text: str) -> list[Token]:
             before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
             inside = after.isalnum() and not (before.isdigit() and after.isdigit())
             kind = "s" if value in MEANING and not (value == "-" and (inside or not before.isalnum())) else "p"
-        found.append(Token(value, kind, match.start(), match.end()))
+        folded = value.replace(",", "") if kind == "n" else value.casefold()
+        found.append(Token(value, kind, match.start(), match.end(), folded))
     return found
 
 

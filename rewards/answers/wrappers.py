@@ -24,8 +24,7 @@ def unwrap(answer: str) -> str:
     normal = normalise(answer)
     found = boxes(normal)
     for start, end, content in reversed(found):
-        stop = "" if len(found) == 1 else "."
-        normal = f"{normal[:start]} {stop} {content} . {normal[end:]}"
+        normal = f"{normal[:start]} {'.' if len(found) > 1 else ''} {content} . {normal[end:]}"
     if found and (len({key(strip_markup(box[2])) for box in found}) > 1 or not found[-1][2].strip()):
         raise NoCommitment("the boxes disagree or are empty")
     if "{" in normal:
