@@ -103,9 +103,8 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     """How a word ends a clause: as "end" of a sentence, "break", "turn" (it begins the next one), "" = it does not."""
     word, said, named = words[index], current.words, current.named
-    heading = word == "\n" and not named and "ANCHOR" in said and is_bare(said)  # "Final answer"
-    if word in ENDS:
-        return "" if heading else "end"
+    if word in ENDS:  # not behind the heading "Final answer"
+        return "" if word == "\n" and not named and "ANCHOR" in said and is_bare(said) else "end"
     if word == ":":
         return "end" if named or _denies_something(said) else ""
     if word[0] == "@":
@@ -114,9 +113,8 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
         following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
     open_end = said and (said[-1] in ("DENY", "of", "for", "with", "to") or said[-1].endswith("ly"))
-    denying = word == "," and ("DENY" in said or current.opener == "NOR")
-    aside = denying and len(said) > 1 and (open_end or "," in said)
-    if not named and (aside or (word == "BECAUSE" and "DENY" in said)):
+    aside = word == "," and len(said) > 1 and (open_end or "," in said)
+    if not named and ("DENY" in said or current.opener == "NOR") and (aside or word == "BECAUSE"):
         return ""  # "it is not due to C", "it is not, however, C"
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
     if listing and word not in JOINERS and word not in _BREAKS:
@@ -128,8 +126,7 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
 
 def _denies_something(said: list[str]) -> bool:
     """ "No:", "That is not right:" and "No fluid:"; not "Wrong:", which says it of what follows."""
-    denials = DENIALS & set(said)
-    backward = bool({"that", "that's", "this"} & set(said))
+    denials, backward = DENIALS & {*said}, bool({"that", "that's", "this"} & {*said})
     return bool(denials) and (backward or denials == {"LACK"} or (not is_bare(said) and "REJECT" not in denials))
 
 

@@ -83,7 +83,7 @@ def _of_bodies(parts: span.Span, texts: Sequence[str]) -> Reading:
 
 def _stands(reading: Reading, parts: span.Span) -> bool:
     """Whether a cut completion states its answer (rule 20): by an anchor, in a box, or in an open answer tag."""
-    whole = parts.unclosed and reading.bare and not re.fullmatch(r"\W*\w\W*", parts.bodies[-1])
+    whole = parts.unclosed and reading.reason == "commitment" and not re.fullmatch(r"\W*\w\W*", parts.bodies[-1])
     return reading.anchored or whole or "\\boxed{" in parts.tail
 
 

@@ -16,7 +16,6 @@ from rewards.answers.mentions import PAD, Options, find
 from rewards.answers.text import tokens
 from rewards.answers.words import lexicon
 
-Verdict = Literal["stated", "nothing", "unclear"]
 MAX_MENTIONS = 64
 _DENIES = DENIALS | {"WOULD"}
 _NEVER = ("denial", "exclusion")  # roles whose options are never chosen
@@ -49,9 +48,8 @@ class Reading(NamedTuple):
     """What one answer says."""
 
     letters: tuple[str, ...]  # sorted; () unless stated
-    verdict: Verdict
+    verdict: Literal["stated", "nothing", "unclear"]
     reason: str  # by which rule, or why there is none
-    bare: bool = False  # stated by an anchor or as a whole clause, and not only mentioned
     anchored: bool = False  # stated by an anchor
 
 
@@ -253,4 +251,4 @@ def _resolve(clauses: list[Clause]) -> Reading:
         return NOTHING._replace(reason="only denied: nothing is inferred by elimination")
     anchored = any(is_bare(clause.words) and "ANCHOR" in clause.before for clause in chosen)
     reason = "commitment" if strongest == 2 else "mention"
-    return Reading(tuple(sorted(letters)), "stated", reason, strongest == 2, anchored)
+    return Reading(tuple(sorted(letters)), "stated", reason, anchored)

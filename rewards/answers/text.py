@@ -20,8 +20,9 @@ _STRUCK = re.compile(
     r"|\\(?:sout|st|[bx]?cancel)\{[^{}]{0,400}(?:\{[^{}]{0,400}\}[^{}]{0,400}){0,4}\}"
     r"|\[ \][^\n]{0,300}|\[x\](?=\s{0,4}[\w*(])"  # "[ ] A" is not ticked
 )
-_EMPHASIS = re.compile(r"(?i)</?(?:b|i|em|strong|u|span|code|pre|mark|sup|sub|font)(?:\s[^<>]{0,80})?/?>|\*\*")
-_LINE_BREAK = re.compile(r"(?i)</?(?:p|br|div|li|ul|ol|h[1-6])(?:\s[^<>]{0,80})?/?>")
+_TAGS = re.compile(
+    r"(?i)</?(?:(p|br|div|li|ul|ol|h[1-6])|b|i|em|strong|u|span|code|pre|mark|sup|sub|font)(?:\s[^<>]{0,80})?/?>|\*\*"
+)
 _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
 # Special tokens, LaTeX commands, and a fence with the name of its language, a known one or on a line of its own.
 _WRAPPERS = re.compile(
@@ -59,8 +60,8 @@ def normalise(text: str) -> str:
 
 def strip_markup(text: str) -> str:
     """Emphasis, fences, HTML and LaTeX wrappers removed; struck-out text is retracted (rule 8)."""
-    text = _LINE_BREAK.sub("\n", _STRUCK.sub(" ", text))
-    return _LINE_MARKS.sub("", _WRAPPERS.sub(" ", _EMPHASIS.sub("", text))).replace("*", " ")
+    text = _TAGS.sub(lambda tag: "\n" if tag[1] else "", _STRUCK.sub(" ", text))
+    return _LINE_MARKS.sub("", _WRAPPERS.sub(" ", text)).replace("*", " ")
 
 
 def tokens(text: str) -> list[Token]:

@@ -70,14 +70,10 @@ def _said(value: Any, depth: int = 0) -> str:
 def boxes(text: str) -> list[tuple[int, int, str]]:
     r"""Each `\boxed{..}` as (start, end, content), braces counted; an unclosed box reaches to the end."""
     found: list[tuple[int, int, str]] = []
-    start = text.find("\\boxed")
-    while start >= 0 and len(found) < MAX_WRAPPERS:
-        opening = text.find("{", start)
-        end = start + len("\\boxed")
-        if opening >= 0 and not text[end:opening].strip():
-            depth, end = 0, opening
-            while end < len(text) and (depth := depth + {"{": 1, "}": -1}.get(text[end], 0)):
-                end += 1
-            found.append((start, end + 1, text[opening + 1 : end]))
-        start = text.find("\\boxed", end)
-    return found
+    for match in re.finditer(r"\\boxed\s*\{", text):
+        depth, end = 1, match.end()
+        if not found or match.start() >= found[-1][1]:
+            while depth and end < len(text):
+                depth, end = depth + {"{": 1, "}": -1}.get(text[end], 0), end + 1
+            found.append((match.start(), end + bool(depth), text[match.end() : end - (not depth)]))
+    return found[:MAX_WRAPPERS]
