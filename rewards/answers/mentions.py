@@ -86,7 +86,9 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     after, beyond = stream[mention.last + 1 : mention.last + 3]
     number, sets = first.kind == "n", lexicon().sets
     glued = earlier.end == before.start and before.end == first.start
-    compared = (glued and before.text == ",") or before.text in tuple("<>≤≥") or before.key in sets["compare"]
+    compared = (
+        (glued and before.text == ",") or before.text in tuple("<>≤≥") or before.key in sets["compare"] | sets["figure"]
+    )
     if (number and compared) or (glued and before.text == "-" and earlier.text[1:].isalpha()):
         return True  # "PET-CT"
     scale = {last.key, beyond.key} <= sets["roman"] or (last.text[-1].isdigit() and beyond.text[:1].isdigit())

@@ -151,7 +151,9 @@ def _open(state: State) -> bool:
     for place, clause in enumerate(state.clauses):
         settled = any(later.role != "hedge" and later in state.chosen for later in state.clauses[place:])
         beside = not clause.weak if clause.is_either else bool(clause.letters - state.letters)
-        alternative = clause.role == "alternative" and beside and not ("BETWEEN" in clause.words and settled)
+        alternative = (
+            clause.role == "alternative" and beside and not (settled and ("BETWEEN" in clause.words or clause.question))
+        )
         if alternative or "TORN" in clause.words:
             return True
     return False
@@ -179,6 +181,16 @@ def _another_text(state: State) -> bool:
     return False
 
 
+def _said_of_it(state: State) -> bool:
+    """ "Warfarin is contraindicated": what is said of the text of an option is in no list of words."""
+    for clause in state.chosen:
+        verb, *behind = [*clause.words[clause.places[-1] + 1 :], "", ""]
+        said = behind[behind[0] in ("be", "been")]
+        if verb in lexicon().sets["asks"] and clause.mentions[-1].by == "text" and not is_bare([said]):
+            return True
+    return False
+
+
 def _goes_on(state: State) -> bool:
     """ "B, not C or A": whether A is denied cannot be told. "B 60%, C 40%". "B, C, ..."."""
     last, words = state.clauses[-1], [word for clause in state.clauses for word in clause.words]
@@ -202,6 +214,7 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (_open, "alternatives are left open"),
     (_joined, "an option is joined to something else"),
     (_another_text, MISMATCH),
+    (_said_of_it, "what is said of the option is not understood"),
     (lambda state: bool(state.beside("condition")), "the choice hangs on a condition"),
     (lambda state: bool(state.beside("hedge")), "a second answer is kept open"),
     (lambda state: any(c.particle and c.letters - state.letters for c in state.committed), "both yes and no are said"),
