@@ -18,7 +18,6 @@ JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
 _BREAKS = (JOINERS - {"&", "+"}) | {*"()—→-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
-_BRACKETED = re.compile(r"\( (@\d+) \)")
 
 
 @dataclass(eq=False)  # a clause is itself, however alike another one reads
@@ -62,7 +61,7 @@ def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
         elif index not in inside and token.text not in "'\"@{}<>`":
             hyphen = token.text == "-" and stream[index - 1].end == token.start and stream[index + 1].start == token.end
             items.append("" if hyphen else _CONTRACTED.sub(r"\1 not", token.key))
-    text = _BRACKETED.sub(r"\1", " ".join(items))
+    text = re.sub(r"\( (@\d+) \)", r"\1", " ".join(items))
     return mark([item for item in (text if "(" in text else text.replace(" )", "")).split(" ") if item])
 
 

@@ -94,8 +94,8 @@ def _num_denials(clause: Clause) -> int:
     before, behind = clause.before, clause.words[len(clause.before) + 1 :]
     stop = max((place for place, word in enumerate(before) if word in lexicon().sets["stops"]), default=0)
     spans = [before[place:stop] for place, word in enumerate(before) if word in _DENIES]
-    count = sum(is_bare(re.sub(" , [^,]+ , ", " ", " ".join(span)).split()) for span in spans)  # "not, as said, due to"
-    count += clause.opener == "NOR"
+    spans = [re.sub(" , [^,]+ , ", " ", " ".join(span)).split() for span in spans]  # "not, as you may think, due to"
+    count = (clause.opener == "NOR") + sum(map(is_bare, spans))
     if clause.particle and behind[:1] not in (["is"], ["was"], ["DENY"], ["REJECT"]):
         return count
     return count + sum(word in ("DENY", "REJECT", "WOULD") or (word == "LACK" and is_bare(behind)) for word in behind)
@@ -163,10 +163,9 @@ def _joined(state: State) -> bool:
     """ "B is likely and C fits"; "left and right lung", where one half is no option."""
     for left, right in itertools.pairwise(state.clauses):
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
-        half = named in state.chosen and edge[0] == "@" and named.mentions[-1].by == "text" and not other.mentions
-        half = half and len(other.words) <= 3 and not is_bare(other.words)
+        half = named in state.chosen and named.mentions[-1].by == "text" and not other.mentions and edge[0] == "@"
         pair = {left, right} <= {*state.committed} and (left in state.chosen) != (right in state.chosen)
-        if right.opener in ("AND", "OR") and not right.weak and (half or pair):
+        if right.opener in ("AND", "OR") and not right.weak and (pair or (half and len(other.words) <= 3)):
             return True
     return False
 
@@ -183,12 +182,8 @@ def _another_text(state: State) -> bool:
 
 def _said_of_it(state: State) -> bool:
     """ "Warfarin is contraindicated": what is said of the text of an option is in no list of words."""
-    for clause in state.chosen:
-        verb, *behind = [*clause.words[clause.places[-1] + 1 :], "", ""]
-        said = behind[behind[0] in ("be", "been")]
-        if verb in lexicon().sets["asks"] and clause.mentions[-1].by == "text" and not is_bare([said]):
-            return True
-    return False
+    ends = [[*c.words[c.places[-1] + 1 :], "", "", ""] for c in state.chosen if c.mentions[-1].by == "text"]
+    return any(verb in lexicon().sets["asks"] and not is_bare(behind[:2]) for verb, *behind in ends)
 
 
 def _goes_on(state: State) -> bool:

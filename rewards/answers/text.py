@@ -8,8 +8,7 @@ import unicodedata
 from typing import NamedTuple
 
 _SUPERSCRIPTS = str.maketrans({char: f"^{digit}" for digit, char in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})
-# Characters -> what they are read as.
-_SIGNS = {
+_SIGNS = {  # characters -> what they are read as
     "‘’ʼ‛′´": "'", "“”„«»「」『』": '"', "‐‑‒–−﹣－": "-", "—―⸺": " — ", "。｡": ".", "，": ",",
     "【〔〖〈《": "[", "】〕〗〉》": "]", "_•": " ", "…": "...",
     "✅✔☑✓": " correct ", "❌✗✘✖": " wrong ", "→⇒➜➔⟶": " → ",

@@ -11,7 +11,6 @@ from rewards.answers.text import key, normalise, strip_markup
 
 MAX_WRAPPERS = 16
 MAX_ANSWER_CHARS = 1500  # an answer longer than this is no answer
-_NOT_KEY = re.compile(r"[\W_]+")
 _READ_PAIRS = json.JSONDecoder(object_pairs_hook=tuple)
 
 
@@ -27,9 +26,7 @@ def unwrap(answer: str) -> str:
         normal = f"{normal[:start]} {'.' if len(found) > 1 else ''} {content} . {normal[end:]}"
     if found and (len({key(strip_markup(box[2])) for box in found}) > 1 or not found[-1][2].strip()):
         raise NoCommitment("the boxes disagree or are empty")
-    if "{" in normal:
-        normal = _without_json(re.sub(r"```(?:json)?", " ", normal) if "```" in normal else normal)
-    return strip_markup(normal)
+    return strip_markup(_without_json(normal))
 
 
 def _without_json(text: str) -> str:
@@ -52,7 +49,7 @@ def _without_json(text: str) -> str:
 def _said(value: Any, depth: int = 0) -> str:
     """The text of an answer field. A pair of braces came as a tuple of pairs; one inside the main field is read too."""
     if isinstance(value, tuple) and depth < 2:
-        pairs = [(_NOT_KEY.sub("", name).casefold(), held) for name, held in value]
+        pairs = [(re.sub(r"[\W_]+", "", name).casefold(), held) for name, held in value]
         if all(len(name) == 1 and name.isalpha() for name, _ in pairs):
             raise NoCommitment("a map over letters is a distribution")
         main = next((name for name in words.source()["other"]["field"] if name in dict(pairs)), "")
