@@ -87,8 +87,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         current.question = word == "?"
         current.conditional = current.conditional or (word == "IF" and current.named)  # "B if febrile"
         ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
-        first = not current.words and not current.opener
-        leading = (word in ("WHILE", "BECAUSE") and first) or (leading and not ends)
+        leading = (word in ("WHILE", "BECAUSE") and not (current.words or current.opener)) or (leading and not ends)
         weak = (current.weak and not ends) or word in ("BECAUSE", "WHILE", "IF")
         conditional = (current.conditional and (not ends or word == "SO")) or word == "IF"
         opener = "" if kind == "end" and word != "\n" else word
@@ -112,7 +111,7 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
         following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
     open_end = said and (said[-1] in ("DENY", "of", "for", "with", "to") or said[-1].endswith("ly"))
-    aside = word == "," and len(said) > 1 and (open_end or "," in said)
+    aside = word == "," and len(said) > 1 and (open_end or "," in said or current.opener == "NOR")
     if not named and ("DENY" in said or current.opener == "NOR") and (aside or word == "BECAUSE"):
         return ""  # "it is not due to C", "it is not, however, C"
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")

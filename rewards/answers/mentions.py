@@ -133,7 +133,7 @@ def _letters_only(stream: list[Token], free: list[int], options: Options, num_sp
     """An answer of letters and words of the grammar only: glued, "BD", or side by side, "A D"."""
     runs = {i: stream[i].text.upper() if num_spoken == 1 else stream[i].text for i in free}
     glued = [i for i, run in runs.items() if 2 <= len(run) == len(set(run)) and set(run) <= set(options.letters)]
-    others, known = [stream[i] for i in free if i not in glued], lexicon().sets["light"] | lexicon().sets["last"]
+    others, known = [stream[i] for i in free if i not in glued], lexicon().sets["known"]
     beside = all(word.key in known and (word.kind == "c" or len(word.text) > 1) for word in others)
     if len(glued) == 1 and len(free) == num_spoken and beside:
         return [Mention(letter, glued[0], glued[0], "label") for letter in runs[glued[0]]]
@@ -183,8 +183,7 @@ def _left(stream: list[Token], index: int) -> str:
         return "name"
     if before.key in sets["label_before"]:
         return "any" if before.key in ("option", "choice", "letter") else "strong"
-    known = before.key.endswith(("n't", "ly")) or before.key in sets["last"] or before.key in sets["light"]
-    return "word" if known else "name"
+    return "word" if before.key in sets["known"] or before.key.endswith(("n't", "ly")) else "name"
 
 
 def _right(stream: list[Token], index: int, options: Options) -> str:
@@ -226,8 +225,9 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         adjacent = {*between} <= links and (between or last.by != "text")
         if {last.by, mention.by} == {"label", "text"} and adjacent and not would and not closed:
             letter = (last if last.by == "label" else mention).letter if same else "?"
+            particle = last.particle or mention.particle
             first = last.first - (")" in between and stream[last.first - 1].text == "(")  # "(B) Pneumonia"
-            bound[-1] = Mention(letter, first, mention.last, "both", last.particle or mention.particle)
+            bound[-1] = Mention(letter, first, mention.last, "both" if between else "text", particle)
         elif between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
             bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where B is blood group A
         else:

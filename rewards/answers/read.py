@@ -67,12 +67,11 @@ def _of_bodies(parts: span.Span, texts: Sequence[str]) -> Reading:
     """What all bodies say of the options, or of yes and no where there are none: the same, or nothing (rule 2)."""
     if not parts.bodies:
         return NOTHING._replace(reason=parts.reason)
-    if texts and len(parts.tail) <= 4_000:
-        boxed = {text.key(text.strip_markup(text.normalise(content))) for _, _, content in boxes(parts.tail)}
-        if len(boxed) > 1:
-            return UNCLEAR._replace(reason="the boxes disagree")
     if not texts:
         return polarity.read_all(parts.bodies)
+    boxed = {text.key(text.strip_markup(text.normalise(content))) for _, _, content in boxes(parts.tail[-4_000:])}
+    if len(boxed) > 1:
+        return UNCLEAR._replace(reason="the boxes disagree")
     readings = [read_options(body, texts, parts.tagged) for body in parts.bodies]
     return (
         readings[-1]

@@ -239,7 +239,8 @@ def _from_final(clauses: list[Clause]) -> list[Clause]:
 def _resolve(clauses: list[Clause]) -> Reading:
     for clause in clauses:
         clause.role = _role(clause) if clause.mentions else ""
-    for clause, after in itertools.pairwise(clauses):
+    asides = [c for c in clauses if c.opener == "," and not c.mentions and not DENIALS & {*c.words}]
+    for clause, after in itertools.pairwise(clause for clause in clauses if clause not in asides):
         if clause.role not in ("", "denial") and _takes_back(after, clause):
             clause.role = "assertion" if clause.role == "exclusion" else "denial"
     clauses = _from_final(clauses)

@@ -28,7 +28,7 @@ class Lexicon(NamedTuple):
 
     # First word of a phrase -> (words, mark), longest first; "@" stands for an option.
     phrases: Mapping[str, list[tuple[tuple[str, ...], str]]]
-    sets: Mapping[str, set[str]]  # those of SETS; "last": words at the end of a phrase, behind which a label may stand
+    sets: Mapping[str, set[str]]  # those of SETS; "known": words behind which a label may stand
 
 
 def expand(phrase: str) -> list[tuple[str, ...]]:
@@ -59,7 +59,8 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
     by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for words, mark in sorted(marks.items(), key=lambda item: -len(item[0])):
         by_first.setdefault(words[0], []).append((words, mark))
-    return Lexicon(by_first, sets | {"last": {words[-1] for words in marks} - {"@"}})
+    sets["known"] = sets["light"] | sets["label_after"] | {words[-1] for words in marks} - {"@"}
+    return Lexicon(by_first, sets)
 
 
 @cache
