@@ -111,7 +111,9 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
         following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
     open_end = said and (said[-1] in ("DENY", "of", "for", "with", "to") or said[-1].endswith("ly"))
-    aside = word == "," and len(said) > 1 and (open_end or "," in said or current.opener == "NOR")
+    inner = words[index + 1 : index + 7]  # "not, as you may think, C"
+    aside = "," in inner and "@" not in " ".join(inner[: inner.index(",")])
+    aside = word == "," and (aside or (len(said) > 1 and (open_end or "," in said or current.opener == "NOR")))
     if not named and ("DENY" in said or current.opener == "NOR") and (aside or word == "BECAUSE"):
         return ""  # "it is not due to C", "it is not, however, C"
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
