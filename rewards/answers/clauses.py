@@ -38,7 +38,7 @@ class Clause:
     is_either: bool = False  # several stand in a list that is joined by "or" and its like
     particle: bool = False  # they are nothing but the word yes or no
 
-    def fill(self, mentions: list[Mention]) -> None:
+    def fill(self, mentions: list[Mention]) -> Clause:
         """Look up the options that stand in it."""
         self.places = [place for place, word in enumerate(self.words) if word[0] == "@"]
         if self.places:
@@ -47,6 +47,7 @@ class Clause:
             self.before, between = self.words[: self.places[0]], self.words[self.places[0] : self.places[-1]]
             self.is_either = len(self.letters) > 1 and bool({"OR", *"<>-→"} & {*between})
             self.particle = all(mention.particle for mention in self.mentions)
+        return self
 
 
 def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
@@ -93,9 +94,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         opener = "" if kind == "end" and word != "\n" else word
         clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
         clauses[-1].named = kind == "turn" and word[0] == "@"
-    for clause in clauses:
-        clause.fill(mentions)
-    return [clause for clause in clauses if clause.words]
+    return [clause.fill(mentions) for clause in clauses if clause.words]
 
 
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
@@ -110,11 +109,10 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     if word in ("DENY", "LACK") and named and not walk:
         following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
-    open_end = said and (said[-1] in ("DENY", "of", "for", "with", "to") or said[-1].endswith("ly"))
     inner = words[index + 1 : index + 7]  # "not, as you may think, C"
-    aside = "," in inner and "@" not in " ".join(inner[: inner.index(",")])
-    aside = word == "," and (aside or (len(said) > 1 and (open_end or "," in said or current.opener == "NOR")))
-    if not named and ("DENY" in said or current.opener == "NOR") and (aside or word == "BECAUSE"):
+    paired = "," in inner and "@" not in " ".join(inner[: inner.index(",")])
+    aside = paired or "," in said or current.opener == "NOR" or (len(said) > 1 and said[-1] == "DENY")
+    if not named and ("DENY" in said or current.opener == "NOR") and (word == "BECAUSE" or (word == "," and aside)):
         return ""  # "it is not due to C", "it is not, however, C"
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
     if listing and word not in JOINERS and word not in _BREAKS:

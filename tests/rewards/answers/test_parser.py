@@ -51,6 +51,7 @@ def in_tags(answer: str) -> str:
         "options/own_option_cases_12.jsonl",
         "options/own_option_cases_13.jsonl",
         "options/own_option_cases_14.jsonl",
+        "options/own_option_cases_15.jsonl",
     ],
 )
 def test_every_option_case_is_graded_as_written(name):
