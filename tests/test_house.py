@@ -24,6 +24,11 @@ SOURCES = {".py", ".js", ".css", ".html"}
 # The branches of the densest function (McCabe's number, ruff C901). Whoever simplifies it lowers this number with it.
 MAX_COMPLEXITY = 11
 
+# What reads a multiple-choice answer, in lines of Python together: a rule more is a phrase of words.yaml or an unclear
+# answer, and no special case.
+CHOICE_READER = ("read", "wrappers", "mentions", "clauses", "statement", "words", "text")
+MAX_CHOICE_READER_LINES = 1_000
+
 # What each package may import of the others; "rollouts.records" allows that module only.
 MAY_IMPORT = {
     "conf": (),
@@ -285,6 +290,12 @@ def test_files_and_functions_are_short() -> None:
                         f"{name_of(path)}:{node.lineno} {node.name} has {num_lines} lines, at most {MAX_FUNCTION_LINES}"
                     )
     report(faults, "sizes")
+
+
+def test_the_reader_of_multiple_choice_stays_small() -> None:
+    paths = [ROOT / "rewards" / "answers" / f"{name}.py" for name in CHOICE_READER]
+    lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
+    assert sum(lines.values()) <= MAX_CHOICE_READER_LINES, f"at most {MAX_CHOICE_READER_LINES} lines together: {lines}"
 
 
 def test_no_file_is_named_after_nothing() -> None:

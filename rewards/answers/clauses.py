@@ -15,13 +15,9 @@ from rewards.answers.words import lexicon, mark
 
 ENDS = frozenset(".!?;\n…")
 JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
-_BREAKS = frozenset({",", "(", ")", "—", "→", "-", "、", "/", "|"}) | frozenset(
-    "BUT BECAUSE WHILE IF SO EXCEPT NOR AND OR".split()
-)
+_BREAKS = (JOINERS - {"&", "+"}) | {*"()—→-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
-_VERDICTS = DENIALS | {"ANCHOR", "yes"}
-_CONTRACTED = re.compile(r"(\w+)n't|(can)not")
-_BRACKETED = re.compile(r"\( (@\d+) \)")
+_CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
 
 
 @dataclass(eq=False)  # a clause is itself, however alike another one reads
@@ -34,68 +30,50 @@ class Clause:
     conditional: bool = False
     question: bool = False
     named: bool = False  # an option stands in it
-    mentions: list[Mention] = field(default_factory=list)
     role: str = ""
+    places: list[int] = field(default_factory=list)  # where options stand among the words
+    mentions: list[Mention] = field(default_factory=list)  # these options
+    letters: set[str] = field(default_factory=set)
+    before: list[str] = field(default_factory=list)  # the words in front of them
+    is_either: bool = False  # several stand in a list that is joined by "or" and its like
+    particle: bool = False  # they are nothing but the word yes or no
 
-    @property
-    def letters(self) -> set[str]:
-        return {mention.letter for mention in self.mentions}
-
-    @property
-    def places(self) -> list[int]:
-        return [place for place, word in enumerate(self.words) if word[0] == "@"]
-
-    @property
-    def before(self) -> list[str]:
-        """The words in front of the options."""
-        return self.words[: self.places[0]]
-
-    @property
-    def is_either(self) -> bool:
-        """Whether several options stand in a list that is joined by "or" and its like."""
-        joiners = {"OR", "<", ">", "-", "→"}
-        return len(self.letters) > 1 and bool(joiners & set(self.words[self.places[0] : self.places[-1]]))
-
-    @property
-    def particle(self) -> bool:
-        """Whether it names nothing but the word yes or no."""
-        return bool(self.mentions) and all(mention.particle for mention in self.mentions)
-
-
-def is_named(words: list[str]) -> bool:
-    """Whether an option stands among words."""
-    return any(word[0] == "@" for word in words)
+    def fill(self, mentions: list[Mention]) -> Clause:
+        """Look up the options that stand in it."""
+        self.places = [place for place, word in enumerate(self.words) if word[0] == "@"]
+        if self.places:
+            self.mentions = [mentions[int(self.words[place][1:])] for place in self.places]
+            self.letters = {mention.letter for mention in self.mentions}
+            self.before, between = self.words[: self.places[0]], self.words[self.places[0] : self.places[-1]]
+            self.is_either = len(self.letters) > 1 and bool({"OR", *"<>-→"} & {*between})
+            self.particle = all(mention.particle for mention in self.mentions)
+        return self
 
 
 def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
     """The answer as words, options and marks. Brackets around an option alone say nothing."""
-    at: dict[int, list[int]] = {}
-    for number, mention in enumerate(mentions):
-        at.setdefault(mention.first, []).append(number)
+    firsts = [mention.first for mention in mentions]  # glued letters share theirs
+    at = {first: " , ".join(f"@{n}" for n, other in enumerate(firsts) if other == first) for first in firsts}
     inside = {index for mention in mentions for index in range(mention.first, mention.last + 1)}
     items: list[str] = []
     for index, token in enumerate(stream):
         if index in at:
-            items.append(" , ".join(f"@{number}" for number in at[index]))
+            items.append(at[index])
         elif index not in inside and token.text not in "'\"@{}<>`":
-            after = stream[index + 1] if index + 1 < len(stream) else token
-            hyphen = token.text == "-" and index and stream[index - 1].end == token.start and after.start == token.end
-            items.append("" if hyphen else _word(token))
-    text = _BRACKETED.sub(r"\1", " ".join(items))
+            hyphen = token.text == "-" and stream[index - 1].end == token.start and stream[index + 1].start == token.end
+            items.append("" if hyphen else _CONTRACTED.sub(r"\1 not", token.key))
+    text = re.sub(r"\( (@\d+) \)", r"\1", " ".join(items))
     return mark([item for item in (text if "(" in text else text.replace(" )", "")).split(" ") if item])
-
-
-def _word(token: Token) -> str:
-    if parts := _CONTRACTED.fullmatch(token.key):
-        return f"{ {'ca': 'can', 'wo': 'will'}.get(parts[1], parts[1]) or parts[2] } not"
-    return "…" if token.text.startswith("...") else {"[": "(", "]": ")"}.get(token.text, token.key)
 
 
 def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
     """The clauses of an answer in order, none of them empty."""
     clauses = [Clause([])]
     leading = False  # "since A is common, B": the comma ends what stands first
-    walk = sum(first[0] == "@" and second in _VERDICTS for first, second in itertools.pairwise(words)) > 2
+    walk = (
+        sum(first[0] == "@" and second in {*DENIALS, "ANCHOR", "yes"} for first, second in itertools.pairwise(words))
+        > 2
+    )
     for index, word in enumerate(words):
         current = clauses[-1]
         kind = _kind(words, index, current, walk)
@@ -108,25 +86,22 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         if not kind:
             continue
         current.question = word == "?"
+        current.conditional = current.conditional or (word == "IF" and current.named)  # "B if febrile"
         ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
-        weak, conditional = (False, False) if ends else (current.weak, current.conditional)
-        first = not current.words and not current.opener
-        leading = (word in ("WHILE", "BECAUSE") and first) or (leading and not ends)
-        weak, conditional = weak or word in ("BECAUSE", "WHILE", "IF"), conditional or word == "IF"
+        leading = (word in ("WHILE", "BECAUSE") and not (current.words or current.opener)) or (leading and not ends)
+        weak = (current.weak and not ends) or word in ("BECAUSE", "WHILE", "IF")
+        conditional = (current.conditional and (not ends or word == "SO")) or word == "IF"
         opener = "" if kind == "end" and word != "\n" else word
         clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
         clauses[-1].named = kind == "turn" and word[0] == "@"
-    for clause in clauses:
-        clause.mentions = [mentions[int(clause.words[place][1:])] for place in clause.places]
-    return [clause for clause in clauses if clause.words]
+    return [clause.fill(mentions) for clause in clauses if clause.words]
 
 
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     """How a word ends a clause: as "end" of a sentence, "break", "turn" (it begins the next one), "" = it does not."""
     word, said, named = words[index], current.words, current.named
-    heading = word == "\n" and not named and "ANCHOR" in said and is_bare(said)  # "Final answer"
-    if word in ENDS:
-        return "" if heading else "end"
+    if word in ENDS:  # not behind the heading "Final answer"
+        return "" if word == "\n" and not named and "ANCHOR" in said and is_bare(said) else "end"
     if word == ":":
         return "end" if named or _denies_something(said) else ""
     if word[0] == "@":
@@ -134,10 +109,10 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     if word in ("DENY", "LACK") and named and not walk:
         following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
-    open_end = said and said[-1] in ("DENY", "of", "for", "with", "to")
-    denying = word == "," and ("DENY" in said or current.opener == "NOR")
-    aside = denying and len(said) > 1 and (open_end or "," in said)
-    if not named and (aside or (word == "BECAUSE" and "DENY" in said)):
+    inner = words[index + 1 : index + 7]  # "not, as you may think, C"
+    paired = "," in inner and "@" not in " ".join(inner[: inner.index(",")])
+    aside = paired or "," in said or current.opener == "NOR" or (len(said) > 1 and said[-1] == "DENY")
+    if not named and ("DENY" in said or current.opener == "NOR") and (word == "BECAUSE" or (word == "," and aside)):
         return ""  # "it is not due to C", "it is not, however, C"
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
     if listing and word not in JOINERS and word not in _BREAKS:
@@ -149,8 +124,7 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
 
 def _denies_something(said: list[str]) -> bool:
     """ "No:", "That is not right:" and "No fluid:"; not "Wrong:", which says it of what follows."""
-    denials = DENIALS & set(said)
-    backward = bool({"that", "that's", "this"} & set(said))
+    denials, backward = DENIALS & {*said}, bool({"that", "that's", "this"} & {*said})
     return bool(denials) and (backward or denials == {"LACK"} or (not is_bare(said) and "REJECT" not in denials))
 
 
@@ -161,12 +135,8 @@ def _inside_list(words: list[str], index: int) -> bool:
     return left[0] == right[0] == "@"
 
 
-def is_content(word: str) -> bool:
-    """Whether a word says something beside a bare choice: no option, mark, sign, adverb or light word."""
-    plain = word.isalpha() and (word.islower() or word[0] > "\u2e80") and not word.endswith("ly")
-    return plain and word not in lexicon().sets["light"] and word not in lexicon().sets["stops"]
-
-
 def is_bare(words: list[str]) -> bool:
-    """Whether words hold nothing beside options but the words of a bare choice."""
-    return not any(map(is_content, words))
+    """Whether words hold nothing beside options but the words of a bare choice: marks, signs, adverbs, light words."""
+    light, stops = lexicon().sets["light"], lexicon().sets["stops"]
+    others = (word for word in words if word.isalpha() and word not in light and word not in stops)
+    return not any((word.islower() or word[0] > "\u2e80") and not word.endswith("ly") for word in others)

@@ -14,23 +14,15 @@ from rewards.answers.text import Token, key
 from rewards.answers.words import lexicon
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Second words of species names: "C. difficile", "E. coli".
-_LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")
-_ROMAN = frozenset("i ii iii iv v vi vii viii ix x".split())
-_JOINERS = frozenset({"and", "or", "&", "/", "+", "和", "或", "nor"})
-# Words whose letter may stand in brackets or behind a sign: "panel (b)", "Fig. C", "Dukes' C".
-_FIGURES = frozenset(
-    "figure panel table plate slide image lp lipoprotein rh fig figs vit hep dr mr ms mrs dukes".split()
-)
-_NOTHING = Token("", "", -1, -1)
+_LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")  # of species: "C. difficile", "E. coli"
+PAD = [Token("", "end", -1, -1, "")] * 2  # before and behind the tokens of an answer: each has two neighbours
 
 
 class Options(NamedTuple):
     """The options of a question in comparable form."""
 
     letters: tuple[str, ...]
-    # First token of an option -> its forms (key, letter), longest first.
-    by_first: dict[str, list[tuple[tuple[str, ...], str]]]
+    by_first: dict[str, list[tuple[tuple[str, ...], str]]]  # first token -> forms (key, letter), longest first
     lone: dict[str, str]  # letter -> its text, where that text is itself one of the labels (blood groups, rule 3)
     twins: dict[str, str]  # letter -> the first letter with the same text
 
@@ -50,11 +42,10 @@ def options_of(texts: Sequence[str], skip: Sequence[str] = ()) -> Options:
     letters, forms = tuple(LETTERS[: len(texts)]), [key(text) for text in texts]
     options = Options(letters, {}, {}, {x: letters[forms.index(form)] for x, form in zip(letters, forms, strict=True)})
     for letter, text, form in zip(letters, texts, forms, strict=True):
-        if form[1:] and form[0] == letter.casefold() and text.lstrip()[1:2] in tuple(".):") and form[1:] not in forms:
-            form = form[1:]
-        listing = form[:1] == ("a",) and form[1:] and (len(form[1]) == 1 or form[1] in _JOINERS)  # "A, B and C"
-        if form[1:] and form[0] in ("a", "an", "the") and text.split()[0].casefold() == form[0] and not listing:
-            form = form[1:]  # not of "A-scan"
+        head, rest = "".join(form[:1]), form[1:]
+        listing = head == "a" and rest and (len(rest[0]) == 1 or rest[0] in lexicon().sets["joiner"])  # "A, B and C"
+        article = head in ("a", "an", "the") and text.split()[0].casefold() == head and not listing  # not of "A-scan"
+        form = rest if rest and article else form
         if len(form) == 1 and form[0].upper() in letters:
             options.lone[letter] = form[0].upper()
         elif form and letter not in skip:
@@ -71,7 +62,7 @@ def find(stream: list[Token], options: Options) -> list[Mention]:
         if token.kind != "p" and not (texts and texts[-1].last >= index):
             forms = options.by_first.get(token.key, ())
             match = next((m for form, letter in forms if (m := _match(stream, index, form, letter))), None)
-            texts += [match] if match and not _part_of_more(stream, match) else []
+            texts += [match] if match and not _part_of_more(stream, match, bool(texts)) else []
     labels = _labels(stream, options, texts) if options.letters else []
     return _bind(stream, sorted([*texts, *labels], key=lambda mention: mention.first), options)
 
@@ -79,37 +70,40 @@ def find(stream: list[Token], options: Options) -> list[Mention]:
 def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) -> Mention | None:
     index = start
     for position, wanted in enumerate(form):
-        index += bool(position and stream[index : index + 1] and stream[index].text == "\n")  # a text of two lines
-        while position and index < len(stream) and stream[index].kind == "p" and stream[index].text not in ";\n?!":
+        index += bool(position and stream[index].text == "\n")  # a text of two lines
+        while position and stream[index].kind == "p" and stream[index].text not in ";\n?!":
             index += 1
-        if index >= len(stream) or stream[index].kind == "p" or stream[index].key != wanted:
+        if stream[index].kind == "p" or stream[index].key != wanted:
             return None
         index += 1
     return Mention(letter, start, index - 1, "text", form in (("yes",), ("no",)))
 
 
-def _part_of_more(stream: list[Token], mention: Mention) -> bool:
-    """True where neighbours change the meaning: a sign, a unit, a comparison, a range, the rest of a name (rule 5)."""
+def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
+    """Whether neighbours change the meaning (rule 5). `later`: not the first text: "Yes, there is no fracture"."""
     first, last = stream[mention.first], stream[mention.last]
-    earlier, before = (_NOTHING, _NOTHING, *stream[max(0, mention.first - 2) : mention.first])[-2:]
-    after, beyond = (*stream[mention.last + 1 : mention.last + 3], _NOTHING, _NOTHING)[:2]
-    number, units, compared = first.kind == "n", lexicon().sets["unit"], lexicon().sets["compare"]
-    decimal = before.text == "," and earlier.end == before.start and before.end == first.start
-    if number and (decimal or before.text in tuple("<>≤≥") or before.key in compared):
-        return True
-    if before.kind == "s" and (number or before.end == first.start) and before.text not in "/+=>":
-        return True
-    scale = (last.key in _ROMAN and beyond.key in _ROMAN) or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
+    earlier, before = stream[mention.first - 2 : mention.first]
+    after, beyond = stream[mention.last + 1 : mention.last + 3]
+    number, sets = first.kind == "n", lexicon().sets
+    glued = earlier.end == before.start and before.end == first.start
+    compared = (
+        (glued and before.text == ",") or before.text in tuple("<>≤≥") or before.key in sets["compare"] | sets["figure"]
+    )
+    if (number and compared) or (glued and before.text == "-" and earlier.text[1:].isalpha()):
+        return True  # "PET-CT"
+    scale = {last.key, beyond.key} <= sets["roman"] or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
     if (after.text in ("-", "/") and scale) or (number and after.key in ("to", "-") and beyond.kind == "n"):
         return True  # "Stage II-III", "C5/6", "5 to 10"
     if after.kind == "s":
         divides = after.text == "/" and (last.kind == "n" or (number and beyond.kind == "w"))
         return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or divides
-    if (last.kind == "n" and (after.key in units or after.kind == "n")) or (after.text == "-" and beyond.key == "like"):
+    idioms = {words[1] for words, mark in lexicon().phrases["no"] if not mark}
+    noun = after.kind == "w" and after.key not in sets["goes_on"] and (later or after.key in idioms)
+    measured = last.kind == "n" and (after.key in sets["unit"] or after.kind == "n")
+    if measured or (after.text == "-" and beyond.key == "like") or (noun and mention.particle and first.key == "no"):
         return True
-    named = (
-        _lone(after) or (after.key in _ROMAN and len(after.text) > 1) or (after.kind == "n" and beyond.key not in units)
-    )
+    numbered = after.kind == "n" and beyond.key not in sets["unit"]
+    named = numbered or _lone(after) or (len(after.text) > 1 and after.key in sets["roman"])
     return last.kind == "w" and named and after.text not in ("A", "I", mention.letter)
 
 
@@ -118,19 +112,17 @@ def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list
     spoken = [index for index, token in enumerate(stream) if token.kind in "wnc"]
     if run := _letters_only(stream, [i for i in spoken if i not in covered], options, len(spoken)):
         return run
-    starts = {mention.first: mention.letter for mention in texts}
+    starts, joiners = {mention.first: mention.letter for mention in texts}, lexicon().sets["joiner"]
     mentions: list[Mention] = []
     for index in spoken:
         letter = stream[index].text.upper()
         if index in covered or len(letter) != 1 or letter not in LETTERS:
             continue
         listed = bool(mentions) and mentions[-1].last == index - 2
-        joined = (
-            index > 1 and stream[index - 1].key in _JOINERS and stream[index - 2].key in {*"abcdefghijklmnopqrstuvxyz"}
-        )
+        joined = stream[index - 1].key in joiners and stream[index - 2].text.upper() in {*LETTERS} - {"W"}
         if joined and not listed and index - 2 not in covered:
             continue  # "hepatitis B and C": where the first is a name, the second is one
-        signed = len(stream) == 2 and index == 0 and stream[1].text in "+-"
+        signed = len(stream) == 6 and stream[index + 1].text in ("+", "-")
         own = letter in (starts.get(index + 1), starts.get(index + 2))
         by = "label" if len(spoken) == 1 and not signed else _shape(stream, index, own, options, listed)
         mentions += [Mention(letter, index, index, by)] if by else []
@@ -141,8 +133,8 @@ def _letters_only(stream: list[Token], free: list[int], options: Options, num_sp
     """An answer of letters and words of the grammar only: glued, "BD", or side by side, "A D"."""
     runs = {i: stream[i].text.upper() if num_spoken == 1 else stream[i].text for i in free}
     glued = [i for i, run in runs.items() if 2 <= len(run) == len(set(run)) and set(run) <= set(options.letters)]
-    others = [stream[i] for i in free if i not in glued]
-    beside = all(_is_known(word, "light") and (word.kind == "c" or len(word.text) > 1) for word in others)
+    others, known = [stream[i] for i in free if i not in glued], lexicon().sets["known"]
+    beside = all(word.key in known and (word.kind == "c" or len(word.text) > 1) for word in others)
     if len(glued) == 1 and len(free) == num_spoken and beside:
         return [Mention(letter, glued[0], glued[0], "label") for letter in runs[glued[0]]]
     if len(free) > 1 and len(free) == num_spoken and all(run in options.letters for run in runs.values()):
@@ -150,28 +142,23 @@ def _letters_only(stream: list[Token], free: list[int], options: Options, num_sp
     return []
 
 
-def _is_known(word: Token, *sets: str) -> bool:
-    return word.key in lexicon().lasts or any(word.key in lexicon().sets[name] for name in sets)
-
-
 def _shape(stream: list[Token], index: int, own: bool, options: Options, listed: bool) -> str:
     """The shape rule: "label", "letter" (perhaps) or "" (a name). `own`: its text follows. `listed`: behind a label."""
-    token = stream[index]
-    before, after = (stream[i] if 0 <= i < len(stream) else _NOTHING for i in (index - 1, index + 1))
+    before, token, after = stream[index - 1 : index + 2]
     left, right = _left(stream, index), "end" if own else _right(stream, index, options)
     inside = token.text.upper() in options.letters
-    if "name" in (left, right):
+    if "name" in (left, right) and not (own and before.kind == "c"):
         return ""
     strong = left in ("strong", "any") or before.text == ":"
     if token.text.islower():
-        marked = left == "start" and after.text in ("", *'.):]"')
-        second = before.key in _JOINERS | {",", "not", "than"} and (listed or after.kind in ("", "p"))
+        marked = left == "start" and after.text in ("", *'.):"')
+        second = (listed or after.kind != "w") and before.key in lexicon().sets["joiner"] | {",", "not", "than"}
         last = right == "end" and left != "start" and (strong or second)
-        bracketed = before.end == token.start and before.text in tuple("([{\"'<") and right == "end"
+        bracketed = before.end == token.start and before.text in tuple("({\"'<") and right == "end"
         spoken = strong and right == "closed" and (token.text not in "ai" or left == "any")
         return "label" if bracketed or (inside and (marked or last or spoken)) else ""
     if not inside:  # fails closed: "F" beside a valid text is an answer outside the options
-        pronoun = token.text == "I" and after is not _NOTHING
+        pronoun = token.text == "I" and after.kind != "end"
         return "label" if right == "end" and not pronoun and (left != "word" or listed) else ""
     if right == "word" and left != "any":
         noun = after.text[:1].isupper() and after.text[1:2].islower() and token.text == "A"  # "A Pneumonia": no article
@@ -181,8 +168,7 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
 
 def _left(stream: list[Token], index: int) -> str:
     """What is before a letter: "start", "edge" (a sign), "strong" ("is") or "any" ("option"), "word", "name"."""
-    token, sets = stream[index], lexicon().sets
-    ahead, before = (_NOTHING, _NOTHING, *stream[max(0, index - 2) : index])[-2:]
+    (ahead, before, token), sets = stream[index - 2 : index + 1], lexicon().sets
     if before.text in ("", "\n"):
         return "start"
     if before.kind == "c":
@@ -190,20 +176,19 @@ def _left(stream: list[Token], index: int) -> str:
     if before.kind in "ps" and before.text != "°":
         glued = before.end == token.start and ahead.end == before.start
         part = (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
-        if (glued and part) or (before.text in ".'([" and ahead.key in _FIGURES):
+        if (glued and part) or (before.text in ".'(" and ahead.key in sets["figure"]):
             return "name"  # "anti-B", "N.A", "panel (b)"
-        return "start" if before.text in '(["' else "edge"
+        return "start" if before.text in '("' else "edge"
     if before.kind != "w" or before.end == token.start or before.key in sets["name_before"]:
         return "name"
     if before.key in sets["label_before"]:
         return "any" if before.key in ("option", "choice", "letter") else "strong"
-    return "word" if _is_known(before, "light", "label_after") or before.key.endswith(("n't", "ly")) else "name"
+    return "word" if before.key in sets["known"] or before.key.endswith(("n't", "ly")) else "name"
 
 
 def _right(stream: list[Token], index: int, options: Options) -> str:
     """What is behind a letter: "end" (a sign, nothing), "closed" (a word that may follow a label), "word", a "name"."""
-    token, sets = stream[index], lexicon().sets
-    after, later = (*stream[index + 1 : index + 3], _NOTHING, _NOTHING)[:2]
+    (token, after, later), sets = stream[index : index + 3], lexicon().sets
     glued = after.start == token.end
     if after.kind == "c":
         return "closed" if after.text in sets["zh_label_after"] else "name" if glued else "word"
@@ -218,7 +203,7 @@ def _right(stream: list[Token], index: int, options: Options) -> str:
     if both and after.text in ".&/+-'" and not (_lone(later) and later.text in options.letters):
         return "end" if after.text == "." and later.text[:1].isupper() and len(later.text) > 1 else "name"  # "A.P."
     if after.text == "." and later.kind == "w" and later.text.islower() and len(later.text) > 2:
-        alone = index == 0 and all(other.kind == "p" for other in stream[index + 3 :])
+        alone = index == 2 and all(other.kind in ("p", "end") for other in stream[index + 3 :])
         return "name" if alone or _LATIN.fullmatch(later.text) else "end"  # "C. difficile"; "G. lamblia" alone
     return "name" if glued and after.text in ("+", "-") and not _lone(later) else "end"  # "A+"
 
@@ -234,20 +219,17 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         last = bound[-1] if bound else mention
         between = [token.text for token in stream[last.last + 1 : mention.first]]
         same = options.twins.get(last.letter, last.letter) == options.twins.get(mention.letter, mention.letter)
-        would = not same and [token.key for token in stream[mention.last + 1 : mention.last + 2]] == ["would"]
+        would = not same and stream[mention.last + 1].key in ("would", "can", "could", "was", "has")
         closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
-        if {last.by, mention.by} == {"label", "text"} and _adjacent(last, between) and not would and not closed:
+        links = {*"(-—"} if last.by == "text" else {*".):-—(}\"'、", "a", "the", "an"}
+        adjacent = {*between} <= links and (between or last.by != "text")
+        if {last.by, mention.by} == {"label", "text"} and adjacent and not would and not closed:
             letter = (last if last.by == "label" else mention).letter if same else "?"
-            bound[-1] = Mention(letter, last.first, mention.last, "both", last.particle or mention.particle)
+            particle = last.particle or mention.particle
+            first = last.first - (")" in between and stream[last.first - 1].text == "(")  # "(B) Pneumonia"
+            bound[-1] = Mention(letter, first, mention.last, "both" if between else "text", particle)
         elif between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
             bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where B is blood group A
         else:
             bound.append(mention)
     return bound
-
-
-def _adjacent(last: Mention, between: list[str]) -> bool:
-    if last.by == "text":
-        return bool(between) and all(text in "([-—" for text in between)
-    linked = all(text in ".):-—([]}\"'、" or text in ("a", "the", "an") for text in between)
-    return linked and len(between) <= 4 and "、" not in between[1:]

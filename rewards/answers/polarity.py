@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Literal
 
-from rewards.answers import words
-from rewards.answers.text import normalise
+from rewards.answers import statement, words
+from rewards.answers.mentions import LETTERS, options_of
+from rewards.answers.statement import MISMATCH, NOTHING, UNCLEAR, Reading
+from rewards.answers.text import key, normalise
+from rewards.answers.wrappers import MAX_ANSWER_CHARS, NoCommitment, unwrap
 
 YesNo = Literal["yes", "no"]
+WORDS: tuple[YesNo, YesNo] = ("yes", "no")
+DIFFER = "several answer tags that differ"
+NEITHER = NOTHING._replace(reason="neither yes nor no")
 # An answer without any of these is neither; cheaper than reading it.
 _ANY = re.compile(
     r"yes|no|true|false|^\W*[yn]\W*$|[是否有没无不对存正未错包可能会\uff21-\uff5a]|[^\x00-\xff\u4e00-\u9fff]",
@@ -35,9 +42,27 @@ def _begins(groups: str, behind: str) -> re.Pattern[str]:
     return re.compile(f"(?:{'|'.join(map(re.escape, forms))}){behind}")
 
 
-def may_say(answer: str) -> bool:
-    """Whether a reading can find yes or no at all."""
-    return bool(_ANY.search(answer))
+def read_all(answers: Sequence[str]) -> Reading:
+    """What the answers to an open question say of yes and no: the same, or nothing (rule 2)."""
+    several = len({answer.strip() for answer in answers}) > 1
+    if several and (sum(map(len, answers)) > 4_000 or len({key(answer) for answer in answers}) > 1):
+        return UNCLEAR._replace(reason=DIFFER)
+    readings = [read(answer) for answer in answers]
+    return readings[-1] if len({reading.letters for reading in readings}) == 1 else UNCLEAR._replace(reason=DIFFER)
+
+
+def read(answer: str) -> Reading:
+    """The word an answer says, as the letters ("yes",) or ("no",) of a reading (rule 16)."""
+    if len(answer) > MAX_ANSWER_CHARS or not _ANY.search(answer):
+        return NEITHER
+    try:
+        plain = unwrap(answer)
+    except NoCommitment as none:
+        return UNCLEAR._replace(reason=str(none))
+    reading = statement.read(plain, options_of(WORDS)._replace(letters=()))
+    if reading == NOTHING:
+        return Reading((said,), "stated", "yes/no by word") if (said := word(plain)) else NEITHER
+    return reading._replace(letters=tuple(WORDS[LETTERS.index(letter)] for letter in reading.letters))
 
 
 def word(plain: str) -> YesNo | None:
@@ -61,8 +86,24 @@ def word_of(option: str) -> YesNo | None:
     return "yes" if text in forms["says_yes"] + forms["begins_yes"] else "no" if text in forms["says_no"] else None
 
 
-def labelled(plain: str) -> tuple[str, YesNo] | None:
-    """Letter and word of "B. 否" and "否 (B)"."""
-    match = _LABELLED.fullmatch(_ANCHOR.sub("", plain.strip()))
+def words_of(options: Sequence[str]) -> dict[str, YesNo]:
+    """Letter -> word of the options that are one of the two."""
+    return {LETTERS[i]: said for i, option in enumerate(options) if (said := word_of(option))}
+
+
+def labelled(plain: str, polar: Mapping[str, YesNo]) -> Reading | None:
+    """What "B. 否" and "否 (B)" say of such options; None where an answer has another form."""
+    match = _LABELLED.fullmatch(_ANCHOR.sub("", plain.strip())) if polar else None
     said = word_of(match[2] or match[3]) if match else None
-    return (match[1] or match[4], said) if match and said else None
+    if not match or not said:
+        return None
+    letter = match[1] or match[4]
+    agreed = polar.get(letter) == said
+    return Reading((letter,), "stated", "commitment") if agreed else UNCLEAR._replace(reason=MISMATCH)
+
+
+def spoken(plain: str, polar: Mapping[str, YesNo]) -> Reading:
+    """What an answer that names none of the options says of them by yes or no."""
+    said = word(plain) if polar else None
+    letters = tuple(letter for letter, option in polar.items() if option == said)
+    return Reading(letters, "stated", "yes/no by word") if len(letters) == 1 else NOTHING

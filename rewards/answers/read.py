@@ -5,26 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from rewards.answers import polarity, span, statement, text, wrappers
+from rewards.answers import polarity, span, statement, text
 from rewards.answers.form import grade_format
-from rewards.answers.mentions import LETTERS, Mention, find, options_of
-from rewards.answers.statement import MISMATCH, NOTHING, UNCLEAR, Reading
-from rewards.answers.words import lexicon
+from rewards.answers.mentions import LETTERS, options_of
+from rewards.answers.statement import NOTHING, UNCLEAR, Reading
+from rewards.answers.wrappers import MAX_ANSWER_CHARS, NoCommitment, boxes, unwrap
 from rollouts.records import Parsed
 
-# An answer longer than this is no answer. Without tags, a statement is looked for behind the last anchor or at the end.
-MAX_ANSWER_CHARS = 1500
-MAX_TAIL_CHARS = 600
-MAX_MENTIONS = 64
+MAX_TAIL_CHARS = 600  # of a long free text, in which a statement is looked for behind the last anchor or at the end
 Options = Sequence[str] | Mapping[str, str]
 _LETTER_LIST = re.compile(r"[a-z](?:(?:[\s,;/&+、.()]|and){1,5}[a-z])+[.\s]*")
 _ANCHORS = ("answer:", "answer is", "answer：", "answer**", "答案", "故选", "\\boxed")
-_ONE_LETTER = re.compile(r"\W*\w\W*")
-_DIFFER = "several answer tags that differ"
-_YES_NO: tuple[polarity.YesNo, polarity.YesNo] = ("yes", "no")
-_NEITHER = NOTHING._replace(reason="neither yes nor no")
-# After "no" one of these begins something new; any other word makes it a determiner: "Yes, there is no fracture".
-_GOES_ON = frozenset("and or but because since as it there no otherwise if unless when".split())
 
 
 def parse(completion: str, options: Options | None = None, *, prefill: str = "", finish_reason: str = "stop") -> Parsed:
@@ -43,21 +34,20 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     was_cut = finish_reason == "length" and (parts.unclosed or not parts.tagged)
     if was_cut and reading.verdict == "stated" and not _stands(reading, parts):
         reading = words = NOTHING._replace(reason="cut at the length limit before an answer is stated")
-    lost = (was_cut and parts.unclosed and reading.verdict != "stated") or (not texts and reading.reason == _DIFFER)
+    lost = (was_cut and parts.unclosed and reading.verdict != "stated") or (
+        not texts and reading.reason == polarity.DIFFER
+    )
     if lost or not parts.bodies:
         return Parsed(parts.think, None, (), None, well_formed, reading.reason, reading.verdict)
     if texts and len(reading.letters) == 1 and not words.letters:
-        words = read_yes_no(texts[LETTERS.index(reading.letters[0])])
-    yes_no = _YES_NO[_YES_NO.index(words.letters[0])] if len(words.letters) == 1 else None
+        words = polarity.read(texts[LETTERS.index(reading.letters[0])])
+    yes_no = polarity.WORDS[polarity.WORDS.index(words.letters[0])] if len(words.letters) == 1 else None
     letters, answer = reading.letters if texts else (), parts.bodies[-1].strip() or None
     return Parsed(parts.think, answer, letters, yes_no, well_formed, reading.reason, reading.verdict)
 
 
 def grade_option(completion: str, options: Options, gold: str | Iterable[str]) -> bool:
-    """True if the completion commits to exactly the gold letter, or the set of them where `gold` is a list.
-
-    Letters may be small. Where two options have the same text, either counts as the other.
-    """
+    """True if the completion commits to exactly the gold letter or letters, of any case; twins are one."""
     texts = as_texts(options)
     twins = options_of(texts).twins
     wanted = {twins.get(letter.upper(), letter) for letter in ([gold] if isinstance(gold, str) else gold)}
@@ -68,9 +58,8 @@ def as_texts(options: Options) -> tuple[str, ...]:
     """The option texts in the order A, B, C.. Raises ValueError for a map whose letters are not exactly those."""
     if not isinstance(options, Mapping):
         return tuple(options)
-    letters = LETTERS[: len(options)]
-    if sorted(options) != list(letters):
-        raise ValueError(f"option letters are {sorted(options)}, expected {list(letters)}: fix the row of the data set")
+    if sorted(options) != (letters := list(LETTERS[: len(options)])):
+        raise ValueError(f"option letters are {sorted(options)}, expected {letters}: fix the row of the data set")
     return tuple(options[letter] for letter in letters)
 
 
@@ -78,36 +67,23 @@ def _of_bodies(parts: span.Span, texts: Sequence[str]) -> Reading:
     """What all bodies say of the options, or of yes and no where there are none: the same, or nothing (rule 2)."""
     if not parts.bodies:
         return NOTHING._replace(reason=parts.reason)
-    if texts and "\\boxed" in parts.tail and len(parts.tail) <= 4_000:
-        boxed = {text.key(text.strip_markup(text.normalise(content))) for _, _, content in wrappers.boxes(parts.tail)}
-        if len(boxed) > 1:
-            return UNCLEAR._replace(reason="the boxes disagree")
-    several = not texts and len({body.strip() for body in parts.bodies}) > 1
-    if several and (sum(map(len, parts.bodies)) > 4_000 or len({text.key(body) for body in parts.bodies}) > 1):
-        return UNCLEAR._replace(reason=_DIFFER)
-    readings = [read_options(body, texts, parts.tagged) if texts else read_yes_no(body) for body in parts.bodies]
-    return readings[-1] if len({reading.letters for reading in readings}) == 1 else UNCLEAR._replace(reason=_DIFFER)
+    if not texts:
+        return polarity.read_all(parts.bodies)
+    boxed = {text.key(text.strip_markup(text.normalise(content))) for _, _, content in boxes(parts.tail[-4_000:])}
+    if len(boxed) > 1:
+        return UNCLEAR._replace(reason="the boxes disagree")
+    readings = [read_options(body, texts, parts.tagged) for body in parts.bodies]
+    return (
+        readings[-1]
+        if len({reading.letters for reading in readings}) == 1
+        else UNCLEAR._replace(reason=polarity.DIFFER)
+    )
 
 
 def _stands(reading: Reading, parts: span.Span) -> bool:
     """Whether a cut completion states its answer (rule 20): by an anchor, in a box, or in an open answer tag."""
-    whole = parts.unclosed and reading.bare and not _ONE_LETTER.fullmatch(parts.bodies[-1])
+    whole = parts.unclosed and reading.reason == "commitment" and not re.fullmatch(r"\W*\w\W*", parts.bodies[-1])
     return reading.anchored or whole or "\\boxed{" in parts.tail
-
-
-def read_yes_no(answer: str) -> Reading:
-    """The word an answer says, as the letters ("yes",) or ("no",) of a reading (rule 16)."""
-    if len(answer) > MAX_ANSWER_CHARS or not polarity.may_say(answer):
-        return _NEITHER
-    try:
-        plain = _plain(answer)
-    except wrappers.NoCommitment as none:
-        return UNCLEAR._replace(reason=str(none))
-    reading = _read(plain, _YES_NO, labels=False)
-    if reading == NOTHING:
-        word = polarity.word(plain)
-        return Reading((word,), "stated", "yes/no by word") if word else _NEITHER
-    return reading._replace(letters=tuple(_YES_NO[LETTERS.index(letter)] for letter in reading.letters))
 
 
 def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Reading:
@@ -115,18 +91,14 @@ def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Re
     if len(answer) > MAX_ANSWER_CHARS and tagged:
         return UNCLEAR._replace(reason=f"the answer is longer than {MAX_ANSWER_CHARS} characters")
     try:
-        plain = _plain(answer if len(answer) <= MAX_ANSWER_CHARS else _end_of(answer))
-    except wrappers.NoCommitment as none:
+        plain = unwrap(answer if len(answer) <= MAX_ANSWER_CHARS else _end_of(answer))
+    except NoCommitment as none:
         return UNCLEAR._replace(reason=str(none))
-    words = {LETTERS[i]: word for i, option in enumerate(options) if (word := polarity.word_of(option))}
-    if words and (labelled := polarity.labelled(plain)):
-        letter, word = labelled
-        agreed = words.get(letter) == word
-        return Reading((letter,), "stated", "commitment") if agreed else UNCLEAR._replace(reason=MISMATCH)
-    reading = _read(plain, options, [*words])
-    said = polarity.word(plain) if words and reading == NOTHING else None
-    letters = tuple(letter for letter, word in words.items() if word == said)
-    return Reading(letters, "stated", "yes/no by word") if len(letters) == 1 else reading
+    if _LETTER_LIST.fullmatch(plain.strip()):
+        plain = plain.upper().replace("AND", "and")
+    polar = polarity.words_of(options)
+    reading = polarity.labelled(plain, polar) or statement.read(plain, options_of(options, [*polar]))
+    return polarity.spoken(plain, polar) if reading == NOTHING else reading
 
 
 def _end_of(answer: str) -> str:
@@ -136,42 +108,3 @@ def _end_of(answer: str) -> str:
     place = max(folded.rfind(anchor) for anchor in _ANCHORS)
     start = max(answer.rfind("\n", 0, max(place, 0)) + 1, place - 100)
     return answer[start : place + MAX_TAIL_CHARS] if place >= 0 else answer[-MAX_TAIL_CHARS:]
-
-
-def _read(plain: str, options: Sequence[str], skip: Sequence[str] = (), labels: bool = True) -> Reading:
-    if _LETTER_LIST.fullmatch(plain.strip()):
-        plain = plain.upper().replace("AND", "and")
-    stream, index = text.tokens(plain), options_of(options, skip)
-    mentions = _without_determiners(stream, find(stream, index if labels else index._replace(letters=())))
-    if len(mentions) > MAX_MENTIONS:
-        return UNCLEAR._replace(reason=f"more than {MAX_MENTIONS} options are named")
-    reading = statement.read(stream, mentions)
-    inside = set(reading.letters) <= {*index.letters}
-    return reading if inside else UNCLEAR._replace(reason="a letter outside the options")
-
-
-def _without_determiners(stream: list[text.Token], mentions: list[Mention]) -> list[Mention]:
-    """ "Yes, there is no fracture" says yes: "no" before a noun counts only where nothing was said before it."""
-    kept: list[Mention] = []
-    idioms = {words[1] for words, mark in lexicon().phrases["no"] if not mark}
-    for mention in mentions:
-        after = stream[mention.last + 1 : mention.last + 2]
-        word = mention.by == "text" and mention.first == mention.last and stream[mention.first].key == "no"
-        noun = word and any(token.kind == "w" and token.key not in _GOES_ON for token in after)
-        if not noun or (not kept and after[0].key not in idioms):
-            kept.append(mention)
-    return kept
-
-
-def _plain(answer: str) -> str:
-    """The body without boxes, JSON and markup around what it says. Raises NoCommitment."""
-    normal = text.normalise(answer)
-    boxes = wrappers.boxes(normal)
-    for start, end, content in reversed(boxes):
-        stop = "" if len(boxes) == 1 else "."
-        normal = f"{normal[:start]} {stop} {content} . {normal[end:]}"
-    if boxes and (len({text.key(text.strip_markup(box[2])) for box in boxes}) > 1 or not boxes[-1][2].strip()):
-        raise wrappers.NoCommitment("the boxes disagree or are empty")
-    if "{" in normal or "[" in normal:
-        normal = wrappers.unwrap_json(re.sub(r"```(?:json)?", " ", normal) if "```" in normal else normal)
-    return text.strip_markup(normal)

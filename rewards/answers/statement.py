@@ -7,16 +7,18 @@ readings stand against each other, the answer is unclear: it fails closed.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, is_named, split, to_words
-from rewards.answers.mentions import Mention
-from rewards.answers.text import Token
+from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, split, to_words
+from rewards.answers.mentions import PAD, Options, find
+from rewards.answers.text import tokens
 from rewards.answers.words import lexicon
 
-Verdict = Literal["stated", "nothing", "unclear"]
+MAX_MENTIONS = 64
 _DENIES = DENIALS | {"WOULD"}
+_NEVER = ("denial", "exclusion")  # roles whose options are never chosen
 
 
 class Rule(NamedTuple):
@@ -32,26 +34,12 @@ class Rule(NamedTuple):
 
 TABLE = (
     Rule("retraction", "correction undo past", "before", "what was said falls", "A. Wait, B.", "B"),
-    Rule(
-        "denial",
-        "deny reject nor lack would",
-        "before, behind",
-        "not chosen; twice: open",
-        "B. It is not due to C.",
-        "B",
-    ),
+    Rule("denial", "deny reject nor lack would", "before, behind", "not chosen; twice: open", "B. Not due to C.", "B"),
     Rule("exclusion", "except", "before", "not chosen", "B rather than C", "B"),
     Rule("condition", "if", "before", "unclear", "If febrile, B.", ""),
     Rule("alternative", "or open between torn", "clause", "unclear", "B, but C is also possible", ""),
     Rule("hedge", "hedge", "clause", "chosen alone, unclear beside another option", "Possibly B", "B"),
-    Rule(
-        "assertion",
-        "anchor",
-        "clause",
-        "chosen; the last one sets aside what is weaker",
-        "A or B. Final answer: C",
-        "C",
-    ),
+    Rule("assertion", "anchor", "clause", "chosen; the last sets aside weaker ones", "A or B. Final answer: C", "C"),
     Rule("mention", "light", "clause", "chosen where nothing is asserted", "A large pneumothorax is seen.", "C"),
 )
 
@@ -60,9 +48,8 @@ class Reading(NamedTuple):
     """What one answer says."""
 
     letters: tuple[str, ...]  # sorted; () unless stated
-    verdict: Verdict
+    verdict: Literal["stated", "nothing", "unclear"]
     reason: str  # by which rule, or why there is none
-    bare: bool = False  # stated by an anchor or as a whole clause, and not only mentioned
     anchored: bool = False  # stated by an anchor
 
 
@@ -71,12 +58,18 @@ UNCLEAR = Reading((), "unclear", "")
 MISMATCH = "a letter stands with the text of another option"
 
 
-def read(stream: list[Token], mentions: list[Mention]) -> Reading:
-    """What the answer commits to. Never raises."""
+def read(plain: str, options: Options) -> Reading:
+    """What an answer without markup commits to. Never raises."""
+    stream = [*PAD, *tokens(plain), *PAD]
+    mentions = find(stream, options)
+    if len(mentions) > MAX_MENTIONS:
+        return UNCLEAR._replace(reason=f"more than {MAX_MENTIONS} options are named")
     if not mentions or any(mention.letter == "?" for mention in mentions):
         return UNCLEAR._replace(reason=MISMATCH) if mentions else NOTHING
     kept = _after_correction(to_words(stream, mentions))
-    return _resolve(split(kept, mentions)) if kept else UNCLEAR._replace(reason="an answer is taken back")
+    reading = _resolve(split(kept, mentions)) if kept else UNCLEAR._replace(reason="an answer is taken back")
+    inside = not options.letters or {*reading.letters} <= {*options.letters}
+    return reading if inside else UNCLEAR._replace(reason="a letter outside the options")
 
 
 def _after_correction(words: list[str]) -> list[str]:
@@ -85,9 +78,9 @@ def _after_correction(words: list[str]) -> list[str]:
         cut, after = cuts[-1], words[cuts[-1] + 1 :]
         said = words[max((place for place in range(cut) if words[place] in ENDS), default=-1) + 1 : cut]
         denial = max((place for place, word in enumerate(said) if word in _DENIES), default=cut)
-        if words[cut] == "CORRECTION" and denial < cut and not is_named(said[denial:]):
+        if words[cut] == "CORRECTION" and denial < cut and "@" not in " ".join(said[denial:]):
             words = words[:cut] + after  # "it is not actually C"
-        elif is_named(after):
+        elif "@" in " ".join(after):
             return after
         elif words[cut] == "UNDO" or {"DENY", "REJECT", "OPEN"} & set(after):
             return []
@@ -100,8 +93,9 @@ def _num_denials(clause: Clause) -> int:
     """How often a clause denies its options, whatever adverbs stand between; not B in "no line indicates B"."""
     before, behind = clause.before, clause.words[len(clause.before) + 1 :]
     stop = max((place for place, word in enumerate(before) if word in lexicon().sets["stops"]), default=0)
-    count = sum(word in _DENIES and is_bare(before[place:stop]) for place, word in enumerate(before))
-    count += clause.opener == "NOR"
+    spans = [before[place:stop] for place, word in enumerate(before) if word in _DENIES]
+    spans = [re.sub(" , [^,]+ , ", " ", " ".join(span)).split() for span in spans]  # "not, as you may think, due to"
+    count = (clause.opener == "NOR") + sum(map(is_bare, spans))
     if clause.particle and behind[:1] not in (["is"], ["was"], ["DENY"], ["REJECT"]):
         return count
     return count + sum(word in ("DENY", "REJECT", "WOULD") or (word == "LACK" and is_bare(behind)) for word in behind)
@@ -147,8 +141,9 @@ class State(NamedTuple):
     denied: set[str]
 
     def beside(self, role: str) -> set[str]:
-        """The letters of a role that are not chosen."""
-        return {x for clause in self.clauses if clause.role == role for x in clause.letters} - self.letters
+        """The letters of a role that are not chosen alone."""
+        alone = self.letters if len(self.letters) == 1 else set()
+        return {x for clause in self.clauses if clause.role == role for x in clause.letters} - alone
 
 
 def _open(state: State) -> bool:
@@ -156,7 +151,9 @@ def _open(state: State) -> bool:
     for place, clause in enumerate(state.clauses):
         settled = any(later.role != "hedge" and later in state.chosen for later in state.clauses[place:])
         beside = not clause.weak if clause.is_either else bool(clause.letters - state.letters)
-        alternative = clause.role == "alternative" and beside and not ("BETWEEN" in clause.words and settled)
+        alternative = (
+            clause.role == "alternative" and beside and not (settled and ("BETWEEN" in clause.words or clause.question))
+        )
         if alternative or "TORN" in clause.words:
             return True
     return False
@@ -166,10 +163,9 @@ def _joined(state: State) -> bool:
     """ "B is likely and C fits"; "left and right lung", where one half is no option."""
     for left, right in itertools.pairwise(state.clauses):
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
-        half = named in state.chosen and edge[0] == "@" and named.mentions[-1].by == "text" and not other.mentions
-        half = half and len(other.words) <= 3 and not is_bare(other.words)
+        half = named in state.chosen and named.mentions[-1].by == "text" and not other.mentions and edge[0] == "@"
         pair = {left, right} <= {*state.committed} and (left in state.chosen) != (right in state.chosen)
-        if right.opener in ("AND", "OR") and not right.weak and (half or pair):
+        if right.opener in ("AND", "OR") and not right.weak and (pair or (half and len(other.words) <= 3)):
             return True
     return False
 
@@ -184,10 +180,16 @@ def _another_text(state: State) -> bool:
     return False
 
 
+def _said_of_it(state: State) -> bool:
+    """ "Warfarin is contraindicated": what is said of the text of an option is in no list of words."""
+    ends = [[*c.words[c.places[-1] + 1 :], "", "", ""] for c in state.chosen if c.mentions[-1].by == "text"]
+    return any(verb in lexicon().sets["asks"] and not is_bare(behind[:2]) for verb, *behind in ends)
+
+
 def _goes_on(state: State) -> bool:
     """ "B, not C or A": whether A is denied cannot be told. "B 60%, C 40%". "B, C, ..."."""
     last, words = state.clauses[-1], [word for clause in state.clauses for word in clause.words]
-    listed = last.opener == "OR" or ("OR" in last.words and last.opener != "(" and last.role in ("denial", "exclusion"))
+    listed = last.opener == "OR" or ("OR" in last.words and last.opener != "(" and last.role in _NEVER)
     several = len({letter for clause in state.clauses for letter in clause.letters}) > 1
     if listed and last.mentions and last.mentions[-1].by != "text" and last.mentions[-1].letter not in state.letters:
         return True
@@ -207,56 +209,50 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
     (_open, "alternatives are left open"),
     (_joined, "an option is joined to something else"),
     (_another_text, MISMATCH),
+    (_said_of_it, "what is said of the option is not understood"),
     (lambda state: bool(state.beside("condition")), "the choice hangs on a condition"),
     (lambda state: bool(state.beside("hedge")), "a second answer is kept open"),
-    (
-        lambda state: len(state.letters) > 1 and any(c.role == "hedge" for c in state.clauses),
-        "a second answer is kept open",
-    ),
     (lambda state: any(c.particle and c.letters - state.letters for c in state.committed), "both yes and no are said"),
     (lambda state: bool(state.letters & state.denied), "the same option is chosen and denied"),
     (_goes_on, "a list goes on, or probabilities are split"),
 )
 
 
+def _is_final(clause: Clause) -> bool:
+    stands = clause.role in ("assertion", "mention") and len(clause.letters) == 1 and not clause.question
+    return stands and _strength(clause) == 2 and ("ANCHOR" in clause.before or clause.opener == "SO")
+
+
 def _from_final(clauses: list[Clause]) -> list[Clause]:
     """From the final statement on: it sets aside the walk, the hedge and the alternatives before it (rule 19)."""
-    for cut in range(len(clauses) - 1, -1, -1):
-        clause = clauses[cut]
-        stands = clause.role in ("assertion", "mention") and len(clause.letters) == 1 and not clause.question
-        if stands and _strength(clause) == 2 and ("ANCHOR" in clause.before or clause.opener == "SO"):
-            break
-    else:
+    if (cut := max((place for place, clause in enumerate(clauses) if _is_final(clause)), default=-1)) < 0:
         return clauses
     stated = [clause for clause in clauses[:cut] if clause.role in ("assertion", "mention")]
     walk = len({x for c in stated for x in c.letters}) > 1 and not any("ANCHOR" in c.words for c in stated)
-    kept = [
-        clause for clause in clauses[:cut] if clause.role in ("denial", "exclusion") or (clause in stated and not walk)
-    ]
+    kept = [clause for clause in clauses[:cut] if clause.role in _NEVER or (clause in stated and not walk)]
     others = {x for clause in clauses[cut + 1 :] for x in clause.letters} - clauses[cut].letters
-    explained = [  # "Answer: C. A: blunted angle. B: .."
-        clause
-        for clause, after in itertools.pairwise(clauses[cut:])
-        if len(others) > 1 and len(clause.words) == 1 and clause.letters <= others and not is_bare(after.words)
-    ]
+    heads = [a for a, b in itertools.pairwise(clauses[cut:]) if len(a.words) == 1 and not is_bare(b.words)]
+    explained = [a for a in heads if len(others) > 1 and a.letters <= others]  # "Answer: C. A: blunted angle. B: .."
     return kept + [clause for clause in clauses[cut:] if clause not in explained]
 
 
 def _resolve(clauses: list[Clause]) -> Reading:
     for clause in clauses:
         clause.role = _role(clause) if clause.mentions else ""
-    for clause, after in itertools.pairwise(clauses):
+    asides = [c for c in clauses if c.opener == "," and not c.mentions and not DENIALS & {*c.words}]
+    for clause, after in itertools.pairwise(clause for clause in clauses if clause not in asides):
         if clause.role not in ("", "denial") and _takes_back(after, clause):
             clause.role = "assertion" if clause.role == "exclusion" else "denial"
     clauses = _from_final(clauses)
     agreed = [a for a, b in itertools.pairwise(clauses) if a.question and b.words[0] in ("yes", "ANCHOR")]
-    committed = [clause for clause in clauses if clause.role in ("assertion", "hedge", "mention")]
-    committed = [clause for clause in committed if not clause.question or clause in agreed] or committed
+    stated = [clause for clause in clauses if clause.role in ("assertion", "hedge", "mention")]
+    stated = [c for c in stated if not c.question or c in agreed or c.words[0] not in lexicon().sets["asks"]]
+    committed = [clause for clause in stated if not clause.question or clause in agreed] or stated
     sure = [clause for clause in committed if any(mention.by != "letter" for mention in clause.mentions)]
     strongest = max(map(_strength, sure), default=0)
     chosen = [clause for clause in sure if _strength(clause) == strongest]
     letters = {letter for clause in chosen for letter in clause.letters}
-    denied = {letter for clause in clauses if clause.role in ("denial", "exclusion") for letter in clause.letters}
+    denied = {letter for clause in clauses if clause.role in _NEVER for letter in clause.letters}
     state = State(clauses, committed, chosen, letters, denied)
     if fault := next((reason for conflicts, reason in CONFLICTS if conflicts(state)), ""):
         return UNCLEAR._replace(reason=fault)
@@ -264,4 +260,4 @@ def _resolve(clauses: list[Clause]) -> Reading:
         return NOTHING._replace(reason="only denied: nothing is inferred by elimination")
     anchored = any(is_bare(clause.words) and "ANCHOR" in clause.before for clause in chosen)
     reason = "commitment" if strongest == 2 else "mention"
-    return Reading(tuple(sorted(letters)), "stated", reason, strongest == 2, anchored)
+    return Reading(tuple(sorted(letters)), "stated", reason, anchored)

@@ -15,11 +15,12 @@ MARKED = tuple(
     "correction undo past deny reject nor lack would except if or open between torn hedge anchor"
     " because while so but and aside".split()
 )
-# Groups of words that are looked up and stay as they are, and those of yes and no.
+# Groups of words that are looked up and stay as they are, and lists that other files read in their order.
 SETS = tuple(
-    "light stops unit compare label_after label_before name_before name_after zh_label_before zh_label_after".split()
+    "light stops unit compare joiner asks figure goes_on roman label_after label_before name_before name_after"
+    " zh_label_before zh_label_after".split()
 )
-POLARITY = ("unsure", "says_no", "says_yes", "begins_yes")
+LISTS = ("unsure", "says_no", "says_yes", "begins_yes", "field")
 
 
 class Lexicon(NamedTuple):
@@ -27,8 +28,7 @@ class Lexicon(NamedTuple):
 
     # First word of a phrase -> (words, mark), longest first; "@" stands for an option.
     phrases: Mapping[str, list[tuple[tuple[str, ...], str]]]
-    sets: Mapping[str, set[str]]
-    lasts: set[str]  # words at the end of a phrase; a label may stand behind one
+    sets: Mapping[str, set[str]]  # those of SETS; "known": words behind which a label may stand
 
 
 def expand(phrase: str) -> list[tuple[str, ...]]:
@@ -46,13 +46,11 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
     marks: dict[tuple[str, ...], str] = {}
     sets: dict[str, set[str]] = {name: set() for name in SETS}
     for language, group, phrases in ((name, *item) for name, groups in source.items() for item in groups.items()):
-        if group not in (*MARKED, *SETS, *POLARITY):
-            raise ValueError(
-                f"words.yaml names the group {language}/{group}, expected one of {MARKED + SETS + POLARITY}"
-            )
+        if group not in (*MARKED, *SETS, *LISTS):
+            raise ValueError(f"words.yaml names the group {language}/{group}, expected one of {MARKED + SETS + LISTS}")
         if not isinstance(phrases, list) or not all(isinstance(phrase, str) and phrase.strip() for phrase in phrases):
             raise ValueError(f"words.yaml: {language}/{group} is no list of texts; quote what YAML reads otherwise")
-        for words in itertools.chain.from_iterable(map(expand, () if group in POLARITY else phrases)):
+        for words in itertools.chain.from_iterable(map(expand, () if group in LISTS else phrases)):
             mark = "" if group == "aside" else group.upper()
             if group in SETS:
                 sets[group].update(words)
@@ -61,7 +59,8 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
     by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for words, mark in sorted(marks.items(), key=lambda item: -len(item[0])):
         by_first.setdefault(words[0], []).append((words, mark))
-    return Lexicon(by_first, sets, {words[-1] for words in marks} - {"@"})
+    sets["known"] = sets["light"] | sets["label_after"] | {words[-1] for words in marks} - {"@"}
+    return Lexicon(by_first, sets)
 
 
 @cache

@@ -1,5 +1,4 @@
-"""JSON objects and boxes around an answer (ANSWERS.md, rule 11). Nothing is evaluated: `json.loads` and brace counting
-only."""
+"""JSON objects and boxes around an answer (rule 11). Nothing is evaluated: `json` and brace counting only."""
 
 from __future__ import annotations
 
@@ -7,14 +6,11 @@ import json
 import re
 from typing import Any
 
+from rewards.answers import words
+from rewards.answers.text import key, normalise, strip_markup
+
 MAX_WRAPPERS = 16
-# Names of the field that states the answer, letters and digits only, the first that is there counts.
-_MAIN = (
-    "answer finalanswer choice option finalchoice letter label prediction selectedoption selected selection"
-    " correctanswer correctoption result answers finalanswers correctanswers diagnosis response final answerletter"
-    " optionletter correctletter answerchoice answeroption finaldiagnosis conclusion output 答案 选项 最终答案"
-).split()
-_NOT_KEY = re.compile(r"[\W_]+")
+MAX_ANSWER_CHARS = 1500  # an answer longer than this is no answer
 _READ_PAIRS = json.JSONDecoder(object_pairs_hook=tuple)
 
 
@@ -22,10 +18,20 @@ class NoCommitment(Exception):
     """A wrapper that states no single answer: a distribution, two boxes, a repeated field. Internal to the parser."""
 
 
-def unwrap_json(text: str) -> str:
-    """The text with each JSON object, and a list at its start, replaced by what it says. Raises NoCommitment for maps
-    over letters and repeated fields."""
-    start = len(text) - len(text.lstrip()) if text.lstrip().startswith('["') else text.find("{")
+def unwrap(answer: str) -> str:
+    """The body without boxes, JSON and markup around what it says. Raises NoCommitment."""
+    normal = normalise(answer)
+    found = boxes(normal)
+    for start, end, content in reversed(found):
+        normal = f"{normal[:start]} {'.' if len(found) > 1 else ''} {content} . {normal[end:]}"
+    if found and (len({key(strip_markup(box[2])) for box in found}) > 1 or not found[-1][2].strip()):
+        raise NoCommitment("the boxes disagree or are empty")
+    return strip_markup(_without_json(normal))
+
+
+def _without_json(text: str) -> str:
+    """The text with what each JSON object says in its place. Raises NoCommitment."""
+    start = text.find("{")
     for _ in range(MAX_WRAPPERS):
         if start < 0:
             break
@@ -43,10 +49,11 @@ def unwrap_json(text: str) -> str:
 def _said(value: Any, depth: int = 0) -> str:
     """The text of an answer field. A pair of braces came as a tuple of pairs; one inside the main field is read too."""
     if isinstance(value, tuple) and depth < 2:
-        pairs = [(_NOT_KEY.sub("", name).casefold(), held) for name, held in value]
+        pairs = [(re.sub(r"[\W_]+", "", name).casefold(), held) for name, held in value]
         if all(len(name) == 1 and name.isalpha() for name, _ in pairs):
             raise NoCommitment("a map over letters is a distribution")
-        held = next((held for wanted in _MAIN if (held := [v for name, v in pairs if name == wanted])), [])
+        main = next((name for name in words.source()["other"]["field"] if name in dict(pairs)), "")
+        held = [value for name, value in pairs if name == main]
         if len(held) != 1:
             raise NoCommitment("the answer field stands twice" if held else "the object has no answer field")
         return _said(held[0], depth + 1)
@@ -60,14 +67,10 @@ def _said(value: Any, depth: int = 0) -> str:
 def boxes(text: str) -> list[tuple[int, int, str]]:
     r"""Each `\boxed{..}` as (start, end, content), braces counted; an unclosed box reaches to the end."""
     found: list[tuple[int, int, str]] = []
-    start = text.find("\\boxed")
-    while start >= 0 and len(found) < MAX_WRAPPERS:
-        opening = text.find("{", start)
-        end = start + len("\\boxed")
-        if opening >= 0 and not text[end:opening].strip():
-            depth, end = 0, opening
-            while end < len(text) and (depth := depth + {"{": 1, "}": -1}.get(text[end], 0)):
-                end += 1
-            found.append((start, end + 1, text[opening + 1 : end]))
-        start = text.find("\\boxed", end)
-    return found
+    for match in re.finditer(r"\\boxed\s*\{", text):
+        depth, end = 1, match.end()
+        if not found or match.start() >= found[-1][1]:
+            while depth and end < len(text):
+                depth, end = depth + {"{": 1, "}": -1}.get(text[end], 0), end + 1
+            found.append((match.start(), end + bool(depth), text[match.end() : end - (not depth)]))
+    return found[:MAX_WRAPPERS]

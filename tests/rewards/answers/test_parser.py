@@ -48,6 +48,10 @@ def in_tags(answer: str) -> str:
         "options/own_option_cases_9.jsonl",
         "options/own_option_cases_10.jsonl",
         "options/own_option_cases_11.jsonl",
+        "options/own_option_cases_12.jsonl",
+        "options/own_option_cases_13.jsonl",
+        "options/own_option_cases_14.jsonl",
+        "options/own_option_cases_15.jsonl",
     ],
 )
 def test_every_option_case_is_graded_as_written(name):
