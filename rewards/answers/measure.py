@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections import Counter
@@ -12,13 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from rewards.answers.form import grade_format
 from rewards.answers.read import grade_option, parse
-from rollouts.terminal import accept_any_stdout
+from rollouts.terminal import accept_any_stdout, open_console, table
 
+# Files of cases, as they are named below tests/cases.
+KINDS = ("*option_cases*.jsonl", "*format_cases*.jsonl")
 # What is counted of each row.
 COLUMNS = ("rows", "right", "paid wrong", "refused", "unclear", "must pay", "must not pay")
 
@@ -68,26 +68,37 @@ def wrong(rows: Sequence[Mapping[str, Any]], is_format: bool) -> Iterator[Mappin
             yield row
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Print the table; exit code 1 where a row is wrong. `--wrong` prints the rows themselves as well."""
-    names = [name for name in arguments if not name.startswith("-")]
-    paths = [Path(name) for name in names] or sorted(Path("tests/cases").rglob("*option_cases*.jsonl"))
-    table = Table("file", *COLUMNS, title="the answer reader against its cases")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; exit code 1 where a row is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rewards.answers.measure",
+        description="Grades files of cases with the answer reader: rows right, paid wrong, refused, and unclear.",
+    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="JSON lines; default: those of tests/cases")
+    parser.add_argument("--wrong", action="store_true", help="print the rows that are not graded as written as well")
+    asked = parser.parse_args(arguments)
+    paths = asked.files or [path for kind in KINDS for path in sorted(Path("tests/cases").rglob(kind))]
     total: Counter[str] = Counter()
+    lines: list[list[str] | None] = []
     for path in paths:
         rows = rows_of(path)
         is_format = "format" in path.name
         counts = count(rows, is_format)
         total += counts
-        table.add_row(path.name, *(str(counts[column]) for column in COLUMNS))
-        if "--wrong" in arguments:
-            for row in wrong(rows, is_format):
-                print(json.dumps(row, ensure_ascii=False))
-    table.add_row("all", *(str(total[column]) for column in COLUMNS))
-    Console().print(table)
+        lines.append(_line(path.name, counts))
+        for row in wrong(rows, is_format) if asked.wrong else ():
+            print(json.dumps(row, ensure_ascii=False))
+    title = "the answer reader against its cases"
+    open_console().print(table(title, ("file", *COLUMNS), [*lines, None, _line("all", total)]))
     return int(total["right"] < total["rows"])
+
+
+def _line(name: str, counts: Counter[str]) -> list[str]:
+    """A line of the table; beside what is unclear its share of all rows."""
+    share = f" ({counts['unclear'] / counts['rows']:.1%})" if counts["rows"] else ""
+    return [name, *(f"{counts[column]:,}{share if column == 'unclear' else ''}" for column in COLUMNS)]
 
 
 if __name__ == "__main__":
     accept_any_stdout()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

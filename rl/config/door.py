@@ -189,15 +189,15 @@ def _expand_home(config: Config) -> Config:
     """Write the home folder out where a path begins with `~`: behind a `=` no shell does it, and a folder named `~`
     would be made."""
     for section, names in _PLACES.items():
-        part = getattr(config, section) if section else config
-        homes = {
+        part: Any = getattr(config, section) if section else config
+        homes: dict[str, Any] = {
             name: str(Path(value).expanduser())
             for name in names
             if isinstance(value := getattr(part, name), str) and value.startswith("~")
         }
         if homes:
-            changed = dataclasses.replace(part, **homes)
-            config = dataclasses.replace(config, **{section: changed}) if section else changed
+            whole: dict[str, Any] = {section: dataclasses.replace(part, **homes)} if section else homes
+            config = dataclasses.replace(config, **whole)
     return config
 
 
