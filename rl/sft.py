@@ -81,7 +81,7 @@ def encode_row(processor: Processor, model: PreTrainedModel, row: SftRow) -> Tra
         taught = after_prefill(row.response, prompt.prefill)
     except ValueError as error:
         raise BadSample(f"sample {row.sample.id!r}: {error}") from error
-    completion = tokenizer(taught, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    completion = tokenizer(taught, add_special_tokens=False)["input_ids"] + [processor.turn_end]
     before = prompt_positions(processor.family, model, prompt)
     after = before.max() + 1 + torch.arange(len(completion))
     positions = torch.cat([before, after.expand(*before.shape[:-1], -1)], dim=-1)
@@ -192,6 +192,15 @@ class _ToBar(TrainerCallback):
         self._bar.reach(state.global_step, self._numbers)
 
 
+def _stop_at(model: PreTrainedModel, token_id: int) -> None:
+    """Make whoever draws from the model stop at this token, too: engines read it from generation_config.json."""
+    settings = model.generation_config
+    stated = settings.eos_token_id
+    before = stated if isinstance(stated, list) else [] if stated is None else [stated]
+    if token_id not in before:
+        settings.eos_token_id = [*before, token_id]
+
+
 def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, display: Display | None = None) -> Path:
     """Fine-tune `config.model` on the rows and write model, processor and `sft_metrics.jsonl` to `out_dir`; `display`
     shows how far it is.
@@ -234,6 +243,7 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, display: Di
     with (display or Display(sys.stderr)).bar("fine-tune", trainer.args.max_steps) as bar:
         trainer.add_callback(_ToBar(bar))
         trainer.train()
+    _stop_at(trainer.model, processor.turn_end)
     trainer.model.save_pretrained(out_dir)
     processor.save_pretrained(out_dir)
     lines = (json.dumps(entry) + "\n" for entry in trainer.state.log_history)

@@ -11,9 +11,11 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
+from jinja2 import TemplateError
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoProcessor, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
@@ -35,6 +37,8 @@ MEDIA_TOKEN_ATTRIBUTES = (
     "start_image_token_id",
     "end_image_token_id",
 )
+# A word that no template changes: what stands behind it is the template's.
+_PROBE = "PROBE"
 # Media as an engine takes it: kind ("image") -> the items in the order of their placeholders.
 EngineMedia = Mapping[str, Sequence[Image.Image]]
 
@@ -91,6 +95,26 @@ class Processor:
         """The conversation as text. Raises jinja2.TemplateError where the template refuses it."""
         turns = list(messages) if self.family.reads_images else [_as_text(message) for message in messages]
         return str(self.source.apply_chat_template(turns, add_generation_prompt=add_generation_prompt, tokenize=False))
+
+    @cached_property
+    def turn_end(self) -> int:
+        """Id of the token with which the chat template ends a turn of the assistant: what a response must end with. It
+        may be another one than the tokenizer's own end (Gemma's `<end_of_turn>`, Llama 3's `<|eot_id|>`); that one
+        only where the template ends a turn with no token of its own.
+
+        Raises:
+            BadTemplate: the template refuses a turn of the assistant.
+        """
+        turns: list[Message] = [
+            {"role": role, "content": [{"type": "text", "text": _PROBE}]} for role in ("user", "assistant")
+        ]
+        try:
+            behind = self.render(turns).rpartition(_PROBE)[2].lstrip()
+        except TemplateError as error:
+            raise BadTemplate(f"the chat template refuses a turn of the assistant: {error}") from error
+        ids = self.tokenizer(behind, add_special_tokens=False)["input_ids"] if behind else []
+        known = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
+        return int(ids[0]) if ids and ids[0] in known else int(self.tokenizer.eos_token_id)
 
     def tensors(self, text: str, images: Sequence[Image.Image]) -> tuple[tuple[int, ...], dict[str, Tensor]]:
         """Token ids [P] of a rendered prompt, and its media tensors by the processor's names."""

@@ -215,3 +215,32 @@ def test_a_tokenizer_without_a_pad_token_is_trained(tmp_path):
     trained = load_file(train_sft(config(folder), asked, tmp_path / "trained") / "model.safetensors")
     before = load_file(folder / "model.safetensors")
     assert any(not torch.equal(trained[name], before[name]) for name in before)
+
+
+def test_the_end_that_is_taught_is_the_templates_and_the_engine_stops_there(tmp_path: Path) -> None:
+    """As in Gemma and Llama 3: the tokenizer's own end is another token than the one that ends a turn."""
+    folder = make_llama(tmp_path / "llama")
+    processor = load_processor(folder)
+    assert processor.turn_end == processor.tokenizer.eos_token_id
+    source = processor.source
+    source.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    source.chat_template = (
+        "{% for m in messages %}<turn>{{ m.role }}\n{{ m.content }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<turn>assistant\n{% endif %}"
+    )
+    source.save_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(len(source))
+    model.save_pretrained(folder)
+    end = load_processor(folder).tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    rows = [
+        SftRow(
+            Sample(id=f"q{i}", question="Is a cyst hollow?", answer_type="yes_no", gold_text="yes"),
+            response("It is.", "yes"),
+        )
+        for i in range(4)
+    ]
+    assert encode_row(load_processor(folder), model, rows[0]).completion_ids[-1] == end
+    out = train_sft(config(folder, num_epochs=1), rows, tmp_path / "out")
+    stops = json.loads((out / "generation_config.json").read_text())["eos_token_id"]
+    assert end in stops and processor.tokenizer.eos_token_id in stops
