@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -101,5 +102,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def pytest_unconfigure() -> None:
     """Let the summary be the last thing on the screen: at the interpreter's end DuckDB and Triton list sixty lines of
     objects that nobody freed."""
+    atexit.register(_close_stderr)  # not now: pytest's capture puts the old standard error back after this hook
+
+
+def _close_stderr() -> None:
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

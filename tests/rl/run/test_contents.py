@@ -15,6 +15,7 @@ from rl.run.folder import RunFolderError
 from rollouts.records import Media, Sample
 from tests.fakes.fake_rollouts import png
 
+pytestmark = pytest.mark.full_run_only(reason="a rubric with a plugin starts a child process")
 ROWS = [
     Sample(f"q{i}", f"What is seen, {i}?", "open", "nodule", media=(Media("image", data=png(i)),)) for i in range(4)
 ]
