@@ -10,7 +10,7 @@ from typing import Any
 
 from judges.local.judge import no_server_left
 from rl.config import Config
-from rl.doctor.ready import check_machine, ready_data, ready_rubric
+from rl.doctor.ready import check_machine, hold_contents, ready_data, ready_rubric
 from rl.evaluate.of_run import conclusion
 from rl.evaluate.table import print_table
 from rl.report.page import write_report
@@ -33,6 +33,7 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
         num_steps = total_steps(config, len(splits.rl))
         rubric = ready_rubric(config, folder.path, splits, display)
         check_machine(config, splits, num_steps, display)
+        hold_contents(config, folder.path, splits, rubric, display)
         with display.phase("SFT"):
             sft_path = (
                 ensure_sft(config, splits.sft, display)

@@ -142,6 +142,7 @@ EFFECTS = (
         "every reward of this run is shipped, and those run in no child process",
     ),
     Effect(("eval.quick_items",), lambda c: c.eval.every_steps == 0, "eval.every_steps is 0"),
+    Effect(("allow_changes",), lambda c: not c.resume, "resume is not set, and a new run has nothing to compare"),
     Effect(("wandb_project",), lambda c: c.wandb == "off", "wandb=off writes no W&B files"),
 )
 

@@ -216,6 +216,9 @@ class Config:
     out_dir: str = "runs/med_grpo"
     seed: int = 0
     resume: bool = False
+    # Go on although rows, images, files of rewards, the judge's prompts or the model changed since the run began; what
+    # changed is kept in the run's contents.json.
+    allow_changes: bool = False
     # "offline" writes W&B files without a network, "online" needs WANDB_API_KEY, "off" writes none.
     wandb: Literal["offline", "online", "off"] = "offline"
     wandb_project: str = "rounds"

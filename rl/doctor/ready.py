@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from judges.calibration.results import identity
 from rewards.rubric import Rubric, make_rubric
 from rl.config import Config
 from rl.data.encodable import check_rows, room_hint
@@ -12,6 +13,7 @@ from rl.data.sets import DataSplits, refuse_bad_rows, write_bad_rows
 from rl.doctor.checks import check_disk, check_ray
 from rl.doctor.data import frames_fit
 from rl.doctor.model import check_model, start_of
+from rl.run.contents import contents_of, hold
 from rl.run.failures import NotReady
 from rl.run.judging import judge_of, make_ready
 from rl.run.progress import Display
@@ -82,3 +84,14 @@ def check_machine(config: Config, splits: DataSplits, num_steps: int, display: D
     for finding in (*model, frames_fit(samples, config), check_ray(config), check_disk(config, num_steps)):
         if not finding.good:
             raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
+
+
+def hold_contents(config: Config, folder: Path, splits: DataSplits, rubric: Rubric, display: Display) -> None:
+    """What the run learns from is written into a new run's folder, and compared where a run goes on.
+
+    Raises:
+        RunFolderError: rows, images, files of rewards, the judge or the model changed, and `allow_changes` is not set.
+    """
+    now = contents_of(splits, rubric, identity(config.judge), Path(config.model.path))
+    for change in hold(folder, now, resume=config.resume, allow_changes=config.allow_changes):
+        display.warn(f"goes on although what it learns from has changed: {change}")

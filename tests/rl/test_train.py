@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_a_run_leaves_everything_its_folder_promises(finished: tuple[Path, str])
         "config.yaml",
         "metrics.jsonl",
         "summary.json",
+        "contents.json",
         "report.html",
         "model/config.json",
         "model/chat_template.jinja",
@@ -89,6 +91,22 @@ def test_a_run_leaves_everything_its_folder_promises(finished: tuple[Path, str])
 
 
 @pytest.mark.timeout(900)
+def test_a_run_does_not_go_on_over_a_row_that_changed_since_it_began(
+    finished: tuple[Path, str], cache: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(finished[0], tmp_path / "copy")
+    record = json.loads((folder / "contents.json").read_text())
+    name = next(iter(record["contents"]["RL prompts"]))
+    record["contents"]["RL prompts"][name] = "another gold answer"
+    (folder / "contents.json").write_text(json.dumps(record))
+    refused = subprocess.run(
+        command(folder, cache, "resume=true"), cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert refused.returncode == 1
+    assert f"RL prompts: {name} changed" in refused.stderr and "allow_changes=true" in refused.stderr
+    assert "workers" not in refused.stdout + refused.stderr
+
+
 def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_with_it(
     cache: Path, tmp_path: Path
 ) -> None:

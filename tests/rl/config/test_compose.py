@@ -38,7 +38,7 @@ def faults_of(*argv: str) -> tuple[str, ...]:
 def test_the_surface_is_frozen() -> None:
     """A new setting is a decision: it changes this list in the same commit."""
     expected = """
-        out_dir seed resume wandb wandb_project
+        out_dir seed resume allow_changes wandb wandb_project
         model.path model.dtype model.max_model_len model.max_images
         data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction
         data.open_fraction
