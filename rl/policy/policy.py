@@ -14,14 +14,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from rl.algo.denominators import Denominators
 from rl.algo.estimators import estimator_of
 from rl.algo.losses import policy_loss, row_bounds
 from rl.config import GrpoConfig
 from rl.policy.batching import MicroBatch, Row, in_order, make_micro_batches
-from rl.policy.token_model import DTYPES, TokenModel, full, load_token_model, rank, reduce, shard, world_size
+from rl.policy.optimizer import learning_rate, make_optimizer
+from rl.policy.ranks import full, laid_out_like, rank, reduce, world_size
+from rl.policy.token_model import DTYPES, TokenModel, load_token_model, shard
 from rollouts.prompt.processing import EncodedPrompt, load_processor, media_token_ids
 
 MAX_SKIPS_IN_A_ROW = 3
@@ -30,24 +31,6 @@ MAX_SKIPS_IN_A_ROW = 3
 class NonFiniteUpdate(RuntimeError):
     """Reward, advantage, log-prob, loss or gradient was NaN or infinite in several updates in a row; the weights are
     those before the first."""
-
-
-def learning_rate(
-    update: int, total_updates: int, *, peak: float, warmup_ratio: float, kind: Literal["cosine", "constant"]
-) -> float:
-    """Learning rate of optimiser update number `update` (from 0): linear warm-up, then constant or half a cosine to 0
-    at the end.
-
-    The first update already moves (peak / warm-up updates; Hugging Face's schedule wastes it at 0). A function of an
-    integer, so that there is no scheduler state to lose.
-    """
-    warmup = math.ceil(warmup_ratio * total_updates)
-    if update < warmup:
-        return peak * (update + 1) / warmup
-    if kind == "constant":
-        return peak
-    progress = min((update - warmup) / max(total_updates - warmup, 1), 1.0)
-    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 class Policy:
@@ -77,7 +60,7 @@ class Policy:
         self.tokens = load_token_model(path, temperature=grpo.temperature, banned=banned, dtype=dtype, device=device)
         shard(self.tokens)
         self.export_dtype = DTYPES[dtype]
-        self.optimizer = _optimizer(self.tokens, grpo)
+        self.optimizer = make_optimizer(self.tokens, grpo)
         # Optimiser updates done, and updates skipped since the last good one.
         self.updates = 0
         self.skips_in_a_row = 0
@@ -244,7 +227,7 @@ class Policy:
         self.optimizer.state.clear()
         with torch.no_grad():
             for name, parameter in self.tokens.named_parameters():
-                parameter.copy_(_like(tensors[f"weight/{name}"], parameter))
+                parameter.copy_(laid_out_like(tensors[f"weight/{name}"], parameter))
                 keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in tensors]
                 if keys:
                     self.optimizer.state[parameter] = {
@@ -275,16 +258,6 @@ class Reference:
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob of every completion token under the reference, one list a row, in the order given."""
         return _log_probs(self.tokens, rows, self.micro_batch_tokens, alone=True)
-
-
-def _optimizer(tokens: TokenModel, grpo: GrpoConfig) -> torch.optim.AdamW:
-    """AdamW; biases and norms (one dimension) do not decay, as in Hugging Face's trainer."""
-    decayed = [parameter for parameter in tokens.parameters() if parameter.dim() > 1]
-    others = [parameter for parameter in tokens.parameters() if parameter.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": grpo.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        groups, lr=grpo.learning_rate, betas=(grpo.adam_beta1, grpo.adam_beta2), eps=grpo.adam_epsilon
-    )
 
 
 @torch.no_grad()
@@ -328,13 +301,6 @@ def _given_or_current(by_row: Sequence[tuple[float, ...] | None], current_N: Ten
     )
 
 
-def _like(whole: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor laid out over the ranks as the parameter is."""
-    if isinstance(parameter, DTensor):
-        return distribute_tensor(whole.to(parameter.device), parameter.device_mesh, parameter.placements)
-    return whole.to(parameter.device)
-
-
 def _moment(whole: Tensor, key: str, parameter: Tensor) -> Tensor:
     # AdamW counts its steps in a CPU scalar of each rank.
-    return whole.clone() if key == "step" else _like(whole, parameter).clone()
+    return whole.clone() if key == "step" else laid_out_like(whole, parameter).clone()

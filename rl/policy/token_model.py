@@ -11,15 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from rl.algo.logprobs import chunked_logprobs
-from rl.policy.batching import MicroBatch, attention_mask, position_ids
+from rl.policy.attention import attention_mask, position_ids
+from rl.policy.batching import MicroBatch
+from rl.policy.ranks import world_size
 from rollouts.prompt.families import Family, UnknownFamily
 from rollouts.prompt.processing import collate_media, load_family, prompt_positions
 
@@ -127,16 +127,6 @@ def load_model(path: str | Path, family: Family, *, dtype: torch.dtype, attentio
     return model
 
 
-def world_size() -> int:
-    """Ranks of the policy's process group; 1 without torch.distributed."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """This rank; 0 without torch.distributed."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
 def shard(model: TokenModel) -> None:
     """FSDP2 over all ranks; nothing to do for one."""
     if world_size() == 1:
@@ -145,15 +135,3 @@ def shard(model: TokenModel) -> None:
     for layer in model.decoder.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
-
-
-def full(tensor: Tensor) -> Tensor:
-    """The whole of a tensor that may be sharded; every rank must call it (a collective), every rank gets it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def reduce(values: Tensor, operation: str = "sum") -> Tensor:
-    """Sum or maximum of a small tensor over all ranks; the tensor itself for one."""
-    if world_size() > 1:
-        dist.all_reduce(values, op=dist.ReduceOp.MAX if operation == "max" else dist.ReduceOp.SUM)
-    return values

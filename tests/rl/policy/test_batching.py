@@ -8,7 +8,8 @@ import random
 import pytest
 import torch
 
-from rl.policy.batching import Row, attention_mask, in_order, make_micro_batches, position_ids, split_rows
+from rl.policy.attention import attention_mask, position_ids
+from rl.policy.batching import Row, in_order, make_micro_batches, split_rows
 from rollouts.prompt.processing import EncodedPrompt
 
 

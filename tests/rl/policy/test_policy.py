@@ -12,7 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from rl.policy.batching import Row
-from rl.policy.policy import NonFiniteUpdate, Policy, Reference, learning_rate
+from rl.policy.optimizer import learning_rate
+from rl.policy.policy import NonFiniteUpdate, Policy, Reference
 from rollouts.engine.checksum import checksum
 from rollouts.prompt.processing import encode, load_family, load_processor, media_token_ids
 from tests.fakes.tiny_models import MAKERS, SEEING, make_internvl

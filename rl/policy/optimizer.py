@@ -1,0 +1,39 @@
+"""AdamW and its learning rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+
+from rl.config import GrpoConfig
+from rl.policy.token_model import TokenModel
+
+
+def learning_rate(
+    update: int, total_updates: int, *, peak: float, warmup_ratio: float, kind: Literal["cosine", "constant"]
+) -> float:
+    """Learning rate of optimiser update number `update` (from 0): linear warm-up, then constant or half a cosine to 0
+    at the end.
+
+    The first update already moves (peak / warm-up updates; Hugging Face's schedule wastes it at 0). A function of an
+    integer, so that there is no scheduler state to lose.
+    """
+    warmup = math.ceil(warmup_ratio * total_updates)
+    if update < warmup:
+        return peak * (update + 1) / warmup
+    if kind == "constant":
+        return peak
+    progress = min((update - warmup) / max(total_updates - warmup, 1), 1.0)
+    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def make_optimizer(tokens: TokenModel, grpo: GrpoConfig) -> torch.optim.AdamW:
+    """AdamW; biases and norms (one dimension) do not decay, as in Hugging Face's trainer."""
+    decayed = [parameter for parameter in tokens.parameters() if parameter.dim() > 1]
+    others = [parameter for parameter in tokens.parameters() if parameter.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": grpo.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        groups, lr=grpo.learning_rate, betas=(grpo.adam_beta1, grpo.adam_beta2), eps=grpo.adam_epsilon
+    )
