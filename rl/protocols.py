@@ -17,7 +17,7 @@ from rollouts.records import Completion, Rollout, Sample
 
 
 class Engines(Protocol):
-    """Draw completions: `rl.workers.groups.RolloutGroup`."""
+    """Draw completions: `rl.workers.groups.RolloutGroup`, or one engine."""
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
@@ -57,10 +57,7 @@ class Workers(Protocol):
 
 
 class Scoring(Protocol):
-    """Scores completions: `rewards.scorer.Scorer`."""
-
-    @property
-    def rubric(self) -> Rubric: ...
+    """Scores completions: `rewards.scorer.Scorer`, or a fake of it."""
 
     def submit(
         self,
@@ -74,6 +71,13 @@ class Scoring(Protocol):
         prefill: str = "",
     ) -> Future[Scored]:
         """Begin to score one completion."""
+
+
+class RubricScoring(Scoring, Protocol):
+    """Scores completions, and says by which rewards."""
+
+    @property
+    def rubric(self) -> Rubric: ...
 
 
 class Store(Protocol):
@@ -94,7 +98,7 @@ class ScoringRun(Protocol):
     @property
     def config(self) -> Config: ...
     @property
-    def scorer(self) -> Scoring: ...
+    def scorer(self) -> RubricScoring: ...
 
 
 class StepRun(ScoringRun, Protocol):

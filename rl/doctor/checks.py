@@ -19,7 +19,7 @@ from rl.data.sets import DataSplits
 from rl.doctor.data import Finding, check_data, check_rewards, check_taught, check_template
 from rl.doctor.judge import check_judge, estimate
 from rl.doctor.model import check_model, start_of
-from rl.evaluate.asking import ScorerLike
+from rl.protocols import Scoring
 from rollouts.prompt.processing import Processor, load_processor
 from rollouts.terminal import plain, printable
 
@@ -169,7 +169,7 @@ def guard(check: Callable[[], list[Finding]], fix: str) -> list[Finding]:
         return [Finding(False, str(error), fix)]
 
 
-def examine(config: Config, scorer: ScorerLike) -> Iterator[tuple[str, list[Finding]]]:
+def examine(config: Config, scorer: Scoring) -> Iterator[tuple[str, list[Finding]]]:
     """Every check of a run, as headings with findings, in the order in which a run would meet them.
 
     Args:

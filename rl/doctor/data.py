@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from rl.config import Config
 from rl.data.encodable import check_rows, room_hint
 from rl.data.sets import DataSplits, SftRow
-from rl.evaluate.asking import ScorerLike
+from rl.protocols import Scoring
 from rl.run.progress import Display
 from rollouts.media import with_hash
 from rollouts.prompt.messages import Message, build_messages, num_frames, question_text, render_prompt, response
@@ -196,7 +196,7 @@ def gold_answer(sample: Sample) -> str:
     return sample.gold_text
 
 
-def check_rewards(scorer: ScorerLike, samples: Sequence[Sample]) -> list[Finding]:
+def check_rewards(scorer: Scoring, samples: Sequence[Sample]) -> list[Finding]:
     """Gold answers must earn full accuracy; gold answers of other questions may earn what chance agreement earns."""
     values = score_answers(scorer, samples, [gold_answer(sample) for sample in samples])
     failing = [(sample, value, why) for sample, (value, why) in zip(samples, values, strict=True) if value != 1.0]
@@ -213,7 +213,7 @@ def check_rewards(scorer: ScorerLike, samples: Sequence[Sample]) -> list[Finding
     return [*findings, _shuffle_finding(samples, scores)] if partners else findings
 
 
-def check_taught(scorer: ScorerLike, rows: Sequence[SftRow]) -> list[Finding]:
+def check_taught(scorer: Scoring, rows: Sequence[SftRow]) -> list[Finding]:
     """What SFT teaches must be well-formed and earn the run's own format reward, or RL starts from a model that is paid
     0 for the form it was taught."""
     if not rows:
@@ -232,9 +232,7 @@ def check_taught(scorer: ScorerLike, rows: Sequence[SftRow]) -> list[Finding]:
     return [Finding(not failing, text, fix)]
 
 
-def score_answers(
-    scorer: ScorerLike, samples: Sequence[Sample], answers: Sequence[str]
-) -> list[tuple[float | None, str]]:
+def score_answers(scorer: Scoring, samples: Sequence[Sample], answers: Sequence[str]) -> list[tuple[float | None, str]]:
     """Accuracy and the reason for it of each answer, wrapped into a well-formed completion; None = it could not be
     judged."""
     futures = [

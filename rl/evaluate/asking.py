@@ -12,53 +12,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
+from rewards.rubric import Scored
 from rl.algo.order import sampling_seed
 from rl.config import Config
 from rl.evaluate.ways import MODES, Mode
+from rl.protocols import Engines, Scoring
 from rl.step import TooManyFailures
 from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt, Processor, encode, media_fault, media_token_ids
-from rollouts.records import ACCURACY, BadSample, Completion, Outcome, Parsed, Sample
+from rollouts.records import ACCURACY, BadSample, Completion, Sample
 
 # Training steps count from 1, so evaluation draws with seeds that no step uses; two models get the same ones.
 EVALUATION_STEP = 0
 # 256 MiB as PIL holds RGB, here and once more in the engine.
 MAX_PIXELS = 1 << 26
-
-
-class Sampler(Protocol):
-    """A group of rollout workers, or one engine."""
-
-    def sample(
-        self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterable[tuple[RequestKey, Completion | Refusal]]: ...
-
-
-class ScoredLike(Protocol):
-    """What scoring one completion gave."""
-
-    @property
-    def parsed(self) -> Parsed: ...
-    @property
-    def outcomes(self) -> Mapping[str, Outcome]: ...
-
-
-class ScorerLike(Protocol):
-    """`rewards.scorer.Scorer`, or a fake of it."""
-
-    def submit(
-        self,
-        sample: Sample,
-        completion: str,
-        group_key: str,
-        finish_reason: str = "stop",
-        *,
-        num_tokens: int | None = None,
-        group_size: int | None = None,
-        prefill: str = "",
-    ) -> Future[Any]: ...
 
 
 # Called as each completion arrives and goes to its judge: which way of asking, how many so far, how many in all.
@@ -167,8 +136,8 @@ def prepare(samples: Sequence[Sample], processor: Processor, *, blank: bool) -> 
 
 
 def evaluate(
-    rollout: Sampler,
-    scorer: ScorerLike,
+    rollout: Engines,
+    scorer: Scoring,
     held_out: HeldOut,
     config: Config,
     *,
@@ -264,12 +233,12 @@ class _Way:
     count: int
     num_items: int
     progress: Progress
-    pending: dict[RequestKey, tuple[Completion, Future[Any]]] = field(default_factory=dict)
+    pending: dict[RequestKey, tuple[Completion, Future[Scored]]] = field(default_factory=dict)
 
     def submit(
         self,
         drawn: Iterable[tuple[RequestKey, Completion | Refusal]],
-        scorer: ScorerLike,
+        scorer: Scoring,
         pairs: Sequence[tuple[Sample, EncodedPrompt]],
         refused: dict[str, Refusal],
     ) -> None:
@@ -307,7 +276,7 @@ class _Way:
         return tuple(tuple(judged[RequestKey(sample.id, index)] for index in range(self.count)) for sample in samples)
 
 
-def _verdict(completion: Completion, scored: ScoredLike) -> Judged:
+def _verdict(completion: Completion, scored: Scored) -> Judged:
     outcome = scored.outcomes.get(ACCURACY)
     unjudged = completion.finish_reason == "abort" or outcome is None or outcome.value is None
     correct = None if unjudged or outcome is None else outcome.value == 1.0

@@ -11,10 +11,11 @@ from judges import raise_if_unsafe
 from rewards.scorer import Scorer
 from rl.config import Config
 from rl.data.sets import DataSplits
-from rl.evaluate.asking import EvalResult, Sampler, evaluate, prepare
+from rl.evaluate.asking import EvalResult, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure
 from rl.evaluate.quick import QuickEvaluation, quick_evaluation
 from rl.evaluate.ways import MODES, Mode
+from rl.protocols import Engines
 from rl.refusals import tell_refusal
 from rl.run.progress import Display
 from rollouts.prompt.processing import Processor
@@ -25,7 +26,7 @@ class RunEvaluation:
     """Asks the held-out items of a run. One for the whole run, so that both models answer the same items."""
 
     def __init__(
-        self, rollout: Sampler, scorer: Scorer, samples: Sequence[Sample], processor: Processor, config: Config
+        self, rollout: Engines, scorer: Scorer, samples: Sequence[Sample], processor: Processor, config: Config
     ) -> None:
         self._rollout, self._scorer, self._config = rollout, scorer, config
         self.held_out = prepare(samples, processor, blank=config.eval.blank_images)

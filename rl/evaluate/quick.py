@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl.config import Config
-from rl.evaluate.asking import EvalResult, HeldOut, Sampler, ScorerLike, evaluate
+from rl.evaluate.asking import EvalResult, HeldOut, evaluate
 from rl.evaluate.comparison import measure
+from rl.protocols import Engines, Scoring
 from rollouts.records import Sample, stable_hash
 
 
@@ -37,8 +38,8 @@ def quick_metrics(result: EvalResult) -> dict[str, float]:
 class QuickEvaluation:
     """Asks the subset; made once a run."""
 
-    rollout: Sampler
-    scorer: ScorerLike
+    rollout: Engines
+    scorer: Scoring
     # The subset only.
     held_out: HeldOut
     config: Config
@@ -60,7 +61,7 @@ class QuickEvaluation:
         return quick_metrics(dataclasses.replace(whole, samples=samples, answers={"greedy": answers}))
 
 
-def quick_evaluation(rollout: Sampler, scorer: ScorerLike, held_out: HeldOut, config: Config) -> QuickEvaluation:
+def quick_evaluation(rollout: Engines, scorer: Scoring, held_out: HeldOut, config: Config) -> QuickEvaluation:
     """The quick evaluation of a run on `eval.quick_items` of its held-out items."""
     samples = quick_subset(held_out.samples, config.eval.quick_items)
     return QuickEvaluation(rollout, scorer, dataclasses.replace(held_out, samples=samples, blank=False), config)
