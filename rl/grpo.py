@@ -75,7 +75,7 @@ def learn(run: StepRun, step: int, groups: list[verbs.Group], clock: verbs.Clock
     grpo = run.config.grpo
     rows = verbs.rows_of(groups)
     with clock("old_log_prob"):
-        reference = run.cluster.reference.start_log_probs(rows)
+        reference = verbs.start_reference(run, rows)
         old = run.cluster.policy.log_probs(rows)
     with clock("ref"):
         groups = verbs.with_logprobs(groups, old, reference())

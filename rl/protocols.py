@@ -50,7 +50,8 @@ class Workers(Protocol):
     @property
     def policy(self) -> Learner: ...
     @property
-    def reference(self) -> Frozen: ...
+    def reference(self) -> Frozen | None:
+        """None = nothing holds the policy back (grpo.beta=0)."""
 
     def start_sync(self, version: int) -> Callable[[], None]:
         """Begin to give the policy's weights to the engines, as `version`; the function that is returned waits."""

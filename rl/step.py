@@ -67,6 +67,7 @@ class Group:
     # Log-probs of the tokens of each completion under the policy that drew it and under the reference; empty until they
     # are computed.
     old_logprobs: tuple[tuple[float, ...], ...] = ()
+    # A run without a reference (grpo.beta=0) leaves the second one empty.
     ref_logprobs: tuple[tuple[float, ...], ...] = ()
     # The processor or the engine did not take the row: there are no tokens, and nothing to record (rl/refusals.py).
     refused: bool = False
@@ -190,15 +191,22 @@ def rows_of(groups: Sequence[Group]) -> list[Row]:
     return [Row(group.prompt, completion.token_ids) for group in groups for completion in group.completions]
 
 
+def start_reference(run: StepRun, rows: Sequence[Row]) -> Callable[[], list[list[float]] | None]:
+    """Begin to compute the log-probs of the rows under the reference. The function that is returned waits for them, and
+    gives None where the run has no reference (grpo.beta=0)."""
+    return (lambda: None) if run.cluster.reference is None else run.cluster.reference.start_log_probs(rows)
+
+
 def with_logprobs(
-    groups: Sequence[Group], old: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]
+    groups: Sequence[Group], old: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None
 ) -> list[Group]:
     """The same groups with the log-probs of policy and reference, given as one list a row in the order of the
-    groups."""
+    groups; None = there is no reference."""
     num_rows = sum(len(group.completions) for group in groups)
-    if not num_rows == len(old) == len(reference):
-        raise ValueError(f"log-probs of {len(old)} and {len(reference)} rows came back for {num_rows} completions")
-    old_rows, reference_rows = map(tuple, old), map(tuple, reference)
+    if len(old) != num_rows or (reference is not None and len(reference) != num_rows):
+        came = f"{len(old)} and {'no' if reference is None else len(reference)}"
+        raise ValueError(f"log-probs of {came} rows came back for {num_rows} completions")
+    old_rows, reference_rows = map(tuple, old), map(tuple, reference or ())
     return [
         dataclasses.replace(
             group,
@@ -311,7 +319,7 @@ def with_advantages(
                 valid=bool(result.trained[place, index]),
                 advantage=float(result.advantages[place, index]),
                 old_logprobs=group.old_logprobs[index],
-                ref_logprobs=group.ref_logprobs[index],
+                ref_logprobs=group.ref_logprobs[index] if group.ref_logprobs else None,
                 timings={"gen": group.seconds[index], "reward": sum(o.seconds for o in member.outcomes.values())},
             )
             for index, (completion, member) in enumerate(zip(group.completions, members, strict=True))

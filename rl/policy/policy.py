@@ -156,6 +156,8 @@ class Policy:
         metrics = {name: float(value) / max(totals.num_tokens, 1) for name, value in zip(names, values, strict=True)}
         metrics |= {"loss": float(values[0]), "grad_norm": norm, "learning_rate": rate, "update/skipped": float(fault)}
         metrics["update/num_rows"] = float(totals.num_rows)
+        if self.grpo.beta == 0:  # nothing to be away from, as in TRL
+            del metrics["kl"]
         if fault:
             self._skip(metrics)
             return metrics

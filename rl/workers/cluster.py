@@ -211,7 +211,8 @@ def _joining(address: str) -> dict[str, Any]:
 
 
 class Cluster:
-    """The workers of one run; a context manager. `policy` and `reference` are None where only engines were started."""
+    """The workers of one run; a context manager. Without a policy only engines were started; without a `reference`
+    nothing holds the policy back (grpo.beta=0)."""
 
     def __init__(
         self, session: RaySession, rollout: RolloutGroup, policy: PolicyGroup | None, reference: Group | None
@@ -219,17 +220,12 @@ class Cluster:
         self._session = session
         self.rollout = rollout
         self._policy = policy
-        self._reference = reference
+        self.reference = reference
 
     @property
     def policy(self) -> PolicyGroup:
         assert self._policy is not None, "this cluster was started without total_updates, so it has no policy"
         return self._policy
-
-    @property
-    def reference(self) -> Group:
-        assert self._reference is not None, "this cluster was started without total_updates, so it has no reference"
-        return self._reference
 
     def sync(self, version: int) -> None:
         """Give the policy's weights as they are now to every engine, as `version`; afterwards engines draw with no
@@ -271,10 +267,10 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
     path = str(Path(model_path).resolve()) if Path(model_path).exists() else str(model_path)
     if Path(path).is_absolute() and not Path(path).is_dir():
         raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format")
-    counts: Mapping[str, Placement] = place(config.compute, float("inf"))
+    counts: Mapping[str, Placement] = place(config.compute, float("inf"), held=config.grpo.beta > 0)
     session = RaySession(config, sum(placement.count for placement in counts.values()))
     try:
-        places = place(config.compute, ray.cluster_resources().get("GPU", 0.0))
+        places = place(config.compute, ray.cluster_resources().get("GPU", 0.0), held=config.grpo.beta > 0)
         # Engines take longest, so they are first in the queue for the cores.
         disk_version = 0 if total_updates is None else None
         engines = session.group("rollout", RolloutWorker, places["rollout"], config, path, disk_version, max_restarts=1)
@@ -283,8 +279,9 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
         if total_updates is not None:
             ranks = session.group("policy", PolicyWorker, places["policy"], config, path, total_updates)
             groups.append(policy := PolicyGroup("policy", ranks, session))
-            frozen = session.group("reference", ReferenceWorker, places["reference"], config, path)
-            groups.append(reference := Group("reference", frozen, session))
+            if config.grpo.beta > 0:
+                frozen = session.group("reference", ReferenceWorker, places["reference"], config, path)
+                groups.append(reference := Group("reference", frozen, session))
         for group in groups:
             group.wait_until_ready()
         cluster = Cluster(session, rollout, policy, reference)

@@ -26,12 +26,12 @@ class Placement:
         return {"OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false", **spin}
 
 
-def place(compute: ComputeConfig, num_gpus: float) -> dict[str, Placement]:
+def place(compute: ComputeConfig, num_gpus: float, held: bool = True) -> dict[str, Placement]:
     """The groups policy, reference and rollout on a cluster with so many GPUs (0 on CPU).
 
     On CPU each worker is a process with its share of the cores; the groups take turns, so each group may use all of
     them. On CUDA the reference stands on the policy's GPUs; engines have GPUs of their own where there are enough, else
-    they share the policy's, one to one.
+    they share the policy's, one to one. Without a reference (`held` = False, for grpo.beta=0) there is no such group.
 
     Raises:
         ClusterUnavailable: there are too few GPUs.
@@ -49,17 +49,17 @@ def place(compute: ComputeConfig, num_gpus: float) -> dict[str, Placement]:
     if compute.device == "cpu":
         return {
             "policy": group(num_policy, 0, "policy"),
-            "reference": group(1, 0, "reference"),
+            **({"reference": group(1, 0, "reference")} if held else {}),
             "rollout": group(num_rollout, 0, "rollout"),
         }
+    learning = ("policy", "reference") if held else ("policy",)
     if num_gpus >= num_policy + num_rollout * tensor_parallel:
         return {
-            "policy": group(num_policy, 0.5, "policy"),
-            "reference": group(num_policy, 0.5, "policy"),
+            **{name: group(num_policy, 1 / len(learning), "policy") for name in learning},
             "rollout": group(num_rollout, tensor_parallel, "rollout"),
         }
     if num_gpus >= num_policy == num_rollout and tensor_parallel == 1:
-        return {name: group(num_policy, 0.33, "policy") for name in ("policy", "reference", "rollout")}
+        return {name: group(num_policy, 0.33, "policy") for name in (*learning, "rollout")}
     raise ClusterUnavailable(
         f"the cluster has {num_gpus:g} GPUs; {num_policy} policy workers and {num_rollout} engines of {tensor_parallel}"
         f" GPUs need {num_policy + num_rollout * tensor_parallel}, or {num_policy} shared ones with as many engines of"

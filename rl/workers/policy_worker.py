@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class PolicyWorker:
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
-        with half_the_threads():
+        # The reference works at the same time on the same cores.
+        with half_the_threads() if self.config.grpo.beta > 0 else nullcontext():
             return self.policy.log_probs(rows)
 
     def update(self, part: tuple[Sequence[Row], Denominators]) -> dict[str, float]:

@@ -141,7 +141,7 @@ class Workers:
 
     rollout: Engine
     policy: Learner
-    reference: Frozen
+    reference: Frozen | None
 
     def start_sync(self, version: int) -> Callable[[], None]:
         return lambda: None
@@ -211,15 +211,16 @@ def steps(
     *,
     asked: Sequence[Sample] = (),
     refuses: frozenset[str] = frozenset(),
+    held: bool = True,
     **changes: Any,
 ) -> Outcome:
     """Two steps of GRPO; `after` is called after each update, and the engine takes none of the prompts it `refuses`.
-    `quick`: some other items are asked after each step."""
+    `quick`: some other items are asked after each step. `held`: there is a reference."""
     grpo = dataclasses.replace(GRPO, **changes)
     config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
     policy = Policy(model, grpo, total_updates=8)
     engine, started = Engine(refuses), []  # type: ignore[var-annotated]
-    reference = Frozen(Reference(model, temperature=grpo.temperature))
+    reference = Frozen(Reference(model, temperature=grpo.temperature)) if held else None
     workers = Workers(engine, Learner(policy, started, after), reference)
     rubric = Rubric(config.reward.weights, config.reward.routes, judge)  # type: ignore[arg-type]
     with Scorer(rubric) as scorer:
@@ -261,6 +262,14 @@ def test_an_evaluation_between_steps_changes_no_bit_of_training(model: Path, tmp
     assert [dataclasses.replace(one, run="") for one in evaluated.records()] == [
         dataclasses.replace(one, run="") for one in without.records()
     ]
+
+
+def test_without_a_kl_there_is_no_reference_and_the_weights_are_those_with_one(model: Path, tmp_path: Path) -> None:
+    held = steps(model, tmp_path / "held", Judge(at_once), beta=0.0)
+    free = steps(model, tmp_path / "free", Judge(at_once), beta=0.0, held=False)
+    assert all(torch.equal(weight, free.weights[name]) for name, weight in held.weights.items())
+    assert all(one.ref_logprobs for one in held.records()) and not any(one.ref_logprobs for one in free.records())
+    assert len(free.metrics) == 2 and all("kl" not in metrics for metrics in free.metrics.values())
 
 
 def test_what_is_judged_is_asked_first_and_trained_on_last(model: Path, tmp_path: Path) -> None:

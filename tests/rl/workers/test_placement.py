@@ -47,6 +47,14 @@ def test_engines_share_the_gpus_of_the_policy_where_there_are_too_few() -> None:
     assert sum(one.num_gpus for one in places.values()) <= 1.0
 
 
+def test_without_a_kl_there_is_no_reference_and_the_policy_has_whole_gpus() -> None:
+    assert place(ComputeConfig(), num_gpus=0, held=False).keys() == {"policy", "rollout"}
+    places = place(ComputeConfig(device="cuda", num_policy_workers=2), num_gpus=3, held=False)
+    assert {name: (one.count, one.num_gpus) for name, one in places.items()} == {"policy": (2, 1), "rollout": (1, 1)}
+    shared = place(ComputeConfig(device="cuda"), num_gpus=1, held=False)
+    assert {name: one.pool for name, one in shared.items()} == {"policy": "policy", "rollout": "policy"}
+
+
 def be_stopped(number: signal.Signals, unwound: list[int]) -> None:
     try:
         os.kill(os.getpid(), number)
