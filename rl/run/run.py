@@ -85,7 +85,7 @@ class Run:
                 from before.
         """
         judge = self.scorer.rubric.judge
-        metrics = {**counters(judge, self.counters_before), **metrics}
+        metrics = {**counters(judge, self.counters_before), **self.cluster.metrics(), **metrics}
         self.tracker.log(step, metrics)
         self._evaluation |= {name: value for name, value in metrics.items() if name.startswith("eval/")}
         self.bar.reach(step, {**self._evaluation, **metrics})

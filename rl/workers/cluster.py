@@ -30,10 +30,11 @@ from rl.config import Config
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable
 from rl.workers.groups import Gone, Group, PolicyGroup, RolloutGroup
-from rl.workers.placement import Placement, place
+from rl.workers.placement import STRATEGY, Placement, place
 from rl.workers.policy_worker import PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
+from rollouts.engine.requests import PrefixHits
 
 log = logging.getLogger(__name__)
 # Rows and two versions of the weights; what does not fit is spilled to disk.
@@ -60,7 +61,7 @@ class RaySession:
         self.handlers = interrupts.install()
         self.folder = ""
         self.handles: list[Any] = []
-        self.pools: dict[str, list[PlacementGroup]] = {}
+        self.pools: dict[str, PlacementGroup] = {}
         # verl's import takes seconds that Ray's start spends waiting. Not the other way round: the kernel ends Ray's
         # processes together with the thread that started them, which is how they follow a driver that is killed.
         verl = threading.Thread(target=importlib.import_module, args=("verl.single_controller.ray",))
@@ -128,8 +129,8 @@ class RaySession:
                     free.bind((LOOPBACK, 0))
                     self._master_addr, self._master_port = LOOPBACK, str(free.getsockname()[1])
 
-        pool = RayResourcePool([1] * placement.count, use_gpu=False, max_colocate_count=1, name_prefix=name)
-        pool.pgs = self._placement_groups(placement)
+        pool = RayResourcePool([placement.count], use_gpu=False, max_colocate_count=1, name_prefix=name)
+        pool.pgs = [self._placement_group(placement)]
         blueprint = RayClassWithInitArgs(ray.remote(worker), *arguments)
         blueprint.update_options({"num_gpus": placement.num_gpus, **options})
         # vLLM leaves files in the folder for temporary files, so its workers get one that goes with them.
@@ -138,23 +139,16 @@ class RaySession:
         self.handles += group.workers
         return group
 
-    def _placement_groups(self, placement: Placement) -> list[PlacementGroup]:
-        """One bundle a worker. Groups of the same pool stand in the same bundles, so these hold a whole GPU and a CPU
-        for each of them."""
+    def _placement_group(self, placement: Placement) -> PlacementGroup:
+        """The one of the placement's pool, where there is room for it."""
         if placement.pool not in self.pools:
-            shared = 0 < placement.num_gpus < 1
-            bundle = (
-                {"CPU": 3.0, "GPU": 1.0}
-                if shared
-                else {"CPU": 1.0} | ({"GPU": placement.num_gpus} if placement.num_gpus else {})
-            )
-            self.pools[placement.pool] = [placement_group([bundle]) for _ in range(placement.count)]
-        groups = self.pools[placement.pool]
-        if not all(group.wait(self.timeout) for group in groups):
+            self.pools[placement.pool] = placement_group(placement.bundles, strategy=STRATEGY)
+        group = self.pools[placement.pool]
+        if not group.wait(self.timeout):
             raise ClusterUnavailable(
-                f"the cluster has no room for {placement.count} workers with {groups[0].bundle_specs[0]} each"
+                f"the cluster has no room for {placement.count} workers with {group.bundle_specs[0]} each"
             )
-        return groups
+        return group
 
     def first_ready(self, references: Sequence[Any], seconds: float) -> Any | None:
         ready, _ = ray.wait(list(references), num_returns=1, timeout=seconds)
@@ -182,7 +176,7 @@ class RaySession:
             for handle in self.handles if not self.own else ():
                 with contextlib.suppress(Exception):  # a worker that is gone already is as we want it
                     ray.kill(handle, no_restart=True)
-            for group in (group for pool in self.pools.values() for group in pool if not self.own):
+            for group in self.pools.values() if not self.own else ():
                 with contextlib.suppress(Exception):
                     remove_placement_group(group)
             self._stop_ray()
@@ -221,6 +215,7 @@ class Cluster:
         self.rollout = rollout
         self._policy = policy
         self.reference = reference
+        self._hits = PrefixHits()
 
     @property
     def policy(self) -> PolicyGroup:
@@ -237,6 +232,12 @@ class Cluster:
         weights, checksums = self.policy.export_weights()
         confirm = self.rollout.start_sync(version, weights, checksums[0])
         return lambda: confirm(self.policy.wait(checksums)[0])
+
+    def metrics(self) -> dict[str, float]:
+        """How the engines have worked since this was last asked; perf/prefix_hit_rate = share of the blocks of prompts
+        that were in their cache already, NaN where prompts are shorter than a block."""
+        hits, self._hits = self.rollout.hits - self._hits, self.rollout.hits
+        return {"perf/prefix_hit_rate": hits.rate}
 
     def close(self) -> None:
         self._session.close()

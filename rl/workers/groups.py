@@ -13,7 +13,7 @@ from rl.algo.denominators import Denominators
 from rl.policy.batching import Row, split_rows
 from rl.workers.failures import WorkerFailed, last_log_lines
 from rl.workers.worker_setup import WorkerInfo
-from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings, StaleWeights
+from rollouts.engine.requests import PrefixHits, Refusal, Request, RequestKey, SamplingSettings, StaleWeights
 from rollouts.records import Completion
 
 log = logging.getLogger(__name__)
@@ -165,6 +165,8 @@ class RolloutGroup(Group):
         # Version of the last sync and references to weights and checksum, for an engine that had to be started again.
         self._weights: tuple[int, Any, Any] | None = None
         self._restarted: set[int] = set()
+        # Of all completions so far.
+        self.hits = PrefixHits()
 
     def start_sync(self, version: int, weights_ref: Any, checksum_ref: Any) -> Callable[[str], None]:
         """Give every engine these weights. The function that is returned waits and takes the checksum that each engine
@@ -219,6 +221,9 @@ class RolloutGroup(Group):
                 del streams[stream]
                 self._start_again(rank, error)
                 streams[self._draw(rank, left[rank], settings)] = rank
+                continue
+            if isinstance(together, PrefixHits):
+                self.hits += together
                 continue
             for key, completion in together:
                 del left[rank][key]

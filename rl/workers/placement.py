@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from rl.config import ComputeConfig
 from rl.workers.failures import ClusterUnavailable
 
+# Of Ray: on as few machines as there is room, so that ranks which speak to one another are neighbours.
+STRATEGY = "PACK"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -19,6 +22,14 @@ class Placement:
     threads: int
     # Groups with the same pool name stand on the same CPUs and GPUs, worker by worker.
     pool: str
+
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """Resources of the pool, a bundle a worker, for one placement group. Groups of the same pool stand in the same
+        bundles, so these hold a whole GPU and a CPU for each of them."""
+        if 0 < self.num_gpus < 1:
+            return [{"CPU": 3.0, "GPU": 1.0}] * self.count
+        return [{"CPU": 1.0} | ({"GPU": self.num_gpus} if self.num_gpus else {})] * self.count
 
     @property
     def environment(self) -> dict[str, str]:

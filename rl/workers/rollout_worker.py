@@ -16,7 +16,15 @@ from torch import Tensor
 
 from rl.config import Config
 from rl.workers.worker_setup import RANK_VARIABLES, WorkerInfo, ready_since, set_threads
-from rollouts.engine.requests import EngineDead, EngineSettings, Refusal, Request, RequestKey, SamplingSettings
+from rollouts.engine.requests import (
+    EngineDead,
+    EngineSettings,
+    PrefixHits,
+    Refusal,
+    Request,
+    RequestKey,
+    SamplingSettings,
+)
 from rollouts.records import Completion
 
 if TYPE_CHECKING:
@@ -68,12 +76,15 @@ class RolloutWorker:
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]]]:
-        """Completions as they finish, those that finish together in one list."""
+    ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]] | PrefixHits]:
+        """Completions as they finish, those that finish together in one list; at the end how often the prompts of this
+        call were in the cache already."""
         if self.engine is None:
             raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")
+        before = self.engine.hits
         with _death_of_the_engine_is_ours():
             yield from self.engine.sample_together(requests, settings)
+        yield self.engine.hits - before
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -92,6 +93,30 @@ class SamplingSettings:
         return self.temperature == 0
 
 
+class PrefixHits(NamedTuple):
+    """Blocks of the KV cache that prompts fill, and how many of them were there already."""
+
+    num_blocks: int = 0
+    num_found: int = 0
+
+    @classmethod
+    def of(cls, num_tokens: int, num_cached: int, block_size: int) -> PrefixHits:
+        """Of one completion. The last token of a prompt is always computed, so that a block which ends with it is
+        never looked for."""
+        return cls((num_tokens - 1) // block_size, num_cached // block_size)
+
+    def __add__(self, other: PrefixHits) -> PrefixHits:  # type: ignore[override] - sums, and does not join
+        return PrefixHits(self.num_blocks + other.num_blocks, self.num_found + other.num_found)
+
+    def __sub__(self, other: PrefixHits) -> PrefixHits:
+        return PrefixHits(self.num_blocks - other.num_blocks, self.num_found - other.num_found)
+
+    @property
+    def rate(self) -> float:
+        """Share of the blocks that were found; NaN where there was none to look for."""
+        return self.num_found / self.num_blocks if self.num_blocks else math.nan
+
+
 @dataclass(frozen=True)
 class EngineSettings:
     """What an engine needs to know at its start."""
@@ -109,3 +134,5 @@ class EngineSettings:
     gpu_memory_utilization: float = 0.5
     # GPUs of this engine.
     tensor_parallel_size: int = 1
+    # Whether the prompt of a group is computed once. Completions are the same either way; off for comparisons only.
+    prefix_caching: bool = True

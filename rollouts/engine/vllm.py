@@ -18,11 +18,13 @@ from typing import Any, Literal
 
 import torch
 
+from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.live_weights import checkpoint_shapes, count_elements, reload_and_compare
 from rollouts.engine.requests import (
     EngineDead,
     EngineSettings,
+    PrefixHits,
     PromptMismatch,
     Refusal,
     Request,
@@ -114,6 +116,9 @@ class VllmEngine:
         self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
         self._tokenizer = self._engine.get_tokenizer()
         self._tied = bool(getattr(self._engine.model_config.hf_config, "tie_word_embeddings", False))
+        # Of all completions so far.
+        self.hits = PrefixHits()
+        self._block_size = int(self._engine.vllm_config.cache_config.block_size)
         self._checkpoint_elements = count_elements(checkpoint_shapes(Path(model_path)), self._tied)
 
     def load_weights(self, version: int, weights: Mapping[str, torch.Tensor], checksum: str) -> None:
@@ -252,6 +257,7 @@ class VllmEngine:
 
     def _completion(self, request: Request, output: Any) -> Completion:
         answer = output.outputs[0]
+        self.hits += PrefixHits.of(len(output.prompt_token_ids), output.num_cached_tokens or 0, self._block_size)
         token_ids = tuple(answer.token_ids)
         reason: Literal["stop", "length", "abort"] = (
             answer.finish_reason if answer.finish_reason in ("stop", "length") else "abort"
@@ -289,36 +295,8 @@ def _look_at_model_here(model_path: Path) -> None:
 
 
 def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
-    on_cpu = not torch.cuda.is_available()
-    device = (
-        # A seeded request cut in the middle of its prompt fails on CPU ("CPU Generator does not use offset"), hence no
-        # chunks; a cache of given size needs no warm-up pass.
-        {
-            "enable_chunked_prefill": False,
-            "enable_prefix_caching": False,
-            "max_num_batched_tokens": max(8192, settings.max_model_len),
-        }
-        | {"kv_cache_memory_bytes": int(settings.cpu_kv_cache_gib * 2**30)}
-        if on_cpu
-        else {"gpu_memory_utilization": settings.gpu_memory_utilization}
-    )
-    return EngineArgs(
-        model=model_path,
-        dtype=settings.dtype,
-        seed=0,
-        enforce_eager=on_cpu,
-        max_model_len=settings.max_model_len,
-        max_num_seqs=settings.max_num_seqs,
-        tensor_parallel_size=settings.tensor_parallel_size,
-        limit_mm_per_prompt={"image": settings.max_images, "video": 0},
-        # Each prompt is rendered once a call, so a cache of processed images would only hold memory.
-        mm_processor_cache_gb=0,
-        # The distribution drawn from: temperature, top-p and bans applied. The default ignores all three.
-        logprobs_mode="processed_logprobs",
-        logits_processors=[BanTokens],
-        disable_log_stats=True,
-        **device,
-    )
+    arguments = engine_arguments(model_path, settings, on_cpu=not torch.cuda.is_available())
+    return EngineArgs(**arguments, logits_processors=[BanTokens], disable_log_stats=True)
 
 
 def _prompt_for_vllm(request: Request) -> dict[str, Any]:

@@ -39,7 +39,10 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
     processor = load_processor(sft)
     engine = VllmEngine(
         sft,
-        EngineSettings(max_model_len=config.model.max_model_len, max_images=config.model.max_images),
+        # As engines were when this floor was defined: without a prefix cache.
+        EngineSettings(
+            max_model_len=config.model.max_model_len, max_images=config.model.max_images, prefix_caching=False
+        ),
         disk_version=0,
     )
     grpo = config.grpo

@@ -34,6 +34,9 @@ class Cluster:
     def sync(self, version: int) -> None:
         self.synced.append(version)
 
+    def metrics(self) -> dict[str, float]:
+        return {}
+
 
 @pytest.fixture(scope="module")
 def processor(tmp_path_factory: pytest.TempPathFactory) -> Any:

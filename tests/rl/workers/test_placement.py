@@ -15,6 +15,8 @@ from rl.config import ComputeConfig
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable, last_log_lines
 from rl.workers.placement import place
+from rollouts.engine.arguments import engine_arguments
+from rollouts.engine.requests import EngineSettings
 
 
 def test_on_cpu_groups_have_no_gpus_and_share_the_cores() -> None:
@@ -53,6 +55,20 @@ def test_without_a_kl_there_is_no_reference_and_the_policy_has_whole_gpus() -> N
     assert {name: (one.count, one.num_gpus) for name, one in places.items()} == {"policy": (2, 1), "rollout": (1, 1)}
     shared = place(ComputeConfig(device="cuda"), num_gpus=1, held=False)
     assert {name: one.pool for name, one in shared.items()} == {"policy": "policy", "rollout": "policy"}
+
+
+def test_an_engine_of_two_gpus_is_one_process_of_ray_and_starts_its_own_ranks() -> None:
+    compute = ComputeConfig(device="cuda", num_policy_workers=4, num_rollout_workers=2, tensor_parallel_size=2)
+    places = place(compute, num_gpus=8)
+    # Two bundles of two GPUs each, and four of one, which policy and reference share.
+    assert places["rollout"].bundles == [{"CPU": 1.0, "GPU": 2}] * 2
+    assert places["policy"].bundles == places["reference"].bundles == [{"CPU": 3.0, "GPU": 1.0}] * 4
+    assert place(ComputeConfig(num_rollout_workers=3), num_gpus=0)["rollout"].bundles == [{"CPU": 1.0}] * 3
+    given = engine_arguments("model", EngineSettings(tensor_parallel_size=2), on_cpu=False)
+    # Left to itself vLLM takes Ray inside a placement group, and Ray's executor wants bundles of one GPU.
+    assert (given["tensor_parallel_size"], given["distributed_executor_backend"]) == (2, "mp")
+    assert "distributed_executor_backend" not in engine_arguments("model", EngineSettings(), on_cpu=False)
+    assert "tensor_parallel_size" not in engine_arguments("model", EngineSettings(), on_cpu=True)
 
 
 def be_stopped(number: signal.Signals, unwound: list[int]) -> None:

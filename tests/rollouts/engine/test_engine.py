@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from rl.algo.denominators import denominators
+from rl.config import DataConfig
+from rl.data.load import load
 from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
 from rollouts.engine.live_weights import compare_with_live, count_elements
@@ -22,7 +24,7 @@ from rollouts.engine.requests import (
     WeightsRejected,
 )
 from rollouts.engine.vllm import VllmEngine
-from rollouts.prompt.processing import load_processor, media_token_ids
+from rollouts.prompt.processing import encode, load_processor, media_token_ids
 from tests.fakes.tiny_models import MAKERS, make_internvl
 from tests.rollouts.engine.engine_cases import (
     LENGTH,
@@ -177,6 +179,37 @@ def test_a_completion_depends_on_its_seed_and_not_on_its_neighbours(engine: Vllm
     assert same_share(together, few) >= 0.999
     other_seeds = [dataclasses.replace(request, seed=request.seed + 77) for request in requests]
     assert same_share(together, dict(engine.sample(other_seeds, settings(0)))) < 0.1
+
+
+def test_a_cached_prefix_changes_no_bit_and_is_forgotten_with_its_weights(repository: Path) -> None:
+    folder = repository / "examples" / "tiny" / "model"
+    processor, policy = load_processor(folder), policy_of(folder)
+    samples = load(DataConfig(num_sft=8, num_rl=64, num_eval=8)).rl[:16]
+    requests = requests_of([encode(processor, sample) for sample in samples], per_prompt=8)
+    asked = settings(0, media_token_ids(processor), length=64)
+    cached, plain = (
+        VllmEngine(folder, dataclasses.replace(SETTINGS, cpu_kv_cache_gib=0.5, prefix_caching=on), disk_version=0)
+        for on in (True, False)
+    )
+    with_cache, without = (dict(engine.sample(requests, asked)) for engine in (cached, plain))
+    assert len(without) == 128
+    assert {key: (one.token_ids, one.logprobs) for key, one in with_cache.items()} == {
+        key: (one.token_ids, one.logprobs) for key, one in without.items()
+    }
+    # The first completion of a prompt computes its blocks of 32 tokens; the seven others find them.
+    blocks = sum((len(request.token_ids or ()) - 1) // 32 for request in requests[::8])
+    assert cached.hits.num_blocks == 8 * blocks and plain.hits.num_found == 0
+    assert cached.hits.num_found >= 7 * blocks and cached.hits.rate >= 7 / 8
+    # Keys of the same prompts under other weights: a cache that was not emptied would give them back.
+    with torch.no_grad():
+        for parameter in policy.tokens.parameters():
+            parameter.mul_(1.05)
+    found = []
+    for engine in (cached, plain):
+        give(engine, policy, 1)
+        found.append(dict(engine.sample(requests[:1], settings(1, media_token_ids(processor)))))
+    assert [one.token_ids for one in found[0].values()] == [one.token_ids for one in found[1].values()]
+    assert [one.logprobs for one in found[0].values()] == [one.logprobs for one in found[1].values()]
 
 
 def test_greedy_needs_no_seed(engine: VllmEngine, internvl: Path) -> None:

@@ -1,0 +1,53 @@
+"""What vLLM is started with: arithmetic on the settings of an engine, without vLLM, so that a machine without a GPU can
+test what an engine on GPUs would be given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollouts.engine.requests import EngineSettings
+
+# Tokens of a block of the KV cache on CPU. vLLM's own 128 there is longer than most prompts, and only whole blocks are
+# kept for the next completion of a prompt.
+CPU_BLOCK_SIZE = 32
+
+
+def engine_arguments(model_path: str, settings: EngineSettings, *, on_cpu: bool) -> dict[str, Any]:
+    """Arguments of vLLM's `EngineArgs`, all but the classes of its own that `rollouts/engine/vllm.py` adds."""
+    return {
+        "model": model_path,
+        "dtype": settings.dtype,
+        "seed": 0,
+        "enforce_eager": on_cpu,
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "limit_mm_per_prompt": {"image": settings.max_images, "video": 0},
+        # Each prompt is rendered once a call, so a cache of processed images would only hold memory.
+        "mm_processor_cache_gb": 0,
+        # The distribution drawn from: temperature, top-p and bans applied. The default ignores all three.
+        "logprobs_mode": "processed_logprobs",
+        # The prompt of a group is computed once, for the first of its completions.
+        "enable_prefix_caching": settings.prefix_caching,
+        **(_on_cpu(settings) if on_cpu else _on_cuda(settings)),
+    }
+
+
+def _on_cpu(settings: EngineSettings) -> dict[str, Any]:
+    return {
+        # A seeded request cut in the middle of its prompt fails on CPU ("CPU Generator does not use offset"), hence no
+        # chunks; a cache of given size needs no warm-up pass.
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(8192, settings.max_model_len),
+        "block_size": CPU_BLOCK_SIZE if settings.prefix_caching else None,
+        "kv_cache_memory_bytes": int(settings.cpu_kv_cache_gib * 2**30),
+    }
+
+
+def _on_cuda(settings: EngineSettings) -> dict[str, Any]:
+    parallel = settings.tensor_parallel_size
+    return {
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "tensor_parallel_size": parallel,
+        # Inside a placement group of Ray vLLM would choose Ray by itself, and refuse a bundle of several GPUs.
+        **({"distributed_executor_backend": "mp"} if parallel > 1 else {}),
+    }
