@@ -93,7 +93,8 @@ class SamplingSettings:
         return self.temperature == 0
 
 
-class PrefixHits(NamedTuple):
+@dataclass(frozen=True)
+class PrefixHits:
     """Blocks of the KV cache that prompts fill, and how many of them were there already."""
 
     num_blocks: int = 0
@@ -105,7 +106,7 @@ class PrefixHits(NamedTuple):
         never looked for."""
         return cls((num_tokens - 1) // block_size, num_cached // block_size)
 
-    def __add__(self, other: PrefixHits) -> PrefixHits:  # type: ignore[override] - sums, and does not join
+    def __add__(self, other: PrefixHits) -> PrefixHits:
         return PrefixHits(self.num_blocks + other.num_blocks, self.num_found + other.num_found)
 
     def __sub__(self, other: PrefixHits) -> PrefixHits:
