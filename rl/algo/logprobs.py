@@ -15,13 +15,28 @@ from torch.utils.checkpoint import checkpoint
 
 # Logits held at a time, in numbers: 64M of fp32 are 256 MiB. A vocabulary of 150,000 gives chunks of 447 tokens.
 CHUNK_LOGITS = 1 << 26
+# A number [N] without gradient from all log-probs [N, V] and the targets [N].
+Measure = Callable[[Tensor, Tensor], Tensor]
+
+
+@torch.no_grad()
+def entropy(all_logprobs_NV: Tensor, _targets_N: Tensor) -> Tensor:
+    """Entropy [N] in nats."""
+    # 0 * -inf is NaN; a banned token adds nothing to the entropy.
+    return -(all_logprobs_NV.exp() * all_logprobs_NV.clamp(min=torch.finfo(torch.float32).min)).sum(-1)
+
+
+@torch.no_grad()
+def is_likeliest(all_logprobs_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """1 where the target is the likeliest token, else 0: [N]. Their mean is TRL's `mean_token_accuracy`."""
+    return (all_logprobs_NV.argmax(-1) == targets_N).to(all_logprobs_NV.dtype)
 
 
 def logprobs_and_entropy(
-    logits_NV: Tensor, targets_N: Tensor, temperature: float, banned: Sequence[int] = ()
+    logits_NV: Tensor, targets_N: Tensor, temperature: float, banned: Sequence[int] = (), measure: Measure = entropy
 ) -> tuple[Tensor, Tensor]:
-    """Log-prob [N] of each target and entropy [N] in nats (no gradient) of softmax(logits / temperature) without the
-    banned tokens.
+    """Log-prob [N] of each target and entropy [N], or what else `measure` gives, of softmax(logits / temperature)
+    without the banned tokens.
 
     A banned target has log-prob -inf. Raises ValueError for a temperature that is not above 0.
     """
@@ -36,10 +51,7 @@ def logprobs_and_entropy(
         logits = logits.masked_fill(mask_V, -torch.inf)
     all_logprobs = logits.log_softmax(-1)
     chosen_N = all_logprobs.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
-    with torch.no_grad():
-        # 0 * -inf is NaN; a banned token adds nothing to the entropy.
-        entropy_N = -(all_logprobs.exp() * all_logprobs.clamp(min=torch.finfo(torch.float32).min)).sum(-1)
-    return chosen_N, entropy_N
+    return chosen_N, measure(all_logprobs, targets_N)
 
 
 def chunked_logprobs(
@@ -49,6 +61,7 @@ def chunked_logprobs(
     temperature: float,
     banned: Sequence[int] = (),
     vocab_size: int = 0,
+    measure: Measure = entropy,
 ) -> tuple[Tensor, Tensor]:
     """`logprobs_and_entropy` of head(hidden) that never holds more than CHUNK_LOGITS logits, backward pass included.
 
@@ -56,7 +69,7 @@ def chunked_logprobs(
     """
 
     def score(hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return logprobs_and_entropy(head(hidden), targets, temperature, banned)
+        return logprobs_and_entropy(head(hidden), targets, temperature, banned, measure)
 
     size = max(CHUNK_LOGITS // vocab_size, 1) if vocab_size else max(len(targets_N), 1)
     if len(targets_N) <= size:

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from rl.config import GrpoConfig
 from rl.policy.token_model import TokenModel
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How the optimiser walks; the defaults are Hugging Face's."""
+
+    # The highest one of the schedule.
+    learning_rate: float
+    lr_scheduler_type: Literal["cosine", "constant"]
+    # Share of all updates.
+    warmup_ratio: float
+    weight_decay: float
+    max_grad_norm: float
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
 
 
 def learning_rate(
@@ -29,11 +45,11 @@ def learning_rate(
     return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def make_optimizer(tokens: TokenModel, grpo: GrpoConfig) -> torch.optim.AdamW:
+def make_optimizer(tokens: TokenModel, settings: OptimizerSettings) -> torch.optim.AdamW:
     """AdamW; biases and norms (one dimension) do not decay, as in Hugging Face's trainer."""
     decayed = [parameter for parameter in tokens.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in tokens.parameters() if parameter.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": grpo.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        groups, lr=grpo.learning_rate, betas=(grpo.adam_beta1, grpo.adam_beta2), eps=grpo.adam_epsilon
+        groups, lr=settings.learning_rate, betas=(settings.adam_beta1, settings.adam_beta2), eps=settings.adam_epsilon
     )

@@ -1,4 +1,4 @@
-"""The policy that learns and the reference it is held to.
+"""The policy that learns, by whatever objective it is given, and the reference it is held to.
 
 The same code runs alone and as one of several ranks under torch.distributed (FSDP2). There every rank calls the same
 methods at the same time, each with its own rows (`rl.policy.batching.split_rows`), and the denominators are those of
@@ -16,10 +16,8 @@ import torch
 from torch import Tensor
 
 from rl.algo.denominators import Denominators
-from rl.algo.estimators import estimator_of
-from rl.algo.losses import policy_loss, row_bounds
-from rl.config import GrpoConfig
 from rl.policy.batching import MicroBatch, Row, in_order, make_micro_batches
+from rl.policy.objectives import Objective
 from rl.policy.optimizer import learning_rate, make_optimizer
 from rl.policy.ranks import full, laid_out_like, rank, reduce, world_size
 from rl.policy.token_model import DTYPES, TokenModel, load_token_model, shard
@@ -39,28 +37,32 @@ class Policy:
     def __init__(
         self,
         path: str | Path,
-        grpo: GrpoConfig,
+        objective: Objective,
         *,
         total_updates: int,
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: str = "cpu",
     ) -> None:
-        """Load the model of a folder. `total_updates` = steps x minibatches of the whole run; where there are several
-        ranks, the process group must stand before this.
+        """Load the model of a folder. `total_updates` are those of the whole run (GRPO: steps x minibatches); where
+        there are several ranks, the process group must stand before this.
 
         Raises:
             FileNotFoundError: no such folder, or no processor in it.
             UnknownFamily: the model's family is not in rollouts/prompt/families.py.
         """
-        self.grpo = grpo
-        self.estimator = estimator_of(grpo.loss_type)
+        self.objective = objective
         self.total_updates = total_updates
         self.processor = load_processor(path)
-        banned = media_token_ids(self.processor)
-        self.tokens = load_token_model(path, temperature=grpo.temperature, banned=banned, dtype=dtype, device=device)
+        media = media_token_ids(self.processor)
+        self.tokens = load_token_model(
+            path, temperature=objective.temperature, banned=media, dtype=dtype, device=device
+        )
+        self.tokens.measure = objective.measure
+        if not objective.bans_media:  # padding was chosen beside these tokens all the same
+            self.tokens.banned = ()
         shard(self.tokens)
         self.export_dtype = DTYPES[dtype]
-        self.optimizer = make_optimizer(self.tokens, grpo)
+        self.optimizer = make_optimizer(self.tokens, objective.optimizer)
         # Optimiser updates done, and updates skipped since the last good one.
         self.updates = 0
         self.skips_in_a_row = 0
@@ -71,13 +73,14 @@ class Policy:
 
         Several ranks: all must call it, a rank without rows with an empty list.
         """
-        return _log_probs(self.tokens, rows, self.grpo.micro_batch_tokens)
+        return _log_probs(self.tokens, rows, self.objective.micro_batch_tokens)
 
     def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
         """One optimiser update on this rank's rows of one minibatch; `totals` count the valid rows of all ranks.
 
-        Returns means over the minibatch (TRL's names), `grad_norm`, `learning_rate`, and `update/skipped`: 1.0 when
-        something was not finite and weights, optimiser and schedule stayed untouched on all ranks.
+        Returns `loss`, the objective's means over the tokens of the minibatch (TRL's names), `grad_norm`,
+        `learning_rate`, and `update/skipped`: 1.0 when something was not finite and weights, optimiser and schedule
+        stayed untouched on all ranks.
 
         Raises:
             NonFiniteUpdate: the third such update in a row.
@@ -86,7 +89,7 @@ class Policy:
             return {"update/skipped": 0.0, "update/num_rows": 0.0}
         valid_rows = [row for row in rows if row.valid and row.completion_ids]
         batches = _same_count_on_all_ranks(
-            self.tokens, make_micro_batches(valid_rows, self.grpo.micro_batch_tokens, self.tokens.pad_id)
+            self.tokens, make_micro_batches(valid_rows, self.objective.micro_batch_tokens, self.tokens.pad_id)
         )
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
@@ -97,67 +100,34 @@ class Policy:
             for name, value in {"loss": loss.detach(), **parts}.items():
                 sums[name] = sums.get(name, 0.0) + value.double()
         parameters = [parameter for parameter in self.tokens.parameters() if parameter.grad is not None]
-        norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, self.grpo.max_grad_norm)))
-        return self._step(sums, norm, _inputs_finite(valid_rows), totals)
+        norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, self.objective.optimizer.max_grad_norm)))
+        return self._step(sums, norm, self.objective.finite(valid_rows), totals)
 
     def _loss(self, batch: MicroBatch, rows: Sequence[Row], totals: Denominators) -> tuple[Tensor, dict[str, Tensor]]:
-        logprobs_N, entropy_N = self.tokens(batch)
+        logprobs_N, measured_N = self.tokens(batch)
         if not batch.rows:  # fills up the count of micro-batches on this rank; see `_same_count_on_all_ranks`
-            zero = logprobs_N.sum() * 0.0
-            return zero, {}
-        mine = [rows[place] for place in batch.rows]
-        lengths_R = torch.tensor(batch.lengths)
-        like = {"device": logprobs_N.device, "dtype": logprobs_N.dtype}
-        old_N = _given_or_current([row.old_logprobs for row in mine], logprobs_N, batch.lengths)
-        ref_N = None
-        if all(row.ref_logprobs is not None for row in mine):
-            ref_N = torch.tensor([value for row in mine for value in row.ref_logprobs or ()], **like)
-        advantages_N = torch.tensor([row.advantage for row in mine], **like).repeat_interleave(
-            lengths_R.to(like["device"])
-        )
-        weights_N = self.estimator.token_weights(lengths_R, totals).to(like["device"])
-        loss, parts = policy_loss(
-            logprobs_N,
-            old_N,
-            ref_N,
-            advantages_N,
-            weights_N,
-            row_bounds(batch.lengths).to(like["device"]),
-            log_ratio=self.estimator.log_ratio,
-            epsilon=self.grpo.epsilon,
-            epsilon_high=self.grpo.epsilon_high,
-            beta=self.grpo.beta,
-        )
-        return loss, {**parts, "entropy": entropy_N.sum()}
+            return logprobs_N.sum() * 0.0, {}
+        return self.objective.loss(batch, rows, logprobs_N, measured_N, totals)
 
     def _step(
         self, sums: Mapping[str, Tensor], norm: float, inputs_finite: bool, totals: Denominators
     ) -> dict[str, float]:
-        names = [
-            "loss",
-            "kl",
-            "ratio",
-            "entropy",
-            "clip_ratio/low_mean",
-            "clip_ratio/high_mean",
-            "clip_ratio/region_mean",
-        ]
+        names = ["loss", *self.objective.metrics]
         values = torch.stack([torch.as_tensor(sums.get(name, 0.0), dtype=torch.float64).cpu() for name in names])
         local_fault = not (inputs_finite and math.isfinite(norm) and bool(torch.isfinite(values).all()))
         fault = bool(_all_ranks(torch.tensor([float(local_fault)]), self.tokens, "max").item())
         values = _all_ranks(values, self.tokens)
+        walk = self.objective.optimizer
         rate = learning_rate(
             self.updates,
             self.total_updates,
-            peak=self.grpo.learning_rate,
-            warmup_ratio=self.grpo.warmup_ratio,
-            kind=self.grpo.lr_scheduler_type,
+            peak=walk.learning_rate,
+            warmup_ratio=walk.warmup_ratio,
+            kind=walk.lr_scheduler_type,
         )
         metrics = {name: float(value) / max(totals.num_tokens, 1) for name, value in zip(names, values, strict=True)}
         metrics |= {"loss": float(values[0]), "grad_norm": norm, "learning_rate": rate, "update/skipped": float(fault)}
         metrics["update/num_rows"] = float(totals.num_rows)
-        if self.grpo.beta == 0:  # nothing to be away from, as in TRL
-            del metrics["kl"]
         if fault:
             self._skip(metrics)
             return metrics
@@ -174,8 +144,8 @@ class Policy:
         if self.skips_in_a_row >= MAX_SKIPS_IN_A_ROW:
             raise NonFiniteUpdate(
                 f"{self.skips_in_a_row} updates in a row were not finite (loss {metrics['loss']}, grad_norm"
-                f" {metrics['grad_norm']}) after {self.updates} good ones; look at the stored rollouts of this step,"
-                " then lower grpo.learning_rate or resume earlier"
+                f" {metrics['grad_norm']}) after {self.updates} good ones;"
+                f" {self.objective.advice}"
             )
 
     def weights(self) -> dict[str, Tensor]:
@@ -286,21 +256,6 @@ def _same_count_on_all_ranks(tokens: TokenModel, batches: list[MicroBatch]) -> l
 
 def _all_ranks(values: Tensor, tokens: TokenModel, operation: str = "sum") -> Tensor:
     return reduce(values.to(tokens.device), operation).cpu()
-
-
-def _inputs_finite(rows: Sequence[Row]) -> bool:
-    numbers = [
-        number for row in rows for number in (row.advantage, *(row.old_logprobs or ()), *(row.ref_logprobs or ()))
-    ]
-    return all(map(math.isfinite, numbers))
-
-
-def _given_or_current(by_row: Sequence[tuple[float, ...] | None], current_N: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Log-probs [N]: those of each row, or the current ones where a row brings none."""
-    parts = current_N.detach().split(list(lengths))
-    return torch.cat(
-        [part if values is None else torch.tensor(values).to(part) for values, part in zip(by_row, parts, strict=True)]
-    )
 
 
 def _moment(whole: Tensor, key: str, parameter: Tensor) -> Tensor:

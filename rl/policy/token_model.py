@@ -1,4 +1,4 @@
-"""A Hugging Face model seen as what GRPO needs of it: micro-batch in, log-probs of the completion tokens out.
+"""A Hugging Face model seen as what learning needs of it: micro-batch in, log-probs of the completion tokens out.
 
 What differs between families of models stands in rollouts/prompt/families.py; media stay one opaque dict. Under
 torch.distributed with more than one rank the parameters are sharded by FSDP2 (`fully_shard`), the language model layer
@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
-from rl.algo.logprobs import chunked_logprobs
+from rl.algo.logprobs import Measure, chunked_logprobs, entropy
 from rl.policy.attention import attention_mask, position_ids
 from rl.policy.batching import MicroBatch
 from rl.policy.ranks import world_size
@@ -27,8 +27,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class TokenModel(nn.Module):
-    """The model with its head, temperature and bans: forward gives log-probs [N] and entropies [N] of a micro-batch's
-    completion tokens."""
+    """The model with its head, temperature and bans: forward gives log-probs [N] and entropies [N], or what else
+    `measure` says, of a micro-batch's completion tokens."""
 
     def __init__(
         self, model: PreTrainedModel, family: Family, temperature: float, banned: tuple[int, ...], dtype: torch.dtype
@@ -39,6 +39,7 @@ class TokenModel(nn.Module):
         self.temperature = temperature
         self.banned = banned
         self.dtype = dtype
+        self.measure: Measure = entropy
         self.vocab_size = model.config.get_text_config().vocab_size
         # Never a token that stands for an image; padding is masked, so that nothing else about it matters.
         self.pad_id = next(token for token in range(self.vocab_size) if token not in banned)
@@ -67,12 +68,12 @@ class TokenModel(nn.Module):
             hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.sources.to(self.device))
             head = self.model.get_output_embeddings()
             targets_N = batch.targets.to(self.device)
-            logprobs_N, entropy_N = chunked_logprobs(
-                hidden_NH, head, targets_N, self.temperature, self.banned, self.vocab_size
+            logprobs_N, measured_N = chunked_logprobs(
+                hidden_NH, head, targets_N, self.temperature, self.banned, self.vocab_size, self.measure
             )
         if not media and world_size() > 1:
             logprobs_N = logprobs_N + self._zero()
-        return logprobs_N, entropy_N
+        return logprobs_N, measured_N
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         """Weights stay fp32 (a step of 1e-6 is lost in bf16); bfloat16 is the arithmetic only."""

@@ -15,6 +15,7 @@ from rl.algo.denominators import Denominators
 from rl.config import Config
 from rl.policy import checkpoints
 from rl.policy.batching import Row
+from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
@@ -41,7 +42,7 @@ class PolicyWorker:
         join_process_group(compute.device, compute.worker_timeout_seconds)
         self.policy = Policy(
             self.model_path,
-            self.config.grpo,
+            GrpoObjective(self.config.grpo),
             total_updates=self.total_updates,
             dtype=model.dtype,
             device=compute.device,

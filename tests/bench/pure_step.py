@@ -80,11 +80,12 @@ def train(run: Path, sft: Path, config: Config) -> list[float]:
     """Seconds for both log-prob passes and the updates on each step's rows, in one process."""
     import torch
 
+    from rl.policy.objectives import GrpoObjective
     from rl.policy.policy import Policy, Reference
 
     torch.set_num_threads(config.compute.num_threads or torch.get_num_threads())
     processor = load_processor(sft)
-    policy = Policy(sft, config.grpo, total_updates=1000)
+    policy = Policy(sft, GrpoObjective(config.grpo), total_updates=1000)
     reference = Reference(sft, temperature=config.grpo.temperature, micro_batch_tokens=config.grpo.micro_batch_tokens)
     seconds = []
     for groups in stored_steps(run):

@@ -26,6 +26,7 @@ from rl.evaluate.asking import prepare
 from rl.evaluate.quick import quick_evaluation
 from rl.grpo import train
 from rl.policy.batching import Row
+from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy, Reference
 from rl.replay.filters import choose
 from rl.replay.scoring import StepInWork
@@ -218,7 +219,7 @@ def steps(
     `quick`: some other items are asked after each step. `held`: there is a reference."""
     grpo = dataclasses.replace(GRPO, **changes)
     config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
-    policy = Policy(model, grpo, total_updates=8)
+    policy = Policy(model, GrpoObjective(grpo), total_updates=8)
     engine, started = Engine(refuses), []  # type: ignore[var-annotated]
     reference = Frozen(Reference(model, temperature=grpo.temperature)) if held else None
     workers = Workers(engine, Learner(policy, started, after), reference)

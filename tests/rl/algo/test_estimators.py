@@ -107,12 +107,13 @@ assert "seventh" in type_name(leaves()["grpo.loss_type"].annotation)
 
 from rl.algo.estimators import estimator_of
 from rl.doctor.checks import paper_differences
+from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from tests.rl.policy.policy_cases import some_rows, totals_of, with_logprobs
 
 assert paper_differences(config.grpo) == ["the paper of seventh used grpo.beta=0.5 (here 0.04)"]
 assert estimator_of(config.grpo.loss_type).needs_whole_step(config.grpo)
-policy = Policy(sys.argv[1], config.grpo, total_updates=1)
+policy = Policy(sys.argv[1], GrpoObjective(config.grpo), total_updates=1)
 rows = with_logprobs(some_rows(sys.argv[1]), policy)
 print(policy.update(rows, totals_of(rows))["loss"])
 """

@@ -13,6 +13,7 @@ from PIL import Image
 from rl.algo.denominators import Denominators, denominators
 from rl.config import GrpoConfig
 from rl.policy.batching import Row
+from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from rollouts.imaging.pictures import to_png
 from rollouts.prompt.processing import encode, load_processor
@@ -69,7 +70,7 @@ def totals_of(rows: list[Row]) -> Denominators:
 
 
 def policy_of(folder: Path, **changes: object) -> Policy:
-    return Policy(folder, dataclasses.replace(GRPO, **changes), total_updates=TOTAL_UPDATES)  # type: ignore[arg-type]
+    return Policy(folder, GrpoObjective(dataclasses.replace(GRPO, **changes)), total_updates=TOTAL_UPDATES)  # type: ignore[arg-type]
 
 
 def difference(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> float:

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
 from rl.policy.batching import Row
+from rl.policy.objectives import GrpoObjective
 from rl.policy.optimizer import learning_rate
 from rl.policy.policy import NonFiniteUpdate, Policy, Reference
 from rollouts.engine.checksum import checksum
@@ -246,7 +247,10 @@ def test_bfloat16_is_the_arithmetic_and_not_the_memory(internvl: Path) -> None:
     rows = some_rows(internvl)
     exact = policy_of(internvl)
     half = Policy(
-        internvl, dataclasses.replace(GRPO, learning_rate=1e-6), total_updates=TOTAL_UPDATES, dtype="bfloat16"
+        internvl,
+        GrpoObjective(dataclasses.replace(GRPO, learning_rate=1e-6)),
+        total_updates=TOTAL_UPDATES,
+        dtype="bfloat16",
     )
     for ours, expected in zip(half.log_probs(rows), exact.log_probs(rows), strict=True):
         assert ours == pytest.approx(expected, abs=0.15)
@@ -260,4 +264,4 @@ def test_bfloat16_is_the_arithmetic_and_not_the_memory(internvl: Path) -> None:
 
 def test_a_missing_model_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.path"):
-        Policy(tmp_path / "nowhere", GRPO, total_updates=1)
+        Policy(tmp_path / "nowhere", GrpoObjective(GRPO), total_updates=1)

@@ -19,6 +19,7 @@ import pytest
 from rl.algo.denominators import denominators
 from rl.config import ComputeConfig, Config
 from rl.policy.batching import Row
+from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy, Reference
 from rl.workers import processes
 from rl.workers.cluster import Cluster, start
@@ -111,7 +112,7 @@ def test_whatever_ray_started_carries_the_mark_of_its_session(cluster: Cluster) 
 def test_two_ranks_make_the_update_of_one_and_engines_follow_it(
     cluster: Cluster, folder: Path, prompts: list[EncodedPrompt]
 ) -> None:
-    alone = Policy(folder, config_for(folder).grpo, total_updates=100)
+    alone = Policy(folder, GrpoObjective(config_for(folder).grpo), total_updates=100)
     banned = media_token_ids(alone.processor)
     rows = some_rows(prompts)
     totals = denominators([[len(row.completion_ids) for row in rows]], LENGTH)[0]

@@ -12,6 +12,7 @@ import torch
 from rl.algo.denominators import denominators
 from rl.config import DataConfig
 from rl.data.load import load
+from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
 from rollouts.engine.live_weights import compare_with_live, count_elements
@@ -51,7 +52,7 @@ def engine(internvl: Path) -> VllmEngine:
 
 
 def policy_of(folder: Path) -> Policy:
-    return Policy(folder, config_for(folder).grpo, total_updates=100)
+    return Policy(folder, GrpoObjective(config_for(folder).grpo), total_updates=100)
 
 
 def give(engine: VllmEngine, policy: Policy, version: int) -> None:

@@ -1,0 +1,65 @@
+"""The supervised objective: the loss and the token accuracy of a plain forward, whatever the micro-batches, and padding
+that stands for no image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rl.policy.objectives import SupervisedObjective
+from rl.policy.optimizer import OptimizerSettings
+from rl.policy.policy import Policy
+from rollouts.prompt.processing import load_processor, media_token_ids
+from tests.fakes.tiny_models import make_internvl
+from tests.rl.policy.policy_cases import difference, some_rows, totals_of
+from tests.rl.policy.test_policy import auto_model
+
+SETTINGS = OptimizerSettings(1e-3, "constant", 0.0, 0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_internvl(tmp_path_factory.mktemp("internvl"))
+
+
+def policy_of(folder: Path, budget: int) -> Policy:
+    return Policy(folder, SupervisedObjective(SETTINGS, budget), total_updates=8)
+
+
+def test_the_loss_is_the_cross_entropy_of_a_plain_forward(internvl: Path) -> None:
+    rows = some_rows(internvl)
+    model = auto_model(internvl).from_pretrained(internvl, dtype=torch.float32).eval()
+    nats, hits, count = 0.0, 0, 0
+    for row in rows:
+        ids = torch.tensor([row.prompt.token_ids + row.completion_ids])
+        with torch.no_grad():
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **row.prompt.media).logits[0]
+        predicted, taught = logits[len(row.prompt.token_ids) - 1 : -1], torch.tensor(row.completion_ids)
+        nats += torch.nn.functional.cross_entropy(predicted, taught, reduction="sum").item()
+        hits += int((predicted.argmax(-1) == taught).sum())
+        count += len(taught)
+    metrics = policy_of(internvl, 5000).update(rows, totals_of(rows))
+    assert metrics["loss"] == pytest.approx(nats / count, abs=1e-5)
+    assert metrics["mean_token_accuracy"] == pytest.approx(hits / count)
+    assert metrics["learning_rate"] == 1e-3 and metrics["update/skipped"] == 0.0
+
+
+def test_micro_batches_change_neither_loss_nor_weights(internvl: Path) -> None:
+    rows = some_rows(internvl)
+    whole, single = policy_of(internvl, 5000), policy_of(internvl, 1)
+    results = [policy.update(rows, totals_of(rows)) for policy in (whole, single)]
+    for name in ("loss", "mean_token_accuracy", "grad_norm"):
+        assert results[0][name] == pytest.approx(results[1][name], abs=1e-5)
+    moments = [
+        {name: tensor for name, tensor in policy.state()[0].items() if name.startswith("exp_avg/")}
+        for policy in (whole, single)
+    ]
+    assert difference(*moments) < 1e-6
+
+
+def test_nothing_is_banned_and_padding_is_still_no_image(internvl: Path) -> None:
+    tokens = policy_of(internvl, 5000).tokens
+    assert tokens.banned == () and tokens.temperature == 1.0
+    assert tokens.pad_id not in media_token_ids(load_processor(internvl))
