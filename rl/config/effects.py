@@ -127,6 +127,11 @@ EFFECTS = (
         "compute.device is cpu",
     ),
     Effect(
+        ("compute.attention",),
+        lambda c: c.compute.device == "cpu" and c.compute.attention != "flex",  # flex is refused by name
+        "compute.device is cpu, where attention is dense",
+    ),
+    Effect(
         ("compute.cpu_kv_cache_gib", "compute.num_threads"),
         lambda c: c.compute.device == "cuda",
         "compute.device is cuda",

@@ -222,6 +222,11 @@ def _device(config: Config) -> Iterable[str]:
             "compute.device: got cuda, but this machine shows no NVIDIA GPU; use compute.device=cpu, or join a cluster"
             " (compute=cluster)"
         )
+    if config.compute.attention == "flex" and config.compute.device == "cpu":
+        yield (
+            "compute.attention: got flex, but compute.device is cpu, where FlexAttention has no backward pass; use"
+            " compute.attention=auto, which is dense there"
+        )
 
 
 def _files(config: Config) -> Iterable[str]:

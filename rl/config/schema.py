@@ -186,6 +186,10 @@ class ComputeConfig:
     # Share of a GPU's memory the engine may take (cuda), and its KV cache in GiB (cpu).
     gpu_memory_utilization: float = 0.5
     cpu_kv_cache_gib: float = 0.5
+    # How policy and reference attend over a prompt with its completions behind it (cuda). "dense" computes every pair
+    # of tokens, "flex" (FlexAttention) only blocks in which somebody looks, a sixth to a tenth of them, after a
+    # compilation of seconds; "auto" takes flex for trees of 1,024 tokens and more. On CPU it is dense.
+    attention: Literal["auto", "dense", "flex"] = "auto"
     # Threads of each worker on CPU; None = all cores (workers take turns).
     num_threads: int | None = None
     # No answer of a worker for so long ends the run with an error.

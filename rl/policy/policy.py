@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rl.algo.denominators import Denominators
+from rl.policy.attention import Attention
 from rl.policy.batching import MicroBatch, Row, in_order, make_micro_batches
 from rl.policy.objectives import Objective
 from rl.policy.optimizer import learning_rate, make_optimizer
@@ -42,6 +43,7 @@ class Policy:
         total_updates: int,
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: str = "cpu",
+        attention: Attention = "auto",
     ) -> None:
         """Load the model of a folder. `total_updates` are those of the whole run (GRPO: steps x minibatches); where
         there are several ranks, the process group must stand before this.
@@ -55,7 +57,7 @@ class Policy:
         self.processor = load_processor(path)
         media = media_token_ids(self.processor)
         self.tokens = load_token_model(
-            path, temperature=objective.temperature, banned=media, dtype=dtype, device=device
+            path, temperature=objective.temperature, banned=media, dtype=dtype, device=device, attention=attention
         )
         self.tokens.measure = objective.measure
         if not objective.bans_media:  # padding was chosen beside these tokens all the same
@@ -221,9 +223,12 @@ class Reference:
         micro_batch_tokens: int = 4096,
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: str = "cpu",
+        attention: Attention = "auto",
     ) -> None:
         banned = media_token_ids(load_processor(path))
-        self.tokens = load_token_model(path, temperature=temperature, banned=banned, dtype=dtype, device=device)
+        self.tokens = load_token_model(
+            path, temperature=temperature, banned=banned, dtype=dtype, device=device, attention=attention
+        )
         self.tokens.requires_grad_(False)
         self.micro_batch_tokens = micro_batch_tokens
 

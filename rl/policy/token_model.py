@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from rl.algo.logprobs import Measure, chunked_logprobs, entropy
-from rl.policy.attention import attention_mask, position_ids
+from rl.policy.attention import Attention, make_mask, may_use_flex, position_ids, use_tree_attention
 from rl.policy.batching import MicroBatch
 from rl.policy.ranks import world_size
 from rollouts.prompt.families import Family, UnknownFamily
@@ -31,7 +32,13 @@ class TokenModel(nn.Module):
     `measure` says, of a micro-batch's completion tokens."""
 
     def __init__(
-        self, model: PreTrainedModel, family: Family, temperature: float, banned: tuple[int, ...], dtype: torch.dtype
+        self,
+        model: PreTrainedModel,
+        family: Family,
+        temperature: float,
+        banned: tuple[int, ...],
+        dtype: torch.dtype,
+        attention: Attention = "auto",
     ) -> None:
         super().__init__()
         self.model = model
@@ -40,6 +47,9 @@ class TokenModel(nn.Module):
         self.banned = banned
         self.dtype = dtype
         self.measure: Measure = entropy
+        self.attention: Attention = attention
+        if may_use_flex(attention, self.device):
+            use_tree_attention(self.decoder)
         self.vocab_size = model.config.get_text_config().vocab_size
         # Never a token that stands for an image; padding is masked, so that nothing else about it matters.
         self.pad_id = next(token for token in range(self.vocab_size) if token not in banned)
@@ -49,18 +59,19 @@ class TokenModel(nn.Module):
         return next(self.model.parameters()).device
 
     @property
-    def decoder(self) -> nn.Module:
+    def decoder(self) -> PreTrainedModel:
         """The language model without its head; `layers` are its layers."""
-        return self.model.get_submodule(self.family.decoder)
+        return cast(PreTrainedModel, self.model.get_submodule(self.family.decoder))
 
     def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         prompts = [tree.prompt for tree in batch.trees]
         media = collate_media([prompt.media for prompt in prompts])
+        batch, mask = make_mask(batch, self.dtype, self.device, self.attention, self.pad_id)
         positions = position_ids(batch, [prompt_positions(self.family, self.model, prompt) for prompt in prompts])
         with self._arithmetic():
             output = self.model.base_model(
                 input_ids=batch.input_ids.to(self.device),
-                attention_mask=attention_mask(batch, self.dtype).to(self.device),
+                attention_mask=mask,
                 position_ids=positions.to(self.device),
                 use_cache=False,
                 **{name: tensor.to(self.device) for name, tensor in media.items()},
@@ -89,7 +100,13 @@ class TokenModel(nn.Module):
 
 
 def load_token_model(
-    path: str | Path, *, temperature: float, banned: tuple[int, ...], dtype: str = "float32", device: str = "cpu"
+    path: str | Path,
+    *,
+    temperature: float,
+    banned: tuple[int, ...],
+    dtype: str = "float32",
+    device: str = "cpu",
+    attention: Attention = "auto",
 ) -> TokenModel:
     """The model of a folder, in evaluation mode for good: dropout would give the trainer another distribution than the
     engine's.
@@ -100,7 +117,7 @@ def load_token_model(
     """
     family = load_family(path)
     model = load_model(path, family, dtype=torch.float32, attention=family.attention)
-    return TokenModel(model.to(device).eval(), family, temperature, banned, DTYPES[dtype])
+    return TokenModel(model.to(device).eval(), family, temperature, banned, DTYPES[dtype], attention)
 
 
 def load_model(path: str | Path, family: Family, *, dtype: torch.dtype, attention: str) -> PreTrainedModel:

@@ -46,6 +46,7 @@ class PolicyWorker:
             total_updates=self.total_updates,
             dtype=model.dtype,
             device=compute.device,
+            attention=compute.attention,
         )
         return ready_since(started)
 

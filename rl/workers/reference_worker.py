@@ -33,6 +33,7 @@ class ReferenceWorker:
             micro_batch_tokens=self.config.grpo.micro_batch_tokens,
             dtype=self.config.model.dtype,
             device=self.config.compute.device,
+            attention=self.config.compute.attention,
         )
         return ready_since(started)
 

@@ -66,7 +66,8 @@ def test_the_surface_is_frozen() -> None:
         judge.calibration judge.min_kappa judge.min_sensitivity judge.min_specificity
         compute.ray_address compute.device compute.num_policy_workers compute.num_rollout_workers
         compute.tensor_parallel_size
-        compute.gpu_memory_utilization compute.cpu_kv_cache_gib compute.num_threads compute.worker_timeout_seconds
+        compute.gpu_memory_utilization compute.cpu_kv_cache_gib compute.attention compute.num_threads
+        compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps eval.quick_items
     """
     assert list(leaves()) == expected.split()
@@ -207,6 +208,8 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("grpo.max_completion_length=512", ["expected less than model.max_model_len=512"]),
         ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
         ("data.max_difficulty=0.9", ["setting it has no effect", "only rows of data=jsonl carry a difficulty"]),
+        ("compute.attention=flex", ["compute.device is cpu", "no backward pass", "compute.attention=auto"]),
+        ("compute.attention=dense", ["setting it has no effect", "attention is dense"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
         ("sft.checkpoint=/no/such", ["sft.checkpoint: there is no folder /no/such"]),
         ("sft.checkpoint=tests", ["sft.checkpoint: tests holds no config.json, so it is no model"]),

@@ -95,7 +95,7 @@ def test_prompts_that_differ_in_their_images_alone_are_kept_apart() -> None:
     assert len(batch.trees) == 2
 
 
-@pytest.mark.parametrize("num_parts", [1, 2, 3, 7])
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 5])
 def test_rows_are_split_over_ranks_by_whole_prompts(num_parts: int) -> None:
     rows = some_rows()
     parts = split_rows(rows, num_parts)
@@ -104,3 +104,31 @@ def test_rows_are_split_over_ranks_by_whole_prompts(num_parts: int) -> None:
     owners = [{rows[place].prompt.prompt_id for place in part} for part in parts]
     assert sum(map(len, owners)) == 5
     assert parts == split_rows(rows, num_parts)
+
+
+def test_one_rank_gets_the_rows_as_they_are() -> None:
+    rows = some_rows()
+    assert split_rows(rows, 1) == [list(range(len(rows)))]
+    assert split_rows([], 2) == [[], []]
+
+
+def test_prompts_are_cut_between_completions_where_there_are_fewer_than_ranks() -> None:
+    # Four prompts of 8 completions each on 8 ranks: two ranks a prompt, 4 completions each.
+    rows = [Row(prompt(f"p{index}", 300), (1,) * 100) for index in range(4) for _ in range(8)]
+    parts = split_rows(rows, 8)
+    assert [len(part) for part in parts] == [4] * 8
+    assert all(len({rows[place].prompt.prompt_id for place in part}) == 1 for part in parts)
+    # The longest prompt is cut first: p1 costs more, so that it gets two of three ranks.
+    rows = [Row(prompt("p0", 10), (1,) * 20) for _ in range(4)] + [Row(prompt("p1", 10), (1,) * 90) for _ in range(4)]
+    assert sorted(map(len, split_rows(rows, 3))) == [2, 2, 4]
+    # One completion cannot be cut, and an empty one is no work.
+    alone = [Row(prompt("p", 10), (1, 2)), Row(prompt("p", 10), ())]
+    assert sorted(split_rows(alone, 3)) == [[], [], [0, 1]]
+
+
+def test_ranks_are_balanced_by_pairs_as_well_as_tokens() -> None:
+    # A tree of 20,000 tokens costs 20,000 + 20,000 * 20,001 / 2 / 12,288 = 36,277, one of 2,500 tokens 2,754: twelve
+    # of these are 33,052, and all go to the other rank. By tokens alone two of them would join the long one.
+    rows = [Row(prompt("long", 19_999), (1, 2)), *(Row(prompt(f"p{index}", 2_499), (1, 2)) for index in range(12))]
+    tokens = sorted(sum(len(rows[place].prompt.token_ids) + 1 for place in part) for part in split_rows(rows, 2))
+    assert tokens == [20_000, 30_000]

@@ -19,7 +19,7 @@ SMOOTH = {"adam_epsilon": 1e-3}
 
 
 def _two_ranks(rank: int, folder: Path, store: Path, port_file: Path) -> None:
-    """What each of two ranks runs: the rows of its part, three updates, everything it knows saved for the test to
+    """What each of two ranks runs: the rows of its part, four updates, everything it knows saved for the test to
     compare."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{port_file}", rank=rank, world_size=2)
@@ -45,11 +45,13 @@ def _rows_for_ranks(folder: Path) -> list[Row]:
 
 
 def _minibatches(rows: list[Row]) -> list[list[Row]]:
-    """All rows; those of one prompt only, so that the second rank has none; all rows, but one of them poisoned."""
+    """All rows; those of one prompt, cut between the ranks; a single row, so that the second rank has none; all rows,
+    but one of them poisoned."""
     poisoned = [
         dataclasses.replace(row, advantage=float("nan")) if place == 0 else row for place, row in enumerate(rows)
     ]
-    return [rows, [row for row in rows if row.prompt.prompt_id == "one"], poisoned]
+    one_prompt = [row for row in rows if row.prompt.prompt_id == "one"]
+    return [rows, one_prompt, one_prompt[:1], poisoned]
 
 
 def test_two_ranks_learn_what_one_does(tmp_path: Path) -> None:
@@ -63,12 +65,16 @@ def test_two_ranks_learn_what_one_does(tmp_path: Path) -> None:
     expected = [alone.update(minibatch, totals_of(minibatch)) for minibatch in _minibatches(rows)]
     while not context.join():
         pass
+    assert [[len(part) for part in split_rows(minibatch, 2)] for minibatch in _minibatches(rows)[1:3]] == [
+        [2, 1],
+        [1, 0],
+    ]
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     for result in results:
         for place, values in zip(result["places"], result["values"], strict=True):
             assert values == pytest.approx(expected_values[place], abs=1e-5)
-        assert [metrics["update/skipped"] for metrics in result["metrics"]] == [0.0, 0.0, 1.0]
-        for ours, theirs in zip(result["metrics"][:2], expected[:2], strict=True):
+        assert [metrics["update/skipped"] for metrics in result["metrics"]] == [0.0, 0.0, 0.0, 1.0]
+        for ours, theirs in zip(result["metrics"][:3], expected[:3], strict=True):
             for name in ("loss", "kl", "entropy", "grad_norm", "learning_rate"):
                 assert ours[name] == pytest.approx(theirs[name], abs=1e-5), name
         assert difference(result["weights"], alone.weights()) < 1e-6
