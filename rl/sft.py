@@ -34,9 +34,11 @@ from trl import SFTConfig, SFTTrainer
 
 from rl.config import Config
 from rl.data.sets import SftRow
+from rl.data.sizes import images_of
 from rl.policy.token_model import load_model
 from rl.run.progress import Bar, Display
 from rollouts.media import with_hash
+from rollouts.prompt.families import ONE_TILE
 from rollouts.prompt.prefill import after_prefill
 from rollouts.prompt.processing import (
     EncodedPrompt,
@@ -218,7 +220,7 @@ def train_sft(config: Config, rows: Sequence[SftRow], out_dir: Path, display: Di
     torch.manual_seed(config.seed)
     # Its bars for a second's work lie across ours.
     transformers_logging.disable_progress_bar()
-    processor = load_processor(config.model.path)
+    processor = load_processor(config.model.path, images_of(config.model))
     dtype = torch.float32 if config.compute.device == "cpu" else getattr(torch, config.model.dtype)
     # On a CPU the backward pass of PyTorch's fused attention takes a third of the whole step at these lengths; the
     # plain one is faster.
@@ -265,6 +267,9 @@ def sft_hash(config: Config, rows: Sequence[SftRow]) -> str:
         "sft": settings,
         "seed": config.seed,
     }
+    # Left out at its default, so that models which were made before there was this setting are found.
+    as_large_as = images_of(config.model)
+    told |= {"images": dataclasses.asdict(as_large_as)} if as_large_as != ONE_TILE else {}
     digest.update(json.dumps(told, sort_keys=True).encode())
     for row in rows:
         asked = {k: v for k, v in to_dict(row.sample).items() if k != "media"}

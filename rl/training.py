@@ -12,6 +12,7 @@ from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.config import Config
 from rl.data.sets import DataSplits
+from rl.data.sizes import images_of
 from rl.evaluate.asking import EvalResult
 from rl.evaluate.of_run import RunEvaluation, accuracies, warn_of_format
 from rl.grpo import train
@@ -42,7 +43,7 @@ def learn_and_evaluate(
     with cluster, Scorer(rubric) as scorer:
         done = _resume(config, folder, cluster, display)
         judge_counters = counters_before(config, folder)
-        processor = load_processor(sft_path)
+        processor = load_processor(sft_path, images_of(config.model))
         evaluation = RunEvaluation(cluster.rollout, scorer, splits.eval, processor, config)
         with _tracker(config, folder, done) as tracker:
             sft = evaluation.whole("SFT", 0, display)

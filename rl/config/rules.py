@@ -43,7 +43,7 @@ def _bounds(text: str) -> list[Bound]:
 
 # Settings by the range they share. An optional setting that is null passes.
 RANGES: dict[str, str] = {
-    "model.max_model_len model.max_images grpo.min_valid grpo.num_steps "
+    "model.max_model_len model.max_images model.max_tiles model.max_pixels grpo.min_valid grpo.num_steps "
     "grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": (">= 1"),
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size "
     "sft.micro_batch_size sft.num_epochs": (">= 1"),

@@ -36,6 +36,12 @@ class ModelConfig:
     max_model_len: int = 512
     # Images a prompt may hold (slices of a volume count one each).
     max_images: int = 4
+    # Tiles of an image at most, for families that cut images into tiles (InternVL): 1 = no tiles (Table 2: dynamic size
+    # off in RL); more cost as many times the tokens, and bring a thumbnail along.
+    max_tiles: int = 1
+    # Pixels of an image at most, for families that take images of any size (Qwen2.5-VL, 784 pixels a token): larger
+    # images are made smaller, for trainer and engine alike. None = what the model's processor was saved with.
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)

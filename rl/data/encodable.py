@@ -68,4 +68,7 @@ def _bad_rows(samples: list[Sample], faults: list[str]) -> list[BadRow]:
 def room_hint(checked: Encodable, config: Config) -> str:
     """The setting with which no prompt would be too long; "" where none is."""
     needed = checked.longest + config.grpo.max_completion_length
-    return f"model.max_model_len={needed} has room for every prompt." if needed > config.model.max_model_len else ""
+    if needed <= config.model.max_model_len:
+        return ""
+    smaller = "" if config.model.max_pixels else ", and model.max_pixels=N makes large images of Qwen2.5-VL smaller"
+    return f"model.max_model_len={needed} has room for every prompt{smaller}."

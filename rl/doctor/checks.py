@@ -16,6 +16,7 @@ from rl.algo.order import steps_per_epoch
 from rl.config import Config, GrpoConfig
 from rl.data.load import load
 from rl.data.sets import DataSplits
+from rl.data.sizes import images_of
 from rl.doctor.data import Finding, check_data, check_rewards, check_taught, check_template
 from rl.doctor.judge import check_judge, estimate
 from rl.doctor.model import check_model, start_of
@@ -192,7 +193,7 @@ def examine(config: Config, scorer: Scoring) -> Iterator[tuple[str, list[Finding
         processors: list[Processor] = []
 
         def read_model() -> list[Finding]:
-            processors.append(load_processor(start_of(config)))
+            processors.append(load_processor(start_of(config), images_of(config.model)))
             taught = [row.sample for row in splits.sft]
             return check_model(processors[0], [*samples, *taught])
 

@@ -17,6 +17,7 @@ from rl.data.sets import DataSplits, SftRow
 from rl.protocols import Scoring
 from rl.run.progress import Display
 from rollouts.media import with_hash
+from rollouts.prompt.lengths import LargestImage, largest_image
 from rollouts.prompt.messages import Message, build_messages, num_frames, question_text, render_prompt, response
 from rollouts.prompt.prefill import after_prefill, prefill_of
 from rollouts.prompt.processing import Processor, media_token_ids
@@ -105,6 +106,8 @@ def check_template(processor: Processor, splits: DataSplits, config: Config) -> 
     findings.append(_assistant_begins(processor, example, prompt))
     if not (fit := frames_fit(samples, config)).good:
         findings.append(fit)
+    if largest := largest_image(processor, samples):
+        findings.append(_largest_fits(largest, config))
     if any(map(num_frames, samples)) and not media_token_ids(processor):
         findings.append(
             Finding(
@@ -116,6 +119,18 @@ def check_template(processor: Processor, splits: DataSplits, config: Config) -> 
         rows_fit(processor, splits, config),
         _responses_fit(tokenizer, splits.sft, prefill_of(prompt), config),
     ]
+
+
+def _largest_fits(largest: LargestImage, config: Config) -> Finding:
+    """What the largest image costs, and the settings with which it would cost less."""
+    text = f"the largest image has {largest.width} x {largest.height} pixels (sample {largest.sample_id!r})"
+    if isinstance(largest.num_tokens, str):
+        return Finding(False, f"{text}: {largest.num_tokens}", "leave the row out, or make its image smaller")
+    room = config.model.max_model_len - config.grpo.max_completion_length
+    text = f"{text}, {largest.num_tokens:,} tokens of {room:,} that a prompt may have"
+    good = largest.num_tokens < room
+    fix = "model.max_pixels=N makes large images smaller (Qwen2.5-VL: 784 pixels a token), or raise model.max_model_len"
+    return Finding(good, text, "" if good else fix)
 
 
 def frames_fit(samples: Iterable[Sample], config: Config) -> Finding:

@@ -10,6 +10,7 @@ from rl.config import Config
 from rl.data.encodable import check_rows, room_hint
 from rl.data.load import load
 from rl.data.sets import DataSplits, refuse_bad_rows, write_bad_rows
+from rl.data.sizes import images_of
 from rl.doctor.checks import check_disk, check_ray
 from rl.doctor.data import frames_fit
 from rl.doctor.model import check_model, start_of
@@ -42,7 +43,7 @@ def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
 def _encodable(config: Config, splits: DataSplits, display: Display) -> DataSplits:
     """The data without rows that could not be asked. Raises BadRows where there are some and they are not to be
     skipped."""
-    processor = load_processor(start_of(config))
+    processor = load_processor(start_of(config), images_of(config.model))
     samples = [*(row.sample for row in splits.sft), *splits.rl, *splits.eval]
     if media_fault(processor.family, samples) and config.data.on_bad_row == "raise":
         return splits  # told in one sentence by `check_machine`, and not row by row
@@ -77,7 +78,8 @@ def check_machine(config: Config, splits: DataSplits, num_steps: int, display: D
     """
     check_login(config.wandb)
     samples = [*splits.rl, *splits.eval]
-    model = check_model(load_processor(start_of(config)), [*samples, *(row.sample for row in splits.sft)])
+    processor = load_processor(start_of(config), images_of(config.model))
+    model = check_model(processor, [*samples, *(row.sample for row in splits.sft)])
     for finding in model:
         if finding.good:
             display.say(finding.text)

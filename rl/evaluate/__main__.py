@@ -16,6 +16,7 @@ from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import door
 from rl.data.load import load
+from rl.data.sizes import images_of
 from rl.evaluate.asking import evaluate, prepare
 from rl.evaluate.comparison import majority_baseline
 from rl.evaluate.table import print_one
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = door.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
     with failures.exit_on_failure(command), progress.Display() as display:
         splits = load(config.data)
-        processor = load_processor(config.model.path)
+        processor = load_processor(config.model.path, images_of(config.model))
         held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)
         judge = make_judge(config.judge)
         judge.check_now()

@@ -22,6 +22,7 @@ from rl.policy.objectives import Objective
 from rl.policy.optimizer import learning_rate, make_optimizer
 from rl.policy.ranks import full, laid_out_like, rank, reduce, world_size
 from rl.policy.token_model import DTYPES, TokenModel, load_token_model, shard
+from rollouts.prompt.families import ONE_TILE, ImageSettings
 from rollouts.prompt.processing import EncodedPrompt, load_processor, media_token_ids
 
 MAX_SKIPS_IN_A_ROW = 3
@@ -44,6 +45,7 @@ class Policy:
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: str = "cpu",
         attention: Attention = "auto",
+        images: ImageSettings = ONE_TILE,
     ) -> None:
         """Load the model of a folder. `total_updates` are those of the whole run (GRPO: steps x minibatches); where
         there are several ranks, the process group must stand before this.
@@ -54,7 +56,7 @@ class Policy:
         """
         self.objective = objective
         self.total_updates = total_updates
-        self.processor = load_processor(path)
+        self.processor = load_processor(path, images)
         media = media_token_ids(self.processor)
         self.tokens = load_token_model(
             path, temperature=objective.temperature, banned=media, dtype=dtype, device=device, attention=attention

@@ -19,7 +19,7 @@ from rl.step import LostCompletions, TooManyFailures
 from rl.workers import interrupts
 from rl.workers.failures import ClusterUnavailable, WorkerFailed
 from rollouts.engine.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
-from rollouts.prompt.families import UnknownFamily
+from rollouts.prompt.families import BadImageSettings, UnknownFamily
 from rollouts.prompt.messages import BadTemplate
 from rollouts.records import BadSample
 from rollouts.store.layout import StoreError
@@ -36,7 +36,7 @@ EXPECTED = (
     *(BadRows, BadSample, OSError, JudgeError, RewardError, TooFewSamples),
     *(CheckpointError, RunFolderError, StoreError, TrackingError),
     *(ClusterUnavailable, NotReady, WorkerFailed, EngineDead, PromptMismatch, StaleWeights, WeightsRejected),
-    *(BadTemplate, UnknownFamily),
+    *(BadImageSettings, BadTemplate, UnknownFamily),
     *(LostCompletions, NonFiniteUpdate, TooManyFailures),
 )
 

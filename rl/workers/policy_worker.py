@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rl.algo.denominators import Denominators
 from rl.config import Config
+from rl.data.sizes import images_of
 from rl.policy import checkpoints
 from rl.policy.batching import Row
 from rl.policy.objectives import GrpoObjective
@@ -47,6 +48,7 @@ class PolicyWorker:
             dtype=model.dtype,
             device=compute.device,
             attention=compute.attention,
+            images=images_of(model),
         )
         return ready_since(started)
 

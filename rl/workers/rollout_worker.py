@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from rl.config import Config
+from rl.data.sizes import images_of
 from rl.workers.worker_setup import RANK_VARIABLES, WorkerInfo, ready_since, set_threads
 from rollouts.engine.requests import (
     EngineDead,
@@ -106,6 +107,7 @@ def engine_settings(config: Config) -> EngineSettings:
         dtype=config.model.dtype,
         max_model_len=config.model.max_model_len,
         max_images=config.model.max_images,
+        images=images_of(config.model),
         max_num_seqs=min(share, MAX_SEQUENCES_IN_FLIGHT[compute.device]),
         cpu_kv_cache_gib=compute.cpu_kv_cache_gib,
         gpu_memory_utilization=compute.gpu_memory_utilization,

@@ -3,6 +3,7 @@ test what an engine on GPUs would be given."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rollouts.engine.requests import EngineSettings
@@ -12,8 +13,13 @@ from rollouts.engine.requests import EngineSettings
 CPU_BLOCK_SIZE = 32
 
 
-def engine_arguments(model_path: str, settings: EngineSettings, *, on_cpu: bool) -> dict[str, Any]:
-    """Arguments of vLLM's `EngineArgs`, all but the classes of its own that `rollouts/engine/vllm.py` adds."""
+def engine_arguments(
+    model_path: str, settings: EngineSettings, *, on_cpu: bool, processor: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """Arguments of vLLM's `EngineArgs`, all but the classes of its own that `rollouts/engine/vllm.py` adds.
+
+    `processor`: what its own processor is told (`Processor.for_engine`).
+    """
     return {
         "model": model_path,
         "dtype": settings.dtype,
@@ -22,6 +28,7 @@ def engine_arguments(model_path: str, settings: EngineSettings, *, on_cpu: bool)
         "max_model_len": settings.max_model_len,
         "max_num_seqs": settings.max_num_seqs,
         "limit_mm_per_prompt": {"image": settings.max_images, "video": 0},
+        "mm_processor_kwargs": dict(processor) if processor else None,
         # Each prompt is rendered once a call, so a cache of processed images would only hold memory.
         "mm_processor_cache_gb": 0,
         # The distribution drawn from: temperature, top-p and bans applied. The default ignores all three.

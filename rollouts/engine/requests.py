@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rollouts.prompt.families import ONE_TILE, ImageSettings
+
 # vLLM takes no higher one.
 MAX_TEMPERATURE = 2.0
 
@@ -126,8 +128,9 @@ class EngineSettings:
     dtype: str = "float32"
     # Longest prompt plus completion, in tokens.
     max_model_len: int = 512
-    # Images a prompt may hold.
+    # Images a prompt may hold, and how large they become; the trainer's processor must be given the same.
     max_images: int = 4
+    images: ImageSettings = ONE_TILE
     # Completions in flight at most; more wait their turn.
     max_num_seqs: int = 128
     # KV cache in GiB (CPU), and share of the GPU's memory (CUDA).

@@ -33,6 +33,7 @@ from rollouts.engine.requests import (
     StaleWeights,
     WeightsRejected,
 )
+from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion
 
 # vLLM reads these while it is imported. One process: no engine process that could outlive ours, no copy of the weights
@@ -295,7 +296,8 @@ def _look_at_model_here(model_path: Path) -> None:
 
 
 def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
-    arguments = engine_arguments(model_path, settings, on_cpu=not torch.cuda.is_available())
+    processor = load_processor(model_path, settings.images).for_engine()
+    arguments = engine_arguments(model_path, settings, on_cpu=not torch.cuda.is_available(), processor=processor)
     return EngineArgs(**arguments, logits_processors=[BanTokens], disable_log_stats=True)
 
 

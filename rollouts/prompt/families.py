@@ -15,6 +15,25 @@ class UnknownFamily(ValueError):
     """No entry for this `model_type`, or a model that is not built as its entry says."""
 
 
+class BadImageSettings(ValueError):
+    """A size of images that the model's processor has no setting for, or cannot keep to."""
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """How large images become on their way to the model. Trainer and engine must be given the same."""
+
+    # Tiles of one image at most, for families that cut images into tiles; a second one brings a thumbnail along.
+    max_tiles: int = 1
+    # Pixels of one image at most, for families that take images of any size: larger ones are made smaller. None = what
+    # the processor was saved with.
+    max_pixels: int | None = None
+
+
+# What the paper does in RL (Fleming-VL, Table 2).
+ONE_TILE = ImageSettings()
+
+
 @dataclass(frozen=True)
 class Family:
     """One kind of model as transformers builds it. Module names are dotted paths from the model with its head."""
@@ -30,6 +49,8 @@ class Family:
     media_tokens: tuple[str, ...] = ()
     # Whether the image processor cuts an image into tiles unless min_patches and max_patches say otherwise.
     cuts_tiles: bool = False
+    # Whether the image processor takes images of any size, up to a number of pixels.
+    bounds_pixels: bool = False
     # Directions in which positions are counted: 1, or 3 (time, height, width: M-RoPE).
     position_axes: Literal[1, 3] = 1
     # Code of transformers for attention that takes an additive 4-D mask, which trees of completions need.
@@ -59,12 +80,24 @@ FAMILIES = {
             decoder="model.language_model",
             vision_layers="model.visual.blocks",
             media_tokens=_VISION,
+            bounds_pixels=True,
             position_axes=3,
         ),
         Family("llama", decoder="model"),
         Family("qwen2", decoder="model"),
     )
 }
+
+
+def images_fault(family: Family, images: ImageSettings) -> str:
+    """Why a family has nothing to do with such settings; "" where it has."""
+    if images.max_pixels is not None and not family.bounds_pixels:
+        other = "its images are cut into tiles: use model.max_tiles" if family.cuts_tiles else "it has no such setting"
+        return f"model.max_pixels={images.max_pixels} does nothing for the family {family.model_type}; {other}"
+    if images.max_tiles != 1 and not family.cuts_tiles:
+        other = "its images have any size: use model.max_pixels" if family.bounds_pixels else "it has no such setting"
+        return f"model.max_tiles={images.max_tiles} does nothing for the family {family.model_type}; {other}"
+    return ""
 
 
 def family_of(model_type: str, path: str) -> Family:

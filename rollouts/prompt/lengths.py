@@ -35,6 +35,39 @@ class Measured(NamedTuple):
     num_encoded: int
 
 
+class LargestImage(NamedTuple):
+    """The image of the data that is the most to look at."""
+
+    sample_id: str
+    width: int
+    height: int
+    # By which a prompt is longer with an image of this size, what stands around it included; or why it has none.
+    num_tokens: int | str
+
+
+def largest_image(processor: Any, samples: Sequence[Sample]) -> LargestImage | None:
+    """The image, slice or frame with the most pixels, and what one of its size is when it is encoded; None where no
+    sample holds one that can be opened (the rows that cannot are `measure`'s to name)."""
+    largest: tuple[str, Size] | None = None
+    for one in samples:
+        for media in one.media:
+            try:
+                size = max(sizes(media), key=_pixels)
+            except BadSample:
+                continue
+            if largest is None or _pixels(size) > _pixels(largest[1]):
+                largest = one.id, size
+    if largest is None:
+        return None
+    name, size = largest
+    grey = Media("image", data=to_png(Image.new("RGB", size, (128, 128, 128))))
+    with_it = _encoded_length(processor, Sample("grey", "?", "open", "grey", media=(grey,)))
+    without = _encoded_length(processor, Sample("grey", "?", "open", "grey"))
+    if isinstance(with_it, int) and isinstance(without, int):
+        return LargestImage(name, *size, with_it - without)
+    return LargestImage(name, *size, with_it)
+
+
 class _Head(NamedTuple):
     """What a prompt is counted from."""
 

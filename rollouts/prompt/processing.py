@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
@@ -22,7 +23,7 @@ from transformers import AutoProcessor, AutoTokenizer, PretrainedConfig, PreTrai
 
 from rollouts.media import blank as blank_media
 from rollouts.media import frames
-from rollouts.prompt.families import Family, family_of
+from rollouts.prompt.families import ONE_TILE, BadImageSettings, Family, ImageSettings, family_of, images_fault
 from rollouts.prompt.messages import BadTemplate, Message, question_text, render_prompt
 from rollouts.prompt.prefill import prefill_of
 from rollouts.records import BadSample, Sample
@@ -80,8 +81,14 @@ class Processor:
     """A model folder's processor, or its tokenizer where the model reads text only, with what is known of its
     family."""
 
-    def __init__(self, family: Family, source: ProcessorMixin | PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        family: Family,
+        source: ProcessorMixin | PreTrainedTokenizerBase,
+        images: ImageSettings = ONE_TILE,
+    ) -> None:
         self.family = family
+        self.images = images
         # As transformers and TRL know it.
         self.source = source
         self.tokenizer: PreTrainedTokenizerBase = getattr(source, "tokenizer", source)
@@ -126,6 +133,16 @@ class Processor:
         output.pop("attention_mask", None)
         return token_ids, output
 
+    def for_engine(self) -> dict[str, object]:
+        """What vLLM's reading of the same folder must be told so that it makes the same tokens of an image, in the
+        words of the family's image processor."""
+        if not self.family.reads_images:
+            return {}
+        image_processor = self.source.image_processor
+        if self.family.cuts_tiles:
+            return {"min_patches": image_processor.min_patches, "max_patches": image_processor.max_patches}
+        return {"size": _edges(image_processor)} if self.images.max_pixels is not None else {}
+
     def save_pretrained(self, path: str | Path) -> None:
         """Write it in Hugging Face format."""
         self.source.save_pretrained(path)
@@ -138,30 +155,53 @@ def _as_text(message: Message) -> Message:
     return {**message, "content": text}
 
 
-def load_processor(path: str | Path) -> Processor:
-    """The processor of a model folder or Hub id, one tile an image (Fleming-VL, Table 2) whatever it was saved with; of
-    a model that reads text only, its tokenizer.
+def load_processor(path: str | Path, images: ImageSettings = ONE_TILE) -> Processor:
+    """The processor of a model folder or Hub id; of a model that reads text only, its tokenizer. Images become as large
+    as `images` says, whatever the processor was saved with: one tile each by default (Fleming-VL, Table 2).
 
     Raises:
         FileNotFoundError: there is no such folder, or it holds no image processor where the family reads images.
         UnknownFamily: its `model_type` is not in rollouts/prompt/families.py.
         BadTemplate: it has no chat template.
+        BadImageSettings: `images` holds what the family has no setting for, or what its processor cannot keep to.
     """
     family = load_family(path)
+    if fault := images_fault(family, images):
+        raise BadImageSettings(fault)
     if not family.reads_images:
         processor = Processor(family, AutoTokenizer.from_pretrained(str(path)))
     else:
-        processor = Processor(family, AutoProcessor.from_pretrained(str(path)))
+        processor = Processor(family, AutoProcessor.from_pretrained(str(path)), images)
         image_processor = getattr(processor.source, "image_processor", None)
         if image_processor is None:
             raise FileNotFoundError(
                 f"{path} holds a tokenizer but no image processor; save the model's whole processor there"
             )
-        if family.cuts_tiles:
-            image_processor.min_patches = image_processor.max_patches = 1
+        _set_sizes(image_processor, family, images)
     if processor.source.chat_template is None:
         raise BadTemplate(f"{path} has no chat template; put a chat_template.jinja into the folder")
     return processor
+
+
+def _set_sizes(image_processor: Any, family: Family, images: ImageSettings) -> None:
+    if family.cuts_tiles:
+        image_processor.min_patches, image_processor.max_patches = 1, images.max_tiles
+        # InternVL's processor always cuts; its own arithmetic believes this attribute.
+        image_processor.crop_to_patches = image_processor.crop_to_patches or images.max_tiles > 1
+    if images.max_pixels is not None:
+        edges = _edges(image_processor) | {"longest_edge": images.max_pixels}
+        if edges["shortest_edge"] > images.max_pixels:
+            raise BadImageSettings(
+                f"model.max_pixels is {images.max_pixels}, but the processor makes every image at least"
+                f" {edges['shortest_edge']} pixels large; expected at least that"
+            )
+        image_processor.size = type(image_processor.size)(**edges)
+
+
+def _edges(image_processor: Any) -> dict[str, int]:
+    """The least and the most pixels of an image, under the names of Qwen's processor, which are none of edges."""
+    size = image_processor.size
+    return {name: int(size[name]) for name in ("shortest_edge", "longest_edge")}
 
 
 def load_family(path: str | Path) -> Family:

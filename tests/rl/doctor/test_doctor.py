@@ -20,10 +20,12 @@ from rl.data.sets import DataSplits, SftRow
 from rl.doctor import checks as doctor
 from rl.doctor.data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffle
 from rl.doctor.model import check_model
+from rollouts.imaging.pictures import to_png
+from rollouts.prompt.families import ImageSettings
 from rollouts.prompt.messages import response
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Media, Outcome, Parsed, Sample
-from tests.fakes.tiny_models import SYSTEM, make_internvl, make_llama, open_think, replace_template
+from tests.fakes.tiny_models import SYSTEM, make_internvl, make_llama, make_qwen25vl, open_think, replace_template
 
 
 def png(grey: int) -> Media:
@@ -174,6 +176,20 @@ def test_what_does_not_fit_is_told_with_the_number_that_would(processor: Any) ->
     assert bad(check_template(processor, splits(), roomy)) == [answer]
     # "<think>I look.</think>\n<answer>yes</answer>" is 43 bytes, a byte a token, and one end token.
     assert answer.fix == "grpo.max_completion_length=44"
+
+
+def test_the_largest_image_is_named_with_the_tokens_that_it_costs(tmp_path: Path) -> None:
+    processor = load_processor(make_qwen25vl(tmp_path), ImageSettings(max_pixels=40 * 28 * 28))
+    large = Media("image", data=to_png(Image.new("RGB", (140, 224), (9, 9, 9))))  # 5 x 8 squares of 28 x 28 pixels
+    seen = dataclasses.replace(asked("large"), media=(large,))
+    data = dataclasses.replace(splits(), eval=[*splits().eval, seen])
+    said = [one for one in check_template(processor, data, CONFIG) if "largest image" in one.text]
+    # 40 tokens of the image, one on each side of it, and the line break of the template behind it.
+    assert [one.text for one in said] == [
+        "the largest image has 140 x 224 pixels (sample 'large'), 43 tokens of 448 that a prompt may have"
+    ]
+    small = dataclasses.replace(CONFIG, model=ModelConfig(max_model_len=100))
+    assert "model.max_pixels=N" in next(one for one in bad(check_template(processor, data, small))).fix
 
 
 def test_a_template_that_opens_the_answer_otherwise_is_found(tmp_path: Path) -> None:

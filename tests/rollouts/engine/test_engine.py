@@ -25,8 +25,11 @@ from rollouts.engine.requests import (
     WeightsRejected,
 )
 from rollouts.engine.vllm import VllmEngine
+from rollouts.prompt.families import ImageSettings
 from rollouts.prompt.processing import encode, load_processor, media_token_ids
+from rollouts.records import Completion
 from tests.fakes.tiny_models import MAKERS, make_internvl
+from tests.rl.policy.policy_cases import noise, sample
 from tests.rollouts.engine.engine_cases import (
     LENGTH,
     config_for,
@@ -257,6 +260,31 @@ def test_a_prompt_that_both_sides_expand_differently_is_refused(engine: VllmEngi
     assert isinstance(refusal, Refusal) and (key, refusal.prompt_id) == (request.key, request.prompt_id)
     assert "exceed model.max_model_len 512" in refusal.reason
     assert len(dict(engine.sample([request], settings(0)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "images", "num_tokens"),
+    [
+        # Three tiles of 4 tokens and a thumbnail would be made of it by the processor as it was saved.
+        ("internvl", ImageSettings(), 4),
+        ("internvl", ImageSettings(max_tiles=3), 16),
+        # 6 x 2 squares of 28 x 28 pixels, a token each; it was saved for 56 x 56 pixels at most, 3 x 1 in this shape.
+        ("qwen2_5_vl", ImageSettings(max_pixels=12 * 28 * 28), 12),
+    ],
+)
+def test_both_sides_make_the_same_tokens_of_a_large_image(
+    family: str, images: ImageSettings, num_tokens: int, tmp_path: Path
+) -> None:
+    folder = MAKERS[family](tmp_path)
+    saved = load_processor(folder, ImageSettings(max_tiles=12) if family == "internvl" else ImageSettings())
+    saved.save_pretrained(folder)
+    processor = load_processor(folder, images)
+    prompt = encode(processor, sample("wide", "Where?", (noise(1, 168, 56),)))
+    assert prompt.token_ids.count(processor.source.image_token_id) == num_tokens
+    engine = VllmEngine(folder, dataclasses.replace(SETTINGS, images=images), disk_version=0)
+    # The engine compares its own expansion with the trainer's, and refuses another one.
+    drawn = dict(engine.sample(requests_of([prompt]), settings(0, media_token_ids(processor))))
+    assert len(drawn) == 4 and all(isinstance(one, Completion) for one in drawn.values())
 
 
 @pytest.mark.parametrize(("temperature", "length"), [(-1.0, 4), (2.1, 4), (1.0, 0)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rollouts.prompt.families import FAMILIES, UnknownFamily
+from rollouts.prompt.families import FAMILIES, BadImageSettings, ImageSettings, UnknownFamily
 from rollouts.prompt.messages import BadTemplate
 from rollouts.prompt.processing import EncodedPrompt, Processor, collate_media, encode, load_processor, media_token_ids
 from rollouts.records import BadSample, Sample
@@ -54,6 +54,22 @@ def test_a_prompt_without_frames_for_the_way_to_the_trainer(folder: Path) -> Non
         encoded.prompt_id, encoded.text, encoded.token_ids, encoded.media, {}, encoded.fingerprint
     )
     assert light.num_pixels == 0
+
+
+@pytest.mark.parametrize(
+    ("family", "images", "words"),
+    [
+        ("internvl", ImageSettings(max_pixels=50_000), "use model.max_tiles"),
+        ("qwen2_5_vl", ImageSettings(max_tiles=4), "use model.max_pixels"),
+        ("llama", ImageSettings(max_pixels=50_000), "no such setting"),
+        ("qwen2_5_vl", ImageSettings(max_pixels=100), "makes every image at least 3136 pixels large"),
+    ],
+)
+def test_a_size_that_the_family_cannot_keep_to_is_refused(
+    family: str, images: ImageSettings, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadImageSettings, match=words):
+        load_processor(MAKERS[family](tmp_path), images)
 
 
 def test_a_blank_prompt_has_the_same_tokens_and_other_media(folder: Path) -> None:
