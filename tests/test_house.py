@@ -72,6 +72,7 @@ HOMES = {
     "hydra": "rl/config/door.py",
     "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",
+    "peft": "rl/policy/lora.py",
     "ray": "rl/workers/cluster.py",
     "sacrebleu": "rewards/shipped/reports.py",
     "sympy": "rewards/maths/sympy_child.py",

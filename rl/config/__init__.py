@@ -8,11 +8,13 @@ from rl.config.schema import (
     EvalConfig,
     GrpoConfig,
     JudgeConfig,
+    LoraConfig,
     LossType,
     ModelConfig,
     RewardConfig,
     ScaleRewards,
     SftConfig,
+    Train,
 )
 
 __all__ = [
@@ -23,9 +25,11 @@ __all__ = [
     "EvalConfig",
     "GrpoConfig",
     "JudgeConfig",
+    "LoraConfig",
     "LossType",
     "ModelConfig",
     "RewardConfig",
     "ScaleRewards",
     "SftConfig",
+    "Train",
 ]

@@ -313,7 +313,10 @@ def run_hydra(overrides: list[str], faults: Sequence[str]) -> tuple[dict[str, An
     for path, leaf in leaves().items():
         section, _, name = path.rpartition(".")
         if not is_mapping(leaf.annotation):  # a reward file states its mappings whole; see conf/reward/med.yaml
-            (defaults.setdefault(section, {}) if section else defaults)[name] = leaf.default
+            inside = defaults
+            for one in section.split(".") if section else ():
+                inside = inside.setdefault(one, {})
+            inside[name] = leaf.default
     ConfigStore.instance().store(name="rounds_defaults", node=defaults)
     GlobalHydra.instance().clear()
     try:

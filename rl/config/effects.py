@@ -42,6 +42,11 @@ def _all_members_state(name: str) -> Callable[[Config], bool]:
 
 JUDGE_EFFECTS = (
     Effect(
+        _under("model.lora"),
+        lambda c: c.model.train != "lora",
+        "only model.train=lora has adapters",
+    ),
+    Effect(
         _under("judge", "judge.kind"), lambda c: c.judge.kind == "rules",
         "judge.kind=rules asks no endpoint; use judge=openai"
     ),

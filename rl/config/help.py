@@ -72,7 +72,7 @@ def help_text(command: str, purpose: str, groups: Mapping[str, Sequence[str]]) -
     known = leaves()
     lines: list[str] = []
     for section in dict.fromkeys(path.rpartition(".")[0] for path in known):
-        class_name = f"{section.capitalize()}Config" if section else "Config"
+        class_name = f"{section.rpartition('.')[2].capitalize()}Config"
         lines += textwrap.wrap(f"{section or 'run'}: {words[class_name]}", width, subsequent_indent="    ")
         for path, leaf in known.items():
             if path.rpartition(".")[0] == section:

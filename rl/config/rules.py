@@ -7,6 +7,7 @@ fault.
 
 from __future__ import annotations
 
+import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,7 @@ from rl.config import Config
 from rl.config.build import value_at
 from rl.config.effects import asks_judge, without_effect
 from rollouts.nearest import did_you_mean
+from rollouts.prompt.families import FAMILIES, Family
 from rollouts.records import AnswerType
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -43,7 +45,8 @@ def _bounds(text: str) -> list[Bound]:
 
 # Settings by the range they share. An optional setting that is null passes.
 RANGES: dict[str, str] = {
-    "model.max_model_len model.max_images model.max_tiles model.max_pixels grpo.min_valid grpo.num_steps "
+    "model.max_model_len model.max_images model.max_tiles model.max_pixels model.lora.r model.lora.lora_alpha "
+    "grpo.min_valid grpo.num_steps "
     "grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": (">= 1"),
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size "
     "sft.micro_batch_size sft.num_epochs": (">= 1"),
@@ -63,7 +66,8 @@ RANGES: dict[str, str] = {
     "reward.plugin_workers eval.quick_items": ">= 1",
     "grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
     "grpo.epsilon data.eval_fraction": "> 0, < 1",
-    "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction": ">= 0, < 1",
+    "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction "
+    "model.lora.lora_dropout": (">= 0, < 1"),
     "data.shortcut_fraction data.open_fraction sft.min_format_rate data.min_difficulty data.max_difficulty": (
         ">= 0, <= 1"
     ),
@@ -77,7 +81,7 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         config: the whole tree.
         explicit: dotted paths the user set on the command line; only these can be "without effect".
     """
-    rules = (_ranges, _batches, _judge, _local_judge, _rewards, _device, _files)
+    rules = (_ranges, _batches, _parts, _judge, _local_judge, _rewards, _device, _files)
     found = [fault for rule in rules for fault in rule(config)]
     return [*found, *_lengths(config, explicit), *without_effect(config, explicit)]
 
@@ -147,6 +151,37 @@ def _lengths(config: Config, explicit: set[str]) -> Iterable[str]:
             f"data.max_frames: got {config.data.max_frames}, but a prompt may hold model.max_images={model.max_images}"
             " images; raise that, too"
         )
+
+
+def _parts(config: Config) -> Iterable[str]:
+    """What learns must be there. Names of layers are looked up when the model is (rl/policy/lora.py)."""
+    model = config.model
+    if 0 < model.lora.lora_dropout < 1:
+        yield (
+            f"model.lora.lora_dropout: got {model.lora.lora_dropout:g}, expected 0, because with dropout the trainer's"
+            " distribution would not be the one that the engine draws from"
+        )
+    targets = model.lora.target_modules
+    if targets != "all-linear" and (isinstance(targets, str) or not targets):
+        yield (
+            f"model.lora.target_modules: got {targets!r}, expected all-linear or a list of names such as"
+            " [q_proj,v_proj]"
+        )
+    family = _known_family(Path(config.sft.checkpoint or model.path))
+    if model.train == "vision_projector" and family is not None and not family.reads_images:
+        yield (
+            f"model.train: got vision_projector, but a model of the family {family.model_type} reads text only and has"
+            " neither vision tower nor projector; use all or lora"
+        )
+
+
+def _known_family(folder: Path) -> Family | None:
+    """The family of a model on this disk, as far as it can be told without loading anything."""
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return FAMILIES.get(settings.get("model_type", "")) if isinstance(settings, dict) else None
 
 
 def _judge(config: Config) -> Iterable[str]:

@@ -20,7 +20,25 @@ else:
     # One of the estimators; a checker of types cannot read the dict.
     LossType = Literal[tuple(ESTIMATORS)]
 ScaleRewards = Literal["group", "batch", "none"]
+# Which parts learn (rl/policy/parts.py): all of the model; the language model (decoder, embeddings, head); vision tower
+# and projector; low-rank adapters beside the decoder's layers.
+Train = Literal["all", "language", "vision_projector", "lora"]
 Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters (Hu et al., arXiv:2106.09685) with the names and meanings of PEFT; model.train=lora only."""
+
+    # Rank: a layer from I to O inputs gets r * (I + O) weights. 32 and more equal full training in RL (TRL and verl say
+    # so of text models), at about ten times its learning rate: set grpo.learning_rate and sft.learning_rate with it.
+    r: int = 32
+    # An adapter counts lora_alpha / r times.
+    lora_alpha: int = 32
+    # Must be 0: with dropout the trainer's distribution would not be the one that the engine draws from.
+    lora_dropout: float = 0.0
+    # "all-linear" = every linear layer of the decoder (never the head), or names such as [q_proj,v_proj].
+    target_modules: str | tuple[str, ...] = "all-linear"
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,9 @@ class ModelConfig:
     # Pixels of an image at most, for families that take images of any size (Qwen2.5-VL, 784 pixels a token): larger
     # images are made smaller, for trainer and engine alike. None = what the model's processor was saved with.
     max_pixels: int | None = None
+    # What learns, in SFT and in RL; the rest is frozen. The paper: all, and vision_projector in its stage 2 (Sec 3.2).
+    train: Train = "all"
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
 
 @dataclass(frozen=True)

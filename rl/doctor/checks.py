@@ -20,6 +20,7 @@ from rl.data.sizes import images_of
 from rl.doctor.data import Finding, check_data, check_rewards, check_taught, check_template
 from rl.doctor.judge import check_judge, estimate
 from rl.doctor.model import check_model, start_of
+from rl.doctor.parts import check_parts
 from rl.protocols import Scoring
 from rollouts.prompt.processing import Processor, load_processor
 from rollouts.terminal import plain, printable
@@ -199,6 +200,8 @@ def examine(config: Config, scorer: Scoring) -> Iterator[tuple[str, list[Finding
 
         model = guard(read_model, fix)
         yield "Model", model
+        if processors:
+            yield "What learns", guard(lambda: check_parts(config), "correct model.train or model.lora")
         if processors and all(finding.good for finding in model):
             yield "Template", guard(lambda: check_template(processors[0], splits, config), fix)
         yield (

@@ -11,9 +11,10 @@ from rl.data.encodable import check_rows, room_hint
 from rl.data.load import load
 from rl.data.sets import DataSplits, refuse_bad_rows, write_bad_rows
 from rl.data.sizes import images_of
-from rl.doctor.checks import check_disk, check_ray
+from rl.doctor.checks import check_disk, check_ray, guard
 from rl.doctor.data import frames_fit
 from rl.doctor.model import check_model, start_of
+from rl.doctor.parts import check_parts
 from rl.run.contents import contents_of, hold
 from rl.run.failures import NotReady
 from rl.run.judging import judge_of, make_ready
@@ -83,7 +84,8 @@ def check_machine(config: Config, splits: DataSplits, num_steps: int, display: D
     for finding in model:
         if finding.good:
             display.say(finding.text)
-    for finding in (*model, frames_fit(samples, config), check_ray(config), check_disk(config, num_steps)):
+    parts = guard(lambda: check_parts(config), "correct model.train or model.lora")
+    for finding in (*model, *parts, frames_fit(samples, config), check_ray(config), check_disk(config, num_steps)):
         if not finding.good:
             raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
 

@@ -10,22 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from rl.algo.denominators import Denominators
+from rl.config import LoraConfig, Train
 from rl.policy.attention import Attention
 from rl.policy.batching import MicroBatch, Row, in_order, make_micro_batches
 from rl.policy.objectives import Objective
 from rl.policy.optimizer import learning_rate, make_optimizer
+from rl.policy.parts import Parts
 from rl.policy.ranks import full, laid_out_like, rank, reduce, world_size
 from rl.policy.token_model import DTYPES, TokenModel, load_token_model, shard
 from rollouts.prompt.families import ONE_TILE, ImageSettings
 from rollouts.prompt.processing import EncodedPrompt, load_processor, media_token_ids
 
 MAX_SKIPS_IN_A_ROW = 3
+# Where an exported model keeps the adapter alone, in PEFT's format: a folder of its own, because transformers takes an
+# adapter_config.json beside a model for the model's own adapter.
+ADAPTER = "adapter"
 
 
 class NonFiniteUpdate(RuntimeError):
@@ -46,13 +51,21 @@ class Policy:
         device: str = "cpu",
         attention: Attention = "auto",
         images: ImageSettings = ONE_TILE,
+        train: Train = "all",
+        lora: LoraConfig | None = None,
+        seed: int = 0,
     ) -> None:
         """Load the model of a folder. `total_updates` are those of the whole run (GRPO: steps x minibatches); where
         there are several ranks, the process group must stand before this.
 
+        Args:
+            train: which parts learn (rl/policy/parts.py); `lora` says how the adapters are built, `seed` how they
+                begin.
+
         Raises:
             FileNotFoundError: no such folder, or no processor in it.
             UnknownFamily: the model's family is not in rollouts/prompt/families.py.
+            NothingLearns, NoSuchLayer: `train` or `lora` name what the model does not have.
         """
         self.objective = objective
         self.total_updates = total_updates
@@ -64,7 +77,9 @@ class Policy:
         self.tokens.measure = objective.measure
         if not objective.bans_media:  # padding was chosen beside these tokens all the same
             self.tokens.banned = ()
+        self.parts = Parts(self.tokens.model, self.tokens.family, train, lora, seed=seed, dtype=DTYPES[dtype])
         shard(self.tokens)
+        self.parts.remember_frozen()
         self.export_dtype = DTYPES[dtype]
         self.optimizer = make_optimizer(self.tokens, objective.optimizer)
         # Optimiser updates done, and updates skipped since the last good one.
@@ -78,6 +93,15 @@ class Policy:
         Several ranks: all must call it, a rank without rows with an empty list.
         """
         return _log_probs(self.tokens, rows, self.objective.micro_batch_tokens)
+
+    def reference_log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """`log_probs` under the base of the adapter, which is what the policy began as.
+
+        Raises:
+            ValueError: nothing but model.train=lora keeps its base.
+        """
+        with self.parts.switched_off():
+            return self.log_probs(rows)
 
     def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
         """One optimiser update on this rank's rows of one minibatch; `totals` count the valid rows of all ranks.
@@ -103,6 +127,10 @@ class Policy:
             (loss * world_size()).backward()
             for name, value in {"loss": loss.detach(), **parts}.items():
                 sums[name] = sums.get(name, 0.0) + value.double()
+        if world_size() > 1:
+            saw = float(any(tree.prompt.media for batch in batches for tree in batch.trees))
+            if not _all_ranks(torch.tensor([saw]), self.tokens, "max").item():
+                self.tokens.drop_zeros()
         parameters = [parameter for parameter in self.tokens.parameters() if parameter.grad is not None]
         norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, self.objective.optimizer.max_grad_norm)))
         return self._step(sums, norm, self.objective.finite(valid_rows), totals)
@@ -153,30 +181,45 @@ class Policy:
             )
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights by their Hugging Face names in the run's dtype, on the CPU, tied ones once; every rank must call
-        it, every rank gets them."""
+        """All weights by their Hugging Face names in the run's dtype, on the CPU, tied ones once, adapters merged;
+        every rank must call it, every rank gets them."""
         tied = getattr(self.tokens.model, "all_tied_weights_keys", None) or {}
-        state = self.tokens.model.state_dict()
-        return {name: self._export(full(tensor)) for name, tensor in state.items() if name not in tied}
+        state = {name: tensor for name, tensor in self.tokens.model.state_dict().items() if name not in tied}
+        return {name: self._export(tensor) for name, tensor in self.parts.merged(state)}
 
     def _export(self, tensor: Tensor) -> Tensor:
         dtype = self.export_dtype if tensor.is_floating_point() else tensor.dtype
         return tensor.detach().to("cpu", dtype, copy=True).contiguous()
 
     def save_pretrained(self, path: str | Path) -> Path:
-        """Model and processor in Hugging Face format, for transformers and vLLM; every rank must call it, the first
-        writes."""
+        """Model and processor in Hugging Face format, for transformers and vLLM, and in the folder ADAPTER inside it
+        the adapter alone, where there is one; every rank must call it, the first writes.
+
+        Raises:
+            FrozenPartChanged: weights that must not learn are not those of the beginning.
+        """
+        self.parts.check_frozen()
         weights = self.weights()
         if rank() == 0:
             self.tokens.model.save_pretrained(path, state_dict=weights)
             self.processor.save_pretrained(path)
+        self.parts.save_adapter(Path(path) / ADAPTER)
         return Path(path)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """Everything an exact resume needs: tensors (fp32 weights, both moments, RNG) and JSON. Every rank must call
-        it."""
+    def _learning(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """The parameters that learn, by name."""
+        return [(name, one) for name, one in self.tokens.named_parameters() if one.requires_grad]
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything an exact resume needs beside the model that the run began with: tensors (fp32 weights that learn,
+        both moments, RNG) and JSON. Every rank must call it.
+
+        Raises:
+            FrozenPartChanged: weights that must not learn are not those of the beginning.
+        """
+        self.parts.check_frozen()
         tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
-        for name, parameter in self.tokens.named_parameters():
+        for name, parameter in self._learning():
             tensors[f"weight/{name}"] = full(parameter.detach()).cpu().clone()
             for key, value in self.optimizer.state[parameter].items():
                 tensors[f"{key}/{name}"] = full(value).cpu().clone()
@@ -184,15 +227,18 @@ class Policy:
             "updates": self.updates,
             "skips_in_a_row": self.skips_in_a_row,
             "total_updates": self.total_updates,
+            "parts": self.parts.identity(),
         }
 
-    def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, int]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Take up a `state()`, of any number of ranks.
 
         Raises:
-            ValueError: it is the state of another model or of a run of another length.
+            ValueError: it is the state of another model, of another mask or rank of adapters, or of a run of another
+                length.
         """
-        names = [name for name, _ in self.tokens.named_parameters()]
+        self.parts.check_identity(meta.get("parts", {}))
+        names = [name for name, _ in self._learning()]
         absent = [name for name in names if f"weight/{name}" not in tensors]
         if absent or meta["total_updates"] != self.total_updates:
             raise ValueError(
@@ -202,7 +248,7 @@ class Policy:
             )
         self.optimizer.state.clear()
         with torch.no_grad():
-            for name, parameter in self.tokens.named_parameters():
+            for name, parameter in self._learning():
                 parameter.copy_(laid_out_like(tensors[f"weight/{name}"], parameter))
                 keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in tensors]
                 if keys:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from rl.algo.logprobs import Measure, chunked_logprobs, entropy
 from rl.policy.attention import Attention, make_mask, may_use_flex, position_ids, use_tree_attention
@@ -93,10 +93,20 @@ class TokenModel(nn.Module):
         return torch.autocast(self.device.type, dtype=self.dtype)
 
     def _zero(self) -> Tensor:
-        """0, by way of the vision tower: a rank that saw no image must still hand in its gradients, or the other ranks
-        wait for ever."""
-        language = {id(parameter) for parameter in self.decoder.parameters()}
-        return sum((p.sum() * 0.0 for p in self.model.parameters() if id(p) not in language), torch.zeros(()))
+        """0, by way of what learns of the vision tower: a rank that saw no image must still hand in its gradients, or
+        the other ranks wait for ever."""
+        return sum((parameter.sum() * 0.0 for parameter in self._seeing()), torch.zeros(()))
+
+    def drop_zeros(self) -> None:
+        """Take away the gradients that `_zero` made where no rank saw an image: with one rank there are none either,
+        and a gradient of 0 would let the optimiser's momentum go on."""
+        for parameter in self._seeing():
+            parameter.grad = None
+
+    def _seeing(self) -> list[nn.Parameter]:
+        """What learns outside the language model."""
+        language = {id(p) for module in (self.decoder, self.model.get_output_embeddings()) for p in module.parameters()}
+        return [p for p in self.model.parameters() if p.requires_grad and id(p) not in language]
 
 
 def load_token_model(
@@ -118,6 +128,13 @@ def load_token_model(
     family = load_family(path)
     model = load_model(path, family, dtype=torch.float32, attention=family.attention)
     return TokenModel(model.to(device).eval(), family, temperature, banned, DTYPES[dtype], attention)
+
+
+def outline(path: str | Path, family: Family) -> PreTrainedModel:
+    """The model of a folder or Hub id without its weights: modules, names and shapes on the meta device."""
+    kind = AutoModelForImageTextToText if family.reads_images else AutoModelForCausalLM
+    with torch.device("meta"):
+        return kind.from_config(AutoConfig.from_pretrained(str(path)))
 
 
 def load_model(path: str | Path, family: Family, *, dtype: torch.dtype, attention: str) -> PreTrainedModel:

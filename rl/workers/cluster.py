@@ -29,8 +29,8 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from rl.config import Config
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable
-from rl.workers.groups import Gone, Group, PolicyGroup, RolloutGroup
-from rl.workers.placement import STRATEGY, Placement, place
+from rl.workers.groups import AdapterOff, Gone, Group, PolicyGroup, RolloutGroup
+from rl.workers.placement import STRATEGY, Placement, place, reference_apart
 from rl.workers.policy_worker import PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
@@ -209,7 +209,11 @@ class Cluster:
     nothing holds the policy back (grpo.beta=0)."""
 
     def __init__(
-        self, session: RaySession, rollout: RolloutGroup, policy: PolicyGroup | None, reference: Group | None
+        self,
+        session: RaySession,
+        rollout: RolloutGroup,
+        policy: PolicyGroup | None,
+        reference: Group | AdapterOff | None,
     ) -> None:
         self._session = session
         self.rollout = rollout
@@ -268,21 +272,24 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
     path = str(Path(model_path).resolve()) if Path(model_path).exists() else str(model_path)
     if Path(path).is_absolute() and not Path(path).is_dir():
         raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format")
-    counts: Mapping[str, Placement] = place(config.compute, float("inf"), held=config.grpo.beta > 0)
+    counts: Mapping[str, Placement] = place(config.compute, float("inf"), held=reference_apart(config))
     session = RaySession(config, sum(placement.count for placement in counts.values()))
     try:
-        places = place(config.compute, ray.cluster_resources().get("GPU", 0.0), held=config.grpo.beta > 0)
+        places = place(config.compute, ray.cluster_resources().get("GPU", 0.0), held=reference_apart(config))
         # Engines take longest, so they are first in the queue for the cores.
         disk_version = 0 if total_updates is None else None
         engines = session.group("rollout", RolloutWorker, places["rollout"], config, path, disk_version, max_restarts=1)
         groups: list[Group] = [rollout := RolloutGroup("rollout", engines, session)]
-        policy = reference = None
+        policy: PolicyGroup | None = None
+        reference: Group | AdapterOff | None = None
         if total_updates is not None:
             ranks = session.group("policy", PolicyWorker, places["policy"], config, path, total_updates)
             groups.append(policy := PolicyGroup("policy", ranks, session))
-            if config.grpo.beta > 0:
+            if reference_apart(config):
                 frozen = session.group("reference", ReferenceWorker, places["reference"], config, path)
                 groups.append(reference := Group("reference", frozen, session))
+            elif config.grpo.beta > 0:
+                reference = AdapterOff(policy)
         for group in groups:
             group.wait_until_ready()
         cluster = Cluster(session, rollout, policy, reference)

@@ -108,10 +108,10 @@ class Group:
         """Log-prob of every completion token, one list a row in the order given, under this group's model."""
         return self.start_log_probs(rows)()
 
-    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
+    def start_log_probs(self, rows: Sequence[Row], method: str = "log_probs") -> Callable[[], list[list[float]]]:
         """The same without waiting: the function that is returned waits. Two groups so work at the same time."""
         places = split_rows(rows, self.size)
-        references = self.ask_each("log_probs", [tuple(rows[place] for place in part) for part in places])
+        references = self.ask_each(method, [tuple(rows[place] for place in part) for part in places])
 
         def collect() -> list[list[float]]:
             values: list[list[float]] = [[] for _ in rows]
@@ -155,6 +155,18 @@ class PolicyGroup(Group):
     def restore(self, root: str | Path) -> tuple[int, dict[str, Any]] | None:
         """Take up the newest checkpoint under `root` that verifies: its step and `extra`; None where there is none."""
         return self.wait(self.ask("restore", str(root)))[0]
+
+
+class AdapterOff:
+    """The reference of a policy that is an adapter on a frozen base (model.train=lora): the policy's own workers answer
+    for the base, with the adapter switched off, in the order in which they are asked."""
+
+    def __init__(self, policy: PolicyGroup) -> None:
+        self._policy = policy
+
+    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
+        """Log-prob of every completion token under the base; the function that is returned waits."""
+        return self._policy.start_log_probs(rows, "reference_log_probs")
 
 
 class RolloutGroup(Group):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from rl.config import ComputeConfig
+from rl.config import ComputeConfig, Config
 from rl.workers.failures import ClusterUnavailable
 
 # Of Ray: on as few machines as there is room, so that ranks which speak to one another are neighbours.
@@ -35,6 +35,12 @@ class Placement:
     def environment(self) -> dict[str, str]:
         spin = {"GOMP_SPINCOUNT": os.environ["GOMP_SPINCOUNT"]}  # also on other machines of a cluster; rl/__init__.py
         return {"OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false", **spin}
+
+
+def reference_apart(config: Config) -> bool:
+    """Whether the reference is a group of its own. Nothing holds the policy back at grpo.beta=0, and under an adapter
+    (model.train=lora) lies the reference itself."""
+    return config.grpo.beta > 0 and config.model.train != "lora"
 
 
 def place(compute: ComputeConfig, num_gpus: float, held: bool = True) -> dict[str, Placement]:

@@ -18,6 +18,7 @@ from rl.policy import checkpoints
 from rl.policy.batching import Row
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
+from rl.workers.placement import reference_apart
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
 
@@ -49,14 +50,21 @@ class PolicyWorker:
             device=compute.device,
             attention=compute.attention,
             images=images_of(model),
+            train=model.train,
+            lora=model.lora,
+            seed=self.config.seed,
         )
         return ready_since(started)
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
-        # The reference works at the same time on the same cores.
-        with half_the_threads() if self.config.grpo.beta > 0 else nullcontext():
+        # A reference of its own works at the same time on the same cores.
+        with half_the_threads() if reference_apart(self.config) else nullcontext():
             return self.policy.log_probs(rows)
+
+    def reference_log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """The same under the base of the adapter (model.train=lora)."""
+        return self.policy.reference_log_probs(rows)
 
     def update(self, part: tuple[Sequence[Row], Denominators]) -> dict[str, float]:
         """One optimiser update on this rank's rows; the denominators count the rows of all ranks. See

@@ -44,6 +44,10 @@ class Family:
     decoder: str
     # The list of layers of the vision tower; "" = the model reads text only.
     vision_layers: str = ""
+    # The vision tower, and the projector from its width to the decoder's, which may lie inside it. What lies in neither
+    # is the language model: decoder, embeddings, head.
+    vision_tower: str = ""
+    projector: str = ""
     # Texts of the tokens that stand for media, or open and close them, as far as a vocabulary holds them. A model that
     # could say one of them would break its own next forward pass (verl #7038), so they are banned from sampling.
     media_tokens: tuple[str, ...] = ()
@@ -71,6 +75,8 @@ FAMILIES = {
             "internvl",
             decoder="model.language_model",
             vision_layers="model.vision_tower.encoder.layer",
+            vision_tower="model.vision_tower",
+            projector="model.multi_modal_projector",
             # Its language models come from Qwen2.5, whose vocabulary brings the second row along.
             media_tokens=("<img>", "</img>", "<IMG_CONTEXT>", "<image>", "<video>", *_VISION),
             cuts_tiles=True,
@@ -79,6 +85,8 @@ FAMILIES = {
             "qwen2_5_vl",
             decoder="model.language_model",
             vision_layers="model.visual.blocks",
+            vision_tower="model.visual",
+            projector="model.visual.merger",
             media_tokens=_VISION,
             bounds_pixels=True,
             position_axes=3,
@@ -110,6 +118,7 @@ def family_of(model_type: str, path: str) -> Family:
         return FAMILIES[model_type]
     raise UnknownFamily(
         f"model.path={path} is of the family {model_type!r}; known are {', '.join(FAMILIES)}. Take one of these, or add"
-        " the family: an entry in rollouts/prompt/families.py (decoder, vision layers, media tokens, positions), a tiny"
+        " the family: an entry in rollouts/prompt/families.py (decoder, vision tower and"
+        " its layers, projector, media tokens, positions), a tiny"
         " model of it in tests/fakes/tiny_models.py, and its name in the tests of engine and policy"
     )

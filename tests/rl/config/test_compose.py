@@ -39,7 +39,8 @@ def test_the_surface_is_frozen() -> None:
     """A new setting is a decision: it changes this list in the same commit."""
     expected = """
         out_dir seed resume allow_changes wandb wandb_project
-        model.path model.dtype model.max_model_len model.max_images model.max_tiles model.max_pixels
+        model.path model.dtype model.max_model_len model.max_images model.max_tiles model.max_pixels model.train
+        model.lora.r model.lora.lora_alpha model.lora.lora_dropout model.lora.target_modules
         data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction
         data.open_fraction
         data.max_yes_no_fraction data.min_difficulty data.max_difficulty data.max_frames data.on_bad_row data.seed

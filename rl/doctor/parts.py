@@ -1,0 +1,27 @@
+"""What the doctor says of the parts of the model that learn: their parameters, counted without loading one."""
+
+from __future__ import annotations
+
+from rl.config import Config
+from rl.doctor.data import Finding
+from rl.doctor.model import start_of
+from rl.policy.parts import MASKS, Parts
+from rl.policy.token_model import outline
+from rollouts.prompt.processing import load_family
+
+
+def check_parts(config: Config) -> list[Finding]:
+    """The mask and what it is for, then each part with its parameters.
+
+    Raises:
+        ValueError: the model has no such part, or `model.lora.target_modules` names something that can have no adapter.
+    """
+    path = start_of(config)
+    family = load_family(path)
+    settings = config.model
+    parts = Parts(outline(path, family), family, settings.train, settings.lora)
+    lines = [f"model.train={settings.train}: {MASKS[settings.train].purpose}"]
+    for size in parts.sizes():
+        where = f" beside {parts.adapter.num_layers} linear layers" if parts.adapter and size.part == "adapters" else ""
+        lines.append(f"{size.part}: {size.parameters:,} parameters{where}, {'trained' if size.trained else 'frozen'}")
+    return [Finding(True, line) for line in lines]
