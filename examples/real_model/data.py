@@ -28,11 +28,10 @@ from rollouts.prompt.processing import load_processor
 from rollouts.texts.reading import TextFault, file_text, parse
 
 DECISIONS = ("yes", "no", "maybe")
-# Tokens of an abstract: its last whole sentences that fit; the results stand there. Half of the 1,000 abstracts are
-# longer than 284 tokens.
+# Tokens of an abstract: its last whole sentences that fit; the results stand there. The median abstract has 323.
 CONTEXT_TOKENS = 192
-# Words of a thought: the conclusion's first whole sentences that fit, at least one. The median conclusion has 37.
-THOUGHT_WORDS = 40
+# Tokens of a thought: the conclusion's first whole sentences that fit. With tags and answer a response has 20 more.
+THOUGHT_TOKENS = 48
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\[\"'])")
 # Counts the tokens of a text.
 Counting = Callable[[str], int]
@@ -146,14 +145,21 @@ def _joined(sentences: Sequence[tuple[str, str]], *, whole: bool) -> str:
     return " ".join(parts if whole else ["...", *parts])
 
 
-def thought(conclusion: str, most_words: int) -> str:
-    """The conclusion's first whole sentences of at most `most_words` words together, at least one."""
-    kept: list[str] = []
-    for sentence in _SENTENCE_END.split(conclusion.strip()):
-        if kept and len(" ".join([*kept, sentence]).split()) > most_words:
+def thought(conclusion: str, budget: int, count: Counting) -> str:
+    """The conclusion's first whole sentences of at most `budget` tokens together; of a longer first one its first
+    words, and "..."."""
+    first, *others = _SENTENCE_END.split(conclusion.strip())
+    if count(first) > budget:
+        words = first.split()
+        while len(words) > 1 and count(" ".join([*words, "..."])) > budget:
+            words = words[:-1]
+        return " ".join([*words, "..."])
+    kept = first
+    for sentence in others:
+        if count(f"{kept} {sentence}") > budget:
             break
-        kept.append(sentence)
-    return " ".join(kept)
+        kept = f"{kept} {sentence}"
+    return kept
 
 
 def rows(
@@ -171,7 +177,7 @@ def rows(
             "answer": article.decision,
             "split": "eval" if held_out else "train",
             "source": "pubmedqa",
-            **({} if held_out else {"think": thought(article.conclusion, THOUGHT_WORDS)}),
+            **({} if held_out else {"think": thought(article.conclusion, THOUGHT_TOKENS, count)}),
         }
 
 
