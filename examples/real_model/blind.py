@@ -1,5 +1,4 @@
-"""What the models of a run score when they read the abstract, and when they do not: `python -m examples.real_model.blind
-RUN`.
+"""What a run's models score with the abstract and without it: `python -m examples.real_model.blind RUN`.
 
 A model that answers PubMedQA without the abstract knows how often the answer is yes, and no more; only what it scores
 above that is reading. Each model is asked the held-out questions greedily, with the abstract and without it

@@ -48,9 +48,7 @@ TOKENS = "num_completion_tokens"
 
 def cpu(cpuinfo: str) -> str:
     """The processor's name and which units for bfloat16 it has, from the text of /proc/cpuinfo."""
-    fields = dict(
-        (part.strip() for part in line.split(":", 1)) for line in cpuinfo.splitlines() if ":" in line
-    )
+    fields = dict((part.strip() for part in line.split(":", 1)) for line in cpuinfo.splitlines() if ":" in line)
     flags = set(fields.get("flags", "").split())
     units = [name for name in BF16_FEATURES if name in flags]
     return f"{fields.get('model name', 'unknown CPU')}, bfloat16 in hardware: {', '.join(units) or 'no'}"

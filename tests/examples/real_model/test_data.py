@@ -53,9 +53,9 @@ def some(number: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("budget", "kept"),
     [
-        (18, "BACKGROUND: It is used. Nobody knows why. RESULTS: We gave it to 40 people. It helped 30 of them."),
+        (19, "BACKGROUND: It is used. Nobody knows why. RESULTS: We gave it to 40 people. It helped 30 of them."),
         # three dots and a heading count as a word each: 1 + 1 + 3 + 1 + 6 + 5 = 17
-        (17, "... BACKGROUND: Nobody knows why. RESULTS: We gave it to 40 people. It helped 30 of them."),
+        (18, "... BACKGROUND: Nobody knows why. RESULTS: We gave it to 40 people. It helped 30 of them."),
         (13, "... RESULTS: We gave it to 40 people. It helped 30 of them."),
         (12, "... RESULTS: It helped 30 of them."),
         (4, "... RESULTS: of them."),
@@ -126,9 +126,7 @@ def test_the_command_writes_files_that_a_run_takes(tmp_path: Path, capsys: pytes
         assert {sample.id for sample in splits.eval} == {"pubmedqa-100", "pubmedqa-104"}
         assert {sample.answer_type for sample in splits.rl} == {"mcq"} and len(splits.rl) == len(splits.sft) == 4
         row = next(row for row in splits.sft if row.sample.id == "pubmedqa-101")
-        assert row.response == (
-            "<think>It seems to help. More people should be asked.</think>\n<answer>B. no</answer>"
-        )
+        assert row.response == ("<think>It seems to help. More people should be asked.</think>\n<answer>B. no</answer>")
         assert ("It helped 30" in row.sample.question) == (name == "pubmedqa.jsonl")
     # one screen where something is wrong
     assert main([*arguments, str(tmp_path / "absent")]) == 1

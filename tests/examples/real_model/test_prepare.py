@@ -1,4 +1,4 @@
-"""A GGUF becomes a model folder: the same numbers, a tokenizer that ends its turns, and a refusal of everything else."""
+"""A GGUF becomes a model folder: the same numbers, a tokenizer that ends its turns; everything else is refused."""
 
 from __future__ import annotations
 
