@@ -10,13 +10,12 @@ from typing import Any
 
 from judges.local.judge import no_server_left
 from rl.config import Config
-from rl.doctor.ready import check_machine, hold_contents, ready_data, ready_rubric
+from rl.doctor.ready import make_ready
 from rl.evaluate.of_run import conclusion
 from rl.evaluate.table import print_table
 from rl.report.page import write_report
 from rl.run.folder import RunFolder, versions
 from rl.run.progress import Display, duration
-from rl.run.run import total_steps
 from rl.sft import ensure_sft
 from rl.training import learn_and_evaluate
 
@@ -29,11 +28,7 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
     """
     started = time.monotonic()
     with RunFolder(config) as folder, no_server_left():
-        splits = ready_data(config, folder.path, display)
-        num_steps = total_steps(config, len(splits.rl))
-        rubric = ready_rubric(config, folder.path, splits, display)
-        check_machine(config, splits, num_steps, display)
-        hold_contents(config, folder.path, splits, rubric, display)
+        splits, rubric, num_steps = make_ready(config, folder.path, display)
         with display.phase("SFT"):
             sft_path = (
                 ensure_sft(config, splits.sft, display)

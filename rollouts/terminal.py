@@ -95,16 +95,17 @@ def accept_any_stdout() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def missing(extra: str) -> list[str]:
+    """The modules of an extra that are not installed; none is imported."""
+    return [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+
+
 def require(command: str, *extras: str) -> None:
     """Go on where all modules of the extras are installed (none is imported). Raises SystemExit, status 1, with one
     line that says what is missing and how to install it."""
-    missing = {
-        extra: names
-        for extra in extras
-        if (names := [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None])
-    }
-    if missing:
+    wanting = [extra for extra in extras if missing(extra)]
+    if wanting:
         # `cpu` and `gpu` hold `train` and `view`, so the last extra of a command brings the others with it.
-        last = list(missing)[-1]
-        modules = ", ".join(name for names in missing.values() for name in names)
+        last = wanting[-1]
+        modules = ", ".join(name for extra in wanting for name in missing(extra))
         raise SystemExit(f"{command} needs {modules}: pip install 'rounds-rl[{last}]'{_INSTEAD.get(last, '')}")

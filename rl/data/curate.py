@@ -17,6 +17,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from rl.data.sets import UnusableData
 from rollouts.records import Sample, stable_hash
 
 _UNIT = float(1 << 63)  # stable_hash gives 63 bits
@@ -31,21 +32,21 @@ def by_difficulty(pool: Sequence[Sample], low: float | None, high: float | None)
     every sample stays. With a bound, a sample without a difficulty is left out: whether it is too easy is unknown.
 
     Raises:
-        ValueError: a bound is set and no sample has a difficulty, or none lies within the bounds.
+        UnusableData: a bound is set and no sample has a difficulty, or none lies within the bounds.
     """
     if low is None and high is None:
         return list(pool), {}
     known = [sample.difficulty for sample in pool if sample.difficulty is not None]
     bounds = f"data.min_difficulty={low}, data.max_difficulty={high}"
     if not known:
-        raise ValueError(
+        raise UnusableData(
             f"{bounds}: no training row has a difficulty (0 easy to 1 hard), so a bound would leave nothing; give the"
             " rows the field difficulty, or set both to null"
         )
     least, most = 0.0 if low is None else low, 1.0 if high is None else high
     kept = [sample for sample in pool if sample.difficulty is not None and least <= sample.difficulty <= most]
     if not kept:
-        raise ValueError(
+        raise UnusableData(
             f"{bounds}: none of {len(known)} training rows with a difficulty lies between, they go from {min(known):g}"
             f" to {max(known):g}"
         )
@@ -63,8 +64,8 @@ def rl_set(
     """At most `num_rl` samples (None: as many as the pool gives) in a seeded order.
 
     Raises:
-        ValueError: `open_fraction` is outside 0..1, `max_yes_no_fraction` outside 0..1 (1 excluded), or nothing is
-            left.
+        ValueError: `open_fraction` is outside 0..1, or `max_yes_no_fraction` outside 0..1 (1 excluded).
+        UnusableData: nothing is left.
     """
     if not 0.0 <= open_fraction <= 1.0:
         raise ValueError(f"data.open_fraction is {open_fraction}, expected 0 to 1")
@@ -79,7 +80,7 @@ def rl_set(
         others = others[: num_rl - len(yes_no)]
     yes_no = yes_no[: max_yes_no(len(others), max_yes_no_fraction)]
     if pool and not others and not yes_no:
-        raise ValueError(
+        raise UnusableData(
             f"all {len(pool)} training samples are yes/no questions, and data.max_yes_no_fraction={max_yes_no_fraction}"
             " keeps none of them without others beside them; add other questions"
         )

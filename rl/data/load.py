@@ -26,7 +26,7 @@ def load(data: DataConfig) -> DataSplits:
     Raises:
         BadRows: rows cannot be used, and `data.on_bad_row` is "raise".
         FileNotFoundError: `data.root` is not there.
-        ValueError: what is there cannot make a data set (no row left, nothing to hold out, no RL item, bounds of
+        UnusableData: what is there cannot make a data set (no row left, nothing to hold out, no RL item, bounds of
             difficulty where no row has one).
     """
     splits = SOURCES[data.name](data)

@@ -56,7 +56,12 @@ class DataSplits:
     notes: Mapping[str, int] = field(default_factory=dict)
 
 
-class BadRows(ValueError):
+class UnusableData(ValueError):
+    """What `data.root` and the other settings of `data` name cannot make a run; the message says what to change. Raised
+    before anything starts."""
+
+
+class BadRows(UnusableData):
     """Rows that cannot be used, all of them, told on one screen. Raised before anything starts."""
 
     def __init__(self, source: str, rows: Sequence[BadRow], list_path: str | None = None, hint: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from rl.data.sets import SftRow
+from rl.data.sets import SftRow, UnusableData
 from rollouts.prompt.messages import response
 from rollouts.records import Sample, stable_hash
 
@@ -20,14 +20,15 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
     bytes are one image.
 
     Raises:
-        ValueError: the fraction is outside 0 to 1, or all samples are one family.
+        ValueError: the fraction is outside 0 to 1.
+        UnusableData: all samples are one family.
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"data.eval_fraction is {fraction}, expected more than 0 and less than 1")
     families = _families(samples)
     drawn = sorted((stable_hash(seed, "held-out", name) / _UNIT, name) for name in set(families))
     if len(drawn) < 2:
-        raise ValueError(
+        raise UnusableData(
             f"all {len(samples)} questions share images, so none can be held out; give more images, or a split of"
             " your own"
         )

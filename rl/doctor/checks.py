@@ -5,31 +5,50 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.text import Text
 
+from judges.calibration.results import identity
+from rewards.rubric import Rubric
 from rl.algo.estimators import estimator_of
 from rl.algo.order import steps_per_epoch
 from rl.config import Config, GrpoConfig
 from rl.data.load import load
 from rl.data.sets import DataSplits
 from rl.data.sizes import images_of
-from rl.doctor.data import Finding, check_data, check_rewards, check_taught, check_template
+from rl.doctor.data import (
+    Finding,
+    check_data,
+    check_golds,
+    check_shuffled,
+    check_taught,
+    check_template,
+    rows_fit,
+    trains_sft,
+)
 from rl.doctor.judge import check_judge, estimate
 from rl.doctor.model import check_model, start_of
 from rl.doctor.parts import check_parts
-from rl.protocols import Scoring
+from rl.protocols import RubricScoring
+from rl.run.contents import check_contents, contents_of
+from rl.run.failures import EXPECTED
+from rl.run.folder import RunFolderError, check_can_go_on, holder_of
+from rl.run.tracking import check_login
 from rollouts.prompt.processing import Processor, load_processor
-from rollouts.terminal import plain, printable
+from rollouts.terminal import missing, plain, printable
 
 # A checkpoint holds the weights and the two moments of Adam, in units of the model's own size; a run keeps the newest
 # two.
 CHECKPOINT_SIZES, CHECKPOINTS_KEPT = 3, 2
 SPARE_BYTES = 1 << 30
 RAY_SECONDS = 5.0
+MODEL_FIX = "model.path=A_FOLDER_WITH_A_MODEL_AND_ITS_PROCESSOR"
+ROUTE_FIX = "give every answer type of the data a route in reward.routes"
 
 
 def arithmetic(config: Config, splits: DataSplits) -> list[str]:
@@ -39,7 +58,7 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
     epoch = max(1, len(splits.rl) // grpo.prompts_per_step)
     steps = num_steps(config, len(splits.rl))
     lines = []
-    if sft.enabled and sft.checkpoint is None:
+    if trains_sft(config):
         batches = -(-len(splits.sft) // sft.batch_size)
         lines.append(
             f"SFT: {len(splits.sft):,} rows x {sft.num_epochs} epochs in batches of {sft.batch_size} ="
@@ -104,18 +123,24 @@ def num_steps(config: Config, num_rl: int) -> int:
 
 
 def check_run_folder(config: Config) -> Finding:
-    """A new run needs a folder that does not exist, a resumed one needs the folder of that run."""
+    """A new run needs a folder that is empty or can be made, a resumed one the folder of the same run; nobody else
+    writes into it."""
     folder = Path(config.out_dir)
-    if config.resume:
-        good = (folder / "config.yaml").is_file()
-        return Finding(
-            good, f"run folder {folder} to resume", "" if good else "there is no config.yaml in it; use resume=false"
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        return Finding(False, f"run folder {folder} is not empty", "out_dir=ANOTHER, resume=true, or remove the folder")
-    parent = _existing_parent(folder)
-    writable = os.access(parent, os.W_OK)
-    return Finding(writable, f"run folder {folder} is free", "" if writable else f"{parent} cannot be written")
+    other = "out_dir=ANOTHER, resume=true, or remove the folder"
+    if process := holder_of(folder):
+        return Finding(False, f"run folder {folder} is being written by another run (process {process})", other)
+    if folder.is_dir() and any(folder.iterdir()):
+        try:
+            check_can_go_on(folder, config)
+        except RunFolderError as error:
+            return Finding(False, f"run folder: {error}", other)
+        return Finding(True, f"run folder {folder} to resume")
+    try:
+        # The permissions of a folder do not say whether anything can be made in it (/proc, a disk mounted to be read).
+        tempfile.TemporaryDirectory(dir=_existing_parent(folder)).cleanup()
+    except OSError as error:
+        return Finding(False, f"run folder {folder} cannot be made: {error.strerror}", "out_dir=ANOTHER")
+    return Finding(True, f"run folder {folder} is free")
 
 
 def check_disk(config: Config, steps: int) -> Finding:
@@ -163,58 +188,94 @@ def check_ray(config: Config) -> Finding:
     return Finding(True, f"Ray: {address} answers")
 
 
-def guard(check: Callable[[], list[Finding]], fix: str) -> list[Finding]:
-    """A check whose subject may be unusable altogether: what it raises becomes its finding."""
+T = TypeVar("T")
+Section = tuple[str, list[Finding]]
+
+
+def attempt(make: Callable[[], T], fix: str) -> T | Finding:
+    """What `make` makes; where its subject is unusable altogether, what it raises as a finding."""
     try:
-        return check()
-    except (OSError, ValueError, ImportError) as error:
-        return [Finding(False, str(error), fix)]
+        return make()
+    except (*EXPECTED, ValueError, ImportError) as error:
+        return Finding(False, str(error), fix)
 
 
-def examine(config: Config, scorer: Scoring) -> Iterator[tuple[str, list[Finding]]]:
+def guard(check: Callable[[], list[Finding]], fix: str) -> list[Finding]:
+    """The findings of a check, or what it raises as its only one."""
+    findings = attempt(check, fix)
+    return [findings] if isinstance(findings, Finding) else findings
+
+
+def check_rows_and_model(
+    splits: DataSplits, processor: Processor, config: Config, scorer: RubricScoring
+) -> Iterator[Section]:
+    """What a run refuses of its rows, its model and its rewards before it starts, asked by the doctor and by the run.
+
+    Args:
+        splits: the rows that can be asked, without those that `check_rows` took out.
+        processor: that of the model the run starts from.
+        scorer: the run's parser and rewards, with the judge that asks nobody.
+    """
+    samples = [*splits.rl, *splits.eval]
+    yield "Data", check_data(splits, config)
+    model = guard(lambda: check_model(processor, [*samples, *(row.sample for row in splits.sft)]), MODEL_FIX)
+    yield "Model", model
+    yield "What learns", guard(lambda: check_parts(config), "correct model.train or model.lora")
+    if all(finding.good for finding in model):
+        yield "Template", guard(lambda: check_template(processor, splits, config), MODEL_FIX)
+    taught = splits.sft if trains_sft(config) else []
+    yield "Rewards", guard(lambda: [*check_golds(scorer, samples), *check_taught(scorer, taught)], ROUTE_FIX)
+
+
+def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
     """Every check of a run, as headings with findings, in the order in which a run would meet them.
 
     Args:
         config: the composed run.
         scorer: the run's parser and rubric, with the judge that asks nobody.
     """
-    loaded: list[DataSplits] = []
-
-    def read_data() -> list[Finding]:
-        loaded.append(load(config.data))
-        return check_data(loaded[0], config)
-
-    findings = guard(read_data, "correct data.root, or set data.on_bad_row=skip")
-    yield "Data", findings
-    if loaded:
-        splits = loaded[0]
+    splits = attempt(lambda: load(config.data), "correct data.root, or set data.on_bad_row=skip")
+    steps, asked = 1, []
+    if isinstance(splits, Finding):
+        yield "Data", [splits]
+    else:
+        processor = attempt(lambda: load_processor(start_of(config), images_of(config.model)), MODEL_FIX)
+        if isinstance(processor, Finding):
+            yield "Data", check_data(splits, config)
+            yield "Model", [processor]
+        else:
+            rows, splits = rows_fit(processor, splits, config)
+            for heading, findings in check_rows_and_model(splits, processor, config, scorer):
+                yield heading, [*findings, rows] if heading == "Data" else findings
+            yield "Shuffled answers", guard(lambda: check_shuffled(scorer, [*splits.rl, *splits.eval]), ROUTE_FIX)
+        steps = num_steps(config, len(splits.rl))
+        asked = estimate(config, splits.rl, splits.eval, steps)
         yield "What the run does", [Finding(True, line) for line in arithmetic(config, splits)]
-        fix = "model.path=A_FOLDER_WITH_A_MODEL_AND_ITS_PROCESSOR"
-        samples = [*splits.rl, *splits.eval]
-        processors: list[Processor] = []
-
-        def read_model() -> list[Finding]:
-            processors.append(load_processor(start_of(config), images_of(config.model)))
-            taught = [row.sample for row in splits.sft]
-            return check_model(processors[0], [*samples, *taught])
-
-        model = guard(read_model, fix)
-        yield "Model", model
-        if processors:
-            yield "What learns", guard(lambda: check_parts(config), "correct model.train or model.lora")
-        if processors and all(finding.good for finding in model):
-            yield "Template", guard(lambda: check_template(processors[0], splits, config), fix)
-        yield (
-            "Rewards",
-            guard(
-                lambda: [*check_rewards(scorer, samples), *check_taught(scorer, splits.sft)],
-                "give every answer type of the data a route in reward.routes",
-            ),
-        )
-    steps = num_steps(config, len(loaded[0].rl)) if loaded else 1
-    yield "Machine", [check_run_folder(config), check_disk(config, steps), check_ray(config)]
-    asked = [] if not loaded else estimate(config, loaded[0].rl, loaded[0].eval, steps)
+    machine = [check_run_folder(config), check_disk(config, steps), check_ray(config), *check_packages()]
+    machine += guard(lambda: check_tracking(config), "wandb=offline")
+    if config.resume and not isinstance(splits, Finding):
+        machine += guard(lambda: check_same(config, splits, scorer.rubric), "put it back, or allow_changes=true")
+    yield "Machine", machine
     yield "Judge", [*check_judge(config), *asked]
+
+
+def check_packages() -> list[Finding]:
+    """What `rl.train` imports beyond what the doctor needs."""
+    names = missing("cpu")
+    return [Finding(False, f"the engine is not installed: {', '.join(names)}", "make setup")] if names else []
+
+
+def check_tracking(config: Config) -> list[Finding]:
+    """A key where metrics go to W&B's server. Raises TrackingError."""
+    check_login(config.wandb)
+    return []
+
+
+def check_same(config: Config, splits: DataSplits, rubric: Rubric) -> list[Finding]:
+    """A resumed run learns from what it began with. Raises RunFolderError."""
+    now = contents_of(splits, rubric, identity(config.judge), Path(config.model.path))
+    check_contents(Path(config.out_dir), now, allow_changes=config.allow_changes)
+    return [Finding(True, "what the run learns from is what it began with, or allow_changes is set")]
 
 
 def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> int:

@@ -11,16 +11,17 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from rewards.contract import Reward
 from rl.config import Config
 from rl.data.encodable import check_rows, room_hint
 from rl.data.sets import DataSplits, SftRow
-from rl.protocols import Scoring
+from rl.protocols import RubricScoring, Scoring
 from rl.run.progress import Display
 from rollouts.media import with_hash
 from rollouts.prompt.lengths import LargestImage, largest_image
 from rollouts.prompt.messages import Message, build_messages, num_frames, question_text, render_prompt, response
 from rollouts.prompt.prefill import after_prefill, prefill_of
-from rollouts.prompt.processing import Processor, media_token_ids
+from rollouts.prompt.processing import Processor, media_fault, media_token_ids
 from rollouts.records import ACCURACY, Sample
 from rollouts.texts.reading import shorten
 
@@ -46,13 +47,24 @@ def describe(samples: Sequence[Sample]) -> str:
     return f"{len(samples):,} ({'; '.join(parts)})"
 
 
+def trains_sft(config: Config) -> bool:
+    """Whether the run trains, or takes up, an SFT model of its own."""
+    return config.sft.enabled and config.sft.checkpoint is None
+
+
 def check_data(splits: DataSplits, config: Config) -> list[Finding]:
-    """Counts of each split, and that no image is on both sides."""
+    """Counts of each split, and that no image is on both sides. That no id occurs twice is seen by `load`."""
     taught = [row.sample for row in splits.sft]
-    findings = [Finding(bool(part), f"{name}: {describe(part)}",
-    "" if part else "data.num_* and data.root leave nothing here") for name, part in (
-        ("SFT rows", taught), ("RL questions", splits.rl), ("held-out items", splits.eval)
-    )]  # fmt: skip
+    parts = (
+        ("SFT rows", taught, trains_sft(config)),
+        ("RL questions", splits.rl, True),
+        ("held-out items", splits.eval, True),
+    )
+    findings = [
+        Finding(good, f"{name}: {describe(part)}", "" if good else "data.num_* and data.root leave nothing here")
+        for name, part, needed in parts
+        for good in [bool(part) or not needed]
+    ]
     asked = config.grpo.prompts_per_step
     if len(splits.rl) < asked:
         findings.append(
@@ -62,19 +74,8 @@ def check_data(splits: DataSplits, config: Config) -> list[Finding]:
     if splits.bad_rows:
         findings.append(Finding(True, f"{len(splits.bad_rows)} bad rows are left out, because data.on_bad_row=skip"))
     shared = _images([*taught, *splits.rl]) & _images(splits.eval)
-    text = f"images on both sides of the held-out split: {len(shared)}"
-    findings.append(
-        Finding(
-            not shared, text, "split by image: the held-out accuracy would be remembered, not seen" if shared else ""
-        )
-    )
-    twice = [id for id, count in Counter(sample.id for sample in splits.eval).items() if count > 1]
-    twice += [id for id, count in Counter(sample.id for sample in splits.rl).items() if count > 1]
-    if twice:
-        findings.append(
-            Finding(False, f"ids that occur twice: {', '.join(twice[:NUM_SHOWN])}", "give every row its own id")
-        )
-    return findings
+    fix = "split by image: the held-out accuracy would be remembered, not seen" if shared else ""
+    return [*findings, Finding(not shared, f"images on both sides of the held-out split: {len(shared)}", fix)]
 
 
 def _images(samples: Iterable[Sample]) -> set[str]:
@@ -114,11 +115,8 @@ def check_template(processor: Processor, splits: DataSplits, config: Config) -> 
                 False, "no media token of this tokenizer is known", "see media_tokens in rollouts/prompt/families.py"
             )
         )
-    return [
-        *findings,
-        rows_fit(processor, splits, config),
-        _responses_fit(tokenizer, splits.sft, prefill_of(prompt), config),
-    ]
+    taught = splits.sft if trains_sft(config) else []
+    return [*findings, _responses_fit(tokenizer, taught, prefill_of(prompt), config)]
 
 
 def _largest_fits(largest: LargestImage, config: Config) -> Finding:
@@ -167,8 +165,19 @@ def _assistant_begins(processor: Processor, sample: Sample, prompt: str) -> Find
     )
 
 
-def rows_fit(processor: Processor, splits: DataSplits, config: Config) -> Finding:
-    """That every row can be encoded, and every prompt fits with its completion."""
+class RowsFit(NamedTuple):
+    """Whether every row can be asked, and the rows that can."""
+
+    finding: Finding
+    splits: DataSplits
+
+
+def rows_fit(processor: Processor, splits: DataSplits, config: Config) -> RowsFit:
+    """That every row can be encoded, and every prompt fits with its completion; where rows cannot and are not to be
+    left out, the splits are as given."""
+    everything = [*(row.sample for row in splits.sft), *splits.rl, *splits.eval]
+    if media_fault(processor.family, everything) and config.data.on_bad_row == "raise":
+        return RowsFit(Finding(False, "rows hold images, see the model below"), splits)
     num_rows = len(splits.sft) + len(splits.rl) + len(splits.eval)
     with Display(sys.stderr) as display, display.late_bar("check that every row can be encoded", num_rows) as advance:
         checked = check_rows(processor, splits, config, advance)
@@ -178,29 +187,35 @@ def rows_fit(processor: Processor, splits: DataSplits, config: Config) -> Findin
         f" {needed} of model.max_model_len={config.model.max_model_len}"
     )
     if not checked.bad_rows:
-        return Finding(True, f"all {num_rows:,} rows can be encoded ({checked.num_encoded:,} were); {text}")
-    if config.data.on_bad_row == "skip" and checked.splits.rl and checked.splits.eval:
-        return Finding(
-            True, f"{len(checked.bad_rows)} rows cannot be asked and are left out, because data.on_bad_row=skip; {text}"
-        )
+        said = f"all {num_rows:,} rows can be encoded ({checked.num_encoded:,} were); {text}"
+        return RowsFit(Finding(True, said), splits)
+    if config.data.on_bad_row == "skip":
+        said = f"{len(checked.bad_rows)} rows cannot be asked and are left out, because data.on_bad_row=skip; {text}"
+        return RowsFit(Finding(True, said), checked.splits)
     hint = room_hint(checked, config).partition(" ")[0]
     fix = (f"{hint} or " if hint else "") + "correct these rows, or leave them out with data.on_bad_row=skip"
     shown = "; ".join(f"{shorten(row.id)}: {shorten(row.reason, 300)}" for row in checked.bad_rows[:NUM_SHOWN])
-    return Finding(False, f"{len(checked.bad_rows)} rows cannot be asked: {shown}; {text}", fix)
+    return RowsFit(Finding(False, f"{len(checked.bad_rows)} rows cannot be asked: {shown}; {text}", fix), splits)
 
 
 def _responses_fit(tokenizer: PreTrainedTokenizerBase, rows: Sequence[SftRow], prefill: str, config: Config) -> Finding:
-    """What SFT teaches must fit into what RL may say, the end token included, or every good answer is cut off."""
+    """What SFT teaches must fit into what RL may say, the end token included, or good answers are cut off: a few are
+    told, half of them are too many."""
     if not rows:
         return Finding(True, "no SFT rows to measure")
-    taught = [after_prefill(row.response, prefill) for row in rows]
-    longest = max(len(ids) for ids in tokenizer(taught, add_special_tokens=False)["input_ids"]) + 1
-    good = longest <= config.grpo.max_completion_length
-    text = (
-        f"the longest SFT response has {longest} tokens of"
-        f" grpo.max_completion_length={config.grpo.max_completion_length}"
-    )
-    return Finding(good, text, "" if good else f"grpo.max_completion_length={longest}")
+    try:
+        taught = [after_prefill(row.response, prefill) for row in rows]
+    except ValueError as error:
+        return Finding(False, str(error), "model.path=A_MODEL_WHOSE_TEMPLATE_OPENS_NOTHING, or sft.enabled=false")
+    lengths = [len(ids) + 1 for ids in tokenizer(taught, add_special_tokens=False)["input_ids"]]
+    limit = config.grpo.max_completion_length
+    num_long = sum(length > limit for length in lengths)
+    text = f"the longest SFT response has {max(lengths)} tokens of grpo.max_completion_length={limit}"
+    if not num_long:
+        return Finding(True, text)
+    text += f", {num_long} of {len(rows)} are longer than that"
+    good = 2 * num_long < len(rows)
+    return Finding(good, text, "" if good else f"grpo.max_completion_length={max(lengths)}")
 
 
 def gold_answer(sample: Sample) -> str:
@@ -211,21 +226,35 @@ def gold_answer(sample: Sample) -> str:
     return sample.gold_text
 
 
-def check_rewards(scorer: Scoring, samples: Sequence[Sample]) -> list[Finding]:
-    """Gold answers must earn full accuracy; gold answers of other questions may earn what chance agreement earns."""
+def check_golds(scorer: RubricScoring, samples: Sequence[Sample]) -> list[Finding]:
+    """Gold answers must earn full accuracy. Rewards of others may pay as they like, and what only a judge can tell is
+    not told here: of these the number is told and nothing is refused."""
+    if ACCURACY not in scorer.rubric.weights:
+        return [Finding(True, "no accuracy reward: gold answers are not scored")]
     values = score_answers(scorer, samples, [gold_answer(sample) for sample in samples])
     failing = [(sample, value, why) for sample, (value, why) in zip(samples, values, strict=True) if value != 1.0]
     text = f"{len(samples) - len(failing):,} of {len(samples):,} gold answers score 1"
+    faults = [one for one in failing if _must_pay(scorer.rubric.rewards_for(one[0])[ACCURACY].reward, one[1])]
     shown = "; ".join(
-        f"{s.id} ({s.answer_type}) {gold_answer(s)!r}: {value} {why}".strip() for s, value, why in failing[:NUM_SHOWN]
+        f"{s.id} ({s.answer_type}) {gold_answer(s)!r}: {value} {why}".strip() for s, value, why in faults[:NUM_SHOWN]
     )
-    findings = [
-        Finding(not failing, text, f"correct these rows or their route in reward.routes: {shown}" if failing else "")
-    ]
+    fix = f"correct these rows or their route in reward.routes: {shown}" if faults else ""
+    return [Finding(not faults, text, fix)]
+
+
+def _must_pay(reward: Reward, value: float | None) -> bool:
+    """Whether a reward that gave this value to a gold answer ought to have given 1."""
+    alone = reward.source is None and not reward.is_group
+    return alone and (value is not None or "judge" not in reward.supplied)
+
+
+def check_shuffled(scorer: Scoring, samples: Sequence[Sample]) -> list[Finding]:
+    """Gold answers of other questions may earn what chance agreement earns."""
     partners = shuffle(samples)
+    if not partners:
+        return []
     wrong = score_answers(scorer, [samples[i] for i in partners], [gold_answer(samples[j]) for j in partners.values()])
-    scores = {i: value or 0.0 for i, (value, _) in zip(partners, wrong, strict=True)}
-    return [*findings, _shuffle_finding(samples, scores)] if partners else findings
+    return [_shuffle_finding(samples, {i: value or 0.0 for i, (value, _) in zip(partners, wrong, strict=True)})]
 
 
 def check_taught(scorer: Scoring, rows: Sequence[SftRow]) -> list[Finding]:

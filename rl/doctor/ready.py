@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
+from judges import make_judge
 from judges.calibration.results import identity
 from rewards.rubric import Rubric, make_rubric
-from rl.config import Config
+from rewards.scorer import Scorer
+from rl.config import Config, JudgeConfig
 from rl.data.encodable import check_rows, room_hint
 from rl.data.load import load
 from rl.data.sets import DataSplits, refuse_bad_rows, write_bad_rows
 from rl.data.sizes import images_of
-from rl.doctor.checks import check_disk, check_ray, guard
-from rl.doctor.data import frames_fit
-from rl.doctor.model import check_model, start_of
-from rl.doctor.parts import check_parts
+from rl.doctor.checks import check_disk, check_ray, check_rows_and_model
+from rl.doctor.data import Finding
+from rl.doctor.model import start_of
+from rl.run import judging
 from rl.run.contents import contents_of, hold
 from rl.run.failures import NotReady
-from rl.run.judging import judge_of, make_ready
 from rl.run.progress import Display
+from rl.run.run import total_steps
 from rl.run.tracking import check_login
 from rollouts.prompt.processing import load_processor, media_fault
+
+
+class Ready(NamedTuple):
+    """What a run goes on with."""
+
+    splits: DataSplits
+    # The rewards, with the judge that answers.
+    rubric: Rubric
+    num_steps: int
+
+
+def make_ready(config: Config, folder: Path, display: Display) -> Ready:
+    """All that a run checks before it spends its first minute. What it refuses, the doctor refuses too, and nothing
+    else: both ask the same functions.
+
+    Raises:
+        the typed errors of `rl.run.failures.EXPECTED`.
+    """
+    splits = ready_data(config, folder, display)
+    num_steps = total_steps(config, len(splits.rl))
+    rubric = ready_rubric(config, folder, splits, display)
+    check_machine(config, splits, num_steps, display)
+    hold_contents(config, folder, splits, rubric, display)
+    return Ready(splits, rubric, num_steps)
 
 
 def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
@@ -60,34 +87,39 @@ def ready_rubric(config: Config, folder: Path, splits: DataSplits, display: Disp
     Raises:
         RewardError, JudgeError.
     """
-    judge = judge_of(config, folder)
+    judge = judging.judge_of(config, folder)
     rubric = make_rubric(config.reward, judge)
     rubric.check_sample_types({sample.answer_type for sample in [*splits.rl, *splits.eval]})
-    make_ready(judge, config, folder, display)
+    judging.make_ready(judge, config, folder, display)
     for name, home in rubric.plugins().items():
         display.say(f"reward {name}: {home}, in child processes")
     return rubric
 
 
 def check_machine(config: Config, splits: DataSplits, num_steps: int, display: Display) -> None:
-    """What only the model, the workers and W&B need, before SFT spends minutes.
+    """What only the model, the workers and W&B need, and whether rows, prompts and rewards fit together, before SFT
+    spends minutes.
 
     Raises:
-        NotReady: the model or its template does not fit the data, images do not fit, Ray cannot start or be joined, or
-            the disk is too full.
+        NotReady: the first finding of the doctor's that is bad: the model or its template does not fit the data, gold
+            answers are not paid, Ray cannot start or be joined, the disk is too full.
         TrackingError: W&B has no key.
     """
     check_login(config.wandb)
-    samples = [*splits.rl, *splits.eval]
     processor = load_processor(start_of(config), images_of(config.model))
-    model = check_model(processor, [*samples, *(row.sample for row in splits.sft)])
-    for finding in model:
-        if finding.good:
-            display.say(finding.text)
-    parts = guard(lambda: check_parts(config), "correct model.train or model.lora")
-    for finding in (*model, *parts, frames_fit(samples, config), check_ray(config), check_disk(config, num_steps)):
-        if not finding.good:
-            raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
+    with Scorer(make_rubric(config.reward, make_judge(JudgeConfig()))) as scorer:
+        for heading, findings in check_rows_and_model(splits, processor, config, scorer):
+            for finding in findings:
+                _require(finding)
+                if heading == "Model":
+                    display.say(finding.text)
+    _require(check_ray(config))
+    _require(check_disk(config, num_steps))
+
+
+def _require(finding: Finding) -> None:
+    if not finding.good:
+        raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
 
 
 def hold_contents(config: Config, folder: Path, splits: DataSplits, rubric: Rubric, display: Display) -> None:

@@ -66,13 +66,23 @@ def hold(folder: Path, now: Contents, *, resume: bool, allow_changes: bool) -> l
     Raises:
         RunFolderError: a resumed run would learn from other contents, and `allow_changes` is not set.
     """
-    path = folder / CONTENTS
-    changes: list[str] = []
-    accepted: list[list[str]] = []
-    if resume and path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        accepted = stored.get("accepted_changes", [])
-        changes = compare(stored["contents"], now)
+    stored = _stored(folder) if resume else {}
+    accepted: list[list[str]] = stored.get("accepted_changes", [])
+    changes = check_contents(folder, now, allow_changes=allow_changes) if resume else []
+    record: dict[str, Any] = {"accepted_changes": [*accepted, changes] if changes else accepted, "contents": now}
+    text = json.dumps(record, ensure_ascii=False)
+    write_atomically(folder / CONTENTS, text.encode("utf-8", "backslashreplace"))
+    return changes
+
+
+def check_contents(folder: Path, now: Contents, *, allow_changes: bool) -> list[str]:
+    """The lines of `compare` between what a run in `folder` began with and `now`; none where nothing is kept there.
+
+    Raises:
+        RunFolderError: there are some, and `allow_changes` is not set.
+    """
+    stored = _stored(folder)
+    changes = compare(stored["contents"], now) if stored else []
     if changes and not allow_changes:
         raise RunFolderError(
             f"resume=true in {folder}, but what the run learns from has changed since it began:\n"
@@ -80,9 +90,12 @@ def hold(folder: Path, now: Contents, *, resume: bool, allow_changes: bool) -> l
             + "\nPut it back to go on, give another out_dir= for a new run, or set allow_changes=true to go on all the"
             f" same (recorded in {CONTENTS})."
         )
-    record: dict[str, Any] = {"accepted_changes": [*accepted, changes] if changes else accepted, "contents": now}
-    write_atomically(path, json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace"))
     return changes
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    path = folder / CONTENTS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _rows(samples: Iterable[Sample]) -> dict[str, str]:

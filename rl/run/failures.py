@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from judges import JudgeError
 from rewards.registry import RewardError
 from rl.algo.order import TooFewSamples
-from rl.data.sets import BadRows
+from rl.data.sets import UnusableData
 from rl.policy.checkpoints import CheckpointError
 from rl.policy.policy import NonFiniteUpdate
 from rl.run.folder import RunFolderError
@@ -33,7 +33,7 @@ class NotReady(RuntimeError):
 # Failures that a person can mend; each message says what was got, what was expected and what to do.
 EXPECTED = (
     # OSError: a file that is not there, and what transformers says of a model folder or Hub id that it cannot load.
-    *(BadRows, BadSample, OSError, JudgeError, RewardError, TooFewSamples),
+    *(UnusableData, BadSample, OSError, JudgeError, RewardError, TooFewSamples),
     *(CheckpointError, RunFolderError, StoreError, TrackingError),
     *(ClusterUnavailable, NotReady, WorkerFailed, EngineDead, PromptMismatch, StaleWeights, WeightsRejected),
     *(BadImageSettings, BadTemplate, UnknownFamily),

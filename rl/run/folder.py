@@ -81,7 +81,7 @@ class RunFolder:
         try:
             self.is_new = _contents(self.path) == []
             if not self.is_new:
-                _check_can_go_on(self.path, config)
+                check_can_go_on(self.path, config)
             settings = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True, width=120)
             write_atomically(self.path / CONFIG, settings.encode())
             write_atomically(self.path / VERSIONS, _json(versions()))
@@ -159,7 +159,21 @@ def _contents(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if entry.name != LOCK)
 
 
-def _check_can_go_on(path: Path, config: Config) -> None:
+def holder_of(path: Path) -> str:
+    """The process that writes into a run's folder just now; "" where there is none."""
+    try:
+        with (path / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return (path / LOCK).read_text(errors="replace").strip() or "unknown"
+    except OSError:
+        return ""
+    return ""
+
+
+def check_can_go_on(path: Path, config: Config) -> None:
+    """Raise RunFolderError where a folder with something in it cannot be used for this run: it is not to be resumed, it
+    holds no run, or that run has other settings."""
     if not config.resume:
         raise RunFolderError(
             f"out_dir={path} is not empty ({', '.join(_contents(path)[:4])}).\n"

@@ -38,6 +38,8 @@ MEDIA_TOKEN_ATTRIBUTES = (
     "start_image_token_id",
     "end_image_token_id",
 )
+# Characters of a library's own words that an error repeats.
+_MOST_SHOWN = 400
 # A word that no template changes: what stands behind it is the template's.
 _PROBE = "PROBE"
 # Media as an engine takes it: kind ("image") -> the items in the order of their placeholders.
@@ -160,7 +162,8 @@ def load_processor(path: str | Path, images: ImageSettings = ONE_TILE) -> Proces
     as `images` says, whatever the processor was saved with: one tile each by default (Fleming-VL, Table 2).
 
     Raises:
-        FileNotFoundError: there is no such folder, or it holds no image processor where the family reads images.
+        OSError: there is no such folder, its files do not load, or it holds no image processor where the family reads
+            images.
         UnknownFamily: its `model_type` is not in rollouts/prompt/families.py.
         BadTemplate: it has no chat template.
         BadImageSettings: `images` holds what the family has no setting for, or what its processor cannot keep to.
@@ -169,9 +172,9 @@ def load_processor(path: str | Path, images: ImageSettings = ONE_TILE) -> Proces
     if fault := images_fault(family, images):
         raise BadImageSettings(fault)
     if not family.reads_images:
-        processor = Processor(family, AutoTokenizer.from_pretrained(str(path)))
+        processor = Processor(family, _from_files(AutoTokenizer, path))
     else:
-        processor = Processor(family, AutoProcessor.from_pretrained(str(path)), images)
+        processor = Processor(family, _from_files(AutoProcessor, path), images)
         image_processor = getattr(processor.source, "image_processor", None)
         if image_processor is None:
             raise FileNotFoundError(
@@ -181,6 +184,16 @@ def load_processor(path: str | Path, images: ImageSettings = ONE_TILE) -> Proces
     if processor.source.chat_template is None:
         raise BadTemplate(f"{path} has no chat template; put a chat_template.jinja into the folder")
     return processor
+
+
+def _from_files(kind: Any, path: str | Path) -> Any:
+    try:
+        return kind.from_pretrained(str(path))
+    except OSError:
+        raise
+    except Exception as error:  # a boundary: a file cut short or a missing package raises a kind of each library's own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_SHOWN]
+        raise OSError(f"{path}: its tokenizer or processor does not load ({reason}); save them there again") from error
 
 
 def _set_sizes(image_processor: Any, family: Family, images: ImageSettings) -> None:

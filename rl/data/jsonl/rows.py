@@ -34,7 +34,7 @@ from rl.config import DataConfig
 from rl.data import split
 from rl.data.images import ImageReader
 from rl.data.jsonl.row import id_of, parse_row
-from rl.data.sets import BadRow, DataSplits, SftRow, refuse_bad_rows
+from rl.data.sets import BadRow, DataSplits, SftRow, UnusableData, refuse_bad_rows
 from rollouts.records import BadSample, Sample
 from rollouts.texts.reading import NoJson, TextFault, decode, file_lines, file_text, parse, parse_object, quote
 
@@ -58,7 +58,7 @@ def load(data: DataConfig) -> DataSplits:
     Raises:
         FileNotFoundError: `data.root` is no file.
         BadRows: lines cannot be used, and `data.on_bad_row` is "raise".
-        ValueError: no line is left, or no image can be held out.
+        UnusableData: no line is left, or no image can be held out.
     """
     path = Path(str(data.root))
     if not path.is_file():
@@ -69,7 +69,7 @@ def load(data: DataConfig) -> DataSplits:
     lines, bad_rows = _check_together(lines, bad_rows)
     refuse_bad_rows(data, bad_rows)
     if not lines:
-        raise ValueError(f"data.root={data.root} has no usable row ({len(bad_rows)} bad ones)")
+        raise UnusableData(f"data.root={data.root} has no usable row ({len(bad_rows)} bad ones)")
     train, held_out = _divide(lines, data)
     thoughts = {line.sample.id: line.think for line in lines}
     taught = split.subset(train, data.num_sft, data.seed, "sft")
@@ -156,7 +156,7 @@ def _divide(lines: Sequence[Line], data: DataConfig) -> tuple[list[Sample], list
     train = [sample for sample in samples if sample.split == "train"]
     held_out = [sample for sample in samples if sample.split == "eval"]
     if not train or not held_out:
-        raise ValueError(
+        raise UnusableData(
             f"data.root={data.root}: {len(train)} rows to train on and {len(held_out)} held out; both need some"
         )
     return train, held_out

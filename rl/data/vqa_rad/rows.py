@@ -19,7 +19,7 @@ from rl.config import DataConfig
 from rl.data import split
 from rl.data.images import ImageReader, image_fault
 from rl.data.markup import bare_question, refuse_tags
-from rl.data.sets import BadRow, DataSplits, refuse_bad_rows
+from rl.data.sets import BadRow, DataSplits, UnusableData, refuse_bad_rows
 from rl.data.vqa_rad.answers import aliases, clean_answer, distinct, options_in_question
 from rl.data.vqa_rad.words import image_modalities, thought
 from rollouts.records import LETTERS, BadSample, Media, Sample
@@ -75,17 +75,17 @@ def load(data: DataConfig) -> DataSplits:
 
 
 def read_folder(root: Path) -> tuple[list[Row], list[BadRow]]:
-    """The rows of `trainset.json`, every image opened. Raises FileNotFoundError, and ValueError where the file is no
-    JSON list."""
+    """The rows of `trainset.json`, every image opened. Raises FileNotFoundError, and UnusableData where the file is
+    no JSON list."""
     path = root / FILE_NAME
     if not path.is_file() or not (root / IMAGE_FOLDER).is_dir():
         raise FileNotFoundError(f"data.root={root}: expected {FILE_NAME} and {IMAGE_FOLDER}/ in this folder")
     try:
         raw = parse(file_text(path), whole_file=True)
     except TextFault as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UnusableData(f"{path}: {error}") from error
     if not isinstance(raw, list):
-        raise ValueError(f"{path} holds a {type(raw).__name__}, expected a list of questions")
+        raise UnusableData(f"{path} holds a {type(raw).__name__}, expected a list of questions")
     reader = ImageReader(root / IMAGE_FOLDER)
     rows, bad_rows = [], []
     for line, entry in enumerate(raw, start=1):

@@ -125,13 +125,15 @@ def test_half_a_surrogate_pair_is_found_among_the_texts_of_a_batch(qwen: Any) ->
 def test_the_doctor_tells_such_rows_and_skips_them_on_request(qwen: Any) -> None:
     bad = asked("sliver", "Is it?", picture(1000, 2))
     splits = DataSplits([], [*many(), bad], many())
-    finding = rows_fit(qwen, splits, CONFIG)
+    finding = rows_fit(qwen, splits, CONFIG).finding
     assert not finding.good and "1 rows cannot be asked: sliver: the processor refuses" in finding.text
     assert "data.on_bad_row=skip" in finding.fix
     skipping = dataclasses.replace(CONFIG, data=DataConfig(on_bad_row="skip"))
-    assert rows_fit(qwen, splits, skipping).good
-    assert not rows_fit(qwen, DataSplits([], [bad], [bad]), skipping).good, "nothing would be left"
-    assert rows_fit(qwen, DataSplits([], many(), many()), CONFIG).text.startswith("all 24 rows can be encoded")
+    kept = rows_fit(qwen, splits, skipping)
+    assert kept.finding.good and bad not in kept.splits.rl
+    nothing = rows_fit(qwen, DataSplits([], [bad], [bad]), skipping).splits
+    assert (nothing.rl, nothing.eval) == ([], []), "which check_data refuses"
+    assert rows_fit(qwen, DataSplits([], many(), many()), CONFIG).finding.text.startswith("all 24 rows can be encoded")
 
 
 def test_unasked_rows_stop_a_run_with_their_ids(qwen: Any, tmp_path: Path) -> None:

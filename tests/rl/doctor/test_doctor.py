@@ -14,11 +14,24 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from rl.config import Config, DataConfig, EvalConfig, GrpoConfig, ModelConfig, SftConfig
+from judges import make_judge
+from rewards.rubric import make_rubric
+from rl.config import Config, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, ModelConfig, RewardConfig, SftConfig
 from rl.data.phantoms import questions as phantoms
 from rl.data.sets import DataSplits, SftRow
 from rl.doctor import checks as doctor
-from rl.doctor.data import Finding, chance, check_data, check_rewards, check_template, describe, gold_answer, shuffle
+from rl.doctor.data import (
+    Finding,
+    chance,
+    check_data,
+    check_golds,
+    check_shuffled,
+    check_template,
+    describe,
+    gold_answer,
+    rows_fit,
+    shuffle,
+)
 from rl.doctor.model import check_model
 from rollouts.imaging.pictures import to_png
 from rollouts.prompt.families import ImageSettings
@@ -54,6 +67,8 @@ class FakeScored:
 
 class HonestScorer:
     """Pays an answer that is the gold answer or an alias."""
+
+    rubric = make_rubric(RewardConfig(), make_judge(JudgeConfig()))
 
     def accuracy(self, sample: Sample, answer: str) -> float:
         return float(answer == gold_answer(sample) or answer in sample.aliases)
@@ -148,11 +163,9 @@ def test_an_image_on_both_sides_is_found() -> None:
     assert finding.text == "images on both sides of the held-out split: 1"
 
 
-def test_too_few_questions_and_repeated_ids_are_found() -> None:
-    findings = bad(
-        check_data(dataclasses.replace(splits(num_rl=4), eval=[asked("x", grey=2), asked("x", grey=2)]), CONFIG)
-    )
-    assert [finding.text for finding in findings] == ["a step asks 16 prompts", "ids that occur twice: x"]
+def test_too_few_questions_are_found() -> None:
+    (finding,) = bad(check_data(splits(num_rl=4), CONFIG))
+    assert finding.text == "a step asks 16 prompts"
 
 
 @pytest.fixture(scope="module")
@@ -168,12 +181,13 @@ def test_a_working_template_passes(processor: Any) -> None:
 
 def test_what_does_not_fit_is_told_with_the_number_that_would(processor: Any) -> None:
     tight = dataclasses.replace(CONFIG, model=ModelConfig(max_model_len=100), grpo=GrpoConfig(max_completion_length=20))
-    prompt, answer = bad(check_template(processor, splits(), tight))
+    prompt = rows_fit(processor, splits(), tight).finding
+    (answer,) = bad(check_template(processor, splits(), tight))
     needed = int(prompt.fix.split("=")[1].split()[0])
     roomy = dataclasses.replace(
         tight, model=ModelConfig(max_model_len=needed), grpo=GrpoConfig(max_completion_length=20)
     )
-    assert bad(check_template(processor, splits(), roomy)) == [answer]
+    assert not prompt.good and rows_fit(processor, splits(), roomy).finding.good
     # "<think>I look.</think>\n<answer>yes</answer>" is 43 bytes, a byte a token, and one end token.
     assert answer.fix == "grpo.max_completion_length=44"
 
@@ -280,7 +294,7 @@ def test_shuffling_gives_each_sample_the_answer_of_another_of_its_type() -> None
 
 def test_honest_rewards_pass_and_print_both_numbers() -> None:
     samples = [asked(f"y{index}", "yes" if index % 2 else "no") for index in range(200)]
-    findings = check_rewards(HonestScorer(), samples)
+    findings = [*check_golds(HonestScorer(), samples), *check_shuffled(HonestScorer(), samples)]
     assert bad(findings) == []
     assert findings[0].text == "200 of 200 gold answers score 1"
     # 99 of the 199 others have the same answer.
@@ -289,12 +303,12 @@ def test_honest_rewards_pass_and_print_both_numbers() -> None:
 
 def test_rewards_that_pay_everything_are_found_by_shuffled_gold() -> None:
     samples = [asked(f"y{index}", "yes" if index % 2 else "no") for index in range(200)]
-    (finding,) = bad(check_rewards(GenerousScorer(), samples))
+    (finding,) = bad(check_shuffled(GenerousScorer(), samples))
     assert "yes_no 100.0 (chance 49.7)" in finding.text
 
 
 def test_gold_answers_that_do_not_score_are_listed() -> None:
-    findings = bad(check_rewards(StingyScorer(), [asked("a"), choice("b", "B"), choice("c", "A")]))
+    findings = bad(check_golds(StingyScorer(), [asked("a"), choice("b", "B"), choice("c", "A")]))
     assert findings[0].text == "1 of 3 gold answers score 1"
     assert "b (mcq) 'B': 0.0 read" in findings[0].fix
 
@@ -303,7 +317,7 @@ def test_phantoms_pass_every_check_of_data() -> None:
     data = DataConfig(num_sft=40, num_rl=40, num_eval=40)
     made = phantoms.load(data)
     assert bad(check_data(made, CONFIG)) == []
-    assert bad(check_rewards(HonestScorer(), made.eval))[1:] == []
+    assert bad(check_golds(HonestScorer(), made.eval)) == []
 
 
 def test_data_that_cannot_be_read_is_a_finding_and_the_machine_is_still_checked(tmp_path: Path) -> None:

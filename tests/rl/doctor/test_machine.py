@@ -11,6 +11,7 @@ import pytest
 
 from rl.config import ComputeConfig, Config, GrpoConfig, JudgeConfig, ModelConfig
 from rl.doctor import checks as doctor
+from rl.run.folder import RunFolder
 from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always
 
 
@@ -19,9 +20,21 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "not empty" in doctor.check_run_folder(Config(out_dir=str(tmp_path))).text
     assert not doctor.check_run_folder(Config(out_dir=str(tmp_path), resume=True)).good
-    (tmp_path / "config.yaml").write_text("seed: 0")
-    assert doctor.check_run_folder(Config(out_dir=str(tmp_path), resume=True)).good
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_to_resume_holds_the_same_run_and_nobody_else_writes_it(tmp_path: Path) -> None:
+    config = Config(out_dir=str(tmp_path / "run"), resume=True)
+    assert doctor.check_run_folder(config).good, "a run that has not begun begins"
+    with RunFolder(config):
+        assert "is being written by another run" in doctor.check_run_folder(config).text
+    assert doctor.check_run_folder(config).good
+    other = doctor.check_run_folder(replace(config, seed=1))
+    assert not other.good and "seed: was 0, now 1" in other.text
+
+
+def test_a_folder_that_cannot_be_made_is_refused() -> None:
+    assert "cannot be made" in doctor.check_run_folder(Config(out_dir="/proc/run")).text
 
 
 def test_room_on_the_disk_is_counted_in_checkpoints(tmp_path: Path) -> None:
