@@ -206,15 +206,13 @@ def guard(check: Callable[[], list[Finding]], fix: str) -> list[Finding]:
     return [findings] if isinstance(findings, Finding) else findings
 
 
-def check_rows_and_model(
-    splits: DataSplits, processor: Processor, config: Config, scorer: RubricScoring
-) -> Iterator[Section]:
+def check_rows_and_model(splits: DataSplits, processor: Processor, config: Config, rubric: Rubric) -> Iterator[Section]:
     """What a run refuses of its rows, its model and its rewards before it starts, asked by the doctor and by the run.
 
     Args:
         splits: the rows that can be asked, without those that `check_rows` took out.
         processor: that of the model the run starts from.
-        scorer: the run's parser and rewards, with the judge that asks nobody.
+        rubric: the run's rewards, with the judge that asks nobody.
     """
     samples = [*splits.rl, *splits.eval]
     yield "Data", check_data(splits, config)
@@ -224,7 +222,7 @@ def check_rows_and_model(
     if all(finding.good for finding in model):
         yield "Template", guard(lambda: check_template(processor, splits, config), MODEL_FIX)
     taught = splits.sft if trains_sft(config) else []
-    yield "Rewards", guard(lambda: [*check_golds(scorer, samples), *check_taught(scorer, taught)], ROUTE_FIX)
+    yield "Rewards", guard(lambda: [*check_golds(rubric, samples), *check_taught(rubric, taught)], ROUTE_FIX)
 
 
 def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
@@ -245,7 +243,7 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
             yield "Model", [processor]
         else:
             rows, splits = rows_fit(processor, splits, config)
-            for heading, findings in check_rows_and_model(splits, processor, config, scorer):
+            for heading, findings in check_rows_and_model(splits, processor, config, scorer.rubric):
                 yield heading, [*findings, rows] if heading == "Data" else findings
             yield "Shuffled answers", guard(lambda: check_shuffled(scorer, [*splits.rl, *splits.eval]), ROUTE_FIX)
         steps = num_steps(config, len(splits.rl))

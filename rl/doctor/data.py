@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import sys
 from collections import Counter
@@ -11,23 +12,22 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from rewards.contract import Reward
+from rewards.contract import Member, Reward
+from rewards.rubric import Rubric
 from rl.config import Config
 from rl.data.encodable import check_rows, room_hint
 from rl.data.sets import DataSplits, SftRow
-from rl.protocols import RubricScoring, Scoring
+from rl.protocols import Scoring
 from rl.run.progress import Display
 from rollouts.media import with_hash
 from rollouts.prompt.lengths import LargestImage, largest_image
 from rollouts.prompt.messages import Message, build_messages, num_frames, question_text, render_prompt, response
 from rollouts.prompt.prefill import after_prefill, prefill_of
 from rollouts.prompt.processing import Processor, media_fault, media_token_ids
-from rollouts.records import ACCURACY, Sample
+from rollouts.records import ACCURACY, Outcome, Sample
 from rollouts.texts.reading import shorten
 
 NUM_SHOWN = 5
-# The name of the reward that pays the form of a completion.
-FORMAT = "format"
 
 
 class Finding(NamedTuple):
@@ -226,26 +226,36 @@ def gold_answer(sample: Sample) -> str:
     return sample.gold_text
 
 
-def check_golds(scorer: RubricScoring, samples: Sequence[Sample]) -> list[Finding]:
-    """Gold answers must earn full accuracy. Rewards of others may pay as they like, and what only a judge can tell is
-    not told here: of these the number is told and nothing is refused."""
-    if ACCURACY not in scorer.rubric.weights:
+def check_golds(rubric: Rubric, samples: Sequence[Sample]) -> list[Finding]:
+    """Gold answers must earn full accuracy of the rewards of this project. A reward of others may pay as it likes, and
+    may hang: it is not asked. What only a model can judge is not refused."""
+    if ACCURACY not in rubric.weights:
         return [Finding(True, "no accuracy reward: gold answers are not scored")]
-    values = score_answers(scorer, samples, [gold_answer(sample) for sample in samples])
-    failing = [(sample, value, why) for sample, (value, why) in zip(samples, values, strict=True) if value != 1.0]
-    text = f"{len(samples) - len(failing):,} of {len(samples):,} gold answers score 1"
-    faults = [one for one in failing if _must_pay(scorer.rubric.rewards_for(one[0])[ACCURACY].reward, one[1])]
-    shown = "; ".join(
-        f"{s.id} ({s.answer_type}) {gold_answer(s)!r}: {value} {why}".strip() for s, value, why in faults[:NUM_SHOWN]
-    )
-    fix = f"correct these rows or their route in reward.routes: {shown}" if faults else ""
+    ours = [sample for sample in samples if _is_ours(rubric.rewards_for(sample)[ACCURACY].reward)]
+    outcomes = asyncio.run(_gold_outcomes(rubric, ours))
+    failing = [(sample, outcome) for sample, outcome in zip(ours, outcomes, strict=True) if outcome.value != 1.0]
+    text = f"{len(ours) - len(failing):,} of {len(ours):,} gold answers score 1"
+    text += f"; {len(samples) - len(ours):,} are scored by rewards of your own" if len(ours) < len(samples) else ""
+    faults = [
+        f"{sample.id} ({sample.answer_type}) {gold_answer(sample)!r}: {outcome.value} {outcome.reason}".strip()
+        for sample, outcome in failing
+        if outcome.value is not None or "judge" not in rubric.rewards_for(sample)[ACCURACY].reward.supplied
+    ]
+    fix = f"correct these rows or their route in reward.routes: {'; '.join(faults[:NUM_SHOWN])}" if faults else ""
     return [Finding(not faults, text, fix)]
 
 
-def _must_pay(reward: Reward, value: float | None) -> bool:
-    """Whether a reward that gave this value to a gold answer ought to have given 1."""
-    alone = reward.source is None and not reward.is_group
-    return alone and (value is not None or "judge" not in reward.supplied)
+def _is_ours(reward: Reward) -> bool:
+    return reward.source is None and not reward.is_group
+
+
+async def _gold_outcomes(rubric: Rubric, samples: Sequence[Sample]) -> list[Outcome]:
+    outcomes = []
+    for sample in samples:
+        bound, completion = rubric.rewards_for(sample)[ACCURACY], as_completion(gold_answer(sample))
+        members = [Member(rubric.parse(sample, completion), completion)]
+        outcomes += await bound.later(sample, members) if bound.waits else bound.now(sample, members)
+    return outcomes
 
 
 def check_shuffled(scorer: Scoring, samples: Sequence[Sample]) -> list[Finding]:
@@ -257,18 +267,16 @@ def check_shuffled(scorer: Scoring, samples: Sequence[Sample]) -> list[Finding]:
     return [_shuffle_finding(samples, {i: value or 0.0 for i, (value, _) in zip(partners, wrong, strict=True)})]
 
 
-def check_taught(scorer: Scoring, rows: Sequence[SftRow]) -> list[Finding]:
-    """What SFT teaches must be well-formed and earn the run's own format reward, or RL starts from a model that is paid
-    0 for the form it was taught."""
+def check_taught(rubric: Rubric, rows: Sequence[SftRow]) -> list[Finding]:
+    """What SFT teaches must be well-formed, which the format reward pays, or RL starts from a model that is paid 0 for
+    the form it was taught."""
     if not rows:
         return []
-    futures = [scorer.submit(row.sample, row.response, f"doctor/sft/{place}") for place, row in enumerate(rows)]
-    failing = []
-    for row, future in zip(rows, futures, strict=True):
-        scored = future.result()
-        outcome = scored.outcomes.get(FORMAT)
-        if not scored.parsed.well_formed or (outcome is not None and outcome.value != 1.0):
-            failing.append(f"{shorten(row.sample.id)}: {shorten(row.response)}")
+    failing = [
+        f"{shorten(row.sample.id)}: {shorten(row.response)}"
+        for row in rows
+        if not rubric.parse(row.sample, row.response).well_formed
+    ]
     text = (
         f"{len(rows) - len(failing):,} of {len(rows):,} SFT responses are well-formed, as the format reward reads them"
     )
@@ -276,11 +284,16 @@ def check_taught(scorer: Scoring, rows: Sequence[SftRow]) -> list[Finding]:
     return [Finding(not failing, text, fix)]
 
 
+def as_completion(answer: str) -> str:
+    """An answer as a well-formed completion."""
+    return response("This is what the reference says.", answer)
+
+
 def score_answers(scorer: Scoring, samples: Sequence[Sample], answers: Sequence[str]) -> list[tuple[float | None, str]]:
     """Accuracy and the reason for it of each answer, wrapped into a well-formed completion; None = it could not be
     judged."""
     futures = [
-        scorer.submit(sample, response("This is what the reference says.", answer), f"doctor/{index}")
+        scorer.submit(sample, as_completion(answer), f"doctor/{index}")
         for index, (sample, answer) in enumerate(zip(samples, answers, strict=True))
     ]
     outcomes = [future.result().outcomes.get(ACCURACY) for future in futures]

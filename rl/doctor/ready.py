@@ -8,7 +8,6 @@ from typing import NamedTuple
 from judges import make_judge
 from judges.calibration.results import identity
 from rewards.rubric import Rubric, make_rubric
-from rewards.scorer import Scorer
 from rl.config import Config, JudgeConfig
 from rl.data.encodable import check_rows, room_hint
 from rl.data.load import load
@@ -107,12 +106,13 @@ def check_machine(config: Config, splits: DataSplits, num_steps: int, display: D
     """
     check_login(config.wandb)
     processor = load_processor(start_of(config), images_of(config.model))
-    with Scorer(make_rubric(config.reward, make_judge(JudgeConfig()))) as scorer:
-        for heading, findings in check_rows_and_model(splits, processor, config, scorer):
-            for finding in findings:
-                _require(finding)
-                if heading == "Model":
-                    display.say(finding.text)
+    # Gold answers are judged by rule, and nobody is asked.
+    rubric = make_rubric(config.reward, make_judge(JudgeConfig()))
+    for heading, findings in check_rows_and_model(splits, processor, config, rubric):
+        for finding in findings:
+            _require(finding)
+            if heading == "Model":
+                display.say(finding.text)
     _require(check_ray(config))
     _require(check_disk(config, num_steps))
 

@@ -22,7 +22,7 @@ from rollouts.prompt.messages import response
 from rollouts.prompt.processing import encode, load_processor
 from rollouts.records import Media, Sample
 from tests.fakes.tiny_models import make_internvl, make_qwen25vl
-from tests.rl.doctor.test_doctor import HonestScorer
+from tests.rl.doctor.test_doctor import RUBRIC
 
 CONFIG = Config(model=ModelConfig(max_model_len=512), grpo=GrpoConfig(max_completion_length=64))
 
@@ -158,22 +158,11 @@ def test_a_bar_appears_only_where_it_takes_long(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_doctor_reads_what_sft_teaches_as_the_format_reward_does() -> None:
-    class Reads(HonestScorer):
-        def submit(self, sample: Sample, completion: str, group_key: str, finish_reason: str = "stop") -> Any:
-            future: Any = super().submit(sample, completion, group_key, finish_reason)
-            well_formed = completion.count("<think>") == 1
-            scored = future.result()
-            future = type(future)()
-            future.set_result(
-                dataclasses.replace(scored, parsed=dataclasses.replace(scored.parsed, well_formed=well_formed))
-            )
-            return future
-
     good, bad = (
         SftRow(asked(name), response(think, "yes")) for name, think in (("a", "Hm."), ("b", "<think>Hm.</think>"))
     )
-    assert check_taught(Reads(), [good])[0].good and check_taught(Reads(), []) == []
-    (finding,) = check_taught(Reads(), [good, bad])
+    assert check_taught(RUBRIC, [good])[0].good and check_taught(RUBRIC, []) == []
+    (finding,) = check_taught(RUBRIC, [good, bad])
     assert not finding.good and finding.text.startswith("1 of 2 SFT responses") and "b: <think><think>" in finding.fix
 
 

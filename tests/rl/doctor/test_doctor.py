@@ -65,10 +65,13 @@ class FakeScored:
     outcomes: dict[str, Outcome]
 
 
+RUBRIC = make_rubric(RewardConfig(), make_judge(JudgeConfig()))
+
+
 class HonestScorer:
     """Pays an answer that is the gold answer or an alias."""
 
-    rubric = make_rubric(RewardConfig(), make_judge(JudgeConfig()))
+    rubric = RUBRIC
 
     def accuracy(self, sample: Sample, answer: str) -> float:
         return float(answer == gold_answer(sample) or answer in sample.aliases)
@@ -90,13 +93,6 @@ class GenerousScorer(HonestScorer):
 
     def accuracy(self, sample: Sample, answer: str) -> float:
         return 1.0
-
-
-class StingyScorer(HonestScorer):
-    """Cannot read multiple choice."""
-
-    def accuracy(self, sample: Sample, answer: str) -> float:
-        return 0.0 if sample.answer_type == "mcq" else super().accuracy(sample, answer)
 
 
 def bad(findings: list[Finding]) -> list[Finding]:
@@ -294,7 +290,7 @@ def test_shuffling_gives_each_sample_the_answer_of_another_of_its_type() -> None
 
 def test_honest_rewards_pass_and_print_both_numbers() -> None:
     samples = [asked(f"y{index}", "yes" if index % 2 else "no") for index in range(200)]
-    findings = [*check_golds(HonestScorer(), samples), *check_shuffled(HonestScorer(), samples)]
+    findings = [*check_golds(RUBRIC, samples), *check_shuffled(HonestScorer(), samples)]
     assert bad(findings) == []
     assert findings[0].text == "200 of 200 gold answers score 1"
     # 99 of the 199 others have the same answer.
@@ -308,16 +304,18 @@ def test_rewards_that_pay_everything_are_found_by_shuffled_gold() -> None:
 
 
 def test_gold_answers_that_do_not_score_are_listed() -> None:
-    findings = bad(check_golds(StingyScorer(), [asked("a"), choice("b", "B"), choice("c", "A")]))
-    assert findings[0].text == "1 of 3 gold answers score 1"
-    assert "b (mcq) 'B': 0.0 read" in findings[0].fix
+    routes = {**RewardConfig().routes, "mcq": "numeric"}
+    rubric = make_rubric(RewardConfig(routes=routes), make_judge(JudgeConfig()))
+    (finding,) = bad(check_golds(rubric, [asked("a"), choice("b", "B"), choice("c", "A")]))
+    assert finding.text == "1 of 3 gold answers score 1"
+    assert "b (mcq) 'B': None" in finding.fix
 
 
 def test_phantoms_pass_every_check_of_data() -> None:
     data = DataConfig(num_sft=40, num_rl=40, num_eval=40)
     made = phantoms.load(data)
     assert bad(check_data(made, CONFIG)) == []
-    assert bad(check_golds(HonestScorer(), made.eval)) == []
+    assert bad(check_golds(RUBRIC, made.eval)) == []
 
 
 def test_data_that_cannot_be_read_is_a_finding_and_the_machine_is_still_checked(tmp_path: Path) -> None:
