@@ -74,6 +74,27 @@ def test_the_surface_is_frozen() -> None:
     assert list(leaves()) == expected.split()
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("model.lora.r=0", "model.lora.r: got 0, expected >= 1"),
+        ("model.lora.lora_alpha=0", "model.lora.lora_alpha: got 0, expected >= 1"),
+        ("model.lora.lora_dropout=0.1", "got 0.1, expected 0, because with dropout the trainer's distribution"),
+        ("model.lora.target_modules=q_proj", "got 'q_proj', expected all-linear or a list of names"),
+        ("model.lora.target_modules=[]", "got (), expected all-linear or a list of names"),
+    ],
+)
+def test_adapters_that_cannot_be_built_are_refused(setting: str, said: str, model_path: str) -> None:
+    (fault,) = faults_of(model_path, "model.train=lora", setting)
+    assert said in fault
+
+
+def test_a_text_model_has_no_vision_to_train(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    (fault,) = faults_of(f"model.path={tmp_path}", "model.train=vision_projector")
+    assert fault.startswith("model.train: got vision_projector, but a model of the family qwen2 reads text only")
+
+
 def test_the_defaults_are_the_papers_values(model_path: str) -> None:
     """Table 2, stage 4, and Sec 4: what a real model is trained with."""
     grpo = compose.compose(["model=internvl3_8b"]).grpo
@@ -205,6 +226,8 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("grpo.epsilon=0", ["grpo.epsilon: got 0.0, expected > 0 and < 1"]),
         ("grpo.temperature=0", ["grpo.temperature: got 0.0, expected > 0"]),
         ("grpo.min_valid=9", ["a group has only grpo.num_generations=8"]),
+        ("model.train=vision", ["model.train", "expected one of all, language, vision_projector, lora"]),
+        ("model.lora.rank=8", ["model.lora.rank", "did you mean 'model.lora.r'"]),
         # The policy would be trained on another distribution than the engine drew from.
         ("grpo.top_p=0.9", ["grpo.top_p", "there is no such setting"]),
         ("grpo.max_completion_length=512", ["expected less than model.max_model_len=512"]),

@@ -23,6 +23,8 @@ __all__ = ["model_path"]  # the fixture, which pytest finds by its name here
     ("arguments", "setting"),
     [
         (["data.root=."], "data.root"),
+        (["model.lora.r=8"], "model.lora.r"),
+        (["model.train=language", "model.lora.target_modules=[q_proj]"], "model.lora.target_modules"),
         (["data=vqa_rad", "data.root=.", "data.shortcut_fraction=0.1"], "data.shortcut_fraction"),
         (["judge.base_url=http://localhost:1/v1"], "judge.base_url"),
         (["compute.tensor_parallel_size=2"], "compute.tensor_parallel_size"),

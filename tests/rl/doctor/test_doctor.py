@@ -16,7 +16,17 @@ from rich.console import Console
 
 from judges import make_judge
 from rewards.rubric import make_rubric
-from rl.config import Config, DataConfig, EvalConfig, GrpoConfig, JudgeConfig, ModelConfig, RewardConfig, SftConfig
+from rl.config import (
+    Config,
+    DataConfig,
+    EvalConfig,
+    GrpoConfig,
+    JudgeConfig,
+    LoraConfig,
+    ModelConfig,
+    RewardConfig,
+    SftConfig,
+)
 from rl.data.phantoms import questions as phantoms
 from rl.data.sets import DataSplits, SftRow
 from rl.doctor import checks as doctor
@@ -33,6 +43,7 @@ from rl.doctor.data import (
     shuffle,
 )
 from rl.doctor.model import check_model
+from rl.doctor.parts import check_parts
 from rollouts.imaging.pictures import to_png
 from rollouts.prompt.families import ImageSettings
 from rollouts.prompt.messages import response
@@ -252,6 +263,19 @@ def test_a_text_model_is_told_and_refuses_images(tmp_path: Path) -> None:
     (refusal,) = bad(check_model(processor, [*text, asked("seen")]))
     assert refusal.text.startswith("1 of 33 samples hold images (the first is 'seen'), and a model of the family llama")
     assert refusal.fix
+
+
+def test_parts_are_counted_and_a_layer_without_adapter_is_a_finding(tmp_path: Path) -> None:
+    model = ModelConfig(path=str(make_internvl(tmp_path)), train="lora", lora=LoraConfig(r=4))
+    lines = [finding.text for finding in check_parts(dataclasses.replace(CONFIG, model=model))]
+    assert lines[0].startswith("model.train=lora: ")
+    # Width 64: four projections to 64 and three of the MLP between 64 and 128, in two layers, at rank 4.
+    assert lines[-1] == f"adapters: {2 * 4 * (4 * 128 + 3 * 192):,} parameters beside 14 linear layers, trained"
+    assert [line.partition(":")[0] for line in lines[1:-1]] == ["vision tower", "projector", "language model"]
+    assert all(line.endswith("frozen") for line in lines[1:-1])
+    seen = dataclasses.replace(model, lora=LoraConfig(target_modules=("fc1",)))
+    found = doctor.guard(lambda: check_parts(dataclasses.replace(CONFIG, model=seen)), "mend it")
+    assert [(one.good, "fc1 names model.vision_tower" in one.text) for one in found] == [(False, True)]
 
 
 def test_an_unknown_family_is_a_finding_that_says_what_to_add(tmp_path: Path) -> None:

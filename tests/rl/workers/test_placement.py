@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rl.config import ComputeConfig
+from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable, last_log_lines
-from rl.workers.placement import place
+from rl.workers.placement import place, reference_apart
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.requests import EngineSettings
 
@@ -55,6 +55,13 @@ def test_without_a_kl_there_is_no_reference_and_the_policy_has_whole_gpus() -> N
     assert {name: (one.count, one.num_gpus) for name, one in places.items()} == {"policy": (2, 1), "rollout": (1, 1)}
     shared = place(ComputeConfig(device="cuda"), num_gpus=1, held=False)
     assert {name: one.pool for name, one in shared.items()} == {"policy": "policy", "rollout": "policy"}
+
+
+def test_the_base_of_an_adapter_is_the_reference_and_needs_no_process() -> None:
+    assert reference_apart(Config())
+    assert not reference_apart(Config(grpo=GrpoConfig(beta=0.0)))
+    assert not reference_apart(Config(model=ModelConfig(train="lora")))
+    assert reference_apart(Config(model=ModelConfig(train="language")))
 
 
 def test_an_engine_of_two_gpus_is_one_process_of_ray_and_starts_its_own_ranks() -> None:

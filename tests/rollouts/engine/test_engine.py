@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rl.algo.denominators import denominators
-from rl.config import DataConfig
+from rl.config import DataConfig, LoraConfig, Train
 from rl.data.load import load
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
@@ -54,8 +54,9 @@ def engine(internvl: Path) -> VllmEngine:
     return VllmEngine(internvl, SETTINGS)
 
 
-def policy_of(folder: Path) -> Policy:
-    return Policy(folder, GrpoObjective(config_for(folder).grpo), total_updates=100)
+def policy_of(folder: Path, train: Train = "all") -> Policy:
+    lora = LoraConfig(r=4, lora_alpha=8)
+    return Policy(folder, GrpoObjective(config_for(folder).grpo), total_updates=100, train=train, lora=lora)
 
 
 def give(engine: VllmEngine, policy: Policy, version: int) -> None:
@@ -63,9 +64,9 @@ def give(engine: VllmEngine, policy: Policy, version: int) -> None:
     engine.load_weights(version, weights, checksum(weights))
 
 
-def check_ten_updates(engine: VllmEngine, folder: Path, num_updates: int) -> None:
+def check_ten_updates(engine: VllmEngine, folder: Path, num_updates: int, train: Train = "all") -> None:
     """The engine's log-probs are the policy's at every version, and far from those of the version before it."""
-    policy = policy_of(folder)
+    policy = policy_of(folder, train)
     banned = media_token_ids(policy.processor)
     prompts = prompts_of(folder)
     requests = requests_of(prompts)
@@ -87,6 +88,10 @@ def check_ten_updates(engine: VllmEngine, folder: Path, num_updates: int) -> Non
 
 def test_log_probs_agree_with_the_policy_before_and_after_ten_updates(engine: VllmEngine, internvl: Path) -> None:
     check_ten_updates(engine, internvl, 10)
+
+
+def test_log_probs_agree_with_a_policy_that_learns_through_adapters(engine: VllmEngine, internvl: Path) -> None:
+    check_ten_updates(engine, internvl, 3, "lora")
 
 
 @pytest.mark.parametrize("family", sorted(set(MAKERS) - {"internvl"}))
