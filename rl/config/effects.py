@@ -137,6 +137,11 @@ EFFECTS = (
         "compute.device is cpu, where attention is dense",
     ),
     Effect(
+        ("compute.fsdp_size", "compute.gradient_sync"),
+        lambda c: c.compute.num_policy_workers == 1,
+        "compute.num_policy_workers is 1, and one rank shares nothing",
+    ),
+    Effect(
         ("compute.cpu_kv_cache_gib", "compute.num_threads"),
         lambda c: c.compute.device == "cuda",
         "compute.device is cuda",

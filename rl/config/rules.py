@@ -51,7 +51,7 @@ RANGES: dict[str, str] = {
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size "
     "sft.micro_batch_size sft.num_epochs": (">= 1"),
     "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
-    "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size": ">= 1",
+    "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size compute.fsdp_size": ">= 1",
     "compute.num_threads judge.max_attempts judge.max_concurrency judge.breaker_failures": ">= 1",
     "judge.max_calls judge.max_tokens judge.panel_quorum": ">= 1",
     "judge.max_reasks judge.price_input judge.price_output": ">= 0",
@@ -81,7 +81,7 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         config: the whole tree.
         explicit: dotted paths the user set on the command line; only these can be "without effect".
     """
-    rules = (_ranges, _batches, _parts, _judge, _local_judge, _rewards, _device, _files)
+    rules = (_ranges, _batches, _parts, _judge, _local_judge, _rewards, _device, _ranks, _files)
     found = [fault for rule in rules for fault in rule(config)]
     return [*found, *_lengths(config, explicit), *without_effect(config, explicit)]
 
@@ -261,6 +261,15 @@ def _device(config: Config) -> Iterable[str]:
         yield (
             "compute.attention: got flex, but compute.device is cpu, where FlexAttention has no backward pass; use"
             " compute.attention=auto, which is dense there"
+        )
+
+
+def _ranks(config: Config) -> Iterable[str]:
+    ranks, size = config.compute.num_policy_workers, config.compute.fsdp_size
+    if size is not None and size >= 1 and ranks > 1 and ranks % size:
+        yield (
+            f"compute.fsdp_size: got {size}, expected a divisor of compute.num_policy_workers={ranks}, so that every"
+            f" copy of the weights lies on as many ranks; {_divisors_near(ranks, size)} would do"
         )
 
 

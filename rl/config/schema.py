@@ -217,6 +217,15 @@ class ComputeConfig:
     # of tokens, "flex" (FlexAttention) only blocks in which somebody looks, a sixth to a tenth of them, after a
     # compilation of seconds; "auto" takes flex for trees of 1,024 tokens and more. On CPU it is dense.
     attention: Literal["auto", "dense", "flex"] = "auto"
+    # Whether the policy computes the activations of a layer again in the backward pass instead of keeping them: a third
+    # more arithmetic, a tenth of the memory. null = on GPUs, where memory is what runs out, and not on CPU.
+    activation_checkpointing: bool | None = None
+    # Ranks of the policy that share one copy of weights and moments (FSDP2); null = all of them. On several machines
+    # the GPUs of one, so that only gradients cross the network (HSDP).
+    fsdp_size: int | None = None
+    # When ranks add up their gradients. "update" sends each once an update and holds a whole float32 gradient on every
+    # rank meanwhile; "micro_batch" holds only shards and sends them as often as there are micro-batches.
+    gradient_sync: Literal["update", "micro_batch"] = "update"
     # Threads of each worker on CPU; None = all cores (workers take turns).
     num_threads: int | None = None
     # No answer of a worker for so long ends the run with an error.

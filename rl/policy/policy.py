@@ -23,7 +23,8 @@ from rl.policy.objectives import Objective
 from rl.policy.optimizer import learning_rate, make_optimizer
 from rl.policy.parts import Parts
 from rl.policy.ranks import full, laid_out_like, rank, reduce, world_size
-from rl.policy.token_model import DTYPES, TokenModel, load_token_model, shard
+from rl.policy.sharding import PLAIN, Layout, recompute_layers, shard, sync_gradients
+from rl.policy.token_model import DTYPES, TokenModel, load_token_model
 from rollouts.prompt.families import ONE_TILE, ImageSettings
 from rollouts.prompt.processing import EncodedPrompt, load_processor, media_token_ids
 
@@ -54,6 +55,7 @@ class Policy:
         train: Train = "all",
         lora: LoraConfig | None = None,
         seed: int = 0,
+        layout: Layout = PLAIN,
     ) -> None:
         """Load the model of a folder. `total_updates` are those of the whole run (GRPO: steps x minibatches); where
         there are several ranks, the process group must stand before this.
@@ -78,7 +80,10 @@ class Policy:
         if not objective.bans_media:  # padding was chosen beside these tokens all the same
             self.tokens.banned = ()
         self.parts = Parts(self.tokens.model, self.tokens.family, train, lora, seed=seed, dtype=DTYPES[dtype])
-        shard(self.tokens)
+        self.layout = layout
+        if layout.activation_checkpointing:
+            recompute_layers(self.tokens)
+        shard(self.tokens, layout.fsdp_size)
         self.parts.remember_frozen()
         self.export_dtype = DTYPES[dtype]
         self.optimizer = make_optimizer(self.tokens, objective.optimizer)
@@ -121,7 +126,8 @@ class Policy:
         )
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
-        for batch in batches:
+        for number, batch in enumerate(batches, start=1):
+            sync_gradients(self.tokens, self.layout.gradient_sync == "micro_batch" or number == len(batches))
             loss, parts = self._loss(batch, valid_rows, totals)
             # FSDP averages gradients over the ranks; the denominator is already that of all ranks.
             (loss * world_size()).backward()
@@ -166,6 +172,8 @@ class Policy:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
+        # Nobody reads them again, and the next passes need their room.
+        self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1
         self.skips_in_a_row = 0
         return metrics

@@ -1,30 +1,46 @@
 """A Hugging Face model seen as what learning needs of it: micro-batch in, log-probs of the completion tokens out.
 
-What differs between families of models stands in rollouts/prompt/families.py; media stay one opaque dict. Under
-torch.distributed with more than one rank the parameters are sharded by FSDP2 (`fully_shard`), the language model layer
-by layer, everything else with the root.
+What differs between families of models stands in rollouts/prompt/families.py; media stay one opaque dict. How it lies
+over several ranks is said in rl/policy/sharding.py.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from rl.algo.logprobs import Measure, chunked_logprobs, entropy
 from rl.policy.attention import Attention, make_mask, may_use_flex, position_ids, use_tree_attention
 from rl.policy.batching import MicroBatch
-from rl.policy.ranks import world_size
 from rollouts.prompt.families import Family, UnknownFamily
 from rollouts.prompt.processing import collate_media, load_family, prompt_positions
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class ScoringHead(nn.Module):
+    """The head with what comes behind it, as one module: however many chunks there are, its weight is gathered once a
+    pass."""
+
+    def __init__(self, linear: nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, hidden_NH: Tensor, targets_N: Tensor, **settings: Any) -> tuple[Tensor, Tensor]:
+        """`chunked_logprobs` with this head."""
+        logprobs_N, measured_N = chunked_logprobs(hidden_NH, self.linear, targets_N, **settings)
+        return logprobs_N.clone(), measured_N  # FSDP2 hooks on to the outputs, which must be no views
 
 
 class TokenModel(nn.Module):
@@ -50,6 +66,9 @@ class TokenModel(nn.Module):
         self.attention: Attention = attention
         if may_use_flex(attention, self.device):
             use_tree_attention(self.decoder)
+        self.head = ScoringHead(model.get_output_embeddings())
+        # By FSDP2: then its weights come in the dtype of the arithmetic, and a rank may not leave out a layer.
+        self.is_sharded = False
         self.vocab_size = model.config.get_text_config().vocab_size
         # Never a token that stands for an image; padding is masked, so that nothing else about it matters.
         self.pad_id = next(token for token in range(self.vocab_size) if token not in banned)
@@ -63,6 +82,12 @@ class TokenModel(nn.Module):
         """The language model without its head; `layers` are its layers."""
         return cast(PreTrainedModel, self.model.get_submodule(self.family.decoder))
 
+    def layers_at(self, place: str) -> nn.ModuleList:
+        """The list of layers at a dotted path of the model."""
+        layers = self.model.get_submodule(place)
+        assert isinstance(layers, nn.ModuleList), f"{place} was looked at when the model was loaded"
+        return layers
+
     def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         prompts = [tree.prompt for tree in batch.trees]
         media = collate_media([prompt.media for prompt in prompts])
@@ -70,35 +95,31 @@ class TokenModel(nn.Module):
         positions = position_ids(batch, [prompt_positions(self.family, self.model, prompt) for prompt in prompts])
         with self._arithmetic():
             output = self.model.base_model(
-                input_ids=batch.input_ids.to(self.device),
+                **self._inputs(batch.input_ids.to(self.device), seen=bool(media)),
                 attention_mask=mask,
                 position_ids=positions.to(self.device),
                 use_cache=False,
-                **{name: tensor.to(self.device) for name, tensor in media.items()},
+                **{name: self._to_device(tensor) for name, tensor in media.items()},
             )
             hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.sources.to(self.device))
-            head = self.model.get_output_embeddings()
-            targets_N = batch.targets.to(self.device)
-            logprobs_N, measured_N = chunked_logprobs(
-                hidden_NH, head, targets_N, self.temperature, self.banned, self.vocab_size, self.measure
+            return self.head(
+                hidden_NH,
+                batch.targets.to(self.device),
+                temperature=self.temperature,
+                banned=self.banned,
+                vocab_size=self.vocab_size,
+                measure=self.measure,
             )
-        if not media and world_size() > 1:
-            logprobs_N = logprobs_N + self._zero()
-        return logprobs_N, measured_N
 
     def _arithmetic(self) -> AbstractContextManager[object]:
-        """Weights stay fp32 (a step of 1e-6 is lost in bf16); bfloat16 is the arithmetic only."""
-        if self.dtype == torch.float32:
+        """Weights stay fp32 (a step of 1e-6 is lost in bf16); bfloat16 is the arithmetic only. FSDP2 hands out weights
+        in it, and then there is nothing left to cast."""
+        if self.dtype == torch.float32 or self.is_sharded:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
-    def _zero(self) -> Tensor:
-        """0, by way of what learns of the vision tower: a rank that saw no image must still hand in its gradients, or
-        the other ranks wait for ever."""
-        return sum((parameter.sum() * 0.0 for parameter in self._seeing()), torch.zeros(()))
-
     def drop_zeros(self) -> None:
-        """Take away the gradients that `_zero` made where no rank saw an image: with one rank there are none either,
+        """Take away the gradients of black tiles where no rank saw an image: with one rank there are none either,
         and a gradient of 0 would let the optimiser's momentum go on."""
         for parameter in self._seeing():
             parameter.grad = None
@@ -107,6 +128,30 @@ class TokenModel(nn.Module):
         """What learns outside the language model."""
         language = {id(p) for module in (self.decoder, self.model.get_output_embeddings()) for p in module.parameters()}
         return [p for p in self.model.parameters() if p.requires_grad and id(p) not in language]
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        cast = self.is_sharded and tensor.is_floating_point()
+        return tensor.to(self.device, self.dtype if cast else tensor.dtype)
+
+    def _inputs(self, input_ids: Tensor, seen: bool) -> dict[str, Tensor]:
+        """Tokens, or their embeddings where a rank that saw no image must run the vision tower all the same: the other
+        ranks gather its layers and wait for its gradients. It looks at one black tile, which counts for nothing, in the
+        place where an image would be looked at."""
+        if seen or not (self.is_sharded and self.family.reads_images):
+            return {"input_ids": input_ids}
+        embeddings = self.model.get_input_embeddings()(input_ids)
+        tile = {name: self._to_device(tensor) for name, tensor in black_tile(self.model.config.vision_config).items()}
+        features = self.model.base_model.get_image_features(**tile, return_dict=True).pooler_output
+        return {"inputs_embeds": embeddings + torch.cat([*features]).sum() * 0.0}
+
+
+def black_tile(vision: PreTrainedConfig) -> dict[str, Tensor]:
+    """The smallest image that a vision tower takes, as its processor would hand it over."""
+    if hasattr(vision, "spatial_merge_size"):  # patches in rows, and how many there are in time, height and width
+        side = vision.spatial_merge_size
+        patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+        return {"pixel_values": torch.zeros(side * side, patch), "image_grid_thw": torch.tensor([[1, side, side]])}
+    return {"pixel_values": torch.zeros(1, vision.num_channels, *vision.image_size)}
 
 
 def load_token_model(
@@ -160,13 +205,3 @@ def load_model(path: str | Path, family: Family, *, dtype: torch.dtype, attentio
             " trees of completions are tested with full attention only"
         )
     return model
-
-
-def shard(model: TokenModel) -> None:
-    """FSDP2 over all ranks; nothing to do for one."""
-    if world_size() == 1:
-        return
-    mesh = init_device_mesh(model.device.type, (world_size(),))
-    for layer in model.decoder.layers:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh)

@@ -18,6 +18,7 @@ from rl.policy import checkpoints
 from rl.policy.batching import Row
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
+from rl.policy.sharding import layout_of
 from rl.workers.placement import reference_apart
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
@@ -48,6 +49,7 @@ class PolicyWorker:
             total_updates=self.total_updates,
             dtype=model.dtype,
             device=compute.device,
+            layout=layout_of(compute),
             attention=compute.attention,
             images=images_of(model),
             train=model.train,

@@ -67,7 +67,8 @@ def test_the_surface_is_frozen() -> None:
         judge.calibration judge.min_kappa judge.min_sensitivity judge.min_specificity
         compute.ray_address compute.device compute.num_policy_workers compute.num_rollout_workers
         compute.tensor_parallel_size
-        compute.gpu_memory_utilization compute.cpu_kv_cache_gib compute.attention compute.num_threads
+        compute.gpu_memory_utilization compute.cpu_kv_cache_gib compute.attention
+        compute.activation_checkpointing compute.fsdp_size compute.gradient_sync compute.num_threads
         compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps eval.quick_items
     """
@@ -189,6 +190,11 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
     assert "open" not in reward.routes
 
 
+def test_ranks_that_do_not_divide_into_copies_are_told_what_would_do(model_path: str) -> None:
+    (fault,) = faults_of(model_path, "compute.num_policy_workers=8", "compute.fsdp_size=3")
+    assert "expected a divisor of compute.num_policy_workers=8" in fault and "2 or 4 would do" in fault
+
+
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
@@ -234,6 +240,8 @@ def test_mappings_grow_and_shrink(model_path: str) -> None:
         ("data.num_rl=8", ["data.num_rl=8 leaves fewer questions"]),
         ("data.max_difficulty=0.9", ["setting it has no effect", "only rows of data=jsonl carry a difficulty"]),
         ("compute.attention=flex", ["compute.device is cpu", "no backward pass", "compute.attention=auto"]),
+        ("compute.fsdp_size=1", ["setting it has no effect", "compute.num_policy_workers is 1"]),
+        ("compute.gradient_sync=micro_batch", ["setting it has no effect", "compute.num_policy_workers is 1"]),
         ("compute.attention=dense", ["setting it has no effect", "attention is dense"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),
         ("sft.checkpoint=/no/such", ["sft.checkpoint: there is no folder /no/such"]),
