@@ -1,5 +1,5 @@
 """Seconds of the real model's step in float32 and bfloat16, and how far engine and policy are apart in both:
-`python -m examples.real_model.measure [--steps 4] [overrides]`.
+`python -m examples.real_model.measure [--sft FOLDER] [--steps 4] [overrides]`.
 
 Each arithmetic is a run of the main command on the same questions, with a learning rate of next to nothing, so that
 both train the same weights; the first step compiles and fills caches, and does not count. bfloat16 pays where the CPU
@@ -70,14 +70,19 @@ def medians(metrics: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     }
 
 
-def run(dtype: str, steps: int, folder: Path, overrides: Sequence[str]) -> list[dict[str, float | None]]:
-    """A run of `steps` steps in one arithmetic, without SFT; its metrics."""
-    settings = (
+def settings(dtype: str, steps: int, folder: Path, sft: Path | None) -> list[str]:
+    """The settings of a run of `steps` steps in one arithmetic. It starts from the SFT model `sft`; None = from the
+    model as prepared, whose completions are a few tokens long."""
+    return [
         "+experiment=real_model", f"model.dtype={dtype}", f"out_dir={folder}", f"grpo.num_steps={steps}",
-        "grpo.learning_rate=1e-12", "sft.enabled=false", "data.num_eval=2", "eval.num_samples=0", "eval.every_steps=0",
-        "wandb=off",
-    )  # fmt: skip
-    command = [sys.executable, "-m", "rl.train", *settings, *overrides]
+        "grpo.learning_rate=1e-12", f"sft.checkpoint={sft}" if sft else "sft.enabled=false",
+        "data.num_eval=2", "eval.num_samples=0", "eval.every_steps=0", "wandb=off",
+    ]  # fmt: skip
+
+
+def run(arguments: Sequence[str], folder: Path) -> list[dict[str, float | None]]:
+    """The metrics of a run with these settings into `folder`."""
+    command = [sys.executable, "-m", "rl.train", *arguments]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command[1:])} ended with {done.returncode}; its error is above")
@@ -102,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4, help="steps of each run, the first of which does not count")
+    parser.add_argument("--sft", type=Path, help="an SFT model to start from, as summary.json of a run names it")
     parser.add_argument("--json", type=Path, help="also write the numbers of every step to this file")
     parser.add_argument("overrides", nargs="*", help="settings of the runs, such as grpo.prompts_per_step=4")
     arguments = parser.parse_args(argv)
@@ -111,7 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = cpu(info.read_text()) if info.is_file() else "unknown CPU"
     print(f"{name}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as parent:
-        steps = {dtype: run(dtype, arguments.steps, Path(parent) / dtype, arguments.overrides) for dtype in DTYPES}
+        steps = {}
+        for dtype in DTYPES:
+            folder = Path(parent) / dtype
+            steps[dtype] = run([*settings(dtype, arguments.steps, folder, arguments.sft), *arguments.overrides], folder)
     show({dtype: medians(metrics) for dtype, metrics in steps.items()})
     if arguments.json:
         arguments.json.write_text(json.dumps({"cpu": name, "steps": steps}, indent=1))

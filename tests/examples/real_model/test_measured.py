@@ -8,6 +8,7 @@ import pytest
 
 from examples.real_model import blind, measure
 from examples.real_model.blind import Column, decision, macro_f1, rows
+from rl.config.door import compose
 from rl.evaluate.asking import Judged
 from rl.run.progress import Display
 from rollouts.records import Sample
@@ -41,6 +42,17 @@ def test_the_table_shows_seconds_their_ratio_and_the_gap(capsys: pytest.CaptureF
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["sampling", "8.00", "4.40", "0.55"] in lines  # 4.4 / 8
     assert ["log-prob", "gap,", "mean", "3.0e-07", "2.0e-03"] in lines
+
+
+@pytest.mark.parametrize("dtype", measure.DTYPES)
+@pytest.mark.parametrize("from_sft", [True, False])
+def test_the_settings_of_both_runs_are_taken_by_the_door(dtype: str, from_sft: bool, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "rows.jsonl").write_text("")
+    own = measure.settings(dtype, 3, tmp_path / "run", tmp_path if from_sft else None)
+    config = compose([*own, f"model.path={tmp_path}", f"data.root={tmp_path / 'rows.jsonl'}"])
+    assert (config.model.dtype, config.grpo.num_steps, config.wandb) == (dtype, 3, "off")
+    assert config.sft.checkpoint == (str(tmp_path) if from_sft else None)
 
 
 def test_one_step_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
