@@ -1,6 +1,6 @@
 # `make train` and `make test` are all a reader needs; both set up what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-fast test-all lint bench
+.PHONY: help setup train test test-fast test-hunt test-all lint bench
 
 # The first Python on this machine that is new enough; requirements/install.py says so clearly when none is.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -27,6 +27,9 @@ test: setup  ## the tests, without those marked slow or gpu
 # One process, not pytest-xdist: with two cores Ray, vLLM and the tests of deadlines would wait for each other.
 test-fast: setup  ## the pure tests: no process, server, browser or model; at most 90 seconds
 	$(VENV_PYTHON) -m pytest --fast tests $(ARGS)
+
+test-hunt: setup  ## inputs of public bug reports and their kinds: about a minute
+	$(VENV_PYTHON) -m pytest -m hunt $$(grep -rl "mark[.]hunt" tests --include=*.py) $(ARGS)
 
 test-all: setup  ## every test this machine can run
 	$(VENV_PYTHON) -m pytest $(ARGS)

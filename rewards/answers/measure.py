@@ -15,7 +15,7 @@ from typing import Any
 
 from rewards.answers.form import grade_format
 from rewards.answers.read import grade_option, parse
-from rollouts.terminal import accept_any_stdout, open_console, table
+from rollouts.terminal import accept_any_stdout, complain, open_console, table
 
 # Files of cases, as they are named below tests/cases.
 KINDS = ("*option_cases*.jsonl", "*format_cases*.jsonl")
@@ -69,7 +69,7 @@ def wrong(rows: Sequence[Mapping[str, Any]], is_format: bool) -> Iterator[Mappin
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; exit code 1 where a row is wrong."""
+    """Print the table; exit code 1 where a row is wrong, 2 where a file holds no such rows."""
     parser = argparse.ArgumentParser(
         prog="python -m rewards.answers.measure",
         description="Grades files of cases with the answer reader: rows right, paid wrong, refused, and unclear.",
@@ -81,9 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     total: Counter[str] = Counter()
     lines: list[list[str] | None] = []
     for path in paths:
-        rows = rows_of(path)
         is_format = "format" in path.name
-        counts = count(rows, is_format)
+        try:
+            rows = rows_of(path)
+            counts = count(rows, is_format)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            complain(
+                f"{parser.prog}: {path} holds no cases ({reason}); expected one JSON object a line, as in tests/cases"
+            )
+            return 2
         total += counts
         lines.append(_line(path.name, counts))
         for row in wrong(rows, is_format) if asked.wrong else ():

@@ -31,9 +31,10 @@ a run; tells what the reward pays, how often it fails, how long it takes, and wh
 value out of range, one that does not depend on the completion or changes from call to call or with the
 order of calls, a failure, slowness.
 
-With --log FILE it grades the log of another trainer instead, and tells where the two pay differently. A log has JSON
-lines with question (or prompt), completion, options, answer (or solution, ground_truth, gold) and what was paid: a
-number as reward or score, an object of them as rewards, or a field of its own that --paid names."""
+With --log FILE it grades the log of another trainer instead, and tells where the two pay differently. A log is a
+file of JSON lines or .parquet, such as the dumps of verl (rollout_data_dir) and TRL (log_completions), whose rows hold
+question (or prompt, input), completion (or output), options, answer (or solution, ground_truth, gold, gts) and what was
+paid: a number as reward or score, an object of them as rewards, or a field of its own that --paid names."""
 EPILOG = """\
 examples:
   python -m rewards.check option_match

@@ -1,7 +1,8 @@
 """Grades the log of another trainer with a reward of ours, and tells where the two pay differently.
 
-A log has JSON lines: the question (or prompt), the completion, the options, the right answer, and what the other
-trainer paid. Nothing in it is believed but that: the completion is read and paid as in a run of ours.
+A log has rows of JSON lines or of a Parquet file, such as the dumps of verl (`trainer.rollout_data_dir`) and TRL
+(`log_completions`): the question (or prompt), the completion, the options, the right answer, and what the other trainer
+paid. Nothing in it is believed but that: the completion is read and paid as in a run of ours.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rollouts.texts.reading import TextFault, decode, file_lines, parse_object, 
 # Names under which trainers log the same thing; the first that is there counts.
 QUESTIONS = ("question", "prompt", "problem", "query", "input")
 COMPLETIONS = ("completion", "response", "output", "generation", "prediction")
-GOLDS = (*ANSWER_NAMES, "gold", "target", "label")
+GOLDS = (*ANSWER_NAMES, "gold", "target", "label", "gts")
 OPTIONS = ("options", "choices")
 REWARDS = ("reward", "rewards", "score", "scores")
 # Amounts that differ by less are the same: logs round.
@@ -77,19 +78,27 @@ def read_log(path: str, one: OneReward, paid: str | None) -> tuple[list[LogRow],
     """
     rows: list[LogRow] = []
     unread: list[str] = []
-    try:
-        lines = file_lines(Path(path))
-    except (OSError, TextFault) as error:
-        raise RewardError(f"--log {path}: {error}; expected a file of JSON lines") from error
-    for number, raw in lines:
+    for number, raw in _raw_rows(path):
         try:
-            rows.append(_row(number, parse_object(decode(raw)), one, paid))
+            rows.append(_row(number, parse_object(decode(raw)) if isinstance(raw, bytes) else raw, one, paid))
         except (TextFault, BadSample, RewardError) as error:
             unread.append(f"line {number}: {error}")
     if not rows:
         first = unread[0] if unread else "it is empty"
         raise RewardError(f"--log {path} holds no row that can be graded: {first}")
     return rows, unread
+
+
+def _raw_rows(path: str) -> list[tuple[int, Any]]:
+    """Number and content of each row: bytes of a line, or the fields of a row of a table."""
+    try:
+        if Path(path).suffix == ".parquet":
+            import pyarrow.parquet as pq  # here, because a log of lines needs none
+
+            return list(enumerate(pq.read_table(path).to_pylist(), start=1))
+        return list(file_lines(Path(path)))
+    except (OSError, ValueError) as error:
+        raise RewardError(f"--log {path}: {error}; expected a file of JSON lines, or FILE.parquet") from error
 
 
 def _row(number: int, row: Mapping[str, Any], one: OneReward, paid: str | None) -> LogRow:

@@ -10,27 +10,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rollouts.terminal import accept_any_stdout, require
-
-if __name__ == "__main__":
-    require("python -m rl.doctor", "train")
-
 from judges import make_judge
 from rewards.contract import RewardError
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import JudgeConfig
 from rl.config.door import from_command_line
-from rl.doctor.checks import examine, tell
-from rl.doctor.data import Finding
-from rollouts.terminal import open_console
+from rollouts.terminal import accept_any_stdout, open_console, require
+
+COMMAND = "python -m rl.doctor"
 
 
 def main(argv: Sequence[str]) -> int:
     """The command. Returns its exit code."""
-    config = from_command_line(
-        argv, "python -m rl.doctor", "Composes a run without starting it, and checks what would stop it."
-    )
+    config = from_command_line(argv, COMMAND, "Composes a run without starting it, and checks what would stop it.")
+    require(COMMAND, "train")
+    # Here, because the model libraries take seconds that nobody should wait for to learn of a typing error.
+    from rl.doctor.checks import examine, tell
+    from rl.doctor.data import Finding
+
     console = open_console()
     # Reference answers are checked by rule, so that the doctor costs one judge call for each endpoint: that by which it
     # sees whether the judge answers.

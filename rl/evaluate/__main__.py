@@ -6,35 +6,35 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rollouts.terminal import accept_any_stdout, require
-
-if __name__ == "__main__":
-    require("python -m rl.evaluate", "train", "cpu")
-
 from judges import make_judge
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import door
-from rl.data.load import load
-from rl.data.sizes import images_of
-from rl.evaluate.asking import evaluate, prepare
-from rl.evaluate.comparison import majority_baseline
-from rl.evaluate.table import print_one
-from rl.refusals import MOST_SHOWN
-from rl.run import failures, progress
-from rl.workers.rollout_worker import engine_settings
-from rollouts.engine.vllm import VllmEngine
-from rollouts.prompt.processing import load_processor
-from rollouts.texts.reading import shorten
+from rollouts.terminal import accept_any_stdout, require
+
+COMMAND = "python -m rl.evaluate"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: `python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in
     this process."""
-    command = "python -m rl.evaluate"
     arguments = list(sys.argv[1:] if argv is None else argv)
-    config = door.from_command_line(arguments, command, "Measures one model on the held-out items, without training.")
-    with failures.exit_on_failure(command), progress.Display() as display:
+    config = door.from_command_line(arguments, COMMAND, "Measures one model on the held-out items, without training.")
+    require(COMMAND, "train", "cpu")
+    # Here, because the engine takes seconds that nobody should wait for to learn of a typing error.
+    from rl.data.load import load
+    from rl.data.sizes import images_of
+    from rl.evaluate.asking import evaluate, prepare
+    from rl.evaluate.comparison import majority_baseline
+    from rl.evaluate.table import print_one
+    from rl.refusals import MOST_SHOWN
+    from rl.run import failures, progress
+    from rl.workers.rollout_worker import engine_settings
+    from rollouts.engine.vllm import VllmEngine
+    from rollouts.prompt.processing import load_processor
+    from rollouts.texts.reading import shorten
+
+    with failures.exit_on_failure(COMMAND), progress.Display() as display:
         splits = load(config.data)
         processor = load_processor(config.model.path, images_of(config.model))
         held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)

@@ -27,6 +27,8 @@ from rollouts.store.layout import media_path
 from rollouts.store.writer import RunWriter
 from tests.fakes import fake_rollouts
 
+pytestmark = pytest.mark.hunt
+
 HEIGHT, WIDTH = 48, 64
 # Rises from left to right and a little from top to bottom, so that a turn is seen: 0 .. 1.
 RAMP = (np.linspace(0, 0.9, WIDTH)[None] + np.linspace(0, 0.1, HEIGHT)[:, None]).astype(np.float64)

@@ -30,6 +30,8 @@ from rl.doctor.judge import check_judge
 from tests.fakes.scripted_judge import MODEL, Reply, Script, ScriptedJudge, all_of, always, judge_at
 from tests.paths import REPOSITORY
 
+pytestmark = pytest.mark.hunt
+
 KEY = "sk-planted-4711"
 HUNT = REPOSITORY / "../shared/cases/hunt"
 PROXIES = [name for base in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (base, base.upper())]

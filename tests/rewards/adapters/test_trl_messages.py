@@ -12,6 +12,8 @@ from rewards.registry import RewardError
 from rollouts.records import BadSample
 from tests.paths import REPOSITORY
 
+pytestmark = pytest.mark.hunt
+
 HUNT = REPOSITORY / "../shared/cases/hunt/adapters.jsonl"
 ROW = {"answer": "B", "options": ["x", "y"]}
 ANSWER = "<answer>B</answer>"

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rewards.check.__main__ import main
@@ -133,3 +135,36 @@ def test_what_has_no_value_here_is_a_difference_with_its_reason(
     [one] = compared(capsys, "numeric", "--log", log_of(tmp_path, [row]))["differences"]
     assert one["here"] is None
     assert "holds no number that can be compared" in one["reason"]
+
+
+def test_the_dumps_of_trl_and_verl_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The columns are those that TRL 1.16 (`log_completions`, with the data's columns as extra) and verl 0.9
+    (`trainer.rollout_data_dir`) write."""
+    asked = [[{"role": "user", "content": [{"type": "text", "text": "Which?"}]}]] * 2
+    replies = [[{"role": "assistant", "content": said(letter)}] for letter in "BC"]
+    columns = {
+        "step": [5, 5], "prompt": asked, "completion": replies, "accuracy_reward": [1.0, 1.0],
+        "format_reward": [1.0, 1.0], "options": [OPTIONS] * 2, "solution": ["B", "B"], "advantage": [0.5, -0.5],
+    }  # fmt: skip
+    trl = tmp_path / "completions_00005.parquet"
+    pq.write_table(pa.table(columns), trl)
+    found = compared(capsys, "option_match", "--log", str(trl), "--paid", "accuracy_reward")
+    assert [(one["line"], one["there"], one["here"]) for one in found["differences"]] == [(2, 1.0, 0.0)]
+    lines = [
+        {"input": "user\nIs it there?\nassistant\n", "output": said(word), "gts": "yes", "score": 1.0, "step": 1}
+        for word in ("yes", "no")
+    ]
+    found = compared(capsys, "yes_no", "--log", log_of(tmp_path, lines))
+    assert [(one["line"], one["there"], one["here"]) for one in found["differences"]] == [(2, 1.0, 0.0)]
+
+
+def test_a_log_that_lacks_something_is_told_with_what_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "completions.parquet"
+    pq.write_table(pa.table({"prompt": ["Which?"], "completion": [said("B")], "accuracy_reward": [1.0]}), path)
+    assert main(["option_match", "--log", str(path), "--paid", "accuracy_reward"]) == 2
+    assert "the right answer is missing" in capsys.readouterr().err
+    path.write_bytes(b"PAR1 and no more")
+    assert main(["option_match", "--log", str(path)]) == 2
+    assert "expected a file of JSON lines, or FILE.parquet" in " ".join(capsys.readouterr().err.split())

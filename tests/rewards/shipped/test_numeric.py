@@ -13,6 +13,8 @@ from rewards.shipped.numeric import numeric, quantities
 from rollouts.records import Sample
 from tests.paths import REPOSITORY
 
+pytestmark = pytest.mark.hunt
+
 HUNT = REPOSITORY / "../shared/cases/hunt/numeric.jsonl"
 
 

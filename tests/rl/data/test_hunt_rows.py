@@ -30,6 +30,8 @@ from rollouts.records import BadSample, Sample
 from rollouts.rows.sample import sample_of
 from rollouts.texts.reading import TextFault, file_lines, is_blank, parse, quote, shorten, trim
 
+pytestmark = pytest.mark.hunt
+
 QA = {"question": "Which organ?", "answer": "liver"}
 INVISIBLE = "\u200b\ufeff\u2060"
 

@@ -315,7 +315,9 @@ def runs_refusal(config: Config) -> str:
     return ""
 
 
-@pytest.mark.parametrize("name", SETUPS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.hunt] if "template" in name else []) for name in SETUPS]
+)
 def test_the_doctor_passes_what_runs_and_nothing_else(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
