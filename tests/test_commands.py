@@ -13,7 +13,7 @@ from tests.paths import REPOSITORY
 
 pytestmark = pytest.mark.full_run_only(reason="starts commands")
 RUNS = ("rollouts.check", "rollouts.view", "rl.export", "rl.report", "rl.replay")
-SETTINGS = ("rl.train", "rl.sft", "rl.doctor", "rl.evaluate")
+SETTINGS = ("rl.train", "rl.doctor", "rl.evaluate")
 COMMANDS = (*RUNS, *SETTINGS, "rollouts.diff", "judges.calibrate", "rewards.check", "rewards.answers.measure")
 NO_RUN = "is not a run"
 
@@ -32,7 +32,7 @@ BAD = (
     *(Bad(name, (), 2, "the following arguments are required: RUN") for name in RUNS),
     *(Bad(name, ("/no/such", *more), code, says) for name, more, code, says in (
         ("rollouts.check", (), 2, NO_RUN), ("rollouts.view", (), 2, NO_RUN), ("rollouts.view", ("--text",), 2, NO_RUN),
-        ("rl.export", ("--to", "wandb", "--out", "/no/out"), 2, "config.yaml"), ("rl.report", (), 2, NO_RUN),
+        ("rl.export", ("--to", "wandb", "--out", "/no/out"), 1, NO_RUN), ("rl.report", (), 2, NO_RUN),
         ("rl.replay", (), 1, "config.yaml"), ("rollouts.diff", ("/no/other",), 2, NO_RUN),
         ("rewards.check", (), 2, "there is no reward named"), ("rewards.answers.measure", (), 2, "holds no cases"),
         ("judges.calibrate", ("judge=rules", "--out", "/no/out"), 2, "cannot be read"),
