@@ -201,6 +201,22 @@ def test_a_killed_run_resumes_to_the_numbers_of_one_that_was_never_stopped(
     assert check_run(folder, num_steps=STEPS, prompts_per_step=PROMPTS, num_generations=GENERATIONS).ok
 
 
+@pytest.mark.slow
+def test_adapters_learn_through_the_whole_recipe_beside_their_own_reference(tmp_path: Path) -> None:
+    folder = tmp_path / "lora"
+    run(folder, tmp_path / "sft", "model.train=lora", "model.lora.r=4")
+    first = next(iter(read_rollouts(folder, 1)))
+    assert first.ref_logprobs == pytest.approx(first.old_logprobs, abs=1e-5), "an adapter begins as no change"
+    assert (told(folder)[-1]["kl"] or 0.0) > 1e-5
+    adapter = folder / "model" / "adapter"
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
+    # The model is whole, a checkpoint holds adapters and their moments only.
+    whole = (folder / "model" / "model.safetensors").stat().st_size
+    checkpoint = sum(path.stat().st_size for path in (folder / "checkpoints/step_000004").rglob("*"))
+    assert 3 * (adapter / "adapter_model.safetensors").stat().st_size < checkpoint < whole
+    assert check_run(folder, num_steps=STEPS, prompts_per_step=PROMPTS, num_generations=GENERATIONS).ok
+
+
 PHASES = {
     "data": "data",
     "SFT": "SFT ...",
