@@ -39,6 +39,10 @@ class Session(Protocol):
         """Where a worker's output went; empty for other machines."""
 
 
+def _nothing() -> None:
+    """What there is to do before work on a GPU of one's own."""
+
+
 class Group:
     """Workers of one kind, in the order of their ranks."""
 
@@ -51,6 +55,8 @@ class Group:
         self._pids = self.ask("pid")
         self._started = self.ask("start")
         self.infos: list[WorkerInfo] = []
+        # Called before every pass and update: engines on the same GPUs go to sleep first.
+        self.before_work: Callable[[], None] = _nothing
 
     def ask(self, method: str, *arguments: Any) -> list[Any]:
         """Start the same call on every worker. Lists are handed over as tuples, because verl would deal them out
@@ -62,6 +68,7 @@ class Group:
         """Start a call with one part for each worker."""
         if len(parts) != self.size:
             raise ValueError(f"{len(parts)} parts for the {self.size} workers of {self.name}")
+        self.before_work()
         return self._verl.execute_all_async(method, list(parts))
 
     def wait(self, references: Sequence[Any]) -> list[Any]:
@@ -177,6 +184,7 @@ class RolloutGroup(Group):
         # Version of the last sync and references to weights and checksum, for an engine that had to be started again.
         self._weights: tuple[int, Any, Any] | None = None
         self._restarted: set[int] = set()
+        self._asleep = False
         # Of all completions so far.
         self.hits = PrefixHits()
 
@@ -189,6 +197,7 @@ class RolloutGroup(Group):
             WeightsRejected: they arrived damaged or were not taken over.
         """
         self._weights = version, weights_ref, checksum_ref
+        self._asleep = False
         references = [self._load(rank) for rank in range(self.size)]
 
         def confirm(checksum: str) -> None:
@@ -200,6 +209,13 @@ class RolloutGroup(Group):
 
         return confirm
 
+    def sleep(self) -> None:
+        """Engines give the memory of their GPUs back, once they have drawn what they were asked for; the next sync, or
+        the next completions asked for, wake them."""
+        if not self._asleep:
+            self.wait(self.ask("sleep"))
+            self._asleep = True
+
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
@@ -210,6 +226,7 @@ class RolloutGroup(Group):
             StaleWeights: an engine does not hold `settings.policy_version`.
             WorkerFailed: an engine died twice, lost completions, or was silent for too long.
         """
+        self._asleep = False
         prompts = {
             prompt_id: place for place, prompt_id in enumerate(dict.fromkeys(request.prompt_id for request in requests))
         }

@@ -41,8 +41,9 @@ MAX_SEQUENCES_IN_FLIGHT = {"cpu": 64, "cuda": 512}
 class RolloutWorker:
     """Holds a VllmEngine; `start` starts it."""
 
-    def __init__(self, config: Config, model_path: str, disk_version: int | None) -> None:
+    def __init__(self, config: Config, model_path: str, disk_version: int | None, shares_gpu: bool = False) -> None:
         self.config = config
+        self.shares_gpu = shares_gpu
         self.model_path = model_path
         self.disk_version = disk_version
         self.name = f"rollout-{os.environ['RANK']}"
@@ -62,7 +63,8 @@ class RolloutWorker:
         from rollouts.engine.vllm import VllmEngine
 
         with _death_of_the_engine_is_ours():
-            self.engine = VllmEngine(self.model_path, engine_settings(self.config), self.disk_version, self.name)
+            settings = engine_settings(self.config, shares_gpu=self.shares_gpu)
+            self.engine = VllmEngine(self.model_path, settings, self.disk_version, self.name)
         return ready_since(started)
 
     def load_weights(self, version: int, weights: Mapping[str, Tensor], checksum: str) -> tuple[int, str]:
@@ -74,6 +76,12 @@ class RolloutWorker:
             self.engine.load_weights(version, weights, checksum)
             self.engine.confirm(version, checksum)
         return version, checksum
+
+    def sleep(self) -> None:
+        """Leave the GPU's memory to the policy until weights come, or completions are asked for."""
+        if self.engine is not None:
+            with _death_of_the_engine_is_ours():
+                self.engine.sleep()
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
@@ -99,8 +107,8 @@ def _death_of_the_engine_is_ours() -> Iterator[None]:
         os._exit(ENGINE_DIED)
 
 
-def engine_settings(config: Config) -> EngineSettings:
-    """What the configuration says about one engine."""
+def engine_settings(config: Config, *, shares_gpu: bool = False) -> EngineSettings:
+    """What the configuration says about one engine, which may stand on a GPU of the policy."""
     compute = config.compute
     share = math.ceil(config.grpo.prompts_per_step * config.grpo.num_generations / compute.num_rollout_workers)
     return EngineSettings(
@@ -111,5 +119,7 @@ def engine_settings(config: Config) -> EngineSettings:
         max_num_seqs=min(share, MAX_SEQUENCES_IN_FLIGHT[compute.device]),
         cpu_kv_cache_gib=compute.cpu_kv_cache_gib,
         gpu_memory_utilization=compute.gpu_memory_utilization,
+        shares_gpu=shares_gpu,
+        gpu_kv_cache_gib=compute.gpu_kv_cache_gib,
         tensor_parallel_size=compute.tensor_parallel_size,
     )

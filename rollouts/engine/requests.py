@@ -136,6 +136,10 @@ class EngineSettings:
     # KV cache in GiB (CPU), and share of the GPU's memory (CUDA).
     cpu_kv_cache_gib: float = 0.5
     gpu_memory_utilization: float = 0.5
+    # Whether the GPU is the policy's, too: the engine then has a KV cache of a given size in GiB, and sleeps while the
+    # policy trains.
+    shares_gpu: bool = False
+    gpu_kv_cache_gib: float = 10.0
     # GPUs of this engine.
     tensor_parallel_size: int = 1
     # Whether the prompt of a group is computed once. Completions are the same either way; off for comparisons only.

@@ -33,6 +33,7 @@ from rollouts.engine.requests import (
     StaleWeights,
     WeightsRejected,
 )
+from rollouts.engine.sleeping import KV_CACHE, WEIGHTS, Sleeper
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion
 
@@ -115,6 +116,7 @@ class VllmEngine:
         if not torch.cuda.is_available():
             _look_at_model_here(Path(model_path))
         self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
+        self._sleeper = Sleeper(self._engine, enabled=settings.shares_gpu)
         self._tokenizer = self._engine.get_tokenizer()
         self._tied = bool(getattr(self._engine.model_config.hf_config, "tie_word_embeddings", False))
         # Of all completions so far.
@@ -146,7 +148,9 @@ class VllmEngine:
                 f"{self.name}: {problem}; send every parameter, whole and under its Hugging Face name"
             )
         try:
+            self._sleeper.wake(WEIGHTS)
             comparisons = self._engine.collective_rpc(reload_and_compare, args=(dict(weights),))
+            self._sleeper.wake(KV_CACHE)
             # Features of known images and keys of known prompts belong to the old weights.
             self._engine.reset_mm_cache()
             self._engine.reset_encoder_cache()
@@ -160,6 +164,19 @@ class VllmEngine:
                     f"{self.name}: weights of version {version} were loaded, but the live model {what}"
                 )
         self.version, self.checksum = version, checksum
+
+    def sleep(self) -> None:
+        """Give the memory of a shared GPU back until weights are loaded or completions are drawn; see
+        `rollouts/engine/sleeping.py`. Nothing may be in flight.
+
+        Raises:
+            EngineDead: vLLM failed.
+        """
+        self._refuse_when_dead()
+        try:
+            self._sleeper.sleep()
+        except Exception as error:  # vLLM raises many kinds; what of the memory is whose is then unknown
+            raise self._died("when it was put to sleep", error) from error
 
     def confirm(self, version: int, checksum: str) -> None:
         """Raise StaleWeights unless exactly these weights are in use."""
@@ -196,6 +213,7 @@ class VllmEngine:
         version = settings.policy_version
         if self.version is None or self.version != version:
             raise StaleWeights(f"{self.name} holds version {self.version}, wanted {version}; sync the weights first")
+        self._sleeper.wake(WEIGHTS, KV_CACHE)
         prompts: dict[tuple[str, str, int], Any] = {}
         todo = deque((f"{place}", request) for place, request in enumerate(requests))
         in_flight: dict[str, Request] = {}

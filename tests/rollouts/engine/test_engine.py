@@ -221,6 +221,19 @@ def test_a_cached_prefix_changes_no_bit_and_is_forgotten_with_its_weights(reposi
     assert [one.logprobs for one in found[0].values()] == [one.logprobs for one in found[1].values()]
 
 
+def test_an_engine_that_slept_draws_the_same_and_takes_new_weights(internvl: Path) -> None:
+    # vLLM's scheduler stops and goes on as on a GPU; its worker on CPU keeps the memory.
+    engine = VllmEngine(internvl, dataclasses.replace(SETTINGS, shares_gpu=True), disk_version=0)
+    requests = requests_of(prompts_of(internvl, 2))
+    before = dict(engine.sample(requests, settings(0)))
+    engine.sleep()
+    assert dict(engine.sample(requests, settings(0))) == before
+    engine.sleep()
+    give(engine, policy_of(internvl), 1)
+    after = dict(engine.sample(requests, settings(1)))
+    assert [one.token_ids for one in after.values()] == [one.token_ids for one in before.values()]
+
+
 def test_greedy_needs_no_seed(engine: VllmEngine, internvl: Path) -> None:
     give(engine, policy_of(internvl), 0)
     [request, *_] = requests_of(prompts_of(internvl, 1))
