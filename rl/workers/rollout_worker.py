@@ -25,6 +25,7 @@ from rollouts.engine.requests import (
     Request,
     RequestKey,
     SamplingSettings,
+    Stream,
 )
 from rollouts.records import Completion
 
@@ -84,7 +85,7 @@ class RolloutWorker:
                 self.engine.sleep()
 
     def sample(
-        self, requests: Sequence[Request], settings: SamplingSettings
+        self, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None = None
     ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]] | PrefixHits]:
         """Completions as they finish, those that finish together in one list; at the end how often the prompts of this
         call were in the cache already."""
@@ -92,7 +93,7 @@ class RolloutWorker:
             raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")
         before = self.engine.hits
         with _death_of_the_engine_is_ours():
-            yield from self.engine.sample_together(requests, settings)
+            yield from self.engine.sample_together(requests, settings, stream)
         yield self.engine.hits - before
 
 

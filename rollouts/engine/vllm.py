@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from rollouts.engine.requests import (
     RequestKey,
     SamplingSettings,
     StaleWeights,
+    Stream,
     WeightsRejected,
 )
 from rollouts.engine.sleeping import KV_CACHE, WEIGHTS, Sleeper
@@ -57,6 +59,8 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor  # noqa
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates  # noqa: E402
 
 BANNED = "banned_token_ids"
+# Of the streams that this process draws for itself.
+_stream_numbers = count()
 
 
 class BanTokens(LogitsProcessor):
@@ -116,6 +120,10 @@ class VllmEngine:
         if not torch.cuda.is_available():
             _look_at_model_here(Path(model_path))
         self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
+        # What is being drawn, by the names that vLLM knows it by, and the stream that it is a part of.
+        self._names = count()
+        self._in_flight: dict[str, Request] = {}
+        self._stream = ""
         self._sleeper = Sleeper(self._engine, enabled=settings.shares_gpu)
         self._tokenizer = self._engine.get_tokenizer()
         self._tied = bool(getattr(self._engine.model_config.hf_config, "tie_word_embeddings", False))
@@ -134,6 +142,7 @@ class VllmEngine:
             EngineDead: vLLM failed while it loaded.
         """
         self._refuse_when_dead()
+        self._abandon()
         self.version = self.checksum = None
         own_checksum = checksum_of(weights)
         if own_checksum != checksum:
@@ -167,12 +176,13 @@ class VllmEngine:
 
     def sleep(self) -> None:
         """Give the memory of a shared GPU back until weights are loaded or completions are drawn; see
-        `rollouts/engine/sleeping.py`. Nothing may be in flight.
+        `rollouts/engine/sleeping.py`. What is being drawn is forgotten.
 
         Raises:
             EngineDead: vLLM failed.
         """
         self._refuse_when_dead()
+        self._abandon()
         try:
             self._sleeper.sleep()
         except Exception as error:  # vLLM raises many kinds; what of the memory is whose is then unknown
@@ -195,14 +205,30 @@ class VllmEngine:
         for together in self.sample_together(requests, settings):
             yield from together
 
+    def sample_stream(
+        self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
+        """The same for requests that come in batches, each asked for when there is room for it; the engine runs on from
+        one to the next and is empty once, at the end."""
+        stream = Stream(f"{self.name}/{next(_stream_numbers)}")
+        for batch in batches:
+            for together in self.sample_together(batch, settings, stream):
+                yield from together
+        for together in self.sample_together((), settings, stream.end()):
+            yield from together
+
     def sample_together(
-        self, requests: Sequence[Request], settings: SamplingSettings
+        self, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None = None
     ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]]]:
         """Draw one completion per request, begun in the order given as room is made; those that finish at the same time
         come in one list. A prompt that vLLM does not take gives a Refusal for each of its requests.
 
         A completion depends on its prompt, seed, settings and weights, not on its neighbours (up to rounding of the
         arithmetic).
+
+        Args:
+            stream: None = this call is all there is. Else it is a part of it, and where more comes it ends when there
+                is room for that: what is still being drawn then comes with the next part.
 
         Raises:
             StaleWeights: other weights than `settings.policy_version` are in use.
@@ -213,29 +239,43 @@ class VllmEngine:
         version = settings.policy_version
         if self.version is None or self.version != version:
             raise StaleWeights(f"{self.name} holds version {self.version}, wanted {version}; sync the weights first")
+        if stream is None or stream.name != self._stream:
+            self._abandon()
         self._sleeper.wake(WEIGHTS, KV_CACHE)
         prompts: dict[tuple[str, str, int], Any] = {}
-        todo = deque((f"{place}", request) for place, request in enumerate(requests))
-        in_flight: dict[str, Request] = {}
+        todo = deque(requests)
+        room_for_more = self.settings.max_num_seqs // 2 if stream is not None and stream.more else 0
+        in_flight, handed_over = self._in_flight, False
         try:
-            while todo or in_flight:
+            while todo or len(in_flight) > room_for_more:
                 while todo and len(in_flight) < self.settings.max_num_seqs:
-                    name, request = todo.popleft()
+                    request = todo.popleft()
+                    own = request.settings or settings
                     if _group_of(request) not in prompts:
-                        prompts[_group_of(request)] = self._render_or_refuse(request, settings)
+                        prompts[_group_of(request)] = self._render_or_refuse(request, own)
                     prompt = prompts[_group_of(request)]
                     if isinstance(prompt, Refusal):
                         yield [(request.key, prompt)]
                         continue
-                    self._engine.add_request(name, prompt, _sampling_params(request, settings))
+                    name = f"{next(self._names)}"
+                    self._engine.add_request(name, prompt, _sampling_params(request, own))
                     in_flight[name] = request
-                outputs = [(in_flight.pop(output.request_id), output) for output in self._step()]
+                outputs = [(in_flight.pop(output.request_id), output) for output in self._step()] if in_flight else []
                 if outputs:
                     yield [(request.key, self._completion(request, output)) for request, output in outputs]
+            self._stream = stream.name if stream is not None and stream.more else ""
+            handed_over = True
         finally:
             # The reader went away, or something failed: nothing of this call may run on into the next one.
-            if in_flight and not self.dead:
-                self._engine.abort_request(list(in_flight))
+            if not handed_over:
+                self._abandon()
+
+    def _abandon(self) -> None:
+        """Forget what is still being drawn: nobody reads it any more."""
+        if self._in_flight and not self.dead:
+            self._engine.abort_request(list(self._in_flight))
+        self._in_flight.clear()
+        self._stream = ""
 
     def _render_or_refuse(self, request: Request, settings: SamplingSettings) -> Any:
         """The rendered prompt, or why vLLM does not take it. Two readings of one processor (PromptMismatch) are a fault
