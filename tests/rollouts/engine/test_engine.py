@@ -227,7 +227,11 @@ def test_a_stream_of_batches_is_drawn_as_one_call_and_the_engine_is_empty_once(
     engine: VllmEngine, internvl: Path
 ) -> None:
     give(engine, policy_of(internvl), 0)
-    requests = requests_of(prompts_of(internvl), per_prompt=16)
+    # Of many lengths, or all of a batch would end with the same token.
+    requests = [
+        dataclasses.replace(one, settings=settings(0, length=4 + place % 16))
+        for place, one in enumerate(requests_of(prompts_of(internvl), per_prompt=16))
+    ]
     greedy = [dataclasses.replace(one, settings=settings(0, temperature=0.0)) for one in requests[:4]]
     whole = dict(engine.sample(requests, settings(0)))
     left: list[int] = []
