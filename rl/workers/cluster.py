@@ -34,6 +34,7 @@ from rl.workers.placement import STRATEGY, Placement, place, reference_apart
 from rl.workers.policy_worker import PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
+from rl.workers.transport import Handles, ObjectStore, Transport
 from rollouts.engine.requests import PrefixHits
 
 log = logging.getLogger(__name__)
@@ -224,11 +225,13 @@ class Cluster:
         rollout: RolloutGroup,
         policy: PolicyGroup | None,
         reference: Group | AdapterOff | None,
+        transport: Transport | None = None,
     ) -> None:
         self._session = session
         self.rollout = rollout
         self._policy = policy
         self.reference = reference
+        self._transport = transport
         self._hits = PrefixHits()
 
     @property
@@ -243,9 +246,8 @@ class Cluster:
 
     def start_sync(self, version: int) -> Callable[[], None]:
         """The same without waiting: the function that is returned waits, and raises what went wrong."""
-        weights, checksums = self.policy.export_weights()
-        confirm = self.rollout.start_sync(version, weights, checksums[0])
-        return lambda: confirm(self.policy.wait(checksums)[0])
+        assert self._transport is not None, "this cluster was started without total_updates, so it has no policy"
+        return self._transport.start(version)
 
     def metrics(self) -> dict[str, float]:
         """How the engines have worked since this was last asked; perf/prefix_hit_rate = share of the blocks of prompts
@@ -323,7 +325,8 @@ def bring_up(
         share_cores(learning)
     for group in learning if shares_gpu else ():
         group.before_work = rollout.sleep
-    cluster = Cluster(session, rollout, policy, reference)
+    transport: Transport = (Handles if shares_gpu else ObjectStore)(policy, rollout)
+    cluster = Cluster(session, rollout, policy, reference, transport)
     cluster.sync(version=0)
     return cluster
 

@@ -150,6 +150,10 @@ class PolicyGroup(Group):
         pairs = [worker.export_weights.options(num_returns=2).remote() for worker in self.workers]
         return pairs[0][0], [checksum for _, checksum in pairs]
 
+    def lend_weights(self) -> list[tuple[Any, Any]]:
+        """References to every rank's weights, as handles of its GPU's memory, and to their checksum."""
+        return [tuple(worker.lend_weights.options(num_returns=2).remote()) for worker in self.workers]
+
     def save(self, path: str | Path) -> None:
         """Model and processor in Hugging Face format, written by the first rank."""
         self.wait(self.ask("save_pretrained", str(path)))
@@ -242,8 +246,18 @@ class RolloutGroup(Group):
         """
         self._weights = version, weights_ref, checksum_ref
         self._asleep = False
-        references = [self._load(rank) for rank in range(self.size)]
+        return self._confirming(version, [self._load(rank) for rank in range(self.size)])
 
+    def start_borrowing(self, version: int, pairs: Sequence[tuple[Any, Any]]) -> Callable[[str], None]:
+        """The same for weights that every engine opens on the GPU it shares with a rank of the policy."""
+        self._weights = None
+        self._asleep = False
+        loading = [
+            worker.borrow_weights.remote(version, *pair) for worker, pair in zip(self.workers, pairs, strict=True)
+        ]
+        return self._confirming(version, loading)
+
+    def _confirming(self, version: int, references: list[Any]) -> Callable[[str], None]:
         def confirm(checksum: str) -> None:
             for rank, answer in enumerate(self.wait(references)):
                 if answer != (version, checksum):

@@ -20,6 +20,8 @@ from rl.policy.policy import Policy
 from rl.policy.sharding import layout_of
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
+from rollouts.engine.checksum import combined
+from rollouts.engine.handles import Handed, OfCuda, hand_over
 
 
 class PolicyWorker:
@@ -81,6 +83,16 @@ class PolicyWorker:
         """The weights and their checksum; the first rank's are used, the others help to collect them."""
         weights = self.policy.weights()
         return (weights, checksum_of(weights)) if self.rank == 0 else ({}, "")
+
+    def lend_weights(self) -> tuple[Handed, str]:
+        """Handles of the weights on this rank's GPU, and their checksum. They are kept until `take_back_weights`."""
+        self._lent = self.policy.weights(self.config.compute.device)
+        handed = hand_over(self._lent, OfCuda())
+        return handed, combined(handed.fingerprints)
+
+    def take_back_weights(self) -> None:
+        """Nobody reads what was lent any more."""
+        self._lent = {}
 
     def save_pretrained(self, path: str) -> None:
         """Model and processor in Hugging Face format; every rank helps, the first writes."""

@@ -30,6 +30,7 @@ from rollouts.engine.requests import (
 from rollouts.records import Completion
 
 if TYPE_CHECKING:
+    from rollouts.engine.handles import Handed
     from rollouts.engine.vllm import VllmEngine
 
 # Exit code of a worker whose engine died.
@@ -75,6 +76,15 @@ class RolloutWorker:
         assert self.engine is not None
         with _death_of_the_engine_is_ours():
             self.engine.load_weights(version, weights, checksum)
+            self.engine.confirm(version, checksum)
+        return version, checksum
+
+    def borrow_weights(self, version: int, handed: Handed, checksum: str) -> tuple[int, str]:
+        """The same with weights that lie on this GPU already."""
+        if self.engine is None:
+            raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")
+        with _death_of_the_engine_is_ours():
+            self.engine.borrow_weights(version, handed, checksum)
             self.engine.confirm(version, checksum)
         return version, checksum
 

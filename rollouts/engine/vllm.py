@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,8 @@ import torch
 
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.checksum import checksum as checksum_of
+from rollouts.engine.checksum import combined
+from rollouts.engine.handles import Handed, open_and_compare
 from rollouts.engine.live_weights import checkpoint_shapes, count_elements, reload_and_compare
 from rollouts.engine.requests import (
     EngineDead,
@@ -141,24 +143,41 @@ class VllmEngine:
                 engine then has no version and refuses to sample.
             EngineDead: vLLM failed while it loaded.
         """
-        self._refuse_when_dead()
-        self._abandon()
-        self.version = self.checksum = None
+        self._forget_weights()
         own_checksum = checksum_of(weights)
         if own_checksum != checksum:
             difference = f"arrived with checksum {own_checksum[:12]}, sent with {checksum[:12]}"
             raise WeightsRejected(f"{self.name}: weights of version {version} {difference}; send them again")
-        num_absent = self._checkpoint_elements - count_elements(
-            {name: tensor.shape for name, tensor in weights.items()}, self._tied
-        )
+        self._refuse_incomplete(version, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+        self._load(version, checksum, reload_and_compare, dict(weights))
+
+    def borrow_weights(self, version: int, handed: Handed, checksum: str) -> None:
+        """The same for weights that lie on this engine's GPU in another process, which keeps them until this
+        returns."""
+        self._forget_weights()
+        if combined(handed.fingerprints) != checksum:
+            raise WeightsRejected(f"{self.name}: the handles of version {version} are not those of {checksum[:12]}")
+        self._refuse_incomplete(version, handed.shapes)
+        self._load(version, checksum, open_and_compare, handed)
+
+    def _forget_weights(self) -> None:
+        self._refuse_when_dead()
+        self._abandon()
+        self.version = self.checksum = None
+
+    def _refuse_incomplete(self, version: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        num_absent = self._checkpoint_elements - count_elements(shapes, self._tied)
         if num_absent > 0:
             problem = f"version {version} lacks {num_absent} numbers that the model on disk has"
             raise WeightsRejected(
                 f"{self.name}: {problem}; send every parameter, whole and under its Hugging Face name"
             )
+
+    def _load(self, version: int, checksum: str, loading: Callable[..., tuple[int, list[str]]], weights: Any) -> None:
+        """Let vLLM's workers load `weights` by a function of theirs, and take over the version where all agree."""
         try:
             self._sleeper.wake(WEIGHTS)
-            comparisons = self._engine.collective_rpc(reload_and_compare, args=(dict(weights),))
+            comparisons = self._engine.collective_rpc(loading, args=(weights,))
             self._sleeper.wake(KV_CACHE)
             # Features of known images and keys of known prompts belong to the old weights.
             self._engine.reset_mm_cache()

@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rl.config import ComputeConfig, Config, GrpoConfig
 from rl.workers.cluster import Cluster, bring_up
 from rl.workers.placement import Placement, place
 from rl.workers.worker_setup import WorkerInfo
-from rollouts.engine.requests import SamplingSettings
+from rollouts.engine.requests import SamplingSettings, WeightsRejected
 from rollouts.engine.sleeping import KV_CACHE, WEIGHTS, Sleeper
 
 CUDA = Config(compute=ComputeConfig(device="cuda"))
@@ -77,6 +79,7 @@ class Worker:
 
     name: str
     session: Recorded
+    checksum: str = "checksum"
 
     def __getattr__(self, method: str) -> Method:
         return Method(self, method)
@@ -93,9 +96,9 @@ class Method:
     def remote(self, *arguments: Any) -> Any:
         name = self.worker.name
         self.worker.session.calls.append(f"{name}.{self.method}")
-        if self.method == "export_weights":
-            return Answer(name, {}), Answer(name, "checksum")
-        if self.method == "load_weights":
+        if self.method in ("export_weights", "lend_weights"):
+            return Answer(name, {}), Answer(name, self.worker.checksum)
+        if self.method in ("load_weights", "borrow_weights"):
             return Answer(name, (arguments[0], arguments[2].value))
         return iter([])
 
@@ -119,7 +122,7 @@ def test_on_a_shared_gpu_the_engine_starts_alone_and_sleeps_before_the_policy_lo
     assert calls == [
         "rollout begins", "rollout.pid", "rollout.start", "rollout is ready", "rollout.sleep",
         "policy begins", "policy.pid", "policy.start", "reference begins", "reference.pid", "reference.start",
-        "policy is ready", "reference is ready", "policy.export_weights", "rollout.load_weights",
+        "policy is ready", "reference is ready", "policy.lend_weights", "rollout.borrow_weights", "policy.take_back_weights",
     ]  # fmt: skip
 
 
@@ -128,6 +131,21 @@ def test_with_gpus_of_their_own_all_start_together_and_nobody_sleeps() -> None:
     assert calls.index("policy begins") < calls.index("rollout is ready")
     cluster.policy.log_probs([])
     assert "rollout.sleep" not in calls
+    # Weights cross from GPU to GPU through the object store.
+    assert calls.count("policy.export_weights") == calls.count("rollout.load_weights") == 1
+
+
+def test_ranks_that_lend_different_weights_give_no_version() -> None:
+    config = dataclasses.replace(
+        CUDA, compute=ComputeConfig(device="cuda", num_policy_workers=2, num_rollout_workers=2)
+    )
+    cluster, calls = started(config, num_gpus=2, policy="aa", rollout="aa", reference="aa")
+    del calls[:]
+    cluster.policy.workers[1].checksum = "another"
+    with pytest.raises(WeightsRejected, match="2 different sets of weights for version 1"):
+        cluster.sync(1)
+    # Every rank lends to the engine of its number.
+    assert calls == ["policy.lend_weights", "policy.lend_weights", "rollout.borrow_weights", "rollout.borrow_weights"]
 
 
 def test_engines_sleep_while_the_policy_works_and_wake_with_their_weights() -> None:
@@ -142,7 +160,8 @@ def test_engines_sleep_while_the_policy_works_and_wake_with_their_weights() -> N
         wait()
         # Once a step, before the first of the two passes.
         assert calls == [
-            "policy.export_weights", "rollout.load_weights", "rollout.sleep", "reference.log_probs", "policy.log_probs",
+            "policy.lend_weights", "rollout.borrow_weights", "policy.take_back_weights",
+            "rollout.sleep", "reference.log_probs", "policy.log_probs",
         ]  # fmt: skip
 
 
