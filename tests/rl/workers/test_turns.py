@@ -122,7 +122,8 @@ def test_on_a_shared_gpu_the_engine_starts_alone_and_sleeps_before_the_policy_lo
     assert calls == [
         "rollout begins", "rollout.pid", "rollout.start", "rollout is ready", "rollout.sleep",
         "policy begins", "policy.pid", "policy.start", "reference begins", "reference.pid", "reference.start",
-        "policy is ready", "reference is ready", "policy.lend_weights", "rollout.borrow_weights", "policy.take_back_weights",
+        "policy is ready", "reference is ready",
+        "policy.lend_weights", "rollout.borrow_weights", "policy.take_back_weights",
     ]  # fmt: skip
 
 
