@@ -24,6 +24,11 @@ class Engines(Protocol):
     ) -> Iterable[tuple[RequestKey, Completion | Refusal]]:
         """Completions as they finish, in any order."""
 
+    def sample_stream(
+        self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
+    ) -> Iterable[tuple[RequestKey, Completion | Refusal]]:
+        """The same for requests that come in batches, each of them asked for when there is room for it."""
+
 
 class Learner(Protocol):
     """The policy that learns: `rl.workers.groups.PolicyGroup`."""

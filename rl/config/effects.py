@@ -127,7 +127,7 @@ EFFECTS = (
     ),
     *JUDGE_EFFECTS,
     Effect(
-        ("compute.tensor_parallel_size", "compute.gpu_memory_utilization"),
+        ("compute.tensor_parallel_size", "compute.gpu_memory_utilization", "compute.gpu_kv_cache_gib"),
         lambda c: c.compute.device == "cpu",
         "compute.device is cpu",
     ),

@@ -61,7 +61,7 @@ RANGES: dict[str, str] = {
     "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate "
     "sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": ("> 0"),
     "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds "
-    "compute.cpu_kv_cache_gib compute.worker_timeout_seconds": ("> 0"),
+    "compute.cpu_kv_cache_gib compute.gpu_kv_cache_gib compute.worker_timeout_seconds": ("> 0"),
     "reward.plugin_timeout_seconds reward.plugin_memory_gib": "> 0",
     "reward.plugin_workers eval.quick_items": ">= 1",
     "grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",

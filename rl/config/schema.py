@@ -210,8 +210,11 @@ class ComputeConfig:
     num_rollout_workers: int = 1
     # GPUs of one engine.
     tensor_parallel_size: int = 1
-    # Share of a GPU's memory the engine may take (cuda), and its KV cache in GiB (cpu).
+    # Share of its GPU's memory that an engine of its own GPU may take (cuda), and its KV cache in GiB (cpu).
     gpu_memory_utilization: float = 0.5
+    # KV cache in GiB of an engine that shares a GPU with the policy (cuda), where nothing can be measured. InternVL3-8B
+    # needs 57 KB a token: 10 GiB are 180,000 tokens, 128 completions of 1,400 with their prompts.
+    gpu_kv_cache_gib: float = 10.0
     cpu_kv_cache_gib: float = 0.5
     # How policy and reference attend over a prompt with its completions behind it (cuda). "dense" computes every pair
     # of tokens, "flex" (FlexAttention) only blocks in which somebody looks, a sixth to a tenth of them, after a

@@ -9,7 +9,7 @@ reward is 1. A completion that could not be judged is counted apart and never as
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -26,8 +26,9 @@ from rollouts.records import ACCURACY, BadSample, Completion, Sample
 
 # Training steps count from 1, so evaluation draws with seeds that no step uses; two models get the same ones.
 EVALUATION_STEP = 0
-# 256 MiB as PIL holds RGB, here and once more in the engine.
-MAX_PIXELS = 1 << 26
+# 128 MiB as PIL holds RGB. Two such chunks and their grey twins are on their way to the engine at a time, and as many
+# are there.
+MAX_PIXELS = 1 << 25
 
 
 # Called as each completion arrives and goes to its judge: which way of asking, how many so far, how many in all.
@@ -149,8 +150,8 @@ def evaluate(
     """Ask every held-out item in each of `modes` and judge the answers. An item that is refused has no verdict.
 
     Args:
-        rollout: draws completions; it must hold the weights `policy_version`. Items come to it in chunks, see
-            `HeldOut`.
+        rollout: draws completions; it must hold the weights `policy_version`. Items come to it in one stream of chunks,
+            see `HeldOut`.
         scorer: the parser and rubric of training. Judging overlaps with sampling.
         held_out: see `prepare`.
         config: `grpo` gives temperature and length; `eval` the number of samples and whether to blank; `seed`
@@ -168,14 +169,19 @@ def evaluate(
     """
     started = time.monotonic()
     counts = {mode: count for mode in modes if (count := _num_completions(mode, config, held_out))}
-    ways = {mode: _Way(f"eval/{name}/{mode}", count, len(held_out.samples), progress) for mode, count in counts.items()}
+    ways: dict[Mode, _Way] = {}
+    for mode, count in counts.items():
+        start = sum(len(way.places) for way in ways.values())
+        ways[mode] = _Way(f"eval/{name}/{mode}", range(start, start + count), len(held_out.samples), progress)
     refused: dict[str, Refusal] = {}
-    for chunk in held_out.chunks(refused):
-        for mode, way in ways.items():
-            pairs = held_out.blanked(chunk, refused) if mode == "blank" else chunk
-            settings = _settings(mode, config, policy_version, held_out.banned_token_ids)
-            drawn = rollout.sample(_requests([prompt for _, prompt in pairs], counts[mode], config.seed), settings)
-            way.submit(drawn, scorer, pairs, refused)
+    settings = {mode: _settings(mode, config, policy_version, held_out.banned_token_ids) for mode in ways}
+    batches = _batches(held_out, ways, settings, config.seed, refused)
+    # One stream for all chunks and ways: engines that ran empty after each would wait for its longest answer each time.
+    for key, completion in rollout.sample_stream(batches, next(iter(settings.values()))) if ways else ():
+        way = next(way for way in ways.values() if key[1] in way.places)
+        way.take(key, completion, scorer, refused)
+    for way in ways.values():
+        way.raise_if_lost(refused)
     _refuse_too_many(name, refused, len(held_out.samples), config.grpo.max_failure_rate)
     judged = {mode: way.collect(held_out.samples, refused) for mode, way in ways.items()}
     return EvalResult(name, held_out.samples, judged, time.monotonic() - started, tuple(refused.values()))
@@ -207,20 +213,36 @@ def _settings(mode: Mode, config: Config, version: int, banned_token_ids: tuple[
     )
 
 
-def _requests(prompts: Sequence[EncodedPrompt], count: int, seed: int) -> list[Request]:
-    """`count` requests an item, whose seeds depend on the run's seed and the item alone, so that two models are drawn
-    with the same ones."""
+def _batches(
+    held_out: HeldOut, ways: Mapping[Mode, _Way], settings: Mapping[Mode, SamplingSettings], seed: int,
+    refused: dict[str, Refusal],
+) -> Iterator[list[Request]]:  # fmt: skip
+    """The requests of each chunk, in every way of asking."""
+    for chunk in held_out.chunks(refused):
+        requests: list[Request] = []
+        for mode, way in ways.items():
+            for sample, prompt in held_out.blanked(chunk, refused) if mode == "blank" else chunk:
+                way.asked[sample.id] = sample, prompt.prefill
+                requests += _requests(prompt, way.places, settings[mode], seed)
+        chunk.clear()  # what is handed over holds the images; here nothing may while the next ones are decoded
+        yield requests
+        del requests
+
+
+def _requests(prompt: EncodedPrompt, places: range, settings: SamplingSettings, seed: int) -> list[Request]:
+    """One way of asking an item. Its places among all completions of the item tell the ways apart; seeds depend on the
+    run's seed, the item and the place in its way alone, so that two models are drawn with the same ones."""
     return [
         Request(
             prompt_id=prompt.prompt_id,
-            sample_index=index,
+            sample_index=place,
             text=prompt.text,
             media=prompt.engine_media,
             seed=sampling_seed(seed, EVALUATION_STEP, prompt.prompt_id, index),
             token_ids=prompt.token_ids,
+            settings=settings,
         )
-        for prompt in prompts
-        for index in range(count)
+        for index, place in enumerate(places)
     ]
 
 
@@ -229,51 +251,49 @@ class _Way:
     """One way of asking: what came back so far, with verdicts that may still be thought about."""
 
     group: str
-    # Completions an item, and items in all.
-    count: int
+    # Places of its completions among all of an item: as many as it asks for.
+    places: range
     num_items: int
     progress: Progress
+    # Item -> the item, and what the template has written of its answer.
+    asked: dict[str, tuple[Sample, str]] = field(default_factory=dict)
     pending: dict[RequestKey, tuple[Completion, Future[Scored]]] = field(default_factory=dict)
 
-    def submit(
-        self,
-        drawn: Iterable[tuple[RequestKey, Completion | Refusal]],
-        scorer: Scoring,
-        pairs: Sequence[tuple[Sample, EncodedPrompt]],
-        refused: dict[str, Refusal],
+    def take(
+        self, key: RequestKey, completion: Completion | Refusal, scorer: Scoring, refused: dict[str, Refusal]
     ) -> None:
-        """Hand each completion to its judge as it arrives; what the engine refuses goes into `refused`."""
-        by_id = {sample.id: sample for sample, _ in pairs}
-        # What the template has written of the answer.
-        prefills = {prompt.prompt_id: prompt.prefill for _, prompt in pairs}
-        expected = len(self.pending) + len(pairs) * self.count
-        for key, completion in drawn:
-            if isinstance(completion, Refusal):
-                refused[key[0]] = completion
-                expected -= 1
-                continue
-            future = scorer.submit(
-                by_id[key[0]],
-                completion.text,
-                f"{self.group}/{key[0]}",
-                completion.finish_reason,
-                num_tokens=len(completion.token_ids),
-                group_size=self.count,
-                prefill=prefills[key[0]],
-            )
-            self.pending[RequestKey(*key)] = completion, future
-            self.progress(self.group.rpartition("/")[2], len(self.pending), self.num_items * self.count)
-        if len(self.pending) != expected:
-            missing = expected - len(self.pending)
+        """Hand a completion to its judge as it arrives; what the engine refuses goes into `refused`."""
+        if isinstance(completion, Refusal):
+            refused[key[0]] = completion
+            return
+        sample, prefill = self.asked[key[0]]
+        future = scorer.submit(
+            sample,
+            completion.text,
+            f"{self.group}/{key[0]}",
+            completion.finish_reason,
+            num_tokens=len(completion.token_ids),
+            group_size=len(self.places),
+            prefill=prefill,
+        )
+        self.pending[RequestKey(key[0], key[1] - self.places.start)] = completion, future
+        self.progress(self.group.rpartition("/")[2], len(self.pending), self.num_items * len(self.places))
+
+    def raise_if_lost(self, refused: Mapping[str, Refusal]) -> None:
+        """Raise RuntimeError where completions of items that were not refused never came."""
+        came = sum(key.prompt_id not in refused for key in self.pending)
+        expected = sum(name not in refused for name in self.asked) * len(self.places)
+        if came != expected:
             raise RuntimeError(
-                f"{self.group}: {missing} of {len(pairs) * self.count} completions never came back from the engine"
+                f"{self.group}: {expected - came} of {expected} completions never came back from the engine"
             )
 
     def collect(self, samples: Sequence[Sample], refused: Mapping[str, Refusal]) -> tuple[tuple[Judged, ...], ...]:
         """The verdicts, in the order of the items; a refused one has none."""
         judged = {key: _verdict(completion, future.result()) for key, (completion, future) in self.pending.items()}
-        judged |= {RequestKey(name, index): _UNASKED for name in refused for index in range(self.count)}
-        return tuple(tuple(judged[RequestKey(sample.id, index)] for index in range(self.count)) for sample in samples)
+        indices = range(len(self.places))
+        judged |= {RequestKey(name, index): _UNASKED for name in refused for index in indices}
+        return tuple(tuple(judged[RequestKey(sample.id, index)] for index in indices) for sample in samples)
 
 
 def _verdict(completion: Completion, scored: Scored) -> Judged:

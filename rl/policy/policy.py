@@ -188,16 +188,17 @@ class Policy:
                 f" {self.objective.advice}"
             )
 
-    def weights(self) -> dict[str, Tensor]:
-        """All weights by their Hugging Face names in the run's dtype, on the CPU, tied ones once, adapters merged;
-        every rank must call it, every rank gets them."""
+    def weights(self, device: str = "cpu") -> dict[str, Tensor]:
+        """All weights by their Hugging Face names in the run's dtype, on `device`, tied ones once, adapters merged;
+        every rank must call it, every rank gets them. On the CPU they are copies; on the policy's own device a tensor
+        that is whole and of this dtype is the policy's own, so that it must be read before the next update."""
         tied = getattr(self.tokens.model, "all_tied_weights_keys", None) or {}
         state = {name: tensor for name, tensor in self.tokens.model.state_dict().items() if name not in tied}
-        return {name: self._export(tensor) for name, tensor in self.parts.merged(state)}
+        return {name: self._export(tensor, device) for name, tensor in self.parts.merged(state)}
 
-    def _export(self, tensor: Tensor) -> Tensor:
+    def _export(self, tensor: Tensor, device: str) -> Tensor:
         dtype = self.export_dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.detach().to("cpu", dtype, copy=True).contiguous()
+        return tensor.detach().to(device, dtype, copy=device == "cpu").contiguous()
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Model and processor in Hugging Face format, for transformers and vLLM, and in the folder ADAPTER inside it

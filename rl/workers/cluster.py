@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
@@ -29,11 +29,12 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from rl.config import Config
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable
-from rl.workers.groups import AdapterOff, Gone, Group, PolicyGroup, RolloutGroup
+from rl.workers.groups import AdapterOff, Gone, Group, PolicyGroup, RolloutGroup, Session
 from rl.workers.placement import STRATEGY, Placement, place, reference_apart
 from rl.workers.policy_worker import PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
+from rl.workers.transport import Handles, ObjectStore, Transport
 from rollouts.engine.requests import PrefixHits
 
 log = logging.getLogger(__name__)
@@ -204,21 +205,33 @@ def _joining(address: str) -> dict[str, Any]:
     return {"address": address}
 
 
+class Starting(Session, Protocol):
+    """A session that starts groups: `RaySession`, or one that records what is started."""
+
+    def group(self, name: str, worker: type, placement: Placement, *arguments: Any, **options: Any) -> Any:
+        """A verl worker group."""
+
+    def close(self) -> None:
+        """Stop what was started."""
+
+
 class Cluster:
     """The workers of one run; a context manager. Without a policy only engines were started; without a `reference`
     nothing holds the policy back (grpo.beta=0)."""
 
     def __init__(
         self,
-        session: RaySession,
+        session: Starting,
         rollout: RolloutGroup,
         policy: PolicyGroup | None,
         reference: Group | AdapterOff | None,
+        transport: Transport | None = None,
     ) -> None:
         self._session = session
         self.rollout = rollout
         self._policy = policy
         self.reference = reference
+        self._transport = transport
         self._hits = PrefixHits()
 
     @property
@@ -233,9 +246,8 @@ class Cluster:
 
     def start_sync(self, version: int) -> Callable[[], None]:
         """The same without waiting: the function that is returned waits, and raises what went wrong."""
-        weights, checksums = self.policy.export_weights()
-        confirm = self.rollout.start_sync(version, weights, checksums[0])
-        return lambda: confirm(self.policy.wait(checksums)[0])
+        assert self._transport is not None, "this cluster was started without total_updates, so it has no policy"
+        return self._transport.start(version)
 
     def metrics(self) -> dict[str, float]:
         """How the engines have worked since this was last asked; perf/prefix_hit_rate = share of the blocks of prompts
@@ -255,7 +267,7 @@ class Cluster:
 
 
 def start(config: Config, model_path: str | Path, *, total_updates: int | None) -> Cluster:
-    """Start all workers at the same time and wait until they can work; engines then hold the policy's weights as
+    """Start all workers and wait until they can work (see `bring_up`); engines then hold the policy's weights as
     version 0.
 
     Args:
@@ -276,27 +288,52 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
     session = RaySession(config, sum(placement.count for placement in counts.values()))
     try:
         places = place(config.compute, ray.cluster_resources().get("GPU", 0.0), held=reference_apart(config))
-        # Engines take longest, so they are first in the queue for the cores.
-        disk_version = 0 if total_updates is None else None
-        engines = session.group("rollout", RolloutWorker, places["rollout"], config, path, disk_version, max_restarts=1)
-        groups: list[Group] = [rollout := RolloutGroup("rollout", engines, session)]
-        policy: PolicyGroup | None = None
-        reference: Group | AdapterOff | None = None
-        if total_updates is not None:
-            ranks = session.group("policy", PolicyWorker, places["policy"], config, path, total_updates)
-            groups.append(policy := PolicyGroup("policy", ranks, session))
-            if reference_apart(config):
-                frozen = session.group("reference", ReferenceWorker, places["reference"], config, path)
-                groups.append(reference := Group("reference", frozen, session))
-            elif config.grpo.beta > 0:
-                reference = AdapterOff(policy)
-        for group in groups:
-            group.wait_until_ready()
-        cluster = Cluster(session, rollout, policy, reference)
-        if policy is not None:
-            cluster.sync(version=0)
-        return cluster
+        return bring_up(session, config, path, places, total_updates)
     except BaseException as error:
         session.close()
         interrupts.raise_if_interrupted(error)
         raise
+
+
+def bring_up(
+    session: Starting, config: Config, path: str, places: Mapping[str, Placement], total_updates: int | None
+) -> Cluster:
+    """Start the workers where they are placed: all at the same time, or, where engines share the policy's GPUs, engines
+    first and alone. vLLM measures free memory while it starts, and asleep it leaves that to the others."""
+    shares_gpu = places["rollout"].shares_gpu
+    # Engines take longest, so they are first in the queue for the cores.
+    arguments = (config, path, 0 if total_updates is None else None, shares_gpu)
+    engines = session.group("rollout", RolloutWorker, places["rollout"], *arguments, max_restarts=1)
+    rollout = RolloutGroup("rollout", engines, session)
+    if total_updates is None:
+        rollout.wait_until_ready()
+        return Cluster(session, rollout, None, None)
+    if shares_gpu:
+        rollout.wait_until_ready()
+        rollout.sleep()
+    ranks = session.group("policy", PolicyWorker, places["policy"], config, path, total_updates)
+    learning: list[Group] = [policy := PolicyGroup("policy", ranks, session)]
+    reference: Group | AdapterOff | None = None
+    if reference_apart(config):
+        frozen = session.group("reference", ReferenceWorker, places["reference"], config, path)
+        learning.append(reference := Group("reference", frozen, session))
+    elif config.grpo.beta > 0:
+        reference = AdapterOff(policy)
+    for group in learning if shares_gpu else (rollout, *learning):
+        group.wait_until_ready()
+    if config.compute.device == "cpu":
+        share_cores(learning)
+    for group in learning if shares_gpu else ():
+        group.before_work = rollout.sleep
+    transport: Transport = (Handles if shares_gpu else ObjectStore)(policy, rollout)
+    cluster = Cluster(session, rollout, policy, reference, transport)
+    cluster.sync(version=0)
+    return cluster
+
+
+def share_cores(groups: Sequence[Group]) -> None:
+    """Tell every worker whether one of another group stands on its machine: both then work with half of the threads,
+    because they are asked at the same time."""
+    for group in groups:
+        others = {info.host for other in groups if other is not group for info in other.infos}
+        group.wait(group.ask_each("share_cores", [info.host in others for info in group.infos]))

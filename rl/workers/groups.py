@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from rl.algo.denominators import Denominators
 from rl.policy.batching import Row, split_rows
 from rl.workers.failures import WorkerFailed, last_log_lines
 from rl.workers.worker_setup import WorkerInfo
-from rollouts.engine.requests import PrefixHits, Refusal, Request, RequestKey, SamplingSettings, StaleWeights
+from rollouts.engine.requests import PrefixHits, Refusal, Request, RequestKey, SamplingSettings, StaleWeights, Stream
 from rollouts.records import Completion
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,10 @@ class Session(Protocol):
         """Where a worker's output went; empty for other machines."""
 
 
+def _nothing() -> None:
+    """What there is to do before work on a GPU of one's own."""
+
+
 class Group:
     """Workers of one kind, in the order of their ranks."""
 
@@ -51,6 +55,8 @@ class Group:
         self._pids = self.ask("pid")
         self._started = self.ask("start")
         self.infos: list[WorkerInfo] = []
+        # Called before every pass and update: engines on the same GPUs go to sleep first.
+        self.before_work: Callable[[], None] = _nothing
 
     def ask(self, method: str, *arguments: Any) -> list[Any]:
         """Start the same call on every worker. Lists are handed over as tuples, because verl would deal them out
@@ -62,6 +68,7 @@ class Group:
         """Start a call with one part for each worker."""
         if len(parts) != self.size:
             raise ValueError(f"{len(parts)} parts for the {self.size} workers of {self.name}")
+        self.before_work()
         return self._verl.execute_all_async(method, list(parts))
 
     def wait(self, references: Sequence[Any]) -> list[Any]:
@@ -143,6 +150,10 @@ class PolicyGroup(Group):
         pairs = [worker.export_weights.options(num_returns=2).remote() for worker in self.workers]
         return pairs[0][0], [checksum for _, checksum in pairs]
 
+    def lend_weights(self) -> list[tuple[Any, Any]]:
+        """References to every rank's weights, as handles of its GPU's memory, and to their checksum."""
+        return [tuple(worker.lend_weights.options(num_returns=2).remote()) for worker in self.workers]
+
     def save(self, path: str | Path) -> None:
         """Model and processor in Hugging Face format, written by the first rank."""
         self.wait(self.ask("save_pretrained", str(path)))
@@ -169,6 +180,49 @@ class AdapterOff:
         return self._policy.start_log_probs(rows, "reference_log_probs")
 
 
+class Drawing:
+    """What engines have still to draw of one call, and which calls of theirs will bring it. Prompt number i goes to
+    engine i modulo their number, over all batches."""
+
+    def __init__(self, num_engines: int, batches: Iterator[Sequence[Request]], stream: Stream | None) -> None:
+        self._batches = batches
+        self._places: dict[str, int] = {}
+        self._ended = False
+        # Which part of a stream the next call is; None = the batch is all there is.
+        self.part = stream
+        # What each engine has still to hand over.
+        self.left: list[dict[RequestKey, Request]] = [{} for _ in range(num_engines)]
+        # Each call that is being answered or waits behind another one, and whose it is.
+        self.calls: dict[Any, int] = {}
+
+    def wants_more(self) -> bool:
+        """Whether an engine would have nothing to do, or none has a batch that waits behind the one it draws."""
+        counts = [list(self.calls.values()).count(rank) for rank in range(len(self.left))]
+        return not self._ended and (min(counts) == 0 or max(counts) < 2)
+
+    def next_batch(self) -> list[tuple[int, list[Request]]]:
+        """The next batch, dealt out: engines with what each is asked. At the end those that still draw are asked for
+        nothing more, which tells them that this is the end."""
+        batch = next(self._batches, None)
+        if batch is None or self.part is None:
+            self._ended = True
+            self.part = self.part.end() if self.part is not None else None
+        dealt: list[list[Request]] = [[] for _ in self.left]
+        for request in batch or ():
+            rank = self._places.setdefault(request.prompt_id, len(self._places)) % len(self.left)
+            self.left[rank][request.key] = request
+            dealt[rank].append(request)
+        return [(rank, part) for rank, part in enumerate(dealt) if part or (self._ended and self.left[rank])]
+
+    def forget_calls(self, rank: int) -> None:
+        """No answer will come to the calls of an engine that died."""
+        self.calls = {call: its for call, its in self.calls.items() if its != rank}
+
+    def num_lost(self, rank: int) -> int:
+        """Completions that no call of this engine can bring any more."""
+        return len(self.left[rank]) if self._ended and rank not in self.calls.values() else 0
+
+
 class RolloutGroup(Group):
     """The engines. Prompt number i of a call goes to engine i modulo their number, so that a run can be repeated."""
 
@@ -177,6 +231,8 @@ class RolloutGroup(Group):
         # Version of the last sync and references to weights and checksum, for an engine that had to be started again.
         self._weights: tuple[int, Any, Any] | None = None
         self._restarted: set[int] = set()
+        self._asleep = False
+        self._num_streams = 0
         # Of all completions so far.
         self.hits = PrefixHits()
 
@@ -189,8 +245,19 @@ class RolloutGroup(Group):
             WeightsRejected: they arrived damaged or were not taken over.
         """
         self._weights = version, weights_ref, checksum_ref
-        references = [self._load(rank) for rank in range(self.size)]
+        self._asleep = False
+        return self._confirming(version, [self._load(rank) for rank in range(self.size)])
 
+    def start_borrowing(self, version: int, pairs: Sequence[tuple[Any, Any]]) -> Callable[[str], None]:
+        """The same for weights that every engine opens on the GPU it shares with a rank of the policy."""
+        self._weights = None
+        self._asleep = False
+        loading = [
+            worker.borrow_weights.remote(version, *pair) for worker, pair in zip(self.workers, pairs, strict=True)
+        ]
+        return self._confirming(version, loading)
+
+    def _confirming(self, version: int, references: list[Any]) -> Callable[[str], None]:
         def confirm(checksum: str) -> None:
             for rank, answer in enumerate(self.wait(references)):
                 if answer != (version, checksum):
@@ -199,6 +266,13 @@ class RolloutGroup(Group):
                     )
 
         return confirm
+
+    def sleep(self) -> None:
+        """Engines give the memory of their GPUs back, once they have drawn what they were asked for; the next sync, or
+        the next completions asked for, wake them."""
+        if not self._asleep:
+            self.wait(self.ask("sleep"))
+            self._asleep = True
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
@@ -210,39 +284,53 @@ class RolloutGroup(Group):
             StaleWeights: an engine does not hold `settings.policy_version`.
             WorkerFailed: an engine died twice, lost completions, or was silent for too long.
         """
-        prompts = {
-            prompt_id: place for place, prompt_id in enumerate(dict.fromkeys(request.prompt_id for request in requests))
-        }
-        left: list[dict[RequestKey, Request]] = [{} for _ in range(self.size)]
-        for request in requests:
-            left[prompts[request.prompt_id] % self.size][request.key] = request
-        streams = {self._draw(rank, left[rank], settings): rank for rank in range(self.size) if left[rank]}
-        while streams:
-            stream = self._session.first_ready(list(streams), self._session.timeout)
-            if stream is None:
-                raise self.failed(min(streams.values()), f"drew nothing for {self._session.timeout:g} s")
-            rank = streams[stream]
+        return self._drawn(iter([requests]), settings, None)
+
+    def sample_stream(
+        self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
+        """The same for requests that come in batches. A batch is asked for while an engine draws the one before it;
+        engines run on from one to the next, and are empty once, at the end."""
+        self._num_streams += 1
+        return self._drawn(iter(batches), settings, Stream(f"stream {self._num_streams}"))
+
+    def _drawn(
+        self, batches: Iterator[Sequence[Request]], settings: SamplingSettings, stream: Stream | None
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
+        self._asleep = False
+        drawing = Drawing(self.size, batches, stream)
+        while True:
+            while drawing.wants_more():
+                for rank, requests in drawing.next_batch():
+                    drawing.calls[self._draw(rank, requests, settings, drawing.part)] = rank
+            if not drawing.calls:
+                return
+            call = self._session.first_ready(list(drawing.calls), self._session.timeout)
+            if call is None:
+                raise self.failed(min(drawing.calls.values()), f"drew nothing for {self._session.timeout:g} s")
+            rank = drawing.calls[call]
             try:
-                together = self.fetch(rank, next(stream))
+                together = self.fetch(rank, next(call))
             except StopIteration:
-                del streams[stream]
-                if left[rank]:
-                    raise self.failed(rank, f"lost {len(left[rank])} completions") from None
+                del drawing.calls[call]
+                if num_lost := drawing.num_lost(rank):
+                    raise self.failed(rank, f"lost {num_lost} completions") from None
                 continue
             except WorkerFailed as error:
-                del streams[stream]
                 self._start_again(rank, error)
-                streams[self._draw(rank, left[rank], settings)] = rank
+                drawing.forget_calls(rank)
+                again = list(drawing.left[rank].values())
+                drawing.calls[self._draw(rank, again, settings, drawing.part)] = rank
                 continue
             if isinstance(together, PrefixHits):
                 self.hits += together
                 continue
             for key, completion in together:
-                del left[rank][key]
+                del drawing.left[rank][key]
                 yield key, completion
 
-    def _draw(self, rank: int, requests: Mapping[RequestKey, Request], settings: SamplingSettings) -> Any:
-        return self.workers[rank].sample.options(num_returns="streaming").remote(list(requests.values()), settings)
+    def _draw(self, rank: int, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None) -> Any:
+        return self.workers[rank].sample.options(num_returns="streaming").remote(list(requests), settings, stream)
 
     def _load(self, rank: int) -> Any:
         return self.workers[rank].load_weights.remote(*(self._weights or ()))

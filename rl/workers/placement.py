@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rl.config import ComputeConfig, Config
 from rl.workers.failures import ClusterUnavailable
@@ -22,6 +22,8 @@ class Placement:
     threads: int
     # Groups with the same pool name stand on the same CPUs and GPUs, worker by worker.
     pool: str
+    # An engine that stands on a GPU of the policy.
+    shares_gpu: bool = False
 
     @property
     def bundles(self) -> list[dict[str, float]]:
@@ -76,7 +78,8 @@ def place(compute: ComputeConfig, num_gpus: float, held: bool = True) -> dict[st
             "rollout": group(num_rollout, tensor_parallel, "rollout"),
         }
     if num_gpus >= num_policy == num_rollout and tensor_parallel == 1:
-        return {name: group(num_policy, 0.33, "policy") for name in (*learning, "rollout")}
+        shared = group(num_policy, 0.33, "policy")
+        return {**dict.fromkeys(learning, shared), "rollout": replace(shared, shares_gpu=True)}
     raise ClusterUnavailable(
         f"the cluster has {num_gpus:g} GPUs; {num_policy} policy workers and {num_rollout} engines of {tensor_parallel}"
         f" GPUs need {num_policy + num_rollout * tensor_parallel}, or {num_policy} shared ones with as many engines of"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,17 @@ from rl.policy.batching import Row
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from rl.policy.sharding import layout_of
-from rl.workers.placement import reference_apart
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
+from rollouts.engine.checksum import combined
+from rollouts.engine.handles import Handed, OfCuda, hand_over
 
 
 class PolicyWorker:
     """Holds a Policy; `start` loads it."""
+
+    # Whether a worker of the other kind works on the same cores at the same time; see `share_cores`.
+    shares_cores = False
 
     def __init__(self, config: Config, model_path: str, total_updates: int) -> None:
         self.config = config
@@ -58,10 +61,13 @@ class PolicyWorker:
         )
         return ready_since(started)
 
+    def share_cores(self, shares: bool) -> None:
+        """Whether policy and reference stand on the same cores here, and have to halve them."""
+        self.shares_cores = shares
+
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
-        # A reference of its own works at the same time on the same cores.
-        with half_the_threads() if reference_apart(self.config) else nullcontext():
+        with half_the_threads(self.shares_cores):
             return self.policy.log_probs(rows)
 
     def reference_log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
@@ -77,6 +83,16 @@ class PolicyWorker:
         """The weights and their checksum; the first rank's are used, the others help to collect them."""
         weights = self.policy.weights()
         return (weights, checksum_of(weights)) if self.rank == 0 else ({}, "")
+
+    def lend_weights(self) -> tuple[Handed, str]:
+        """Handles of the weights on this rank's GPU, and their checksum. They are kept until `take_back_weights`."""
+        self._lent = self.policy.weights(self.config.compute.device)
+        handed = hand_over(self._lent, OfCuda())
+        return handed, combined(handed.fingerprints)
+
+    def take_back_weights(self) -> None:
+        """Nobody reads what was lent any more."""
+        self._lent = {}
 
     def save_pretrained(self, path: str) -> None:
         """Model and processor in Hugging Face format; every rank helps, the first writes."""

@@ -15,6 +15,9 @@ from rl.workers.worker_setup import WorkerInfo, half_the_threads, ready_since, s
 class ReferenceWorker:
     """Holds a Reference; `start` loads it. Several of them share the rows and know nothing of one another."""
 
+    # Whether a worker of the other kind works on the same cores at the same time; see `share_cores`.
+    shares_cores = False
+
     def __init__(self, config: Config, model_path: str) -> None:
         self.config = config
         self.model_path = model_path
@@ -37,7 +40,11 @@ class ReferenceWorker:
         )
         return ready_since(started)
 
+    def share_cores(self, shares: bool) -> None:
+        """Whether policy and reference stand on the same cores here, and have to halve them."""
+        self.shares_cores = shares
+
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
-        with half_the_threads():
+        with half_the_threads(self.shares_cores):
             return self.reference.log_probs(rows)

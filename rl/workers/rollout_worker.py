@@ -25,10 +25,12 @@ from rollouts.engine.requests import (
     Request,
     RequestKey,
     SamplingSettings,
+    Stream,
 )
 from rollouts.records import Completion
 
 if TYPE_CHECKING:
+    from rollouts.engine.handles import Handed
     from rollouts.engine.vllm import VllmEngine
 
 # Exit code of a worker whose engine died.
@@ -41,8 +43,9 @@ MAX_SEQUENCES_IN_FLIGHT = {"cpu": 64, "cuda": 512}
 class RolloutWorker:
     """Holds a VllmEngine; `start` starts it."""
 
-    def __init__(self, config: Config, model_path: str, disk_version: int | None) -> None:
+    def __init__(self, config: Config, model_path: str, disk_version: int | None, shares_gpu: bool = False) -> None:
         self.config = config
+        self.shares_gpu = shares_gpu
         self.model_path = model_path
         self.disk_version = disk_version
         self.name = f"rollout-{os.environ['RANK']}"
@@ -62,7 +65,8 @@ class RolloutWorker:
         from rollouts.engine.vllm import VllmEngine
 
         with _death_of_the_engine_is_ours():
-            self.engine = VllmEngine(self.model_path, engine_settings(self.config), self.disk_version, self.name)
+            settings = engine_settings(self.config, shares_gpu=self.shares_gpu)
+            self.engine = VllmEngine(self.model_path, settings, self.disk_version, self.name)
         return ready_since(started)
 
     def load_weights(self, version: int, weights: Mapping[str, Tensor], checksum: str) -> tuple[int, str]:
@@ -75,8 +79,23 @@ class RolloutWorker:
             self.engine.confirm(version, checksum)
         return version, checksum
 
+    def borrow_weights(self, version: int, handed: Handed, checksum: str) -> tuple[int, str]:
+        """The same with weights that lie on this GPU already."""
+        if self.engine is None:
+            raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")
+        with _death_of_the_engine_is_ours():
+            self.engine.borrow_weights(version, handed, checksum)
+            self.engine.confirm(version, checksum)
+        return version, checksum
+
+    def sleep(self) -> None:
+        """Leave the GPU's memory to the policy until weights come, or completions are asked for."""
+        if self.engine is not None:
+            with _death_of_the_engine_is_ours():
+                self.engine.sleep()
+
     def sample(
-        self, requests: Sequence[Request], settings: SamplingSettings
+        self, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None = None
     ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]] | PrefixHits]:
         """Completions as they finish, those that finish together in one list; at the end how often the prompts of this
         call were in the cache already."""
@@ -84,7 +103,7 @@ class RolloutWorker:
             raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")
         before = self.engine.hits
         with _death_of_the_engine_is_ours():
-            yield from self.engine.sample_together(requests, settings)
+            yield from self.engine.sample_together(requests, settings, stream)
         yield self.engine.hits - before
 
 
@@ -99,8 +118,8 @@ def _death_of_the_engine_is_ours() -> Iterator[None]:
         os._exit(ENGINE_DIED)
 
 
-def engine_settings(config: Config) -> EngineSettings:
-    """What the configuration says about one engine."""
+def engine_settings(config: Config, *, shares_gpu: bool = False) -> EngineSettings:
+    """What the configuration says about one engine, which may stand on a GPU of the policy."""
     compute = config.compute
     share = math.ceil(config.grpo.prompts_per_step * config.grpo.num_generations / compute.num_rollout_workers)
     return EngineSettings(
@@ -111,5 +130,7 @@ def engine_settings(config: Config) -> EngineSettings:
         max_num_seqs=min(share, MAX_SEQUENCES_IN_FLIGHT[compute.device]),
         cpu_kv_cache_gib=compute.cpu_kv_cache_gib,
         gpu_memory_utilization=compute.gpu_memory_utilization,
+        shares_gpu=shares_gpu,
+        gpu_kv_cache_gib=compute.gpu_kv_cache_gib,
         tensor_parallel_size=compute.tensor_parallel_size,
     )

@@ -33,9 +33,13 @@ def set_threads() -> None:
 
 
 @contextmanager
-def half_the_threads() -> Iterator[None]:
-    """For work that policy and reference do at the same time: on two cores, two passes of one thread each take less
-    time than one after the other with two threads, which mostly wait for each other (LOG.md)."""
+def half_the_threads(halve: bool) -> Iterator[None]:
+    """For work that policy and reference do at the same time on the same cores: on two cores, two passes of one thread
+    each take less time than one after the other with two threads, which mostly wait for each other (LOG.md). Nothing
+    changes where `halve` is False."""
+    if not halve:
+        yield
+        return
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // 2))
     try:

@@ -53,8 +53,22 @@ def _on_cpu(settings: EngineSettings) -> dict[str, Any]:
 def _on_cuda(settings: EngineSettings) -> dict[str, Any]:
     parallel = settings.tensor_parallel_size
     return {
-        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        **(_beside_the_policy(settings) if settings.shares_gpu else _alone(settings)),
         "tensor_parallel_size": parallel,
         # Inside a placement group of Ray vLLM would choose Ray by itself, and refuse a bundle of several GPUs.
         **({"distributed_executor_backend": "mp"} if parallel > 1 else {}),
+    }
+
+
+def _alone(settings: EngineSettings) -> dict[str, Any]:
+    return {"gpu_memory_utilization": settings.gpu_memory_utilization}
+
+
+def _beside_the_policy(settings: EngineSettings) -> dict[str, Any]:
+    return {
+        # A cache of given size: vLLM would measure what is free, which others take and give back meanwhile. The share
+        # is then only what must be free at the start, and an engine that is started again finds the policy there.
+        "kv_cache_memory_bytes": int(settings.gpu_kv_cache_gib * 2**30),
+        "gpu_memory_utilization": 0.01,
+        "enable_sleep_mode": True,
     }

@@ -56,6 +56,8 @@ class Request:
     # The prompt as the trainer's processor expands it, image tokens multiplied; None = not compared (tools without a
     # trainer).
     token_ids: tuple[int, ...] | None = None
+    # How this one is drawn where it is otherwise than the rest of its call, with the same weights.
+    settings: SamplingSettings | None = None
 
     @property
     def key(self) -> RequestKey:
@@ -93,6 +95,19 @@ class SamplingSettings:
     def greedy(self) -> bool:
         """Temperature 0: always the likeliest token; log-probs are then those at temperature 1."""
         return self.temperature == 0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One sequence of requests that comes to an engine in parts."""
+
+    name: str
+    # Whether another part comes after this one.
+    more: bool = True
+
+    def end(self) -> Stream:
+        """The same as its last part has it."""
+        return Stream(self.name, more=False)
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,10 @@ class EngineSettings:
     # KV cache in GiB (CPU), and share of the GPU's memory (CUDA).
     cpu_kv_cache_gib: float = 0.5
     gpu_memory_utilization: float = 0.5
+    # Whether the GPU is the policy's, too: the engine then has a KV cache of a given size in GiB, and sleeps while the
+    # policy trains.
+    shares_gpu: bool = False
+    gpu_kv_cache_gib: float = 10.0
     # GPUs of this engine.
     tensor_parallel_size: int = 1
     # Whether the prompt of a group is computed once. Completions are the same either way; off for comparisons only.

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ import torch
 
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.checksum import checksum as checksum_of
+from rollouts.engine.checksum import combined
+from rollouts.engine.handles import Handed, open_and_compare
 from rollouts.engine.live_weights import checkpoint_shapes, count_elements, reload_and_compare
 from rollouts.engine.requests import (
     EngineDead,
@@ -31,8 +34,10 @@ from rollouts.engine.requests import (
     RequestKey,
     SamplingSettings,
     StaleWeights,
+    Stream,
     WeightsRejected,
 )
+from rollouts.engine.sleeping import KV_CACHE, WEIGHTS, Sleeper
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Completion
 
@@ -56,6 +61,8 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor  # noqa
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates  # noqa: E402
 
 BANNED = "banned_token_ids"
+# Of the streams that this process draws for itself.
+_stream_numbers = count()
 
 
 class BanTokens(LogitsProcessor):
@@ -115,6 +122,11 @@ class VllmEngine:
         if not torch.cuda.is_available():
             _look_at_model_here(Path(model_path))
         self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
+        # What is being drawn, by the names that vLLM knows it by, and the stream that it is a part of.
+        self._names = count()
+        self._in_flight: dict[str, Request] = {}
+        self._stream = ""
+        self._sleeper = Sleeper(self._engine, enabled=settings.shares_gpu)
         self._tokenizer = self._engine.get_tokenizer()
         self._tied = bool(getattr(self._engine.model_config.hf_config, "tie_word_embeddings", False))
         # Of all completions so far.
@@ -131,22 +143,42 @@ class VllmEngine:
                 engine then has no version and refuses to sample.
             EngineDead: vLLM failed while it loaded.
         """
-        self._refuse_when_dead()
-        self.version = self.checksum = None
+        self._forget_weights()
         own_checksum = checksum_of(weights)
         if own_checksum != checksum:
             difference = f"arrived with checksum {own_checksum[:12]}, sent with {checksum[:12]}"
             raise WeightsRejected(f"{self.name}: weights of version {version} {difference}; send them again")
-        num_absent = self._checkpoint_elements - count_elements(
-            {name: tensor.shape for name, tensor in weights.items()}, self._tied
-        )
+        self._refuse_incomplete(version, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+        self._load(version, checksum, reload_and_compare, dict(weights))
+
+    def borrow_weights(self, version: int, handed: Handed, checksum: str) -> None:
+        """The same for weights that lie on this engine's GPU in another process, which keeps them until this
+        returns."""
+        self._forget_weights()
+        if combined(handed.fingerprints) != checksum:
+            raise WeightsRejected(f"{self.name}: the handles of version {version} are not those of {checksum[:12]}")
+        self._refuse_incomplete(version, handed.shapes)
+        self._load(version, checksum, open_and_compare, handed)
+
+    def _forget_weights(self) -> None:
+        self._refuse_when_dead()
+        self._abandon()
+        self.version = self.checksum = None
+
+    def _refuse_incomplete(self, version: int, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        num_absent = self._checkpoint_elements - count_elements(shapes, self._tied)
         if num_absent > 0:
             problem = f"version {version} lacks {num_absent} numbers that the model on disk has"
             raise WeightsRejected(
                 f"{self.name}: {problem}; send every parameter, whole and under its Hugging Face name"
             )
+
+    def _load(self, version: int, checksum: str, loading: Callable[..., tuple[int, list[str]]], weights: Any) -> None:
+        """Let vLLM's workers load `weights` by a function of theirs, and take over the version where all agree."""
         try:
-            comparisons = self._engine.collective_rpc(reload_and_compare, args=(dict(weights),))
+            self._sleeper.wake(WEIGHTS)
+            comparisons = self._engine.collective_rpc(loading, args=(weights,))
+            self._sleeper.wake(KV_CACHE)
             # Features of known images and keys of known prompts belong to the old weights.
             self._engine.reset_mm_cache()
             self._engine.reset_encoder_cache()
@@ -160,6 +192,20 @@ class VllmEngine:
                     f"{self.name}: weights of version {version} were loaded, but the live model {what}"
                 )
         self.version, self.checksum = version, checksum
+
+    def sleep(self) -> None:
+        """Give the memory of a shared GPU back until weights are loaded or completions are drawn; see
+        `rollouts/engine/sleeping.py`. What is being drawn is forgotten.
+
+        Raises:
+            EngineDead: vLLM failed.
+        """
+        self._refuse_when_dead()
+        self._abandon()
+        try:
+            self._sleeper.sleep()
+        except Exception as error:  # vLLM raises many kinds; what of the memory is whose is then unknown
+            raise self._died("when it was put to sleep", error) from error
 
     def confirm(self, version: int, checksum: str) -> None:
         """Raise StaleWeights unless exactly these weights are in use."""
@@ -178,14 +224,30 @@ class VllmEngine:
         for together in self.sample_together(requests, settings):
             yield from together
 
+    def sample_stream(
+        self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
+        """The same for requests that come in batches, each asked for when there is room for it; the engine runs on from
+        one to the next and is empty once, at the end."""
+        stream = Stream(f"{self.name}/{next(_stream_numbers)}")
+        for batch in batches:
+            for together in self.sample_together(batch, settings, stream):
+                yield from together
+        for together in self.sample_together((), settings, stream.end()):
+            yield from together
+
     def sample_together(
-        self, requests: Sequence[Request], settings: SamplingSettings
+        self, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None = None
     ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]]]:
         """Draw one completion per request, begun in the order given as room is made; those that finish at the same time
         come in one list. A prompt that vLLM does not take gives a Refusal for each of its requests.
 
         A completion depends on its prompt, seed, settings and weights, not on its neighbours (up to rounding of the
         arithmetic).
+
+        Args:
+            stream: None = this call is all there is. Else it is a part of it, and where more comes it ends when there
+                is room for that: what is still being drawn then comes with the next part.
 
         Raises:
             StaleWeights: other weights than `settings.policy_version` are in use.
@@ -196,28 +258,43 @@ class VllmEngine:
         version = settings.policy_version
         if self.version is None or self.version != version:
             raise StaleWeights(f"{self.name} holds version {self.version}, wanted {version}; sync the weights first")
+        if stream is None or stream.name != self._stream:
+            self._abandon()
+        self._sleeper.wake(WEIGHTS, KV_CACHE)
         prompts: dict[tuple[str, str, int], Any] = {}
-        todo = deque((f"{place}", request) for place, request in enumerate(requests))
-        in_flight: dict[str, Request] = {}
+        todo = deque(requests)
+        room_for_more = self.settings.max_num_seqs // 2 if stream is not None and stream.more else 0
+        in_flight, handed_over = self._in_flight, False
         try:
-            while todo or in_flight:
+            while todo or len(in_flight) > room_for_more:
                 while todo and len(in_flight) < self.settings.max_num_seqs:
-                    name, request = todo.popleft()
+                    request = todo.popleft()
+                    own = request.settings or settings
                     if _group_of(request) not in prompts:
-                        prompts[_group_of(request)] = self._render_or_refuse(request, settings)
+                        prompts[_group_of(request)] = self._render_or_refuse(request, own)
                     prompt = prompts[_group_of(request)]
                     if isinstance(prompt, Refusal):
                         yield [(request.key, prompt)]
                         continue
-                    self._engine.add_request(name, prompt, _sampling_params(request, settings))
+                    name = f"{next(self._names)}"
+                    self._engine.add_request(name, prompt, _sampling_params(request, own))
                     in_flight[name] = request
-                outputs = [(in_flight.pop(output.request_id), output) for output in self._step()]
+                outputs = [(in_flight.pop(output.request_id), output) for output in self._step()] if in_flight else []
                 if outputs:
                     yield [(request.key, self._completion(request, output)) for request, output in outputs]
+            self._stream = stream.name if stream is not None and stream.more else ""
+            handed_over = True
         finally:
             # The reader went away, or something failed: nothing of this call may run on into the next one.
-            if in_flight and not self.dead:
-                self._engine.abort_request(list(in_flight))
+            if not handed_over:
+                self._abandon()
+
+    def _abandon(self) -> None:
+        """Forget what is still being drawn: nobody reads it any more."""
+        if self._in_flight and not self.dead:
+            self._engine.abort_request(list(self._in_flight))
+        self._in_flight.clear()
+        self._stream = ""
 
     def _render_or_refuse(self, request: Request, settings: SamplingSettings) -> Any:
         """The rendered prompt, or why vLLM does not take it. Two readings of one processor (PromptMismatch) are a fault

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import io
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,27 @@ class FakeRollout:
     script: dict[str, Sequence[str]]
     asked: list[tuple[list[Request], SamplingSettings]] = field(default_factory=list)
     loses: int = 0
+    num_streams: int = 0
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion]]:
         self.asked.append((list(requests), settings))
+        first = min(request.sample_index for request in requests)
         for request in list(requests)[self.loses :][::-1]:
-            text = self.script[request.text][request.sample_index]
+            text = self.script[request.text][request.sample_index - first]
             reason = "abort" if text == "ABORT" else "stop"
             yield request.key, Completion((1, 2, 3), text, reason, (0.0,) * 3, request.seed, settings.policy_version)
+
+    def sample_stream(
+        self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion]]:
+        """Each way of asking as a call of its own."""
+        self.num_streams += 1
+        for batch in batches:
+            for own, requests in groupby(batch, key=lambda request: request.settings):
+                yield from self.sample(list(requests), own or settings)
+            del batch, requests
 
 
 @dataclass(frozen=True)
@@ -181,8 +194,8 @@ def test_completions_that_never_come_back_are_an_error() -> None:
         evaluate(
             FakeRollout({"a": ["yes"], "b": ["yes"]}, loses=1),
             FakeScorer(),
-            held_out([item("a"), item("b")]),
-            CONFIG,
+            dataclasses.replace(held_out([item("a"), item("b")]), blank=False),
+            dataclasses.replace(CONFIG, eval=EvalConfig(num_samples=0)),
             name="x",
             policy_version=0,
         )
@@ -223,6 +236,18 @@ def test_images_are_decoded_a_chunk_at_a_time_and_the_results_are_the_same() -> 
     result = evaluate(Forgetful(script), FakeScorer(), chunked, CONFIG, name="SFT", policy_version=4)
     assert result.answers == whole.answers
     assert len(alive) == 9 and max(alive) <= 8 < len(images)
+
+
+def test_all_chunks_and_ways_are_one_stream_so_that_engines_run_empty_once() -> None:
+    samples = [item(name) for name in "abcdefghi"]
+    script = {name: ["yes", "no"] for name in "abcdefghi"} | {f"{name} blank": ["no"] for name in "abcdefghi"}
+    rollout = FakeRollout(script)
+    chunked = dataclasses.replace(held_out(samples), max_pixels=16)
+    evaluate(rollout, FakeScorer(), chunked, CONFIG, name="SFT", policy_version=4)
+    # Three chunks in three ways: nine calls before, each of which waited for its longest answer.
+    assert (len(rollout.asked), rollout.num_streams) == (9, 1)
+    keys = [request.key for requests, _ in rollout.asked for request in requests]
+    assert len(set(keys)) == len(keys) == 36, "one greedy, two sampled, one blank of each item, told apart by its place"
 
 
 def result_of(name: str, greedy: str, samples: Sequence[Sample], well_formed: bool = True) -> EvalResult:

@@ -78,6 +78,18 @@ def test_an_engine_of_two_gpus_is_one_process_of_ray_and_starts_its_own_ranks() 
     assert "tensor_parallel_size" not in engine_arguments("model", EngineSettings(), on_cpu=True)
 
 
+def test_an_engine_on_a_gpu_of_the_policy_has_a_cache_of_given_size_and_can_sleep() -> None:
+    shared = place(ComputeConfig(device="cuda"), num_gpus=1)
+    assert [shared[name].shares_gpu for name in ("policy", "reference", "rollout")] == [False, False, True]
+    assert not place(ComputeConfig(device="cuda"), num_gpus=2)["rollout"].shares_gpu
+    given = engine_arguments("model", EngineSettings(shares_gpu=True, gpu_kv_cache_gib=2.0), on_cpu=False)
+    assert (given["kv_cache_memory_bytes"], given["enable_sleep_mode"]) == (2 << 30, True)
+    # Only what must be free when vLLM starts: beside a policy that is loaded already there is less.
+    assert given["gpu_memory_utilization"] == 0.01
+    alone = engine_arguments("model", EngineSettings(gpu_memory_utilization=0.9), on_cpu=False)
+    assert alone["gpu_memory_utilization"] == 0.9 and "enable_sleep_mode" not in alone
+
+
 def be_stopped(number: signal.Signals, unwound: list[int]) -> None:
     try:
         os.kill(os.getpid(), number)

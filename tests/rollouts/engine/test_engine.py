@@ -4,6 +4,7 @@ their seed alone."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from rollouts.engine.requests import (
     EngineSettings,
     PromptMismatch,
     Refusal,
+    Request,
     SamplingSettings,
     StaleWeights,
     WeightsRejected,
@@ -219,6 +221,52 @@ def test_a_cached_prefix_changes_no_bit_and_is_forgotten_with_its_weights(reposi
         found.append(dict(engine.sample(requests[:1], settings(1, media_token_ids(processor)))))
     assert [one.token_ids for one in found[0].values()] == [one.token_ids for one in found[1].values()]
     assert [one.logprobs for one in found[0].values()] == [one.logprobs for one in found[1].values()]
+
+
+def test_a_stream_of_batches_is_drawn_as_one_call_and_the_engine_is_empty_once(
+    engine: VllmEngine, internvl: Path
+) -> None:
+    give(engine, policy_of(internvl), 0)
+    # Of many lengths, or all of a batch would end with the same token.
+    requests = [
+        dataclasses.replace(one, settings=settings(0, length=4 + place % 16))
+        for place, one in enumerate(requests_of(prompts_of(internvl), per_prompt=16))
+    ]
+    greedy = [dataclasses.replace(one, settings=settings(0, temperature=0.0)) for one in requests[:4]]
+    whole = dict(engine.sample(requests, settings(0)))
+    left: list[int] = []
+
+    def batches() -> Iterator[list[Request]]:
+        for start in range(0, len(requests), 40):
+            left.append(len(engine._in_flight))
+            yield requests[start : start + 40]
+
+    streamed = dict(engine.sample_stream(batches(), settings(0)))
+    assert same_share(whole, streamed) >= 0.999 and len(streamed) == len(requests) == 96
+    # The next batch is asked for when half of the 64 places are free, and not when all are.
+    assert left[0] == 0 and all(0 < number <= 32 for number in left[1:])
+    assert not engine._engine.has_unfinished_requests()
+    # Each request may be drawn in its own way.
+    mixed = dict(engine.sample_stream([greedy], settings(0)))
+    assert len({one.token_ids for one in mixed.values()}) == 1
+    # A stream that is left in the middle leaves nothing for the next call.
+    stream = engine.sample_stream([requests[:40], requests[40:]], settings(0))
+    next(stream)
+    stream.close()
+    assert set(dict(engine.sample(requests[:3], settings(0)))) == {one.key for one in requests[:3]}
+
+
+def test_an_engine_that_slept_draws_the_same_and_takes_new_weights(internvl: Path) -> None:
+    # vLLM's scheduler stops and goes on as on a GPU; its worker on CPU keeps the memory.
+    engine = VllmEngine(internvl, dataclasses.replace(SETTINGS, shares_gpu=True), disk_version=0)
+    requests = requests_of(prompts_of(internvl, 2))
+    before = dict(engine.sample(requests, settings(0)))
+    engine.sleep()
+    assert dict(engine.sample(requests, settings(0))) == before
+    engine.sleep()
+    give(engine, policy_of(internvl), 1)
+    after = dict(engine.sample(requests, settings(1)))
+    assert [one.token_ids for one in after.values()] == [one.token_ids for one in before.values()]
 
 
 def test_greedy_needs_no_seed(engine: VllmEngine, internvl: Path) -> None:

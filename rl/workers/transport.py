@@ -1,0 +1,74 @@
+"""How the policy's weights come to the engines: one seam, with a home for each kind of placement.
+
+| placement | home | what travels |
+|---|---|---|
+| CPU, or engines on GPUs of their own | `ObjectStore` | all weights, once to each machine, through Ray's object store |
+| engines on the policy's GPUs | `Handles` | handles; the weights stay where they are |
+
+Either way each tensor is summed up where it lies, before and after, and a version counts as given only when all agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from rl.workers.groups import PolicyGroup, RolloutGroup
+from rollouts.engine.requests import WeightsRejected
+
+
+class Transport(Protocol):
+    """Gives the policy's weights as they are now to every engine."""
+
+    def start(self, version: int) -> Callable[[], None]:
+        """Begin; the function that is returned waits until every engine has confirmed them as `version`.
+
+        Raises (the returned function):
+            StaleWeights: an engine confirmed others.
+            WeightsRejected: they arrived damaged or were not taken over.
+        """
+
+
+class ObjectStore:
+    """Rank 0 puts whole tensors into the object store, engines fetch them there, on whatever machine they are."""
+
+    def __init__(self, policy: PolicyGroup, rollout: RolloutGroup) -> None:
+        self._policy = policy
+        self._rollout = rollout
+
+    def start(self, version: int) -> Callable[[], None]:
+        """As `Transport` says."""
+        weights, checksums = self._policy.export_weights()
+        confirm = self._rollout.start_sync(version, weights, checksums[0])
+        return lambda: confirm(self._policy.wait(checksums)[0])
+
+
+class Handles:
+    """Policy rank i and engine i stand on one GPU: every rank gathers the weights there and lends them to its engine,
+    for as long as that reads them. An engine that dies later is not started again, because nothing is lent any more.
+
+    It has never run on a GPU; its order of calls and what it refuses are tested on CPU.
+    """
+
+    def __init__(self, policy: PolicyGroup, rollout: RolloutGroup) -> None:
+        if policy.size != rollout.size:
+            raise ValueError(f"{policy.size} ranks of the policy cannot lend to {rollout.size} engines, one to one")
+        self._policy = policy
+        self._rollout = rollout
+
+    def start(self, version: int) -> Callable[[], None]:
+        """As `Transport` says."""
+        pairs = self._policy.lend_weights()
+        confirm = self._rollout.start_borrowing(version, pairs)
+
+        def wait() -> None:
+            checksums = self._policy.wait([checksum for _, checksum in pairs])
+            if len(set(checksums)) > 1:
+                count = len(set(checksums))
+                raise WeightsRejected(
+                    f"the policy's ranks hold {count} different sets of weights for version {version}"
+                )
+            confirm(checksums[0])
+            self._policy.wait(self._policy.ask("take_back_weights"))
+
+        return wait

@@ -1,0 +1,211 @@
+"""In which order workers are started, and whose memory a shared GPU is: recorded calls, no Ray and no GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rl.config import ComputeConfig, Config, GrpoConfig
+from rl.workers.cluster import Cluster, bring_up
+from rl.workers.placement import Placement, place
+from rl.workers.worker_setup import WorkerInfo
+from rollouts.engine.requests import SamplingSettings, WeightsRejected
+from rollouts.engine.sleeping import KV_CACHE, WEIGHTS, Sleeper
+
+CUDA = Config(compute=ComputeConfig(device="cuda"))
+
+
+@dataclasses.dataclass
+class Recorded:
+    """A session whose workers answer at once, and which writes down what it is asked."""
+
+    # Group -> machines of its workers.
+    hosts: dict[str, list[str]]
+    calls: list[str] = dataclasses.field(default_factory=list)
+    timeout: float = 1.0
+
+    def group(self, name: str, worker: type, placement: Placement, *arguments: Any, **options: Any) -> Any:
+        self.calls.append(f"{name} begins")
+        return VerlGroup(name, self)
+
+    def first_ready(self, references: Any, seconds: float) -> Any:
+        return references[0]
+
+    def fetch(self, reference: Answer, seconds: float | None = None) -> Any:
+        if isinstance(reference.value, WorkerInfo):
+            self.calls.append(f"{reference.name} is ready")
+        return reference.value
+
+    def log_files(self, pid: int) -> list[Path]:
+        return []
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+@dataclasses.dataclass(eq=False)
+class Answer:
+    """A reference to a worker's answer, and the answer."""
+
+    name: str
+    value: Any
+
+
+class VerlGroup:
+    """As much of verl's worker group as `rl.workers.groups` calls."""
+
+    def __init__(self, name: str, session: Recorded) -> None:
+        self.name, self.session = name, session
+        self.world_size = len(session.hosts[name])
+        self.workers = [Worker(name, session) for _ in range(self.world_size)]
+
+    def execute_all_async(self, method: str, *arguments: Any) -> list[Answer]:
+        words = [str(one) for argument in arguments for one in (argument if isinstance(argument, list) else [argument])]
+        self.session.calls.append(" ".join([f"{self.name}.{method}", *(words if method == "share_cores" else ())]))
+        values: list[Any] = [None] * self.world_size
+        if method == "start":
+            values = [WorkerInfo(1, host, 0.0) for host in self.session.hosts[self.name]]
+        elif method == "log_probs":
+            values = [[] for _ in values]
+        return [Answer(self.name, value) for value in values]
+
+
+@dataclasses.dataclass
+class Worker:
+    """An actor: every method of it can be called as Ray's are."""
+
+    name: str
+    session: Recorded
+    checksum: str = "checksum"
+
+    def __getattr__(self, method: str) -> Method:
+        return Method(self, method)
+
+
+@dataclasses.dataclass
+class Method:
+    worker: Worker
+    method: str
+
+    def options(self, **_: Any) -> Method:
+        return self
+
+    def remote(self, *arguments: Any) -> Any:
+        name = self.worker.name
+        self.worker.session.calls.append(f"{name}.{self.method}")
+        if self.method in ("export_weights", "lend_weights"):
+            return Answer(name, {}), Answer(name, self.worker.checksum)
+        if self.method in ("load_weights", "borrow_weights"):
+            return Answer(name, (arguments[0], arguments[2].value))
+        return iter([])
+
+
+def started(config: Config, num_gpus: float, **hosts: str) -> tuple[Cluster, list[str]]:
+    """The cluster that is brought up on so many GPUs, and what its workers were asked meanwhile."""
+    machines = {
+        "rollout": ["a"],
+        "policy": ["a"],
+        "reference": ["a"],
+        **{name: list(one) for name, one in hosts.items()},
+    }
+    session = Recorded(machines)
+    places = place(config.compute, num_gpus, held=config.grpo.beta > 0)
+    cluster = bring_up(session, config, "model", places, 4)
+    return cluster, session.calls
+
+
+def test_on_a_shared_gpu_the_engine_starts_alone_and_sleeps_before_the_policy_loads() -> None:
+    _, calls = started(CUDA, num_gpus=1)
+    assert calls == [
+        "rollout begins", "rollout.pid", "rollout.start", "rollout is ready", "rollout.sleep",
+        "policy begins", "policy.pid", "policy.start", "reference begins", "reference.pid", "reference.start",
+        "policy is ready", "reference is ready",
+        "policy.lend_weights", "rollout.borrow_weights", "policy.take_back_weights",
+    ]  # fmt: skip
+
+
+def test_with_gpus_of_their_own_all_start_together_and_nobody_sleeps() -> None:
+    cluster, calls = started(CUDA, num_gpus=2)
+    assert calls.index("policy begins") < calls.index("rollout is ready")
+    cluster.policy.log_probs([])
+    assert "rollout.sleep" not in calls
+    # Weights cross from GPU to GPU through the object store.
+    assert calls.count("policy.export_weights") == calls.count("rollout.load_weights") == 1
+
+
+def test_ranks_that_lend_different_weights_give_no_version() -> None:
+    config = dataclasses.replace(
+        CUDA, compute=ComputeConfig(device="cuda", num_policy_workers=2, num_rollout_workers=2)
+    )
+    cluster, calls = started(config, num_gpus=2, policy="aa", rollout="aa", reference="aa")
+    del calls[:]
+    cluster.policy.workers[1].checksum = "another"
+    with pytest.raises(WeightsRejected, match="2 different sets of weights for version 1"):
+        cluster.sync(1)
+    # Every rank lends to the engine of its number.
+    assert calls == ["policy.lend_weights", "policy.lend_weights", "rollout.borrow_weights", "rollout.borrow_weights"]
+
+
+def test_engines_sleep_while_the_policy_works_and_wake_with_their_weights() -> None:
+    cluster, calls = started(CUDA, num_gpus=1)
+    for version in (1, 2):
+        del calls[:]
+        cluster.sync(version)
+        list(cluster.rollout.sample([], SamplingSettings(1.0, 8, version)))
+        assert cluster.reference is not None
+        wait = cluster.reference.start_log_probs([])
+        cluster.policy.log_probs([])
+        wait()
+        # Once a step, before the first of the two passes.
+        assert calls == [
+            "policy.lend_weights", "rollout.borrow_weights", "policy.take_back_weights",
+            "rollout.sleep", "reference.log_probs", "policy.log_probs",
+        ]  # fmt: skip
+
+
+def test_threads_are_halved_only_where_policy_and_reference_stand_on_one_machine() -> None:
+    cpu = Config(compute=ComputeConfig(num_policy_workers=2))
+    _, calls = started(cpu, num_gpus=0, policy="ab", reference="a")
+    assert [call for call in calls if "share_cores" in call] == [
+        "policy.share_cores True False",
+        "reference.share_cores True",
+    ]
+    _, calls = started(dataclasses.replace(cpu, grpo=GrpoConfig(beta=0.0)), num_gpus=0, policy="ab")
+    assert [call for call in calls if "share_cores" in call] == ["policy.share_cores False False"]
+    _, calls = started(CUDA, num_gpus=1)
+    assert not [call for call in calls if "share_cores" in call], "on a GPU the pass does not run on these cores"
+
+
+class Bed:
+    """Writes down how an engine is put to sleep and woken."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def sleep(self, level: int) -> None:
+        self.calls.append(f"sleep {level}")
+
+    def wake_up(self, tags: list[str]) -> None:
+        self.calls.append(f"wake {' '.join(tags)}")
+
+
+def test_weights_wake_before_the_cache_and_nothing_is_done_twice() -> None:
+    bed = Bed()
+    sleeper = Sleeper(bed, enabled=True)
+    sleeper.wake(WEIGHTS, KV_CACHE)
+    assert bed.calls == [], "it is awake"
+    sleeper.sleep()
+    sleeper.sleep()
+    sleeper.wake(WEIGHTS)
+    bed.calls.append("load")
+    sleeper.wake(KV_CACHE)
+    sleeper.wake(WEIGHTS, KV_CACHE)
+    # Level 1: what comes back is what was there, buffers in no checkpoint included.
+    assert bed.calls == ["sleep 1", "wake weights", "load", "wake kv_cache"]
+    alone = Sleeper(bed, enabled=False)
+    alone.sleep()
+    alone.wake(WEIGHTS)
+    assert len(bed.calls) == 4
