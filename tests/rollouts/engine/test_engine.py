@@ -4,6 +4,9 @@ their seed alone."""
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +167,27 @@ def test_a_tied_head_counts_once_whether_it_is_in_the_file_or_not() -> None:
     assert count_elements(shapes, tied=True) == 44
     assert count_elements({**shapes, "lm_head.weight": (10, 4)}, tied=True) == 44
     assert count_elements({**shapes, "lm_head.weight": (10, 4)}, tied=False) == 84
+
+
+def test_completions_end_at_a_taught_end_of_turn_too(engine: VllmEngine, internvl: Path, tmp_path: Path) -> None:
+    """SFT writes the token that ends the template's turn into generation_config.json, beside the tokenizer's end."""
+    give(engine, policy_of(internvl), 0)
+    requests = requests_of(prompts_of(internvl), per_prompt=8)
+    whole = dict(engine.sample(requests, settings(0)))
+    eos = load_processor(internvl).tokenizer.eos_token_id
+    counts = Counter(token for one in whole.values() for token in set(one.token_ids[:-1]) - {eos})
+    (taught, _), *_ = counts.most_common(1)
+    folder = tmp_path / "taught"
+    shutil.copytree(internvl, folder)
+    written = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**written, "eos_token_id": [eos, taught]}))
+    drawn = dict(VllmEngine(folder, SETTINGS, disk_version=0).sample(requests, settings(0)))
+    assert counts[taught] > 3
+    for key, one in drawn.items():
+        ids = whole[key].token_ids
+        end = ids.index(taught) + 1 if taught in ids else len(ids)
+        assert one.token_ids == ids[:end]
+        assert one.finish_reason == ("stop" if taught in ids else whole[key].finish_reason)
 
 
 def test_banned_tokens_are_never_drawn_however_hot(engine: VllmEngine, internvl: Path) -> None:
