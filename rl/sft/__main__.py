@@ -35,9 +35,8 @@ def main(argv: Sequence[str]) -> int:
         rows = load(config.data).sft
         if config.sft.checkpoint is None:
             # The same rows as in a whole run: those that the processor takes.
-            checked = check_rows(
-                load_processor(config.model.path, images_of(config.model)), DataSplits(sft=rows, rl=[], eval=[]), config
-            )
+            processor = load_processor(config.model.path, images_of(config.model))
+            checked = check_rows(processor, DataSplits(sft=rows, rl=[], eval=[]), config)
             refuse_bad_rows(config.data, checked.bad_rows)
             rows = checked.splits.sft
         folder = ensure_sft(config, rows, display)
