@@ -24,7 +24,7 @@ INPUTS = (*LISTS, "requirements/install.py", "requirements/torchvision_shim.py")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 6
 MIN_PYTHON = (3, 11)
-VERIFY = "import vllm, torchvision, trl, verl, ray, torch; print(torch.__version__, vllm.__version__, ray.__version__)"
+VERIFY = "import vllm, torchvision, verl, ray, torch; print(torch.__version__, vllm.__version__, ray.__version__)"
 # Prints torch's CUDA version, or nothing for a CPU build. Does not import torch: a CUDA build without its libraries
 # does not load.
 TORCH_BUILD = (
@@ -52,7 +52,7 @@ def main() -> int:
         say("installing the project itself")
         pip("install", "-q", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
         run(str(PYTHON), str(ROOT / "requirements" / "torchvision_shim.py"))
-        say("checking: import vllm, torchvision, trl, verl, ray")
+        say("checking: import vllm, torchvision, verl, ray")
         run(str(PYTHON), "-c", VERIFY, env={**os.environ, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
     except subprocess.CalledProcessError as error:
         print(

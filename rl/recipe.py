@@ -16,7 +16,7 @@ from rl.evaluate.table import print_table
 from rl.report.page import write_report
 from rl.run.folder import RunFolder, versions
 from rl.run.progress import Display, duration
-from rl.sft import ensure_sft
+from rl.sft.found import ensure_sft
 from rl.training import learn_and_evaluate
 
 

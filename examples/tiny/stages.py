@@ -1,7 +1,8 @@
 """Trains a model in stages by the project's own SFT code, and says how far it is and how good each stage's model is.
 
 Both embedded models are made with it. A finished stage is kept under a hash of all it depends on (`rl.sft`), so a
-recipe that was interrupted, or called again, trains only what is missing; a stage that was interrupted begins anew.
+recipe that was interrupted, or called again, trains only what is missing; a stage that was interrupted goes on after
+its last checkpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Literal
 from rl.config import ComputeConfig, Config, ModelConfig, SftConfig
 from rl.data.sets import SftRow
 from rl.run.progress import Display, duration
-from rl.sft import ensure_sft
+from rl.sft.found import ensure_sft
+from rl.sft.ranks import in_this_process
 
 BATCH_SIZE = 64
 SEED = 1
@@ -49,7 +51,6 @@ class Stage:
                 learning_rate=self.learning_rate,
                 lr_scheduler_type=self.scheduler,
                 batch_size=self.batch_size,
-                micro_batch_size=self.batch_size,
             ),
             compute=ComputeConfig(num_threads=threads),
         )
@@ -78,7 +79,10 @@ def train_stages(
             display.say(f"{name}: {stage.num_updates} updates ({left} to the end of the recipe)")
             started = time.monotonic()
             trained = ensure_sft(
-                stage.config(model, work, threads), stage.rows(stage.num_updates * stage.batch_size), display
+                stage.config(model, work, threads),
+                stage.rows(stage.num_updates * stage.batch_size),
+                display,
+                start=in_this_process,
             )
             seconds = time.monotonic() - started
             model = finish(trained, work / f"{stage.name}_finished")

@@ -55,8 +55,27 @@ def is_mapping(annotation: Any) -> bool:
     return get_origin(annotation) is dict
 
 
+# Settings of earlier versions, and what to say of them.
+RENAMED = {
+    "sft.micro_batch_size": "sft.micro_batch_tokens, which counts tokens of a forward pass and not rows (4096 where"
+    " nothing is said)",
+}
+
+
+def without_renamed(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Stored settings without those that this version does not have any more."""
+    return {
+        str(section): {name: one for name, one in value.items() if f"{section}.{name}" not in RENAMED}
+        if isinstance(value, Mapping)
+        else value
+        for section, value in values.items()
+    }
+
+
 def unknown_setting(path: str, origin: str, groups: Iterable[str] = ()) -> str:
     """The error for a setting that does not exist. It names the nearest setting, or the nearest of `groups`."""
+    if path in RENAMED:
+        return f"{path} ({origin}): there is no such setting any more; it is now {RENAMED[path]}"
     otherwise = f"; the sections are {', '.join(sections())}; --help lists every setting"
     return f"{path} ({origin}): there is no such setting{did_you_mean(path, [*leaves(), *groups], otherwise)}"
 

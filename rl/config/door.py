@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.config import Config, ModelConfig
-from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting
+from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting, without_renamed
 from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, origin
 from rl.config.help import help_text
 from rl.config.rules import problems
@@ -151,10 +151,10 @@ def leave(message: str, *, hint: str = "", code: int = 2) -> NoReturn:
 
 
 def load(path: Path | str) -> Config:
-    """The configuration that a run stored as config.yaml. Raises ConfigError for unknown names and wrong types,
-    FileNotFoundError."""
+    """The configuration that a run stored as config.yaml, by this version or an earlier one. Raises ConfigError for
+    unknown names and wrong types, FileNotFoundError."""
     values = OmegaConf.to_container(OmegaConf.load(path))
-    config, faults = build(values if isinstance(values, Mapping) else {}, lambda _: str(path))  # type: ignore[arg-type]
+    config, faults = build(without_renamed(values) if isinstance(values, Mapping) else {}, lambda _: str(path))
     if faults:
         raise ConfigError(faults)
     return config

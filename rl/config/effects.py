@@ -118,11 +118,6 @@ EFFECTS = (
         "sft.checkpoint names a finished SFT model, so none is trained",
     ),
     Effect(
-        ("sft.warmup_ratio",),
-        lambda c: c.sft.lr_scheduler_type == "constant",
-        "sft.lr_scheduler_type=constant has no warm-up",
-    ),
-    Effect(
         ("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"
     ),
     *JUDGE_EFFECTS,

@@ -49,7 +49,7 @@ RANGES: dict[str, str] = {
     "grpo.min_valid grpo.num_steps "
     "grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": (">= 1"),
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size "
-    "sft.micro_batch_size sft.num_epochs": (">= 1"),
+    "sft.micro_batch_tokens sft.num_epochs sft.save_steps": (">= 1"),
     "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
     "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size compute.fsdp_size": ">= 1",
     "compute.num_threads judge.max_attempts judge.max_concurrency judge.breaker_failures": ">= 1",
@@ -101,7 +101,7 @@ def _ranges(config: Config) -> Iterable[str]:
 
 
 def _batches(config: Config) -> Iterable[str]:
-    grpo, sft = config.grpo, config.sft
+    grpo = config.grpo
     if grpo.num_generations < 2:
         yield (
             f"grpo.num_generations: got {grpo.num_generations}. GRPO needs at least two completions a prompt, because"
@@ -117,12 +117,6 @@ def _batches(config: Config) -> Iterable[str]:
         yield (
             f"grpo.num_minibatches: {grpo.prompts_per_step} prompts x {grpo.num_generations} = {rows} completions do"
             f" not divide into {grpo.num_minibatches} mini-batches; {_divisors_near(rows, grpo.num_minibatches)} would"
-        )
-    if sft.micro_batch_size >= 1 and sft.batch_size % sft.micro_batch_size:
-        near = _divisors_near(sft.batch_size, sft.micro_batch_size)
-        yield (
-            f"sft.batch_size: got {sft.batch_size}, expected a multiple of sft.micro_batch_size={sft.micro_batch_size};"
-            f" micro-batches of {near} would do"
         )
     if config.data.num_rl is not None and grpo.prompts_per_step > config.data.num_rl:
         yield (

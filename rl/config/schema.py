@@ -113,10 +113,13 @@ class SftConfig:
     warmup_ratio: float = 0.03
     lr_scheduler_type: Literal["cosine", "constant"] = "cosine"
     batch_size: int = 128
-    # Rows per forward pass; batch_size must be a multiple of it.
-    micro_batch_size: int = 16
+    # Prompt plus response tokens per forward pass, padding included; results do not depend on it.
+    micro_batch_tokens: int = 4096
     num_epochs: int = 1
     max_grad_norm: float = 1.0
+    # A checkpoint every so many updates, in the folder that the model will be in: a training that was interrupted goes
+    # on there. 500 is Hugging Face's; a checkpoint takes three times the model's size in float32.
+    save_steps: int = 500
     # Below this share of well-formed completions RL cannot start well: a warning is printed (VLM-R1 #173).
     min_format_rate: float = 0.2
 
@@ -160,7 +163,7 @@ class GrpoConfig:
     # Fewer valid members than this and a group is scored again, then dropped and counted.
     min_valid: int = 2
     # The run stops with an error when a larger share of a step's rewards failed, or of its rows was refused by the
-    # processor or the engine.
+    # processor or the engine; so does SFT when the processor refuses a larger share of an update's rows.
     max_failure_rate: float = 0.5
     # A checkpoint every so many steps; the last step always saves the model.
     save_steps: int = 20

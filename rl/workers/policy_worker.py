@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -15,13 +15,18 @@ from rl.config import Config
 from rl.data.sizes import images_of
 from rl.policy import checkpoints
 from rl.policy.batching import Row
-from rl.policy.objectives import GrpoObjective
+from rl.policy.objectives import GrpoObjective, Objective, SupervisedObjective
+from rl.policy.optimizer import OptimizerSettings
 from rl.policy.policy import Policy
 from rl.policy.sharding import layout_of
+from rl.policy.token_model import DTYPES
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.checksum import combined
 from rollouts.engine.handles import Handed, OfCuda, hand_over
+
+# What the policy learns by: rewards, or the taught responses.
+Job = Literal["grpo", "sft"]
 
 
 class PolicyWorker:
@@ -30,11 +35,12 @@ class PolicyWorker:
     # Whether a worker of the other kind works on the same cores at the same time; see `share_cores`.
     shares_cores = False
 
-    def __init__(self, config: Config, model_path: str, total_updates: int) -> None:
+    def __init__(self, config: Config, model_path: str, total_updates: int, job: Job = "grpo") -> None:
         self.config = config
         self.model_path = model_path
         self.total_updates = total_updates
-        self.rank = int(os.environ["RANK"])
+        self.job = job
+        self.rank = int(os.environ.get("RANK", "0"))
 
     def pid(self) -> int:
         """Of this process."""
@@ -48,7 +54,7 @@ class PolicyWorker:
         join_process_group(compute.device, compute.worker_timeout_seconds)
         self.policy = Policy(
             self.model_path,
-            GrpoObjective(self.config.grpo),
+            objective_of(self.config, self.job),
             total_updates=self.total_updates,
             dtype=model.dtype,
             device=compute.device,
@@ -59,6 +65,9 @@ class PolicyWorker:
             lora=model.lora,
             seed=self.config.seed,
         )
+        if self.job == "sft" and compute.device == "cpu":
+            # Of small models the next training starts from the very weights; large ones would take twice the disk.
+            self.policy.export_dtype = DTYPES["float32"]
         return ready_since(started)
 
     def share_cores(self, shares: bool) -> None:
@@ -113,3 +122,18 @@ class PolicyWorker:
             return None
         self.policy.load_state(checkpoint.tensors, checkpoint.state["policy"])
         return checkpoint.step, checkpoint.state["extra"]
+
+
+def objective_of(config: Config, job: Job) -> Objective:
+    """The objective of a job as the configuration has it."""
+    if job == "grpo":
+        return GrpoObjective(config.grpo)
+    sft = config.sft
+    settings = OptimizerSettings(
+        learning_rate=sft.learning_rate,
+        lr_scheduler_type=sft.lr_scheduler_type,
+        warmup_ratio=sft.warmup_ratio,
+        weight_decay=sft.weight_decay,
+        max_grad_norm=sft.max_grad_norm,
+    )
+    return SupervisedObjective(settings, sft.micro_batch_tokens)

@@ -50,7 +50,7 @@ def half_the_threads(halve: bool) -> Iterator[None]:
 
 def join_process_group(device: str, timeout_seconds: float) -> None:
     """Join the ranks of this group (gloo on CPU, NCCL on CUDA); alone, there is nothing to join."""
-    if int(os.environ["WORLD_SIZE"]) > 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(seconds=timeout_seconds))
 
 

@@ -46,7 +46,7 @@ def test_the_surface_is_frozen() -> None:
         data.max_yes_no_fraction data.min_difficulty data.max_difficulty data.max_frames data.on_bad_row data.seed
         sft.enabled sft.checkpoint sft.cache_dir sft.learning_rate sft.weight_decay sft.warmup_ratio
         sft.lr_scheduler_type sft.batch_size
-        sft.micro_batch_size sft.num_epochs sft.max_grad_norm sft.min_format_rate
+        sft.micro_batch_tokens sft.num_epochs sft.max_grad_norm sft.save_steps sft.min_format_rate
         grpo.num_steps grpo.num_epochs grpo.prompts_per_step grpo.num_generations grpo.num_minibatches
         grpo.micro_batch_tokens
         grpo.temperature grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type
@@ -228,7 +228,7 @@ def test_ranks_that_do_not_divide_into_copies_are_told_what_would_do(model_path:
             "grpo.num_minibatches=5",
             ["16 prompts x 8 = 128 completions do not divide into 5 mini-batches; 4 or 8 would"],
         ),
-        ("sft.micro_batch_size=24", ["expected a multiple of sft.micro_batch_size=24", "16 or 32"]),
+        ("sft.micro_batch_size=24", ["sft.micro_batch_size", "it is now sft.micro_batch_tokens"]),
         ("grpo.epsilon=0", ["grpo.epsilon: got 0.0, expected > 0 and < 1"]),
         ("grpo.temperature=0", ["grpo.temperature: got 0.0, expected > 0"]),
         ("grpo.min_valid=9", ["a group has only grpo.num_generations=8"]),

@@ -113,7 +113,7 @@ def bad(findings: list[Finding]) -> list[Finding]:
 # Where the template of the tiny models begins the answer.
 ASSISTANT = "{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
 CONFIG = Config(
-    sft=SftConfig(batch_size=8, micro_batch_size=4, num_epochs=2, learning_rate=1e-3),
+    sft=SftConfig(batch_size=8, num_epochs=2, learning_rate=1e-3),
     grpo=GrpoConfig(num_steps=60, prompts_per_step=16, num_generations=8, num_minibatches=4, learning_rate=1e-5),
     eval=EvalConfig(num_samples=4),
 )
@@ -131,7 +131,9 @@ def splits(num_sft: int = 10, num_rl: int = 32, num_eval: int = 4) -> DataSplits
 def test_the_arithmetic_is_told_in_words() -> None:
     lines = doctor.arithmetic(CONFIG, splits())
     # 10 rows in batches of 8 are 2 updates an epoch; 60 steps of 2 an epoch (32 / 16) are 30 epochs.
-    assert lines[0] == "SFT: 10 rows x 2 epochs in batches of 8 = 4 updates at 0.001, 2 micro-batches of 4 each"
+    assert lines[0] == (
+        "SFT: 10 rows x 2 epochs in batches of 8 = 4 updates at 0.001, in micro-batches of at most 4,096 tokens"
+    )
     assert lines[1].startswith(
         "GRPO step: 16 prompts x 8 = 128 completions of at most 64 tokens, 4 mini-batches of 32 rows"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rl.policy.batching import Row, split_rows
 from rl.policy.objectives import SupervisedObjective
 from rl.policy.optimizer import OptimizerSettings
 from rl.policy.policy import Policy
@@ -63,3 +64,38 @@ def test_nothing_is_banned_and_padding_is_still_no_image(internvl: Path) -> None
     tokens = policy_of(internvl, 5000).tokens
     assert tokens.banned == () and tokens.temperature == 1.0
     assert tokens.pad_id not in media_token_ids(load_processor(internvl))
+
+
+def _two_ranks(rank: int, folder: Path, store: Path, port_file: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{port_file}", rank=rank, world_size=2)
+    policy = Policy(folder, SupervisedObjective(SMOOTH, 700), total_updates=8)
+    metrics = []
+    for rows in _batches(folder):
+        part = [rows[place] for place in split_rows(rows, 2)[rank]]
+        metrics.append(policy.update(part, totals_of(rows)))
+    torch.save({"metrics": metrics, "weights": policy.weights()}, store / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+# Adam divides a gradient by its own size: with the usual 1e-8 a rounding difference would move a weight by a whole
+# step.
+SMOOTH = OptimizerSettings(1e-3, "constant", 0.0, 0.0, 1.0, adam_epsilon=1e-3)
+
+
+def _batches(folder: Path) -> list[list[Row]]:
+    """All rows, then a single one, so that the second rank has none."""
+    rows = some_rows(folder)
+    return [rows, rows[:1]]
+
+
+@pytest.mark.full_run_only(reason="starts two processes of torch.distributed")
+def test_two_ranks_learn_what_one_does(internvl: Path, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_two_ranks, args=(internvl, tmp_path, tmp_path / "rendezvous"), nprocs=2)
+    alone = Policy(internvl, SupervisedObjective(SMOOTH, 700), total_updates=8)
+    expected = [alone.update(rows, totals_of(rows)) for rows in _batches(internvl)]
+    for rank in (0, 1):
+        result = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for ours, theirs in zip(result["metrics"], expected, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-5)
+        assert difference(result["weights"], alone.weights()) < 1e-6

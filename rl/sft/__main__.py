@@ -1,0 +1,49 @@
+"""`python -m rl.sft [overrides]` trains the SFT model of a configuration, or finds it, and prints its folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rollouts.terminal import accept_any_stdout, complain, require
+
+COMMAND = "python -m rl.sft"
+
+if __name__ == "__main__":
+    require(COMMAND, "train")
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command: 0 = done, 1 = it failed with a message, 130 or 143 = interrupted."""
+    from rl.config.door import ConfigError, compose
+    from rl.data.encodable import check_rows
+    from rl.data.load import load
+    from rl.data.sets import DataSplits, refuse_bad_rows
+    from rl.data.sizes import images_of
+    from rl.run.failures import exit_on_failure
+    from rl.run.progress import Display
+    from rl.sft.found import ensure_sft
+    from rollouts.prompt.processing import load_processor
+
+    try:
+        config = compose(list(argv))
+    except ConfigError as error:
+        complain(f"error: {error}")
+        return 1
+    # The folder is the only line on standard output.
+    with exit_on_failure(COMMAND), Display(sys.stderr) as display:
+        rows = load(config.data).sft
+        if config.sft.checkpoint is None:
+            # The same rows as in a whole run: those that the processor takes.
+            processor = load_processor(config.model.path, images_of(config.model))
+            checked = check_rows(processor, DataSplits(sft=rows, rl=[], eval=[]), config)
+            refuse_bad_rows(config.data, checked.bad_rows)
+            rows = checked.splits.sft
+        folder = ensure_sft(config, rows, display)
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    accept_any_stdout()
+    sys.exit(main(sys.argv[1:]))
