@@ -126,6 +126,7 @@ EFFECTS = (
         lambda c: c.compute.device == "cpu",
         "compute.device is cpu",
     ),
+    Effect(("compute.gpu_memory_gib",), lambda c: c.compute.device == "cpu", "compute.device is cpu"),
     Effect(
         ("compute.attention",),
         lambda c: c.compute.device == "cpu" and c.compute.attention != "flex",  # flex is refused by name

@@ -64,6 +64,7 @@ RANGES: dict[str, str] = {
     "compute.cpu_kv_cache_gib compute.gpu_kv_cache_gib compute.worker_timeout_seconds": ("> 0"),
     "reward.plugin_timeout_seconds reward.plugin_memory_gib": "> 0",
     "reward.plugin_workers eval.quick_items": ">= 1",
+    "compute.gpu_memory_gib": "> 0",
     "grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
     "grpo.epsilon data.eval_fraction": "> 0, < 1",
     "grpo.adam_beta1 grpo.adam_beta2 sft.warmup_ratio grpo.warmup_ratio data.max_yes_no_fraction "

@@ -219,6 +219,9 @@ class ComputeConfig:
     # needs 57 KB a token: 10 GiB are 180,000 tokens, 128 completions of 1,400 with their prompts.
     gpu_kv_cache_gib: float = 10.0
     cpu_kv_cache_gib: float = 0.5
+    # Memory of one GPU that a program may use, in GiB: an H200 has 139, an H100 79. null = not said; else a run that
+    # needs more is refused before it starts, with settings that would fit (python -m rl.doctor prints the table).
+    gpu_memory_gib: float | None = None
     # How policy and reference attend over a prompt with its completions behind it (cuda). "dense" computes every pair
     # of tokens, "flex" (FlexAttention) only blocks in which somebody looks, a sixth to a tenth of them, after a
     # compilation of seconds; "auto" takes flex for trees of 1,024 tokens and more. On CPU it is dense.

@@ -21,6 +21,7 @@ from rl.config import Config, GrpoConfig
 from rl.data.load import load
 from rl.data.sets import DataSplits
 from rl.data.sizes import images_of
+from rl.doctor.architecture import architecture_of
 from rl.doctor.data import (
     Finding,
     check_data,
@@ -31,7 +32,9 @@ from rl.doctor.data import (
     rows_fit,
     trains_sft,
 )
+from rl.doctor.fitting import check_memory
 from rl.doctor.judge import check_judge, estimate
+from rl.doctor.memory import GIB, checkpoint_bytes
 from rl.doctor.model import check_model, start_of
 from rl.doctor.parts import check_parts
 from rl.protocols import RubricScoring
@@ -40,13 +43,13 @@ from rl.run.failures import EXPECTED
 from rl.run.folder import RunFolderError, check_can_go_on, holder_of
 from rl.run.tracking import check_login
 from rollouts.prompt.processing import Processor, load_processor
-from rollouts.terminal import missing, plain, printable
+from rollouts.terminal import missing, one_line, plain, printable
 
-# A checkpoint holds the weights and the two moments of Adam, in units of the model's own size; a run keeps the newest
-# two.
-CHECKPOINT_SIZES, CHECKPOINTS_KEPT = 3, 2
+# A run keeps the newest two.
+CHECKPOINTS_KEPT = 2
 SPARE_BYTES = 1 << 30
 RAY_SECONDS = 5.0
+MEMORY_TITLE = "Memory of each GPU in GiB: while training, while drawing"
 MODEL_FIX = "model.path=A_FOLDER_WITH_A_MODEL_AND_ITS_PROCESSOR"
 ROUTE_FIX = "give every answer type of the data a route in reward.routes"
 
@@ -144,18 +147,22 @@ def check_run_folder(config: Config) -> Finding:
 
 
 def check_disk(config: Config, steps: int) -> Finding:
-    """Room for checkpoints, the model and the rollouts where the run folder will be."""
-    weights = (
-        sum(file.stat().st_size for file in Path(config.model.path).glob("*.safetensors"))
-        if Path(config.model.path).is_dir()
-        else 0
-    )
-    kept = min(-(-steps // config.grpo.save_steps), CHECKPOINTS_KEPT)
-    needed = weights * (CHECKPOINT_SIZES * kept + 2) + SPARE_BYTES
+    """Room for checkpoints, one of them being written beside those that are kept, two models and the rollouts where the
+    run folder will be."""
     free = shutil.disk_usage(_existing_parent(Path(config.out_dir))).free
+    try:
+        sizes = architecture_of(str(start_of(config)))
+    except (OSError, ValueError) as error:
+        text = (
+            f"disk: {free / GIB:.1f} GiB free; the size of {start_of(config)} is not known: {one_line(str(error), 200)}"
+        )
+        return Finding(True, text)
+    kept = min(-(-steps // config.grpo.save_steps), CHECKPOINTS_KEPT)
+    models = 2 * (2 if config.model.dtype == "bfloat16" else 4) * sizes.total.parameters
+    needed = checkpoint_bytes(config, sizes) * (kept + 1) + models + SPARE_BYTES
     text = (
-        f"disk: {free / 2**30:.1f} GiB free, {kept} checkpoints, two models and 1 GiB of records need"
-        f" {needed / 2**30:.1f} GiB"
+        f"disk: {free / GIB:.1f} GiB free, {kept} checkpoints and one that is written, two models and 1 GiB of records"
+        f" need {needed / GIB:.1f} GiB"
     )
     return Finding(free >= needed, text, "" if free >= needed else "out_dir=ON_ANOTHER_DISK")
 
@@ -249,6 +256,8 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
         steps = num_steps(config, len(splits.rl))
         asked = estimate(config, splits.rl, splits.eval, steps)
         yield "What the run does", [Finding(True, line) for line in arithmetic(config, splits)]
+    if config.compute.device == "cuda":
+        yield MEMORY_TITLE, guard(lambda: check_memory(config), MODEL_FIX)
     machine = [check_run_folder(config), check_disk(config, steps), check_ray(config), *check_packages()]
     machine += guard(lambda: check_tracking(config), "wandb=offline")
     if config.resume and not isinstance(splits, Finding):

@@ -15,6 +15,7 @@ from rl.data.sets import DataSplits, refuse_bad_rows, write_bad_rows
 from rl.data.sizes import images_of
 from rl.doctor.checks import check_disk, check_ray, check_rows_and_model
 from rl.doctor.data import Finding
+from rl.doctor.fitting import check_memory
 from rl.doctor.model import start_of
 from rl.run import judging
 from rl.run.contents import contents_of, hold
@@ -101,7 +102,7 @@ def check_machine(config: Config, splits: DataSplits, num_steps: int, display: D
 
     Raises:
         NotReady: the first finding of the doctor's that is bad: the model or its template does not fit the data, gold
-            answers are not paid, Ray cannot start or be joined, the disk is too full.
+            answers are not paid, a GPU cannot hold its part, Ray cannot start or be joined, the disk is too full.
         TrackingError: W&B has no key.
     """
     check_login(config.wandb)
@@ -113,6 +114,8 @@ def check_machine(config: Config, splits: DataSplits, num_steps: int, display: D
             _require(finding)
             if heading == "Model":
                 display.say(finding.text)
+    for finding in check_memory(config) if config.compute.device == "cuda" else ():
+        _require(finding)
     _require(check_ray(config))
     _require(check_disk(config, num_steps))
 

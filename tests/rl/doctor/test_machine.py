@@ -38,18 +38,16 @@ def test_a_folder_that_cannot_be_made_is_refused() -> None:
 
 
 def test_room_on_the_disk_is_counted_in_checkpoints(tmp_path: Path) -> None:
-    config = Config(
-        out_dir=str(tmp_path / "run"), model=ModelConfig(path=str(tmp_path)), grpo=GrpoConfig(save_steps=20)
-    )
+    config = Config(out_dir=str(tmp_path / "run"), grpo=GrpoConfig(save_steps=20))
     finding = doctor.check_disk(config, 50)
     assert finding.good
     assert "2 checkpoints" in finding.text
     assert "1 checkpoints" in doctor.check_disk(config, 3).text
-    with (tmp_path / "model.safetensors").open("wb") as file:
-        file.truncate(
-            shutil.disk_usage(tmp_path).free // 4
-        )  # a sparse file; two checkpoints and two models are eight such
-    assert not doctor.check_disk(config, 50).good
+    # A checkpoint of 38 billion parameters takes 429 GiB.
+    large = replace(config, model=ModelConfig(path="OpenGVLab/InternVL3-38B-hf", dtype="bfloat16"))
+    needed = (3 * 12 + 2 * 2) * 38_388_164_992 + (1 << 30)
+    assert f"need {needed / 2**30:.1f} GiB" in doctor.check_disk(large, 50).text
+    assert doctor.check_disk(large, 50).good == (shutil.disk_usage(tmp_path).free >= needed)
 
 
 def judge(url: str, model: str = "judge-7b") -> Config:
