@@ -142,6 +142,7 @@ def needs(config: Config, sizes: Architecture) -> list[Need]:
 
 
 def policy_parts(config: Config, sizes: Architecture, num_tokens: int, num_batches: int) -> Iterator[Part]:
+    """What one rank of the policy holds at rest and at the moment when its memory peaks, part by part."""
     layout, shards = layout_of(config.compute), _shards(config)
     both = trained_of(config, sizes)
     learn = both.learn.parameters

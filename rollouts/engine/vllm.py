@@ -254,13 +254,7 @@ class VllmEngine:
             PromptMismatch: vLLM expands a prompt into other tokens than `Request.token_ids`.
             EngineDead: vLLM failed.
         """
-        self._refuse_when_dead()
-        version = settings.policy_version
-        if self.version is None or self.version != version:
-            raise StaleWeights(f"{self.name} holds version {self.version}, wanted {version}; sync the weights first")
-        if stream is None or stream.name != self._stream:
-            self._abandon()
-        self._sleeper.wake(WEIGHTS, KV_CACHE)
+        self._make_ready(settings.policy_version, stream)
         prompts: dict[tuple[str, str, int], Any] = {}
         todo = deque(requests)
         room_for_more = self.settings.max_num_seqs // 2 if stream is not None and stream.more else 0
@@ -288,6 +282,15 @@ class VllmEngine:
             # The reader went away, or something failed: nothing of this call may run on into the next one.
             if not handed_over:
                 self._abandon()
+
+    def _make_ready(self, version: int, stream: Stream | None) -> None:
+        """Awake, with the weights of `version`, and nothing in flight that is not of this stream."""
+        self._refuse_when_dead()
+        if self.version is None or self.version != version:
+            raise StaleWeights(f"{self.name} holds version {self.version}, wanted {version}; sync the weights first")
+        if stream is None or stream.name != self._stream:
+            self._abandon()
+        self._sleeper.wake(WEIGHTS, KV_CACHE)
 
     def _abandon(self) -> None:
         """Forget what is still being drawn: nobody reads it any more."""
