@@ -1,4 +1,4 @@
-"""GRPO (DeepSeekMath, arXiv:2402.03300) as a page of verbs: plan, sync, sample and score, log-probs, advantage, record,
+"""GRPO (DeepSeekMath, arXiv:2402.03300) as a page of verbs: ask, sync, sample and score, log-probs, advantage, record,
 update, evaluate, log, save."""
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from typing import NamedTuple
 
 from rewards.rubric import Scored
 from rl import step as verbs
-from rl.algo.estimators import estimator_of
-from rl.algo.order import plan
-from rl.algo.step_order import parts
+from rl.drawing import Asked, Drawing, Group, ask, streams
 from rl.protocols import StepRun, TrainingRun
 from rl.run.metrics import step_metrics
 from rollouts.records import Rollout
@@ -20,9 +18,10 @@ class Learned(NamedTuple):
     """What a step leaves behind."""
 
     # Every completion, group by group in the order of training; refused rows have none.
-    groups: list[Sequence[Rollout]]
-    # The metrics of each optimiser update, in order.
-    updates: list[dict[str, float]]
+    rollouts: list[Rollout]
+    num_refused: int
+    # Each waits for the metrics of an optimiser update, in order.
+    updates: list[Callable[[], dict[str, float]]]
 
 
 def train(run: TrainingRun) -> None:
@@ -31,67 +30,70 @@ def train(run: TrainingRun) -> None:
 
     The weights' version is the number of steps that made them, so step s draws with version s - 1. The loop keeps no
     state of its own: the order of prompts and all seeds follow from the step's number. `timing_s/*` are the seconds
-    that the loop waits, so `reward` is what the judges cost beyond the rest; `step` holds `draw` and `learn`, `eval`
-    comes on top.
+    that the loop waits, so `reward` is what the judges cost beyond the rest; `eval` comes on top of `step`.
 
     Raises:
         TooManyFailures, LostCompletions, NonFiniteUpdate, StaleWeights, WorkerFailed: the run stops, everything
         recorded so far stays.
     """
     grpo = run.config.grpo
+    asked = ask(run, run.start_step)
     for step in range(run.start_step, run.num_steps + 1):
         clock = verbs.Clock()
         with clock("step"):
-            groups = draw(run, step, clock)
-            learned = learn(run, step, groups, clock)
+            learned = learn(run, step, draw(run, asked, clock), clock)
+            if step < run.num_steps:
+                asked = ask(run, step + 1)
+            with clock("update_actor"):
+                updates = [metrics() for metrics in learned.updates]
         evaluation = run.evaluate(step)
-        rollouts = [rollout for group in learned.groups for rollout in group]
-        num_refused = sum(group.refused for group in groups)
         metrics = step_metrics(
-            rollouts, learned.updates, clock.seconds, min_valid=grpo.min_valid, num_refused=num_refused
+            learned.rollouts, updates, clock.seconds, min_valid=grpo.min_valid, num_refused=learned.num_refused
         )
         run.report(step, {**metrics, **evaluation})
         if step % grpo.save_steps == 0 or step == run.num_steps:
             run.save(step)
 
 
-def draw(run: StepRun, step: int, clock: verbs.Clock) -> list[verbs.Group]:
-    """The groups of a step, drawn with the weights of version step - 1, in the order of training. Engines take over the
-    weights while prompts are encoded; judges may still think when this returns."""
-    config = run.config
-    indices = plan(step, seed=config.seed, num_samples=len(run.samples), prompts_per_step=config.grpo.prompts_per_step)
-    samples = [run.samples[index] for index in indices]
+def draw(run: StepRun, asked: Asked, clock: verbs.Clock) -> Drawing:
+    """The groups of a step on their way from engines that hold the weights of version step - 1. Where the step does not
+    stream, all of them are there when this returns; judges may still think."""
     with clock("sync"):
-        confirm = run.cluster.start_sync(version=step - 1)
-        prompts = verbs.encode_prompts(run, samples)
-        confirm()
-    with clock("gen"):
-        return verbs.sample_and_score(run, step, samples, prompts)
+        run.cluster.start_sync(version=asked.step - 1)()
+    drawing = Drawing(run, asked)
+    if not streams(run):
+        with clock("gen"):
+            drawing.finish()
+    if run.config.grpo.old_logprobs == "policy":
+        with clock("old_log_prob"):
+            drawing.with_policy()
+    return drawing
 
 
-def learn(run: StepRun, step: int, groups: list[verbs.Group], clock: verbs.Clock) -> Learned:
-    """The updates of a step on its groups. Judges think while log-probs are computed and while mini-batches that need
-    no judge are trained on; Parquet is written during the last update."""
-    grpo = run.config.grpo
-    rows = verbs.rows_of(groups)
-    with clock("old_log_prob"):
-        reference = verbs.start_reference(run, rows)
-        old = run.cluster.policy.log_probs(rows)
-    with clock("ref"):
-        groups = verbs.with_logprobs(groups, old, reference())
+def learn(run: StepRun, step: int, drawing: Drawing, clock: verbs.Clock) -> Learned:
+    """The updates of a step, piece by piece as its groups are drawn and scored; the last of them may still be made when
+    this returns. Engines draw and judges think meanwhile, and Parquet is written during the last update, after which
+    the engines take over the weights."""
+    groups: list[Group] = []
     scored: list[list[Scored]] = []
     rollouts: list[list[Rollout]] = []
     updates: list[Callable[[], dict[str, float]]] = []
-    whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
-    for part in parts(len(groups), grpo.num_generations, grpo.num_minibatches, whole_step):
+    for part in drawing.parts:
+        with clock("gen"):
+            drawing.wait_for_groups(part)
+        with clock("ref"):
+            groups += drawing.with_reference(part)
         with clock("reward"):
+            drawing.wait_for_scores(part)
             scored += verbs.collect_scores(run, groups[part.groups], before=scored)
         with clock("record"):
             rollouts += verbs.with_advantages(run, step, groups[part.groups], scored[part.groups])
             verbs.record(run, groups[part.groups], rollouts[part.groups])
         with clock("update_actor"):
             updates += verbs.start_updates(run, part.minibatches, groups, rollouts)
+    if run.cluster.side_by_side:
+        run.cluster.start_sync(version=step)
     with clock("record"):
         run.writer.finish_step(step)
-    with clock("update_actor"):
-        return Learned(verbs.members_of(groups, rollouts), [metrics() for metrics in updates])
+    kept: Sequence[Sequence[Rollout]] = verbs.members_of(groups, rollouts)
+    return Learned([one for members in kept for one in members], sum(group.refused for group in groups), updates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rewards.rubric import Rubric, Scored
 from rl.algo.denominators import Denominators
@@ -14,6 +14,18 @@ from rl.policy.batching import Row
 from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import Processor
 from rollouts.records import Completion, Rollout, Sample
+
+Answer = TypeVar("Answer", covariant=True)
+
+
+class Pending(Protocol[Answer]):
+    """An answer on its way: `rl.workers.groups.Pending`."""
+
+    def ready(self) -> bool:
+        """Whether it is there."""
+
+    def __call__(self) -> Answer:
+        """Wait for it."""
 
 
 class Engines(Protocol):
@@ -30,6 +42,15 @@ class Engines(Protocol):
         """The same for requests that come in batches, each of them asked for when there is room for it."""
 
 
+class Streams(Engines, Protocol):
+    """Engines whose caller has other work meanwhile: `rl.workers.groups.RolloutGroup`."""
+
+    def arrivals(
+        self, requests: Sequence[Request], settings: SamplingSettings, patience: float
+    ) -> Iterable[tuple[RequestKey, Completion | Refusal] | None]:
+        """The same as `sample`, and None whenever nothing came for `patience` seconds."""
+
+
 class Learner(Protocol):
     """The policy that learns: `rl.workers.groups.PolicyGroup`."""
 
@@ -43,23 +64,28 @@ class Learner(Protocol):
 class Frozen(Protocol):
     """The reference: `rl.workers.groups.Group`."""
 
-    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
-        """Begin to compute log-probs; the function that is returned waits for them."""
+    def start_log_probs(self, rows: Sequence[Row]) -> Pending[list[list[float]]]:
+        """Begin to compute log-probs, one list a row."""
 
 
 class Workers(Protocol):
     """Everything that draws or learns: `rl.workers.cluster.Cluster`."""
 
     @property
-    def rollout(self) -> Engines: ...
+    def rollout(self) -> Streams: ...
     @property
     def policy(self) -> Learner: ...
     @property
     def reference(self) -> Frozen | None:
         """None = nothing holds the policy back (grpo.beta=0)."""
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether engines can draw while the policy learns; not where both need one GPU's memory."""
+
     def start_sync(self, version: int) -> Callable[[], None]:
-        """Begin to give the policy's weights to the engines, as `version`; the function that is returned waits."""
+        """Begin to give the policy's weights, as every update started so far leaves them, to the engines as `version`;
+        the function that is returned waits. A version that they hold, or are being given, is not sent again."""
 
 
 class Scoring(Protocol):

@@ -1,5 +1,5 @@
-"""The verbs of one GRPO step (README, One step of GRPO). The loop that says them is `rl/grpo.py`; the maths is in
-`rl/algo/`.
+"""The verbs of one GRPO step (README, One step of GRPO) from a score to an update; how it is drawn stands in
+`rl/drawing.py`. The loop that says them is `rl/grpo.py`; the maths is in `rl/algo/`.
 
 Legend: P prompts of the step, N completions of each; rows are the P x N completions in the order of training
 (rl/algo/step_order.py).
@@ -7,35 +7,19 @@ Legend: P prompts of the step, N completions of each; rows are the P x N complet
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 
 from rewards.rubric import Scored
 from rl.algo.denominators import denominators
 from rl.algo.estimators import estimator_of
-from rl.algo.order import sampling_seed
-from rl.algo.step_order import asking_order, training_order
-from rl.config import GrpoConfig
+from rl.drawing import Group, TooManyFailures
 from rl.policy.batching import Row
 from rl.protocols import ScoringRun, StepRun
-from rl.refusals import encode_or_refuse, no_completion, no_prompt, no_score
-from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
-from rollouts.prompt.processing import EncodedPrompt
-from rollouts.records import Completion, Rollout, Sample
-
-
-class TooManyFailures(RuntimeError):
-    """More rewards of a step failed than `grpo.max_failure_rate` allows; training on the rest would be training on
-    luck."""
-
-
-class LostCompletions(RuntimeError):
-    """The rollout workers returned fewer completions than were asked for."""
+from rollouts.records import Rollout
 
 
 @dataclass
@@ -51,170 +35,6 @@ class Clock:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
-
-
-@dataclass(frozen=True)
-class Group:
-    """One prompt with its completions, on the way through the step."""
-
-    sample: Sample
-    prompt: EncodedPrompt
-    completions: tuple[Completion, ...]
-    # Scores in the order of the completions; judges may still be thinking.
-    scores: tuple[Future[Scored], ...]
-    # Seconds from the start of sampling until each completion was there.
-    seconds: tuple[float, ...]
-    # Log-probs of the tokens of each completion under the policy that drew it and under the reference; empty until they
-    # are computed.
-    old_logprobs: tuple[tuple[float, ...], ...] = ()
-    # A run without a reference (grpo.beta=0) leaves the second one empty.
-    ref_logprobs: tuple[tuple[float, ...], ...] = ()
-    # The processor or the engine did not take the row: there are no tokens, and nothing to record (rl/refusals.py).
-    refused: bool = False
-
-
-def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: int, step: int) -> list[Request]:
-    """P x N requests in prompt order, each with a seed of its own that depends on nothing but its place."""
-    return [
-        Request(
-            prompt.prompt_id,
-            index,
-            prompt.text,
-            prompt.engine_media,
-            sampling_seed(seed, step, prompt.prompt_id, index),
-            prompt.token_ids,
-        )
-        for prompt in prompts
-        for index in range(num_generations)
-    ]
-
-
-def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[int, ...]) -> SamplingSettings:
-    """How a training step draws, with the weights of `version`."""
-    return SamplingSettings(grpo.temperature, grpo.max_completion_length, version, banned_token_ids)
-
-
-def encode_prompts(run: StepRun, samples: Sequence[Sample]) -> list[EncodedPrompt | Refusal]:
-    """The prompts of a step, in its order; a row that cannot be encoded any more is refused, and costs itself."""
-    return [encode_or_refuse(run.processor, sample) for sample in samples]
-
-
-def sample_and_score(
-    run: StepRun, step: int, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt | Refusal]
-) -> list[Group]:
-    """Draw N completions of each sample with the weights of version step - 1. Each goes to the scorer the moment it
-    arrives, so that judges think while engines draw.
-
-    `prompts` are those of `samples`, in the same order. Engines draw first what has to be waited for; the groups come
-    back in the order of training. A refused row is a group without tokens, neither recorded nor trained on.
-
-    Raises:
-        LostCompletions: some never came back.
-        TooManyFailures: every row of the step was refused.
-    """
-    grpo = run.config.grpo
-    by_id = {sample.id: sample for sample in samples}
-    waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(sample).values()) for sample in samples]
-    in_order = [prompts[place] for place in asking_order(waits)]
-    refused = {one.prompt_id: one for one in in_order if isinstance(one, Refusal)}
-    encoded = {one.prompt_id: one for one in in_order if not isinstance(one, Refusal)}
-    requests = requests_for(list(encoded.values()), grpo.num_generations, run.config.seed, step)
-    # Completion, score and seconds since the first request, by their request.
-    members: dict[RequestKey, tuple[Completion, Future[Scored], float]] = {}
-    num_refused = 0
-    started = time.monotonic()
-    settings = sampling_settings(grpo, step - 1, run.banned_token_ids)
-    for key, completion in run.cluster.rollout.sample(requests, settings):
-        if isinstance(completion, Refusal):
-            refused[key.prompt_id] = completion
-            num_refused += 1
-            continue
-        score = run.scorer.submit(
-            by_id[key.prompt_id],
-            completion.text,
-            f"{run.name}/{step}/{key.prompt_id}",
-            completion.finish_reason,
-            num_tokens=len(completion.token_ids),
-            group_size=grpo.num_generations,
-            prefill=encoded[key.prompt_id].prefill,
-        )
-        members[key] = completion, score, time.monotonic() - started
-    if len(members) + num_refused != len(requests):
-        raise LostCompletions(
-            f"step {step}: {len(members)} of {len(requests)} completions came back from the rollout workers"
-        )
-    tell_refused(run, step, [refused[sample.id] for sample in samples if sample.id in refused], len(samples))
-    complete = (prompt for prompt in encoded.values() if prompt.prompt_id not in refused)
-    ready = {prompt.prompt_id: _group(by_id[prompt.prompt_id], prompt, members, grpo) for prompt in complete}
-    ready |= {name: refused_group(run, step, by_id[name], refusal) for name, refusal in refused.items()}
-    whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
-    return [ready[samples[place].id] for place in training_order(waits, whole_step)]
-
-
-def _group(
-    sample: Sample,
-    prompt: EncodedPrompt,
-    members: Mapping[RequestKey, tuple[Completion, Future[Scored], float]],
-    grpo: GrpoConfig,
-) -> Group:
-    keys = [RequestKey(prompt.prompt_id, index) for index in range(grpo.num_generations)]
-    completions, scores, seconds = zip(*(members[key] for key in keys), strict=True)
-    return Group(sample, prompt.for_trainer(), completions, scores, seconds)
-
-
-def refused_group(run: StepRun, step: int, sample: Sample, refusal: Refusal) -> Group:
-    """A group without tokens in the place of a refused row, so that the mini-batches of the step stay what they are."""
-    size = run.config.grpo.num_generations
-    seeds = [sampling_seed(run.config.seed, step, sample.id, index) for index in range(size)]
-    return Group(
-        sample,
-        no_prompt(refusal),
-        tuple(no_completion(seed, step - 1) for seed in seeds),
-        tuple(no_score(refusal, run.scorer.rubric.weights) for _ in seeds),
-        (0.0,) * size,
-        refused=True,
-    )
-
-
-def tell_refused(run: StepRun, step: int, refusals: Sequence[Refusal], num_rows: int) -> None:
-    """Name the refused rows of a step. Raises TooManyFailures where none is left; a share of them is `collect_scores`'
-    to judge."""
-    for refusal in refusals:
-        run.refuse(f"step {step}", refusal)
-    if len(refusals) == num_rows:
-        shown = "\n".join(f"  {one.prompt_id}: {one.reason}" for one in refusals[:5])
-        raise TooManyFailures(f"step {step}: all {num_rows} rows were refused:\n{shown}")
-
-
-def rows_of(groups: Sequence[Group]) -> list[Row]:
-    """P x N rows for the log-prob passes, in the order of the groups."""
-    return [Row(group.prompt, completion.token_ids) for group in groups for completion in group.completions]
-
-
-def start_reference(run: StepRun, rows: Sequence[Row]) -> Callable[[], list[list[float]] | None]:
-    """Begin to compute the log-probs of the rows under the reference. The function that is returned waits for them, and
-    gives None where the run has no reference (grpo.beta=0)."""
-    return (lambda: None) if run.cluster.reference is None else run.cluster.reference.start_log_probs(rows)
-
-
-def with_logprobs(
-    groups: Sequence[Group], old: Sequence[Sequence[float]], reference: Sequence[Sequence[float]] | None
-) -> list[Group]:
-    """The same groups with the log-probs of policy and reference, given as one list a row in the order of the
-    groups; None = there is no reference."""
-    num_rows = sum(len(group.completions) for group in groups)
-    if len(old) != num_rows or (reference is not None and len(reference) != num_rows):
-        came = f"{len(old)} and {'no' if reference is None else len(reference)}"
-        raise ValueError(f"log-probs of {came} rows came back for {num_rows} completions")
-    old_rows, reference_rows = map(tuple, old), map(tuple, reference or ())
-    return [
-        dataclasses.replace(
-            group,
-            old_logprobs=tuple(islice(old_rows, len(group.completions))),
-            ref_logprobs=tuple(islice(reference_rows, len(group.completions))),
-        )
-        for group in groups
-    ]
 
 
 def collect_scores(
@@ -318,7 +138,7 @@ def with_advantages(
                 total=member.total,
                 valid=bool(result.trained[place, index]),
                 advantage=float(result.advantages[place, index]),
-                old_logprobs=group.old_logprobs[index],
+                old_logprobs=group.old_logprobs[index] if group.old_logprobs else None,
                 ref_logprobs=group.ref_logprobs[index] if group.ref_logprobs else None,
                 timings={"gen": group.seconds[index], "reward": sum(o.seconds for o in member.outcomes.values())},
             )
@@ -347,8 +167,8 @@ def start_updates(
 
     Args:
         minibatches: their numbers in the step, from 0. A mini-batch is an equal share of all rows of the step.
-        groups: of the whole step.
-        rollouts: the records of the first groups, as many as there are so far.
+        groups: the first of the step, as many as there are so far.
+        rollouts: their records.
     """
     grpo = run.config.grpo
     rows = [
@@ -357,10 +177,10 @@ def start_updates(
             completion_ids=rollout.completion.token_ids,
             advantage=rollout.advantage or 0.0,
             valid=rollout.valid,
-            old_logprobs=rollout.old_logprobs,
+            old_logprobs=rollout.completion.logprobs if grpo.old_logprobs == "engine" else rollout.old_logprobs,
             ref_logprobs=rollout.ref_logprobs,
         )
-        for group, records in zip(groups, rollouts, strict=False)
+        for group, records in zip(groups, rollouts, strict=True)
         for rollout in records
     ]
     size = grpo.prompts_per_step * grpo.num_generations // grpo.num_minibatches

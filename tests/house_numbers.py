@@ -23,7 +23,7 @@ WALK = (
     ("rollouts.engine.vllm", "rollouts.engine"),
     ("rl.workers.rollout_worker",),
     ("rl.workers.groups",),
-    ("rl.step",),
+    ("rl.drawing", "rl.step"),
     ("rewards.scorer",),
     ("rewards.rubric",),
     ("rewards.calling",),

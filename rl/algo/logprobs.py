@@ -26,6 +26,11 @@ def entropy(all_logprobs_NV: Tensor, _targets_N: Tensor) -> Tensor:
     return -(all_logprobs_NV.exp() * all_logprobs_NV.clamp(min=torch.finfo(torch.float32).min)).sum(-1)
 
 
+def nothing(_all_logprobs_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """Zeros [N]: for passes whose log-probs alone are wanted."""
+    return torch.zeros(targets_N.shape, device=targets_N.device)
+
+
 @torch.no_grad()
 def is_likeliest(all_logprobs_NV: Tensor, targets_N: Tensor) -> Tensor:
     """1 where the target is the likeliest token, else 0: [N]. Their mean is TRL's `mean_token_accuracy`."""

@@ -14,8 +14,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from rl.algo.denominators import Denominators
 from rl.algo.estimator import each_token
 from rollouts.measures import MAX_LOG_RATIO
+
+# How far the engine's log-probs are from those of a forward pass of the policy (verl's names but for the last).
+ENGINE_GAP = tuple(f"rollout_corr/{name}" for name in ("kl", "k3_kl", "log_ppl_abs_diff", "logprob_abs_diff_mean"))
 
 
 def row_bounds(lengths: Sequence[int]) -> Tensor:
@@ -28,6 +32,25 @@ def k3_kl(logprobs_N: Tensor, ref_logprobs_N: Tensor) -> Tensor:
     below 0."""
     difference = (ref_logprobs_N - logprobs_N).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return torch.expm1(difference) - difference
+
+
+def engine_gap(gap_N: Tensor, lengths: Sequence[int], totals: Denominators) -> dict[str, Tensor]:
+    """Sums that become `rl.run.metrics.engine_gap`'s means when they are divided by the tokens of the mini-batch.
+
+    Args:
+        gap_N: log-prob under the policy minus the engine's, of each token, in nats.
+        lengths: tokens of each row.
+        totals: of the whole mini-batch.
+    """
+    difference = gap_N.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    means_R = torch.stack([row.mean() for row in gap_N.split(list(lengths))])
+    sums = (
+        -gap_N.sum(),
+        (torch.expm1(difference) - difference).sum(),
+        means_R.abs().sum() * (totals.num_tokens / max(totals.num_rows, 1)),
+        gap_N.abs().sum(),
+    )
+    return dict(zip(ENGINE_GAP, sums, strict=True))
 
 
 def policy_loss(

@@ -24,6 +24,8 @@ from rollouts.nearest import did_you_mean
 from rollouts.prompt.families import FAMILIES, Family
 from rollouts.records import AnswerType
 
+# A clip range below this is of the size of the gap between engine and trainer in bfloat16.
+NARROW_CLIP = 0.01
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -82,7 +84,7 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         config: the whole tree.
         explicit: dotted paths the user set on the command line; only these can be "without effect".
     """
-    rules = (_ranges, _batches, _parts, _judge, _local_judge, _rewards, _device, _ranks, _files)
+    rules = (_ranges, _batches, _old_logprobs, _parts, _judge, _local_judge, _rewards, _device, _ranks, _files)
     found = [fault for rule in rules for fault in rule(config)]
     return [*found, *_lengths(config, explicit), *without_effect(config, explicit)]
 
@@ -177,6 +179,17 @@ def _known_family(folder: Path) -> Family | None:
     except (OSError, ValueError):
         return None
     return FAMILIES.get(settings.get("model_type", "")) if isinstance(settings, dict) else None
+
+
+def _old_logprobs(config: Config) -> Iterable[str]:
+    grpo = config.grpo
+    narrowest = min(grpo.epsilon, grpo.epsilon_high or grpo.epsilon)
+    if grpo.old_logprobs == "engine" and config.model.dtype == "bfloat16" and narrowest < NARROW_CLIP:
+        yield (
+            "grpo.old_logprobs: in bfloat16 the engine's log-probs differ from the trainer's by about a hundredth, so a"
+            f" ratio clipped at {narrowest:g} (grpo.epsilon) would mostly be clipped for that; use"
+            " grpo.old_logprobs=policy"
+        )
 
 
 def _judge(config: Config) -> Iterable[str]:

@@ -155,6 +155,13 @@ class GrpoConfig:
     # The estimator, a file of rl/algo/estimators each. gspo has one ratio for a whole completion, which moves little:
     # its paper clips at epsilon=3e-4, epsilon_high=4e-4.
     loss_type: LossType = "grpo"
+    # Whose log-probs stand under the ratio. "engine": those that the engine drew with, which costs no pass and corrects
+    # for the gap between engine and trainer (1e-6 in float32, more in bfloat16); the step then streams: a mini-batch is
+    # trained on as soon as it is drawn and scored, while engines draw the rest. "policy": a pass of the policy before
+    # the first update, once everything is drawn; for ratios clipped closer than that gap, as gspo's in bfloat16.
+    # Nothing streams where an update needs the whole step (dapo, scale_rewards=batch, normalize_then_sum) or engines
+    # share the policy's GPUs.
+    old_logprobs: Literal["engine", "policy"] = "engine"
     scale_rewards: ScaleRewards = "group"
     # "sum_then_normalize": the weighted sum becomes an advantage. "normalize_then_sum": each reward is normalised in
     # its group first, then summed by weight and normalised over the batch, so that a reward of small range is not

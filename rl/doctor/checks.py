@@ -37,6 +37,7 @@ from rl.doctor.judge import check_judge, estimate
 from rl.doctor.memory import GIB, checkpoint_bytes
 from rl.doctor.model import check_model, start_of
 from rl.doctor.parts import check_parts
+from rl.drawing import why_whole
 from rl.protocols import RubricScoring
 from rl.run.contents import check_contents, contents_of
 from rl.run.failures import EXPECTED
@@ -75,6 +76,13 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
             f"GRPO step: {grpo.prompts_per_step} prompts x {grpo.num_generations} = {rows} completions of at most"
             f" {grpo.max_completion_length} tokens, {grpo.num_minibatches} mini-batches of"
             f" {rows // grpo.num_minibatches} rows, so {grpo.num_minibatches} updates"
+        ),
+        "GRPO schedule: "
+        + (
+            f"a step is drawn and scored before its first update, because {why}"
+            if (why := why_whole(config))
+            else "a mini-batch is trained on as soon as it is scored, while engines draw the rest (unless they share"
+            " the policy's GPUs)"
         ),
         (
             f"GRPO run: {steps:,} steps = {steps * rows:,} completions and {steps * grpo.num_minibatches:,} updates at"

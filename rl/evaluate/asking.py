@@ -17,9 +17,9 @@ from typing import NamedTuple
 from rewards.rubric import Scored
 from rl.algo.order import sampling_seed
 from rl.config import Config
+from rl.drawing import TooManyFailures
 from rl.evaluate.ways import MODES, Mode
 from rl.protocols import Engines, Scoring
-from rl.step import TooManyFailures
 from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt, Processor, encode, media_fault, media_token_ids
 from rollouts.records import ACCURACY, BadSample, Completion, Sample

@@ -16,7 +16,7 @@ from torch import Tensor
 from rl.algo.denominators import Denominators
 from rl.algo.estimators import estimator_of
 from rl.algo.logprobs import Measure, entropy, is_likeliest
-from rl.algo.losses import policy_loss, row_bounds
+from rl.algo.losses import ENGINE_GAP, engine_gap, policy_loss, row_bounds
 from rl.config import GrpoConfig
 from rl.policy.batching import MicroBatch, Row
 from rl.policy.optimizer import OptimizerSettings
@@ -71,6 +71,8 @@ class GrpoObjective:
         self.estimator = estimator_of(grpo.loss_type)
         # Without a KL there is nothing to be away from, as in TRL.
         self.metrics: tuple[str, ...] = (*(("kl",) if grpo.beta else ()), *_RATIO_METRICS)
+        if grpo.old_logprobs == "engine":
+            self.metrics += ENGINE_GAP
         self.temperature = grpo.temperature
         self.micro_batch_tokens = grpo.micro_batch_tokens
         self.optimizer = OptimizerSettings(
@@ -118,7 +120,10 @@ class GrpoObjective:
             epsilon_high=self.grpo.epsilon_high,
             beta=self.grpo.beta,
         )
-        return loss, {**parts, "entropy": measured_N.sum()}
+        gap = {}
+        if self.grpo.old_logprobs == "engine":
+            gap = engine_gap(logprobs_N.detach() - old_N, batch.lengths, totals)
+        return loss, {**parts, **gap, "entropy": measured_N.sum()}
 
 
 class SupervisedObjective:

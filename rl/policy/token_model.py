@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from rl.algo.logprobs import Measure, chunked_logprobs, entropy
+from rl.algo.logprobs import Measure, chunked_logprobs, entropy, nothing
 from rl.policy.attention import Attention, make_mask, may_use_flex, position_ids, use_tree_attention
 from rl.policy.batching import MicroBatch
 from rollouts.prompt.families import Family, UnknownFamily
@@ -108,7 +108,8 @@ class TokenModel(nn.Module):
                 temperature=self.temperature,
                 banned=self.banned,
                 vocab_size=self.vocab_size,
-                measure=self.measure,
+                # A pass without gradient is made for its log-probs alone.
+                measure=self.measure if torch.is_grad_enabled() else nothing,
             )
 
     def _arithmetic(self) -> AbstractContextManager[object]:

@@ -11,11 +11,11 @@ from judges import JudgeError
 from rewards.registry import RewardError
 from rl.algo.order import TooFewSamples
 from rl.data.sets import UnusableData
+from rl.drawing import LostCompletions, TooManyFailures
 from rl.policy.checkpoints import CheckpointError
 from rl.policy.policy import NonFiniteUpdate
 from rl.run.folder import RunFolderError
 from rl.run.tracking import TrackingError
-from rl.step import LostCompletions, TooManyFailures
 from rl.workers import interrupts
 from rl.workers.failures import ClusterUnavailable, WorkerFailed
 from rollouts.engine.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected

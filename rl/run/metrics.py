@@ -25,6 +25,8 @@ JUDGE_STEP_METRICS = frozenset(
     f"judge/{name}"
     for name in ("verdicts", "failed_ratio", "mean_seconds", "cost", "against_rule_ratio", "accepted_with_rule_opinion")
 )
+# Names of the gap between engine and policy (verl's).
+GAP = "rollout_corr/"
 _ADDED_UP = ("update/skipped", "update/num_rows")
 
 
@@ -164,7 +166,8 @@ def engine_gap(rollouts: Sequence[Rollout]) -> dict[str, float]:
     kl = mean(engine - policy), k3_kl = mean(exp(policy - engine) - (policy - engine) - 1), log_ppl_abs_diff = mean over
     completions of the
     |difference of their mean log-probs|; `logprob_abs_diff_mean` and `_max` are ours and should stay below 1e-4 in
-    fp32.
+    fp32. Empty where the policy's were not computed (grpo.old_logprobs=engine): then the forward pass of the step's
+    first update tells all but the maximum.
     """
     pairs = [(rollout.completion.logprobs, rollout.old_logprobs) for rollout in rollouts if rollout.old_logprobs]
     if not pairs:
@@ -198,6 +201,9 @@ def update_metrics(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
     ):
         if source in values:
             metrics[name] = extreme(values[source])
+    # Only the first update sees the weights that drew.
+    metrics = {name: value for name, value in metrics.items() if not name.startswith(GAP)}
+    metrics |= {name: value for name, value in (updates[0] if updates else {}).items() if name.startswith(GAP)}
     if "learning_rate" in values:
         metrics["learning_rate"] = values["learning_rate"][-1]
     return metrics

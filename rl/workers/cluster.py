@@ -226,9 +226,14 @@ class Cluster:
         policy: PolicyGroup | None,
         reference: Group | AdapterOff | None,
         transport: Transport | None = None,
+        side_by_side: bool = True,
     ) -> None:
         self._session = session
         self.rollout = rollout
+        # Whether engines can draw while the policy learns; not where they share its GPUs.
+        self.side_by_side = side_by_side
+        # The version that the engines hold or are being given, and what waits for it.
+        self._synced: tuple[int, Callable[[], None]] | None = None
         self._policy = policy
         self.reference = reference
         self._transport = transport
@@ -245,9 +250,13 @@ class Cluster:
         self.start_sync(version)()
 
     def start_sync(self, version: int) -> Callable[[], None]:
-        """The same without waiting: the function that is returned waits, and raises what went wrong."""
+        """The same without waiting: the function that is returned waits, and raises what went wrong. The weights are
+        those after every update that was started before. A version that the engines hold, or are being given, is not
+        sent again: a version never has other weights."""
         assert self._transport is not None, "this cluster was started without total_updates, so it has no policy"
-        return self._transport.start(version)
+        if self._synced is None or self._synced[0] != version:
+            self._synced = version, self._transport.start(version)
+        return self._synced[1]
 
     def metrics(self) -> dict[str, float]:
         """How the engines have worked since this was last asked; perf/prefix_hit_rate = share of the blocks of prompts
@@ -282,10 +291,11 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
             in either case.
     """
     path = _model_path(model_path)
-    counts: Mapping[str, Placement] = place(config.compute, float("inf"), held=reference_apart(config))
+    kind = {"held": reference_apart(config), "at_once": config.grpo.old_logprobs == "engine"}
+    counts: Mapping[str, Placement] = place(config.compute, float("inf"), **kind)
     session = RaySession(config, sum(placement.count for placement in counts.values()))
     try:
-        places = place(config.compute, ray.cluster_resources().get("GPU", 0.0), held=reference_apart(config))
+        places = place(config.compute, ray.cluster_resources().get("GPU", 0.0), **kind)
         return bring_up(session, config, path, places, total_updates)
     except BaseException as error:
         session.close()
@@ -319,12 +329,12 @@ def bring_up(
         reference = AdapterOff(policy)
     for group in learning if shares_gpu else (rollout, *learning):
         group.wait_until_ready()
-    if config.compute.device == "cpu":
+    if config.compute.device == "cpu" and config.grpo.old_logprobs == "policy":
         share_cores(learning)
     for group in learning if shares_gpu else ():
         group.before_work = rollout.sleep
     transport: Transport = (Handles if shares_gpu else ObjectStore)(policy, rollout)
-    cluster = Cluster(session, rollout, policy, reference, transport)
+    cluster = Cluster(session, rollout, policy, reference, transport, side_by_side=not shares_gpu)
     cluster.sync(version=0)
     return cluster
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from rl.algo.denominators import Denominators
 from rl.policy.batching import Row, split_rows
@@ -37,6 +37,26 @@ class Session(Protocol):
 
     def log_files(self, pid: int) -> list[Path]:
         """Where a worker's output went; empty for other machines."""
+
+
+Answer = TypeVar("Answer")
+
+
+class Pending(Generic[Answer]):
+    """An answer that some workers are working on; a call waits for it."""
+
+    def __init__(self, group: Group, references: Sequence[Any], put_together: Callable[[list[Any]], Answer]) -> None:
+        self._group = group
+        self._references = references
+        self._put_together = put_together
+
+    def ready(self) -> bool:
+        """Whether every worker has answered, or failed."""
+        return self._group.answered(self._references)
+
+    def __call__(self) -> Answer:
+        """Raises what `Group.wait` raises."""
+        return self._put_together(self._group.wait(self._references))
 
 
 def _nothing() -> None:
@@ -89,6 +109,10 @@ class Group:
             answers[rank] = self.fetch(rank, ready)
         return answers
 
+    def answered(self, references: Sequence[Any]) -> bool:
+        """Whether every answer to one `ask` is there, or will never come."""
+        return all(self._session.first_ready([reference], 0.0) is not None for reference in references)
+
     def wait_until_ready(self) -> None:
         self.infos = self.wait(self._started)
 
@@ -115,19 +139,19 @@ class Group:
         """Log-prob of every completion token, one list a row in the order given, under this group's model."""
         return self.start_log_probs(rows)()
 
-    def start_log_probs(self, rows: Sequence[Row], method: str = "log_probs") -> Callable[[], list[list[float]]]:
-        """The same without waiting: the function that is returned waits. Two groups so work at the same time."""
+    def start_log_probs(self, rows: Sequence[Row], method: str = "log_probs") -> Pending[list[list[float]]]:
+        """The same without waiting, so that two groups work at the same time."""
         places = split_rows(rows, self.size)
         references = self.ask_each(method, [tuple(rows[place] for place in part) for part in places])
 
-        def collect() -> list[list[float]]:
+        def in_order(answers: list[list[list[float]]]) -> list[list[float]]:
             values: list[list[float]] = [[] for _ in rows]
-            for part, answer in zip(places, self.wait(references), strict=True):
+            for part, answer in zip(places, answers, strict=True):
                 for place, value in zip(part, answer, strict=True):
                     values[place] = value
             return values
 
-        return collect
+        return Pending(self, references, in_order)
 
 
 class PolicyGroup(Group):
@@ -175,8 +199,8 @@ class AdapterOff:
     def __init__(self, policy: PolicyGroup) -> None:
         self._policy = policy
 
-    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
-        """Log-prob of every completion token under the base; the function that is returned waits."""
+    def start_log_probs(self, rows: Sequence[Row]) -> Pending[list[list[float]]]:
+        """Log-prob of every completion token under the base."""
         return self._policy.start_log_probs(rows, "reference_log_probs")
 
 
@@ -284,7 +308,14 @@ class RolloutGroup(Group):
             StaleWeights: an engine does not hold `settings.policy_version`.
             WorkerFailed: an engine died twice, lost completions, or was silent for too long.
         """
-        return self._drawn(iter([requests]), settings, None)
+        return (one for one in self._drawn(iter([requests]), settings, None) if one is not None)
+
+    def arrivals(
+        self, requests: Sequence[Request], settings: SamplingSettings, patience: float
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
+        """The same, and None whenever nothing came for `patience` seconds, so that the caller can look after other
+        things. Engines go on whether or not somebody takes what they drew."""
+        return self._drawn(iter([requests]), settings, None, patience)
 
     def sample_stream(
         self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
@@ -292,20 +323,31 @@ class RolloutGroup(Group):
         """The same for requests that come in batches. A batch is asked for while an engine draws the one before it;
         engines run on from one to the next, and are empty once, at the end."""
         self._num_streams += 1
-        return self._drawn(iter(batches), settings, Stream(f"stream {self._num_streams}"))
+        drawn = self._drawn(iter(batches), settings, Stream(f"stream {self._num_streams}"))
+        return (one for one in drawn if one is not None)
 
     def _drawn(
-        self, batches: Iterator[Sequence[Request]], settings: SamplingSettings, stream: Stream | None
-    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
+        self,
+        batches: Iterator[Sequence[Request]],
+        settings: SamplingSettings,
+        stream: Stream | None,
+        patience: float = 1.0,
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
+        """None whenever nothing came for `patience` seconds."""
         self._asleep = False
         drawing = Drawing(self.size, batches, stream)
+        heard = time.monotonic()
         while True:
             while drawing.wants_more():
                 for rank, requests in drawing.next_batch():
                     drawing.calls[self._draw(rank, requests, settings, drawing.part)] = rank
             if not drawing.calls:
                 return
-            call = self._session.first_ready(list(drawing.calls), self._session.timeout)
+            call = self._session.first_ready(list(drawing.calls), patience)
+            if call is None and time.monotonic() - heard < self._session.timeout:
+                yield None
+                continue
+            heard = time.monotonic()
             if call is None:
                 raise self.failed(min(drawing.calls.values()), f"drew nothing for {self._session.timeout:g} s")
             rank = drawing.calls[call]

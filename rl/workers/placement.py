@@ -45,11 +45,13 @@ def reference_apart(config: Config) -> bool:
     return config.grpo.beta > 0 and config.model.train != "lora"
 
 
-def place(compute: ComputeConfig, num_gpus: float, held: bool = True) -> dict[str, Placement]:
+def place(compute: ComputeConfig, num_gpus: float, held: bool = True, at_once: bool = False) -> dict[str, Placement]:
     """The groups policy, reference and rollout on a cluster with so many GPUs (0 on CPU).
 
-    On CPU each worker is a process with its share of the cores; the groups take turns, so each group may use all of
-    them. On CUDA the reference stands on the policy's GPUs; engines have GPUs of their own where there are enough, else
+    On CPU each worker is a process with its share of the cores. Groups that take turns may use all of them each; groups
+    that work at once (`at_once`: the step streams) have half each, because two passes of one thread each take less time
+    than one after the other with two threads (LOG.md). A count never depends on what is free, because bits depend on
+    it. On CUDA the reference stands on the policy's GPUs; engines have GPUs of their own where there are enough, else
     they share the policy's, one to one. Without a reference (`held` = False, for grpo.beta=0) there is no such group.
 
     Raises:
@@ -58,7 +60,7 @@ def place(compute: ComputeConfig, num_gpus: float, held: bool = True) -> dict[st
     cores = os.cpu_count() or 1
 
     def group(count: int, gpus: float, pool: str) -> Placement:
-        return Placement(count, gpus, compute.num_threads or max(1, cores // count), pool)
+        return Placement(count, gpus, compute.num_threads or max(1, cores // (2 * count if at_once else count)), pool)
 
     num_policy, num_rollout, tensor_parallel = (
         compute.num_policy_workers,

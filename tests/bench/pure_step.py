@@ -1,8 +1,10 @@
 """The floor under one GRPO step: the same tokens sampled and trained on in plain processes, without Ray, scoring, store
 or telling.
 
-`python -m tests.bench.pure_step sample RUN SFT` and `... train RUN SFT` print seconds a step as JSON;
-`tests/bench/step.py` calls both.
+`python -m tests.bench.pure_step PART RUN SFT` prints seconds a step as JSON; `tests/bench/step.py` calls all parts.
+`sample` and `train` are the floor as it was defined at first, so that ratios to it can be compared over time: an engine
+without a prefix cache, both log-prob passes, the updates. `sample_now` and `train_now` are what a streamed step is made
+of today: an engine with a prefix cache, the reference's pass, the updates.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -31,7 +34,7 @@ def stored_steps(run: Path) -> Iterator[list[list[Rollout]]]:
         yield [list(group) for _, group in groupby(rollouts, key=lambda one: one.prompt_id)]
 
 
-def sample(run: Path, sft: Path, config: Config) -> list[float]:
+def sample(run: Path, sft: Path, config: Config, prefix_caching: bool = False) -> list[float]:
     """Seconds to draw each step's completions again, in one process."""
     from rollouts.engine.requests import Request, SamplingSettings
     from rollouts.engine.vllm import EngineSettings, VllmEngine
@@ -39,9 +42,10 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
     processor = load_processor(sft)
     engine = VllmEngine(
         sft,
-        # As engines were when this floor was defined: without a prefix cache.
         EngineSettings(
-            max_model_len=config.model.max_model_len, max_images=config.model.max_images, prefix_caching=False
+            max_model_len=config.model.max_model_len,
+            max_images=config.model.max_images,
+            prefix_caching=prefix_caching,
         ),
         disk_version=0,
     )
@@ -76,8 +80,9 @@ def sample(run: Path, sft: Path, config: Config) -> list[float]:
     return seconds
 
 
-def train(run: Path, sft: Path, config: Config) -> list[float]:
-    """Seconds for both log-prob passes and the updates on each step's rows, in one process."""
+def train(run: Path, sft: Path, config: Config, old_pass: bool = True) -> list[float]:
+    """Seconds for the log-prob passes (the policy's too, where there is an `old_pass`) and the updates on each step's
+    rows, in one process."""
     import torch
 
     from rl.policy.objectives import GrpoObjective
@@ -93,7 +98,8 @@ def train(run: Path, sft: Path, config: Config) -> list[float]:
         rows = [rows_of(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
         flat = [row for group in rows for row in group]
         started = time.monotonic()
-        policy.log_probs(flat)
+        if old_pass:
+            policy.log_probs(flat)
         reference.log_probs(flat)
         size = len(flat) // config.grpo.num_minibatches
         minibatches = [flat[start : start + size] for start in range(0, len(flat), size)]
@@ -107,11 +113,25 @@ def train(run: Path, sft: Path, config: Config) -> list[float]:
 
 def rows_of(prompt: EncodedPrompt, group: list[Rollout]) -> list[Row]:
     return [
-        Row(prompt, one.completion.token_ids, one.advantage or 0.0, one.valid, one.old_logprobs, one.ref_logprobs)
+        Row(
+            prompt,
+            one.completion.token_ids,
+            one.advantage or 0.0,
+            one.valid,
+            one.old_logprobs or one.completion.logprobs,
+            one.ref_logprobs,
+        )
         for one in group
     ]
 
 
+PARTS = {
+    "sample": sample,
+    "train": train,
+    "sample_now": partial(sample, prefix_caching=True),
+    "train_now": partial(train, old_pass=False),
+}
+
 if __name__ == "__main__":
     part, run_dir, sft_dir = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    print(json.dumps({"sample": sample, "train": train}[part](run_dir, sft_dir, load(run_dir / "config.yaml"))))
+    print(json.dumps(PARTS[part](run_dir, sft_dir, load(run_dir / "config.yaml"))))

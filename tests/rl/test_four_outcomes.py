@@ -18,8 +18,9 @@ from rl.algo.denominators import denominators
 from rl.algo.estimators import ESTIMATORS, estimator_of
 from rl.algo.losses import policy_loss, row_bounds
 from rl.config import Aggregation, Config, GrpoConfig, RewardConfig, ScaleRewards
+from rl.drawing import Group, TooManyFailures
 from rl.run.metrics import group_metrics, outcome_metrics
-from rl.step import Group, TooManyFailures, collect_scores, with_advantages
+from rl.step import collect_scores, with_advantages
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion
 from tests.paths import PLUGINS

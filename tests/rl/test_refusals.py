@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from rl.drawing import TooManyFailures
 from rl.evaluate.asking import HeldOut, evaluate
 from rl.refusals import REFUSED_ROWS, no_score, tell_refusal
-from rl.step import TooManyFailures
 from rollouts.engine.requests import Refusal
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Media, Sample

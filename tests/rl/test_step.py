@@ -22,6 +22,7 @@ from rl.algo.denominators import Denominators
 from rl.algo.order import plan
 from rl.algo.step_order import asking_order, parts, training_order
 from rl.config import Config, GrpoConfig, ModelConfig
+from rl.drawing import TooManyFailures
 from rl.evaluate.asking import prepare
 from rl.evaluate.quick import quick_evaluation
 from rl.grpo import train
@@ -30,7 +31,6 @@ from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy, Reference
 from rl.replay.filters import choose
 from rl.replay.scoring import StepInWork
-from rl.step import TooManyFailures
 from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
 from rollouts.prompt.prefill import after_prefill, prefill_of
 from rollouts.prompt.processing import load_processor
@@ -89,11 +89,19 @@ class Judge:
 
 class Engine:
     """Draws an answer by the request's seed, and writes what the prompt has not opened already; hands completions over
-    in an order of their own."""
+    in an order of their own. Before each it says up to `delays` times that nothing came."""
 
-    def __init__(self, refuses: frozenset[str] = frozenset()) -> None:
+    def __init__(self, refuses: frozenset[str] = frozenset(), delays: int = 0) -> None:
         self.requested: list[list[str]] = []
+        self.delays, self.chance = delays, random.Random(delays)
         self.refuses = refuses
+
+    def arrivals(
+        self, requests: Sequence[Request], settings: SamplingSettings, patience: float
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
+        for drawn in self.sample(requests, settings):
+            yield from (None,) * self.chance.randrange(self.delays + 1)
+            yield drawn
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
@@ -126,14 +134,27 @@ class Learner:
         return lambda: metrics
 
 
+class Done:
+    """An answer that is there."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def ready(self) -> bool:
+        return True
+
+    def __call__(self) -> Any:
+        return self.answer
+
+
 class Frozen:
     """The reference without Ray."""
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
 
-    def start_log_probs(self, rows: Sequence[Row]) -> Callable[[], list[list[float]]]:
-        return lambda: self.reference.log_probs(rows)
+    def start_log_probs(self, rows: Sequence[Row]) -> Done:
+        return Done(self.reference.log_probs(rows))
 
 
 @dataclasses.dataclass
@@ -143,6 +164,7 @@ class Workers:
     rollout: Engine
     policy: Learner
     reference: Frozen | None
+    side_by_side: bool = True
 
     def start_sync(self, version: int) -> Callable[[], None]:
         return lambda: None

@@ -52,7 +52,7 @@ def test_the_surface_is_frozen() -> None:
         grpo.temperature grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type
         grpo.warmup_ratio grpo.weight_decay
         grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high
-        grpo.loss_type
+        grpo.loss_type grpo.old_logprobs
         grpo.scale_rewards grpo.multi_objective_aggregation grpo.min_valid grpo.max_failure_rate grpo.save_steps
         reward.weights reward.routes reward.arguments reward.gates reward.plugin_timeout_seconds
         reward.plugin_memory_gib
@@ -232,6 +232,7 @@ def test_ranks_that_do_not_divide_into_copies_are_told_what_would_do(model_path:
         ("sft.micro_batch_size=24", ["sft.micro_batch_size", "it is now sft.micro_batch_tokens"]),
         ("grpo.epsilon=0", ["grpo.epsilon: got 0.0, expected > 0 and < 1"]),
         ("grpo.temperature=0", ["grpo.temperature: got 0.0, expected > 0"]),
+        ("grpo.old_logprobs=both", ["grpo.old_logprobs"]),
         ("grpo.min_valid=9", ["a group has only grpo.num_generations=8"]),
         ("model.train=vision", ["model.train", "expected one of all, language, vision_projector, lora"]),
         ("model.lora.rank=8", ["model.lora.rank", "did you mean 'model.lora.r'"]),

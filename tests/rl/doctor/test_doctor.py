@@ -137,9 +137,10 @@ def test_the_arithmetic_is_told_in_words() -> None:
     assert lines[1].startswith(
         "GRPO step: 16 prompts x 8 = 128 completions of at most 64 tokens, 4 mini-batches of 32 rows"
     )
-    assert lines[2] == "GRPO run: 60 steps = 7,680 completions and 240 updates at 1e-05, 30.00 epochs of 32 questions"
-    assert lines[3].startswith("objective: loss grpo, clip 0.8 to 1.2, KL to the SFT model x 0.04")
-    assert lines[4] == "reward: 0.9 accuracy + 0.1 format"
+    assert lines[2].startswith("GRPO schedule: a mini-batch is trained on as soon as it is scored")
+    assert lines[3] == "GRPO run: 60 steps = 7,680 completions and 240 updates at 1e-05, 30.00 epochs of 32 questions"
+    assert lines[4].startswith("objective: loss grpo, clip 0.8 to 1.2, KL to the SFT model x 0.04")
+    assert lines[5] == "reward: 0.9 accuracy + 0.1 format"
     assert (
         lines[-1]
         == "evaluation: 4 held-out items x (1 greedy + 4 sampled + 1 with the image blanked) = 24 completions of each"

@@ -3,18 +3,23 @@ that stands for no image."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
+from rl.algo.losses import ENGINE_GAP
 from rl.policy.batching import Row, split_rows
 from rl.policy.objectives import SupervisedObjective
 from rl.policy.optimizer import OptimizerSettings
 from rl.policy.policy import Policy
+from rl.run.metrics import engine_gap
 from rollouts.prompt.processing import load_processor, media_token_ids
+from tests.fakes import fake_rollouts
 from tests.fakes.tiny_models import make_internvl
 from tests.rl.policy.policy_cases import difference, some_rows, totals_of
+from tests.rl.policy.policy_cases import policy_of as grpo_policy
 from tests.rl.policy.test_policy import auto_model
 
 SETTINGS = OptimizerSettings(1e-3, "constant", 0.0, 0.0, 1.0)
@@ -27,6 +32,30 @@ def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def policy_of(folder: Path, budget: int) -> Policy:
     return Policy(folder, SupervisedObjective(SETTINGS, budget), total_updates=8)
+
+
+def test_the_gap_to_the_engine_that_an_update_tells_is_that_of_its_own_forward_pass(internvl: Path) -> None:
+    policy, plain = (grpo_policy(internvl, beta=0.0, old_logprobs=whose) for whose in ("engine", "policy"))
+    rows, chance = some_rows(internvl), torch.Generator().manual_seed(0)
+    seen = policy.log_probs(rows)
+    # An engine that is off by some hundredths.
+    drawn = [tuple((torch.tensor(one) + 0.05 * torch.randn(len(one), generator=chance)).tolist()) for one in seen]
+    rows = [dataclasses.replace(row, old_logprobs=one) for row, one in zip(rows, drawn, strict=True)]
+    told = policy.update(rows, totals_of(rows))
+    stored = [fake_rollouts.rollout(fake_rollouts.sample(place)) for place in range(len(rows))]
+    expected = engine_gap(
+        [
+            dataclasses.replace(
+                one, old_logprobs=tuple(ours), completion=dataclasses.replace(one.completion, logprobs=theirs)
+            )
+            for one, ours, theirs in zip(stored, seen, drawn, strict=True)
+        ]
+    )
+    assert {name: told[name] for name in ENGINE_GAP} == pytest.approx(
+        {name: expected[name] for name in ENGINE_GAP}, abs=1e-6
+    )
+    assert 0.01 < told["rollout_corr/logprob_abs_diff_mean"] < 0.1
+    assert not set(ENGINE_GAP) & set(plain.update(rows, totals_of(rows)))
 
 
 def test_the_loss_is_the_cross_entropy_of_a_plain_forward(internvl: Path) -> None:

@@ -103,6 +103,13 @@ def test_the_gap_between_engine_and_policy_is_verls():
         assert metrics[f"rollout_corr/{name}"] == pytest.approx(theirs[name], abs=1e-9)
 
 
+def test_the_gap_of_a_step_is_that_of_its_first_update():
+    updates = [{"loss": 0.2, "rollout_corr/kl": 1e-6}, {"loss": 0.4, "rollout_corr/kl": 0.3}]
+    assert update_metrics(updates)["rollout_corr/kl"] == 1e-6
+    # A first mini-batch without a valid row saw nothing.
+    assert "rollout_corr/kl" not in update_metrics([{"update/skipped": 0.0}, updates[1]])
+
+
 def test_updates_of_a_step_become_one():
     updates = [
         {

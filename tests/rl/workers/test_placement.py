@@ -14,7 +14,7 @@ import pytest
 from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable, last_log_lines
-from rl.workers.placement import place, reference_apart
+from rl.workers.placement import place, reference_apart, side_by_side
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.requests import EngineSettings
 
@@ -28,6 +28,23 @@ def test_on_cpu_groups_have_no_gpus_and_share_the_cores() -> None:
     }
     alone = place(ComputeConfig(), num_gpus=0)["rollout"]
     assert alone.environment["OMP_NUM_THREADS"] == str(os.cpu_count())
+
+
+def test_groups_that_work_at_once_have_half_the_cores_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+
+    def threads(**changes: object) -> dict[str, int]:
+        compute = ComputeConfig(num_policy_workers=2, **changes)  # type: ignore[arg-type]
+        return {name: one.threads for name, one in place(compute, num_gpus=0, at_once=True).items()}
+
+    assert threads() == {"policy": 2, "reference": 4, "rollout": 4}
+    assert threads(num_threads=3) == {"policy": 3, "reference": 3, "rollout": 3}
+
+
+def test_engines_and_policy_work_side_by_side_unless_they_share_a_gpu() -> None:
+    assert side_by_side(place(ComputeConfig(), num_gpus=0))
+    assert side_by_side(place(ComputeConfig(device="cuda"), num_gpus=2))
+    assert not side_by_side(place(ComputeConfig(device="cuda"), num_gpus=1))
 
 
 def test_engines_get_gpus_of_their_own_where_there_are_enough() -> None:

@@ -1,0 +1,305 @@
+"""A step while it is drawn: its completions come one by one, go to their scorer at once, and become groups that can be
+taken in the order of training.
+
+One thread does all of it. Whoever waits for something (a group, the reference, a judge) takes in what arrives
+meanwhile, so that engines, judges, reference and policy work at the same time; what is computed, and in which order,
+never depends on who was faster.
+
+Legend: P prompts of the step, N completions of each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+from rewards.rubric import Scored
+from rl.algo.estimators import estimator_of
+from rl.algo.order import plan, sampling_seed
+from rl.algo.step_order import Part, asking_order, parts, training_order
+from rl.config import Config, GrpoConfig
+from rl.policy.batching import Row
+from rl.protocols import Pending, StepRun
+from rl.refusals import encode_or_refuse, no_completion, no_prompt, no_score
+from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
+from rollouts.prompt.processing import EncodedPrompt
+from rollouts.records import Completion, Sample
+
+# Seconds without a completion after which it is looked whether what is waited for is there.
+PATIENCE = 0.02
+
+
+class TooManyFailures(RuntimeError):
+    """More rewards of a step failed than `grpo.max_failure_rate` allows; training on the rest would be training on
+    luck."""
+
+
+class LostCompletions(RuntimeError):
+    """The rollout workers returned fewer completions than were asked for."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One prompt with its completions, on the way through the step."""
+
+    sample: Sample
+    prompt: EncodedPrompt
+    completions: tuple[Completion, ...]
+    # Scores in the order of the completions; judges may still be thinking.
+    scores: tuple[Future[Scored], ...]
+    # Seconds from the start of sampling until each completion was there.
+    seconds: tuple[float, ...]
+    # Log-probs of the tokens of each completion under the policy at the step's start, and under the reference; empty
+    # until they are computed, the first also where the engine's own are the old ones (grpo.old_logprobs=engine).
+    old_logprobs: tuple[tuple[float, ...], ...] = ()
+    ref_logprobs: tuple[tuple[float, ...], ...] = ()
+    # The processor or the engine did not take the row: there are no tokens, and nothing to record (rl/refusals.py).
+    refused: bool = False
+
+
+class Asked(NamedTuple):
+    """What a step asks, ready for the engines."""
+
+    step: int
+    samples: list[Sample]
+    # Of the samples, in their order; a row that cannot be encoded any more is refused, and costs itself.
+    prompts: list[EncodedPrompt | Refusal]
+
+
+def ask(run: StepRun, step: int) -> Asked:
+    """The prompts of a step, in the order of the data, encoded. Depends on nothing but the step's number."""
+    config = run.config
+    indices = plan(step, seed=config.seed, num_samples=len(run.samples), prompts_per_step=config.grpo.prompts_per_step)
+    samples = [run.samples[index] for index in indices]
+    return Asked(step, samples, [encode_or_refuse(run.processor, sample) for sample in samples])
+
+
+def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: int, step: int) -> list[Request]:
+    """P x N requests in prompt order, each with a seed of its own that depends on nothing but its place."""
+    return [
+        Request(
+            prompt.prompt_id,
+            index,
+            prompt.text,
+            prompt.engine_media,
+            sampling_seed(seed, step, prompt.prompt_id, index),
+            prompt.token_ids,
+        )
+        for prompt in prompts
+        for index in range(num_generations)
+    ]
+
+
+def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[int, ...]) -> SamplingSettings:
+    """How a training step draws, with the weights of `version`."""
+    return SamplingSettings(grpo.temperature, grpo.max_completion_length, version, banned_token_ids)
+
+
+def why_whole(config: Config) -> str:
+    """Why a step of this configuration is drawn and scored as a whole before its first update; "" = it streams."""
+    grpo = config.grpo
+    if grpo.old_logprobs == "policy":
+        return "grpo.old_logprobs=policy needs the weights as they were at the step's start"
+    if estimator_of(grpo.loss_type).needs_whole_step(grpo):
+        return f"loss_type={grpo.loss_type} with these advantages needs all scores of a step"
+    return ""
+
+
+def streams(run: StepRun) -> bool:
+    """Whether the first mini-batches of a step are trained on while the rest is still drawn. It changes no bit of what
+    is learnt (tests/rl/test_streaming.py)."""
+    return run.cluster.side_by_side and not why_whole(run.config)
+
+
+class Drawing:
+    """The completions of a step, drawn with the weights of version step - 1. Each goes to the scorer the moment it
+    arrives, so that judges think while engines draw; engines draw first what has to be waited for.
+
+    Groups are numbered in the order of training, which depends on samples and rewards alone. A refused row is a group
+    without tokens, neither recorded nor trained on.
+    """
+
+    def __init__(self, run: StepRun, asked: Asked) -> None:
+        """The engines begin with the first call that waits."""
+        grpo = run.config.grpo
+        waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(one).values()) for one in asked.samples]
+        whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
+        self._run, self._step, self._version = run, asked.step, asked.step - 1
+        self._at_once = streams(run)
+        self._samples = [asked.samples[place] for place in training_order(waits, whole_step)]
+        self._by_id = {sample.id: sample for sample in self._samples}
+        # In which pieces the step is trained on, and on which groups the reference computes log-probs in one go.
+        self.parts: list[Part] = parts(len(self._samples), grpo.num_generations, grpo.num_minibatches, whole_step)
+        whole = [slice(0, len(self._samples))]
+        self._passes = whole if grpo.old_logprobs == "policy" else [part.groups for part in self.parts]
+        self._begun: set[int] = set()
+        self._reference: dict[int, Pending[list[list[float]]]] = {}
+        in_order = [asked.prompts[place] for place in asking_order(waits)]
+        self._prompts = {one.prompt_id: one for one in in_order if not isinstance(one, Refusal)}
+        self._refused: dict[str, Refusal] = {}
+        self._told: set[str] = set()
+        # Completion, score and seconds since the start, by sample index, of groups that are not whole; None = refused.
+        self._members: dict[str, dict[int, tuple[Completion, Future[Scored], float] | None]]
+        self._members = {name: {} for name in self._prompts}
+        self._groups: dict[str, Group] = {}
+        for refusal in in_order:
+            if isinstance(refusal, Refusal):
+                self._refuse(refusal)
+        self._started = time.monotonic()
+        self._arrivals = self._draw()
+
+    def _draw(self) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
+        config = self._run.config
+        prompts = list(self._prompts.values())
+        requests = requests_for(prompts, config.grpo.num_generations, config.seed, self._step)
+        settings = sampling_settings(config.grpo, self._version, self._run.banned_token_ids)
+        yield from self._run.cluster.rollout.arrivals(requests, settings, PATIENCE)
+        if lost := sum(config.grpo.num_generations - len(members) for members in self._members.values()):
+            raise LostCompletions(
+                f"step {self._step}: {len(requests) - lost} of {len(requests)} completions came back from the rollout"
+                " workers"
+            )
+
+    def until(self, ready: Callable[[], bool]) -> None:
+        """Take in what arrives until `ready` says so or nothing more comes.
+
+        Raises:
+            LostCompletions: some never came back.
+        """
+        while not ready():
+            try:
+                arrival = next(self._arrivals)
+            except StopIteration:
+                return
+            if arrival is not None:
+                self._take_in(*arrival)
+
+    def finish(self) -> None:
+        """Wait for the last completion.
+
+        Raises:
+            LostCompletions: some never came back.
+            TooManyFailures: every row of the step was refused.
+        """
+        self.until(lambda: False)
+        self._begin_reference()
+        if len(self._refused) == len(self._samples):
+            self._tell(self._samples)
+            reasons = [f"  {sample.id}: {self._refused[sample.id].reason}" for sample in self._samples[:5]]
+            raise TooManyFailures(
+                f"step {self._step}: all {len(self._samples)} rows were refused:\n" + "\n".join(reasons)
+            )
+
+    def wait_for_groups(self, part: Part) -> None:
+        """Wait until the groups of a piece are whole; name the rows among them that were refused. With the last piece
+        the step is finished."""
+        if part == self.parts[-1]:
+            self.finish()
+        mine = self._samples[part.groups]
+        self.until(lambda: all(sample.id in self._groups for sample in mine))
+        self._tell(mine)
+
+    def with_reference(self, part: Part) -> list[Group]:
+        """The groups of a piece, in the order of training, with the reference's log-probs where there is a
+        reference."""
+        for place, groups in enumerate(self._passes):
+            if place in self._reference and groups.start < part.groups.stop and part.groups.start < groups.stop:
+                pending = self._reference.pop(place)
+                self.until(pending.ready)
+                self._keep("ref_logprobs", groups, pending())
+        return self._groups_of(part.groups)
+
+    def with_policy(self) -> None:
+        """Compute the log-probs of all groups under the policy as it stands, while the reference does the same."""
+        everything = slice(0, len(self._samples))
+        self._keep("old_logprobs", everything, self._run.cluster.policy.log_probs(rows_of(self._groups_of(everything))))
+
+    def wait_for_scores(self, part: Part) -> None:
+        """Wait until every completion of a piece is scored, or has failed to be."""
+        self.until(lambda: all(score.done() for group in self._groups_of(part.groups) for score in group.scores))
+
+    def _groups_of(self, groups: slice) -> list[Group]:
+        return [self._groups[sample.id] for sample in self._samples[groups]]
+
+    def _take_in(self, key: RequestKey, completion: Completion | Refusal) -> None:
+        members, prompt = self._members[key.prompt_id], self._prompts[key.prompt_id]
+        if isinstance(completion, Refusal):
+            self._refused[key.prompt_id] = completion
+            members[key.sample_index] = None
+        else:
+            score = self._run.scorer.submit(
+                self._by_id[key.prompt_id],
+                completion.text,
+                f"{self._run.name}/{self._step}/{key.prompt_id}",
+                completion.finish_reason,
+                num_tokens=len(completion.token_ids),
+                group_size=self._run.config.grpo.num_generations,
+                prefill=prompt.prefill,
+            )
+            members[key.sample_index] = completion, score, time.monotonic() - self._started
+        if len(members) == self._run.config.grpo.num_generations:
+            self._close(key.prompt_id)
+
+    def _close(self, name: str) -> None:
+        """A group is whole."""
+        members = self._members.pop(name)
+        if name in self._refused:
+            self._refuse(self._refused[name])
+        else:
+            whole = [one for _, one in sorted(members.items()) if one is not None]
+            completions, scores, seconds = zip(*whole, strict=True)
+            self._groups[name] = Group(
+                self._by_id[name], self._prompts[name].for_trainer(), completions, scores, seconds
+            )
+        if self._at_once:
+            self._begin_reference()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """A group without tokens stands in the place of a refused row, so that the mini-batches stay what they are."""
+        self._refused[refusal.prompt_id] = refusal
+        size, seed = self._run.config.grpo.num_generations, self._run.config.seed
+        seeds = [sampling_seed(seed, self._step, refusal.prompt_id, index) for index in range(size)]
+        self._groups[refusal.prompt_id] = Group(
+            self._by_id[refusal.prompt_id],
+            no_prompt(refusal),
+            tuple(no_completion(one, self._version) for one in seeds),
+            tuple(no_score(refusal, self._run.scorer.rubric.weights) for _ in seeds),
+            (0.0,) * size,
+            refused=True,
+        )
+
+    def _tell(self, samples: Sequence[Sample]) -> None:
+        for name in (sample.id for sample in samples if sample.id in self._refused):
+            if name not in self._told:
+                self._run.refuse(f"step {self._step}", self._refused[name])
+                self._told.add(name)
+
+    def _begin_reference(self) -> None:
+        """Hand to the reference what is whole and not handed over yet; nothing where there is none (grpo.beta=0)."""
+        reference = self._run.cluster.reference
+        for place, groups in enumerate(self._passes):
+            whole = all(sample.id in self._groups for sample in self._samples[groups])
+            if reference is not None and whole and place not in self._begun:
+                self._begun.add(place)
+                self._reference[place] = reference.start_log_probs(rows_of(self._groups_of(groups)))
+
+    def _keep(self, name: str, groups: slice, values: Sequence[Sequence[float]]) -> None:
+        """Log-probs of these groups, given as one list a row."""
+        members = self._groups_of(groups)
+        num_rows = sum(len(group.completions) for group in members)
+        if num_rows != len(values):
+            raise ValueError(f"log-probs of {len(values)} rows came back for {num_rows} completions")
+        rows = map(tuple, values)
+        for group in members:
+            found = {name: tuple(islice(rows, len(group.completions)))}
+            self._groups[group.sample.id] = dataclasses.replace(group, **found)  # type: ignore[arg-type]
+
+
+def rows_of(groups: Sequence[Group]) -> list[Row]:
+    """P x N rows for the log-prob passes, in the order of the groups."""
+    return [Row(group.prompt, completion.token_ids) for group in groups for completion in group.completions]
