@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -60,6 +61,8 @@ class Group:
     ref_logprobs: tuple[tuple[float, ...], ...] = ()
     # The processor or the engine did not take the row: there are no tokens, and nothing to record (rl/refusals.py).
     refused: bool = False
+    # Failed scores have had their second try.
+    settled: bool = False
 
 
 class Asked(NamedTuple):
@@ -74,7 +77,12 @@ class Asked(NamedTuple):
 def ask(run: StepRun, step: int) -> Asked:
     """The prompts of a step, in the order of the data, encoded. Depends on nothing but the step's number."""
     config = run.config
-    indices = plan(step, seed=config.seed, num_samples=len(run.samples), prompts_per_step=config.grpo.prompts_per_step)
+    size = config.grpo.prompts_per_step
+    return encoded(run, step, plan(step, seed=config.seed, num_samples=len(run.samples), prompts_per_step=size))
+
+
+def encoded(run: StepRun, step: int, indices: Sequence[int]) -> Asked:
+    """These rows of the RL set, in this order, as prompts of a step."""
     samples = [run.samples[index] for index in indices]
     return Asked(step, samples, [encode_or_refuse(run.processor, sample) for sample in samples])
 
@@ -107,6 +115,8 @@ def why_whole(config: Config) -> str:
         return "grpo.old_logprobs=policy needs the weights as they were at the step's start"
     if estimator_of(grpo.loss_type).needs_whole_step(grpo):
         return f"loss_type={grpo.loss_type} with these advantages needs all scores of a step"
+    if grpo.refill != "none":
+        return f"grpo.refill={grpo.refill} looks at all scores of a step"
     return ""
 
 
@@ -128,15 +138,11 @@ class Drawing:
         """The engines begin with the first call that waits."""
         grpo = run.config.grpo
         waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(one).values()) for one in asked.samples]
-        whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
+        self._whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
         self._run, self._step, self._version = run, asked.step, asked.step - 1
         self._at_once = streams(run)
-        self._samples = [asked.samples[place] for place in training_order(waits, whole_step)]
+        self._samples = [asked.samples[place] for place in training_order(waits, self._whole_step)]
         self._by_id = {sample.id: sample for sample in self._samples}
-        # In which pieces the step is trained on, and on which groups the reference computes log-probs in one go.
-        self.parts: list[Part] = parts(len(self._samples), grpo.num_generations, grpo.num_minibatches, whole_step)
-        whole = [slice(0, len(self._samples))]
-        self._passes = whole if grpo.old_logprobs == "policy" else [part.groups for part in self.parts]
         self._begun: set[int] = set()
         self._reference: dict[int, Pending[list[list[float]]]] = {}
         in_order = [asked.prompts[place] for place in asking_order(waits)]
@@ -150,8 +156,24 @@ class Drawing:
         for refusal in in_order:
             if isinstance(refusal, Refusal):
                 self._refuse(refusal)
+        # Rows that the processor or the engine did not take.
+        self.num_refused = 0
+        # Numbers on how it was drawn, by the names of metrics.
+        self.metrics: dict[str, float] = {}
         self._started = time.monotonic()
         self._arrivals = self._draw()
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """In which pieces the step is trained on."""
+        grpo = self._run.config.grpo
+        return parts(len(self._samples), grpo.num_generations, grpo.num_minibatches, self._whole_step)
+
+    @cached_property
+    def _passes(self) -> list[slice]:
+        """On which groups the reference computes log-probs in one go."""
+        whole = self._run.config.grpo.old_logprobs == "policy"
+        return [slice(0, len(self._samples))] if whole else [part.groups for part in self.parts]
 
     def _draw(self) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
         config = self._run.config
@@ -180,16 +202,15 @@ class Drawing:
                 self._take_in(*arrival)
 
     def finish(self) -> None:
-        """Wait for the last completion.
+        """Wait for the last completion, and name the rows that were refused.
 
         Raises:
             LostCompletions: some never came back.
             TooManyFailures: every row of the step was refused.
         """
         self.until(lambda: False)
-        self._begin_reference()
-        if len(self._refused) == len(self._samples):
-            self._tell(self._samples)
+        self._tell(self._samples)
+        if len(self._refused) == self._run.config.grpo.prompts_per_step:
             reasons = [f"  {sample.id}: {self._refused[sample.id].reason}" for sample in self._samples[:5]]
             raise TooManyFailures(
                 f"step {self._step}: all {len(self._samples)} rows were refused:\n" + "\n".join(reasons)
@@ -207,6 +228,7 @@ class Drawing:
     def with_reference(self, part: Part) -> list[Group]:
         """The groups of a piece, in the order of training, with the reference's log-probs where there is a
         reference."""
+        self._begin_reference()
         for place, groups in enumerate(self._passes):
             if place in self._reference and groups.start < part.groups.stop and part.groups.start < groups.stop:
                 pending = self._reference.pop(place)
@@ -216,8 +238,19 @@ class Drawing:
 
     def with_policy(self) -> None:
         """Compute the log-probs of all groups under the policy as it stands, while the reference does the same."""
-        everything = slice(0, len(self._samples))
-        self._keep("old_logprobs", everything, self._run.cluster.policy.log_probs(rows_of(self._groups_of(everything))))
+        self._begin_reference()
+        whole = slice(0, len(self._samples))
+        self._keep("old_logprobs", whole, self._run.cluster.policy.log_probs(rows_of(self.groups)))
+
+    @property
+    def groups(self) -> list[Group]:
+        """All groups, in the order of training; complete once the step is finished."""
+        return self._groups_of(slice(0, len(self._samples)))
+
+    def exchange(self, groups: Sequence[Group]) -> None:
+        """Other groups in the places of these, before their log-probs are computed."""
+        self._samples = [group.sample for group in groups]
+        self._groups = {group.sample.id: group for group in groups}
 
     def wait_for_scores(self, part: Part) -> None:
         """Wait until every completion of a piece is scored, or has failed to be."""
@@ -278,6 +311,7 @@ class Drawing:
             if name not in self._told:
                 self._run.refuse(f"step {self._step}", self._refused[name])
                 self._told.add(name)
+                self.num_refused += 1
 
     def _begin_reference(self) -> None:
         """Hand to the reference what is whole and not handed over yet; nothing where there is none (grpo.beta=0)."""

@@ -10,6 +10,7 @@ from rewards.rubric import Scored
 from rl import step as verbs
 from rl.drawing import Asked, Drawing, Group, ask, streams
 from rl.protocols import StepRun, TrainingRun
+from rl.refill import refill
 from rl.run.metrics import step_metrics
 from rollouts.records import Rollout
 
@@ -41,7 +42,8 @@ def train(run: TrainingRun) -> None:
     for step in range(run.start_step, run.num_steps + 1):
         clock = verbs.Clock()
         with clock("step"):
-            learned = learn(run, step, draw(run, asked, clock), clock)
+            drawing = draw(run, asked, clock)
+            learned = learn(run, step, drawing, clock)
             if step < run.num_steps:
                 asked = ask(run, step + 1)
             with clock("update_actor"):
@@ -50,7 +52,7 @@ def train(run: TrainingRun) -> None:
         metrics = step_metrics(
             learned.rollouts, updates, clock.seconds, min_valid=grpo.min_valid, num_refused=learned.num_refused
         )
-        run.report(step, {**metrics, **evaluation})
+        run.report(step, {**metrics, **drawing.metrics, **evaluation})
         if step % grpo.save_steps == 0 or step == run.num_steps:
             run.save(step)
 
@@ -64,6 +66,9 @@ def draw(run: StepRun, asked: Asked, clock: verbs.Clock) -> Drawing:
     if not streams(run):
         with clock("gen"):
             drawing.finish()
+    if run.config.grpo.refill == "next":
+        with clock("refill"):
+            drawing.metrics = refill(run, asked.step, drawing)
     if run.config.grpo.old_logprobs == "policy":
         with clock("old_log_prob"):
             drawing.with_policy()
@@ -96,4 +101,4 @@ def learn(run: StepRun, step: int, drawing: Drawing, clock: verbs.Clock) -> Lear
     with clock("record"):
         run.writer.finish_step(step)
     kept: Sequence[Sequence[Rollout]] = verbs.members_of(groups, rollouts)
-    return Learned([one for members in kept for one in members], sum(group.refused for group in groups), updates)
+    return Learned([one for members in kept for one in members], drawing.num_refused, updates)

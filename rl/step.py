@@ -55,7 +55,7 @@ def collect_scores(
     again = {
         place: _score_again(run, group, members)
         for place, (group, members) in enumerate(zip(groups, scored, strict=True))
-        if sum(member.valid for member in members) < grpo.min_valid and not group.refused
+        if sum(member.valid for member in members) < grpo.min_valid and not (group.refused or group.settled)
     }
     for place, futures in again.items():
         for index, future in futures.items():

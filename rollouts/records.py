@@ -260,7 +260,7 @@ class Rollout:
     # Weighted sum; None = a required reward is not ok, then `valid` is False and the row is not trained on.
     total: float | None
     # The loss mask of all its tokens: False = in no mean, std, loss or denominator (not scored, given up by the engine,
-    # or its group was dropped).
+    # or its group was dropped, or replaced by another: grpo.refill).
     valid: bool
     # Group-relative advantage; 0.0 for an invalid row; None = not computed yet.
     advantage: float | None = None

@@ -59,6 +59,18 @@ def plan(step: int, *, seed: int, num_samples: int, prompts_per_step: int) -> li
     return epoch_order(seed, epoch, num_samples)[offset : offset + prompts_per_step]
 
 
+def replacements(step: int, *, seed: int, num_samples: int, prompts_per_step: int) -> list[int]:
+    """Prompts that may stand in for some of a step (grpo.refill=next): places of all others in the RL set, in an order
+    drawn from hash(seed, step) alone.
+
+    The epochs stay what they are: a step always asks what `plan` says, and what stood in for it may come again in its
+    own turn.
+    """
+    asked = set(plan(step, seed=seed, num_samples=num_samples, prompts_per_step=prompts_per_step))
+    generator = np.random.default_rng(stable_hash("refill", seed, step))
+    return [int(index) for index in generator.permutation(num_samples) if int(index) not in asked]
+
+
 def sampling_seed(seed: int, step: int, prompt_id: str, sample_index: int, attempt: int = 0) -> int:
     """Seed of one completion, 0 .. 2^31 - 2: hash(seed, step, prompt id, sample index, attempt) (README, One step of
     GRPO)."""

@@ -120,6 +120,7 @@ EFFECTS = (
     Effect(
         ("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"
     ),
+    Effect(("grpo.refill_rounds",), lambda c: c.grpo.refill == "none", "grpo.refill is none"),
     *JUDGE_EFFECTS,
     Effect(
         ("compute.tensor_parallel_size", "compute.gpu_memory_utilization", "compute.gpu_kv_cache_gib"),

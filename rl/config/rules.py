@@ -17,6 +17,7 @@ from typing import NamedTuple, get_args
 import judges.settings
 from rewards import registry
 from rewards.rubric import ACCURACY  # its import registers the shipped rewards
+from rl.algo.estimators import estimator_of
 from rl.config import Config
 from rl.config.build import value_at
 from rl.config.effects import asks_judge, without_effect
@@ -49,7 +50,7 @@ def _bounds(text: str) -> list[Bound]:
 RANGES: dict[str, str] = {
     "model.max_model_len model.max_images model.max_tiles model.max_pixels model.lora.r model.lora.lora_alpha "
     "grpo.min_valid grpo.num_steps "
-    "grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches": (">= 1"),
+    "grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches grpo.refill_rounds": (">= 1"),
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size "
     "sft.micro_batch_tokens sft.num_epochs sft.save_steps": (">= 1"),
     "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
@@ -84,7 +85,7 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         config: the whole tree.
         explicit: dotted paths the user set on the command line; only these can be "without effect".
     """
-    rules = (_ranges, _batches, _old_logprobs, _parts, _judge, _local_judge, _rewards, _device, _ranks, _files)
+    rules = (_ranges, _batches, _old_logprobs, _refill, _parts, _judge, _local_judge, _rewards, _device, _ranks, _files)
     found = [fault for rule in rules for fault in rule(config)]
     return [*found, *_lengths(config, explicit), *without_effect(config, explicit)]
 
@@ -179,6 +180,17 @@ def _known_family(folder: Path) -> Family | None:
     except (OSError, ValueError):
         return None
     return FAMILIES.get(settings.get("model_type", "")) if isinstance(settings, dict) else None
+
+
+def _refill(config: Config) -> Iterable[str]:
+    grpo = config.grpo
+    if grpo.refill == "next" and estimator_of(grpo.loss_type).advantages_span_step(grpo):
+        yield (
+            "grpo.refill: next replaces groups before advantages are computed, but these"
+            f" (grpo.scale_rewards={grpo.scale_rewards},"
+            f" grpo.multi_objective_aggregation={grpo.multi_objective_aggregation}) are scaled over all groups that are"
+            " stored, replaced ones too; use grpo.scale_rewards=group or none, or grpo.refill=none"
+        )
 
 
 def _old_logprobs(config: Config) -> Iterable[str]:

@@ -167,6 +167,11 @@ class GrpoConfig:
     # its group first, then summed by weight and normalised over the batch, so that a reward of small range is not
     # drowned (GDPO, arXiv:2601.05242).
     multi_objective_aggregation: Aggregation = "sum_then_normalize"
+    # "next": a group whose valid members were all paid the same teaches nothing; another prompt replaces it, drawn
+    # with the same weights, in at most refill_rounds rounds a step (DAPO's dynamic sampling, arXiv:2503.14476). The
+    # step does not stream then.
+    refill: Literal["none", "next"] = "none"
+    refill_rounds: int = 2
     # Fewer valid members than this and a group is scored again, then dropped and counted.
     min_valid: int = 2
     # The run stops with an error when a larger share of a step's rewards failed, or of its rows was refused by the

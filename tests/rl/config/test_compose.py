@@ -52,7 +52,7 @@ def test_the_surface_is_frozen() -> None:
         grpo.temperature grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type
         grpo.warmup_ratio grpo.weight_decay
         grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high
-        grpo.loss_type grpo.old_logprobs
+        grpo.loss_type grpo.old_logprobs grpo.refill grpo.refill_rounds
         grpo.scale_rewards grpo.multi_objective_aggregation grpo.min_valid grpo.max_failure_rate grpo.save_steps
         reward.weights reward.routes reward.arguments reward.gates reward.plugin_timeout_seconds
         reward.plugin_memory_gib
@@ -257,6 +257,18 @@ def test_one_wrong_argument_is_told_with_got_expected_and_fix(argument: str, wor
     (fault,) = faults_of(*dict.fromkeys(arguments))
     for word in words:
         assert word in fault
+
+
+def test_groups_cannot_be_replaced_where_advantages_span_the_step(model_path: str) -> None:
+    (fault,) = faults_of(model_path, "grpo.refill=next", "grpo.scale_rewards=batch")
+    assert fault.startswith("grpo.refill: next replaces groups before") and "grpo.scale_rewards=group" in fault
+
+
+def test_a_narrow_clip_does_not_go_with_the_engines_log_probs_in_bfloat16(model_path: str) -> None:
+    gspo = [model_path, "model.dtype=bfloat16", "grpo.loss_type=gspo", "grpo.epsilon=3e-4", "grpo.epsilon_high=4e-4"]
+    (fault,) = faults_of(*gspo)
+    assert fault.startswith("grpo.old_logprobs: ") and "use grpo.old_logprobs=policy" in fault
+    compose.compose([*gspo, "grpo.old_logprobs=policy"])
 
 
 def test_more_frames_than_a_prompt_may_hold_are_refused(tmp_path: Path, model_path: str) -> None:
