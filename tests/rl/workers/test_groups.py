@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from rl.policy.batching import Row
-from rl.workers.groups import AdapterOff, PolicyGroup
+from rl.workers.failures import WorkerFailed
+from rl.workers.groups import AdapterOff, PolicyGroup, RolloutGroup
+from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt
+from rollouts.records import Completion
 
 
 class AtOnce:
@@ -45,6 +52,82 @@ def test_the_reference_of_an_adapter_is_asked_of_the_policys_own_ranks() -> None
     prompts = [EncodedPrompt(name, "", (1, 2, 3), {}, fingerprint=name) for name in "abc"]
     rows = [Row(prompt, (10 * place, 10 * place + 1)) for place, prompt in enumerate(prompts, start=1)]
     waits = AdapterOff(policy).start_log_probs(rows)
-    assert waits() == [[-10.0, -11.0], [-20.0, -21.0], [-30.0, -31.0]]
+    assert waits.ready() and waits() == [[-10.0, -11.0], [-20.0, -21.0], [-30.0, -31.0]]
     assert policy.log_probs(rows) == [[10.0, 11.0], [20.0, 21.0], [30.0, 31.0]]
     assert workers.asked[-2:] == ["reference_log_probs", "log_probs"]
+
+
+class Scripted:
+    """Two engines whose streams are written down: each entry is a list of completions that come together, or None where
+    nothing comes for as long as the caller is patient. Session, workers and their calls in one."""
+
+    world_size, timeout = 2, 0.2
+
+    def __init__(self, *streams: list[Any]) -> None:
+        self.workers = [self.worker(iter(stream)) for stream in streams]
+
+    def worker(self, entries: Iterator[Any]) -> Any:
+        stream = Stream(entries)
+        call = SimpleNamespace(remote=lambda requests, settings: stream)
+        return SimpleNamespace(stream=stream, sample=SimpleNamespace(options=lambda num_returns: call))
+
+    def execute_all_async(self, method: str, *arguments: Any) -> list[int]:
+        return [0, 0]
+
+    def first_ready(self, references: Sequence[Any], seconds: float) -> Any | None:
+        for stream in references:
+            if stream.look():
+                return stream
+        time.sleep(seconds)
+        return None
+
+    def fetch(self, reference: Any, seconds: float | None = None) -> Any:
+        return reference
+
+    def log_files(self, pid: int) -> list[Path]:
+        return []
+
+
+class Stream:
+    def __init__(self, entries: Iterator[Any]) -> None:
+        self.entries, self.next = entries, None
+
+    def look(self) -> bool:
+        """Whether there is something, or the end."""
+        self.next = next(self.entries, StopIteration)
+        return self.next is not None
+
+    def __next__(self) -> Any:
+        if self.next is StopIteration:
+            raise StopIteration
+        return self.next
+
+
+def request(name: str) -> Request:
+    return Request(name, 0, name, {}, 1)
+
+
+def completion(name: str) -> tuple[RequestKey, Completion]:
+    return RequestKey(name, 0), Completion((1,), name, "stop", (-1.0,), 1, 0)
+
+
+def test_whoever_waits_for_completions_is_told_when_nothing_came_for_a_while() -> None:
+    first, second = completion("a"), completion("b")
+    workers = Scripted([None, [first]], [None, None, [second]])
+    group = RolloutGroup("rollout", workers, workers)
+    settings = SamplingSettings(1.0, 8, 0)
+    # Nobody has anything; then the first engine has, and ends; the second still has nothing, then has.
+    assert list(group.arrivals([request("a"), request("b")], settings, patience=0.001)) == [None, first, None, second]
+    workers = Scripted([None, [first]], [[second]])
+    assert dict(RolloutGroup("rollout", workers, workers).sample([request("a"), request("b")], settings)) == dict(
+        [first, second]
+    )
+
+
+def test_engines_that_are_silent_for_too_long_are_named() -> None:
+    workers = Scripted([None] * 10_000, [])
+    arrivals = RolloutGroup("rollout", workers, workers).arrivals(
+        [request("a")], SamplingSettings(1.0, 8, 0), patience=0.001
+    )
+    with pytest.raises(WorkerFailed, match=r"rollout-0 drew nothing for 0\.2 s"):
+        assert set(arrivals) == {None}
