@@ -52,8 +52,9 @@ def test_the_surface_is_frozen() -> None:
         grpo.temperature grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type
         grpo.warmup_ratio grpo.weight_decay
         grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high
-        grpo.loss_type grpo.old_logprobs grpo.refill grpo.refill_rounds
-        grpo.scale_rewards grpo.multi_objective_aggregation grpo.min_valid grpo.max_failure_rate grpo.save_steps
+        grpo.loss_type grpo.old_logprobs
+        grpo.scale_rewards grpo.multi_objective_aggregation grpo.refill grpo.refill_rounds
+        grpo.min_valid grpo.max_failure_rate grpo.save_steps
         reward.weights reward.routes reward.arguments reward.gates reward.plugin_timeout_seconds
         reward.plugin_memory_gib
         reward.plugin_workers
