@@ -343,13 +343,11 @@ class RolloutGroup(Group):
                     drawing.calls[self._draw(rank, requests, settings, drawing.part)] = rank
             if not drawing.calls:
                 return
-            call = self._session.first_ready(list(drawing.calls), patience)
-            if call is None and time.monotonic() - heard < self._session.timeout:
+            call = self._with_something(drawing, heard, patience)
+            if call is None:
                 yield None
                 continue
             heard = time.monotonic()
-            if call is None:
-                raise self.failed(min(drawing.calls.values()), f"drew nothing for {self._session.timeout:g} s")
             rank = drawing.calls[call]
             try:
                 together = self.fetch(rank, next(call))
@@ -370,6 +368,14 @@ class RolloutGroup(Group):
             for key, completion in together:
                 del drawing.left[rank][key]
                 yield key, completion
+
+    def _with_something(self, drawing: Drawing, heard: float, patience: float) -> Any | None:
+        """A call whose engine has something to say; None after `patience` seconds. `heard`: when one last had, by
+        time.monotonic()."""
+        call = self._session.first_ready(list(drawing.calls), patience)
+        if call is None and time.monotonic() - heard >= self._session.timeout:
+            raise self.failed(min(drawing.calls.values()), f"drew nothing for {self._session.timeout:g} s")
+        return call
 
     def _draw(self, rank: int, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None) -> Any:
         return self.workers[rank].sample.options(num_returns="streaming").remote(list(requests), settings, stream)

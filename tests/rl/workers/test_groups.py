@@ -68,7 +68,7 @@ class Scripted:
 
     def worker(self, entries: Iterator[Any]) -> Any:
         stream = Stream(entries)
-        call = SimpleNamespace(remote=lambda requests, settings: stream)
+        call = SimpleNamespace(remote=lambda requests, settings, _: stream)
         return SimpleNamespace(stream=stream, sample=SimpleNamespace(options=lambda num_returns: call))
 
     def execute_all_async(self, method: str, *arguments: Any) -> list[int]:
