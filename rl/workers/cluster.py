@@ -9,6 +9,7 @@ passes through the driver: the policy puts them into Ray's object store, the eng
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -255,7 +256,7 @@ class Cluster:
         sent again: a version never has other weights."""
         assert self._transport is not None, "this cluster was started without total_updates, so it has no policy"
         if self._synced is None or self._synced[0] != version:
-            self._synced = version, self._transport.start(version)
+            self._synced = version, functools.cache(self._transport.start(version))
         return self._synced[1]
 
     def metrics(self) -> dict[str, float]:

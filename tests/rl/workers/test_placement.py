@@ -14,7 +14,7 @@ import pytest
 from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable, last_log_lines
-from rl.workers.placement import place, reference_apart, side_by_side
+from rl.workers.placement import place, reference_apart
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.requests import EngineSettings
 
@@ -39,12 +39,6 @@ def test_groups_that_work_at_once_have_half_the_cores_each(monkeypatch: pytest.M
 
     assert threads() == {"policy": 2, "reference": 4, "rollout": 4}
     assert threads(num_threads=3) == {"policy": 3, "reference": 3, "rollout": 3}
-
-
-def test_engines_and_policy_work_side_by_side_unless_they_share_a_gpu() -> None:
-    assert side_by_side(place(ComputeConfig(), num_gpus=0))
-    assert side_by_side(place(ComputeConfig(device="cuda"), num_gpus=2))
-    assert not side_by_side(place(ComputeConfig(device="cuda"), num_gpus=1))
 
 
 def test_engines_get_gpus_of_their_own_where_there_are_enough() -> None:

@@ -166,15 +166,28 @@ def test_engines_sleep_while_the_policy_works_and_wake_with_their_weights() -> N
         ]  # fmt: skip
 
 
+def test_engines_draw_beside_the_policy_unless_they_share_its_gpu_and_a_version_is_sent_once() -> None:
+    assert [started(CUDA, num_gpus=number)[0].side_by_side for number in (1, 2)] == [False, True]
+    assert started(Config(), num_gpus=0)[0].side_by_side
+    cluster, calls = started(CUDA, num_gpus=1)
+    del calls[:]
+    for _ in range(2):
+        cluster.start_sync(3)()
+    assert calls == ["policy.lend_weights", "rollout.borrow_weights", "policy.take_back_weights"]
+
+
 def test_threads_are_halved_only_where_policy_and_reference_stand_on_one_machine() -> None:
-    cpu = Config(compute=ComputeConfig(num_policy_workers=2))
+    cpu = Config(compute=ComputeConfig(num_policy_workers=2), grpo=GrpoConfig(old_logprobs="policy"))
     _, calls = started(cpu, num_gpus=0, policy="ab", reference="a")
     assert [call for call in calls if "share_cores" in call] == [
         "policy.share_cores True False",
         "reference.share_cores True",
     ]
-    _, calls = started(dataclasses.replace(cpu, grpo=GrpoConfig(beta=0.0)), num_gpus=0, policy="ab")
+    free = dataclasses.replace(cpu, grpo=GrpoConfig(beta=0.0, old_logprobs="policy"))
+    _, calls = started(free, num_gpus=0, policy="ab")
     assert [call for call in calls if "share_cores" in call] == ["policy.share_cores False False"]
+    _, calls = started(dataclasses.replace(cpu, grpo=GrpoConfig()), num_gpus=0, policy="ab")
+    assert not [call for call in calls if "share_cores" in call], "a step that streams gave each group half already"
     _, calls = started(CUDA, num_gpus=1)
     assert not [call for call in calls if "share_cores" in call], "on a GPU the pass does not run on these cores"
 
