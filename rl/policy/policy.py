@@ -321,5 +321,5 @@ def _all_ranks(values: Tensor, tokens: TokenModel, operation: str = "sum") -> Te
 
 
 def _moment(whole: Tensor, key: str, parameter: Tensor) -> Tensor:
-    # AdamW counts its steps in a CPU scalar of each rank.
-    return whole.clone() if key == "step" else laid_out_like(whole, parameter).clone()
+    # A fused AdamW counts its steps in a scalar on the device of each rank.
+    return whole.to(parameter.device, copy=True) if key == "step" else laid_out_like(whole, parameter).clone()
