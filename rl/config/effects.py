@@ -134,6 +134,11 @@ EFFECTS = (
         "compute.device is cpu, where attention is dense",
     ),
     Effect(
+        ("compute.optimizer_state",),
+        lambda c: c.compute.device == "cpu" and c.compute.optimizer_state == "cpu",
+        "compute.device is cpu, so the moments are in the host's memory anyway",
+    ),
+    Effect(
         ("compute.fsdp_size", "compute.gradient_sync"),
         lambda c: c.compute.num_policy_workers == 1,
         "compute.num_policy_workers is 1, and one rank shares nothing",

@@ -247,6 +247,9 @@ class ComputeConfig:
     # When ranks add up their gradients. "update" sends each once an update and holds a whole float32 gradient on every
     # rank meanwhile; "micro_batch" holds only shards and sends them as often as there are micro-batches.
     gradient_sync: Literal["update", "micro_batch"] = "update"
+    # The two moments of AdamW, 8 bytes a parameter: in float32; in bfloat16, rounded up or down by chance so that small
+    # changes are not lost on average, 4 bytes; or in the host's memory ("cpu"), moved in and out at each update.
+    optimizer_state: Literal["float32", "bfloat16", "cpu"] = "float32"
     # Threads of each worker on CPU; None = all cores (workers take turns).
     num_threads: int | None = None
     # No answer of a worker for so long ends the run with an error.

@@ -1,42 +1,100 @@
 """Checkpoints that survive a kill at any moment: safetensors and JSON, a manifest of sizes and hashes written last, one
 rename.
 
-`step_000010.tmp/` is filled and flushed to disk, then renamed to `step_000010/`. A folder without a manifest, or one
-whose files do not match it, is not a checkpoint; the loader says so and takes the one before. No pickle anywhere.
+`step_000010.tmp/` is filled and flushed to disk, then renamed to `step_000010/`. Every rank writes the rows that it
+holds, one file each, hashed on the way to the disk; `layout.json` says which rows of which tensor lie where, so that
+any number of ranks can read them again. A folder without a manifest, or one whose files do not match it, is not a
+checkpoint; the loader says so and takes the one before. No pickle anywhere.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 import shutil
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import safe_open
 from torch import Tensor
 
+from rl.policy.ranks import Piece, exchange, piece_of, rank, world_size
 from rollouts.store.disk import sha256_file, sync_files, sync_folder
 
-TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "MANIFEST.json"
-FORMAT_VERSION = 1
+STATE, LAYOUT, MANIFEST = "state.json", "layout.json", "MANIFEST.json"
+# The one file of tensors of format 1, which has no layout.
+TENSORS = "state.safetensors"
+FORMAT_VERSION = 2
+# Names of safetensors.
+DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64", torch.uint8: "U8"}
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written, or none that is there can be trusted."""
 
 
+class Stored(Mapping[str, Tensor]):
+    """The tensors of a checkpoint by name, read when they are asked for and no more of them than that."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if (path / LAYOUT).exists():
+            self._layout: dict[str, Any] = json.loads((path / LAYOUT).read_text())
+        else:
+            with safe_open(path / TENSORS, "pt") as file:
+                shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # it is no dict
+            self._layout = {name: {"shape": shape, "pieces": [[TENSORS, 0]]} for name, shape in shapes.items()}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of the whole tensor."""
+        return tuple(self._layout[name]["shape"])
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows start .. stop of a tensor, from whichever files hold them.
+
+        Raises:
+            CheckpointError: the files hold fewer rows than the layout says.
+        """
+        parts: list[Tensor] = []
+        for file, first in self._layout[name]["pieces"]:
+            with safe_open(self.path / file, "pt") as opened:
+                held = opened.get_slice(name)
+                begin, end = max(start - first, 0), min(stop - first, held.get_shape()[0])
+                if begin < end:
+                    parts.append(held[begin:end])
+        if (found := sum(map(len, parts))) != stop - start:
+            raise CheckpointError(f"{self.path} holds {found} of the rows {start} to {stop} of {name}")
+        return torch.cat(parts) if parts else torch.empty((0, *self.shape(name)[1:]))
+
+    def __getitem__(self, name: str) -> Tensor:
+        shape = self.shape(name)
+        if shape:
+            return self.rows(name, 0, shape[0])
+        with safe_open(self.path / self._layout[name]["pieces"][0][0], "pt") as file:
+            return file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layout)
+
+    def __len__(self) -> int:
+        return len(self._layout)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that was read and verified."""
+    """One that was verified."""
 
     path: Path
     step: int
-    tensors: dict[str, Tensor]
+    tensors: Stored
     # Whatever JSON `save` was given: counters, position, versions.
     state: dict[str, Any]
     # Newer folders that did not verify, with the reason.
@@ -44,53 +102,48 @@ class Checkpoint:
 
 
 def save(
-    root: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], keep: int | None = None
+    root: Path, step: int, tensors: Mapping[str, Tensor | Piece], state: Mapping[str, Any], keep: int | None = None
 ) -> Path:
     """Write checkpoint number `step` under `root`, then remove all but the newest `keep` (None = keep all).
 
+    Several ranks: all must call it, each with its pieces, and `root` must be the same folder for all.
+
     Raises:
-        CheckpointError: the disk is full or not writable; nothing half-written stays behind, older checkpoints are
-            untouched.
+        CheckpointError: the disk is full or not writable, on any rank; nothing half-written stays behind, older
+            checkpoints are untouched.
     """
     final = root / f"step_{step:06d}"
     partial = final.with_suffix(".tmp")
+    pieces = {name: one if isinstance(one, Piece) else piece_of(one) for name, one in tensors.items()}
+    first = rank() == 0
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
-        (partial / STATE).write_text(json.dumps({**state, "step": step}, indent=1, sort_keys=True, allow_nan=False))
-        files = {name: _fingerprint(partial / name) for name in (TENSORS, STATE)}
-        sync_files([partial / name for name in files])
-        (partial / MANIFEST).write_text(json.dumps({"format": FORMAT_VERSION, "step": step, "files": files}, indent=1))
-        sync_files([partial / MANIFEST])
-        sync_folder(partial)
-        if final.exists():  # a resumed run writes this step again
-            shutil.rmtree(final)
-        partial.rename(final)
-        sync_folder(root)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        _together(lambda: _begin(partial) if first else None)
+        shards = _together(lambda: _write_shard(partial, pieces))
+        _together(lambda: _finish(partial, final, {**state, "step": step}, shards) if first else None)
+    except OSError as error:
+        if first:
+            shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(
             f"checkpoint {final} could not be written: {error}; free space or set out_dir elsewhere"
         ) from error
-    for old in _folders(root)[keep:] if keep is not None else []:
+    for old in _folders(root)[keep:] if first and keep is not None else []:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
 def load_latest(root: Path) -> Checkpoint | None:
     """The newest checkpoint under `root` whose manifest verifies; None where none was ever finished. Damaged ones are
-    named in the log.
+    named in the log. Several ranks: all must call it, and each looks at some of the files.
 
     Raises:
         CheckpointError: there are checkpoints, and all of them are damaged.
     """
     rejected: list[str] = []
-    for path in _folders(root):
-        fault = verify(path)
+    for path in exchange(_folders(root))[0]:
+        fault = next((fault for fault in exchange(verify(path, rank(), world_size())) if fault), None)
         if fault is None:
             state = json.loads((path / STATE).read_text())
-            return Checkpoint(path, state["step"], load_file(path / TENSORS), state, tuple(rejected))
+            return Checkpoint(path, state["step"], Stored(path), state, tuple(rejected))
         rejected.append(f"{path.name}: {fault}")
         log.warning("checkpoint %s is damaged (%s); going back to the one before", path, fault)
     if rejected:
@@ -100,13 +153,14 @@ def load_latest(root: Path) -> Checkpoint | None:
     return None
 
 
-def verify(path: Path) -> str | None:
-    """Why this folder cannot be trusted; None when every file has the size and the hash its manifest names."""
+def verify(path: Path, index: int = 0, count: int = 1) -> str | None:
+    """Why this folder cannot be trusted; None when every file has the size and the hash its manifest names. With
+    `count`, only each count-th file is looked at, from `index` on."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        if manifest["format"] != FORMAT_VERSION:
+        if manifest["format"] not in (1, FORMAT_VERSION):
             return f"format {manifest['format']}, expected {FORMAT_VERSION}"
-        for name, expected in manifest["files"].items():
+        for name, expected in [*manifest["files"].items()][index::count]:
             if _fingerprint(path / name) != expected:
                 return f"{name} is not the file that was written"
     except FileNotFoundError as error:
@@ -114,6 +168,88 @@ def verify(path: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{MANIFEST} cannot be read: {error}"
     return None
+
+
+def _together(work: Callable[[], T]) -> list[T]:
+    """What the work of each rank gives, in the order of ranks. Raises OSError on all ranks where one of them did."""
+    answer: T | None = None
+    fault = ""
+    try:
+        answer = work()
+    except OSError as error:
+        fault = f"{error} (rank {rank()})" if world_size() > 1 else str(error)
+    answers = exchange((answer, fault))
+    if faults := [fault for _, fault in answers if fault]:
+        raise OSError("; ".join(faults))
+    return [answer for answer, _ in answers]  # type: ignore[misc]  # None only where the work gives it
+
+
+def _begin(partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """What a rank wrote."""
+
+    name: str
+    fingerprint: dict[str, int | str]
+    # Tensor -> shape of the whole, and the first of the rows that are in this file.
+    layout: dict[str, tuple[tuple[int, ...], int]]
+
+
+def _write_shard(partial: Path, pieces: Mapping[str, Piece]) -> _Shard:
+    """The rows of this rank as a safetensors file, a tensor at a time: a header of JSON behind its length, then the
+    bytes (https://huggingface.co/docs/safetensors/index#format). Nothing is held twice, and nothing read again."""
+    mine = {name: piece for name, piece in pieces.items() if piece.mine}
+    # Wide numbers first, so that each begins at a multiple of its size.
+    names = sorted(mine, key=lambda name: -mine[name].rows.element_size())
+    header: dict[str, Any] = {}
+    end = 0
+    for name in names:
+        rows = mine[name].rows
+        span = [end, end := end + rows.numel() * rows.element_size()]
+        header[name] = {"dtype": DTYPES[rows.dtype], "shape": list(rows.shape), "data_offsets": span}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path = partial / f"shard_{rank():05d}_of_{world_size():05d}.safetensors"
+    digest = hashlib.sha256()
+    with open(path, "wb") as file:
+        for data in (struct.pack("<Q", len(text)), text):
+            file.write(data)
+            digest.update(data)
+        for name in names:
+            values = mine[name].rows.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
+            file.write(memoryview(values))
+            digest.update(memoryview(values))
+        file.flush()
+        os.fsync(file.fileno())
+    fingerprint: dict[str, int | str] = {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    return _Shard(path.name, fingerprint, {name: (mine[name].shape, mine[name].start) for name in names})
+
+
+def _finish(partial: Path, final: Path, state: Mapping[str, Any], shards: list[_Shard]) -> None:
+    """Layout, state and manifest, then the rename that makes the folder a checkpoint."""
+    layout: dict[str, Any] = {}
+    for shard in shards:
+        if not (partial / shard.name).exists():
+            raise OSError(f"{shard.name} was written elsewhere: out_dir must be one folder for all machines of the run")
+        for name, (shape, start) in shard.layout.items():
+            layout.setdefault(name, {"shape": shape, "pieces": []})["pieces"].append([shard.name, start])
+    (partial / LAYOUT).write_text(json.dumps(layout, indent=1, sort_keys=True))
+    (partial / STATE).write_text(json.dumps(state, indent=1, sort_keys=True, allow_nan=False))
+    files = {shard.name: shard.fingerprint for shard in shards}
+    files |= {name: _fingerprint(partial / name) for name in (LAYOUT, STATE)}
+    (partial / MANIFEST).write_text(
+        json.dumps({"format": FORMAT_VERSION, "step": state["step"], "files": files}, indent=1)
+    )
+    sync_files([partial / name for name in (LAYOUT, STATE, MANIFEST)])
+    sync_folder(partial)
+    if final.exists():  # a resumed run writes this step again
+        shutil.rmtree(final)
+    partial.rename(final)
+    sync_folder(final.parent)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -19,10 +19,11 @@ from rl.algo.denominators import Denominators
 from rl.config import LoraConfig, Train
 from rl.policy.attention import Attention
 from rl.policy.batching import MicroBatch, Row, in_order, make_micro_batches
+from rl.policy.checkpoints import Stored
 from rl.policy.objectives import Objective
-from rl.policy.optimizer import learning_rate, make_optimizer
+from rl.policy.optimizer import MOMENTS, learning_rate, make_optimizer, moment_of
 from rl.policy.parts import Parts
-from rl.policy.ranks import full, laid_out_like, rank, reduce, world_size
+from rl.policy.ranks import Piece, full, piece_of, rank, reduce, sharded_as, world_size
 from rl.policy.sharding import PLAIN, Layout, recompute_layers, shard, sync_gradients
 from rl.policy.token_model import DTYPES, TokenModel, load_token_model
 from rollouts.prompt.families import ONE_TILE, ImageSettings
@@ -86,7 +87,7 @@ class Policy:
         shard(self.tokens, layout.fsdp_size)
         self.parts.remember_frozen()
         self.export_dtype = DTYPES[dtype]
-        self.optimizer = make_optimizer(self.tokens, objective.optimizer)
+        self.optimizer = make_optimizer(self.tokens, objective.optimizer, layout.optimizer_state)
         # Optimiser updates done, and updates skipped since the last good one.
         self.updates = 0
         self.skips_in_a_row = 0
@@ -226,13 +227,28 @@ class Policy:
         Raises:
             FrozenPartChanged: weights that must not learn are not those of the beginning.
         """
+        pieces, meta = self.pieces()
+        learning = dict(self._learning())
+        tensors = {"rng": pieces.pop("rng").rows}
+        for name, piece in pieces.items():
+            parameter = learning[name.partition("/")[2]]
+            whole = full(sharded_as(piece.rows, parameter)) if piece.shape else piece.rows
+            tensors[name] = whole.cpu().clone()
+        return tensors, meta
+
+    def pieces(self) -> tuple[dict[str, Piece], dict[str, Any]]:
+        """The same as it lies in the memory of this rank, neither collected nor copied.
+
+        Raises:
+            FrozenPartChanged: weights that must not learn are not those of the beginning.
+        """
         self.parts.check_frozen()
-        tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
+        found = {"rng": piece_of(torch.get_rng_state())}
         for name, parameter in self._learning():
-            tensors[f"weight/{name}"] = full(parameter.detach()).cpu().clone()
+            found[f"weight/{name}"] = piece_of(parameter.detach())
             for key, value in self.optimizer.state[parameter].items():
-                tensors[f"{key}/{name}"] = full(value).cpu().clone()
-        return tensors, {
+                found[f"{key}/{name}"] = piece_of(value, parameter)
+        return found, {
             "updates": self.updates,
             "skips_in_a_row": self.skips_in_a_row,
             "total_updates": self.total_updates,
@@ -240,33 +256,49 @@ class Policy:
         }
 
     def load_state(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Take up a `state()`, of any number of ranks.
+        """Take up a `state()` or the tensors of a checkpoint, of any number of ranks; of those each rank reads the rows
+        that it holds.
 
         Raises:
             ValueError: it is the state of another model, of another mask or rank of adapters, or of a run of another
                 length.
         """
         self.parts.check_identity(meta.get("parts", {}))
-        names = [name for name, _ in self._learning()]
-        absent = [name for name in names if f"weight/{name}" not in tensors]
-        if absent or meta["total_updates"] != self.total_updates:
-            raise ValueError(
-                f"the state does not fit this run: {len(absent)} of {len(names)} weights are missing, and it counts"
-                f" {meta['total_updates']} updates where this run has {self.total_updates}; resume with the"
-                " configuration it was saved with"
-            )
+        self._check_fit(tensors, meta)
         self.optimizer.state.clear()
         with torch.no_grad():
             for name, parameter in self._learning():
-                parameter.copy_(laid_out_like(tensors[f"weight/{name}"], parameter))
-                keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in tensors]
-                if keys:
+                mine = piece_of(parameter.detach())
+                span = (mine.start, mine.start + len(mine.rows))
+                mine.rows.copy_(_rows(tensors, f"weight/{name}", *span))
+                if f"step/{name}" in tensors:
+                    moments = {key: _rows(tensors, f"{key}/{name}", *span) for key in MOMENTS}
                     self.optimizer.state[parameter] = {
-                        key: _moment(tensors[f"{key}/{name}"], key, parameter) for key in keys
+                        "step": tensors[f"step/{name}"].to(parameter.device, copy=True),
+                        **{key: moment_of(self.optimizer, rows, parameter) for key, rows in moments.items()},
                     }
         torch.set_rng_state(tensors["rng"])
         self.updates = int(meta["updates"])
         self.skips_in_a_row = int(meta["skips_in_a_row"])
+
+    def _check_fit(self, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        names = [name for name, _ in self._learning()]
+        absent = [name for name in names if f"weight/{name}" not in tensors]
+        strange = [name for name in tensors if name.startswith("weight/") and name.partition("/")[2] not in names]
+        if absent or strange or meta["total_updates"] != self.total_updates:
+            examples = "".join(f", such as {name}" for name in absent[:1])
+            raise ValueError(
+                f"the state does not fit this run: {len(absent)} of {len(names)} weights are missing{examples},"
+                f" {len(strange)} belong to no parameter here, and it counts {meta['total_updates']} updates where this"
+                f" run has {self.total_updates}; resume with the configuration it was saved with"
+            )
+        for name, parameter in self._learning():
+            shape = tuple(_shape(tensors, f"weight/{name}"))
+            if shape != tuple(parameter.shape):
+                raise ValueError(
+                    f"the state is of another model: {name} has the shape {shape} there and {tuple(parameter.shape)}"
+                    " here; resume with the model it was saved from"
+                )
 
 
 class Reference:
@@ -320,6 +352,9 @@ def _all_ranks(values: Tensor, tokens: TokenModel, operation: str = "sum") -> Te
     return reduce(values.to(tokens.device), operation).cpu()
 
 
-def _moment(whole: Tensor, key: str, parameter: Tensor) -> Tensor:
-    # AdamW counts its steps in a CPU scalar of each rank.
-    return whole.clone() if key == "step" else laid_out_like(whole, parameter).clone()
+def _rows(tensors: Mapping[str, Tensor], name: str, start: int, stop: int) -> Tensor:
+    return tensors.rows(name, start, stop) if isinstance(tensors, Stored) else tensors[name][start:stop]
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    return tensors.shape(name) if isinstance(tensors, Stored) else tuple(tensors[name].shape)

@@ -33,6 +33,8 @@ class Layout:
     # When gradients of the ranks are added up: once an update, or after each micro-batch, which holds no whole
     # gradient.
     gradient_sync: Literal["update", "micro_batch"] = "update"
+    # How the optimiser keeps its two moments (rl/policy/optimizer.py).
+    optimizer_state: Literal["float32", "bfloat16", "cpu"] = "float32"
 
 
 # As simple as can be: what a process gets that says nothing.
@@ -46,6 +48,7 @@ def layout_of(compute: ComputeConfig) -> Layout:
         activation_checkpointing=compute.device == "cuda" if chosen is None else chosen,
         fsdp_size=compute.fsdp_size,
         gradient_sync=compute.gradient_sync,
+        optimizer_state=compute.optimizer_state,
     )
 
 

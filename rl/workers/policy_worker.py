@@ -108,11 +108,9 @@ class PolicyWorker:
         self.policy.save_pretrained(path)
 
     def checkpoint(self, root: str, step: int, extra: dict[str, Any], keep: int | None) -> str:
-        """Every rank collects the state, the first writes it."""
-        tensors, state = self.policy.state()
-        if self.rank != 0:
-            return ""
-        return str(checkpoints.save(Path(root), step, tensors, {"policy": state, "extra": extra}, keep))
+        """Every rank writes what it holds."""
+        pieces, state = self.policy.pieces()
+        return str(checkpoints.save(Path(root), step, pieces, {"policy": state, "extra": extra}, keep))
 
     def restore(self, root: str) -> tuple[int, dict[str, Any]] | None:
         """Take up the newest checkpoint that verifies: its step and what was given as `extra`; None where there is

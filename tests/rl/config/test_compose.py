@@ -70,7 +70,8 @@ def test_the_surface_is_frozen() -> None:
         compute.tensor_parallel_size
         compute.gpu_memory_utilization compute.gpu_kv_cache_gib compute.cpu_kv_cache_gib compute.gpu_memory_gib
         compute.attention
-        compute.activation_checkpointing compute.fsdp_size compute.gradient_sync compute.num_threads
+        compute.activation_checkpointing compute.fsdp_size compute.gradient_sync compute.optimizer_state
+        compute.num_threads
         compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps eval.quick_items
     """
@@ -244,6 +245,7 @@ def test_ranks_that_do_not_divide_into_copies_are_told_what_would_do(model_path:
         ("data.max_difficulty=0.9", ["setting it has no effect", "only rows of data=jsonl carry a difficulty"]),
         ("compute.attention=flex", ["compute.device is cpu", "no backward pass", "compute.attention=auto"]),
         ("compute.fsdp_size=1", ["setting it has no effect", "compute.num_policy_workers is 1"]),
+        ("compute.optimizer_state=cpu", ["setting it has no effect", "in the host's memory anyway"]),
         ("compute.gradient_sync=micro_batch", ["setting it has no effect", "compute.num_policy_workers is 1"]),
         ("compute.attention=dense", ["setting it has no effect", "attention is dense"]),
         ("data=vqa_rad", ["data.root: data=vqa_rad needs the folder"]),

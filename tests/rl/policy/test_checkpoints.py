@@ -11,20 +11,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rl.policy import checkpoints
 from rl.policy.checkpoints import CheckpointError, load_latest, save, verify
 from rollouts.engine.checksum import checksum
+from rollouts.store.disk import sha256_file
 from tests.fakes.tiny_models import make_internvl
 from tests.rl.policy.policy_cases import policy_of, some_rows, totals_of
 
+SHARD = "shard_00000_of_00001.safetensors"
 TENSORS = {"weight": torch.arange(6.0).view(2, 3), "rng": torch.arange(5, dtype=torch.uint8)}
 
 
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     path = save(tmp_path, 10, TENSORS, {"position": 3, "policy": {"updates": 40}})
     assert path == tmp_path / "step_000010"
-    assert sorted(file.name for file in path.iterdir()) == ["MANIFEST.json", "state.json", "state.safetensors"]
+    assert sorted(file.name for file in path.iterdir()) == ["MANIFEST.json", "layout.json", SHARD, "state.json"]
     found = load_latest(tmp_path)
     assert found is not None
     assert (found.step, found.path, found.rejected) == (10, path, ())
@@ -33,18 +36,61 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     assert all(torch.equal(found.tensors[name], tensor) for name, tensor in TENSORS.items())
 
 
+def test_a_checkpoint_is_safetensors_and_is_read_by_rows(tmp_path: Path) -> None:
+    tensors = {**TENSORS, "step": torch.tensor(3.0), "half": torch.randn(5, 2).bfloat16(), "count": torch.arange(3)}
+    path = save(tmp_path, 10, tensors, {})
+    loaded = load_file(path / SHARD)
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    found = load_latest(tmp_path)
+    assert found is not None
+    assert torch.equal(found.tensors.rows("half", 1, 4), tensors["half"][1:4])
+    assert found.tensors.rows("weight", 1, 1).shape == (0, 3)
+    assert found.tensors["step"] == 3.0
+
+
+def test_a_checkpoint_of_the_first_format_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "step_000010"
+    path.mkdir()
+    save_file(TENSORS, path / "state.safetensors")
+    (path / "state.json").write_text('{"step": 10, "position": 3}')
+    files = {
+        name: {"bytes": (path / name).stat().st_size, "sha256": sha256_file(path / name)}
+        for name in ("state.safetensors", "state.json")
+    }
+    (path / "MANIFEST.json").write_text(json.dumps({"format": 1, "step": 10, "files": files}))
+    found = load_latest(tmp_path)
+    assert found is not None
+    assert (found.step, found.state["position"]) == (10, 3)
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in TENSORS.items())
+    assert torch.equal(found.tensors.rows("weight", 1, 2), TENSORS["weight"][1:])
+
+
+def test_to_save_takes_no_second_copy_in_memory(tmp_path: Path) -> None:
+    size = 256 << 20
+    tensors = {f"weight/{place}": torch.ones(size // 16) for place in range(4)}  # four of 64 MiB
+
+    def peak() -> int:
+        text = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("VmHWM"))
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
+    before = peak()
+    save(tmp_path, 1, tensors, {})
+    assert peak() - before < 0.2 * size
+
+
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert load_latest(tmp_path) is None
     assert load_latest(tmp_path / "not there") is None
 
 
 def cut_in_half(path: Path) -> None:
-    file = path / "state.safetensors"
+    file = path / SHARD
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 def flip_one_bit(path: Path) -> None:
-    file = path / "state.safetensors"
+    file = path / SHARD
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
@@ -55,11 +101,11 @@ def lose_the_manifest(path: Path) -> None:
 
 
 def cut_the_manifest(path: Path) -> None:
-    (path / "MANIFEST.json").write_text('{"format": 1, "files": {"state')
+    (path / "MANIFEST.json").write_text('{"format": 2, "files": {"state')
 
 
 def lose_the_tensors(path: Path) -> None:
-    (path / "state.safetensors").unlink()
+    (path / SHARD).unlink()
 
 
 def change_the_state(path: Path) -> None:
@@ -128,11 +174,11 @@ def test_a_kill_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch:
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, 10, TENSORS, {})
 
-    def full(tensors: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def full(partial: Path, _pieces: object) -> None:
+        (partial / SHARD).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(checkpoints, "_write_shard", full)
     with pytest.raises(CheckpointError, match=r"No space left.*free space"):
         save(tmp_path, 20, TENSORS, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step_000010"]

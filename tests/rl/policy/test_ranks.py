@@ -9,6 +9,10 @@ import pytest
 import torch
 
 from rl.policy.batching import Row, split_rows
+from rl.policy.checkpoints import load_latest, save
+from rl.policy.policy import Policy
+from rl.policy.ranks import exchange
+from rl.policy.sharding import Layout
 from rollouts.engine.checksum import checksum
 from tests.fakes.tiny_models import make_internvl
 from tests.rl.policy.policy_cases import difference, policy_of, some_rows, totals_of
@@ -79,3 +83,68 @@ def test_two_ranks_learn_what_one_does(tmp_path: Path) -> None:
                 assert ours[name] == pytest.approx(theirs[name], abs=1e-5), name
         assert difference(result["weights"], alone.weights()) < 1e-6
     assert checksum(results[0]["weights"]) == checksum(results[1]["weights"])
+
+
+def _from_two_to_one_and_back(rank: int, folder: Path, store: Path) -> None:
+    """Two ranks learn and save; the first of them alone takes it up and saves; both take that up. And two copies of the
+    weights, with moments that are rounded by chance, stay the same."""
+    torch.set_num_threads(1)
+
+    def join(name: str) -> None:
+        torch.distributed.init_process_group("gloo", init_method=f"file://{store}/{name}", rank=rank, world_size=2)
+
+    def taken_up(root: Path) -> Policy:
+        found = load_latest(root)
+        assert found is not None
+        policy = policy_of(folder, **SMOOTH)
+        policy.load_state(found.tensors, found.state["policy"])
+        return policy
+
+    def of_all_but_chance(policy: Policy) -> str:
+        """The random state of the first rank becomes that of all."""
+        return checksum({name: tensor for name, tensor in policy.state()[0].items() if name != "rng"})
+
+    join("first")
+    rows = _rows_for_ranks(folder)
+    mine = [rows[place] for place in split_rows(rows, 2)[rank]]
+    policy = policy_of(folder, **SMOOTH)
+    for step in (1, 2):
+        policy.update(mine, totals_of(rows))
+        pieces, meta = policy.pieces()
+        save(store / "two", step, pieces, {"policy": meta})
+    sums = [of_all_but_chance(policy)]
+    held = sum(piece.rows.nbytes for piece in pieces.values())
+    copies = Policy(folder, policy.objective, total_updates=8, layout=Layout(fsdp_size=1, optimizer_state="bfloat16"))
+    for _ in range(3):
+        copies.update(mine, totals_of(rows))
+    same = exchange(checksum({name: piece.rows for name, piece in copies.pieces()[0].items() if name != "rng"}))
+    torch.distributed.destroy_process_group()
+    if rank == 0:
+        alone = taken_up(store / "two")
+        sums.append(of_all_but_chance(alone))
+        pieces, meta = alone.pieces()
+        save(store / "one", 2, pieces, {"policy": meta})
+    join("second")
+    sums.append(of_all_but_chance(taken_up(store / "one")))
+    torch.distributed.destroy_process_group()
+    torch.save({"sums": sums, "held": held, "copies": same}, store / f"{rank}.pt")
+
+
+def test_a_checkpoint_of_two_ranks_goes_to_one_and_back_and_a_damaged_shard_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    internvl = make_internvl(tmp_path / "model")
+    torch.multiprocessing.spawn(_from_two_to_one_and_back, args=(internvl, tmp_path), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert len({*first["sums"], *second["sums"]}) == 1, (first["sums"], second["sums"])
+    assert (len(first["sums"]), len(second["sums"])) == (3, 2)
+    assert len({*first["copies"]}) == 1
+    shards = [tmp_path / "two" / "step_000002" / f"shard_0000{rank}_of_00002.safetensors" for rank in (0, 1)]
+    for path, result in zip(shards, (first, second), strict=True):
+        assert path.stat().st_size < 1.2 * result["held"] + 40_000, "a rank writes what it holds, and a header"
+    data = bytearray(shards[1].read_bytes())
+    data[-1] ^= 1
+    shards[1].write_bytes(data)
+    found = load_latest(tmp_path / "two")
+    assert found is not None and found.step == 1
+    assert "shard_00001_of_00002.safetensors is not the file that was written" in caplog.text
