@@ -6,7 +6,7 @@ PEFT's layers stand in the model itself, so its class, its modules and its forwa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,11 +65,12 @@ class Adapter:
         adapters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         try:
             with self._peft.disable_adapter():
+                # PEFT freezes adapters that are off. FSDP sees at its first pass what learns, and in which dtype its
+                # gradients are added up, and that pass may be this one.
+                _thaw(adapters)
                 yield
         finally:
-            # PEFT freezes adapters that are off and thaws those it finds; FSDP may hold them as other tensors by then.
-            for parameter in adapters:
-                parameter.requires_grad_(True)
+            _thaw(adapters)  # PEFT thaws those it finds; FSDP may hold them as other tensors by then
 
     def merged(self, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """Names and whole tensors of the base model with the adapters added to copies of its weights; the live ones
@@ -93,6 +94,11 @@ class Adapter:
         if rank() == 0:
             # Not to be asked of the Hub, which PEFT would do to learn whether embeddings grew.
             self._peft.save_pretrained(str(folder), state_dict=state, save_embedding_layers=False)
+
+
+def _thaw(parameters: Iterable[nn.Parameter]) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(True)
 
 
 def target_layers(model: PreTrainedModel, decoder: str, targets: str | tuple[str, ...]) -> list[str]:

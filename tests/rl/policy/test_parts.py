@@ -143,6 +143,16 @@ def test_the_adapter_off_is_the_base_to_the_last_bit(folder: Path) -> None:
     assert sum(map(sum, policy.log_probs(rows))) != pytest.approx(sum(map(sum, base)), abs=1e-2)
 
 
+def test_an_adapter_that_is_off_is_still_what_learns(internvl: Path) -> None:
+    """FSDP looks at its first pass, which may be one of the reference, which parameters will have gradients."""
+    policy = training(internvl, "lora")
+    before = [name for name, parameter in policy.tokens.named_parameters() if parameter.requires_grad]
+    with policy.parts.switched_off():
+        during = [name for name, parameter in policy.tokens.named_parameters() if parameter.requires_grad]
+    after = [name for name, parameter in policy.tokens.named_parameters() if parameter.requires_grad]
+    assert before == during == after != []
+
+
 def test_only_lora_has_a_base_behind_it(internvl: Path) -> None:
     with pytest.raises(ValueError, match=r"model.train=language has no adapters"):
         training(internvl, "language").reference_log_probs(some_rows(internvl))
