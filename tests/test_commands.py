@@ -13,7 +13,7 @@ from tests.paths import REPOSITORY
 
 pytestmark = pytest.mark.full_run_only(reason="starts commands")
 RUNS = ("rollouts.check", "rollouts.view", "rl.export", "rl.report", "rl.replay")
-SETTINGS = ("rl.train", "rl.doctor", "rl.evaluate")
+SETTINGS = ("rl.train", "rl.sft", "rl.doctor", "rl.evaluate")
 COMMANDS = (*RUNS, *SETTINGS, "rollouts.diff", "judges.calibrate", "rewards.check", "rewards.answers.measure")
 NO_RUN = "is not a run"
 

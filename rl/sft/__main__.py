@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rollouts.terminal import accept_any_stdout, complain, require
+from rl.config.door import from_command_line
+from rollouts.terminal import accept_any_stdout, require
 
 COMMAND = "python -m rl.sft"
-
-if __name__ == "__main__":
-    require(COMMAND, "train")
+PURPOSE = "Trains the SFT model of a configuration, or finds it, and prints its folder."
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command: 0 = done, 1 = it failed with a message, 130 or 143 = interrupted."""
-    from rl.config.door import ConfigError, compose
+    """The command: 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 or 143 = interrupted."""
+    config = from_command_line(argv, COMMAND, PURPOSE)
+    require(COMMAND, "train")
     from rl.data.encodable import check_rows
     from rl.data.load import load
     from rl.data.sets import DataSplits, refuse_bad_rows
@@ -25,11 +25,6 @@ def main(argv: Sequence[str]) -> int:
     from rl.sft.found import ensure_sft
     from rollouts.prompt.processing import load_processor
 
-    try:
-        config = compose(list(argv))
-    except ConfigError as error:
-        complain(f"error: {error}")
-        return 1
     # The folder is the only line on standard output.
     with exit_on_failure(COMMAND), Display(sys.stderr) as display:
         rows = load(config.data).sft
