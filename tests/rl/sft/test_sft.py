@@ -13,17 +13,19 @@ from transformers import AutoModelForCausalLM
 
 from examples.tiny_judge.architecture import write_untrained
 from rl.algo.denominators import denominators
-from rl.config import Config
+from rl.config import Config, LoraConfig
 from rl.data.sets import SftRow
 from rl.policy.objectives import SupervisedObjective
+from rl.policy.parts import part_of
 from rl.policy.policy import Policy
 from rl.sft import train
+from rl.sft.found import sft_hash
 from rl.sft.ranks import in_this_process
 from rl.sft.rows import encode_row, training_order
 from rl.step import TooManyFailures
 from rl.workers.policy_worker import objective_of
 from rollouts.prompt.messages import render_prompt, response
-from rollouts.prompt.processing import load_processor
+from rollouts.prompt.processing import load_family, load_processor
 from rollouts.records import BadSample, Media, Sample
 from tests.fakes.tiny_models import SYSTEM, make_internvl, make_llama, open_think
 from tests.rl.sft.sft_cases import config, seeing_rows
@@ -72,6 +74,21 @@ def test_training_learns_and_repeats_to_the_last_bit(tiny, rows, tmp_path):
     untrained = load_file(tiny / "model.safetensors")
     assert any(not torch.equal(first[name], untrained[name]) for name in first)
     assert load_processor(tmp_path / "first").chat_template == load_processor(tiny).chat_template
+
+
+@pytest.mark.parametrize(
+    ("what", "learned"), [("vision_projector", {"vision tower", "projector"}), ("lora", {"language model"})]
+)
+def test_only_what_the_mask_names_is_fine_tuned(what, learned, tiny, rows, tmp_path):
+    plain = config(tiny)
+    settings = dataclasses.replace(plain, model=dataclasses.replace(plain.model, train=what, lora=LoraConfig(r=4)))
+    out = train_sft(settings, rows, tmp_path / "model")
+    # It is a whole model again, from which RL starts with all of it, or with adapters of its own.
+    before, after = (Policy(one, objective_of(plain, "grpo"), total_updates=1).weights() for one in (tiny, out))
+    family = load_family(tiny)
+    assert {part_of(name, family) for name in before if not torch.equal(before[name], after[name])} == learned
+    assert (out / "adapter" / "adapter_model.safetensors").exists() == (what == "lora")
+    assert sft_hash(settings, rows) != sft_hash(plain, rows)
 
 
 def test_micro_batches_do_not_change_the_result(tiny, rows, tmp_path):
