@@ -124,7 +124,7 @@ class Parts:
             # So that the backward pass runs through the decoder of every rank, one that saw no image included.
             model.get_input_embeddings().register_forward_hook(_let_gradients_pass)
         if dtype != torch.float32:
-            _hold_frozen_matrices(model, dtype)
+            hold_frozen_matrices(model, dtype)
         self._frozen = ""
 
     def frozen_checksum(self) -> str:
@@ -238,7 +238,7 @@ def _let_gradients_pass(_module: nn.Module, _inputs: Any, output: Tensor) -> Non
         output.requires_grad_(True)
 
 
-def _hold_frozen_matrices(model: nn.Module, dtype: torch.dtype) -> None:
+def hold_frozen_matrices(model: nn.Module, dtype: torch.dtype) -> None:
     """Matrices of frozen linear layers in the dtype of the arithmetic; norms, biases and embeddings stay as they are,
     because autocast computes with those in fp32."""
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]

@@ -316,9 +316,14 @@ class Reference:
     ) -> None:
         banned = media_token_ids(load_processor(path))
         self.tokens = load_token_model(
-            path, temperature=temperature, banned=banned, dtype=dtype, device=device, attention=attention
+            path,
+            temperature=temperature,
+            banned=banned,
+            dtype=dtype,
+            device=device,
+            attention=attention,
+            frozen=True,
         )
-        self.tokens.requires_grad_(False)
         self.micro_batch_tokens = micro_batch_tokens
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:

@@ -23,6 +23,7 @@ from transformers import (
 from rl.algo.logprobs import Measure, chunked_logprobs, entropy, nothing
 from rl.policy.attention import Attention, make_mask, may_use_flex, position_ids, use_tree_attention
 from rl.policy.batching import MicroBatch
+from rl.policy.parts import hold_frozen_matrices
 from rollouts.prompt.families import Family, UnknownFamily
 from rollouts.prompt.processing import collate_media, load_family, prompt_positions
 
@@ -163,9 +164,10 @@ def load_token_model(
     dtype: str = "float32",
     device: str = "cpu",
     attention: Attention = "auto",
+    frozen: bool = False,
 ) -> TokenModel:
     """The model of a folder, in evaluation mode for good: dropout would give the trainer another distribution than the
-    engine's.
+    engine's. `frozen`: nothing of it learns, so its matrices are held in the dtype of the arithmetic.
 
     Raises:
         FileNotFoundError: there is no folder at an absolute path.
@@ -173,6 +175,8 @@ def load_token_model(
     """
     family = load_family(path)
     model = load_model(path, family, dtype=torch.float32, attention=family.attention)
+    if frozen:
+        hold_frozen_matrices(model.requires_grad_(False), DTYPES[dtype])
     return TokenModel(model.to(device).eval(), family, temperature, banned, DTYPES[dtype], attention)
 
 

@@ -262,6 +262,16 @@ def test_bfloat16_is_the_arithmetic_and_not_the_memory(internvl: Path) -> None:
     assert not torch.equal(half.state()[0][name], before[name])
 
 
+def test_a_reference_in_bfloat16_holds_its_matrices_in_it_and_says_what_one_in_float32_says(internvl: Path) -> None:
+    rows = some_rows(internvl)
+    policy = Policy(internvl, GrpoObjective(GRPO), total_updates=TOTAL_UPDATES, dtype="bfloat16")
+    reference = Reference(internvl, temperature=GRPO.temperature, dtype="bfloat16")
+    assert reference.log_probs(rows) == policy.log_probs(rows)
+    layer = reference.tokens.decoder.layers[0]
+    assert (layer.mlp.up_proj.weight.dtype, layer.input_layernorm.weight.dtype) == (torch.bfloat16, torch.float32)
+    assert not any(parameter.requires_grad for parameter in reference.tokens.parameters())
+
+
 def test_a_missing_model_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"model\.path"):
         Policy(tmp_path / "nowhere", GrpoObjective(GRPO), total_updates=1)
