@@ -108,9 +108,17 @@ def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[in
     return SamplingSettings(grpo.temperature, grpo.max_completion_length, version, banned_token_ids)
 
 
+def stale(step: int, grpo: GrpoConfig) -> bool:
+    """Whether a step is drawn while the one before is trained on, with the weights of version step - 2. What follows a
+    checkpoint is not, so that a checkpoint holds all that a resumed run needs."""
+    return grpo.max_staleness > 0 and step > 1 and (step - 1) % grpo.save_steps != 0
+
+
 def why_whole(config: Config) -> str:
     """Why a step of this configuration is drawn and scored as a whole before its first update; "" = it streams."""
     grpo = config.grpo
+    if grpo.max_staleness:
+        return f"grpo.max_staleness={grpo.max_staleness} draws it while the step before is trained on"
     if grpo.old_logprobs == "policy":
         return "grpo.old_logprobs=policy needs the weights as they were at the step's start"
     if estimator_of(grpo.loss_type).needs_whole_step(grpo):
@@ -127,19 +135,19 @@ def streams(run: StepRun) -> bool:
 
 
 class Drawing:
-    """The completions of a step, drawn with the weights of version step - 1. Each goes to the scorer the moment it
+    """The completions of a step, drawn with the weights of one version. Each goes to the scorer the moment it
     arrives, so that judges think while engines draw; engines draw first what has to be waited for.
 
     Groups are numbered in the order of training, which depends on samples and rewards alone. A refused row is a group
     without tokens, neither recorded nor trained on.
     """
 
-    def __init__(self, run: StepRun, asked: Asked) -> None:
-        """The engines begin with the first call that waits."""
+    def __init__(self, run: StepRun, asked: Asked, version: int) -> None:
+        """The engines begin with the first call that waits, or with `begin`."""
         grpo = run.config.grpo
         waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(one).values()) for one in asked.samples]
         self._whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
-        self._run, self._step, self._version = run, asked.step, asked.step - 1
+        self._run, self._step, self._version = run, asked.step, version
         self._at_once = streams(run)
         self._samples = [asked.samples[place] for place in training_order(waits, self._whole_step)]
         self._by_id = {sample.id: sample for sample in self._samples}
@@ -156,6 +164,8 @@ class Drawing:
         for refusal in in_order:
             if isinstance(refusal, Refusal):
                 self._refuse(refusal)
+        # The next step, where it is drawn while this one is trained on.
+        self.ahead: Drawing | None = None
         # Rows that the processor or the engine did not take.
         self.num_refused = 0
         # Numbers on how it was drawn, by the names of metrics.
@@ -187,19 +197,29 @@ class Drawing:
                 " workers"
             )
 
+    def begin(self) -> None:
+        """Let the engines begin."""
+        self._look()
+
     def until(self, ready: Callable[[], bool]) -> None:
-        """Take in what arrives until `ready` says so or nothing more comes.
+        """Take in what arrives, of this step and of the one ahead, until `ready` says so or nothing more comes.
 
         Raises:
             LostCompletions: some never came back.
         """
         while not ready():
-            try:
-                arrival = next(self._arrivals)
-            except StopIteration:
+            if not self._look() and (self.ahead is None or not self.ahead._look()):
                 return
-            if arrival is not None:
-                self._take_in(*arrival)
+
+    def _look(self) -> bool:
+        """Take in a completion, if one comes in time; False = nothing more comes."""
+        try:
+            arrival = next(self._arrivals)
+        except StopIteration:
+            return False
+        if arrival is not None:
+            self._take_in(*arrival)
+        return True
 
     def finish(self) -> None:
         """Wait for the last completion, and name the rows that were refused.
@@ -208,7 +228,8 @@ class Drawing:
             LostCompletions: some never came back.
             TooManyFailures: every row of the step was refused.
         """
-        self.until(lambda: False)
+        while self._look():
+            pass
         self._tell(self._samples)
         if len(self._refused) == self._run.config.grpo.prompts_per_step:
             reasons = [f"  {sample.id}: {self._refused[sample.id].reason}" for sample in self._samples[:5]]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rewards.rubric import Scored
 from rl import step as verbs
-from rl.drawing import Asked, Drawing, Group, ask, streams
+from rl.drawing import Asked, Drawing, Group, ask, stale, streams
 from rl.protocols import StepRun, TrainingRun
 from rl.refill import refill
 from rl.run.metrics import step_metrics
@@ -29,22 +29,24 @@ def train(run: TrainingRun) -> None:
     """Every step that is left to do, from `run.start_step`; afterwards the policy holds the weights of version
     `run.num_steps`.
 
-    The weights' version is the number of steps that made them, so step s draws with version s - 1. The loop keeps no
-    state of its own: the order of prompts and all seeds follow from the step's number. `timing_s/*` are the seconds
-    that the loop waits, so `reward` is what the judges cost beyond the rest; `eval` comes on top of `step`.
+    The weights' version is the number of steps that made them, so step s draws with version s - 1, or with s - 2 where
+    it is drawn ahead (grpo.max_staleness=1). Nothing is kept across a checkpoint: the order of prompts and all seeds
+    follow from the step's number. `timing_s/*` are the seconds that the loop waits, so `reward` is what the judges cost
+    beyond the rest; `eval` comes on top of `step`.
 
     Raises:
         TooManyFailures, LostCompletions, NonFiniteUpdate, StaleWeights, WorkerFailed: the run stops, everything
         recorded so far stays.
     """
     grpo = run.config.grpo
-    asked = ask(run, run.start_step)
+    asked, ahead = ask(run, run.start_step), None
     for step in range(run.start_step, run.num_steps + 1):
         clock = verbs.Clock()
         with clock("step"):
-            drawing = draw(run, asked, clock)
+            drawing = draw(run, asked, ahead, clock)
+            ahead = drawing.ahead = draw_ahead(run, step + 1, clock)
             learned = learn(run, step, drawing, clock)
-            if step < run.num_steps:
+            if step < run.num_steps and ahead is None:
                 asked = ask(run, step + 1)
             with clock("update_actor"):
                 updates = [metrics() for metrics in learned.updates]
@@ -57,21 +59,34 @@ def train(run: TrainingRun) -> None:
             run.save(step)
 
 
-def draw(run: StepRun, asked: Asked, clock: verbs.Clock) -> Drawing:
-    """The groups of a step on their way from engines that hold the weights of version step - 1. Where the step does not
-    stream, all of them are there when this returns; judges may still think."""
-    with clock("sync"):
-        run.cluster.start_sync(version=asked.step - 1)()
-    drawing = Drawing(run, asked)
+def draw(run: StepRun, asked: Asked, ahead: Drawing | None, clock: verbs.Clock) -> Drawing:
+    """The groups of a step on their way from engines that hold the weights of version step - 1, or the step that is
+    drawn ahead already. Where the step does not stream, all groups are there when this returns; judges may still
+    think."""
+    drawing = ahead
+    if drawing is None:
+        with clock("sync"):
+            run.cluster.start_sync(version=asked.step - 1)()
+        drawing = Drawing(run, asked, asked.step - 1)
     if not streams(run):
         with clock("gen"):
             drawing.finish()
     if run.config.grpo.refill == "next":
         with clock("refill"):
             drawing.metrics = refill(run, asked.step, drawing)
-    if run.config.grpo.old_logprobs == "policy":
-        with clock("old_log_prob"):
-            drawing.with_policy()
+    return drawing
+
+
+def draw_ahead(run: TrainingRun, step: int, clock: verbs.Clock) -> Drawing | None:
+    """With grpo.max_staleness=1: the next step, which engines begin to draw before the updates of this one, with the
+    weights that it begins with."""
+    if step > run.num_steps or not stale(step, run.config.grpo):
+        return None
+    asked = ask(run, step)
+    with clock("sync"):
+        run.cluster.start_sync(version=step - 2)()
+    drawing = Drawing(run, asked, step - 2)
+    drawing.begin()
     return drawing
 
 
@@ -79,6 +94,9 @@ def learn(run: StepRun, step: int, drawing: Drawing, clock: verbs.Clock) -> Lear
     """The updates of a step, piece by piece as its groups are drawn and scored; the last of them may still be made when
     this returns. Engines draw and judges think meanwhile, and Parquet is written during the last update, after which
     the engines take over the weights."""
+    if run.config.grpo.old_logprobs == "policy":
+        with clock("old_log_prob"):
+            drawing.with_policy()
     groups: list[Group] = []
     scored: list[list[Scored]] = []
     rollouts: list[list[Rollout]] = []
@@ -96,7 +114,7 @@ def learn(run: StepRun, step: int, drawing: Drawing, clock: verbs.Clock) -> Lear
             verbs.record(run, groups[part.groups], rollouts[part.groups])
         with clock("update_actor"):
             updates += verbs.start_updates(run, part.minibatches, groups, rollouts)
-    if run.cluster.side_by_side:
+    if run.cluster.side_by_side and drawing.ahead is None:
         run.cluster.start_sync(version=step)
     with clock("record"):
         run.writer.finish_step(step)

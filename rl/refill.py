@@ -54,7 +54,7 @@ def refill(run: StepRun, step: int, drawing: Drawing) -> dict[str, float]:
         if not indices:
             break
         num_rounds += 1
-        more = Drawing(run, encoded(run, step, indices))
+        more = Drawing(run, encoded(run, step, indices), step - 1)
         more.finish()
         drawing.num_refused += more.num_refused
         fresh = verbs.collect_scores(run, more.groups)

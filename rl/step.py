@@ -179,6 +179,7 @@ def start_updates(
             valid=rollout.valid,
             old_logprobs=rollout.completion.logprobs if grpo.old_logprobs == "engine" else rollout.old_logprobs,
             ref_logprobs=rollout.ref_logprobs,
+            engine_logprobs=rollout.completion.logprobs,
         )
         for group, records in zip(groups, rollouts, strict=True)
         for rollout in records

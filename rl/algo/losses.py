@@ -34,6 +34,13 @@ def k3_kl(logprobs_N: Tensor, ref_logprobs_N: Tensor) -> Tensor:
     return torch.expm1(difference) - difference
 
 
+def truncated_importance(old_logprobs_N: Tensor, engine_logprobs_N: Tensor, cap: float) -> Tensor:
+    """Weight of each token that an engine with older weights drew: min(exp(old - engine), cap), where old is the policy
+    at the step's start (truncated importance sampling, as in verl and slime). No gradient flows through it."""
+    log_ratio_N = (old_logprobs_N - engine_logprobs_N).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return log_ratio_N.exp().clamp(max=cap)
+
+
 def engine_gap(gap_N: Tensor, lengths: Sequence[int], totals: Denominators) -> dict[str, Tensor]:
     """Sums that become `rl.run.metrics.engine_gap`'s means when they are divided by the tokens of the mini-batch.
 

@@ -120,6 +120,7 @@ EFFECTS = (
     Effect(
         ("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"
     ),
+    Effect(("grpo.tis_cap",), lambda c: c.grpo.max_staleness == 0, "grpo.max_staleness is 0"),
     Effect(("grpo.refill_rounds",), lambda c: c.grpo.refill == "none", "grpo.refill is none"),
     *JUDGE_EFFECTS,
     Effect(

@@ -61,7 +61,7 @@ RANGES: dict[str, str] = {
     "judge.canary_fraction judge.min_sensitivity judge.min_specificity": ">= 0, <= 1",
     "judge.min_kappa": ">= -1, <= 1",
     "seed data.seed eval.num_samples eval.every_steps sft.weight_decay grpo.weight_decay grpo.beta": ">= 0",
-    "grpo.temperature grpo.epsilon_high sft.learning_rate grpo.learning_rate "
+    "grpo.temperature grpo.tis_cap grpo.epsilon_high sft.learning_rate grpo.learning_rate "
     "sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": ("> 0"),
     "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds "
     "compute.cpu_kv_cache_gib compute.gpu_kv_cache_gib compute.worker_timeout_seconds": ("> 0"),
@@ -85,7 +85,20 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         config: the whole tree.
         explicit: dotted paths the user set on the command line; only these can be "without effect".
     """
-    rules = (_ranges, _batches, _old_logprobs, _refill, _parts, _judge, _local_judge, _rewards, _device, _ranks, _files)
+    rules = (
+        _ranges,
+        _batches,
+        _old_logprobs,
+        _staleness,
+        _refill,
+        _parts,
+        _judge,
+        _local_judge,
+        _rewards,
+        _device,
+        _ranks,
+        _files,
+    )
     found = [fault for rule in rules for fault in rule(config)]
     return [*found, *_lengths(config, explicit), *without_effect(config, explicit)]
 
@@ -190,6 +203,27 @@ def _refill(config: Config) -> Iterable[str]:
             f" (grpo.scale_rewards={grpo.scale_rewards},"
             f" grpo.multi_objective_aggregation={grpo.multi_objective_aggregation}) are scaled over all groups that are"
             " stored, replaced ones too; use grpo.scale_rewards=group or none, or grpo.refill=none"
+        )
+
+
+def _staleness(config: Config) -> Iterable[str]:
+    grpo = config.grpo
+    if not grpo.max_staleness:
+        return
+    if grpo.old_logprobs != "policy":
+        yield (
+            "grpo.max_staleness: got 1, which weighs tokens by the policy at the step's start over the engine's; use it"
+            " with grpo.old_logprobs=policy"
+        )
+    if estimator_of(grpo.loss_type).needs_whole_step(grpo):
+        yield (
+            f"grpo.max_staleness: got 1, but grpo.loss_type={grpo.loss_type} with these advantages needs the whole step"
+            " as one policy drew it; use grpo.loss_type=grpo or grpo.max_staleness=0"
+        )
+    if grpo.refill != "none":
+        yield (
+            f"grpo.max_staleness: got 1, but grpo.refill={grpo.refill} asks again once a step is scored, when engines"
+            " draw the next one already; use one of the two"
         )
 
 

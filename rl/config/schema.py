@@ -162,6 +162,11 @@ class GrpoConfig:
     # Nothing streams where an update needs the whole step (dapo, scale_rewards=batch, normalize_then_sum) or engines
     # share the policy's GPUs.
     old_logprobs: Literal["engine", "policy"] = "engine"
+    # 1 = a step is drawn with the weights before the last step's, while that one is trained on; needs
+    # old_logprobs=policy. Each token then counts min(policy / engine, tis_cap) times, under the policy at the step's
+    # start. What follows a checkpoint is drawn with its weights, so that a resumed run gives the same bits.
+    max_staleness: Literal[0, 1] = 0
+    tis_cap: float = 2.0
     scale_rewards: ScaleRewards = "group"
     # "sum_then_normalize": the weighted sum becomes an advantage. "normalize_then_sum": each reward is normalised in
     # its group first, then summed by weight and normalised over the batch, so that a reward of small range is not

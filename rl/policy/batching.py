@@ -38,6 +38,8 @@ class Row:
     old_logprobs: tuple[float, ...] | None = None
     # Log-probs under the frozen reference; None = no KL.
     ref_logprobs: tuple[float, ...] | None = None
+    # Log-probs that the engine drew with; read where it drew with older weights (grpo.max_staleness).
+    engine_logprobs: tuple[float, ...] | None = None
 
 
 class Tree(NamedTuple):

@@ -16,7 +16,7 @@ from torch import Tensor
 from rl.algo.denominators import Denominators
 from rl.algo.estimators import estimator_of
 from rl.algo.logprobs import Measure, entropy, is_likeliest
-from rl.algo.losses import ENGINE_GAP, engine_gap, policy_loss, row_bounds
+from rl.algo.losses import ENGINE_GAP, engine_gap, policy_loss, row_bounds, truncated_importance
 from rl.config import GrpoConfig
 from rl.policy.batching import MicroBatch, Row
 from rl.policy.optimizer import OptimizerSettings
@@ -73,6 +73,8 @@ class GrpoObjective:
         self.metrics: tuple[str, ...] = (*(("kl",) if grpo.beta else ()), *_RATIO_METRICS)
         if grpo.old_logprobs == "engine":
             self.metrics += ENGINE_GAP
+        if grpo.max_staleness:
+            self.metrics += ("tis/weight", "tis/capped")
         self.temperature = grpo.temperature
         self.micro_batch_tokens = grpo.micro_batch_tokens
         self.optimizer = OptimizerSettings(
@@ -108,6 +110,12 @@ class GrpoObjective:
             lengths_R.to(like["device"])
         )
         weights_N = self.estimator.token_weights(lengths_R, totals).to(like["device"])
+        stale = {}
+        if self.grpo.max_staleness:
+            engine_N = torch.tensor([value for row in mine for value in row.engine_logprobs or ()], **like)
+            importance_N = truncated_importance(old_N, engine_N, self.grpo.tis_cap)
+            weights_N = weights_N * importance_N
+            stale = {"tis/weight": importance_N.sum(), "tis/capped": (importance_N >= self.grpo.tis_cap).sum()}
         loss, parts = policy_loss(
             logprobs_N,
             old_N,
@@ -123,7 +131,7 @@ class GrpoObjective:
         gap = {}
         if self.grpo.old_logprobs == "engine":
             gap = engine_gap(logprobs_N.detach() - old_N, batch.lengths, totals)
-        return loss, {**parts, **gap, "entropy": measured_N.sum()}
+        return loss, {**parts, **gap, **stale, "entropy": measured_N.sum()}
 
 
 class SupervisedObjective:

@@ -93,6 +93,8 @@ class Engine:
 
     def __init__(self, refuses: frozenset[str] = frozenset(), delays: int = 0) -> None:
         self.requested: list[list[str]] = []
+        # Of the weights it was given; None = it takes any.
+        self.version: int | None = None
         self.delays, self.chance = delays, random.Random(delays)
         self.refuses = refuses
 
@@ -106,6 +108,7 @@ class Engine:
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
+        assert self.version in (None, settings.policy_version), "it holds other weights"
         self.requested.append(list(dict.fromkeys(request.prompt_id for request in requests)))
         for request in sorted(requests, key=lambda request: request.seed):
             if request.prompt_id in self.refuses:

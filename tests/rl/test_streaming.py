@@ -58,6 +58,14 @@ class InOrder(Engine):
             yield request.key, drawn[request.key]
 
 
+class Synced(Workers):
+    """Weights that go nowhere, and engines that know which version they were given."""
+
+    def start_sync(self, version: int) -> Callable[[], None]:
+        self.rollout.version = version
+        return lambda: None
+
+
 @dataclasses.dataclass
 class Learnt:
     """What some steps left."""
@@ -98,16 +106,16 @@ def learn(
     **changes: Any,
 ) -> Learnt:
     """Three steps of GRPO, from the last of `states` on where there is one; `break_at` may break the run."""
-    grpo = dataclasses.replace(GRPO, num_steps=STEPS, save_steps=1, **changes)
+    grpo = dataclasses.replace(GRPO, **{"num_steps": STEPS, "save_steps": 1, **changes})
     config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
-    policy = Policy(model, GrpoObjective(grpo), total_updates=STEPS * grpo.num_minibatches)
+    policy = Policy(model, GrpoObjective(grpo), total_updates=(grpo.num_steps or 0) * grpo.num_minibatches)
     states = {} if states is None else states
     done = max(states, default=0)
     if done:
         policy.load_state(*states[done])
     started = [] if started is None else started
     frozen = Frozen(Reference(model, temperature=grpo.temperature))
-    workers = Workers(engine, Learner(policy, started, after), frozen, side_by_side)
+    workers = Synced(engine, Learner(policy, started, after), frozen, side_by_side)
     rubric = Rubric(config.reward.weights, config.reward.routes, judge or Judge(at_once))  # type: ignore[arg-type]
     with Scorer(rubric) as scorer:
         writer = RunWriter(folder)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rl.algo.denominators import Denominators, denominators
 from rl.algo.estimators import ESTIMATORS, estimator_of
-from rl.algo.losses import k3_kl, policy_loss, row_bounds
+from rl.algo.losses import k3_kl, policy_loss, row_bounds, truncated_importance
 
 LENGTHS = [3, 1, 5, 4]
 MAX_LENGTH = 6
@@ -308,3 +308,9 @@ def test_equal_to_verl_in_loss_and_gradient(loss_type: str, mode: str, scale: in
     loss.backward()
     expected.backward()
     assert torch.allclose(ours["logprobs"].grad, theirs["logprobs"].grad, atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_a_token_of_an_older_engine_counts_as_often_as_the_policy_would_draw_it_up_to_a_cap() -> None:
+    old, engine = torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([-1.5, -2.0, -2.5])
+    # exp(0.5) = 1.6487, exp(0) = 1, exp(2) = 7.389, which is cut at 2.
+    assert truncated_importance(old, engine, 2.0).tolist() == pytest.approx([1.64872, 1.0, 2.0], abs=1e-5)

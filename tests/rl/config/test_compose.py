@@ -52,7 +52,7 @@ def test_the_surface_is_frozen() -> None:
         grpo.temperature grpo.max_completion_length grpo.learning_rate grpo.lr_scheduler_type
         grpo.warmup_ratio grpo.weight_decay
         grpo.max_grad_norm grpo.adam_beta1 grpo.adam_beta2 grpo.adam_epsilon grpo.beta grpo.epsilon grpo.epsilon_high
-        grpo.loss_type grpo.old_logprobs
+        grpo.loss_type grpo.old_logprobs grpo.max_staleness grpo.tis_cap
         grpo.scale_rewards grpo.multi_objective_aggregation grpo.refill grpo.refill_rounds
         grpo.min_valid grpo.max_failure_rate grpo.save_steps
         reward.weights reward.routes reward.arguments reward.gates reward.plugin_timeout_seconds
@@ -265,6 +265,20 @@ def test_one_wrong_argument_is_told_with_got_expected_and_fix(argument: str, wor
 def test_groups_cannot_be_replaced_where_advantages_span_the_step(model_path: str) -> None:
     (fault,) = faults_of(model_path, "grpo.refill=next", "grpo.scale_rewards=batch")
     assert fault.startswith("grpo.refill: next replaces groups before") and "grpo.scale_rewards=group" in fault
+
+
+def test_staleness_does_not_go_with_what_needs_the_step_as_one_policy_drew_it(model_path: str) -> None:
+    stale = [model_path, "grpo.max_staleness=1", "grpo.old_logprobs=policy"]
+    compose.compose(stale)
+    for more, word in (
+        ("grpo.loss_type=dapo", "needs the whole step"),
+        ("grpo.scale_rewards=batch", "needs the whole step"),
+        ("grpo.refill=next", "use one of the two"),
+    ):
+        (fault,) = faults_of(*stale, more)
+        assert fault.startswith("grpo.max_staleness: got 1") and word in fault
+    (fault,) = faults_of(*stale[:2])
+    assert "grpo.old_logprobs=policy" in fault
 
 
 def test_a_narrow_clip_does_not_go_with_the_engines_log_probs_in_bfloat16(model_path: str) -> None:

@@ -34,6 +34,7 @@ __all__ = ["model_path"]  # the fixture, which pytest finds by its name here
         (["grpo.num_steps=5", "grpo.num_epochs=2"], "grpo.num_epochs"),
         (["wandb=off", "wandb_project=mine"], "wandb_project"),
         (["grpo.refill_rounds=3"], "grpo.refill_rounds"),
+        (["grpo.tis_cap=3"], "grpo.tis_cap"),
         (["allow_changes=true"], "allow_changes"),
         (["reward.plugin_workers=3"], "reward.plugin_workers"),
         (["reward.weights={format:1}", "~reward.weights.accuracy", "reward.routes.open=yes_no"], "reward.routes"),

@@ -4,6 +4,7 @@ that stands for no image."""
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,24 @@ def test_the_gap_to_the_engine_that_an_update_tells_is_that_of_its_own_forward_p
     )
     assert 0.01 < told["rollout_corr/logprob_abs_diff_mean"] < 0.1
     assert not set(ENGINE_GAP) & set(plain.update(rows, totals_of(rows)))
+
+
+def test_a_stale_token_weighs_in_the_loss_by_its_truncated_importance(internvl: Path) -> None:
+    policy = grpo_policy(internvl, beta=0.0, old_logprobs="policy", max_staleness=1, tis_cap=1.5)
+    rows = some_rows(internvl)
+    # By hand: the ratio of a first update is 1, so that a row gives -A x the mean of its tokens' weights.
+    shift = (0.0, 0.3, -0.3, 1.0)
+    expected, capped, count = 0.0, 0, 0
+    for place, (row, seen) in enumerate(zip(rows, policy.log_probs(rows), strict=True)):
+        moved = [shift[index % len(shift)] for index in range(len(seen))]
+        drawn = tuple(one - by for one, by in zip(seen, moved, strict=True))
+        rows[place] = dataclasses.replace(row, old_logprobs=tuple(seen), engine_logprobs=drawn)
+        weights = [min(math.exp(by), 1.5) for by in moved]
+        expected -= row.advantage * sum(weights) / len(weights) / len(rows)
+        capped, count = capped + sum(weight == 1.5 for weight in weights), count + len(weights)
+    told = policy.update(rows, totals_of(rows))
+    assert told["loss"] == pytest.approx(expected, abs=1e-5)
+    assert told["tis/capped"] == pytest.approx(capped / count) and 0 < capped < count
 
 
 def test_the_loss_is_the_cross_entropy_of_a_plain_forward(internvl: Path) -> None:
