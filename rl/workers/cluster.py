@@ -31,6 +31,7 @@ from rl.config import Config
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable
 from rl.workers.groups import AdapterOff, Gone, Group, PolicyGroup, RolloutGroup, Session
+from rl.workers.parcels import Parcels
 from rl.workers.placement import STRATEGY, Placement, place, place_policy, reference_apart
 from rl.workers.policy_worker import Job, PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
@@ -64,6 +65,7 @@ class RaySession:
         self.folder = ""
         self.handles: list[Any] = []
         self.pools: dict[str, PlacementGroup] = {}
+        self.parcels = Parcels(ray.put)
         # verl's import takes seconds that Ray's start spends waiting. Not the other way round: the kernel ends Ray's
         # processes together with the thread that started them, which is how they follow a driver that is killed.
         verl = threading.Thread(target=importlib.import_module, args=("verl.single_controller.ray",))

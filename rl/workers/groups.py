@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from rl.algo.denominators import Denominators
 from rl.policy.batching import Row, split_rows
 from rl.workers.failures import WorkerFailed, last_log_lines
+from rl.workers.parcels import Parcels
 from rl.workers.worker_setup import WorkerInfo
 from rollouts.engine.requests import PrefixHits, Refusal, Request, RequestKey, SamplingSettings, StaleWeights, Stream
 from rollouts.records import Completion
@@ -28,6 +29,8 @@ class Session(Protocol):
 
     # Seconds without any answer after which a worker counts as failed.
     timeout: float
+    # The prompts that workers were sent.
+    parcels: Parcels
 
     def first_ready(self, references: Sequence[Any], seconds: float) -> Any | None:
         """One of the references whose answer is there; None after so many seconds."""
@@ -88,8 +91,16 @@ class Group:
         """Start a call with one part for each worker."""
         if len(parts) != self.size:
             raise ValueError(f"{len(parts)} parts for the {self.size} workers of {self.name}")
-        self.before_work()
         return self._verl.execute_all_async(method, list(parts))
+
+    def _ask_with_rows(self, method: str, parts: Sequence[Sequence[Row]], *rest: Any) -> list[Any]:
+        """Start a call with rows for each worker; their prompts travel once, whoever is asked about them."""
+        self.before_work()
+        packed = [self._session.parcels.packed(rows) for rows in parts]
+        return [
+            getattr(worker, method).remote(letter, rest, *prompts)
+            for worker, (letter, prompts) in zip(self.workers, packed, strict=True)
+        ]
 
     def wait(self, references: Sequence[Any]) -> list[Any]:
         """The answers to one `ask`, worker by worker; the first failure ends the wait.
@@ -142,7 +153,7 @@ class Group:
     def start_log_probs(self, rows: Sequence[Row], method: str = "log_probs") -> Pending[list[list[float]]]:
         """The same without waiting, so that two groups work at the same time."""
         places = split_rows(rows, self.size)
-        references = self.ask_each(method, [tuple(rows[place] for place in part) for part in places])
+        references = self._ask_with_rows(method, [[rows[place] for place in part] for part in places])
 
         def in_order(answers: list[list[list[float]]]) -> list[list[float]]:
             values: list[list[float]] = [[] for _ in rows]
@@ -164,8 +175,8 @@ class PolicyGroup(Group):
     def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
         """The same without waiting: the function that is returned waits. Updates are made in the order in which they
         were started."""
-        parts = [(tuple(rows[place] for place in part), totals) for part in split_rows(rows, self.size)]
-        references = self.ask_each("update", parts)
+        parts = [[rows[place] for place in part] for part in split_rows(rows, self.size)]
+        references = self._ask_with_rows("update", parts, totals)
         return lambda: self.wait(references)[0]
 
     def export_weights(self) -> tuple[Any, list[Any]]:

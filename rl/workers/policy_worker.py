@@ -20,6 +20,7 @@ from rl.policy.optimizer import OptimizerSettings
 from rl.policy.policy import Policy
 from rl.policy.sharding import layout_of
 from rl.policy.token_model import DTYPES
+from rl.workers.parcels import opens_letters
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.checksum import combined
@@ -74,15 +75,18 @@ class PolicyWorker:
         """Whether policy and reference stand on the same cores here, and have to halve them."""
         self.shares_cores = shares
 
+    @opens_letters
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
         with half_the_threads(self.shares_cores):
             return self.policy.log_probs(rows)
 
+    @opens_letters
     def reference_log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """The same under the base of the adapter (model.train=lora)."""
         return self.policy.reference_log_probs(rows)
 
+    @opens_letters
     def update(self, part: tuple[Sequence[Row], Denominators]) -> dict[str, float]:
         """One optimiser update on this rank's rows; the denominators count the rows of all ranks. See
         `Policy.update`."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rl.config import Config
 from rl.policy.batching import Row
 from rl.policy.policy import Reference
+from rl.workers.parcels import opens_letters
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, ready_since, set_threads
 
 
@@ -44,6 +45,7 @@ class ReferenceWorker:
         """Whether policy and reference stand on the same cores here, and have to halve them."""
         self.shares_cores = shares
 
+    @opens_letters
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
         with half_the_threads(self.shares_cores):

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
+from rl.algo.denominators import denominators
 from rl.config import ComputeConfig, Config, GrpoConfig
+from rl.policy.batching import Row
 from rl.workers.cluster import Cluster, bring_up
+from rl.workers.failures import WorkerFailed
+from rl.workers.parcels import Parcels, opens_letters
 from rl.workers.placement import Placement, place
 from rl.workers.worker_setup import WorkerInfo
-from rollouts.engine.requests import SamplingSettings, WeightsRejected
+from rollouts.engine.requests import Request, SamplingSettings, WeightsRejected
 from rollouts.engine.sleeping import KV_CACHE, WEIGHTS, Sleeper
+from rollouts.prompt.processing import EncodedPrompt
 
 CUDA = Config(compute=ComputeConfig(device="cuda"))
 
@@ -26,6 +35,17 @@ class Recorded:
     hosts: dict[str, list[str]]
     calls: list[str] = dataclasses.field(default_factory=list)
     timeout: float = 1.0
+    # Bytes of what was put into the object store, and of what went with calls.
+    put_bytes: int = 0
+    called_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.parcels = Parcels(self.put)
+
+    def put(self, value: Any) -> Answer:
+        stored = pickle.dumps(value)
+        self.put_bytes += len(stored)
+        return Answer("store", pickle.loads(stored))
 
     def group(self, name: str, worker: type, placement: Placement, *arguments: Any, **options: Any) -> Any:
         self.calls.append(f"{name} begins")
@@ -68,9 +88,15 @@ class VerlGroup:
         values: list[Any] = [None] * self.world_size
         if method == "start":
             values = [WorkerInfo(1, host, 0.0) for host in self.session.hosts[self.name]]
-        elif method == "log_probs":
-            values = [[] for _ in values]
         return [Answer(self.name, value) for value in values]
+
+
+class Opening:
+    """A method as workers declare theirs."""
+
+    @opens_letters
+    def see(self, part: Any) -> Any:
+        return part
 
 
 @dataclasses.dataclass
@@ -84,6 +110,14 @@ class Worker:
     def __getattr__(self, method: str) -> Method:
         return Method(self, method)
 
+    def answer(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        """What the worker's own class would do with the call: open the letter and see the rows."""
+        part, rest, *prompts = arguments
+        opened = Opening().see(part, rest, *(prompt.value for prompt in prompts))
+        rows = opened if method == "log_probs" else opened[0]
+        assert all(row.prompt.token_ids for row in rows)
+        return [[0.0] for _ in rows] if method == "log_probs" else {"loss": 0.0}
+
 
 @dataclasses.dataclass
 class Method:
@@ -94,8 +128,11 @@ class Method:
         return self
 
     def remote(self, *arguments: Any) -> Any:
-        name = self.worker.name
-        self.worker.session.calls.append(f"{name}.{self.method}")
+        name, session = self.worker.name, self.worker.session
+        session.calls.append(f"{name}.{self.method}")
+        session.called_bytes += len(pickle.dumps([one for one in arguments if not isinstance(one, Answer)]))
+        if self.method in ("log_probs", "update"):
+            return Answer(name, self.worker.answer(self.method, arguments))
         if self.method in ("export_weights", "lend_weights"):
             return Answer(name, {}), Answer(name, self.worker.checksum)
         if self.method in ("load_weights", "borrow_weights"):
@@ -190,6 +227,43 @@ def test_threads_are_halved_only_where_policy_and_reference_stand_on_one_machine
     assert not [call for call in calls if "share_cores" in call], "a step that streams gave each group half already"
     _, calls = started(CUDA, num_gpus=1)
     assert not [call for call in calls if "share_cores" in call], "on a GPU the pass does not run on these cores"
+
+
+def prompt(number: int) -> EncodedPrompt:
+    """112 x 112 pixels: 147 KiB as the trainer's float32, 37 KiB as RGB."""
+    pixels = torch.full((1, 3, 112, 112), float(number))
+    image = Image.new("RGB", (112, 112), (number, 0, 0))
+    return EncodedPrompt(f"p{number}", "text", tuple(range(60)), {"pixel_values": pixels}, {"image": (image,)})
+
+
+def test_a_step_sends_every_prompt_once_to_engines_and_once_to_trainers() -> None:
+    config = Config(compute=ComputeConfig(num_policy_workers=2))
+    cluster, _ = started(config, num_gpus=0, policy="aa")
+    session: Any = cluster._session
+    asked = [prompt(number) for number in range(8)]
+    pixels = sum(3 * 112 * 112 * 4 + 112 * 112 * 3 for _ in asked)
+    before = session.put_bytes + session.called_bytes
+    requests = [
+        Request(one.prompt_id, index, one.text, one.engine_media, index, one.token_ids)
+        for one in asked
+        for index in range(8)
+    ]
+    with pytest.raises(WorkerFailed, match="lost 64 completions"):  # these engines draw nothing
+        list(cluster.rollout.sample(requests, SamplingSettings(1.0, 8, 0)))
+    trained = [one.for_trainer() for one in asked]
+    rows = [Row(one, tuple(range(20)), 1.0) for one in trained for _ in range(8)]
+    assert cluster.reference is not None
+    wait = cluster.reference.start_log_probs(rows)
+    assert cluster.policy.log_probs(rows) == wait() == [[0.0]] * 64
+    for start in range(0, 64, 16):
+        assert cluster.policy.update(rows[start : start + 16], denominators([[20] * 16], 20)[0]) == {"loss": 0.0}
+    sent = session.put_bytes + session.called_bytes - before
+    assert pixels < sent < 1.1 * pixels, "three times the trainer's pixels before"
+    # With the step its prompts are gone from the store as well.
+    assert len(session.parcels._known) == 8
+    del rows, trained, wait
+    gc.collect()
+    assert not session.parcels._known
 
 
 class Bed:

@@ -1,0 +1,78 @@
+"""Prompts on their way to policy and reference: each is put into the object store once, and every pass and update that
+needs it is handed a reference.
+
+Pixels are most of what a step sends: without this they would travel with the log-probs of the policy, with those of the
+reference, and with the update.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rl.policy.batching import Row
+from rollouts.prompt.processing import EncodedPrompt
+
+_ELSEWHERE = EncodedPrompt("", "", (), {})
+
+
+@dataclass(frozen=True)
+class Letter:
+    """Rows without their prompts, which travel beside them."""
+
+    rows: tuple[Row, ...]
+    # Of each row, which of the prompts is its own.
+    places: tuple[int, ...]
+
+    def opened(self, prompts: Sequence[EncodedPrompt]) -> tuple[Row, ...]:
+        """The rows as they were. Those of one prompt hold the same object again."""
+        pairs = zip(self.rows, self.places, strict=True)
+        return tuple(dataclasses.replace(row, prompt=prompts[place]) for row, place in pairs)
+
+
+class Parcels:
+    """Knows which prompts are in the object store. They leave it when nobody here holds them any more.
+
+    Args:
+        put: puts a value into the object store and returns a reference to it.
+    """
+
+    def __init__(self, put: Callable[[Any], Any]) -> None:
+        self._put = put
+        # By identity: a prompt's own object goes through all verbs of a step.
+        self._known: dict[int, tuple[weakref.ref[EncodedPrompt], Any]] = {}
+
+    def packed(self, rows: Sequence[Row]) -> tuple[Letter, list[Any]]:
+        """The rows without their prompts, and references to these, each once."""
+        prompts = {id(row.prompt): row.prompt for row in rows}
+        order = {key: place for place, key in enumerate(prompts)}
+        light = tuple(dataclasses.replace(row, prompt=_ELSEWHERE) for row in rows)
+        letter = Letter(light, tuple(order[id(row.prompt)] for row in rows))
+        return letter, [self._reference(prompt) for prompt in prompts.values()]
+
+    def _reference(self, prompt: EncodedPrompt) -> Any:
+        key = id(prompt)
+        if key not in self._known:
+            watch = weakref.ref(prompt, lambda _: self._known.pop(key, None))
+            self._known[key] = watch, self._put(prompt)
+        return self._known[key][1]
+
+
+def opens_letters(method: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """A worker's method that takes rows, or a tuple that begins with rows: called with a letter, the rest of the tuple
+    and the prompts, it gets the rows as they were. Called plainly it is what it was.
+
+    It shows no signature of the method's (functools.wraps would), because Ray holds calls to that.
+    """
+
+    def call(self: Any, part: Any, rest: tuple[Any, ...] = (), *prompts: EncodedPrompt) -> Any:
+        if not isinstance(part, Letter):
+            return method(self, part)
+        rows = part.opened(prompts)
+        return method(self, (rows, *rest) if rest else rows)
+
+    call.__name__, call.__doc__ = method.__name__, method.__doc__
+    return call
