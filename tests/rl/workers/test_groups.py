@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rl.policy.batching import Row
 from rl.workers.failures import WorkerFailed
 from rl.workers.groups import AdapterOff, PolicyGroup, RolloutGroup
+from rl.workers.parcels import Letter, Parcels
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion
@@ -22,19 +24,27 @@ class AtOnce:
     """Workers and session in one: a call is answered when it is made, with the tokens of each row, below 0 for the
     reference."""
 
-    world_size, workers, timeout = 2, ("first", "second"), 1.0
+    world_size, timeout = 2, 1.0
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.answers: list[Any] = []
+        self.parcels = Parcels(lambda prompt: prompt)
+        names = ("log_probs", "reference_log_probs")
+        methods = {name: SimpleNamespace(remote=functools.partial(self.answer, name)) for name in names}
+        self.workers = [SimpleNamespace(**methods) for _ in range(self.world_size)]
 
-    def execute_all_async(self, method: str, *arguments: Any) -> list[int]:
-        """References to the answers, a number each."""
+    def answer(self, method: str, letter: Letter, rest: tuple[Any, ...], *prompts: EncodedPrompt) -> int:
+        """A reference to the answer, a number."""
         self.asked.append(method)
         sign = -1.0 if method == "reference_log_probs" else 1.0
-        parts = arguments[0] if arguments else [()] * self.world_size
-        self.answers += [[[sign * token for token in row.completion_ids] for row in part] for part in parts]
-        return list(range(len(self.answers) - len(parts), len(self.answers)))
+        self.answers.append([[sign * token for token in row.completion_ids] for row in letter.opened(prompts)])
+        return len(self.answers) - 1
+
+    def execute_all_async(self, method: str, *arguments: Any) -> list[int]:
+        """Of calls that are the same for every worker."""
+        self.answers += [None] * self.world_size
+        return list(range(len(self.answers) - self.world_size, len(self.answers)))
 
     def first_ready(self, references: Sequence[int], seconds: float) -> int:
         return references[-1]
@@ -54,7 +64,7 @@ def test_the_reference_of_an_adapter_is_asked_of_the_policys_own_ranks() -> None
     waits = AdapterOff(policy).start_log_probs(rows)
     assert waits.ready() and waits() == [[-10.0, -11.0], [-20.0, -21.0], [-30.0, -31.0]]
     assert policy.log_probs(rows) == [[10.0, 11.0], [20.0, 21.0], [30.0, 31.0]]
-    assert workers.asked[-2:] == ["reference_log_probs", "log_probs"]
+    assert workers.asked == ["reference_log_probs"] * 2 + ["log_probs"] * 2
 
 
 class Scripted:
