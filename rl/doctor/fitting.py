@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from rl.config import Config
 from rl.doctor.architecture import Architecture, architecture_of
 from rl.doctor.data import Finding
-from rl.doctor.memory import GIB, Need, Part, checkpoint_bytes, needs, trained_of
+from rl.doctor.memory import GIB, Need, Part, checkpoint_bytes, needs, sft_need, trained_of
 from rl.workers.placement import reference_apart
 from rollouts.terminal import one_line
 
@@ -40,15 +40,21 @@ class Way(NamedTuple):
         return f"{' '.join(map(str, self.changes))} ({self.peak_gib:.1f} GiB)"
 
 
+def all_needs(config: Config, sizes: Architecture) -> list[Need]:
+    """Of the run and of SFT before it."""
+    before = sft_need(config, sizes)
+    return [*needs(config, sizes), *([before] if before else [])]
+
+
 def fullest(config: Config, sizes: Architecture) -> Need:
     """The kind of GPU that must hold most."""
-    return max(needs(config, sizes), key=lambda need: need.peak)
+    return max(all_needs(config, sizes), key=lambda need: need.peak)
 
 
 def fits(config: Config, sizes: Architecture) -> bool:
     """Whether every GPU can hold its part; True where compute.gpu_memory_gib is not said."""
     room = config.compute.gpu_memory_gib
-    return room is None or all(need.peak <= room * GIB for need in needs(config, sizes))
+    return room is None or all(need.peak <= room * GIB for need in all_needs(config, sizes))
 
 
 def ways_to_fit(config: Config, sizes: Architecture) -> list[Way]:
@@ -112,6 +118,13 @@ def check_memory(config: Config) -> list[Finding]:
         fix = "" if good else _advice(ways_to_fit(config, sizes))
         findings.append(Finding(good, _headline(need, room), fix))
         findings += [Finding(True, _line(part)) for part in need.parts]
+    if before := sft_need(config, sizes):
+        good = room is None or before.peak <= room * GIB
+        text = f"SFT beforehand: {before.peak / GIB:.1f} GiB on each; largest: {before.largest.name}"
+        told = any(finding.fix for finding in findings)
+        findings.append(
+            Finding(good, text, "" if good else "as above" if told else _advice(ways_to_fit(config, sizes)))
+        )
     if idle := _idle_ranks(config):
         findings.append(Finding(True, idle))
     if room is None:

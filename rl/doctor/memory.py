@@ -141,6 +141,17 @@ def needs(config: Config, sizes: Architecture) -> list[Need]:
     ]
 
 
+def sft_need(config: Config, sizes: Architecture) -> Need | None:
+    """What SFT beforehand takes of each GPU: the same ranks, full micro-batches, several an update, and neither
+    reference nor engine. None where no SFT is trained."""
+    if not config.sft.enabled or config.sft.checkpoint is not None:
+        return None
+    num_tokens = max(config.sft.micro_batch_tokens, config.model.max_model_len)
+    cuda = Part("CUDA, NCCL, what the allocator cannot use (estimate)", CUDA_BYTES, 0)
+    parts = (*policy_parts(config, sizes, num_tokens, 2), cuda)
+    return Need("SFT beforehand", config.compute.num_policy_workers, parts, num_tokens)
+
+
 def policy_parts(config: Config, sizes: Architecture, num_tokens: int, num_batches: int) -> Iterator[Part]:
     """What one rank of the policy holds at rest and at the moment when its memory peaks, part by part."""
     layout, shards = layout_of(config.compute), _shards(config)
