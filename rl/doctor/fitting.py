@@ -94,6 +94,9 @@ def _candidates(config: Config) -> Iterator[Change]:
         yield Change("compute.fsdp_size", None)
     if grpo.micro_batch_tokens > config.model.max_model_len:
         yield Change("grpo.micro_batch_tokens", config.model.max_model_len)
+    for state in ("bfloat16", "cpu"):
+        if compute.optimizer_state not in (state, "cpu"):
+            yield Change("compute.optimizer_state", state)
     if reference_apart(config):
         yield Change("grpo.beta", 0.0)
     if config.model.train != "lora":

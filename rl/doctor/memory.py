@@ -28,6 +28,10 @@ CUDA_BYTES = 2.5 * GIB
 # What an engine of vLLM keeps beside weights and KV cache: context, activations of its largest batch, CUDA graphs; and
 # what is left of it while it sleeps. Estimates.
 ENGINE_BYTES, ASLEEP_BYTES = 3.0 * GIB, 1.0 * GIB
+# Both moments of AdamW on the GPU, bytes a parameter; and what the step of one parameter needs besides, where they lie
+# in another form between updates: both in float32, and for the rounding a random number and two copies.
+MOMENT_BYTES = {"float32": 8, "bfloat16": 4, "cpu": 0}
+STEP_BYTES = {"float32": 0, "bfloat16": 8 + 3 * 4, "cpu": 8}
 # Checkpoint: fp32 weights and two fp32 moments.
 CHECKPOINT_BYTES_PER_PARAMETER = 12
 
@@ -162,8 +166,8 @@ def policy_parts(config: Config, sizes: Architecture, num_tokens: int, num_batch
     if both.frozen.parameters:
         frozen = _frozen_bytes(config, sizes) / shards
         yield Part("policy: frozen weights", frozen, frozen, True)
-    moments = 8 * learn / shards
-    yield Part("policy: two moments of AdamW, float32", moments, moments, True)
+    moments = MOMENT_BYTES[layout.optimizer_state] * learn / shards
+    yield Part(f"policy: two moments of AdamW, {layout.optimizer_state}", moments, moments, True)
     peak = max(_phases(config, sizes, num_tokens, num_batches), key=lambda phase: phase.total)
     how = "the inputs of layers" if layout.activation_checkpointing else "of every layer"
     yield Part(f"policy: gradients that are there when memory peaks, at {peak.name}", peak.gradients, 0, True)
@@ -219,7 +223,15 @@ def _phases(config: Config, sizes: Architecture, num_tokens: int, num_batches: i
         Phase("one layer", before, copies[1], act.kept + mask, act.work),
         Phase("the last layer", nearly, copies[1], mask, act.work),
         Phase("the embedding", all_gradients, copies[2], 0, act.stream),
+        Phase("the optimiser's step", all_gradients, 0, 0, _step_bytes(config, sizes)),
     ]
+
+
+def _step_bytes(config: Config, sizes: Architecture) -> float:
+    """Of the largest parameter, the embedding where it learns; elsewhere a matrix of a layer."""
+    layer = sizes.decoder.hidden_size * sizes.decoder.intermediate_size
+    largest = sizes.embedding if config.model.train in ("all", "language") else layer
+    return STEP_BYTES[config.compute.optimizer_state] * largest / _shards(config)
 
 
 def _shards(config: Config) -> int:

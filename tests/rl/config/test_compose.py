@@ -351,7 +351,7 @@ def test_the_help_tells_every_setting_group_and_option() -> None:
     text = help_text("python -m rl.train", "Trains.", compose.groups())
     for path in leaves():
         assert f"  {path}  " in text
-    assert "model=internvl3_8b | " in text and " | tiny" in text
+    assert " | internvl3_8b | " in text and " | tiny" in text
     assert "Weight of the k3 KL to the SFT model, in the loss." in " ".join(text.split())
     assert comments()["GrpoConfig.beta"] == "Weight of the k3 KL to the SFT model, in the loss."
 

@@ -69,6 +69,8 @@ def test_parts_by_hand_on_one_gpu() -> None:
     assert gib_of(settings, "gradients") == pytest.approx(29.6, abs=0.05)
     assert gib_of(settings, "engine: weights") == pytest.approx(14.8, abs=0.05)
     assert gib_of(settings, "KV cache") == settings.compute.gpu_kv_cache_gib
+    assert gib_of(config(optimizer_state="bfloat16"), "moments") == pytest.approx(29.6, abs=0.05)
+    assert gib_of(config(optimizer_state="cpu"), "moments") == 0
     # Eight ranks hold an eighth each.
     assert gib_of(config(8), "weights that learn") == pytest.approx(3.70, abs=0.01)
     assert gib_of(config(8), "moments") == pytest.approx(7.40, abs=0.01)
@@ -105,9 +107,10 @@ def test_what_cannot_fit_is_refused_with_settings_that_do() -> None:
             fewer = tuple(change for change in way.changes if change != left_out)
             assert not fitting.fits(fitting.apply(settings, fewer), sizes)
     findings = fitting.check_memory(settings)
-    [headline] = [finding for finding in findings if finding.fix]
+    headline, before = [finding for finding in findings if finding.fix]
     assert "model.train=lora" in headline.fix
     assert "of 79" in headline.text
+    assert before.fix == "as above"
     assert len(findings) <= 20  # one screen
     assert all(
         finding.good for finding in fitting.check_memory(dataclasses.replace(settings, compute=config().compute))
@@ -136,6 +139,7 @@ FITTING = [
     ("qwen2_5_3b", "h200", ()),
     ("qwen2_5_vl_3b", "h200", ()),
     ("internvl3_8b", "h200", ("model.train=lora",)),
+    ("internvl3_8b", "h200", ("compute.optimizer_state=cpu",)),
     ("qwen2_5_vl_7b", "h200", ("model.train=lora",)),
     ("internvl3_8b", "h100x8", ()),
     ("qwen2_5_vl_7b", "h100x8", ()),
