@@ -327,9 +327,10 @@ def _mask(config: Config, num_tokens: int) -> float:
 
 
 def _reference(config: Config, sizes: Architecture) -> Part:
-    """The frozen start, whole on each rank's GPU."""
-    size = 4 * sizes.total.parameters
-    return Part("reference, float32", size, size)
+    """The frozen start, whole on each rank's GPU: matrices of linear layers in the dtype of the arithmetic."""
+    linear = sizes.total.matrices - sizes.embedding
+    size = _arithmetic_bytes(config) * linear + 4.0 * (sizes.total.parameters - linear)
+    return Part(f"reference, {config.model.dtype}, whole", size, size)
 
 
 def _engine_weights(config: Config, sizes: Architecture) -> float:
