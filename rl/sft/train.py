@@ -143,6 +143,7 @@ def train_sft(
     if not rows:
         raise ValueError("SFT needs at least one row, got none; set data.num_sft above 0 or sft.enabled=false")
     display = display or Display(sys.stderr)
+    out_dir = out_dir.absolute()  # ranks may stand elsewhere
     out_dir.mkdir(parents=True, exist_ok=True)
     processor = load_processor(config.model.path, images_of(config.model))
     batch, order = batch_size(rows, config), training_order(rows, config)
