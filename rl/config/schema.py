@@ -255,7 +255,7 @@ class ComputeConfig:
     # The two moments of AdamW, 8 bytes a parameter: in float32; in bfloat16, rounded up or down by chance so that small
     # changes are not lost on average, 4 bytes; or in the host's memory ("cpu"), moved in and out at each update.
     optimizer_state: Literal["float32", "bfloat16", "cpu"] = "float32"
-    # Threads of each worker on CPU; None = all cores (workers take turns).
+    # Threads of each worker on CPU; None = all cores, or half of them where groups work at once (grpo.old_logprobs).
     num_threads: int | None = None
     # No answer of a worker for so long ends the run with an error.
     worker_timeout_seconds: float = 600.0

@@ -32,7 +32,7 @@ from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable
 from rl.workers.groups import AdapterOff, Gone, Group, PolicyGroup, RolloutGroup, Session
 from rl.workers.parcels import Parcels
-from rl.workers.placement import STRATEGY, Placement, place, place_policy, reference_apart
+from rl.workers.placement import STRATEGY, Placement, place, place_policy, reference_apart, work_at_once
 from rl.workers.policy_worker import Job, PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
@@ -294,7 +294,7 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
             in either case.
     """
     path = _model_path(model_path)
-    kind = {"held": reference_apart(config), "at_once": config.grpo.old_logprobs == "engine"}
+    kind = {"held": reference_apart(config), "at_once": work_at_once(config)}
     counts: Mapping[str, Placement] = place(config.compute, float("inf"), **kind)
     session = RaySession(config, sum(placement.count for placement in counts.values()))
     try:
@@ -332,7 +332,7 @@ def bring_up(
         reference = AdapterOff(policy)
     for group in learning if shares_gpu else (rollout, *learning):
         group.wait_until_ready()
-    if config.compute.device == "cpu" and config.grpo.old_logprobs == "policy":
+    if config.compute.device == "cpu" and not work_at_once(config):
         share_cores(learning)
     for group in learning if shares_gpu else ():
         group.before_work = rollout.sleep

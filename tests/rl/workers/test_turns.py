@@ -223,8 +223,9 @@ def test_threads_are_halved_only_where_policy_and_reference_stand_on_one_machine
     free = dataclasses.replace(cpu, grpo=GrpoConfig(beta=0.0, old_logprobs="policy"))
     _, calls = started(free, num_gpus=0, policy="ab")
     assert [call for call in calls if "share_cores" in call] == ["policy.share_cores False False"]
-    _, calls = started(dataclasses.replace(cpu, grpo=GrpoConfig()), num_gpus=0, policy="ab")
-    assert not [call for call in calls if "share_cores" in call], "a step that streams gave each group half already"
+    for grpo in (GrpoConfig(), GrpoConfig(old_logprobs="policy", max_staleness=1)):
+        _, calls = started(dataclasses.replace(cpu, grpo=grpo), num_gpus=0, policy="ab")
+        assert not [call for call in calls if "share_cores" in call], "groups that work at once have half each already"
     _, calls = started(CUDA, num_gpus=1)
     assert not [call for call in calls if "share_cores" in call], "on a GPU the pass does not run on these cores"
 
