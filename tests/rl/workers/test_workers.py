@@ -55,21 +55,29 @@ def prompts(folder: Path) -> list[EncodedPrompt]:
 
 @pytest.fixture(scope="module")
 def cluster(folder: Path) -> Iterator[Cluster]:
-    """Two engines, two ranks of the policy."""
-    with start(config_for(folder, num_policy_workers=2, num_rollout_workers=2), folder, total_updates=100) as cluster:
-        yield cluster
+    """Two engines, two ranks of the policy, and a reference."""
+    with start(held(config_for(folder, num_policy_workers=2, num_rollout_workers=2)), folder, total_updates=100) as one:
+        yield one
+
+
+def held(config: Config) -> Config:
+    """The same with a weight of the KL, without which there is no reference."""
+    return dataclasses.replace(config, grpo=dataclasses.replace(config.grpo, beta=0.04))
 
 
 def some_rows(prompts: list[EncodedPrompt]) -> list[Row]:
     """Rows of fixed tokens; the last prompt has one completion only, so that no split is even."""
     keys = [RequestKey(prompt.prompt_id, index) for prompt in prompts for index in range(4)][:-3]
     by_id = {prompt.prompt_id: prompt.for_trainer() for prompt in prompts}
+    completions = [tuple(range(65 + place, 75 + place + place % 7)) for place in range(len(keys))]
     return [
         Row(
-            by_id[key.prompt_id], tuple(range(65 + place, 75 + place + place % 7)), advantage=1.0 if place % 2 else -1.0
+            by_id[key.prompt_id], ids, advantage=1.0 if place % 2 else -1.0,
+            # As a reference might say: every one of 320 tokens is about as likely as another.
+            ref_logprobs=(-5.8,) * len(ids),
         )
-        for place, key in enumerate(keys)
-    ]
+        for place, (key, ids) in enumerate(zip(keys, completions, strict=True))
+    ]  # fmt: skip
 
 
 def one_worker_of(cluster: Cluster) -> object:
@@ -112,7 +120,7 @@ def test_whatever_ray_started_carries_the_mark_of_its_session(cluster: Cluster) 
 def test_two_ranks_make_the_update_of_one_and_engines_follow_it(
     cluster: Cluster, folder: Path, prompts: list[EncodedPrompt]
 ) -> None:
-    alone = Policy(folder, GrpoObjective(config_for(folder).grpo), total_updates=100)
+    alone = Policy(folder, GrpoObjective(held(config_for(folder)).grpo), total_updates=100)
     banned = media_token_ids(alone.processor)
     rows = some_rows(prompts)
     totals = denominators([[len(row.completion_ids) for row in rows]], LENGTH)[0]
@@ -133,6 +141,7 @@ def test_two_ranks_make_the_update_of_one_and_engines_follow_it(
 def test_the_reference_stays_the_model_it_was(cluster: Cluster, folder: Path, prompts: list[EncodedPrompt]) -> None:
     rows = some_rows(prompts)
     frozen = Reference(folder, temperature=TEMPERATURE).log_probs(rows)
+    assert cluster.reference is not None
     later = cluster.reference.start_log_probs(rows)
     cluster.policy.log_probs(rows)
     for own, other in zip(later(), frozen, strict=True):
