@@ -400,3 +400,9 @@ def test_a_path_that_begins_with_a_tilde_is_in_the_users_home(
     config = compose.compose([model_path, "out_dir=~/runs/a", "sft.cache_dir='~/sft'"])
     assert (config.out_dir, config.sft.cache_dir) == (f"{tmp_path}/runs/a", f"{tmp_path}/sft")
     assert compose.compose([model_path, "out_dir=runs/~a"]).out_dir == "runs/~a"
+
+
+def test_a_stored_run_of_an_earlier_version_is_read_without_what_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 3\nsft: {micro_batch_size: 16, batch_size: 64}\n")
+    config = load(tmp_path / "config.yaml")
+    assert (config.seed, config.sft.batch_size) == (3, 64)
