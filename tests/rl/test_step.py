@@ -8,7 +8,7 @@ import dataclasses
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,12 @@ class Engine:
                 request.key,
                 Completion(ids, text, "stop", (-1.0,) * len(ids), request.seed, settings.policy_version, "scripted"),
             )
+
+    def sample_stream(
+        self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
+        for batch in batches:
+            yield from self.sample(batch, batch[0].settings or settings)
 
 
 class Learner:

@@ -153,6 +153,7 @@ def test_a_run_tells_its_numbers_and_ends_before_the_step_is_saved(tmp_path):
     run = object.__new__(Run)  # what `report` needs, without workers
     run.tracker = SimpleNamespace(log=lambda step, metrics: logged.append(metrics))  # type: ignore[assignment]
     run.bar = SimpleNamespace(reach=lambda step, metrics: None)  # type: ignore[assignment]
+    run.cluster = SimpleNamespace(metrics=dict)  # type: ignore[assignment]
     run._watch, run.counters_before, run._evaluation = Watch(), {}, {}
     with ScriptedJudge(always("correct")) as server:
         judge = make_judge(Settings(base_url=server.url, canary_fraction=1.0, canaries=canary_file(tmp_path)))

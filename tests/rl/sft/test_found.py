@@ -127,7 +127,9 @@ def test_a_killed_training_goes_on_after_its_last_checkpoint_with_the_same_bits(
     assert "SFT goes on after update 4 of 8" in capfd.readouterr().err
     ours, expected = (load_file(folder / "model.safetensors") for folder in (resumed, straight))
     assert ours.keys() == expected.keys() and all(torch.equal(ours[name], expected[name]) for name in ours)
-    lines = [[json.loads(line) for line in (one / train.METRICS).open()] for one in (resumed, straight)]
+    lines = [
+        [json.loads(line) for line in (one / train.METRICS).read_text().splitlines()] for one in (resumed, straight)
+    ]
     assert lines[0] == lines[1] and [line["step"] for line in lines[0]] == list(range(1, 9))
     assert sorted(path.name for path in resumed.iterdir()) == sorted(path.name for path in straight.iterdir())
 
@@ -144,7 +146,7 @@ def test_two_ranks_in_workers_learn_what_one_does_here(tiny, rows, tmp_path):
     together = found.ensure_sft(two, rows, start=in_workers)
     assert together.name == alone.name
     assert sorted(path.name for path in together.iterdir()) == sorted(path.name for path in alone.iterdir())
-    lines = [[json.loads(line) for line in (one / train.METRICS).open()] for one in (together, alone)]
+    lines = [[json.loads(line) for line in (one / train.METRICS).read_text().splitlines()] for one in (together, alone)]
     for ours, expected in zip(*lines, strict=True):
         assert ours["num_tokens"] == expected["num_tokens"]
         for name in ("loss", "grad_norm", "mean_token_accuracy"):
