@@ -207,7 +207,7 @@ def test_adapters_learn_through_the_whole_recipe_beside_their_own_reference(tmp_
     folder = tmp_path / "lora"
     run(folder, tmp_path / "sft", "model.train=lora", "model.lora.r=4")
     first = next(iter(read_rollouts(folder, 1)))
-    assert first.ref_logprobs == pytest.approx(first.old_logprobs, abs=1e-5), "an adapter begins as no change"
+    assert first.ref_logprobs == pytest.approx(first.completion.logprobs, abs=1e-5), "an adapter begins as no change"
     assert (told(folder)[-1]["kl"] or 0.0) > 1e-5
     adapter = folder / "model" / "adapter"
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
