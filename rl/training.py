@@ -59,6 +59,7 @@ def learn_and_evaluate(
                 )  # fmt: skip
                 if config.eval.every_steps and not done:
                     run.report(0, evaluation.quick.of(sft))
+                cluster.metrics()  # what the evaluation drew is no step's
                 train(run)
                 writer.close()
             cluster.policy.save(folder / "model")
