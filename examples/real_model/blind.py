@@ -11,14 +11,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rollouts.terminal import accept_any_stdout, complain, open_console, require, table
+from rollouts.terminal import accept_any_stdout, complain, leave, open_console, require, table
 
 if __name__ == "__main__":
     require("python -m examples.real_model.blind", "train", "cpu")
@@ -166,8 +164,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     accept_any_stdout()
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # As in rl/evaluate: leaving at once keeps the leak reports of a library of vLLM off the table.
-    os._exit(code)
+    leave(main())

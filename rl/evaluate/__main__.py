@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from judges import make_judge
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import door
-from rollouts.terminal import accept_any_stdout, require
+from rollouts.terminal import accept_any_stdout, leave, require
 
 COMMAND = "python -m rl.evaluate"
 
@@ -57,9 +56,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     accept_any_stdout()
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Everything is closed by now; leaving at once keeps the leak reports of Triton's bindings (vLLM imports them) off
-    # the table.
-    os._exit(code)
+    leave(main())

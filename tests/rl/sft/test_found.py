@@ -6,7 +6,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,17 +19,7 @@ from rl.sft.found import sft_hash
 from rl.sft.ranks import in_this_process, in_workers
 from tests.fakes.tiny_models import make_internvl, open_think
 from tests.paths import REPOSITORY
-from tests.rl.sft.sft_cases import config, seeing_rows
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_internvl(tmp_path_factory.mktemp("model") / "internvl")
-
-
-@pytest.fixture(scope="module")
-def rows() -> list[SftRow]:
-    return seeing_rows()
+from tests.rl.sft.sft_cases import config
 
 
 def ensure_sft(settings, rows):

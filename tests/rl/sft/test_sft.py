@@ -28,17 +28,7 @@ from rollouts.prompt.messages import render_prompt, response
 from rollouts.prompt.processing import load_family, load_processor
 from rollouts.records import BadSample, Media, Sample
 from tests.fakes.tiny_models import SYSTEM, make_internvl, make_llama, open_think
-from tests.rl.sft.sft_cases import config, seeing_rows
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_internvl(tmp_path_factory.mktemp("model") / "internvl")
-
-
-@pytest.fixture(scope="module")
-def rows() -> list[SftRow]:
-    return seeing_rows()
+from tests.rl.sft.sft_cases import config
 
 
 def train_sft(settings: Config, rows: list[SftRow], out: Path) -> Path:
