@@ -16,7 +16,7 @@ from rollouts.imaging.notes import Provenance
 from rollouts.imaging.pick import evenly_in_time, evenly_spaced
 from rollouts.imaging.pictures import to_png
 from rollouts.imaging.source import Source
-from rollouts.records import BadSample, Media
+from rollouts.records import BadSample, Media, MediaKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ class Frames:
 
     def __init__(
         self,
-        kind: str,
+        kind: MediaKind,
         provenance: Provenance,
         *,
         source: Source | None = None,
@@ -77,12 +77,21 @@ class Frames:
         return self._images(range(len(self)))
 
     def media(self) -> Media:
-        """The record that a sample carries. Raises BadSample where a frame cannot be decoded."""
-        if self.kind == "image":
-            data = self.files[0].read_bytes() if self.files else to_png(self.image(0))
-            return Media(kind="image", data=data)
-        pngs = [path.read_bytes() for path in self.files] if self.files else [to_png(image) for image in self.images()]
-        return Media(kind=self.kind, frames=tuple(pngs), frame_indices=self.indices)  # type: ignore[arg-type]
+        """The record that a sample carries: frames as files of the cache, or as bytes where there is no cache. Raises
+        BadSample where a frame cannot be decoded."""
+        known = self.provenance
+        return Media(
+            kind=self.kind,
+            frames=None if self.files else tuple(to_png(image) for image in self.images()),
+            frame_files=tuple(map(str, self.files)) if self.files else None,
+            frame_indices=None if self.kind == "image" else self.indices,
+            source_sha256=known.source_sha256,
+            patient=known.patient,
+            frame_times=known.times,
+            positions=known.positions,
+            axes=known.axes,
+            provenance=known.to_dict(),
+        )
 
     def _images(self, wanted: Sequence[int]) -> Iterator[Image.Image]:
         if self.files is not None:
