@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,8 +34,14 @@ class Reader(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
+def _dicom(paths: Sequence[Path], ask: Ask) -> Source:
+    from rollouts.imaging.dicom.reader import open_source  # here, so that only DICOM loads what reads DICOM
+
+    return open_source(paths, ask)
+
+
 # The first reader whose `begins` fits opens the file. A new format is one line here.
-READERS: tuple[Reader, ...] = ()
+READERS: tuple[Reader, ...] = (Reader("DICOM", lambda head: head[128:132] == b"DICM", _dicom, ("pydicom",)),)
 # What is given in place of a picture, by its first bytes.
 _NO_PICTURE = (
     (b"PK\x03\x04", "a ZIP archive; unpack it"),
@@ -130,10 +137,15 @@ def _files(path: Path, ask: Ask) -> list[Path]:
         return [path]
     if ask.kind == "image":
         raise BadSample("is a folder; give one file of it, or all of them as volume or video")
-    found = sorted(_walk(path))
+    found = sorted(_walk(path), key=lambda file: _by_numbers(file.relative_to(path).as_posix()))
     if not found:
         raise BadSample("is a folder without files")
     return found
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """Sorts names by the numbers in them: slice2 before slice10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", name)]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
