@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from rl.probes.probe import Probe, Setting, needs_image, variant
 from rollouts.imaging import pictures
-from rollouts.media import frames, with_hash
+from rollouts.media import frames, has_frames, with_hash
 from rollouts.records import Media, Sample, stable_hash
 
 SEVERITIES = (1, 2, 3)
@@ -111,9 +111,12 @@ def corrupted(medium: Media, kind: str, severity: int) -> Media:
     for place, frame in enumerate(frames(medium)):
         seed = stable_hash("corruption", digest, kind, severity, place if kind == "noise" else 0)
         damaged.append(pictures.to_png(DAMAGE[kind](frame, severity, np.random.default_rng(seed))))
-    if medium.kind == "image":
-        return with_hash(Media(kind="image", data=damaged[0]))
-    return with_hash(Media(kind=medium.kind, frames=tuple(damaged), frame_indices=medium.frame_indices))
+    if not has_frames(medium):
+        return with_hash(Media(kind=medium.kind, data=damaged[0]))
+    shown = {
+        name: getattr(medium, name) for name in ("frame_indices", "frame_times", "positions", "axes", "provenance")
+    }
+    return with_hash(Media(kind=medium.kind, frames=tuple(damaged), **shown))
 
 
 def _sign(rng: Rng) -> int:

@@ -17,7 +17,8 @@ _CATCH_ALL = re.compile(
 )
 # Options that name others by their letters: in another order they would say something else.
 _NAMES_LETTERS = re.compile(
-    r"\b(both|either|neither|options?|choices?|answers?)\s+\(?[A-Z]\)?\b|\(?\b[A-Z]\)?\s*(,|and|or|&|/|\+)\s*\(?[A-Z]\b\)?"
+    r"\b(both|either|neither|options?|choices?|answers?)\s+\(?[A-Z]\)?\b"
+    r"|\(?\b[A-Z]\)?\s*(,|and|or|&|/|\+)\s*\(?[A-Z]\b\)?"
     r"|选项\s*[A-Z]|[A-Z]\s*[和与或、]\s*[A-Z]",
 )
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
