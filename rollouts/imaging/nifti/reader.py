@@ -94,8 +94,10 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
 
 
 def read_volume(path: Path, ask: Ask) -> Volume:
-    """The volume that `ask.volume_index` names, along `ask.plane`; masks and pictures are made of it. Raises BadSample for
-    what is damaged or says nothing sure, OSError."""
+    """The volume that `ask.volume_index` names, along `ask.plane`; masks and pictures are made of it.
+
+    Raises BadSample for what is damaged or says nothing sure, OSError.
+    """
     import numpy
 
     header, version = _header(path)
@@ -160,7 +162,7 @@ def _greys(volume: Volume, ask: Ask) -> Greys:
     import numpy
 
     def sample() -> np.ndarray:
-        frame_step, step, _ = steps(volume.values.shape)  # type: ignore[arg-type]
+        frame_step, step, _ = steps(volume.values.shape)
         found = [sampled(scaled(volume, index), step) for index in range(0, len(volume.values), frame_step)]
         return numpy.concatenate(found)
 

@@ -11,7 +11,7 @@ import bisect
 import dataclasses
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -206,7 +206,7 @@ class _Broken(Exception):
     """The decoder met damage; the frames before it are whole."""
 
 
-def _frames(stream: Stream, containers: str, start: int | None = None) -> Iterator[Any]:
+def _frames(stream: Stream, containers: str, start: int | None = None) -> Generator[Any, None, None]:
     """Decoded frames in the order they are shown, from the key frame at or before the stamp `start`. Raises _Broken."""
     with _opened(stream.file, containers) as container:
         video = stream_of(container)
