@@ -1,4 +1,4 @@
-"""Frames of a file with what its own functional group says of it, else the shared one, else the file (PS3.3, C.7.6.16)."""
+"""Frames of a file with what their own functional groups say, else the shared one, else the file (PS3.3, C.7.6.16)."""
 
 from __future__ import annotations
 
