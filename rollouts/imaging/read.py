@@ -11,8 +11,11 @@ from typing import NamedTuple
 from rollouts import terminal
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.cache import Cache
+from rollouts.imaging.flat import reader as flat
 from rollouts.imaging.frames import Frames, prepare
+from rollouts.imaging.nifti import reader as nifti
 from rollouts.imaging.source import Source
+from rollouts.imaging.video import reader as video
 from rollouts.records import BadSample
 
 # Files of one folder that are looked at: a series of a moving organ has some thousands.
@@ -34,7 +37,11 @@ class Reader(NamedTuple):
 
 
 # The first reader whose `begins` fits opens the file. A new format is one line here.
-READERS: tuple[Reader, ...] = ()
+READERS: tuple[Reader, ...] = (
+    Reader("NIfTI", nifti.begins, nifti.open_source, ("nibabel",)),
+    Reader("a picture (PNG, JPEG, TIFF, ..)", flat.begins, flat.open_source),
+    Reader("a video (MP4, WebM, AVI, ..)", video.begins, video.open_source, ("av",)),
+)
 # What is given in place of a picture, by its first bytes.
 _NO_PICTURE = (
     (b"PK\x03\x04", "a ZIP archive; unpack it"),
@@ -93,7 +100,7 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
             return reader.open_source(fitting, ask)
     if len(heads) > 1:
         raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
-    raise BadSample(f"{_what_it_is(heads[0][1])}; {', '.join(_known())} can be read")
+    raise BadSample(f"{_what_it_is(heads[0][1])}, no {ask.kind}; {', '.join(_known())} can be read")
 
 
 def _known() -> list[str]:

@@ -30,7 +30,7 @@ NEEDS = (
 )
 UNDECLARED = {"radeval"}  # rewards/shipped/reports.py uses it where somebody has installed it
 # Transformers' image processors import the one, pydicom the other; the rest has no reader yet.
-UNIMPORTED = {"torchvision", "python-gdcm", "av", "nibabel", "pydicom"}
+UNIMPORTED = {"torchvision", "python-gdcm", "pydicom"}
 
 
 def declared() -> dict[str, set[str]]:
