@@ -61,17 +61,17 @@ ROOMS = {
     " engine page transcript view diff check",
     "rewards": "contract registry answers maths metrics shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
-    "rl": "algo statistics config data policy workers refusals protocols drawing step refill run evaluate report doctor"
-    " replay export grpo sft training recipe train",
+    "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run evaluate report"
+    " doctor replay export grpo sft training recipe train",
 }
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the
 # one that guesses which name was meant.
 HOMES = {
-    "av": "rollouts/imaging/video/film.py",
+    "av": "rollouts/imaging/video/reader.py",
     "difflib": "rollouts/nearest.py",
     "httpx2": "judges/gateway/client.py",
     "hydra": "rl/config/door.py",
-    "nibabel": "rollouts/imaging/nifti/volume.py",
+    "nibabel": "rollouts/imaging/nifti/reader.py",
     "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",
     "peft": "rl/policy/lora.py",
