@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from rollouts.imaging import pictures
 from rollouts.imaging.ask import Ask
+from rollouts.imaging.dicom import reader as dicom
+from rollouts.imaging.dicom.segments import read_segments
 from rollouts.imaging.flat import reader as flat
-from rollouts.imaging.geometry import PLANES, plane_of
+from rollouts.imaging.geometry import PLANES, Places, plane_of
 from rollouts.imaging.masks.outline import mask_png
 from rollouts.imaging.masks.pixels import Marked, marked_pixels, marked_values
 from rollouts.imaging.masks.places import Place, place_of
 from rollouts.imaging.nifti import reader as nifti
-from rollouts.imaging.read import begins_as, files_of, open_source
+from rollouts.imaging.read import files_of, format_of, open_source
 from rollouts.imaging.source import Source
 from rollouts.records import BadSample
 from rollouts.texts.reading import shorten
@@ -25,7 +27,7 @@ from rollouts.texts.reading import shorten
 if TYPE_CHECKING:
     import numpy as np
 
-# Voxels of mask and image may lie so far apart, as a share of the smallest side of a voxel.
+# Voxels of mask and image may lie so far apart, as a share of the smaller side of a pixel.
 _SAME_WITHIN = 0.02
 # An axis of the patient, by the letters of its two ends.
 _AXIS = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
@@ -82,9 +84,6 @@ def read_mask(mask: Path | str, image: Path | str, ask: Ask, *, label: int | Non
         mask_files = files_of(mask, Ask("volume"))
         source = open_source(files_of(image, ask), _whole(ask))
         found = _read(mask_files, source, label)
-        frames, rows, columns = found.pixels.shape
-        if source.count != frames or (source.size is not None and source.size != (columns, rows)):
-            raise BadSample(_differs(found.pixels.shape, source))
     axes = source.axes or _axes_of_picture(source.provenance.patient_orientation)
     marked, notes = found.pixels, found.notes
     if source.axes and ask.plane != "native" and PLANES[ask.plane] != source.axes:
@@ -103,13 +102,15 @@ def _whole(ask: Ask) -> Ask:
 
 
 def _read(files: Sequence[Path], source: Source, label: int | None) -> Marked:
-    kind = begins_as(files[0])
+    kind = format_of(files[0])
+    if kind == dicom.NAME:
+        return _of_segments(files, source, label)
     if kind == nifti.NAME:
         if len(files) > 1:
             raise BadSample(f"{len(files)} NIfTI files; give one of them")
         return _of_volume(files[0], source, label)
     if kind == flat.NAME:
-        return _of_pictures([path for path in files if begins_as(path) == kind], source, label)
+        return _of_pictures([path for path in files if format_of(path) == kind], source, label)
     raise BadSample("not a mask: expected NIfTI, a DICOM segmentation, or pictures such as PNG")
 
 
@@ -123,9 +124,7 @@ def _of_pictures(files: Sequence[Path], source: Source, label: int | None) -> Ma
     if len({one.pixels.shape for one in found}) > 1:
         raise BadSample("its pictures are of several sizes")
     notes = dict.fromkeys(note for one in found for note in one.notes)
-    shape = (len(found), *found[0].pixels.shape)
-    if source.count != shape[0] or (source.size is not None and source.size != shape[:0:-1]):
-        raise BadSample(_differs(shape, source))
+    _refuse_shape((len(found), *found[0].pixels.shape), source)
     return Marked(numpy.stack([one.pixels for one in found]), tuple(notes))
 
 
@@ -136,37 +135,76 @@ def _of_volume(path: Path, source: Source, label: int | None) -> Marked:
     volume = nifti.read_volume(path, Ask("volume", plane=plane))  # type: ignore[arg-type]
     if volume.values.ndim != 3:
         raise BadSample("a volume of colours: not a mask")
-    frames, rows, columns = volume.values.shape
-    if source.count != frames or (source.size is not None and source.size != (columns, rows)):
-        raise BadSample(_differs(volume.values.shape, source))
+    _refuse_shape(volume.values.shape, source)
     notes: tuple[str, ...] = ()
-    affine = nifti.shown_affine(volume)
-    if affine is None or source.affine is None:
+    if volume.places is None or source.places is None:
         notes = ("sizes are equal; places in the patient could not be compared",)
-    elif (apart := _apart(affine, source.affine, volume.values.shape)) > _SAME_WITHIN:
-        raise BadSample(
-            f"another grid: voxels lie up to {apart:.3g} of a voxel's side from the image's; resample it onto the image"
-        )
-    values = numpy.stack([nifti.scaled(volume, index) for index in range(frames)])
+    else:
+        _refuse_grid(volume.places, source.places, volume.values.shape)
+    values = numpy.stack([nifti.scaled(volume, index) for index in range(len(volume.values))])
     found = marked_values(values, label)
     return Marked(found.pixels, (*notes, *found.notes))
 
 
-def _apart(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
-    """The largest distance between the same corner of two grids, as a share of the smallest side of a voxel."""
+def _of_segments(files: Sequence[Path], source: Source, label: int | None) -> Marked:
+    """Frames of a segmentation stand where the image's frames do; those without a mark are often left out."""
     import numpy
 
-    corners = numpy.array(numpy.meshgrid(*[(0, length - 1) for length in shape])).reshape(3, -1)
-    corners = numpy.vstack([corners, numpy.ones(corners.shape[1])])
-    apart = numpy.linalg.norm(((one - other) @ corners)[:3], axis=0).max()
-    return float(apart / numpy.linalg.norm(other[:3, :3], axis=0).min())
+    found = read_segments(files, label)
+    if source.places is None or source.size is None:
+        raise BadSample("a segmentation belongs to places in the patient, and the image has none")
+    frames, rows, columns = found.marked.shape
+    if found.axes != source.axes or source.size != (columns, rows):
+        raise BadSample(
+            f"another grid ({columns} x {rows}, {found.axes} against {source.size[0]} x {source.size[1]},"
+            f" {source.axes}); resample it onto the image"
+        )
+    marked = numpy.zeros((source.count, rows, columns), bool)
+    origins = numpy.asarray(source.places.origins)
+    for frame in range(frames):
+        apart = numpy.linalg.norm(origins - numpy.asarray(found.places.origins[frame]), axis=1)
+        nearest = int(apart.argmin())
+        beside = Places((found.places.origins[frame],), found.places.to_column, found.places.to_row)
+        _refuse_grid(beside, source.places._replace(origins=(source.places.origins[nearest],)), (1, rows, columns))
+        marked[nearest] |= found.marked[frame]
+    absent = label is not None and label not in found.there
+    holds = ", ".join(str(number) for number in found.there[:8]) or "none"
+    return Marked(marked, (f"segment {label} does not occur; there are {holds}",) if absent else ())
+
+
+def _refuse_shape(shape: tuple[int, ...], source: Source) -> None:
+    frames, rows, columns = shape
+    if source.count != frames or (source.size is not None and source.size != (columns, rows)):
+        raise BadSample(_differs(shape, source))
+
+
+def _refuse_grid(mask: Places, image: Places, shape: tuple[int, ...]) -> None:
+    """Refuse a mask whose pixels lie elsewhere in the patient than the image's. Raises BadSample."""
+    import numpy
+
+    side = min(float(numpy.linalg.norm(step)) for step in (image.to_column, image.to_row))
+    apart = 0.0
+    for one, other in ((mask.origins[0], image.origins[0]), (mask.origins[-1], image.origins[-1])):
+        for row in (0, shape[1] - 1):
+            for column in (0, shape[2] - 1):
+                places = [
+                    numpy.asarray(origin) + column * numpy.asarray(grid.to_column) + row * numpy.asarray(grid.to_row)
+                    for origin, grid in ((one, mask), (other, image))
+                ]
+                apart = max(apart, float(numpy.linalg.norm(places[0] - places[1])))
+    if apart > _SAME_WITHIN * side:
+        raise BadSample(
+            f"another grid: its pixels lie up to {apart:.3g} mm from the image's; resample it onto the image"
+        )
 
 
 def _differs(shape: tuple[int, ...], source: Source) -> str:
     """What a mask of another size is told; width first for pictures, as everywhere."""
     frames, rows, columns = shape
     if source.count == 1 and frames == 1 and source.size is not None:
-        return f"{columns} x {rows}, the image is {source.size[0]} x {source.size[1]}: another size; it is not stretched"
+        return (
+            f"{columns} x {rows}, the image is {source.size[0]} x {source.size[1]}: another size; it is not stretched"
+        )
     width, height = source.size or (0, 0)
     image = f"{width} x {height} x {source.count}" if source.size else f"{source.count} frames"
     return f"another grid ({columns} x {rows} x {frames} against {image}); resample it onto the image"
