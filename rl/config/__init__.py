@@ -2,11 +2,13 @@
 
 from rl.config.schema import (
     Aggregation,
+    CaptionsConfig,
     ComputeConfig,
     Config,
     DataConfig,
     EvalConfig,
     GrpoConfig,
+    InterleavedConfig,
     JudgeConfig,
     LoraConfig,
     LossType,
@@ -14,16 +16,21 @@ from rl.config.schema import (
     RewardConfig,
     ScaleRewards,
     SftConfig,
+    Stage,
+    StageConfig,
+    StagesConfig,
     Train,
 )
 
 __all__ = [
     "Aggregation",
+    "CaptionsConfig",
     "ComputeConfig",
     "Config",
     "DataConfig",
     "EvalConfig",
     "GrpoConfig",
+    "InterleavedConfig",
     "JudgeConfig",
     "LoraConfig",
     "LossType",
@@ -31,5 +38,8 @@ __all__ = [
     "RewardConfig",
     "ScaleRewards",
     "SftConfig",
+    "Stage",
+    "StageConfig",
+    "StagesConfig",
     "Train",
 ]

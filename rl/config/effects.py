@@ -43,7 +43,7 @@ def _all_members_state(name: str) -> Callable[[Config], bool]:
 JUDGE_EFFECTS = (
     Effect(
         _under("model.lora"),
-        lambda c: c.model.train != "lora",
+        lambda c: "lora" not in (c.model.train, c.sft.train, c.stages.interleaved.train, c.stages.captions.train),
         "only model.train=lora has adapters",
     ),
     Effect(
@@ -116,6 +116,27 @@ EFFECTS = (
         ),
         lambda c: c.sft.enabled and c.sft.checkpoint is not None,
         "sft.checkpoint names a finished SFT model, so none is trained",
+    ),
+    *(
+        Effect(
+            _under(f"stages.{name}"),
+            lambda c, name=name: name in c.stages.skip,
+            f"stages.skip leaves the stage {name} out; +experiment=fleming_vl runs it",
+        )
+        for name in ("interleaved", "captions")
+    ),
+    *(
+        Effect(
+            (f"stages.{name}.root",),
+            lambda c, name=name: value_at(c, f"stages.{name}.data") == "phantoms",
+            f"stages.{name}.data=phantoms reads no files; choose interleaved or captions",
+        )
+        for name in ("interleaved", "captions")
+    ),
+    Effect(
+        ("stages.evaluate",),
+        lambda c: {"interleaved", "captions"} <= {*c.stages.skip},
+        "no stage stands before instruction tuning, and that one's model is evaluated anyway",
     ),
     Effect(
         ("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"

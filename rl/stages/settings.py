@@ -1,0 +1,43 @@
+"""Which stages a run has, and the configuration that each is trained with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rl.config import Config, SftConfig, StageConfig
+from rl.config.stage_rules import DOCUMENT_STAGES, stage_of
+from rollouts.prompt.families import Family
+
+# Settings of a stage that the loop of supervised training reads under `sft`.
+_SHARED = tuple(
+    name.name for name in dataclasses.fields(StageConfig) if name.name in {one.name for one in dataclasses.fields(SftConfig)}
+)
+
+
+def document_stages(config: Config) -> list[str]:
+    """The stages that are trained on documents and not left out, in order."""
+    return [name for name in DOCUMENT_STAGES if name not in config.stages.skip]
+
+
+def all_stages(config: Config) -> list[str]:
+    """The stages of the run by name, in order."""
+    tuned = ["instruction"] if config.sft.enabled else []
+    return [*document_stages(config), *tuned, *(["grpo"] if "grpo" not in config.stages.skip else [])]
+
+
+def as_staged(config: Config, name: str, family: Family | None, model_path: str | None = None) -> Config:
+    """The configuration of a stage: the loop of supervised training reads it as it reads that of SFT.
+
+    Args:
+        name: of a stage that is trained on documents.
+        family: of the model; one that cuts no tiles has no number of them.
+        model_path: the model that the stage begins with; None = the run's.
+    """
+    stage = stage_of(config, name)
+    tiles = stage.max_tiles if family is not None and family.cuts_tiles else config.model.max_tiles
+    model = dataclasses.replace(
+        config.model, path=model_path or config.model.path, train=stage.train, max_tiles=tiles
+    )
+    taught = {setting: getattr(stage, setting) for setting in _SHARED if setting not in ("train", "max_tiles")}
+    sft = dataclasses.replace(config.sft, enabled=True, checkpoint=None, train=None, max_tiles=None, **taught)
+    return dataclasses.replace(config, model=model, sft=sft)
