@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rl.config import Config
 from rl.data.sizes import images_of
+from rl.run.contents import digest
 from rl.run.progress import Display
 from rl.sft.found import course_hash, ensure, media_hashes
 from rl.sft.ranks import Start, in_workers
@@ -53,6 +55,11 @@ def stage_hash(staged: Config, ready: ReadyStage) -> str:
     every document with its images, and which of them share a sequence. `staged`: see `as_staged`."""
     told = {"stage": FORMAT_VERSION, "updates": ready.updates}
     return course_hash(staged, map(_plain, ready.documents), told)
+
+
+def documents_of(stages: Mapping[str, ReadyStage]) -> dict[str, dict[str, str]]:
+    """Stage -> document -> digest: what a run learns from before its questions (`rl.run.contents`)."""
+    return {f"documents of {name}": {one.id: digest(_plain(one)) for one in stages[name].documents} for name in stages}
 
 
 def _plain(document: Document) -> list[object]:

@@ -41,7 +41,7 @@ class ReadyStage:
     @property
     def num_images(self) -> int:
         """Frames of all documents."""
-        return sum(len(media.frames or (media,)) for one in self.documents for media in one.media)
+        return sum(media.num_frames for one in self.documents for media in one.media)
 
 
 class Checked(NamedTuple):

@@ -21,7 +21,7 @@ def document_stages(config: Config) -> list[str]:
 
 def all_stages(config: Config) -> list[str]:
     """The stages of the run by name, in order."""
-    tuned = ["instruction"] if config.sft.enabled else []
+    tuned = ["instruction"] if config.sft.enabled or config.sft.checkpoint else []
     return [*document_stages(config), *tuned, *(["grpo"] if "grpo" not in config.stages.skip else [])]
 
 

@@ -15,7 +15,7 @@ from rl.data.jsonl.row import id_of
 from rl.data.sets import BadRow, UnusableData
 from rollouts.media import with_hash
 from rollouts.prompt.documents import Document
-from rollouts.records import BadSample, Sample, stable_hash
+from rollouts.records import BadSample, Media, Sample, stable_hash
 from rollouts.texts.reading import TextFault, decode, file_lines, parse_object, quote
 
 
@@ -78,10 +78,15 @@ def _object(raw: bytes) -> dict[str, object]:
 
 
 def held_apart(found: Documents, held_out: Sequence[Sample]) -> Documents:
-    """The documents that show no held-out image; the others are left out and counted, because what is measured later
+    """The documents that show no image, source or patient of a held-out item; the others are left out and counted, because what is measured later
     must not have been read before."""
-    keys = {with_hash(media).sha256 for sample in held_out for media in sample.media}
-    kept = [one for one in found.documents if not keys & {with_hash(media).sha256 for media in one.media}]
+    keys = {key for sample in held_out for media in sample.media for key in _keys(media)}
+    kept = [one for one in found.documents if not any(keys & _keys(media) for media in one.media)]
     num_left_out = len(found.documents) - len(kept)
-    notes = {"documents that show a held-out image, left out": num_left_out} if num_left_out else {}
+    notes = {"documents that show a held-out image or patient, left out": num_left_out} if num_left_out else {}
     return Documents(kept, found.bad_rows, {**found.notes, **notes})
+
+
+def _keys(media: Media) -> set[str]:
+    """What must not be read before it is asked about: what is shown, where it comes from, and whose it is."""
+    return {with_hash(media).sha256, media.source_sha256, media.patient} - {""}

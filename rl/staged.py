@@ -1,0 +1,200 @@
+"""The stages before RL of one run: each is trained, or found again, and its model answers the held-out items, so that
+the report can say what each stage added. What is known of them stands in stages.json of the run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rewards.rubric import Rubric
+from rl.config import Config
+from rl.data.sets import DataSplits
+from rl.evaluate.asking import EvalResult
+from rl.evaluate.comparison import measure, strata
+from rl.statistics.pairs import mcnemar
+from rl.run.progress import Display, duration
+from rl.sft.found import ensure_sft
+from rl.sft.train import METRICS
+from rl.stages.found import ensure_stage
+from rl.stages.ready import ReadyStage, in_words
+from rl.stages.settings import all_stages
+from rl.training import evaluate_model
+from rollouts.store.disk import write_atomically
+from rollouts.terminal import open_console, table
+
+STAGES, CURVES = "stages.json", "stages"
+# The model before the first stage.
+START = "start"
+
+
+@dataclass
+class StageRecord:
+    """One stage as the report tells it."""
+
+    stage: str
+    # Folder of its model; relative where it was given so.
+    model: str
+    # Wall seconds of training it, or of finding it again.
+    seconds: float = 0.0
+    # What it was taught, in words.
+    taught: str = ""
+    # Stratum -> accuracy, interval and counts of the greedy answers (`rl.evaluate.comparison.measure`); empty = not
+    # asked.
+    greedy: dict[str, dict[str, float]] = field(default_factory=dict)
+    # Verdict of each held-out item, in order; None = it has none.
+    right: list[bool | None] = field(default_factory=list)
+    # Against the stage before that was asked: difference of accuracy and McNemar's mid-p over the items that both have
+    # a verdict on; None = there is none before.
+    added: dict[str, float] | None = None
+
+
+class StageBook:
+    """stages.json of a run's folder, written after each stage."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / STAGES
+        known = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else []
+        self.records = [StageRecord(**one) for one in known]
+
+    def known(self, stage: str, model: Path) -> StageRecord | None:
+        """What an interrupted run wrote of this very model."""
+        return next((one for one in self.records if (one.stage, one.model) == (stage, str(model)) and one.right), None)
+
+    def write(self, record: StageRecord) -> None:
+        """Add the record of a stage, in the place of an older one, and what it added to the one before."""
+        before = [one for one in self.records if one.stage != record.stage and one.right]
+        record.added = added(before[-1].right, record.right) if before and record.right else None
+        self.records = [*(one for one in self.records if one.stage != record.stage), record]
+        text = json.dumps([asdict(one) for one in self.records], indent=1)
+        write_atomically(self._path, text.encode())
+
+
+def added(before: Sequence[bool | None], after: Sequence[bool | None]) -> dict[str, float]:
+    """What a stage added on the same items: the difference of accuracy over those that both models have a verdict on,
+    its two-sided p (McNemar's mid-p), and how many these are."""
+    pairs = [(one, two) for one, two in zip(before, after, strict=True) if one is not None and two is not None]
+    gained, lost = sum(two > one for one, two in pairs), sum(two < one for one, two in pairs)
+    return {
+        "difference": (gained - lost) / max(1, len(pairs)),
+        "p_value": mcnemar(lost, gained),
+        "num_items": len(pairs),
+    }
+
+
+def record_of(stage: str, model: Path, seconds: float, taught: str, result: EvalResult | None) -> StageRecord:
+    """The record of a stage whose model gave these greedy answers; None = it was not asked."""
+    record = StageRecord(stage, str(model), seconds, taught)
+    if result is not None:
+        record.greedy = {
+            name: {key: float(value) for key, value in measure(result, "greedy", member).items()}
+            for name, member in strata(result.samples)
+        }
+        record.right = [item[0].correct for item in result.answers["greedy"]]
+    return record
+
+
+def climb(
+    config: Config,
+    folder: Path,
+    splits: DataSplits,
+    ready: Mapping[str, ReadyStage],
+    rubric: Rubric,
+    display: Display,
+) -> Path:
+    """The model that RL begins with: all supervised stages of the run, one from the other.
+
+    The model of instruction tuning is not asked here where RL follows, which asks it before its first step.
+
+    Raises:
+        the typed errors of `rl.run.failures.EXPECTED`.
+    """
+    names, book, model = all_stages(config), StageBook(folder), Path(config.model.path)
+    ends_with_rl = names[-1] == "grpo"
+    asked = config.stages.evaluate if ready else not ends_with_rl
+    if asked and ready:
+        _ask(config, book, StageRecord(START, str(model)), splits, rubric, display)
+    for number, name in enumerate((one for one in names if one != "grpo"), start=1):
+        started = time.monotonic()
+        with display.phase(f"stage {number} of {len(names)}, {name}" if ready else "SFT"):
+            if name in ready:
+                taught = in_words(config, ready[name])
+                model = ensure_stage(config, ready[name], model, display)
+            else:
+                taught = f"{len(splits.sft):,} rows"
+                model = ensure_sft(begins_with(config, model), splits.sft, display)
+        if ready or not ends_with_rl:
+            _keep_curve(folder, name, model)
+            record = StageRecord(name, str(model), time.monotonic() - started, taught)
+            if asked and not (name == "instruction" and ends_with_rl):
+                _ask(config, book, record, splits, rubric, display)
+            else:
+                book.write(record)
+    return model
+
+
+def finish(folder: Path, sft: EvalResult, grpo: EvalResult, seconds: float, config: Config) -> None:
+    """The last two stages, which RL asked itself, beside those before; nothing where none stands before them."""
+    book = StageBook(folder)
+    if not book.records:
+        return
+    before = book.records[-1]
+    if before.stage == "instruction":
+        book.write(record_of(before.stage, Path(before.model), before.seconds, before.taught, sft))
+    taught = f"{config.grpo.prompts_per_step} prompts x {config.grpo.num_generations} completions a step"
+    book.write(record_of("grpo", folder / "model", seconds, taught, grpo))
+
+
+def begins_with(config: Config, model: Path) -> Config:
+    """The configuration of a run that begins with another model."""
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, path=str(model)))
+
+
+def _ask(
+    config: Config, book: StageBook, record: StageRecord, splits: DataSplits, rubric: Rubric, display: Display
+) -> None:
+    """Ask the model of a stage the held-out items greedily, unless a run that goes on has asked it already."""
+    if known := book.known(record.stage, Path(record.model)):
+        display.say(f"{record.stage}: {known.greedy['all']['accuracy']:.1%} right, as asked before")
+        return
+    result = evaluate_model(config, Path(record.model), record.stage, splits, rubric, display)
+    told = record_of(record.stage, Path(record.model), record.seconds, record.taught, result)
+    book.write(told)
+    display.say(f"{record.stage}: {in_percent(told.greedy['all'])} of {len(told.right)} held-out items right, greedy")
+
+
+def in_percent(row: Mapping[str, float]) -> str:
+    """`67.5 % (63.7 to 71.0)`: accuracy and its interval."""
+    return f"{100 * row['accuracy']:.1f} % ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+
+
+def _keep_curve(folder: Path, name: str, model: Path) -> None:
+    """The numbers of a stage's updates beside the run's own, so that its report needs no other folder."""
+    if (model / METRICS).is_file():
+        (folder / CURVES).mkdir(exist_ok=True)
+        shutil.copyfile(model / METRICS, folder / CURVES / f"{name}.jsonl")
+
+
+def told_in_summary(folder: Path) -> list[dict[str, Any]]:
+    """The stages as summary.json has them: without the verdict of each item."""
+    return [
+        {name: value for name, value in asdict(one).items() if name != "right"} for one in StageBook(folder).records
+    ]
+
+
+def print_stages(stages: Sequence[Mapping[str, Any]]) -> None:
+    """Print what each stage added on the same held-out items."""
+    rows = []
+    for one in stages:
+        row, more = one["greedy"].get("all"), one["added"]
+        gain = "" if more is None else f"{100 * more['difference']:+.1f}"
+        p_value = "" if more is None else "<0.001" if more["p_value"] < 0.001 else f"{more['p_value']:.3f}"
+        shown = in_percent(row) if row else "not asked"
+        rows.append((one["stage"], shown, gain, p_value, duration(one["seconds"]), Path(one["model"]).name))
+    columns = ("stage", "right, greedy", "added", "p", "time", "model")
+    open_console().print(table("What each stage added on the same held-out items, in points", columns, rows))
