@@ -17,13 +17,13 @@ from rl.config import Config
 from rl.data.sets import DataSplits
 from rl.evaluate.asking import EvalResult
 from rl.evaluate.comparison import measure, strata
-from rl.statistics.pairs import mcnemar
 from rl.run.progress import Display, duration
 from rl.sft.found import ensure_sft
 from rl.sft.train import METRICS
 from rl.stages.found import ensure_stage
 from rl.stages.ready import ReadyStage, in_words
 from rl.stages.settings import all_stages
+from rl.statistics.pairs import mcnemar
 from rl.training import evaluate_model
 from rollouts.store.disk import write_atomically
 from rollouts.terminal import open_console, table

@@ -48,9 +48,11 @@ def value_at(config: Config, path: str) -> Any:
 def with_section(config: Config, section: str, part: Any) -> Config:
     """The configuration with another record at the dotted path of a section, "" = the whole."""
     if not section:
-        return part  # type: ignore[no-any-return]
+        return part
     outer, _, name = section.rpartition(".")
-    return with_section(config, outer, dataclasses.replace(value_at(config, outer) if outer else config, **{name: part}))
+    return with_section(
+        config, outer, dataclasses.replace(value_at(config, outer) if outer else config, **{name: part})
+    )
 
 
 def sections() -> list[str]:

@@ -60,7 +60,7 @@ def ordered(lengths: Sequence[int], batch: int, num_epochs: int, seed: int) -> l
 def shuffled(count: int, seed: int, epoch: int) -> list[int]:
     """The numbers below `count` in the random order of an epoch."""
     generator = torch.Generator().manual_seed(stable_hash("sft order", seed, epoch))
-    return torch.randperm(count, generator=generator).tolist()  # type: ignore[no-any-return]
+    return torch.randperm(count, generator=generator).tolist()
 
 
 def batch_size(rows: Sequence[SftRow], config: Config) -> int:

@@ -1,1 +1,1 @@
-"""The stages of the paper before RL: documents in packed sequences, then captions, each from the model of the one before."""
+"""The stages of the paper that learn from documents, each from the model of the one before."""

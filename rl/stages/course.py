@@ -25,9 +25,7 @@ def sequences_of(lengths: Sequence[int], stage: StageConfig, config: Config) -> 
     epochs = range(stage.num_epochs)
     if stage.packed:
         room = config.model.max_model_len
-        rows = [
-            row for epoch in epochs for row in pack(lengths, shuffled(len(lengths), config.seed, epoch), room)
-        ]
+        rows = [row for epoch in epochs for row in pack(lengths, shuffled(len(lengths), config.seed, epoch), room)]
         batch = min(stage.batch_size, len(rows))
     else:
         batch = min(stage.batch_size, len(lengths))

@@ -52,9 +52,7 @@ class Checked(NamedTuple):
     bad_rows: list[BadRow]
 
 
-def ready_stage(
-    config: Config, name: str, held_out: Sequence[Sample], advance: Advance = lambda _: None
-) -> ReadyStage:
+def ready_stage(config: Config, name: str, held_out: Sequence[Sample], advance: Advance = lambda _: None) -> ReadyStage:
     """The documents of a stage, checked one by one.
 
     Args:
@@ -106,7 +104,7 @@ def in_words(config: Config, ready: ReadyStage) -> str:
     """What a stage teaches, in numbers."""
     stage, tokens = stage_of(config, ready.name), sum(ready.lengths)
     rows = [row for update in ready.updates for row in update]
-    text = f"{len(ready.documents):,} documents with {ready.num_images:,} images, {tokens:,} tokens, {stage.train} learns"
+    text = f"{len(ready.documents):,} documents with {ready.num_images:,} images, {tokens:,} tokens"
     if stage.packed:
         filled = share_filled(ready.lengths, rows, config.model.max_model_len)
         text += f"; {len(rows):,} sequences of {config.model.max_model_len} tokens, {filled:.0%} filled"

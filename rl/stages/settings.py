@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from rl.config import Config, SftConfig, StageConfig
+from rl.config import Config, StageConfig
 from rl.config.stage_rules import DOCUMENT_STAGES, stage_of
 from rollouts.prompt.families import Family
-
-# Settings of a stage that the loop of supervised training reads under `sft`.
-_SHARED = tuple(
-    name.name for name in dataclasses.fields(StageConfig) if name.name in {one.name for one in dataclasses.fields(SftConfig)}
-)
 
 
 def document_stages(config: Config) -> list[str]:
@@ -33,11 +28,26 @@ def as_staged(config: Config, name: str, family: Family | None, model_path: str 
         family: of the model; one that cuts no tiles has no number of them.
         model_path: the model that the stage begins with; None = the run's.
     """
-    stage = stage_of(config, name)
+    return _with_settings(config, stage_of(config, name), family, model_path)
+
+
+def _with_settings(config: Config, stage: StageConfig, family: Family | None, model_path: str | None) -> Config:
     tiles = stage.max_tiles if family is not None and family.cuts_tiles else config.model.max_tiles
-    model = dataclasses.replace(
-        config.model, path=model_path or config.model.path, train=stage.train, max_tiles=tiles
+    model = dataclasses.replace(config.model, path=model_path or config.model.path, train=stage.train, max_tiles=tiles)
+    sft = dataclasses.replace(
+        config.sft,
+        enabled=True,
+        checkpoint=None,
+        train=None,
+        max_tiles=None,
+        learning_rate=stage.learning_rate,
+        weight_decay=stage.weight_decay,
+        warmup_ratio=stage.warmup_ratio,
+        lr_scheduler_type=stage.lr_scheduler_type,
+        batch_size=stage.batch_size,
+        micro_batch_tokens=stage.micro_batch_tokens,
+        num_epochs=stage.num_epochs,
+        max_grad_norm=stage.max_grad_norm,
+        save_steps=stage.save_steps,
     )
-    taught = {setting: getattr(stage, setting) for setting in _SHARED if setting not in ("train", "max_tiles")}
-    sft = dataclasses.replace(config.sft, enabled=True, checkpoint=None, train=None, max_tiles=None, **taught)
     return dataclasses.replace(config, model=model, sft=sft)

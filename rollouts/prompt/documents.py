@@ -45,10 +45,7 @@ def refuse_unreadable(processor: Processor, document: Document) -> None:
 def document_text(processor: Processor, document: Document) -> str:
     """What the processor is given: a piece a line, one placeholder for each frame, the tokenizer's end behind it."""
     image = processor.family.image_text
-    lines = [
-        piece if isinstance(piece, str) else "\n".join([image] * piece.num_frames)
-        for piece in document.pieces
-    ]
+    lines = [piece if isinstance(piece, str) else "\n".join([image] * piece.num_frames) for piece in document.pieces]
     return "\n".join(lines) + str(processor.tokenizer.eos_token)
 
 

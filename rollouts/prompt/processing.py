@@ -285,6 +285,7 @@ def media_words(processor: Processor, text: str) -> list[str]:
 
 
 def fingerprint(token_ids: Sequence[int], media: Mapping[str, Tensor]) -> str:
+    """Hash of token ids and of the bytes of media tensors."""
     digest = hashlib.sha256(str(tuple(token_ids)).encode())
     for name in sorted(media):
         digest.update(f"{name}{tuple(media[name].shape)}".encode())

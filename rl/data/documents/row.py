@@ -3,8 +3,8 @@ examples/stages.md.
 
 | `data` | fields |
 |---|---|
-| interleaved | `content`: a list of texts and objects such as {"image": "a.png"}, {"volume": "scan"} or {"video": "clip"}, \
-in the order they are read; or `text_list` and `image_info` as MMC4 has them; `id` |
+| interleaved | `content`: a list of texts, {"image": ..}, {"volume": ..} and {"video": ..} in the order they are read;
+or `text_list` and `image_info` as MMC4 has them; `id` |
 | captions | `image`, `images`, `volume` or `video`, and `caption`; `id` |
 """
 
@@ -112,7 +112,9 @@ def _text(text: str, what: str) -> list[str]:
 
 def _media(piece: Mapping[str, Any], reader: ImageReader, max_frames: int) -> Media:
     if len(piece) != 1 or next(iter(piece)) not in _MEDIA:
-        raise BadSample(f"a piece is {quote(dict(piece))}, expected one of {', '.join(_MEDIA)} with what it is read from")
+        raise BadSample(
+            f"a piece is {quote(dict(piece))}, expected one of {', '.join(_MEDIA)} with what it is read from"
+        )
     kind, source = next(iter(piece.items()))
     if kind == "image":
         if not isinstance(source, str) or is_blank(source):

@@ -78,8 +78,8 @@ def _object(raw: bytes) -> dict[str, object]:
 
 
 def held_apart(found: Documents, held_out: Sequence[Sample]) -> Documents:
-    """The documents that show no image, source or patient of a held-out item; the others are left out and counted, because what is measured later
-    must not have been read before."""
+    """The documents that show no image, source or patient of a held-out item; the others are left out and counted,
+    because what is measured later must not have been read before."""
     keys = {key for sample in held_out for media in sample.media for key in _keys(media)}
     kept = [one for one in found.documents if not any(keys & _keys(media) for media in one.media)]
     num_left_out = len(found.documents) - len(kept)

@@ -72,4 +72,3 @@ def test_documents_of_a_sequence_are_segments_of_their_own() -> None:
     # The first token of each is predicted by nothing: 11, 12 behind places 0, 1; 11 behind place 3.
     assert batch.sources.tolist() == [0, 1, 3] and batch.targets.tolist() == [11, 12, 11]
     assert torch.equal(batch.input_ids, torch.tensor([[10, 11, 12, 10, 11]]))
-
