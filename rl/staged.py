@@ -4,11 +4,10 @@ the report can say what each stage added. What is known of them stands in stages
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,81 +19,19 @@ from rl.evaluate.comparison import measure, strata
 from rl.run.progress import Display, duration
 from rl.sft.found import ensure_sft
 from rl.sft.train import METRICS
+from rl.stages.book import CURVES, START, StageBook, StageRecord, in_percent
 from rl.stages.found import ensure_stage
 from rl.stages.ready import ReadyStage, in_words
 from rl.stages.settings import all_stages
-from rl.statistics.pairs import mcnemar
 from rl.training import evaluate_model
-from rollouts.store.disk import write_atomically
 from rollouts.terminal import open_console, table
-
-STAGES, CURVES = "stages.json", "stages"
-# The model before the first stage.
-START = "start"
-
-
-@dataclass
-class StageRecord:
-    """One stage as the report tells it."""
-
-    stage: str
-    # Folder of its model; relative where it was given so.
-    model: str
-    # Wall seconds of training it, or of finding it again.
-    seconds: float = 0.0
-    # What it was taught, in words.
-    taught: str = ""
-    # Stratum -> accuracy, interval and counts of the greedy answers (`rl.evaluate.comparison.measure`); empty = not
-    # asked.
-    greedy: dict[str, dict[str, float]] = field(default_factory=dict)
-    # Verdict of each held-out item, in order; None = it has none.
-    right: list[bool | None] = field(default_factory=list)
-    # Against the stage before that was asked: difference of accuracy and McNemar's mid-p over the items that both have
-    # a verdict on; None = there is none before.
-    added: dict[str, float] | None = None
-
-
-class StageBook:
-    """stages.json of a run's folder, written after each stage."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / STAGES
-        known = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else []
-        self.records = [StageRecord(**one) for one in known]
-
-    def known(self, stage: str, model: Path) -> StageRecord | None:
-        """What an interrupted run wrote of this very model."""
-        return next((one for one in self.records if (one.stage, one.model) == (stage, str(model)) and one.right), None)
-
-    def write(self, record: StageRecord) -> None:
-        """Add the record of a stage, in the place of an older one, and what it added to the one before."""
-        before = [one for one in self.records if one.stage != record.stage and one.right]
-        record.added = added(before[-1].right, record.right) if before and record.right else None
-        self.records = [*(one for one in self.records if one.stage != record.stage), record]
-        text = json.dumps([asdict(one) for one in self.records], indent=1)
-        write_atomically(self._path, text.encode())
-
-
-def added(before: Sequence[bool | None], after: Sequence[bool | None]) -> dict[str, float]:
-    """What a stage added on the same items: the difference of accuracy over those that both models have a verdict on,
-    its two-sided p (McNemar's mid-p), and how many these are."""
-    pairs = [(one, two) for one, two in zip(before, after, strict=True) if one is not None and two is not None]
-    gained, lost = sum(two > one for one, two in pairs), sum(two < one for one, two in pairs)
-    return {
-        "difference": (gained - lost) / max(1, len(pairs)),
-        "p_value": mcnemar(lost, gained),
-        "num_items": len(pairs),
-    }
 
 
 def record_of(stage: str, model: Path, seconds: float, taught: str, result: EvalResult | None) -> StageRecord:
     """The record of a stage whose model gave these greedy answers; None = it was not asked."""
     record = StageRecord(stage, str(model), seconds, taught)
     if result is not None:
-        record.greedy = {
-            name: {key: float(value) for key, value in measure(result, "greedy", member).items()}
-            for name, member in strata(result.samples)
-        }
+        record.greedy = {name: dict(measure(result, "greedy", member)) for name, member in strata(result.samples)}
         record.right = [item[0].correct for item in result.answers["greedy"]]
     return record
 
@@ -166,11 +103,6 @@ def _ask(
     told = record_of(record.stage, Path(record.model), record.seconds, record.taught, result)
     book.write(told)
     display.say(f"{record.stage}: {in_percent(told.greedy['all'])} of {len(told.right)} held-out items right, greedy")
-
-
-def in_percent(row: Mapping[str, float]) -> str:
-    """`67.5 % (63.7 to 71.0)`: accuracy and its interval."""
-    return f"{100 * row['accuracy']:.1f} % ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
 
 
 def _keep_curve(folder: Path, name: str, model: Path) -> None:

@@ -71,7 +71,8 @@ def ready_stage(config: Config, name: str, held_out: Sequence[Sample], advance: 
     checked = check_documents(staged, found.documents, advance)
     bad_rows = [*found.bad_rows, *checked.bad_rows]
     if bad_rows and config.data.on_bad_row == "raise":
-        raise BadRows(f"stages.{name}.root={stage.root}", bad_rows, _listed(stage.root, bad_rows))
+        where = "data=phantoms" if stage.root is None else f"root={stage.root}"
+        raise BadRows(f"stages.{name}.{where}", bad_rows, _listed(stage.root, bad_rows))
     if not checked.documents:
         raise UnusableData(
             f"stages.{name}: no document is left to learn ({len(bad_rows)} bad ones); give others with"
