@@ -27,17 +27,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.config import Config, ModelConfig
-from rl.config.build import (
-    Leaf,
-    build,
-    is_mapping,
-    leaves,
-    sections,
-    unknown_setting,
-    value_at,
-    with_section,
-    without_renamed,
-)
+from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting, value_at, without_renamed
 from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, LISTED_GROUP, origin
 from rl.config.help import help_text
 from rl.config.rules import problems
@@ -190,6 +180,7 @@ _PLACES = {
     "": ("out_dir",),
     "model": ("path",),
     "data": ("root",),
+    "data.media": ("cache_dir",),
     "sft": ("checkpoint", "cache_dir"),
     "stages.interleaved": ("root",),
     "stages.captions": ("root",),
@@ -208,8 +199,16 @@ def _expand_home(config: Config) -> Config:
             if isinstance(value := getattr(part, name), str) and value.startswith("~")
         }
         if homes:
-            config = with_section(config, section, dataclasses.replace(part, **homes))
+            config = _with_part(config, section, homes)
     return config
+
+
+def _with_part(record: Any, section: str, changes: dict[str, Any]) -> Any:
+    """The record with changes in the section of that dotted name."""
+    if not section:
+        return dataclasses.replace(record, **changes)
+    first, _, rest = section.partition(".")
+    return dataclasses.replace(record, **{first: _with_part(getattr(record, first), rest, changes)})
 
 
 def _without_instruction(config: Config) -> Config:

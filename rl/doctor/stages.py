@@ -34,9 +34,8 @@ def check_stages(config: Config, splits: DataSplits) -> list[Finding]:
 def _of_stage(config: Config, name: str, splits: DataSplits) -> Iterator[Finding]:
     fix = f"correct stages.{name}.root, set data.on_bad_row=skip, or leave it out with stages.skip=[{name}]"
     try:
-        with Display(sys.stderr) as display, display.late_bar(f"check the documents of {name}", 1) as advance:
-            ready = ready_stage(config, name, splits.eval)
-            advance(1)
+        with Display(sys.stderr) as display:
+            ready = ready_stage(config, name, splits.eval, display.late_bar)
         yield from told(config, ready)
         staged = as_staged(config, name, load_family(config.model.path))
         learns, frozen = learning_parts(staged)

@@ -90,8 +90,8 @@ def course_hash(config: Config, lines: Iterable[object], told: Mapping[str, obje
 
 
 def media_hashes(media: Sequence[Media]) -> list[str]:
-    """Of the content of each."""
-    return [with_hash(one).sha256 for one in media]
+    """Of the content of each; and what stands before its frames, which is read, too."""
+    return [*(with_hash(one).sha256 for one in media), *(label for one in media for label in one.labels or ())]
 
 
 def _plain(sample: Sample) -> dict[str, object]:

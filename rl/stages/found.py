@@ -63,5 +63,4 @@ def documents_of(stages: Mapping[str, ReadyStage]) -> dict[str, dict[str, str]]:
 
 
 def _plain(document: Document) -> list[object]:
-    hashes = iter(media_hashes(document.media))
-    return [document.id, [piece if isinstance(piece, str) else {"media": next(hashes)} for piece in document.pieces]]
+    return [document.id, [one if isinstance(one, str) else {"media": media_hashes([one])} for one in document.pieces]]

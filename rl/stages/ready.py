@@ -4,7 +4,7 @@ and has room for, and its updates."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rl.config import Config
 from rl.config.stage_rules import stage_of
 from rl.data.documents.rows import held_apart, load_documents
+from rl.data.media.reader import Bar, no_bar
 from rl.data.sets import BadRow, BadRows, UnusableData, write_bad_rows
 from rl.data.sizes import images_of
 from rl.sft.train import Numbers
@@ -19,11 +20,9 @@ from rl.stages.course import sequences_of
 from rl.stages.packing import share_filled
 from rl.stages.settings import as_staged
 from rollouts.prompt.documents import Document
-from rollouts.prompt.lengths import measure_documents
+from rollouts.prompt.lengths import Advance, measure_documents
 from rollouts.prompt.processing import load_family, load_processor
 from rollouts.records import Sample
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,13 @@ class Checked(NamedTuple):
     bad_rows: list[BadRow]
 
 
-def ready_stage(config: Config, name: str, held_out: Sequence[Sample], advance: Advance = lambda _: None) -> ReadyStage:
+def ready_stage(config: Config, name: str, held_out: Sequence[Sample], bar: Bar = no_bar) -> ReadyStage:
     """The documents of a stage, checked one by one.
 
     Args:
         config: the run's.
         held_out: items that are asked later: documents that show one of their images are left out.
-        advance: told how many more documents are done.
+        bar: shows how many volumes are read, and how many documents are checked.
 
     Raises:
         BadRows: some cannot be taught, and data.on_bad_row is "raise"; they are listed beside their file.
@@ -66,9 +65,10 @@ def ready_stage(config: Config, name: str, held_out: Sequence[Sample], advance: 
         FileNotFoundError: `root` is not there.
     """
     stage = stage_of(config, name)
-    found = held_apart(load_documents(name, stage, config.data), held_out)
+    found = held_apart(load_documents(name, stage, config.data, bar), held_out)
     staged = as_staged(config, name, load_family(config.model.path))
-    checked = check_documents(staged, found.documents, advance)
+    with bar(f"check the documents of {name}", len(found.documents)) as advance:
+        checked = check_documents(staged, found.documents, advance)
     bad_rows = [*found.bad_rows, *checked.bad_rows]
     if bad_rows and config.data.on_bad_row == "raise":
         where = "data=phantoms" if stage.root is None else f"root={stage.root}"

@@ -49,6 +49,13 @@ def document_text(processor: Processor, document: Document) -> str:
     return "\n".join(lines) + str(processor.tokenizer.eos_token)
 
 
+def _frames(processor: Processor, media: Media) -> list[str]:
+    """A placeholder for each frame, with what is said of it before it."""
+    image = processor.family.image_text
+    labels = media.labels or ("",) * media.num_frames
+    return [line for label in labels for line in (label, image) if line]
+
+
 def encode_document(processor: Processor, document: Document) -> EncodedPrompt:
     """A document as the trainer's forward pass takes it.
 

@@ -3,15 +3,16 @@ phantoms."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rl.config import DataConfig, StageConfig
 from rl.data.documents.phantoms import made_documents
-from rl.data.documents.row import document_of
-from rl.data.images import ImageReader
+from rl.data.documents.row import asked_to_read, document_of
 from rl.data.jsonl.row import id_of
+from rl.data.media.reader import Bar, MediaReader, no_bar
 from rl.data.sets import BadRow, UnusableData
 from rollouts.media import with_hash
 from rollouts.prompt.documents import Document
@@ -29,7 +30,7 @@ class Documents:
     notes: Mapping[str, int] = field(default_factory=dict)
 
 
-def load_documents(name: str, stage: StageConfig, data: DataConfig) -> Documents:
+def load_documents(name: str, stage: StageConfig, data: DataConfig, bar: Bar = no_bar) -> Documents:
     """The documents of the stage of this name, in a seeded order, at most `num_documents`.
 
     Raises:
@@ -41,22 +42,26 @@ def load_documents(name: str, stage: StageConfig, data: DataConfig) -> Documents
     path = Path(str(stage.root))
     if not path.is_file():
         raise FileNotFoundError(f"stages.{name}.root={stage.root}: expected a JSONL file, there is none")
-    found = read_documents(path, stage.data, data.max_frames)
+    found = read_documents(path, stage.data, MediaReader(path.parent, data.media), bar)
     if not found.documents and not found.bad_rows:
         raise UnusableData(f"stages.{name}.root={stage.root} holds no document")
     ordered = sorted(found.documents, key=lambda one: stable_hash(data.seed, name, one.id))
     return Documents(ordered[: stage.num_documents], found.bad_rows)
 
 
-def read_documents(path: Path, form: str, max_frames: int) -> Documents:
-    """Every line of a file, good or bad; blank lines are passed over."""
-    reader = ImageReader(path.parent)
+def read_documents(path: Path, form: str, reader: MediaReader, bar: Bar = no_bar) -> Documents:
+    """Every line of a file, good or bad; blank lines are passed over. `bar`: shows how many volumes are read."""
     good: dict[str, tuple[int, Document]] = {}
     bad: list[BadRow] = []
     try:
         numbered = file_lines(path)
     except TextFault as error:
         return Documents([], [BadRow(1, "", str(error))])
+    for _, raw in numbered:
+        with contextlib.suppress(BadSample):  # told below
+            for asked in asked_to_read(_object(raw)):
+                reader.look(asked)
+    reader.prepare(bar)
     for number, raw in numbered:
         row_id = ""
         try:
@@ -64,7 +69,7 @@ def read_documents(path: Path, form: str, max_frames: int) -> Documents:
             row_id = id_of(row, number)
             if row_id in good:
                 raise BadSample(f"the id is taken by line {good[row_id][0]}")
-            good[row_id] = number, document_of(row, row_id, form, reader, max_frames)
+            good[row_id] = number, document_of(row, row_id, form, reader)
         except BadSample as error:
             bad.append(BadRow(number, row_id, str(error).removeprefix(f"sample {quote(row_id)}: ")))
     return Documents([document for _, document in good.values()], bad)

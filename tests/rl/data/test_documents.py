@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rl.config import CaptionsConfig, DataConfig, InterleavedConfig
+from rl.config import CaptionsConfig, DataConfig, InterleavedConfig, MediaConfig
 from rl.data.documents.phantoms import MOST_IMAGES, made_documents
 from rl.data.documents.rows import Documents, held_apart, load_documents, read_documents
+from rl.data.media.reader import MediaReader
 from rl.data.phantoms import questions
 from rl.data.sets import UnusableData
 from rollouts.prompt.documents import Document
@@ -24,6 +25,11 @@ def folder(tmp_path: Path) -> Path:
     for number, name in enumerate(("a.png", "b.png", "scan/1.png", "scan/2.png", "scan/10.png")):
         Image.new("RGB", (20, 20), (40 * number, 0, 0)).save(tmp_path / name)
     return tmp_path
+
+
+def read(path: Path, form: str, max_frames: int = 4) -> Documents:
+    settings = MediaConfig(max_frames=max_frames, cache_dir=str(path.parent / "cache"))
+    return read_documents(path, form, MediaReader(path.parent, settings))
 
 
 def written(folder: Path, *rows: object) -> Path:
@@ -39,7 +45,7 @@ def shape(document: Document) -> list[str]:
 
 def test_texts_and_images_keep_their_order(folder: Path) -> None:
     row = {"id": "d", "content": [" first ", {"image": "b.png"}, "then", {"volume": "scan"}, {"image": "a.png"}, "end"]}
-    found = read_documents(written(folder, row), "interleaved", max_frames=2)
+    found = read(written(folder, row), "interleaved", 2)
     assert not found.bad_rows
     assert shape(found.documents[0]) == ["first", "<image 1>", "then", "<volume 2>", "<image 1>", "end"]
     assert [Path(str(one.path)).name for one in found.documents[0].media if one.kind == "image"] == ["b.png", "a.png"]
@@ -56,7 +62,7 @@ def test_lines_of_mmc4_are_read_as_they_are(folder: Path) -> None:
         "url": "http://x",
         "similarity_matrix": [[0.1]],
     }
-    found = read_documents(written(folder, row), "interleaved", 4)
+    found = read(written(folder, row), "interleaved", 4)
     assert not found.bad_rows and found.documents[0].id == "line-1"
     assert shape(found.documents[0]) == ["<image 1>", "One.", "<image 1>", "Two."]
     assert [Path(str(one.path)).name for one in found.documents[0].media] == ["b.png", "a.png"]
@@ -68,7 +74,7 @@ def test_captions_stand_behind_what_they_are_about(folder: Path) -> None:
         {"images": ["a.png", "b.png"], "caption": "Two."},
         {"volume": "scan", "caption": "A scan."},
     ]
-    found = read_documents(written(folder, *rows), "captions", max_frames=4)
+    found = read(written(folder, *rows), "captions", 4)
     assert [shape(one) for one in found.documents] == [
         ["<image 1>", "A nodule."], ["<image 1>", "<image 1>", "Two."], ["<volume 3>", "A scan."],
     ]  # fmt: skip
@@ -96,14 +102,14 @@ def test_captions_stand_behind_what_they_are_about(folder: Path) -> None:
 )  # fmt: skip
 def test_a_row_that_cannot_be_taught_is_told_with_its_line(form: str, row: object, words: str, folder: Path) -> None:
     good = {"image": "b.png", "caption": "fine"} if form == "captions" else {"content": ["fine"]}
-    found = read_documents(written(folder, good, row), form, 4)
+    found = read(written(folder, good, row), form, 4)
     assert [one.line for one in found.bad_rows] == [2] and len(found.documents) == 1
     assert words in found.bad_rows[0].reason
 
 
 def test_an_id_names_one_document(folder: Path) -> None:
     row = {"id": "x", "content": ["text"]}
-    found = read_documents(written(folder, row, row), "interleaved", 4)
+    found = read(written(folder, row, row), "interleaved", 4)
     assert [one.reason for one in found.bad_rows] == ["the id is taken by line 1"]
 
 
