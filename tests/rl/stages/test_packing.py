@@ -10,7 +10,7 @@ import torch
 from rl.config import Config, InterleavedConfig, ModelConfig
 from rl.policy.batching import Row, make_micro_batches
 from rl.stages.course import sequences_of
-from rl.stages.packing import OPEN_SEQUENCES, pack, share_filled
+from rl.stages.packing import pack, share_filled
 from rollouts.prompt.documents import share_sequence
 from rollouts.prompt.processing import EncodedPrompt
 
@@ -28,8 +28,8 @@ def test_every_document_is_in_one_sequence_and_none_overflows() -> None:
         sequences = pack(lengths, chance.sample(range(len(lengths)), len(lengths)), 40)
         assert sorted(number for numbers in sequences for number in numbers) == list(range(len(lengths)))
         assert all(sum(lengths[number] for number in numbers) <= 40 for numbers in sequences)
-        if len(sequences) > 2 * OPEN_SEQUENCES:
-            assert share_filled(lengths, sequences, 40) > 0.8
+    lengths = [chance.randint(1, 40) for _ in range(1000)]
+    assert share_filled(lengths, pack(lengths, range(1000), 100), 100) > 0.95
 
 
 def test_a_document_longer_than_a_sequence_is_refused() -> None:
