@@ -74,6 +74,8 @@ def test_the_surface_is_frozen() -> None:
         compute.num_threads
         compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps eval.quick_items
+        eval.benchmarks eval.benchmark_root eval.benchmark_every_steps eval.benchmark_items eval.probes
+        eval.on_mismatch
     """
     assert list(leaves()) == expected.split()
 
