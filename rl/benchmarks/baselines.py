@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from rollouts.records import Sample
 
+# Tag with the gold answer as the row wrote it, where the sample spells it otherwise.
+WRITTEN = "gold_as_written"
 # Metric of a text against one reference, 0 to 1.
 TextMetric = Callable[[str, str], float]
 
@@ -99,6 +101,30 @@ def question_only(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:
         counts = answers.get(folded(one.question))
         values.append(_by_question(one, counts) if counts else other)
     return Blind("question_only", "the most frequent training answer to the same question", tuple(values))
+
+
+def question_exact(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:
+    """The same as others count it: the training answer's very words must be the gold's, other wordings do not count, and
+    a question that training never asked is wrong."""
+    answers: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for one in taught:
+        answers[one.question.casefold()][_as_written(one)] += 1
+    values = tuple(
+        float(bool(answers.get(one.question.casefold())) and _first(answers[one.question.casefold()]) == _as_written(one))
+        for one in samples
+    )
+    what = "the same by exact words, other wordings and questions that training never asked being wrong"
+    return Blind("question_exact", what, values)
+
+
+def _as_written(sample: Sample) -> str:
+    """The gold answer as the row wrote it."""
+    return sample.tags.get(WRITTEN, sample.gold_text).casefold().strip()
+
+
+def _first(counts: collections.Counter[str]) -> str:
+    """The most frequent, the first that was seen among equals."""
+    return counts.most_common(1)[0][0]
 
 
 def _by_question(sample: Sample, counts: collections.Counter[str]) -> float:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rl.benchmarks.baselines import WRITTEN
 from rl.benchmarks.card import OPTIONAL, Card, Form
 from rl.benchmarks.named_options import named_options
 from rl.benchmarks.odd_rows import FUNCTIONS
@@ -32,6 +33,7 @@ _REPORT = {
     "zh": "请写出该检查的报告：先写所见，再写印象。",
 }
 _LETTER = re.compile(r"\(?([A-Za-z])\)?(?:[.):、]\s*(.*))?", re.DOTALL)
+_MARK = re.compile(r"[<\[]/?(image|video|img)(?:[ _-]?\d{1,3})?[>\]]", re.IGNORECASE)
 # Orders of a set of things that are written out as other wordings.
 _MOST_IN_SET = 4
 
@@ -96,11 +98,14 @@ def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures) -> 
     tags = {tag: found for tag, column in card.tags.items() if (found := cells.text_in(column))}
     media = _media(cells, card, pictures)
     said = cells.text("question") or cells.text("conversation") or card.question or _REPORT[card.language]
-    question = bare_question(said, len(media)) if "<" in said or "[" in said else said
+    question = _bare(said, len(media))
     row_id = cells.text("id") or str(line)
     gold = _gold(cells, card, question, tags)
     cluster = _cluster(card, row_id, question, media, tags)
     tags |= {CARD: card.label, CLUSTER: cluster, **({FLAW: gold.flaw} if gold.flaw else {})}
+    written = "" if cells.value("options") is not None else cells.text_in(form.columns.get("answer", "answer"))
+    if written and written != gold.text:
+        tags[WRITTEN] = written
     if "letter_options" in card.strata:
         tags["letter_options"] = _kind_of_options(gold.options or ())
     sample = Sample(
@@ -120,6 +125,17 @@ def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures) -> 
         rubric=_rubric(cells),
     )
     return Item(sample, gold.flaw, cluster, line)
+
+
+def _bare(question: str, num_media: int) -> str:
+    """The question without marks of images around it; a mark between its words becomes words, since images are shown
+    before the question here."""
+    if "<" not in question and "[" not in question:
+        return question
+    try:
+        return bare_question(question, num_media)
+    except BadSample:
+        return bare_question(_MARK.sub(lambda mark: f"({mark[1].lower()})", question), num_media)
 
 
 class _Cells:
