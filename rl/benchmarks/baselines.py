@@ -59,8 +59,8 @@ def _chance(sample: Sample) -> float:
 
 
 def majority(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:
-    """The most frequent training answer of the answer type; the letter for multiple choice, since options differ. Without
-    training rows those of the benchmark itself, which no one could know: an upper bound."""
+    """The most frequent training answer of the answer type; the letter for multiple choice, since options differ.
+    Without training rows those of the benchmark itself, which no one could know: an upper bound."""
     source = taught or samples
     best = {kind: _most_frequent(_key(one) for one in source if one.answer_type == kind) for kind in _kinds(samples)}
     values = tuple(float(bool(best[one.answer_type]) and _hits(one, best[one.answer_type])) for one in samples)
@@ -104,13 +104,15 @@ def question_only(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:
 
 
 def question_exact(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:
-    """The same as others count it: the training answer's very words must be the gold's, other wordings do not count, and
-    a question that training never asked is wrong."""
+    """The same as others count it: the training answer's very words must be the gold's, other wordings do not count,
+    and a question that training never asked is wrong."""
     answers: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for one in taught:
         answers[one.question.casefold()][_as_written(one)] += 1
     values = tuple(
-        float(bool(answers.get(one.question.casefold())) and _first(answers[one.question.casefold()]) == _as_written(one))
+        float(
+            bool(answers.get(one.question.casefold())) and _first(answers[one.question.casefold()]) == _as_written(one)
+        )
         for one in samples
     )
     what = "the same by exact words, other wordings and questions that training never asked being wrong"

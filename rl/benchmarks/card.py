@@ -7,14 +7,16 @@ columns, readers and scorers, and holds no code. Every fault of a card is told w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from rl.benchmarks.odd_rows import FUNCTIONS
 from rl.config.files import CONF_DIR
+from rl.probes.table import FAMILIES, PROBES
 from rollouts.annotations import Misfit, read
 from rollouts.nearest import did_you_mean
 
@@ -22,8 +24,8 @@ FOLDER = CONF_DIR / "benchmark"
 # What a column may be of a question. `options` and `images` may name several columns, one each; elsewhere several names
 # are alternatives, the first that is there counts.
 ROLES = (
-    "id question answer letter index options image images modality language findings impression aliases rubric volume video"
-    " conversation"
+    "id question answer letter index options image images modality language findings impression aliases rubric volume"
+    " video conversation"
 ).split()
 # Roles a file need not have: without an id the row's place names it, without the others a stratum is not there.
 OPTIONAL = frozenset({"id", "modality", "language", "aliases"})
@@ -32,6 +34,10 @@ OF_EVERY_CARD = ("answer_type", "modality", "source", "letter_options")
 Scorer = Literal["rubric", "report", "rubric_judge"]
 Baseline = Literal["chance", "majority", "options_only", "question_only", "constant", "nearest"]
 PROMPTS = ("plain", "short", "letter", "report")
+
+
+# Place of a setting in a card, and what is wrong with it.
+Fault = tuple[tuple[object, ...], str]
 
 
 class CardError(ValueError):
@@ -104,8 +110,8 @@ class Answers:
     closed: Mapping[str, str] = field(default_factory=dict)
     # "is it A or B?" with A or B as its answer is multiple choice of the two.
     from_question: bool = False
-    # Answers that come in twos and whose polarity belongs to the question: a question answered by one of two is multiple
-    # choice of both.
+    # Answers that come in twos and whose polarity belongs to the question: a question answered by one of two is
+    # multiple choice of both.
     pairs: tuple[tuple[str, str], ...] = ()
     # Several things parted by commas, in any order: "Left Lung, Right" is "right and left lung".
     comma_sets: bool = False
@@ -301,37 +307,48 @@ def _line(text: str, place: Sequence[object]) -> int:
     return int(line)
 
 
-def _faults(card: Card) -> list[tuple[tuple[object, ...], str]]:
+def _faults(card: Card) -> list[Fault]:
     """What types cannot say."""
-    found: list[tuple[tuple[object, ...], str]] = []
+    found: list[Fault] = []
     if not re.fullmatch(r"[a-z][a-z0-9_]*", card.name):
         found.append((("name",), f"got {card.name!r}, expected small letters, digits and _"))
     if card.version < 1:
         found.append((("version",), f"got {card.version}, expected 1 or more"))
-    if not card.forms:
-        found.append((("forms",), "a card needs at least one form of its rows"))
-    if not card.source.files:
-        found.append((("source",), "a card names at least one file"))
-    for number, form in enumerate(card.forms):
-        for role in form.columns:
-            if role not in ROLES:
-                hint = did_you_mean(role, ROLES, f"; there are {', '.join(ROLES)}")
-                found.append((("forms", number, "columns", role), f"a column cannot be {role!r}{hint}"))
-        found += [(("forms", number, "columns"), said) for said in _lacks(card, form)]
-    known = (*card.tags, *OF_EVERY_CARD)
-    for stratum in card.strata:
-        if stratum not in known:
-            hint = did_you_mean(stratum, known, f"; there are {', '.join(known)}")
-            found.append((("strata",), f"there is no tag {stratum!r}{hint}"))
-    if card.cluster not in ("image", "row", "question", *card.tags):
-        hint = did_you_mean(card.cluster, card.tags, "; expected image, row, question or a tag")
-        found.append((("cluster",), f"got {card.cluster!r}{hint}"))
     if "constant" in card.baselines and not card.constant:
         found.append((("baselines",), "the baseline 'constant' needs the report, as `constant:`"))
+    found += [(("probes",), said) for said in _unknown("probe", card.probes, [*PROBES, *FAMILIES])]
+    found += [(("strata",), said) for said in _unknown("tag", card.strata, [*card.tags, *OF_EVERY_CARD])]
+    clusters = ["image", "row", "question", *card.tags]
+    found += [(("cluster",), said) for said in _unknown("cluster", [card.cluster], clusters)]
     for number, one in enumerate(card.references):
         if not one.comparable and not one.why:
             found.append((("references", number), f"{one.source} is not comparable: say why"))
-    return found
+    return [*found, *_faults_of_forms(card)]
+
+
+def _faults_of_forms(card: Card) -> Iterator[Fault]:
+    if not card.forms:
+        yield ("forms",), "a card needs at least one form of its rows"
+    if not card.source.files:
+        yield ("source",), "a card names at least one file"
+    for number, form in enumerate(card.forms):
+        place = ("forms", number, "columns")
+        for said in _unknown("role of a column", list(form.columns), ROLES):
+            yield place, said
+        for said in _unknown("function", [form.function] if form.function else [], list(FUNCTIONS)):
+            yield ("forms", number, "function"), said
+        for said in _lacks(card, form):
+            yield place, said
+
+
+def _unknown(what: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """A sentence for each name that is none of those known, with the one that was meant."""
+    listed = ", ".join(known)
+    return [
+        f"there is no {what} {name!r}{did_you_mean(name, known, f'; there are {listed}')}"
+        for name in names
+        if name not in known
+    ]
 
 
 def _lacks(card: Card, form: Form) -> list[str]:

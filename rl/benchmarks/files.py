@@ -154,7 +154,9 @@ def hub_rows(name: str, revision: str, subset: str, split: str) -> Iterator[Numb
 
     try:
         table = datasets.load_dataset(name, subset or None, split=split, revision=revision or None)
-    except Exception as error:  # a boundary: the client raises dozens of kinds, all of which mean the same to the reader
+    except (
+        Exception
+    ) as error:  # a boundary: the client raises dozens of kinds, all of which mean the same to the reader
         raise FileFault(f"the Hub does not give {name}: {shorten(str(error), 300)}") from error
     for column, feature in table.features.items():
         if isinstance(feature, datasets.Image):

@@ -55,6 +55,16 @@ class Benchmark:
     notes: tuple[str, ...] = ()
 
     @property
+    def file_name(self) -> str:
+        """The file's name without its folder, which belongs to this machine."""
+        return ", ".join(Path(part).name for part in self.file.split(", "))
+
+    @property
+    def published_rows(self) -> tuple[int, ...]:
+        """The sizes in which the set is passed around; none = any."""
+        return published_rows(self.card)
+
+    @property
     def samples(self) -> list[Sample]:
         """The questions."""
         return [item.sample for item in self.items]
@@ -121,10 +131,10 @@ def load(card: Card, root: str | None, *, training: bool = True) -> Benchmark:
 
 def _of_the_project(card: Card, root: str | None) -> Benchmark:
     """The held-out items of a source of the project, with its training rows. Raises BenchmarkError."""
-    data = DataConfig(name=card.source.data, root=root, num_sft=None, num_rl=None, num_eval=None, on_bad_row="skip")
-    if card.source.data == "phantoms":
-        data = DataConfig()
-    elif root is None:
+    data = DataConfig()
+    if card.source.data == "vqa_rad":
+        data = DataConfig(name="vqa_rad", root=root, num_sft=None, num_rl=None, num_eval=None, on_bad_row="skip")
+    if card.source.data == "vqa_rad" and root is None:
         raise BenchmarkError(f"benchmark {card.name}: give benchmark_root=FOLDER ({', '.join(card.source.files)})")
     try:
         splits = SOURCES[card.source.data](data)
@@ -142,7 +152,9 @@ def _of_the_project(card: Card, root: str | None) -> Benchmark:
 def _labelled(card: Card, sample: Sample, line: int) -> Item:
     cluster = image_key(with_hash(sample.media[0])) if sample.media else sample.id
     tags = {**sample.tags, CARD: card.label, CLUSTER: cluster}
-    return Item(dataclasses.replace(sample, id=f"{card.name}-{sample.id}", source=card.name, tags=tags), "", cluster, line)
+    return Item(
+        dataclasses.replace(sample, id=f"{card.name}-{sample.id}", source=card.name, tags=tags), "", cluster, line
+    )
 
 
 def _root_of(card: Card, root: str | None) -> str:
@@ -291,9 +303,7 @@ def _plain_gold(sample: Sample) -> str:
 
 def _flawed(item: Item, flaw: str) -> Item:
     reason = item.flaw or flaw
-    return item._replace(
-        flaw=reason, sample=dataclasses.replace(item.sample, tags={**item.sample.tags, FLAW: reason})
-    )
+    return item._replace(flaw=reason, sample=dataclasses.replace(item.sample, tags={**item.sample.tags, FLAW: reason}))
 
 
 def _mismatches(card: Card, items: Sequence[Item], unusable: Sequence[BadRow]) -> Iterator[str]:
@@ -355,7 +365,9 @@ def screen(benchmark: Benchmark) -> list[str]:
         f"{card.label}: {total:,}{expected} rows from {benchmark.file}; {len(benchmark.unusable):,} cannot be asked,"
         f" {flawed:,} have gold in doubt, {merged:,} repeat another: {benchmark.num_clean:,} items are clean"
     ]
-    lines += [f"  row {row.line} {shorten(row.id)}: {shorten(row.reason, 200)}" for row in benchmark.unusable[:NUM_SHOWN]]
+    lines += [
+        f"  row {row.line} {shorten(row.id)}: {shorten(row.reason, 200)}" for row in benchmark.unusable[:NUM_SHOWN]
+    ]
     if len(benchmark.unusable) > NUM_SHOWN:
         lines.append(f"  and {len(benchmark.unusable) - NUM_SHOWN:,} more")
     return lines

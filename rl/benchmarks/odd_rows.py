@@ -23,7 +23,8 @@ _MMMU_IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 
 def tail_options(row: Row) -> dict[str, Any]:
     """MedXpertQA's form: the question repeats its options behind "Answer Choices:", which must go before options are
-    shown or shuffled. Without a column of options (MedQA, MedMCQA, MMLU of the same authors) they are read from there."""
+    shown or shuffled. Without a column of options (MedQA, MedMCQA, MMLU of the same authors) they are read from
+    there."""
     question = str(row.get("question") or "")
     cut = list(_TAIL.finditer(question))
     if not cut:
@@ -128,7 +129,13 @@ def lxmert_label(row: Row) -> dict[str, Any]:
         raise BadSample(f"label is {quote(label)}, expected one answer")
     name = str(row.get("img_id") or "")
     image = name if "." in name[-5:] else f"{name}.jpg"
-    return {**row, "id": row.get("question_id"), "question": row.get("sent"), "answer": next(iter(label)), "image": image}
+    return {
+        **row,
+        "id": row.get("question_id"),
+        "question": row.get("sent"),
+        "answer": next(iter(label)),
+        "image": image,
+    }
 
 
 def findings_and_impression(row: Row) -> dict[str, Any]:

@@ -94,7 +94,12 @@ class Pictures:
     def path_of(self, name: str) -> Path | None:
         """The file of this name; where there is none, the one whose name differs in capitals only, "a.JPG" for
         "a.jpg". None = there is none. A name that leads out of the folders is none."""
-        if name.startswith("/") or ".." in Path(name).parts or len(name.encode(errors="replace")) > 4000 or "\0" in name:
+        if (
+            name.startswith("/")
+            or ".." in Path(name).parts
+            or len(name.encode(errors="replace")) > 4000
+            or "\0" in name
+        ):
             return None
         for folder in self.folders:
             if (path := folder / name).is_file():
@@ -118,7 +123,9 @@ class Pictures:
         except (OSError, ValueError, EOFError) as error:
             raise BadSample(f"volume {shorten(path.name)} cannot be read: {shorten(str(error), 200)}") from None
         if slices.ndim != 3 or not np.isfinite(slices).all():
-            raise BadSample(f"volume {shorten(path.name)} has the shape {voxels.shape}, expected finite slices x height x width")
+            raise BadSample(
+                f"volume {shorten(path.name)} has the shape {voxels.shape}, expected finite slices x height x width"
+            )
         low, high = float(slices.min()), float(slices.max())
         chosen = evenly_spaced(len(slices), self.num_frames)
         grey = ((slices[list(chosen)] - low) * (255.0 / (high - low) if high > low else 0.0)).round().astype(np.uint8)

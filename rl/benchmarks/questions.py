@@ -170,7 +170,9 @@ class _Cells:
 
 def _is_nothing(value: Any) -> bool:
     """Whether a cell holds nothing; "None" and "NA" are answers."""
-    return value is None or (isinstance(value, str) and is_blank(value)) or (isinstance(value, float) and value != value)
+    return (
+        value is None or (isinstance(value, str) and is_blank(value)) or (isinstance(value, float) and value != value)
+    )
 
 
 def _text(value: Any, role: str) -> str:
@@ -388,4 +390,3 @@ def _asked(question: str, kind: str, card: Card) -> str:
     if card.prompt == "short" and kind == "open":
         return f"{question}\n{_SHORT[card.language]}"
     return question
-

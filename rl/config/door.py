@@ -80,7 +80,9 @@ class Request(NamedTuple):
 def groups() -> dict[str, list[str]]:
     """The groups of `conf/` and the options of each, sorted by name."""
     folders = sorted(
-        path for path in CONF_DIR.iterdir() if path.is_dir() and not path.name.startswith("_") and path.name not in ALIASES
+        path
+        for path in CONF_DIR.iterdir()
+        if path.is_dir() and not path.name.startswith("_") and path.name not in ALIASES
     )
     return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
 

@@ -160,7 +160,9 @@ EFFECTS = (
         "every reward of this run is shipped, and those run in no child process",
     ),
     Effect(
-        tuple(f"eval.{name}" for name in "benchmark_root benchmark_every_steps benchmark_items probes on_mismatch".split()),
+        tuple(
+            f"eval.{name}" for name in "benchmark_root benchmark_every_steps benchmark_items probes on_mismatch".split()
+        ),
         lambda c: not c.eval.benchmarks,
         "eval.benchmarks names none",
     ),

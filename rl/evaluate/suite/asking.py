@@ -49,9 +49,7 @@ class _Group:
 
 def held_out(samples: Sequence[Sample], processor: Processor) -> HeldOut:
     """Items that are encoded when their turn comes; probes have made their images already."""
-    return HeldOut(
-        tuple(samples), lambda sample, _: encode(processor, sample), False, media_token_ids(processor)
-    )
+    return HeldOut(tuple(samples), lambda sample, _: encode(processor, sample), False, media_token_ids(processor))
 
 
 def num_completions(sample: Sample, num_samples: int) -> int:

@@ -59,7 +59,8 @@ class Facts:
     published_rows: tuple[int, ...]
     file: str
     notes: tuple[str, ...]
-    # Items of these images are in what the model was trained on, as far as that is known: by whose training, a sentence.
+    # Items of these images are in what the model was trained on, as far as that is known: by whose training, a
+    # sentence.
     overlap: tuple[str, ...]
     blinds: dict[str, KeptBlind]
     # Baseline -> why there is none.
@@ -76,7 +77,9 @@ class Facts:
         return not self.mismatches and self.num_asked + len(self.unusable) == self.num_rows
 
 
-def blinds_of(benchmark: Benchmark, samples: Sequence[Sample], metric: TextMetric) -> tuple[list[Blind], dict[str, str]]:
+def blinds_of(
+    benchmark: Benchmark, samples: Sequence[Sample], metric: TextMetric
+) -> tuple[list[Blind], dict[str, str]]:
     """The baselines of the card on these items, and why others are not computed.
 
     `metric`: that of reports, for their baselines.
@@ -104,7 +107,9 @@ def blinds_of(benchmark: Benchmark, samples: Sequence[Sample], metric: TextMetri
             on_closed(lambda: question_only(closed, taught), name, True)
             on_closed(lambda: question_exact(closed, taught), "question_exact", True)
         else:
-            _of_reports(name, benchmark, [one for one in samples if one.answer_type == "report"], metric, found, without)
+            _of_reports(
+                name, benchmark, [one for one in samples if one.answer_type == "report"], metric, found, without
+            )
     return found, without
 
 
@@ -155,4 +160,3 @@ def read_all(folder: Path) -> list[Facts]:
         except (OSError, ValueError, Misfit, RecursionError) as error:
             raise DamagedStore(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from None
     return sorted(found, key=lambda facts: facts.step)
-

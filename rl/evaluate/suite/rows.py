@@ -79,7 +79,8 @@ class Answered:
 
 
 def read_step(stored: StepFiles) -> list[Answered]:
-    """The answers of one benchmark, in the order of their ids. Raises DamagedStore where a row is none of a benchmark."""
+    """The answers of one benchmark, in the order of their ids. Raises DamagedStore where a row is none of a
+    benchmark."""
     rows: list[dict[str, Any]] = read_table(stored, _COLUMNS).to_pylist()
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -142,7 +143,8 @@ class _Points:
 
 def _points(outcome: Mapping[str, Any]) -> _Points | None:
     """The points of an answer graded by criteria (HealthBench): of those met over all positive ones, not clipped, and
-    None where one criterion is undecided, since a fault that nobody judged must not raise a score. None = no criteria."""
+    None where one criterion is undecided, since a fault that nobody judged must not raise a score. None = no
+    criteria."""
     if '"criteria"' not in (outcome["evidence"] or ""):
         return None
     criteria = json.loads(outcome["evidence"]).get("criteria")
@@ -166,8 +168,8 @@ def is_right(said: Said) -> float | None:
 
 
 def clean(answers: Sequence[Answered]) -> list[Answered]:
-    """The items that count in `clean`: no gold in doubt, and one item for all that ask the same, right where it is right
-    for any of them."""
+    """The items that count in `clean`: no gold in doubt, and one item for all that ask the same, right where it is
+    right for any of them."""
     kept: dict[str, Answered] = {}
     for one in plain(answers):
         if one.flaw:

@@ -102,7 +102,9 @@ def probe(answers: Sequence[Answered], made: Sequence[Answered], value: Value) -
     before = [value(one) for one, _ in pairs]
     after = [_mean([value(other) for other in others]) for _, others in pairs]
     kept = [
-        (a, b, cluster) for a, b, cluster in zip(before, after, clusters, strict=True) if a is not None and b is not None
+        (a, b, cluster)
+        for a, b, cluster in zip(before, after, clusters, strict=True)
+        if a is not None and b is not None
     ]
     retained = None
     if kept and sum(a for a, _, _ in kept) > 0:
@@ -144,8 +146,12 @@ def _differs(one: Answered, other: Answered) -> float | None:
 def _choice_text(answer: Answered) -> str:
     """The text of the option that was chosen, where it is one; else what was said."""
     choice = answer.greedy.choice or ""
-    texts = [answer.options[place] for letter in choice if (place := ord(letter) - ord("A")) in range(len(answer.options))]
-    return " | ".join(sorted(" ".join(text.casefold().split()) for text in texts)) if len(texts) == len(choice) else choice
+    texts = [
+        answer.options[place] for letter in choice if (place := ord(letter) - ord("A")) in range(len(answer.options))
+    ]
+    return (
+        " | ".join(sorted(" ".join(text.casefold().split()) for text in texts)) if len(texts) == len(choice) else choice
+    )
 
 
 def macro_f1(answers: Sequence[Answered]) -> Estimate:
@@ -168,11 +174,8 @@ def macro_f1(answers: Sequence[Answered]) -> Estimate:
     return corpus_estimate(Corpus(rows, finish), [one.cluster for one in judged])
 
 
-def differences(
-    answers: Sequence[Answered], value: Value, blind: Mapping[str, float]
-) -> tuple[Estimate, Difference]:
+def differences(answers: Sequence[Answered], value: Value, blind: Mapping[str, float]) -> tuple[Estimate, Difference]:
     """A baseline's mean on these items, and the model minus it item by item. `blind`: item -> the baseline's value."""
     theirs: list[float | None] = [blind.get(one.id) for one in answers]
     clusters = [one.cluster for one in answers]
     return estimate(theirs, clusters), paired_difference(theirs, [value(one) for one in answers], clusters)
-

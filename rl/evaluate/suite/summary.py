@@ -2,10 +2,10 @@
 
 `summary.json` of an evaluation's folder holds `{"kind": "benchmarks", "model": .., "benchmarks": [record, ..], "macro":
 estimate, "parser": .., "versions": ..}`. A record has the fields that `record` returns, in this order: what the card
-says (name, version, title, headline, traps, references ..), what was read (num_rows .. overlap), the scores (`clean` and
-`official`), metrics, strata, samples, baselines, `best_blind`, `touches_blind`, probes. An estimate is an object with
-the fields of `rl.statistics.estimates.Estimate`, a difference one with those of `rl.statistics.pairs.Difference`; shares
-are 0 to 1. Every number is computed of stored rows (`rows.read_step`) and kept facts (`facts.Facts`).
+says (name, version, title, headline, traps, references ..), what was read (num_rows .. overlap), the scores (`clean`
+and `official`), metrics, strata, samples, baselines, `best_blind`, `touches_blind`, probes. An estimate is an object
+with the fields of `rl.statistics.estimates.Estimate`, a difference one with those of `rl.statistics.pairs.Difference`;
+shares are 0 to 1. Every number is computed of stored rows (`rows.read_step`) and kept facts (`facts.Facts`).
 """
 
 from __future__ import annotations
@@ -112,10 +112,10 @@ def official(items: Sequence[Answered], facts: Facts, value: scores.Value, bound
 
 def _clipped(scored: Estimate) -> Estimate:
     """A mean of points, clipped to 0..1: only the mean is, never an example."""
-    if scored.value is None:
+    if scored.value is None or scored.low is None or scored.high is None:
         return scored
-    ends = {name: None if (one := getattr(scored, name)) is None else min(1.0, max(0.0, one)) for name in ("value", "low", "high")}
-    return dataclasses.replace(scored, **ends)
+    value, low, high = (min(1.0, max(0.0, end)) for end in (scored.value, scored.low, scored.high))
+    return dataclasses.replace(scored, value=value, low=low, high=high)
 
 
 def _blinds(
@@ -170,20 +170,25 @@ def detectable(scored: Estimate) -> dict[str, float]:
 def _of_reports(facts: Facts, answers: Sequence[Answered], written: Sequence[Answered]) -> dict[str, Any]:
     """Metrics of reports, beside those of reports that were written without looking."""
     card = facts.card
+    made = [one for one in answers if one.probe and one.answer_type == "report"]
+    everything = [*written, *made]
+    values = dict(zip((one.id for one in everything), reports.headline(card, everything), strict=True))
+
+    def value(answer: Answered) -> float | None:
+        return values[answer.id]
+
     metrics = reports.metrics(card, written)
     blinds = {}
     for name in ("constant", "frequent", "nearest"):
         if kept := facts.blinds.get(name):
-            own: dict[str, float | None] = dict(zip((one.id for one in written), reports.headline(card, written), strict=True))
-            score, difference = scores.differences(written, lambda one: own[one.id], kept.values)
+            score, difference = scores.differences(written, value, kept.values)
             blinds[name] = {"what": kept.what, "score": _plain(score), "difference": _plain(difference)}
-    probes = {}
-    for name in sorted({one.probe for one in answers if one.answer_type == "report"} - {""}):
-        made = [one for one in answers if one.probe == name and one.answer_type == "report"]
-        values = dict(zip((one.id for one in (*written, *made)), reports.headline(card, [*written, *made]), strict=True))
-        probes[name] = _plain(scores.probe(written, made, lambda one: values[one.id])._asdict())
+    probes = {
+        name: _plain(scores.probe(written, [one for one in made if one.probe == name], value)._asdict())
+        for name in sorted({one.probe for one in made})
+    }
     best = _best(blinds, probes)
-    scored = estimate(reports.headline(card, written), [one.cluster for one in written])
+    scored = estimate([values[one.id] for one in written], [one.cluster for one in written])
     return {
         "headline": card.headline,
         "score": _plain(scored),
@@ -199,7 +204,11 @@ def _of_reports(facts: Facts, answers: Sequence[Answered], written: Sequence[Ans
 def together(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The plain mean of the accuracies of several benchmarks with its interval; None for fewer than two. Never a mean
     over rows: one large set would be all of it."""
-    found = [one["clean"] for one in records if one["headline"] == "accuracy" and one["clean"] and one["clean"]["value"] is not None]
+    found = [
+        one["clean"]
+        for one in records
+        if one["headline"] == "accuracy" and one["clean"] and one["clean"]["value"] is not None
+    ]
     if len(found) < 2:
         return None
     made: dict[str, Any] = _plain(macro_mean([Estimate(**one) for one in found]))
