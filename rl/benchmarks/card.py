@@ -249,7 +249,7 @@ def load(path: Path) -> Card:
     try:
         card: Card = read(Card, _with_lists(values))
     except Misfit as error:
-        lines = [f"line {_line(text, fault.place)}: {_hinted(fault)}" for fault in error.faults]
+        lines = [f"line {_line(text, _place(fault))}: {_hinted(fault)}" for fault in error.faults]
         raise CardError(_screen(path, lines)) from None
     except RecursionError:
         raise CardError(f"{path}: no card: nested too deeply") from None
@@ -279,6 +279,12 @@ def _with_lists(values: Any) -> Any:
         else:
             made[name] = _with_lists(value)
     return made
+
+
+def _place(fault: Any) -> tuple[object, ...]:
+    """The place of a fault; of a setting that does not exist, that of its name."""
+    place: tuple[object, ...] = fault.place
+    return (*place, fault.got) if fault.expected.startswith("settings among") else place
 
 
 def _hinted(fault: Any) -> str:

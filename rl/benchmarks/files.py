@@ -8,7 +8,6 @@ import fnmatch
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +36,6 @@ class Numbered(NamedTuple):
     values: Row
 
 
-@lru_cache(maxsize=16)
 def _files_below(root: Path) -> tuple[str, ...]:
     """The files below a folder, as paths relative to it, sorted; links to folders are not followed."""
     found: list[str] = []

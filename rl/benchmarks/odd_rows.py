@@ -16,7 +16,7 @@ from rollouts.texts.reading import quote
 
 Row = Mapping[str, Any]
 # "...?\nAnswer Choices: (A) one (B) two": the options as the question repeats them.
-_TAIL = re.compile(r"\s*\n?Answer Choices:\s*(?=\(A\))", re.IGNORECASE)
+_TAIL = re.compile(r"\s*\n?Answer Choices:\s*(?=\(A\) )", re.IGNORECASE)
 _MARK = re.compile(r"<image (\d)>")
 _MMMU_IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 
@@ -39,13 +39,12 @@ def _lettered(tail: str) -> list[str]:
     texts: list[str] = []
     place = 0
     for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
-        mark = f"({letter})"
-        at = tail.find(mark, place) if not texts else tail.find(f" {mark}", place)
+        mark = f"({letter}) " if not texts else f" ({letter}) "
+        at = tail.find(mark, place)
         if at < 0:
             break
         if texts:
             texts[-1] = tail[place:at].strip()
-            at += 1
         place = at + len(mark)
         texts.append(tail[place:].strip())
     return texts

@@ -179,6 +179,23 @@ def clean(answers: Sequence[Answered]) -> list[Answered]:
     return list(kept.values())
 
 
+def clean_made(answers: Sequence[Answered], probe: str) -> list[Answered]:
+    """What a probe made of the items that count in `clean`, under the ids that `clean` gives them."""
+    kept: dict[tuple[str, str], Answered] = {}
+    names = {one.id: one.merged or one.id for one in plain(answers) if not one.flaw}
+    stands_for: dict[str, str] = {}
+    for item, name in names.items():
+        stands_for.setdefault(name, item)
+    for one in answers:
+        if one.probe != probe or one.pair_id not in names:
+            continue
+        item = stands_for[names[one.pair_id]]
+        key = item, one.variant
+        moved = dataclasses.replace(one, pair_id=item)
+        kept[key] = moved if key not in kept else _better(kept[key], moved)
+    return list(kept.values())
+
+
 def _better(first: Answered, second: Answered) -> Answered:
     """The first of two answers to one question, with the better value of both for each completion: any of the answers
     that people gave counts as right."""

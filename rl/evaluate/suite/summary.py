@@ -17,7 +17,7 @@ from typing import Any
 from rl.benchmarks.card import Card
 from rl.evaluate.suite import reports, scores
 from rl.evaluate.suite.facts import Facts, KeptBlind
-from rl.evaluate.suite.rows import Answered, Said, clean, plain
+from rl.evaluate.suite.rows import Answered, clean, clean_made, plain
 from rl.statistics.estimates import Estimate, estimate, macro_mean
 from rl.statistics.pairs import minimum_detectable
 
@@ -138,7 +138,7 @@ def _probes(answers: Sequence[Answered], good: Sequence[Answered], value: scores
     names = sorted({one.probe for one in answers} - {""})
     made = {}
     for name in names:
-        found = scores.probe(good, [one for one in answers if one.probe == name], value)
+        found = scores.probe(good, clean_made(answers, name), value)
         made[name] = _plain(found._asdict())
     return made
 
@@ -222,6 +222,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-__all__ = ["KIND", "Said", "detectable", "official", "record", "together", "touches", "value_of"]
