@@ -59,26 +59,25 @@ ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
     "rollouts": "annotations nearest terminal texts children measures records imaging media rows store prompt"
     " engine page transcript view diff check",
-    "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
+    "rewards": "contract registry answers maths metrics shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
     "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run benchmarks"
-    " evaluate report"
-    " doctor replay export grpo sft training recipe train",
+    " evaluate report doctor replay export grpo sft training recipe train",
 }
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the
 # one that guesses which name was meant.
 HOMES = {
-    "av": "rollouts/imaging/video/film.py",
+    "av": "rollouts/imaging/video/reader.py",
     "difflib": "rollouts/nearest.py",
     "httpx2": "judges/gateway/client.py",
     "hydra": "rl/config/door.py",
-    "nibabel": "rollouts/imaging/nifti/volume.py",
+    "nibabel": "rollouts/imaging/nifti/reader.py",
     "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",
     "peft": "rl/policy/lora.py",
     "pydicom": "rollouts/imaging/dicom/files.py",
     "ray": "rl/workers/cluster.py",
-    "sacrebleu": "rewards/shipped/reports.py",
+    "sacrebleu": "rewards/metrics/bleu.py",
     "sympy": "rewards/maths/sympy_child.py",
     # The oracle of tests: what runs does not import it.
     "trl": "tests/rl/sft/test_oracle.py",

@@ -15,7 +15,7 @@ from rl.benchmarks.card import Card
 from rl.benchmarks.loading import Benchmark, load, missing_images, screen
 from rl.benchmarks.overlap import overlap, overlap_with_run
 from rl.config import Config
-from rl.data.load import load as load_data
+from rl.data.load import load_for
 from rl.data.sets import DataSplits, UnusableData
 from rl.data.sizes import images_of
 from rl.doctor.data import Finding, frames_fit
@@ -100,7 +100,7 @@ def _run_data(config: Config) -> DataSplits | str:
     if config.data.name == "phantoms":
         return "data=phantoms is drawn by a program"
     try:
-        return load_data(config.data)
+        return load_for(config)
     except (UnusableData, BadSample, OSError) as error:
         return str(error).splitlines()[0]
 

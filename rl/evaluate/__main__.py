@@ -73,7 +73,7 @@ def _benchmarks(config: Config) -> int:
 
 
 def _held_out(config: Config) -> int:
-    from rl.data.load import load
+    from rl.data.load import load_for
     from rl.data.sizes import images_of
     from rl.evaluate.asking import evaluate, prepare
     from rl.evaluate.comparison import majority_baseline
@@ -86,7 +86,7 @@ def _held_out(config: Config) -> int:
     from rollouts.texts.reading import shorten
 
     with failures.exit_on_failure(COMMAND), progress.Display() as display:
-        splits = load(config.data)
+        splits = load_for(config, display.late_bar)
         processor = load_processor(config.model.path, images_of(config.model))
         held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)
         judge = make_judge(config.judge)

@@ -17,7 +17,7 @@ from judges import RulesJudge
 from judges.settings import JudgeConfig, PanelMember
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
-from rl.benchmarks.card import Card, find
+from rl.benchmarks.card import Card, Expect, Form, find
 from rl.benchmarks.loading import BenchmarkError, load
 from rl.config import Config, EvalConfig
 from rl.data.sets import UnusableData
@@ -27,6 +27,7 @@ from rl.evaluate.suite.asking import Where
 from rl.evaluate.suite.curve import curve
 from rl.evaluate.suite.folder import from_rows, sum_up
 from rl.evaluate.suite.preparing import cards_of, facts_of, is_local, prepare, refuse_far_judge
+from rl.evaluate.suite.reports import rouge_l
 from rl.evaluate.suite.table import print_summary
 from rl.probes.table import make
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
@@ -290,3 +291,32 @@ def test_models_in_their_order_are_a_curve(tmp_path: Path) -> None:
     found = curve(tmp_path, ["step_1_out", "step_2_out"])
     assert [point["scores"]["mine"]["value"] for point in found["points"]] == [0.25, 1.0]
     assert json.loads((tmp_path / "curve.json").read_text())["points"][1]["model"] == "step_2"
+
+
+def test_reports_get_metrics_with_signatures_beside_a_constant_report(tmp_path: Path) -> None:
+    """Two reports; the first is given word for word (1.0), the second not at all (0.0). The constant report shares 3 of
+    4 words with the first and 1 of 2 with the second: F1 = 2*3/(3+4) and 2*1/(3+2)."""
+    (tmp_path / "set").mkdir()
+    card = dataclasses.replace(
+        find(["iu_xray"])[0], expect=Expect(), constant="lungs are clear", needs_media=False, training=(),
+        metrics=("rouge_l", "cider_d", "bleu_4"), forms=(Form({"id": "id", "findings": "report"}),),
+    )  # fmt: skip
+    reports = [{"id": "a", "report": "both lungs are clear"}, {"id": "b", "report": "clear effusion"}]
+    (tmp_path / "set" / "annotation.json").write_text(json.dumps({"test": reports}))
+    benchmark = load(card, str(tmp_path / "set"))
+    folder, samples = tmp_path / "out", benchmark.samples
+    items = HeldOut(tuple(samples), lambda sample, _: EncodedPrompt(sample.id, sample.question, (1,), {}), False, ())
+    writer = RunWriter(folder)
+    script = {"iu_xray-a": "both lungs are clear", "iu_xray-b": "nothing"}
+    with Scorer(Rubric({"accuracy": 1.0}, ROUTES, RulesJudge())) as scorer:
+        asking.ask(Scripted(script), scorer, items, Config(), Where("tiny", 1, 0), writer, num_samples=0)
+    blinds, without = facts.blinds_of(benchmark, samples, rouge_l)
+    facts.write(folder, facts_of(benchmark, samples, blinds, without, 1))
+    writer.finish_step(1)
+    (one,) = sum_up(folder)["benchmarks"]
+    found = one["reports"]
+    assert one["clean"] is None and found["score"]["value"] == 0.5
+    assert found["baselines"]["constant"]["score"]["value"] == pytest.approx((6 / 7 + 2 / 5) / 2)
+    assert found["best_blind"]["name"] == "constant" and found["touches_blind"] is True
+    assert found["metrics"]["rouge_l"]["signature"].startswith("rouge_l|") and found["metrics"]["cider_d"]["value"] > 0
+    assert one["not_computed"] == {"nearest": "no training reports are here"}
