@@ -64,8 +64,8 @@ def refuse_far_judge(card: Card, judge: JudgeConfig) -> None:
     if far and not card.may_leave_machine:
         raise BenchmarkError(
             f"benchmark {card.name}: its rows may not leave this machine ({card.licence}), but the judge is asked at"
-            f" {far[0]}.\nUse judge=rules, judge=local, or a judge on this machine (judge.base_url=http://127.0.0.1:PORT/v1),"
-            " or leave the benchmark out."
+            f" {far[0]}.\nUse judge=rules, judge=local, or a judge on this machine"
+            " (judge.base_url=http://127.0.0.1:PORT/v1), or leave the benchmark out."
         )
     if card.scorer == "rubric_judge" and judge.kind != "openai":
         raise BenchmarkError(

@@ -32,7 +32,7 @@ class Suite:
 
     prepared: Sequence[Prepared]
     engines: Engines
-    judge: Judge
+    judge: Judge | None
     processor: Processor
     config: Config
 
@@ -59,7 +59,9 @@ class Suite:
             if one.facts.step not in done:
                 self._ask(one, writer, folder, name, version, display, quick)
         writer.close()
-        return sum_up(folder, model=model, judge=self.judge.describe(), policy_version=version)
+        return sum_up(
+            folder, model=model, judge=self.judge.describe() if self.judge else "none", policy_version=version
+        )
 
     def _ask(
         self, one: Prepared, writer: RunWriter, folder: Path, name: str, version: int, display: Display, quick: bool
@@ -90,7 +92,7 @@ class Suite:
         writer.finish_step(one.facts.step)
 
 
-def rubric_of(config: Config, card: Card, judge: Judge) -> Rubric:
+def rubric_of(config: Config, card: Card, judge: Judge | None) -> Rubric:
     """The run's rubric; answers that are graded by criteria go to the judge of criteria whatever the run's routes
     say."""
     reward = config.reward
