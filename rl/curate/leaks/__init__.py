@@ -1,0 +1,1 @@
+"""What must not stand on both sides of the split, or in an evaluation set: sources, patients, near copies, questions."""
