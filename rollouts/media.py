@@ -25,12 +25,16 @@ def encoded_files(media: Media) -> list[bytes]:
     """
     if media.frames is not None:
         return list(media.frames)
-    if media.data is not None:
-        return [media.data]
+    if media.frame_files is not None:
+        return [_file(path) for path in media.frame_files]
+    return [media.data if media.data is not None else _file(str(media.path))]
+
+
+def _file(path: str) -> bytes:
     try:
-        return [Path(str(media.path)).read_bytes()]
+        return Path(path).read_bytes()
     except OSError as error:
-        raise BadSample(f"image {media.path} cannot be read: {error.strerror}") from error
+        raise BadSample(f"image {path} cannot be read: {error.strerror}") from error
 
 
 def frames(media: Media) -> list[Image.Image]:
@@ -75,8 +79,20 @@ def with_hash(media: Media) -> Media:
     if media.sha256:
         return media
     digests = [hashlib.sha256(data).hexdigest() for data in encoded_files(media)]
-    whole = digests[0] if media.frames is None else hashlib.sha256("".join(digests).encode()).hexdigest()
+    whole = hashlib.sha256("".join(digests).encode()).hexdigest() if has_frames(media) else digests[0]
     return dataclasses.replace(media, sha256=whole)
+
+
+def has_frames(media: Media) -> bool:
+    """Whether it is held as a list of frames, as a volume, a video or a picture made of another kind of file is."""
+    return media.frames is not None or media.frame_files is not None
+
+
+def single_frames(media: Media) -> list[Media]:
+    """Each frame as a picture of its own, in order, so that one that does not open spoils none of the others."""
+    if media.frame_files is not None:
+        return [Media("image", path=path) for path in media.frame_files]
+    return [media] if media.frames is None else [Media("image", data=data) for data in media.frames]
 
 
 def evenly_spaced(count: int, wanted: int) -> tuple[int, ...]:
@@ -96,6 +112,7 @@ def evenly_spaced(count: int, wanted: int) -> tuple[int, ...]:
 def blank(media: Media) -> Media:
     """The same medium with every pixel mid-grey and the sizes kept: what a model that does not look would see."""
     grey = tuple(pictures.to_png(Image.new("RGB", frame.size, BLANK_GREY)) for frame in frames(media))
-    if media.frames is None:
+    if not has_frames(media):
         return Media(kind=media.kind, data=grey[0])
-    return Media(kind=media.kind, frames=grey, frame_indices=media.frame_indices)
+    shown = {name: getattr(media, name) for name in ("frame_indices", "frame_times", "positions", "axes", "provenance")}
+    return Media(kind=media.kind, frames=grey, **shown)

@@ -15,7 +15,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from rollouts.texts.reading import TextFault, is_blank, quote, refuse_half_pairs, trim
 
-SCHEMA_VERSION = 1
+# 2: media carry where they come from (source, patient, axes, places, times, provenance, mask) and frames as files; 1 is
+# read.
+SCHEMA_VERSION = 2
 
 MediaKind = Literal["image", "volume", "video"]
 AnswerType = Literal["mcq", "multi", "yes_no", "open", "numeric", "report", "box"]
@@ -39,21 +41,75 @@ class Media:
     # Where the bytes are: exactly one of the two. Generated images come as encoded bytes, real ones as a path.
     path: str | None = None
     data: bytes | None = None
-    # SHA-256 of the encoded source file; the store keeps each file once under it. "" = not computed yet, see
-    # `with_hash`.
+    # SHA-256 of what is shown: an image's file, or the frames' hashes in order; the store keeps each file once under
+    # its own. "" = not computed yet, see `with_hash`.
     sha256: str = ""
     # Indices of the slices or frames that were chosen from the source, in order; None = a single image, or all of them.
     frame_indices: tuple[int, ...] | None = None
-    # Encoded frames of a volume or video (PNG each), in order; None = a single image.
+    # Encoded frames of a volume or video (PNG each), in order; None = a single image, or `frame_files`.
     frames: tuple[bytes, ...] | None = None
+    # The same as paths of PNG files in a cache or in a run's folder, so that no picture lies in memory; also of a
+    # single image that no browser opens, such as a DICOM radiograph.
+    frame_files: tuple[str, ...] | None = None
+    # SHA-256 of the source, however it is shown: window, plane and number of frames do not change it. "" = the source
+    # is what is shown, see `sha256`.
+    source_sha256: str = ""
+    # Whose picture it is: a salted hash, never a name or a number of a hospital (`patient_key`). "" = unknown.
+    patient: str = ""
+    # Seconds from the video's start at which each frame is shown; None = no time.
+    frame_times: tuple[float, ...] | None = None
+    # Millimetres of each slice along the volume's own axis; None = no place.
+    positions: tuple[float, ...] | None = None
+    # Where columns, rows and frames run to, such as "LPS"; "" = unknown, and then nothing can be said of the patient's
+    # sides.
+    axes: str = ""
+    # What was read and how: plain values under the names that `rollouts.imaging.notes` allows, never a name, a date or
+    # free text; empty = an ordinary picture.
+    provenance: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    # PNG files of a mask, one a frame and as large as it: 0 outside, anything else inside. Shown to people, never to
+    # the model; None = there is none.
+    mask_files: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(MediaKind):
-            raise BadSample(f"media kind is {self.kind!r}, expected one of {get_args(MediaKind)}")
-        if sum(source is not None for source in (self.path, self.data, self.frames)) != 1:
-            raise BadSample("media needs exactly one of path, data, frames")
-        if self.frames is not None and not self.frames:
-            raise BadSample(f"a {self.kind} needs at least one frame, got none")
+        check_media(self)
+
+    @property
+    def num_frames(self) -> int:
+        """Pictures the model is shown: 1 for an image."""
+        shown = self.frames if self.frames is not None else self.frame_files
+        return 1 if shown is None else len(shown)
+
+
+def check_media(media: Media) -> None:
+    """Raise BadSample with what was got and what was expected."""
+    if media.kind not in get_args(MediaKind):
+        raise BadSample(f"media kind is {media.kind!r}, expected one of {get_args(MediaKind)}")
+    if sum(source is not None for source in (media.path, media.data, media.frames, media.frame_files)) != 1:
+        raise BadSample("media needs exactly one of path, data, frames, frame_files")
+    if media.num_frames == 0:
+        raise BadSample(f"a {media.kind} needs at least one frame, got none")
+    for name in ("frame_indices", "frame_times", "positions", "mask_files"):
+        values = getattr(media, name)
+        if values is not None and len(values) != media.num_frames:
+            raise BadSample(f"a {media.kind} of {media.num_frames} frames has {len(values)} {name}, expected one each")
+    for name, value in media.provenance.items():
+        if not _is_plain(value):
+            raise BadSample(
+                f"provenance {name!r} is {quote(value)}, expected text, numbers, and lists or objects of them"
+            )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(inner) for name, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, int, float, bool))
+
+
+def patient_key(name: str, salt: str) -> str:
+    """The key of a patient: the same for the same name and salt, and no way back to the name without the salt."""
+    return hashlib.sha256(f"patient\x1f{salt}\x1f{name.strip()}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
+from rollouts.media import has_frames
 from rollouts.prompt.prefill import prefill_of
 from rollouts.records import Media, Outcome, Rollout, Sample
 from rollouts.store.folder import inside
@@ -65,10 +66,10 @@ def _question(sample: Sample) -> RenderableType:
 
 
 def _media_line(medium: Media) -> str:
-    if medium.frames is None:
+    if not has_frames(medium):
         return f"image media/{medium.sha256}.png"
     chosen = f", slices {list(medium.frame_indices)}" if medium.frame_indices is not None else ""
-    return f"{medium.kind} {medium.sha256[:12]} of {len(medium.frames)} frames{chosen}"
+    return f"{medium.kind} {medium.sha256[:12]} of {medium.num_frames} frames{chosen}"
 
 
 def _completion(one: Rollout) -> RenderableType:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from judges import Judge, JudgeMedia
 from judges.verdict import Assessment, Criteria, Question
 from rewards.registry import RewardError, reward
-from rollouts.media import encoded_files, pngs
+from rollouts.media import encoded_files, has_frames, pngs
 from rollouts.records import Media, Outcome, Parsed, Sample, Status
 
 
@@ -97,7 +97,7 @@ def _encode(media: Media) -> tuple[JudgeMedia, ...]:
     for data, png in zip(encoded_files(media), pngs(media), strict=True):
         # A stored image keeps the hash of its source, although all but plain PNGs are stored as another file: a replay
         # asks the cache for the same verdicts.
-        known = media.sha256 if media.frames is None else ""
+        known = media.sha256 if not has_frames(media) else ""
         images.append(JudgeMedia(known or hashlib.sha256(data).hexdigest(), png))
     return tuple(images)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from rollouts.media import evenly_spaced, frames
+from rollouts.media import evenly_spaced, frames, has_frames, single_frames
 from rollouts.records import BadSample, Media, Outcome, Rollout
 from rollouts.store.layout import NotARun, StoreError, list_steps
 from rollouts.store.reader import read_step
@@ -120,13 +120,13 @@ def _describe_outcome(name: str, outcome: Outcome, weight: float | None) -> dict
 
 def pictures(medium: Media) -> list[dict[str, Any]]:
     """The frames of a medium as data URIs, a few of a volume; a frame that does not open is an entry without one."""
-    files = [Media("image", data=frame) for frame in medium.frames] if medium.frames is not None else [medium]
+    files = single_frames(medium)
     shown = evenly_spaced(len(files), _MAX_FRAMES)
     return [{"uri": _data_uri(files[place]), "caption": _caption(medium, place, len(files))} for place in shown]
 
 
 def _caption(medium: Media, place: int, count: int) -> str:
-    if medium.frames is None:
+    if not has_frames(medium):
         return ""
     index = f" (index {medium.frame_indices[place]})" if medium.frame_indices is not None else ""
     return f"{'slice' if medium.kind == 'volume' else 'frame'} {place + 1} of {count}{index}"

@@ -131,9 +131,7 @@ def accuracy_metrics(rollouts: Sequence[Rollout], reward: str = ACCURACY) -> dic
             names.append(f"vision/accuracy/{rollout.sample.modality}")
         for name in names:
             right[name].append(outcome.value == 1.0)
-    images = [
-        sum(len(medium.frames) if medium.frames else 1 for medium in rollout.sample.media) for rollout in rollouts
-    ]
+    images = [sum(medium.num_frames for medium in rollout.sample.media) for rollout in rollouts]
     return {name: mean(values) for name, values in sorted(right.items())} | {"vision/images_per_prompt": mean(images)}
 
 

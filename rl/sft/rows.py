@@ -72,5 +72,5 @@ def _by_length(rows: Sequence[SftRow], stretch: list[int], batch: int, seed: int
 
 def _rough_length(row: SftRow) -> int:
     """Characters, with a frame counted as 100: good enough to sort by, and no image is opened for it."""
-    num_frames = sum(len(media.frames or (media,)) for media in row.sample.media)
+    num_frames = sum(media.num_frames for media in row.sample.media)
     return 100 * num_frames + len(row.sample.question) + sum(map(len, row.sample.options or ())) + len(row.response)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from rollouts.page.labels import label_key, read_labels
 from rollouts.page.schema import GROUPS_OF_STEP, LIGHT, ROWS_OF_BATCH, TABLES
 from rollouts.records import ACCURACY, SCHEMA_VERSION
+from rollouts.store import codec
 from rollouts.store.codec import KEY_COLUMNS, SCHEMA
 from rollouts.store.folder import inside, read_at_most
 from rollouts.store.layout import JSONL, MANIFEST, PARQUET, NewerSchema, StepFiles, list_steps
@@ -236,15 +237,12 @@ def parquet_batches(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def conform(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    """The columns `names` in the order and types of codec.SCHEMA. Raises pa.ArrowException where a type does not
-    fit."""
-    schema = pa.schema([SCHEMA.field(name) for name in names])
-    missing = (name for name in names if name not in table.column_names)
-    for name in missing:
-        if name in KEY_COLUMNS:
+    """The columns `names` in the order and types of codec.SCHEMA. Raises pa.ArrowException where a type does not fit,
+    ValueError where a column is missing without which a row is no rollout."""
+    for name in names:
+        if name in KEY_COLUMNS and name not in table.column_names:
             raise ValueError(f"there is no column {name!r}: this is not the rollouts of a run")
-        table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
-    return table.select(list(names)).cast(schema)
+    return codec.conform(table, names)
 
 
 def check_unpacked(metadata: pq.FileMetaData) -> None:

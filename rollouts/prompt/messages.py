@@ -51,7 +51,7 @@ def question_text(sample: Sample) -> str:
 
 def num_frames(sample: Sample) -> int:
     """Frames the prompt will hold: one an image, one a slice or frame of a volume or video."""
-    return sum(len(media.frames) if media.frames is not None else 1 for media in sample.media)
+    return sum(media.num_frames for media in sample.media)
 
 
 def build_messages(sample: Sample, *, system: str | None = None, instruction: str | None = None) -> list[Message]:

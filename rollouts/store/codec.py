@@ -33,8 +33,15 @@ _TEXT, _NUMBER, _COUNT, _TEXTS, _NUMBERS = (
 _NAMED_NUMBERS = pa.list_(pa.struct({"name": _TEXT, "value": _NUMBER}))
 _MEDIA = pa.struct(
     # `sha256` names the file of an image; `frames` names the files of a volume or video in order, null for an image.
-    {"kind": _TEXT, "sha256": _TEXT, "frame_indices": pa.list_(pa.int32()), "frames": _TEXTS}
-)
+    # `mask` those of its outline. `provenance` is JSON text: its names belong to the reader that wrote it.
+    {
+        "kind": _TEXT, "sha256": _TEXT, "frame_indices": pa.list_(pa.int32()), "frames": _TEXTS,
+        "source_sha256": _TEXT, "patient": _TEXT, "frame_times": _NUMBERS, "positions": _NUMBERS, "axes": _TEXT,
+        "provenance": _TEXT, "mask": _TEXTS,
+    }
+)  # fmt: skip
+# What a run of schema 1 says of its media, all of it.
+_MEDIA_OF_SCHEMA_1 = ("kind", "sha256", "frame_indices", "frames")
 _OUTCOME = pa.struct(
     # `evidence` is JSON text: its shape belongs to the reward that wrote it.
     {
@@ -100,6 +107,57 @@ def line_from_rollout(rollout: Rollout, media: Sequence[Row]) -> bytes:
     """The row of a rollout as one line of JSON; `media` are the media as they were stored (kind, sha256, frame_indices,
     frames)."""
     return to_json(_row_from_rollout(rollout, media))
+
+
+def media_row(medium: Media, frames: Sequence[str] | None, mask: Sequence[str] | None) -> Row:
+    """A medium as it is stored, its frames and its mask by the names of their files."""
+    numbers = {name: _floats(getattr(medium, name)) for name in ("frame_times", "positions")}
+    return {
+        "kind": medium.kind,
+        "sha256": medium.sha256,
+        "frame_indices": None if medium.frame_indices is None else [int(index) for index in medium.frame_indices],
+        "frames": _list(frames),
+        "source_sha256": medium.source_sha256,
+        "patient": medium.patient,
+        **numbers,
+        "axes": medium.axes,
+        "provenance": to_json(medium.provenance).decode() if medium.provenance else None,
+        "mask": _list(mask),
+    }
+
+
+def told_of_media(medium: Row) -> dict[str, Any]:
+    """Fields of a Media record from a stored medium: all but its files. A run of schema 1 has the indices only."""
+    told = {name: _optional(medium.get(name)) for name in ("frame_times", "positions")}
+    indices, provenance = medium["frame_indices"], medium.get("provenance")
+    return {
+        "sha256": medium["sha256"],
+        "frame_indices": None if indices is None else tuple(indices),
+        **{name: medium.get(name) or "" for name in ("source_sha256", "patient", "axes")},
+        **told,
+        "provenance": orjson.loads(provenance) if provenance else {},
+    }
+
+
+def conform(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The columns `names` in the order and types of SCHEMA; what a run of an older version lacks, a column or a field
+    of its media, is null. Raises pa.ArrowException where a type does not fit."""
+    schema = pa.schema([SCHEMA.field(name) for name in names], metadata=SCHEMA.metadata)
+    for name in names:
+        if name not in table.column_names:
+            table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
+    if "media" in names:
+        table = table.set_column(table.column_names.index("media"), "media", _widened(table["media"]))
+    return table.select(list(names)).cast(schema)
+
+
+def _widened(media: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Media as they are stored now: those of schema 1 get the fields that came later, null."""
+    kind = media.type
+    old = pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)
+    if not old or [one.name for one in kind.value_type] != list(_MEDIA_OF_SCHEMA_1):
+        return media
+    return pa.chunked_array([pa.array(chunk.to_pylist(), pa.list_(_MEDIA)) for chunk in media.chunks], pa.list_(_MEDIA))
 
 
 def to_json(value: Any) -> bytes:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rollouts.records import SCHEMA_VERSION, Media, Rollout
-from rollouts.store.codec import KEY_COLUMNS, SCHEMA, Row, rollout_from_row
+from rollouts.store.codec import KEY_COLUMNS, SCHEMA, Row, conform, rollout_from_row, told_of_media
 from rollouts.store.layout import (
     JSONL,
     MANIFEST,
@@ -41,8 +41,8 @@ def read_rollouts(run_dir: Path | str, step: int | None = None) -> Iterator[Roll
     """The rollouts of a run in order of step (of one step only, where `step` is given), a step that is being written
     included.
 
-    An image comes as the path of its file, a volume or video as its frames' bytes; a frame whose file is missing comes
-    as b"".
+    An image comes as the path of its file, a volume or video as those of its frames, whether the files are there or
+    not.
 
     Raises:
         NotARun: no rollouts there, or no such step. NewerSchema: written by a later version. DamagedStore: a file
@@ -142,10 +142,7 @@ def read_table(stored: StepFiles, columns: Sequence[str] | None = None) -> pa.Ta
         if lines is not None:
             return pa.Table.from_pylist(lines, schema=schema)
         table = _read_parquet(stored, names)
-        for name in names:
-            if name not in table.column_names:
-                table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
-        return table.select(names).cast(schema)
+        return conform(table, names)
     except pa.ArrowException as error:
         raise DamagedStore(f"{stored.folder}: the rows are not those of rollouts: {error}") from error
 
@@ -228,32 +225,21 @@ def sort_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def files_of(medium: Row) -> list[str]:
-    """The names (hashes) of the files of one stored medium, in order."""
-    return medium["frames"] if medium["frames"] is not None else [medium["sha256"]]
+    """The names (hashes) of the files of one stored medium, its mask's behind them, in order."""
+    shown: list[str] = medium["frames"] if medium["frames"] is not None else [medium["sha256"]]
+    return [*shown, *(medium.get("mask") or ())]
 
 
 def media_opener(run_dir: Path | str) -> Callable[[Row], Media]:
-    """A function from a stored medium to a Media record: the path of an image, the bytes of a volume's or video's
-    frames."""
-    # The rollouts of a group share their frames' bytes.
-    return functools.partial(_open_media, Path(run_dir), functools.lru_cache(maxsize=64)(_bytes_or_nothing))
+    """A function from a stored medium to a Media record: the path of an image, the paths of a volume's or video's
+    frames. No file is opened."""
+    return functools.partial(_open_media, Path(run_dir))
 
 
-def _open_media(run_dir: Path, read_frame: Callable[[Path], bytes], medium: Row) -> Media:
-    indices = None if medium["frame_indices"] is None else tuple(medium["frame_indices"])
+def _open_media(run_dir: Path, medium: Row) -> Media:
+    told = told_of_media(medium)
+    if medium.get("mask"):
+        told["mask_files"] = tuple(str(media_path(run_dir, name)) for name in medium["mask"])
     if medium["frames"] is None:
-        return Media(
-            medium["kind"],
-            path=str(media_path(run_dir, medium["sha256"])),
-            sha256=medium["sha256"],
-            frame_indices=indices,
-        )
-    frames = tuple(read_frame(media_path(run_dir, name)) for name in medium["frames"])
-    return Media(medium["kind"], frames=frames, sha256=medium["sha256"], frame_indices=indices)
-
-
-def _bytes_or_nothing(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+        return Media(medium["kind"], path=str(media_path(run_dir, medium["sha256"])), **told)
+    return Media(medium["kind"], frame_files=tuple(str(media_path(run_dir, name)) for name in medium["frames"]), **told)

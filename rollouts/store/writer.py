@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from rollouts.imaging import pictures
 from rollouts.media import encoded_files, frames, with_hash
 from rollouts.records import SCHEMA_VERSION, Media, Rollout
-from rollouts.store.codec import SCHEMA, Row, line_from_rollout
+from rollouts.store.codec import SCHEMA, Row, line_from_rollout, media_row
 from rollouts.store.disk import append_whole, replace_from, sha256_file, sync_files, sync_folder, write_atomically
 from rollouts.store.layout import (
     JSONL,
@@ -150,19 +150,25 @@ class RunWriter:
 
     def _store_media(self, medium: Media) -> Row:
         medium = with_hash(medium)
-        indices = None if medium.frame_indices is None else [int(index) for index in medium.frame_indices]
-        if medium.frames is None:
+        mask = (
+            None
+            if medium.mask_files is None
+            else [self._store_frame(Media("image", path=p)) for p in medium.mask_files]
+        )
+        if medium.frame_files is not None:
+            frames = [self._store_frame(Media("image", path=path)) for path in medium.frame_files]
+        elif medium.frames is not None:
+            frames = [self._store_frame(Media("image", data=data)) for data in medium.frames]
+        else:
             self._store_image(medium)
-            return {"kind": medium.kind, "sha256": medium.sha256, "frame_indices": indices, "frames": None}
-        parts = [with_hash(Media(kind="image", data=frame)) for frame in medium.frames]
-        for part in parts:
-            self._store_image(part)
-        return {
-            "kind": medium.kind,
-            "sha256": medium.sha256,
-            "frame_indices": indices,
-            "frames": [part.sha256 for part in parts],
-        }
+            return media_row(medium, None, mask)
+        return media_row(medium, frames, mask)
+
+    def _store_frame(self, image: Media) -> str:
+        """Store one frame or one picture of a mask; returns its name."""
+        named = with_hash(image)
+        self._store_image(named)
+        return named.sha256
 
     def _store_image(self, image: Media) -> None:
         path = media_path(self.run_dir, image.sha256)

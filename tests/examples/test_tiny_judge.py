@@ -101,7 +101,7 @@ def test_pairs_repeat_and_say_what_follows_from_their_readings() -> None:
 
 
 def test_held_out_pairs_are_judged_right(reader: Reader) -> None:
-    asked = held_out(1500)
+    asked = held_out(500)
     found = table(asked, reader.decisions(asked))
     assert found.failed == 0
     assert found.accuracy >= 0.97 and found.kappa >= 0.93, (found.accuracy, found.kappa)

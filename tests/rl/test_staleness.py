@@ -54,7 +54,14 @@ def test_speed_changes_no_bit(model: Path, tmp_path: Path, whole: Learnt, delays
     learn(model, tmp_path / "run", Engine(delays=delays), **STALE).assert_equals(whole)
 
 
-@pytest.mark.parametrize(("name", "count"), [("start_update", 14), ("start_update", 18), ("start_log_probs", 5)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("start_update", 14),
+        pytest.param("start_update", 18, marks=pytest.mark.slow),
+        pytest.param("start_log_probs", 5, marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_resumes_to_the_same_bits(
     model: Path,
     tmp_path: Path,

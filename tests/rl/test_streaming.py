@@ -223,7 +223,11 @@ PHASES: dict[str, tuple[Callable[[Checkpointed], Any], str, int]] = {
 }
 
 
-@pytest.mark.parametrize("phase", PHASES)
+# One phase each of judging, recording and training is of `make test`; the others are slow only because they are many.
+OFTEN = ("a later completion is scored", "a group was recorded", "the last update was made")
+
+
+@pytest.mark.parametrize("phase", [pytest.param(one, marks=() if one in OFTEN else pytest.mark.slow) for one in PHASES])
 def test_a_run_that_is_killed_in_any_phase_resumes_to_the_same_bits(
     model: Path,
     tmp_path: Path,

@@ -12,6 +12,7 @@ import pytest
 from rl.replay.__main__ import main
 from rl.replay.run import replay
 from rl.run.progress import Display
+from rollouts.records import SCHEMA_VERSION
 from rollouts.store.layout import list_steps
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter
@@ -98,7 +99,7 @@ def test_around_a_damaged_step_the_rest_is_replayed_and_the_damage_is_named(rule
 def test_a_newer_run_is_refused_with_both_numbers(rules_run, tmp_path, capsys):
     run = damaged(rules_run, tmp_path)
     for manifest in run.glob("rollouts/*/manifest.json"):
-        manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 9'))
+        manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 9'))
     assert main([str(run)]) == 1
     assert "schema version 9, this version reads up to 1" in capsys.readouterr().err
 

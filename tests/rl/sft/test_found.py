@@ -123,7 +123,7 @@ def test_a_killed_training_goes_on_after_its_last_checkpoint_with_the_same_bits(
     assert sorted(path.name for path in resumed.iterdir()) == sorted(path.name for path in straight.iterdir())
 
 
-@pytest.mark.full_run_only(reason="starts Ray")
+@pytest.mark.slow  # two ranks without Ray are a test of tests/rl/policy/test_objectives.py
 def test_two_ranks_in_workers_learn_what_one_does_here(tiny, rows, tmp_path):
     settings = config(tiny, learning_rate=1e-4, cache_dir=str(tmp_path / "one"))
     alone = ensure_sft(settings, rows)

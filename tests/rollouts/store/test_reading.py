@@ -19,6 +19,7 @@ import polars
 import pyarrow.parquet as pq
 import pytest
 
+from rollouts.records import SCHEMA_VERSION
 from rollouts.store.codec import SCHEMA
 from rollouts.store.layout import DamagedStore, NewerSchema, NotARun, list_steps
 from rollouts.store.reader import Problem, problems, read_rollouts, read_table, readable
@@ -124,14 +125,14 @@ def test_around_damaged_steps_everything_else_is_read_and_each_damage_is_named(t
     parquet = folders[1] / "rollouts.parquet"
     parquet.write_bytes(parquet.read_bytes()[:-100])
     manifest = folders[2] / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 7'))
+    manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 7'))
     (folders[3] / "manifest.json").write_text("[1, 2]")
     image = tmp_path / "media" / f"{read_table(list_steps(tmp_path)[3])['media'][0][0]['sha256']}.png"
     image.unlink()
     found = problems(tmp_path)
     assert [one.step for one in found] == [1, 2, 3, None]
     assert "rollouts.parquet" in found[0].text
-    assert "schema version 7, this version reads up to 1" in found[1].text
+    assert f"schema version 7, this version reads up to {SCHEMA_VERSION}" in found[1].text
     assert "manifest.json cannot be read" in found[2].text
     assert found[3].text == f"image {image.stem} is missing from {tmp_path / 'media'}"
     told: list[Problem] = []
@@ -142,7 +143,7 @@ def test_around_damaged_steps_everything_else_is_read_and_each_damage_is_named(t
 def test_a_run_of_a_newer_version_only_is_refused(tmp_path):
     for folder in _four_steps(tmp_path).values():
         manifest = folder / "manifest.json"
-        manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+        manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 8'))
     with pytest.raises(NewerSchema, match="update rounds-rl"):
         list(readable(tmp_path, lambda _: None))
     with pytest.raises(NotARun, match="is not a run"):

@@ -16,8 +16,8 @@ import sys
 import pytest
 from PIL import Image
 
-from rollouts.media import frames, with_hash
-from rollouts.records import Media, Rollout
+from rollouts.media import encoded_files, frames, has_frames, with_hash
+from rollouts.records import SCHEMA_VERSION, Media, Rollout
 from rollouts.store.layout import DamagedStore, DuplicateRollout, NewerSchema, NotARun, StoreError
 from rollouts.store.writer import RunWriter, media_path, read_rollouts
 from tests.fakes import fake_rollouts
@@ -30,9 +30,11 @@ def comparable(rollout: Rollout) -> Rollout:
     media = []
     for medium in rollout.sample.media:
         hashed = with_hash(medium)
-        names = "+".join(hashlib.sha256(frame).hexdigest() for frame in medium.frames or ())
+        names = (
+            [hashlib.sha256(data).hexdigest() for data in encoded_files(medium)] if has_frames(medium) else ["image"]
+        )
         media.append(
-            Media(hashed.kind, path=names or "image", sha256=hashed.sha256, frame_indices=hashed.frame_indices)
+            Media(hashed.kind, frame_files=tuple(names), sha256=hashed.sha256, frame_indices=hashed.frame_indices)
         )
     return dataclasses.replace(rollout, sample=dataclasses.replace(rollout.sample, media=tuple(media)))
 
@@ -185,8 +187,8 @@ def test_a_resumed_run_sets_later_steps_aside_and_does_them_again(tmp_path):
 def test_a_newer_schema_is_refused_with_both_numbers(tmp_path):
     fake_rollouts.written(tmp_path, 1)
     manifest = tmp_path / "rollouts/step_000001/manifest.json"
-    manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 9'))
-    with pytest.raises(NewerSchema, match="version 9, this version reads up to 1"):
+    manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 9'))
+    with pytest.raises(NewerSchema, match=f"version 9, this version reads up to {SCHEMA_VERSION}"):
         list(read_rollouts(tmp_path))
 
 
