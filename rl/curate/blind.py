@@ -1,5 +1,8 @@
-"""What a guesser that never looks would score on the multiple-choice questions, and golds capped until it is little
-better than chance (MEDIA.md, facts 11)."""
+"""What a guesser that never looks would score, and golds capped until it is little better than chance.
+
+A label set with its natural frequencies makes even random distractors easy: of grades of which one is three quarters of
+all pictures, "the most frequent of the options" is right in three of four questions.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ class Blind(NamedTuple):
     """Scores of guessers, as shares of right answers."""
 
     count: int
-    # One over the number of options, on average.
+    # One over the number of options (of labels, where asked open), on average.
     chance: float
-    # Always the label of the options that is gold most often in the set; ties count in shares.
+    # Always the option (label) that is gold most often in the set; ties count in shares.
     frequent: float
     # A naive Bayes reader of question and options, taught on four fifths of the set and asked about the rest.
     text_only: float
@@ -44,21 +47,24 @@ class Blind(NamedTuple):
 
 
 def pairs_of(rows: Iterable[Made]) -> list[Made]:
-    """The multiple-choice questions, each pair of languages once."""
+    """The questions that can be guessed, each pair of languages once."""
     first: dict[str, Made] = {}
     for row in rows:
-        if row.options:
+        if len(row.choices) > 1:
             first.setdefault(row.pair, row)
     return list(first.values())
 
 
 def blind(rows: Sequence[Made], seed: int = 0) -> Blind:
-    """Scores on the multiple-choice questions of some rows."""
+    """Scores on the questions of some rows that can be guessed."""
     asked = pairs_of(rows)
     if not asked:
         return Blind(0, 0.0, 0.0, 0.0)
-    chance = sum(1 / len(row.option_keys) for row in asked) / len(asked)
-    return Blind(len(asked), chance, most_frequent(asked), _text_only(asked, seed))
+    return Blind(len(asked), _chance(asked), most_frequent(asked), _text_only(asked, seed))
+
+
+def _chance(asked: Sequence[Made]) -> float:
+    return sum(1 / len(row.choices) for row in asked) / len(asked)
 
 
 def most_frequent(asked: Sequence[Made]) -> float:
@@ -66,8 +72,8 @@ def most_frequent(asked: Sequence[Made]) -> float:
     counts = Counter(row.gold_key for row in asked)
     right = 0.0
     for row in asked:
-        most = max(counts[key] for key in row.option_keys)
-        tied = [key for key in row.option_keys if counts[key] == most]
+        most = max(counts[key] for key in row.choices)
+        tied = [key for key in row.choices if counts[key] == most]
         right += (row.gold_key in tied) / len(tied)
     return right / len(asked)
 
@@ -103,7 +109,7 @@ class _Reader:
     def right(self, row: Made, left_out: _Reader) -> float:
         """1 = the likeliest option is gold, 0 = it is not; ties count in shares."""
         seen = set(words(row.question))
-        scores = {key: self._score(key, seen, left_out) for key in row.option_keys}
+        scores = {key: self._score(key, seen, left_out) for key in row.choices}
         best = max(scores.values())
         tied = [key for key, score in scores.items() if score >= best - 1e-9]
         return (row.gold_key in tied) / len(tied)
@@ -119,8 +125,9 @@ class _Reader:
 def capped(rows: Sequence[Made], cap: int | Literal["auto"] | None, max_blind: float, seed: int) -> set[str]:
     """Pairs to keep, so that no label is gold more often than the cap.
 
-    "auto" is the largest cap at which the most frequent label scores at most `max_blind` above chance. Which questions
-    of a label stay is drawn by hash, so that a smaller cap keeps some of those of a larger one.
+    "auto" is the largest cap at which no guesser scores more than `max_blind` above chance; where there is none, as in
+    a small set, the largest at which none surely does. Which questions of a label stay is drawn by hash, so that a
+    smaller cap keeps some of those of a larger one.
     """
     asked = pairs_of(rows)
     by_gold: dict[str, list[Made]] = {}
@@ -128,18 +135,19 @@ def capped(rows: Sequence[Made], cap: int | Literal["auto"] | None, max_blind: f
         by_gold.setdefault(row.gold_key, []).append(row)
     if cap is None or not asked:
         return {row.pair for row in asked}
-    largest = max(map(len, by_gold.values()))
     if cap != "auto":
         return _kept(by_gold, cap)
-    least = 1
-    for number in _caps(largest):
-        least = number
+    likely: int | None = None
+    for number in _caps(max(map(len, by_gold.values()))):
         kept = _kept(by_gold, number)
         chosen = [row for row in asked if row.pair in kept]
-        chance = sum(1 / len(row.option_keys) for row in chosen) / len(chosen)
-        if most_frequent(chosen) <= chance + max_blind:
+        if most_frequent(chosen) > _chance(chosen) + max_blind:
+            continue
+        found = blind(chosen, seed)
+        if found.best <= found.chance + max_blind:
             return kept
-    return _kept(by_gold, least)
+        likely = number if likely is None and not found.too_easy(max_blind) else likely
+    return _kept(by_gold, likely or 1)
 
 
 def _caps(largest: int) -> Iterable[int]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rl.curate.blind import Blind
 from rl.curate.items import Drop, Made
 from rl.curate.letters import Ordered, letters_of
+from rl.curate.looking import Look
 
 # What is not one of the two letters a modality code has.
 NO_MODALITY = "(none)"
@@ -36,6 +37,8 @@ class Outcome:
     gates: list[Gate] = field(default_factory=list)
     # Item id -> side; empty = the rows have no split.
     sides: dict[str, str] = field(default_factory=dict)
+    # Item id -> what was seen of its media.
+    looks: dict[str, Look] = field(default_factory=dict)
     # Sentences about leaks, volumes, translations and what a reader should know.
     notes: list[str] = field(default_factory=list)
     # Numbers of the endpoint: calls, tokens, cost, ..; empty = none was asked.
@@ -52,7 +55,7 @@ class Section(NamedTuple):
 
     title: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def sections(outcome: Outcome) -> list[Section]:
@@ -101,7 +104,10 @@ def _weights(made: Sequence[Made]) -> Section:
     if len(counts) < 2:
         return Section("", (), [])
     mean = counts.total() / len(counts)
-    rows = [(name, str(count), f"{count / counts.total():.1%}", f"{mean / count:.3g}") for name, count in sorted(counts.items())]
+    rows = [
+        (name, str(count), f"{count / counts.total():.1%}", f"{mean / count:.3g}")
+        for name, count in sorted(counts.items())
+    ]
     return Section("balance of modalities", ("modality", "rows", "share", "weight for equal shares"), rows)
 
 
@@ -110,7 +116,9 @@ def _sides(made: Sequence[Made], sides: dict[str, str]) -> Section:
         return Section("", (), [])
     counts = Counter(sides[row.item.id] for row in made)
     items = Counter(sides[one] for one in {row.item.id for row in made})
-    return Section("split", ("side", "items", "rows"), [(side, str(items[side]), str(counts[side])) for side in sorted(counts)])
+    return Section(
+        "split", ("side", "items", "rows"), [(side, str(items[side]), str(counts[side])) for side in sorted(counts)]
+    )
 
 
 def _letters(rows: Sequence[Ordered]) -> Section:

@@ -60,7 +60,7 @@ class Made:
     question: str
     # Pool and place of the wording, such as "finding.en.07"; the version of a prompt where a model wrote it.
     wording: str
-    answer_type: Literal["mcq", "open", "report"]
+    answer_type: Literal["mcq", "open", "report", "yes_no"]
     # The right answer in words.
     gold: str
     # The same answer whatever the language, by which golds are balanced and baselines are measured; "" = free text.
@@ -68,11 +68,18 @@ class Made:
     # In the order shown, and the same as keys; () = asked open.
     options: tuple[str, ...] = ()
     option_keys: tuple[str, ...] = ()
+    # Asked open: what a guesser would choose from, all labels of the source; () = free text.
+    alternatives: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     think: str = ""
     # What the question is of, beside its rule: kind of caption question, side convention.
     task: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Keys of what a guesser chooses from: the options, or all labels; () = free text."""
+        return self.option_keys or self.alternatives
 
     @property
     def pair(self) -> str:

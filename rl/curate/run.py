@@ -4,7 +4,7 @@ here."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rl.curate.blind import blind, capped
@@ -14,35 +14,51 @@ from rl.curate.items import Drop, Item, Made
 from rl.curate.leaks import sides
 from rl.curate.leaks.known import Known, read_known
 from rl.curate.letters import in_order
+from rl.curate.llm.clips import clip_choice_rule
+from rl.curate.llm.synthesis import synthesis_rule
+from rl.curate.llm.translation import translated
+from rl.curate.llm.writer import Writer
 from rl.curate.looking import Look, Looked, Looker, faults_of
 from rl.curate.recipe.door import Plan
-from rl.curate.rules.asking import Rule, Work
+from rl.curate.rules.asking import Result, Rule, Work
 from rl.curate.rules.captions import caption_rule, clip_rule
 from rl.curate.rules.labels import choice_rule, label_rule
 from rl.curate.sources.reading import read_source, refuse, repeated
 from rl.run.progress import Display
 from rollouts.records import stable_hash
 
-# A rule of a recipe and who carries it out; those that ask a language model are added by `rl.curate.llm`.
+# A rule of a recipe and who carries it out.
 RULES: dict[str, Rule] = {
     "caption": caption_rule,
     "mcq": choice_rule,
     "open": label_rule,
     "procedure": clip_rule,
+    "video_mcq": clip_choice_rule,
+    "synthesis": synthesis_rule,
 }
 # The name in `dropped` of what happens to an item before any rule.
 READING, LEAKS, BALANCE = "reading", "leaks", "balance"
 
 
-def carry_out(plan: Plan, looked: Looked, looker: Looker, display: Display, rules: Mapping[str, Rule]) -> Outcome:
-    """Everything but the writing. Raises RecipeError where the data cannot be used."""
+def carry_out(
+    plan: Plan,
+    looked: Looked,
+    looker: Looker,
+    display: Display,
+    writer: Writer | None,
+    picture: Callable[[Item], bytes],
+) -> Outcome:
+    """Everything but the writing. `writer`: None = nobody is asked. `picture`: the middle frame of an item as PNG.
+
+    Raises RecipeError where the data cannot be used, and WriterError where the endpoint cannot be asked.
+    """
     outcome = Outcome(plan.recipe.recipe)
     items = _items(plan, outcome)
-    looks = _look(plan, items, looked, looker, display)
+    looks = outcome.looks = _look(plan, items, looked, looker, display)
     items = _usable(plan, items, looks, outcome)
     plan.ontology.learn(label for item in items for label in item.labels)
-    work = Work(plan, looks)
-    made = _made(work, items, rules, outcome)
+    work = Work(plan, looks, display, writer, picture)
+    made = _made(work, items, outcome)
     made = _filtered(work, made, outcome)
     known = read_known(plan, looker)
     made = _unknown(work, made, known, outcome)
@@ -75,9 +91,7 @@ def _items(plan: Plan, outcome: Outcome) -> list[Item]:
     return items
 
 
-def _look(
-    plan: Plan, items: Sequence[Item], looked: Looked, looker: Looker, display: Display
-) -> dict[str, Look]:
+def _look(plan: Plan, items: Sequence[Item], looked: Looked, looker: Looker, display: Display) -> dict[str, Look]:
     looks: dict[str, Look] = {}
     with display.late_bar("look at the media", len(items)) as advance:
         for item in items:
@@ -110,16 +124,23 @@ def _usable(plan: Plan, items: Sequence[Item], looks: Mapping[str, Look], outcom
     return usable
 
 
-def _made(work: Work, items: Sequence[Item], rules: Mapping[str, Rule], outcome: Outcome) -> list[Made]:
+def _made(work: Work, items: Sequence[Item], outcome: Outcome) -> list[Made]:
     made: list[Made] = []
+
+    def keep(results: Iterable[Result]) -> None:
+        for result in results:
+            if isinstance(result, Drop):
+                outcome.drops.append(result)
+            else:
+                made.append(result)
+
     for name, settings in work.plan.rules.items():
         own = [item for item in items if item.source == name]
         for rule, record in settings.items():
-            for result in rules[rule](work, rule, record, own):
-                if isinstance(result, Drop):
-                    outcome.drops.append(result)
-                else:
-                    made.append(result)
+            keep(RULES[rule](work, rule, record, own))
+    keep(list(translated(work, made)))
+    if work.writer is not None:
+        outcome.traffic = work.writer.traffic()
     return made
 
 
@@ -170,8 +191,12 @@ def _balanced(work: Work, made: Sequence[Made], outcome: Outcome) -> list[Made]:
             rows = [row for row in made if row.item.source == source and row.rule == rule]
             before = blind(rows, recipe.seed)
             stay = _capped_pairs(rows, getattr(settings, "cap", None), work)
-            outcome.drops += [_drop(row, "its label is gold too often", BALANCE) for row in rows if row.options and row.pair not in stay]
-            rows = [row for row in rows if not row.options or row.pair in stay]
+            outcome.drops += [
+                _drop(row, "its label is gold too often", BALANCE)
+                for row in rows
+                if row.options and row.pair not in stay
+            ]
+            rows = [row for row in rows if row.pair in stay]
             if before.count:
                 after = blind(rows, recipe.seed)
                 outcome.gates.append(Gate(source, rule, before, after, not after.too_easy(recipe.max_blind)))
@@ -185,7 +210,8 @@ def _capped_pairs(rows: Sequence[Made], cap: Any, work: Work) -> set[str]:
         pools.setdefault((row.item.modality, row.item.organ, row.task), []).append(row)
     stay: set[str] = set()
     for pool in pools.values():
-        stay |= capped(pool, cap, work.plan.recipe.max_blind, work.seed)
+        free = {row.pair for row in pool if len(row.choices) < 2}
+        stay |= free | capped(pool, cap, work.plan.recipe.max_blind, work.seed)
     return stay
 
 
@@ -208,7 +234,9 @@ def _split(work: Work, made: Sequence[Made], outcome: Outcome) -> list[Made]:
     found = sides.split(items, work.looks, recipe.recipe, recipe.eval_fraction, recipe.seed)
     outcome.sides = found.side
     if found.moved:
-        outcome.notes.append(f"{len(found.moved)} training items share a picture or a patient with held-out ones: held out, too")
+        outcome.notes.append(
+            f"{len(found.moved)} training items share a picture or a patient with held-out ones: held out, too"
+        )
     train = [item for item in items if found.side.get(item.id) != "eval"]
     held_out = [item for item in items if found.side.get(item.id) == "eval"] if found.side else items
     near = sides.copies_between(train, held_out, work.looks, recipe.leaks.max_distance)
@@ -222,7 +250,9 @@ def _split(work: Work, made: Sequence[Made], outcome: Outcome) -> list[Made]:
         return list(made)
     copies = {copy.first for copy in near}
     if copies and not recipe.leaks.strict:
-        outcome.notes.append(f"{len(copies)} training items are near copies of held-out ones; leaks.strict moves them out")
+        outcome.notes.append(
+            f"{len(copies)} training items are near copies of held-out ones; leaks.strict moves them out"
+        )
         return list(made)
     outcome.drops += [_drop(row, "a near copy is held out", LEAKS) for row in made if row.item.id in copies]
     return [row for row in made if row.item.id not in copies]

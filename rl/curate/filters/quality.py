@@ -111,10 +111,10 @@ def fault(made: Made, filters: Filters) -> str:
 def twice(rows: Sequence[Made], source_of: Callable[[Item], str]) -> set[str]:
     """Ids of questions that say the same of the same picture as an earlier one, by id. `source_of`: hash of an item's
     media."""
-    seen: dict[tuple[str, str, str], str] = {}
+    seen: dict[tuple[str, ...], str] = {}
     again = set()
     for row in sorted(rows, key=lambda row: row.id):
-        key = (source_of(row.item), fold(row.question), fold(row.gold))
+        key = (source_of(row.item), row.answer_type, fold(row.question), fold(row.gold))
         if key in seen:
             again.add(row.id)
         seen.setdefault(key, row.id)

@@ -1,13 +1,14 @@
-"""Near copies of pictures: other sizes, encodings and crops of one picture are found by difference hashes of 64 bits."""
+"""Near copies of pictures: other sizes, encodings and crops of one picture, found by difference hashes of 64 bits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from PIL import Image
+
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
 # Parts of the picture that are hashed beside the whole: crops of these shares at nine places.
 _CROPS = (0.9, 0.8)
@@ -46,9 +47,8 @@ def hashes(image: Image.Image) -> tuple[int, ...]:
 def _hash(grey: Image.Image) -> int:
     """One bit for each of 8 x 8 neighbours: whether the right one is brighter (D. Hamilton, "dHash")."""
     import numpy
-    from PIL import Image as pillow
 
-    small = numpy.asarray(grey.resize((9, 8), pillow.Resampling.BOX), dtype=numpy.int16)
+    small = numpy.asarray(grey.resize((9, 8), Image.Resampling.BOX), dtype=numpy.int16)
     bits = (small[:, 1:] > small[:, :-1]).reshape(-1)
     return int("".join("1" if bit else "0" for bit in bits), 2)
 

@@ -27,7 +27,9 @@ class Known:
 
     def holds_text_of(self, made: Made) -> bool:
         """Whether eight words in a row of a question that was written, or of a caption, are known."""
-        texts = [made.question, made.gold] if made.rule in _WRITTEN else [made.gold] if made.answer_type == "report" else []
+        texts = (
+            [made.question, made.gold] if made.rule in _WRITTEN else [made.gold] if made.answer_type == "report" else []
+        )
         return any(shares_a_run(text, self.grams) for text in texts)
 
 
@@ -57,8 +59,9 @@ def read_known(plan: Plan, looker: Looker) -> Known:
 def _media(row: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
     for path in (row.get("images"), [row.get("image")]):
         yield from (("image", one) for one in path or () if isinstance(one, str))
-    for kind in ("volume", "video"):
+    kinds: tuple[Kind, ...] = ("volume", "video")
+    for kind in kinds:
         value = row.get(kind)
         value = value.get("path") if isinstance(value, dict) else value
         if isinstance(value, str):
-            yield kind, value  # type: ignore[misc]  # one of the two
+            yield kind, value

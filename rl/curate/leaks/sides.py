@@ -1,5 +1,5 @@
-"""Which rows may stand on which side: families of one source, patient or pair are split together, near copies across the
-sides are found, and what an evaluation set holds already is taken out."""
+"""Which rows may stand on which side: families of one source, patient or pair are split together, near copies across
+the sides are found, and what an evaluation set holds already is taken out."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ def _keys(item: Item, look: Look, recipe: str) -> list[str]:
     return [*(f"source {one}" for one in look.media_sha256), *([f"patient {patient}"] if patient else [])]
 
 
-def split(
-    items: Sequence[Item], looks: Mapping[str, Look], recipe: str, fraction: float | None, seed: int
-) -> Split:
+def split(items: Sequence[Item], looks: Mapping[str, Look], recipe: str, fraction: float | None, seed: int) -> Split:
     """The side of each item. A family of which a table holds out a part is held out whole; the others are drawn by a
     hash of their own, so that new items do not move old ones."""
     if fraction is None and not any(item.split for item in items):

@@ -38,7 +38,7 @@ class Document:
         node = _node_of(path)
         if not isinstance(node, yaml.MappingNode):
             raise self.error((), "expected settings by name, such as `recipe: ward`; start from examples/curate")
-        self.value = self._value(node, (), 0)
+        self.value = self._value(node, ())
 
     def line(self, place: Place) -> int:
         """The line of a value, or of the nearest value around it, from 1."""
@@ -50,19 +50,17 @@ class Document:
         """An error about what stands at a place."""
         return RecipeError(f"{self.path}, line {self.line(place)}: {text}")
 
-    def _value(self, node: yaml.Node, place: Place, depth: int) -> Any:
+    def _value(self, node: yaml.Node, place: Place) -> Any:
         self._lines[place] = self._lines.get(place, node.start_mark.line + 1)
-        if depth > _DEEPEST:
-            raise self.error(place, f"nested deeper than {_DEEPEST} levels")
         if node.tag.startswith("!") or (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":binary")):
             raise self.error(place, f"the tag {shorten(node.tag)} has no meaning in a recipe; leave it out")
         if isinstance(node, yaml.MappingNode):
-            return dict(self._pairs(node, place, depth))
+            return dict(self._pairs(node, place))
         if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, (*place, index), depth + 1) for index, item in enumerate(node.value)]
-        return node.value if node.style else self._scalar(node.value, place)
+            return [self._value(item, (*place, index)) for index, item in enumerate(node.value)]
+        return node.value if getattr(node, "style", None) else self._scalar(node.value, place)
 
-    def _pairs(self, node: yaml.MappingNode, place: Place, depth: int) -> Iterator[tuple[str, Any]]:
+    def _pairs(self, node: yaml.MappingNode, place: Place) -> Iterator[tuple[str, Any]]:
         seen: dict[str, int] = {}
         for key, item in node.value:
             line = key.start_mark.line + 1
@@ -74,7 +72,7 @@ class Document:
                     f"{self.path}, line {line}: {shorten(name)!r} stands there twice, first on line {seen[name]}"
                 )
             seen[name] = self._lines[(*place, name)] = line
-            yield name, self._value(item, (*place, name), depth + 1)
+            yield name, self._value(item, (*place, name))
 
     def _scalar(self, text: str, place: Place) -> Any:
         if text in _PLAIN:
@@ -99,9 +97,13 @@ def _node_of(path: Path) -> yaml.Node | None:
     except OSError as error:
         raise RecipeError(f"{path}: the recipe cannot be read: {error.strerror}") from error
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:  # before anything is built of it: the parser takes minutes for some thousand brackets
+                raise RecipeError(f"{path}: nested deeper than {_DEEPEST} levels")
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1  # type: ignore[union-attr]  # events of a text have marks
                 raise RecipeError(f"{path}, line {line}: anchors (& and *) are not read; write the value out")
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -109,5 +111,3 @@ def _node_of(path: Path) -> yaml.Node | None:
         where = f", line {mark.line + 1}" if mark is not None else ""
         said = str(getattr(error, "problem", None) or error)
         raise RecipeError(f"{path}{where}: not YAML: {shorten(said, 200)}") from error
-    except RecursionError:
-        raise RecipeError(f"{path}: nested too deeply") from None

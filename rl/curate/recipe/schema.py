@@ -1,4 +1,4 @@
-"""The settings of a recipe: records with the reason under each field. examples/curate/README.md shows one of ten lines."""
+"""The settings of a recipe: records with the reason under each field. examples/curate/README.md shows one."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ class LabelRule:
     asks: str = "finding"
     # Share of the items that are asked so, 0 to 1, drawn by a hash.
     share: float = 1.0
+    # Questions at most with the same label as gold. "auto": as many as keep a guesser within max_blind of chance;
+    # null: all, and the blind baseline is printed and gated all the same.
+    cap: int | Literal["auto"] | None = "auto"
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,6 @@ class ChoiceRule(LabelRule):
 
     # Wrong options, least and most; the number is drawn for each question. Fewer where there are not so many labels.
     distractors: tuple[int, int] = (3, 3)
-    # Questions at most with the same label as gold. "auto": as many as keep the blind baseline within max_blind;
-    # null: all, and the blind baseline is printed all the same.
-    cap: int | Literal["auto"] | None = "auto"
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Recipe:
     # Share of the patients (images, where none is known) that is held out; null = rows have no split, unless the
     # tables give one.
     eval_fraction: float | None = None
-    # What becomes of an item whose medium is missing or cannot be read: the command stops, or it is dropped and counted.
+    # An item whose medium is missing or cannot be read stops the command, or is dropped and counted.
     on_bad_item: Literal["raise", "drop"] = "raise"
     # The blind baseline may lie so far above chance, as a share; more, and nothing is written.
     max_blind: float = 0.05

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rl.curate.items import Drop, Item, Made
+from rl.curate.llm.writer import Request, Writer, Written
 from rl.curate.looking import Look
 from rl.curate.recipe.door import Plan
 from rl.curate.recipe.schema import Language
 from rl.curate.wordings.pools import Wording, chinese
+from rl.run.progress import Display
 from rollouts.records import stable_hash
 
 _UNIT = float(1 << 63)  # stable_hash gives 63 bits
+# Why a question that a model should have written is not there with --check.
+NOT_ASKED = "not asked (--check)"
 # What a rule gives: a question, or why there is none.
 Result = Made | Drop
 # A rule: (work, source, settings, items) -> results.
@@ -27,7 +31,12 @@ class Work:
 
     plan: Plan
     # Item id -> what was seen of its media; an item that cannot be read is not among the items.
-    looks: Mapping[str, Look] = field(default_factory=dict)
+    looks: Mapping[str, Look]
+    display: Display
+    # The endpoint; None = nobody is asked (no llm in the recipe, or --check).
+    writer: Writer | None = None
+    # The middle frame of an item's media as PNG, for a model that is shown it. Raises BadSample.
+    picture: Callable[[Item], bytes] | None = None
 
     @property
     def seed(self) -> int:
@@ -38,6 +47,14 @@ class Work:
     def languages(self) -> tuple[Language, ...]:
         """The languages that are written."""
         return self.plan.recipe.languages
+
+    def ask(self, title: str, requests: Sequence[Request]) -> list[Written]:
+        """What the language model wrote for each request, under a progress bar; nothing where nobody is asked. Raises
+        WriterError where the endpoint cannot be asked at all."""
+        if self.writer is None or not requests:
+            return [Written(None, NOT_ASKED) for _ in requests]
+        with self.display.bar(title, len(requests)) as bar:
+            return self.writer.write(requests, lambda parts: bar.advance(parts=parts))
 
     def drawn(self, item: Item, rule: str, share: float) -> bool:
         """Whether the item is of the `share` that a rule asks."""

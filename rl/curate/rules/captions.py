@@ -78,7 +78,9 @@ def _named(work: Work, rule: str, kind: str, item: Item) -> Iterator[Result]:
         answer = work.word(word, language)
         wording = work.wording(item, f"{rule} {kind}", kind, language) if answer else None
         if wording is None:
-            yield dropped(item, rule, "no Chinese word for the answer" if not answer else "no wording fits", language, word)
+            yield dropped(
+                item, rule, "no Chinese word for the answer" if not answer else "no wording fits", language, word
+            )
             continue
         yield Made(
             item=item,

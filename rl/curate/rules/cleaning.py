@@ -13,8 +13,8 @@ MAX_CHARS = 4_000
 # One panel is a picture; with more, one caption tells of several.
 _PANEL = re.compile(r"(?:^|[\s;,.(])\(?([A-Za-z]|[0-9]{1,3})\)(?=[\s:,.;]|$)|(?:^|[.;:\s])\(?([A-H])[:.]\s(?=[A-Z])")
 _PANELS_IN_WORDS = re.compile(
-    r"\b(?:panels?|subfigures?)\s+\(?[A-Za-z0-9]\b|\bfrom left to right\b|\((?:left|right|top|bottom)\)|[（(]?[左右上下]图"
-    r"|\((?:[A-Za-z](?:\s*[,&–-]\s*[A-Za-z])+)\)",
+    r"\b(?:panels?|subfigures?)\s+\(?[A-Za-z0-9]\b|\bfrom left to right\b|\((?:left|right|top|bottom)\)"
+    r"|[（(]?[左右上下]图|\((?:[A-Za-z](?:\s*[,&–-]\s*[A-Za-z])+)\)",
     re.IGNORECASE,
 )
 # A whole sentence of these goes; what is left is the caption.
@@ -48,7 +48,9 @@ _UNSEEN_IN_CLIP = re.compile(
     r"|旁白|解说|声音|音乐|字幕|频道|订阅|水印",
     re.IGNORECASE,
 )
-_FILE_NAME = re.compile(r"^\S+\.(?:png|jpe?g|tiff?|dcm|nii(?:\.gz)?|bmp|gif|mp4|webm|avi)$|^[A-Za-z]*[_\d-]+$", re.IGNORECASE)
+_FILE_NAME = re.compile(
+    r"^\S+\.(?:png|jpe?g|tiff?|dcm|nii(?:\.gz)?|bmp|gif|mp4|webm|avi)$|^[A-Za-z]*[_\d-]+$", re.IGNORECASE
+)
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+(?=[A-Z0-9(])|(?<=[。！？；])")
 
 
@@ -78,7 +80,9 @@ def clean_caption(caption: str, *, min_words: int, file_name: str = "", clip: bo
     if _TITLED.search(text):
         return Cleaned(reason="may name somebody")
     text = _FIGURE.sub("", text)
-    text = _IN_BRACKETS.sub(lambda match: "" if _MARKS.search(match[0]) or _FIGURE_INSIDE.search(match[0]) else match[0], text)
+    text = _IN_BRACKETS.sub(
+        lambda match: "" if _MARKS.search(match[0]) or _FIGURE_INSIDE.search(match[0]) else match[0], text
+    )
     text = " ".join(one for one in _SENTENCES.split(text) if not _NOT_SEEN.search(one))
     text = " ".join(_AGE.sub("", text).split()).strip(" ,;:，；：")
     text = re.sub(r"\s+([,.;:])", r"\1", text)
@@ -89,6 +93,11 @@ def clean_caption(caption: str, *, min_words: int, file_name: str = "", clip: bo
     if len(words(text)) < min_words:
         return Cleaned(reason=f"fewer than {min_words} words" if text else "nothing of it is to be seen")
     return Cleaned(text[:1].upper() + text[1:])
+
+
+def _unless_a_mark(match: re.Match[str]) -> str:
+    """What stands in brackets, unless it is a mark or a figure's number."""
+    return "" if _MARKS.search(match[0]) or _FIGURE_INSIDE.search(match[0]) else match[0]
 
 
 def num_panels(text: str) -> int:

@@ -33,13 +33,15 @@ def choice_rule(work: Work, rule: str, settings: ChoiceRule, items: Sequence[Ite
 
 def label_rule(work: Work, rule: str, settings: LabelRule, items: Sequence[Item]) -> Iterator[Result]:
     """A direct question. An item with several labels has no one right answer and is dropped."""
+    pools = label_pools(work, items)
     for item in items:
         if not work.drawn(item, rule, settings.share):
             continue
         if len({work.plan.ontology.key(label) for label in item.labels}) != 1:
             yield dropped(item, rule, "several labels, so no one answer" if item.labels else "no label")
             continue
-        yield from _asked(work, rule, settings.asks, item, item.labels[0], ())
+        pool = tuple(pools[item.modality, item.organ])
+        yield from _asked(work, rule, settings.asks, item, item.labels[0], (), pool)
 
 
 def label_pools(work: Work, items: Sequence[Item]) -> Mapping[Pool, list[str]]:
@@ -69,7 +71,7 @@ def draw_options(
 
 
 def _asked(
-    work: Work, rule: str, kind: str, item: Item, gold: str, keys: tuple[str, ...]
+    work: Work, rule: str, kind: str, item: Item, gold: str, keys: tuple[str, ...], pool: tuple[str, ...] = ()
 ) -> Iterator[Result]:
     ontology = work.plan.ontology
     yield from in_each_language(
@@ -81,6 +83,7 @@ def _asked(
         keys,
         word=ontology.word,
         aliases=ontology.aliases,
+        alternatives=pool,
     )
 
 
@@ -94,14 +97,15 @@ def in_each_language(
     *,
     word: Callable[[str, str], str],
     aliases: Callable[[str, str], tuple[str, ...]],
+    alternatives: tuple[str, ...] = (),
     task: str = "",
     finding: Callable[[str], str] = lambda language: "",
 ) -> Iterator[Result]:
     """The same question in each language: same options, and later the same letters. A language without a word for an
     option is left out and counted.
 
-    `gold`, `keys`: as keys, `keys` with the gold first, () = asked open. `word`, `aliases`: of a key in a language.
-    `finding`: what the question's slot {finding} says in a language.
+    `gold`, `keys`: as keys, `keys` with the gold first, () = asked open, among `alternatives`. `word`, `aliases`: of a
+    key in a language. `finding`: what the question's slot {finding} says in a language.
     """
     for language in work.languages:
         said = {key: word(key, language) for key in keys or (gold,)}
@@ -123,6 +127,7 @@ def in_each_language(
             gold_key=gold,
             options=tuple(said.values()) if keys else (),
             option_keys=tuple(said) if keys else (),
+            alternatives=alternatives,
             aliases=() if keys else aliases(gold, language),
             task=task,
         )

@@ -29,7 +29,8 @@ class Ontology:
         for above, below in labels.tree.items():
             for name in below:
                 self._parents.setdefault(self.key(name), set()).add(self.key(above))
-                self._name(above), self._name(name)
+                self._name(above)
+                self._name(name)
         self._beside = {self.key(name) for name in labels.may_hold_beside}
         self._fixed: dict[str, tuple[str, ...]] = {}
         # Chinese names of the recipe, by `fold`.

@@ -50,7 +50,9 @@ def entries(folder: Path) -> list[str]:
         raise FolderFault(f"the folder cannot be read: {error.strerror}") from error
     if len(names) > MOST_ENTRIES:
         raise FolderFault(f"{len(names):,} entries in one folder; at most {MOST_ENTRIES:,} are read")
-    return sorted(names, key=lambda name: ([(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name)]))
+    return sorted(
+        names, key=lambda name: ([(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name)])
+    )
 
 
 def walk(folder: Path) -> Iterator[str]:
@@ -144,7 +146,9 @@ def _masks(folder: Path) -> Iterator[dict[str, str]]:
     if images is None or masks is None:
         raise FolderFault("layout masks needs the folders images and masks")
     list(walk(folder))
-    of_stem = {re.sub(r"[_-](mask|seg|segmentation|label)$", "", stem_of(name)): name for name in entries(folder / masks)}
+    of_stem = {
+        re.sub(r"[_-](mask|seg|segmentation|label)$", "", stem_of(name)): name for name in entries(folder / masks)
+    }
     for name in entries(folder / images):
         path = f"{images}/{name}"
         kind = "volume" if (folder / path).is_dir() else kind_of(name)
