@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from rollouts.imaging import pictures
+from rollouts.imaging.pick import evenly_spaced as evenly_spaced
 from rollouts.records import BadSample, Media
 
 BLANK_GREY = (128, 128, 128)
@@ -93,20 +94,6 @@ def single_frames(media: Media) -> list[Media]:
     if media.frame_files is not None:
         return [Media("image", path=path) for path in media.frame_files]
     return [media] if media.frames is None else [Media("image", data=data) for data in media.frames]
-
-
-def evenly_spaced(count: int, wanted: int) -> tuple[int, ...]:
-    """Indices of `wanted` of `count` slices or frames, evenly spaced and centred in their shares, in order (Fleming-VL,
-    Sec 3.3).
-
-    Raises:
-        ValueError: fewer than one is wanted, or there is none.
-    """
-    if count < 1 or wanted < 1:
-        raise ValueError(f"cannot choose {wanted} of {count} frames; both must be at least 1")
-    if count <= wanted:
-        return tuple(range(count))
-    return tuple((2 * i + 1) * count // (2 * wanted) for i in range(wanted))
 
 
 def blank(media: Media) -> Media:

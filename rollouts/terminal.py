@@ -25,6 +25,7 @@ WIDTH = 120
 EXTRAS = {
     "train": ("torch", "transformers", "ray", "verl", "datasets", "jinja2", "psutil", "wandb"),
     "view": ("duckdb", "fastapi", "tokenizers", "uvicorn"),
+    "media": ("av", "gdcm", "nibabel", "pydicom"),
     "cpu": ("vllm",),
 }
 # vLLM comes in a build for CPUs and one for CUDA.
@@ -114,7 +115,7 @@ def require(command: str, *extras: str) -> None:
     line that says what is missing and how to install it."""
     wanting = [extra for extra in extras if missing(extra)]
     if wanting:
-        # `cpu` and `gpu` hold `train` and `view`, so the last extra of a command brings the others with it.
+        # `cpu` and `gpu` hold `media`, `train` and `view`, so the last extra of a command brings the others with it.
         last = wanting[-1]
         modules = ", ".join(name for extra in wanting for name in missing(extra))
         raise SystemExit(f"{command} needs {modules}: pip install 'rounds-rl[{last}]'{_INSTEAD.get(last, '')}")

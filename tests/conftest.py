@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,16 @@ def hunt_cases() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no such cases here: {folder} is not a folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def metric_oracles() -> dict[str, Any]:
+    """What the original implementations of metrics and tests say of short texts, ../shared/cases/metric_oracles.json
+    beside the repository. Skips the test where it is not there: hand-computed cases stand beside it."""
+    path = (REPOSITORY / "../shared/cases/metric_oracles.json").resolve()
+    if not path.is_file():
+        pytest.skip(f"no oracles of metrics here: {path} is not a file")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -61,18 +61,21 @@ ROOMS = {
     " engine page transcript view diff check",
     "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
-    "rl": "algo config data policy workers refusals protocols drawing step refill run curate evaluate report doctor replay"
-    " export grpo sft training recipe train",
+    "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run curate evaluate"
+    " report doctor replay export grpo sft training recipe train",
 }
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the
 # one that guesses which name was meant.
 HOMES = {
+    "av": "rollouts/imaging/video/reader.py",
     "difflib": "rollouts/nearest.py",
     "httpx2": "judges/gateway/client.py",
     "hydra": "rl/config/door.py",
+    "nibabel": "rollouts/imaging/nifti/reader.py",
     "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",
     "peft": "rl/policy/lora.py",
+    "pydicom": "rollouts/imaging/dicom/files.py",
     "ray": "rl/workers/cluster.py",
     "sacrebleu": "rewards/shipped/reports.py",
     "sympy": "rewards/maths/sympy_child.py",

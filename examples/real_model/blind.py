@@ -31,8 +31,8 @@ from rl.config import Config
 from rl.config.door import ConfigError, load
 from rl.data.load import load as load_data
 from rl.evaluate.asking import Judged, evaluate, prepare
-from rl.evaluate.statistics import mcnemar
 from rl.run.progress import Display
+from rl.statistics.pairs import mcnemar
 from rl.workers.rollout_worker import engine_settings
 from rollouts.prompt.processing import load_processor
 from rollouts.records import Sample

@@ -94,7 +94,9 @@ def _curate(recipe: Path, out: Path | None) -> int:
             if plan.recipe.llm is not None and out is not None:
                 writer = open_.enter_context(closing(Writer(plan.recipe.llm, work / "replies.sqlite")))
             display = open_.enter_context(Display())
-            outcome = carry_out(plan, looked, open_item, display, writer, partial(_picture, plan))
+            outcome = carry_out(
+                plan, looked, partial(open_item, salt=plan.recipe.recipe), display, writer, partial(_picture, plan)
+            )
     lines = _lines(plan, outcome, out)
     _show(outcome)
     if not outcome.passed:

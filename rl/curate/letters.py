@@ -56,7 +56,7 @@ def _one(made: Made, seed: int, attempt: int) -> Ordered:
 def letters_of(rows: Sequence[Ordered]) -> Letters:
     """Counts of gold letters, each pair once, and the p-value of a chi-square test over all numbers of options
     together (degrees of freedom: options - 1, summed). 1 where there is nothing to test."""
-    from scipy.stats import chi2
+    from scipy.special import chdtrc  # the survival function of chi-square; scipy.stats takes seconds to load
 
     seen: set[str] = set()
     counts: dict[int, Counter[str]] = {}
@@ -70,4 +70,4 @@ def letters_of(rows: Sequence[Ordered]) -> Letters:
         statistic += sum((by_letter[letter] - expected) ** 2 / expected for letter in LETTERS[:number])
         freedom += number - 1
     shown = {number: tuple(counts[number][letter] for letter in LETTERS[:number]) for number in sorted(counts)}
-    return Letters(shown, float(chi2.sf(statistic, freedom)) if freedom else 1.0)
+    return Letters(shown, float(chdtrc(freedom, statistic)) if freedom else 1.0)

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from rewards.rubric import Scored
 from rl.algo.order import sampling_seed
 from rl.config import Config
 from rl.drawing import TooManyFailures
+from rl.evaluate.clusters import clusters_of
 from rl.evaluate.ways import MODES, Mode
 from rl.protocols import Engines, Scoring
 from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
@@ -110,6 +112,11 @@ class EvalResult:
     seconds: float
     # Items that the processor or the engine did not take; they have no verdict in any way of asking.
     refused: tuple[Refusal, ...] = ()
+
+    @cached_property
+    def clusters(self) -> list[str]:
+        """The cluster of each sample, in order."""
+        return clusters_of(self.samples)
 
     def item_means(self, mode: Mode) -> list[float | None]:
         """Share of right answers of each item over its judged completions; None = none of them could be judged."""

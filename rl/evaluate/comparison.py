@@ -1,8 +1,9 @@
 """The SFT and the GRPO model on the same held-out items: shares with intervals, differences with p values.
 
-All intervals are 95 % Wilson intervals over items: greedy and blank answers are one draw an item; of several samples an
-item its mean counts (`rl.evaluate.statistics.clustered_wilson`), never the draws. Differences are paired by item:
-McNemar's mid-p for one draw, sign flips for means.
+Of several samples an item its mean counts, never the draws; items that share an image or are a pair are one cluster
+(`rl/evaluate/clusters.py`). Intervals are 95 %: Wilson's, on as many items as the clusters are worth. Differences are
+paired by item, their intervals bootstrapped over clusters; p is McNemar's mid-p where every cluster is one item of
+right or wrong, else of sign flips of the clusters' sums. Each row says which (`rl/statistics/`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rl.evaluate.asking import EvalResult
-from rl.evaluate.statistics import Interval, clustered_wilson, mcnemar, paired_permutation, wilson
+from rl.evaluate.clusters import clusters_of
 from rl.evaluate.ways import Mode
+from rl.statistics.estimates import Interval, estimate
+from rl.statistics.pairs import holm_by_name, paired_difference
 from rollouts.records import Sample
 
 CLOSED = ("mcq", "multi", "yes_no")
@@ -47,23 +50,24 @@ def is_closed(sample: Sample) -> bool:
     return sample.answer_type in CLOSED
 
 
-def measure(result: EvalResult, mode: Mode, member: Callable[[Sample], bool]) -> dict[str, float | int]:
+def measure(result: EvalResult, mode: Mode, member: Callable[[Sample], bool]) -> dict[str, float | int | str]:
     """Accuracy of one model on one stratum, asked one way.
 
     Returns:
-        accuracy, low, high (95 % over items), num_items (with at least one verdict), num_unscored (completions without
-        a verdict), format_rate and mean_length (tokens), both over all completions.
+        accuracy, low, high (95 %), method (of the interval), num_items (with at least one verdict), num_clusters,
+        num_unscored (completions without a verdict), format_rate and mean_length (tokens), both over all completions.
     """
     places = [place for place, sample in enumerate(result.samples) if member(sample)]
-    means = result.item_means(mode)
-    known = [mean for place in places if (mean := means[place]) is not None]
+    means, clusters = result.item_means(mode), result.clusters
+    found = estimate([means[place] for place in places], [clusters[place] for place in places])
     completions = [judged for place in places for judged in result.answers[mode][place]]
-    interval = clustered_wilson(known) if mode == "sampled" else wilson(round(sum(known)), len(known))
     return {
-        "accuracy": sum(known) / len(known) if known else 0.0,
-        "low": interval.low,
-        "high": interval.high,
-        "num_items": len(known),
+        "accuracy": found.value or 0.0,
+        "low": 0.0 if found.low is None else found.low,
+        "high": 1.0 if found.high is None else found.high,
+        "method": found.method,
+        "num_items": found.num_items,
+        "num_clusters": found.num_clusters,
         "num_unscored": sum(judged.correct is None for judged in completions),
         "format_rate": sum(judged.well_formed for judged in completions) / max(1, len(completions)),
         "mean_length": sum(judged.num_tokens for judged in completions) / max(1, len(completions)),
@@ -72,38 +76,50 @@ def measure(result: EvalResult, mode: Mode, member: Callable[[Sample], bool]) ->
 
 def difference(
     sft: EvalResult, grpo: EvalResult, mode: Mode, member: Callable[[Sample], bool]
-) -> dict[str, float | bool]:
-    """GRPO minus SFT on the items of a stratum that both have a verdict on: the difference of accuracy and its
-    two-sided p value."""
-    pairs = zip(sft.samples, sft.item_means(mode), grpo.item_means(mode), strict=True)
-    both = [
-        (first, second)
-        for sample, first, second in pairs
-        if member(sample) and first is not None and second is not None
-    ]
-    changes = [second - first for first, second in both]
-    if mode == "sampled":
-        p_value = paired_permutation(changes)
-    else:
-        p_value = mcnemar(sum(change < 0 for change in changes), sum(change > 0 for change in changes))
-    return {"difference": sum(changes) / max(1, len(changes)), "p_value": p_value}
+) -> dict[str, float | str | None]:
+    """GRPO minus SFT on the items of a stratum that both have a verdict on.
+
+    Returns:
+        difference and its 95 % interval difference_low, difference_high (None with fewer than two clusters), p_value,
+        detectable (the smallest true difference found in 80 % of such comparisons; None where no item differs), verdict
+        ("win", "tie", "loss", by the interval), discordant, deff, difference_method and test. No item in common: 0, p 1
+        and a tie.
+    """
+    first, second = sft.item_means(mode), grpo.item_means(mode)
+    places = [place for place, sample in enumerate(sft.samples) if member(sample)]
+    found = paired_difference(
+        [first[place] for place in places],
+        [second[place] for place in places],
+        [sft.clusters[place] for place in places],
+    )
+    return {
+        "difference": found.value or 0.0,
+        "difference_low": found.low,
+        "difference_high": found.high,
+        "p_value": 1.0 if found.p_value is None else found.p_value,
+        "detectable": found.detectable,
+        "verdict": found.verdict,
+        "discordant": found.discordant,
+        "deff": found.deff,
+        "difference_method": found.method,
+        "test": found.test,
+    }
 
 
 def compare(sft: EvalResult, grpo: EvalResult) -> dict[str, Any]:
     """Everything summary.json says of the two models.
 
     Returns:
-        way of asking -> stratum -> {sft, grpo: see `measure`, difference, p_value, intervals_overlap}; under "worse"
-        the strata, as
-        "greedy/modality/ct", in which GRPO is significantly worse (Holm over the strata of one way of asking, 5 %;
-        blanked images excepted).
+        way of asking -> stratum -> {sft, grpo: see `measure`, those of `difference`, intervals_overlap}; num_items and
+        num_clusters of the held-out set; under "worse" the strata, as "greedy/modality/ct", in which GRPO is
+        significantly worse (Holm over the strata of one way of asking, 5 %; blanked images excepted).
 
     Raises:
         ValueError: the two results are not about the same items in the same order.
     """
     if [sample.id for sample in sft.samples] != [sample.id for sample in grpo.samples]:
         raise ValueError(f"{sft.name} and {grpo.name} answered different items; evaluate both on the same held-out set")
-    summary: dict[str, Any] = {"num_items": len(sft.samples)}
+    summary: dict[str, Any] = {"num_items": len(sft.samples), "num_clusters": len(set(sft.clusters))}
     worse: list[str] = []
     for mode in (mode for mode in sft.answers if mode in grpo.answers):
         summary[mode] = {name: _compare_stratum(sft, grpo, mode, member) for name, member in strata(sft.samples)}
@@ -114,18 +130,19 @@ def compare(sft: EvalResult, grpo: EvalResult) -> dict[str, Any]:
 
 def _compare_stratum(sft: EvalResult, grpo: EvalResult, mode: Mode, member: Callable[[Sample], bool]) -> dict[str, Any]:
     before, after = measure(sft, mode, member), measure(grpo, mode, member)
-    overlap = Interval(before["low"], before["high"]).overlaps(Interval(after["low"], after["high"]))
+    overlap = _interval(before).overlaps(_interval(after))
     return {"sft": before, "grpo": after, **difference(sft, grpo, mode, member), "intervals_overlap": overlap}
 
 
+def _interval(row: Mapping[str, Any]) -> Interval:
+    return Interval(row["low"], row["high"])
+
+
 def _significantly_worse(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of the rows with a negative difference whose p value survives Holm's step-down correction over all rows."""
-    ordered = sorted(rows, key=lambda name: rows[name]["p_value"])
-    rejected: list[str] = []
-    for rank, name in enumerate(ordered):
-        if rows[name]["p_value"] * (len(ordered) - rank) > SIGNIFICANCE:
-            break
-        rejected.append(name)
+    """Names of the rows with a negative difference whose p value survives Holm's correction over all rows, most certain
+    first."""
+    adjusted = holm_by_name({name: row["p_value"] for name, row in rows.items()})
+    rejected = [name for name in sorted(rows, key=lambda name: rows[name]["p_value"]) if adjusted[name] <= SIGNIFICANCE]
     return [name for name in rejected if rows[name]["difference"] < 0]
 
 
@@ -142,17 +159,18 @@ def majority_baseline(train: Sequence[Sample], held_out: Sequence[Sample]) -> di
     """
     kinds: set[str] = {sample.answer_type for sample in held_out}
     answers = {kind: _most_frequent([_key(sample) for sample in train if sample.answer_type == kind]) for kind in kinds}
-    right = [_hits(sample, answers[sample.answer_type]) for sample in held_out]
+    right = [float(_hits(sample, answers[sample.answer_type])) for sample in held_out]
+    clusters = clusters_of(held_out)
     rows: dict[str, dict[str, float | int | str]] = {}
     for name, member in strata(held_out):
         if not name.startswith("modality/"):
-            hits = [hit for sample, hit in zip(held_out, right, strict=True) if member(sample)]
-            interval = wilson(sum(hits), len(hits))
+            places = [place for place, sample in enumerate(held_out) if member(sample)]
+            found = estimate([right[place] for place in places], [clusters[place] for place in places])
             rows[name] = {
-                "accuracy": sum(hits) / len(hits),
-                "low": interval.low,
-                "high": interval.high,
-                "num_items": len(hits),
+                "accuracy": found.value or 0.0,
+                "low": found.low or 0.0,
+                "high": 1.0 if found.high is None else found.high,
+                "num_items": found.num_items,
             }
             if name.startswith("answer_type/"):
                 rows[name]["answer"] = answers[name.removeprefix("answer_type/")] or ""

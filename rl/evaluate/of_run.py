@@ -68,7 +68,7 @@ def warn_of_format(sft: EvalResult, config: Config, display: Display) -> None:
 def accuracies(*results: EvalResult) -> dict[str, float]:
     """accuracy/{model}/{way of asking} over all held-out items, for the summary in W&B."""
     return {
-        f"accuracy/{result.name}/{mode}": measure(result, mode, lambda _: True)["accuracy"]
+        f"accuracy/{result.name}/{mode}": float(measure(result, mode, lambda _: True)["accuracy"])
         for result in results
         for mode in MODES
         if mode in result.answers

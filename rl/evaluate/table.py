@@ -42,14 +42,14 @@ def _summary(comparison: Mapping[str, Any], modes: Sequence[str]) -> Table:
                 WAYS[mode],
                 _with_interval(row["sft"]),
                 _with_interval(row["grpo"]),
-                _signed(row["difference"]),
+                _change(row),
                 _p(row["p_value"]),
-                "overlap" if row["intervals_overlap"] else "apart",
+                _verdict(row),
                 _percent(row["sft"]["format_rate"]),
                 _percent(row["grpo"]["format_rate"]),
             )
         )
-    columns = ("asked", "SFT", "GRPO", "difference", "p", "intervals", "format SFT", "format GRPO")
+    columns = ("asked", "SFT", "GRPO", "difference", "p", "verdict", "format SFT", "format GRPO")
     title = f"SFT and GRPO model on the same {comparison['num_items']} held-out items, accuracy in %"
     return table(title, columns, rows)
 
@@ -67,20 +67,24 @@ def _by_stratum(comparison: Mapping[str, Any], mode: str, baseline: Mapping[str,
                 _with_interval(row["grpo"]),
                 plain(_signed(row["difference"]), "bold red" if worse else ""),
                 _p(row["p_value"]),
+                _verdict(row),
                 _percent(baseline[name]["accuracy"]) if name in baseline else "",
                 _percent(blank[name]["sft"]["accuracy"]) if name in blank else "",
                 _percent(blank[name]["grpo"]["accuracy"]) if name in blank else "",
             )
         )
         rows += [None] if name in _ENDS else []
-    columns = ("kind", "items", "SFT", "GRPO", "difference", "p", "majority", "blank SFT", "GRPO")
+    columns = ("kind", "items", "SFT", "GRPO", "difference", "p", "verdict", "majority", "blank SFT", "GRPO")
     return table(f"{WAYS[mode]}, by kind of item", columns, rows)
 
 
 def _notes(comparison: Mapping[str, Any], modes: Sequence[str]) -> Group:
+    items, clusters = comparison["num_items"], comparison.get("num_clusters", comparison["num_items"])
+    alone = "every item has its own image" if clusters == items else f"{items} items share {clusters} images or pairs"
     lines = [
-        "95 % Wilson intervals over items (an item sampled several times counts once); p: McNemar mid-p, sampled: sign"
-        " flips of item means."
+        f"95 % intervals over clusters: {alone}, and an item sampled several times counts once. Difference: paired"
+        f" bootstrap; p: {_tests(comparison, modes)}. win / loss: the interval of the difference lies above / below 0;"
+        " tie (N): it does not, and a true difference of N points would have been found in 80 % of such comparisons."
     ]
     for model in ("sft", "grpo"):
         unscored = sum(comparison[mode]["all"][model]["num_unscored"] for mode in modes)
@@ -94,6 +98,21 @@ def _notes(comparison: Mapping[str, Any], modes: Sequence[str]) -> Group:
     else:
         lines.append("No kind of item got worse by more than chance explains (Holm, 5 %).")
     return Group(*lines)
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    low, high = row.get("difference_low"), row.get("difference_high")
+    interval = "" if low is None or high is None else f" ({_signed(low)} to {_signed(high)})"
+    return _signed(row["difference"]) + interval
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    detectable = row.get("detectable")
+    return f"{row['verdict']} ({_percent(detectable)})" if detectable else row["verdict"]
+
+
+def _tests(comparison: Mapping[str, Any], modes: Sequence[str]) -> str:
+    return ", ".join(sorted({comparison[mode]["all"]["test"] for mode in modes}))
 
 
 def print_one(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from rl.evaluate.statistics import kendall_tau_b
+from rl.statistics.labels import kendall_tau_b
 from rollouts.measures import mean_or_none
 from rollouts.store.layout import list_steps
 from rollouts.store.paid import Paid, compare_pairs, read_paid

@@ -201,6 +201,14 @@ def _seconds(metrics: Metrics, num_steps: int) -> dict[str, Any]:
     }
 
 
+def _told(row: Mapping[str, Any]) -> str:
+    """The interval of a difference and what it could have shown, in words; "" for a run of an earlier version."""
+    low, high, detectable = (row.get(name) for name in ("difference_low", "difference_high", "detectable"))
+    words = [] if low is None or high is None else [f"95 % interval {100 * low:+.1f} to {100 * high:+.1f} points"]
+    words += [f"a true difference of {100 * detectable:.1f} is found in 80 % of such sets"] if detectable else []
+    return "; ".join([*words, row["test"]]) if words else ""
+
+
 def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each way of asking the rows of the SFT-versus-GRPO table, as `rl.evaluate.comparison.compare` made them."""
     comparison, baseline = summary.get("comparison", {}), summary.get("majority_baseline", {})
@@ -212,6 +220,8 @@ def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "name": name,
                 "worse": f"{mode}/{name}" in comparison.get("worse", []),
                 "baseline": baseline.get(name, {}).get("accuracy"),
+                "verdict": row.get("verdict", ""),  # a run of an earlier version has none
+                "told": _told(row),
             }
             for name, row in comparison.get(mode, {}).items()
         ]

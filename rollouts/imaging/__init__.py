@@ -1,1 +1,1 @@
-"""Picture files as they come: of any depth, turned, transparent, in several frames; they become upright 8-bit RGB."""
+"""Medical files of any kind become ordered, upright 8-bit RGB frames, and what was done to them is kept beside them."""

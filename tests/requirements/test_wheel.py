@@ -80,7 +80,7 @@ def test_the_core_requires_nothing_heavy(wheel: Path) -> None:
     core = {one.name for one in required if one.marker is None}
     assert core & HEAVY == set()
     assert {"openai", "orjson", "scipy"} <= core
-    assert set(fields.get_all("Provides-Extra", [])) == {"cpu", "dev", "gpu", "real", "train", "view"}
+    assert set(fields.get_all("Provides-Extra", [])) == {"cpu", "dev", "gpu", "media", "real", "train", "view"}
 
 
 def test_outside_a_checkout_the_first_command_finds_both_embedded_models(unpacked: Path, tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_several_frames_are_refused_as_an_image_and_all_read_as_video_or_volume(
     name = f"clip.{form.lower()}"
     (tmp_path / name).write_bytes(animation(form))
     reader = ImageReader(tmp_path)
-    with pytest.raises(BadSample, match=rf"image {name} has 4 (frames|pages): give it as `video` or `volume`"):
+    with pytest.raises(BadSample, match=rf"image {name} has 4 (frames|pages): give it as .volume. or .video."):
         reader.image(name)
     for source in ([name], name):
         clip = reader.sequence("video", source, 8)

@@ -22,7 +22,8 @@ _SIDES = {
     ),
 }
 _NEGATION = re.compile(
-    r"\b(?:no|not|without|absen[ct]\w*|negative|none|never|neither|nor|free of|cannot|\w+n't|non-?\w+)\b|没有|[无未非]|阴性|不",
+    r"\b(?:no|not|without|absen[ct]\w*|negative|none|never|neither|nor|free of|cannot|\w+n't|non-?\w+)\b"
+    r"|没有|[无未非]|阴性|不",
     re.IGNORECASE,
 )
 # Chinese words with "not" in them whose English has none.

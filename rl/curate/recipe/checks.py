@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from rl.curate.opening import ask_of
 from rl.curate.recipe.lines import Place
 from rl.curate.recipe.schema import ASKING, RULES, ChoiceRule, ClipChoiceRule, LabelRule, PlaceRule, Recipe, Source
 from rl.curate.wordings.pools import KINDS, Pools, slot_fault
 from rollouts.nearest import did_you_mean
+from rollouts.records import BadSample
 from rollouts.texts.reading import shorten
 
 _MOST_DISTRACTORS = 25
+# What the object of a volume or a video may say beside its path.
+_SAID = ("window", "plane", "max_frames", "slices", "series", "where", "volume_index", "start", "end")
 _NAME = re.compile(r"[\w.-]{1,60}")
 
 
@@ -62,11 +66,26 @@ def _source_faults(
         yield (*place, "rules"), f"no rule makes anything of the source {name}; there are {', '.join(RULES)}"
     if source.patient_pattern is not None and (fault := _pattern_fault(source.patient_pattern)):
         yield (*place, "patient_pattern"), f"patient_pattern {fault}"
+    if fault := _media_fault(source):
+        yield (*place, "media"), f"media: {fault}"
     for rule, settings in rules.items():
         at = (*place, "rules", rule)
         if rule in ASKING and recipe.llm is None:
             yield at, f"the rule {rule} asks a language model: give `llm: {{base_url: .., model: ..}}`"
         yield from _rule_faults(at, settings, recipe, pools)
+
+
+def _media_fault(source: Source) -> str:
+    """What is wrong with how volumes and videos are to be read; "" = at least one of both can be read so."""
+    problems = []
+    for kind in ("volume", "video"):
+        if unknown := next((name for name in source.media if name not in _SAID), None):
+            return f"there is no setting {shorten(unknown)!r}{did_you_mean(unknown, _SAID, f'; there are {_SAID}')}"
+        try:
+            ask_of(kind, source.media)  # type: ignore[arg-type]  # one of the kinds
+        except (BadSample, TypeError) as error:
+            problems.append(str(error))
+    return problems[0] if len(problems) == 2 else ""
 
 
 def _pattern_fault(pattern: str) -> str:

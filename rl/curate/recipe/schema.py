@@ -90,7 +90,6 @@ RULES: dict[str, type] = {
     "caption": CaptionRule,
     "mcq": ChoiceRule,
     "open": LabelRule,
-    "place": PlaceRule,
     "procedure": ClipRule,
     "video_mcq": ClipChoiceRule,
     "synthesis": SynthesisRule,

@@ -12,7 +12,7 @@ from rl.curate.__main__ import main
 from rl.curate.blind import blind, capped
 from rl.curate.items import Item, Made
 from rl.curate.letters import in_order, letters_of
-from rl.curate.recipe.schema import Labels
+from rl.curate.recipe.schema import RULES, Labels
 from rl.curate.rules.ontology import Ontology
 from rl.data.load import load
 from tests.fakes.curated import curated, picture, reasons, recipe, table
@@ -233,7 +233,5 @@ def test_a_folder_of_classes_needs_no_table(tmp_path: Path) -> None:
 
 
 def test_the_page_names_the_rules() -> None:
-    from rl.curate.recipe.schema import RULES
-
     page = (REPOSITORY / "examples" / "curate" / "README.md").read_text(encoding="utf-8")
     assert not [rule for rule in RULES if f"`{rule}`" not in page]

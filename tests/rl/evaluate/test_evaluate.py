@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from judges.calibration.agreement import wilson
 from rl.config import Config, EvalConfig, GrpoConfig
 from rl.evaluate.asking import EvalResult, HeldOut, Judged, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure, strata
-from rl.evaluate.statistics import wilson
 from rl.evaluate.table import print_one, print_table
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt, load_processor

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from rl.evaluate.statistics import Interval, clustered_wilson, mcnemar, paired_permutation, wilson
+from judges.calibration.agreement import Interval, wilson
+from rl.statistics.estimates import clustered_wilson
+from rl.statistics.pairs import mcnemar, paired_permutation
 
 
 def test_wilson_of_eight_in_ten_by_hand() -> None:

@@ -1,0 +1,174 @@
+"""The one way in: a file or a folder becomes frames, by the reader that its first bytes name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from rollouts import terminal
+from rollouts.imaging.ask import Ask
+from rollouts.imaging.cache import Cache
+from rollouts.imaging.flat import reader as flat
+from rollouts.imaging.frames import Frames, prepare
+from rollouts.imaging.nifti import reader as nifti
+from rollouts.imaging.source import Source
+from rollouts.imaging.video import reader as video
+from rollouts.records import BadSample
+
+# Files of one folder that are looked at: a series of a moving organ has some thousands.
+MAX_FILES = 20_000
+# Bytes of a file that say what it is.
+HEAD = 1024
+
+
+class Reader(NamedTuple):
+    """One format: how it begins, and who opens it."""
+
+    name: str
+    # Whether a file of it begins with these bytes (at most `HEAD` of them).
+    begins: Callable[[bytes], bool]
+    # Opens one file, or those of a folder that begin so. Raises BadSample without the file's name.
+    open_source: Callable[[Sequence[Path], Ask], Source]
+    # Modules of the extra `media` that it needs.
+    needs: tuple[str, ...] = ()
+
+
+# The first reader whose `begins` fits opens the file. A new format is one line here.
+READERS: tuple[Reader, ...] = (
+    Reader("NIfTI", nifti.begins, nifti.open_source, ("nibabel",)),
+    Reader("a picture (PNG, JPEG, TIFF, ..)", flat.begins, flat.open_source),
+    Reader("a video (MP4, WebM, AVI, ..)", video.begins, video.open_source, ("av",)),
+)
+# What is given in place of a picture, by its first bytes.
+_NO_PICTURE = (
+    (b"PK\x03\x04", "a ZIP archive; unpack it"),
+    (b"Rar!", "a RAR archive; unpack it"),
+    (b"7z\xbc\xaf", "a 7z archive; unpack it"),
+    (b"\xfd7zXZ", "an xz archive; unpack it"),
+    (b"BZh", "a bzip2 archive; unpack it"),
+    (b"%PDF", "a PDF document"),
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"<?xml", "an XML document"),
+    (b"{", "a text file"),
+    (b"MZ", "a program"),
+    (b"\x7fELF", "a program"),
+    (b"\x89HDF", "an HDF5 file; convert it to NIfTI"),
+    (b"CDF", "a MINC or NetCDF file; convert it to NIfTI"),
+    (b"\x93NUMPY", "a NumPy array, which says nothing of its geometry; convert it to NIfTI"),
+    (b"NRRD", "an NRRD file; convert it to NIfTI"),
+)
+
+
+def read(path: Path | str, ask: Ask, *, name: str | None = None, cache: Path | None = None) -> Frames:
+    """Read a medium.
+
+    Args:
+        path: a file, or a folder that holds one series.
+        ask: what of it, and how it is shown.
+        name: what errors call it; None = the last part of the path.
+        cache: folder of frames read before (`rollouts.imaging.cache`); None = frames are made when they are asked for.
+
+    Raises:
+        BadSample: `volume scan: 2 series ..`: what was got, what was expected, what to do.
+    """
+    path = Path(path)
+    with _named(f"{ask.kind} {path.name if name is None else name}"):
+        paths = _files(path, ask)
+        if cache is None:
+            return prepare(open_source(paths, ask), ask)
+        kept = Cache(cache)
+        key = kept.key(paths, ask)
+        entry = kept.find(key)
+        if entry is None:
+            frames = prepare(open_source(paths, ask), ask)
+            entry = kept.keep(key, frames.provenance, frames.images())
+        return Frames(ask.kind, entry.provenance, files=entry.files)
+
+
+def open_source(paths: Sequence[Path], ask: Ask) -> Source:
+    """Open files with the reader of their first bytes; of a folder, the first format of the table that is there. Raises
+    BadSample."""
+    heads = [(path, _head(path)) for path in paths]
+    for reader in READERS:
+        if fitting := [path for path, head in heads if reader.begins(head)]:
+            if absent := [module for module in reader.needs if module in terminal.missing("media")]:
+                raise BadSample(f"{reader.name} needs {', '.join(absent)}: pip install 'rounds-rl[media]'")
+            return reader.open_source(fitting, ask)
+    if len(heads) > 1:
+        raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
+    raise BadSample(f"{_what_it_is(heads[0][1])}, no {ask.kind}; {', '.join(_known())} can be read")
+
+
+def _known() -> list[str]:
+    return [reader.name for reader in READERS]
+
+
+def _what_it_is(head: bytes) -> str:
+    if not head:
+        return "an empty file"
+    lowered = head.lstrip().lower()
+    for begin, what in _NO_PICTURE:
+        if head.startswith(begin) or lowered.startswith(begin.lower()):
+            return what
+    if head[257:262] == b"ustar":
+        return "a tar archive; unpack it"
+    if head.startswith(b"\x1f\x8b"):
+        return "a gzip file that holds no NIfTI; unpack it"
+    text = all(byte >= 32 or byte in b"\t\r\n\f" for byte in head)
+    return "a text file" if text else f"a file of no known format (it begins with {head[:4].hex(' ')})"
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD)
+
+
+def _files(path: Path, ask: Ask) -> list[Path]:
+    """The one file, or all files of a folder and of the folders in it, sorted by name."""
+    if not path.exists() and not path.is_symlink():
+        raise BadSample("there is no such file or folder")
+    if not path.is_dir():
+        if not path.is_file():
+            raise BadSample("is no file and no folder")
+        return [path]
+    if ask.kind == "image":
+        raise BadSample("is a folder; give one file of it, or all of them as volume or video")
+    found = sorted(_walk(path))
+    if not found:
+        raise BadSample("is a folder without files")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder; links to folders are not followed, so that there is no loop."""
+    count = 0
+    for place, _, names in os.walk(folder, onerror=_refuse_walk):
+        for name in names:
+            file = Path(place, name)
+            if not file.is_file():  # a link to nowhere or to itself, a pipe
+                continue
+            count += 1
+            if count > MAX_FILES:
+                raise BadSample(f"is a folder with more than {MAX_FILES:,} files; give the folder of one series")
+            yield file
+
+
+def _refuse_walk(error: OSError) -> None:
+    raise error
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Puts the medium's name before what is wrong with it; a file that cannot be read is a BadSample too."""
+    try:
+        yield
+    except BadSample as error:
+        raise BadSample(f"{name}: {error}") from error
+    except OSError as error:
+        raise BadSample(f"{name}: cannot be read: {error.strerror or type(error).__name__}") from error
+    except MemoryError as error:
+        raise BadSample(f"{name}: does not fit in memory") from error
