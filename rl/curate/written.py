@@ -90,8 +90,6 @@ def _media(item: Item, source: Source, root: Path, out: Path) -> dict[str, Any]:
     for kind, path in item.media:
         if kind != "image":
             fields[kind] = {"path": path_of(path), **source.media} if source.media else path_of(path)
-    if item.mask:
-        fields["mask"] = path_of(item.mask)
     return fields
 
 

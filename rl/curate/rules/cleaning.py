@@ -33,7 +33,8 @@ _AGE = re.compile(
     re.IGNORECASE,
 )
 _FIGURE = re.compile(
-    r"^\s*(?:fig(?:ure)?s?|plate|image|case)\.?\s*\(?\d+\s*[a-z]?\)?\s*(?:[.:,)–-]|(?=[A-Z]))\s*|^\s*图\s*\d+[a-zA-Z]?\s*[.:：、]?\s*",
+    r"^\s*(?:fig(?:ure)?s?|plate|image|case)\.?\s*\(?\d+\s*[a-z]?\)?\s*(?:[.:,)–-]|(?=[A-Z]))\s*"
+    r"|^\s*图\s*\d+[a-zA-Z]?\s*[.:：、]?\s*",
     re.IGNORECASE,
 )
 _FIGURE_INSIDE = re.compile(r"\bfig(?:ure)?s?\.?\s*\d|\btable \d|图\s*\d|表\s*\d", re.IGNORECASE)
