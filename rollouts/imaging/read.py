@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from rollouts import terminal
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.cache import Cache
+from rollouts.imaging.dicom import reader as dicom
 from rollouts.imaging.flat import reader as flat
 from rollouts.imaging.frames import Frames, prepare
 from rollouts.imaging.nifti import reader as nifti
@@ -38,8 +40,9 @@ class Reader(NamedTuple):
 
 # The first reader whose `begins` fits opens the file. A new format is one line here.
 READERS: tuple[Reader, ...] = (
-    Reader("NIfTI", nifti.begins, nifti.open_source, ("nibabel",)),
-    Reader("a picture (PNG, JPEG, TIFF, ..)", flat.begins, flat.open_source),
+    Reader(dicom.NAME, lambda head: head[128:132] == b"DICM", dicom.open_source, ("pydicom",)),
+    Reader(nifti.NAME, nifti.begins, nifti.open_source, ("nibabel",)),
+    Reader(flat.NAME, flat.begins, flat.open_source),
     Reader("a video (MP4, WebM, AVI, ..)", video.begins, video.open_source, ("av",)),
 )
 # What is given in place of a picture, by its first bytes.
@@ -77,7 +80,7 @@ def read(path: Path | str, ask: Ask, *, name: str | None = None, cache: Path | N
     """
     path = Path(path)
     with _named(f"{ask.kind} {path.name if name is None else name}"):
-        paths = _files(path, ask)
+        paths = files_of(path, ask)
         if cache is None:
             return prepare(open_source(paths, ask), ask)
         kept = Cache(cache)
@@ -101,6 +104,12 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
     if len(heads) > 1:
         raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
     raise BadSample(f"{_what_it_is(heads[0][1])}, no {ask.kind}; {', '.join(_known())} can be read")
+
+
+def format_of(path: Path) -> str:
+    """The name in `READERS` of the format that a file begins with; "" = none. Raises OSError."""
+    head = _head(path)
+    return next((reader.name for reader in READERS if reader.begins(head)), "")
 
 
 def _known() -> list[str]:
@@ -127,8 +136,8 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD)
 
 
-def _files(path: Path, ask: Ask) -> list[Path]:
-    """The one file, or all files of a folder and of the folders in it, sorted by name."""
+def files_of(path: Path, ask: Ask) -> list[Path]:
+    """The one file, or all files of a folder and of the folders in it, sorted by name. Raises BadSample, OSError."""
     if not path.exists() and not path.is_symlink():
         raise BadSample("there is no such file or folder")
     if not path.is_dir():
@@ -137,10 +146,15 @@ def _files(path: Path, ask: Ask) -> list[Path]:
         return [path]
     if ask.kind == "image":
         raise BadSample("is a folder; give one file of it, or all of them as volume or video")
-    found = sorted(_walk(path))
+    found = sorted(_walk(path), key=lambda file: _by_numbers(file.relative_to(path).as_posix()))
     if not found:
         raise BadSample("is a folder without files")
     return found
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """Sorts names by the numbers in them: slice2 before slice10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", name)]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
