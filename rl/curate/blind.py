@@ -25,7 +25,7 @@ _SIGMAS = 1.645
 class Blind(NamedTuple):
     """Scores of guessers, as shares of right answers."""
 
-    count: int
+    num_asked: int
     # One over the number of options (of labels, where asked open), on average.
     chance: float
     # Always the option (label) that is gold most often in the set; ties count in shares.
@@ -40,9 +40,9 @@ class Blind(NamedTuple):
 
     def too_easy(self, max_blind: float) -> bool:
         """Whether a guesser is surely better than chance by more than `max_blind`."""
-        if not self.count:
+        if not self.num_asked:
             return False
-        deviation = math.sqrt(self.best * (1 - self.best) / self.count)
+        deviation = math.sqrt(self.best * (1 - self.best) / self.num_asked)
         return self.best - _SIGMAS * deviation > self.chance + max_blind
 
 

@@ -106,7 +106,14 @@ class Looked:
 def _key(root: Path, source: Source, item: Item) -> str:
     """Changes where a file, the settings of its reading, or this code's version do."""
     paths = [path for _, path in item.media] + [path for path in (item.mask, item.organ_mask) if path]
-    parts = [VERSION, item.id, source.media, item.modality, [_state(root / path) for path in paths]]
+    parts = [
+        VERSION,
+        item.id,
+        source.media,
+        source.rules.get("place"),
+        item.modality,
+        [_state(root / path) for path in paths],
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 

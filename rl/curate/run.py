@@ -20,9 +20,11 @@ from rl.curate.llm.translation import translated
 from rl.curate.llm.writer import Writer
 from rl.curate.looking import Look, Looked, Looker, faults_of
 from rl.curate.recipe.door import Plan
+from rl.curate.recipe.schema import PlaceRule
 from rl.curate.rules.asking import Result, Rule, Work
 from rl.curate.rules.captions import caption_rule, clip_rule
 from rl.curate.rules.labels import choice_rule, label_rule
+from rl.curate.rules.places import place_rule
 from rl.curate.sources.reading import read_source, refuse, repeated
 from rl.run.progress import Display
 from rollouts.records import stable_hash
@@ -32,6 +34,7 @@ RULES: dict[str, Rule] = {
     "caption": caption_rule,
     "mcq": choice_rule,
     "open": label_rule,
+    "place": place_rule,
     "procedure": clip_rule,
     "video_mcq": clip_choice_rule,
     "synthesis": synthesis_rule,
@@ -190,16 +193,19 @@ def _balanced(work: Work, made: Sequence[Made], outcome: Outcome) -> list[Made]:
         for rule, settings in rules.items():
             rows = [row for row in made if row.item.source == source and row.rule == rule]
             before = blind(rows, recipe.seed)
-            stay = _capped_pairs(rows, getattr(settings, "cap", None), work)
+            open_place = isinstance(settings, PlaceRule) and settings.form == "open"
+            cap = getattr(settings, "cap", None)
+            stay = _capped_pairs(rows, None if open_place and cap == "auto" else cap, work)
             outcome.drops += [
                 _drop(row, "its label is gold too often", BALANCE)
                 for row in rows
                 if row.options and row.pair not in stay
             ]
             rows = [row for row in rows if row.pair in stay]
-            if before.count:
+            if before.num_asked:
                 after = blind(rows, recipe.seed)
-                outcome.gates.append(Gate(source, rule, before, after, not after.too_easy(recipe.max_blind)))
+                said = "printed only" if open_place else "TOO EASY" if after.too_easy(recipe.max_blind) else "passed"
+                outcome.gates.append(Gate(source, rule, before, after, said))
             kept += rows
     return _evened(kept, recipe.filters.max_imbalance, recipe.seed, outcome)
 
@@ -207,7 +213,8 @@ def _balanced(work: Work, made: Sequence[Made], outcome: Outcome) -> list[Made]:
 def _capped_pairs(rows: Sequence[Made], cap: Any, work: Work) -> set[str]:
     pools: dict[tuple[str, ...], list[Made]] = {}
     for row in rows:
-        pools.setdefault((row.item.modality, row.item.organ, row.task), []).append(row)
+        own = row.alternatives or (row.item.modality, row.item.organ)
+        pools.setdefault((row.task, *own), []).append(row)
     stay: set[str] = set()
     for pool in pools.values():
         free = {row.pair for row in pool if len(row.choices) < 2}

@@ -82,7 +82,7 @@ def _media_fault(source: Source) -> str:
         if unknown := next((name for name in source.media if name not in _SAID), None):
             return f"there is no setting {shorten(unknown)!r}{did_you_mean(unknown, _SAID, f'; there are {_SAID}')}"
         try:
-            ask_of(kind, source.media)  # type: ignore[arg-type]  # one of the kinds
+            ask_of(kind, source.media)
         except (BadSample, TypeError) as error:
             problems.append(str(error))
     return problems[0] if len(problems) == 2 else ""

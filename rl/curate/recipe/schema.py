@@ -55,6 +55,7 @@ class PlaceRule:
     convention: Literal["radiological"] | None = None
     share: float = 1.0
     distractors: tuple[int, int] = (3, 3)
+    # As for labels; "auto" keeps all that is asked open, whose baseline is printed and not gated.
     cap: int | Literal["auto"] | None = "auto"
 
 
@@ -90,6 +91,7 @@ RULES: dict[str, type] = {
     "caption": CaptionRule,
     "mcq": ChoiceRule,
     "open": LabelRule,
+    "place": PlaceRule,
     "procedure": ClipRule,
     "video_mcq": ClipChoiceRule,
     "synthesis": SynthesisRule,

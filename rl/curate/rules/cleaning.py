@@ -52,7 +52,7 @@ _UNSEEN_IN_CLIP = re.compile(
 _FILE_NAME = re.compile(
     r"^\S+\.(?:png|jpe?g|tiff?|dcm|nii(?:\.gz)?|bmp|gif|mp4|webm|avi)$|^[A-Za-z]*[_\d-]+$", re.IGNORECASE
 )
-_SENTENCES = re.compile(r"(?<=[.!?;])\s+(?=[A-Z0-9(])|(?<=[。！？；])")
+_SENTENCES = re.compile(r"(?<![Ff]ig\.)(?<![Ff]igs\.)(?<!No\.)(?<!vs\.)(?<=[.!?;])\s+(?=[A-Z0-9(])|(?<=[。！？；])")
 
 
 class Cleaned(NamedTuple):
@@ -85,7 +85,7 @@ def clean_caption(caption: str, *, min_words: int, file_name: str = "", clip: bo
         lambda match: "" if _MARKS.search(match[0]) or _FIGURE_INSIDE.search(match[0]) else match[0], text
     )
     text = " ".join(one for one in _SENTENCES.split(text) if not _NOT_SEEN.search(one))
-    text = " ".join(_AGE.sub("", text).split()).strip(" ,;:，；：")
+    text = " ".join(_AGE.sub("", text).split()).strip(" ,;:，；：").lstrip(".。 ")
     text = re.sub(r"\s+([,.;:])", r"\1", text)
     if _MARKS.search(text) or _FIGURE_INSIDE.search(text):
         return Cleaned(reason="rests on a mark or another figure")

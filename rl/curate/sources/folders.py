@@ -128,7 +128,7 @@ def _captions(folder: Path) -> Iterator[dict[str, str]]:
         kind = kind_of(name)
         if kind is None:
             continue
-        row = {kind: name}
+        row: dict[str, str] = {kind: name}
         if stem_of(name) in texts:
             try:
                 row["caption"] = " ".join(file_text(folder / texts[stem_of(name)]).split())

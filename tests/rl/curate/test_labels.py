@@ -60,7 +60,7 @@ def test_after_capping_a_guesser_is_within_five_points_of_chance(name: str) -> N
     kept = capped(rows, "auto", 0.05, seed=0)
     after = blind([row for row in rows if row.pair in kept])
     assert after.best <= after.chance + 0.05 and not after.too_easy(0.05)
-    assert after.count >= 60
+    assert after.num_asked >= 60
 
 
 def test_the_baselines_by_hand() -> None:
@@ -79,7 +79,7 @@ def test_the_baselines_by_hand() -> None:
         for i, g in enumerate("ab")
     ]
     assert blind(opens).chance == pytest.approx(1 / 3)
-    assert blind([Made(item, "caption", "en", "?", "", "report", "text")]).count == 0
+    assert blind([Made(item, "caption", "en", "?", "", "report", "text")]).num_asked == 0
 
 
 def test_a_question_that_tells_its_answer_is_found_by_the_reader_of_texts() -> None:
