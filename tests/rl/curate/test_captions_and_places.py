@@ -14,7 +14,7 @@ from rl.curate.rules.cleaning import clean_caption, num_panels
 from rl.curate.rules.places import key_of
 from rl.curate.wordings.pools import KINDS, Pools, chinese, slot_fault
 from rollouts.imaging.masks.places import place_of
-from tests.fakes.curated import curated, picture, reasons, recipe, table
+from tests.rl.curate.small_sets import curated, picture, reasons, recipe, table
 
 
 @pytest.mark.parametrize(

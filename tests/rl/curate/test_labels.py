@@ -15,8 +15,8 @@ from rl.curate.letters import in_order, letters_of
 from rl.curate.recipe.schema import RULES, Labels
 from rl.curate.rules.ontology import Ontology
 from rl.data.load import load
-from tests.fakes.curated import curated, picture, reasons, recipe, table
 from tests.paths import REPOSITORY
+from tests.rl.curate.small_sets import curated, picture, reasons, recipe, table
 
 # Shares as they are met: grades of retinopathy, findings of chests, kinds of skin lesions.
 NATURAL = {

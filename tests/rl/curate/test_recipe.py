@@ -9,7 +9,7 @@ import pytest
 from rl.curate.__main__ import main
 from rl.curate.recipe.door import read_recipe
 from rl.curate.recipe.lines import RecipeError
-from tests.fakes.curated import recipe
+from tests.rl.curate.small_sets import recipe
 
 GOOD = """recipe: ward
 sources:
