@@ -97,7 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     shutil.copyfile(RECIPE, asked.out / "recipe.yaml")
     # Here, because whoever only wants the files needs none of it.
     from rl.curate.__main__ import main as curate
-
     from rl.train import main as train
 
     code = curate([str(asked.out / "recipe.yaml"), "--out", str(asked.out / "questions.jsonl")])
