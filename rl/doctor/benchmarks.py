@@ -52,7 +52,7 @@ def examine_benchmarks(config: Config, console: Console) -> Iterator[Section]:
     processor = _processor(config)
     for card in cards:
         try:
-            benchmark = load(card, config.eval.benchmark_root)
+            benchmark = load(card, config.eval.benchmark_root, config.data.media)
         except UnusableData as error:
             yield card.title, [Finding(False, str(error), "correct benchmark_root, or the card")]
             continue
