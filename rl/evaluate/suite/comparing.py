@@ -174,8 +174,8 @@ def print_comparison(found: Mapping[str, Any], console: Console | None = None) -
     console.print(
         safe(
             "win or loss: the 95 % interval over images (or the card's cluster) lies above or below 0. A tie says"
-            " nothing where the difference that is looked for is below the least that is seen (80 % power). Holm over the"
-            " headlines; over the strata of one benchmark apart."
+            " nothing where the difference that is looked for is below the least that is seen (80 % power). Holm over"
+            " the headlines; over the strata of one benchmark apart."
         ),
         soft_wrap=True,
     )
