@@ -76,6 +76,18 @@ _GROUP_AREAS = (
 _KIND_COLOURS = ("--blue", "--orange", "--aqua", "--violet", "--yellow")
 
 
+def environment() -> jinja2.Environment:
+    """Where the templates of reports lie; every text is escaped, and what a terminal would act on is made visible."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+
+
 def write_report(run_dir: Path | str) -> Path:
     """Build `report.html` from what the run's folder holds; returns its path. A run that is going on or was interrupted
     gets a report too.
@@ -89,26 +101,22 @@ def write_report(run_dir: Path | str) -> Path:
     num_steps = sum(bool(line["step"]) for line in metrics)
     summary = _read(run_dir / SUMMARY, json.loads)
     groups, troubles = choose_groups(run_dir)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    page = environment.get_template("report.html").render(
-        name=run_dir.resolve().name,
-        config=_read(run_dir / CONFIG, yaml.safe_load),
-        summary=summary,
-        num_steps=num_steps,
-        tiles=_tiles(metrics, summary, num_steps),
-        curves=_curves(metrics),
-        seconds=_seconds(metrics, num_steps),
-        comparison=_comparison(summary),
-        stages=stages_of(run_dir),
-        groups=[describe_group(group) for group in groups],
-        troubles=troubles,
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            name=run_dir.resolve().name,
+            config=_read(run_dir / CONFIG, yaml.safe_load),
+            summary=summary,
+            num_steps=num_steps,
+            tiles=_tiles(metrics, summary, num_steps),
+            curves=_curves(metrics),
+            seconds=_seconds(metrics, num_steps),
+            comparison=_comparison(summary),
+            stages=stages_of(run_dir),
+            groups=[describe_group(group) for group in groups],
+            troubles=troubles,
+        )
     )
     path = run_dir / REPORT
     write_atomically(path, page.encode())
