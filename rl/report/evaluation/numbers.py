@@ -75,22 +75,12 @@ def rows(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _of_benchmark(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name in ("clean", "official"):
         if one.get(name):
-            note = "its interval reaches the best blind baseline" if name == "clean" and one["touches_blind"] else ""
+            note = _blind_note(one) if name == "clean" else ""
             yield {"part": "headline", "name": f"{one['headline']}, {name}", **_flat(one[name]), "note": note}
+    if part := one.get("reports"):
+        yield {"part": "headline", "name": part["headline"], **_flat(part["score"]), "note": _blind_note(part)}
     for part in (one, one.get("reports") or {}):
-        if part is not one and part:
-            note = "its interval reaches the best blind baseline" if part.get("touches_blind") else ""
-            yield {"part": "headline", "name": part["headline"], **_flat(part["score"]), "note": note}
-        for name, metric in (part.get("metrics") or {}).items():
-            yield {"part": "metric", "name": name, **_flat(metric), "note": metric.get("not_computed", "")}
-        for name, blind in (part.get("baselines") or {}).items():
-            yield {"part": "baseline", "name": name, **_flat(blind["score"]), "note": blind["what"]}
-            yield {"part": "model minus baseline", "name": name, **_flat(blind["difference"])}
-        for name, probe in (part.get("probes") or {}).items():
-            yield {"part": "probe", "name": name, **_flat(probe["score"])}
-            yield {"part": "probe minus plain", "name": name, **_flat(probe["difference"])}
-            if probe.get("retained"):
-                yield {"part": "probe retained", "name": name, **_flat(probe["retained"])}
+        yield from _of_part(part)
     for stratum, values in (one.get("strata") or {}).items():
         for value, estimate in values.items():
             yield {"part": "stratum", "name": f"{stratum}={value}", **_flat(estimate)}
@@ -100,6 +90,24 @@ def _of_benchmark(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for model, value in reference["values"].items():
             told = "comparable" if reference["comparable"] else f"not comparable: {reference['why']}"
             yield {"part": f"reference, {reference['source']}", "name": model, "value": value, "note": told}
+
+
+def _blind_note(part: Mapping[str, Any]) -> str:
+    return "its interval reaches the best blind baseline" if part.get("touches_blind") else ""
+
+
+def _of_part(part: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Metrics, baselines and probes of the closed items of a benchmark, or of its reports."""
+    for name, metric in (part.get("metrics") or {}).items():
+        yield {"part": "metric", "name": name, **_flat(metric), "note": metric.get("not_computed", "")}
+    for name, blind in (part.get("baselines") or {}).items():
+        yield {"part": "baseline", "name": name, **_flat(blind["score"]), "note": blind["what"]}
+        yield {"part": "model minus baseline", "name": name, **_flat(blind["difference"])}
+    for name, probe in (part.get("probes") or {}).items():
+        yield {"part": "probe", "name": name, **_flat(probe["score"])}
+        yield {"part": "probe minus plain", "name": name, **_flat(probe["difference"])}
+        if probe.get("retained"):
+            yield {"part": "probe retained", "name": name, **_flat(probe["retained"])}
 
 
 def _flat(estimate: Estimate) -> dict[str, Any]:
@@ -161,7 +169,9 @@ def as_latex(summary: Mapping[str, Any]) -> str:
     if macro := summary.get("macro"):
         value = f"{100 * macro['value']:.1f} ({100 * macro['low']:.1f}--{100 * macro['high']:.1f})"
         lines += [r"\midrule", rf"Macro mean & & & {value} & \\"]
-    note = r"% $^\dagger$: the interval reaches the best blind baseline, so the score does not show that anything was seen."
+    note = (
+        r"% $^\dagger$: the interval reaches the best blind baseline; the score does not show that anything was seen."
+    )
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", note, ""])
 
 
@@ -189,8 +199,8 @@ def methods(summary: Mapping[str, Any], compared: Sequence[Any] = ()) -> str:
         f"We evaluated {summary.get('model', 'the model')} on {names}. Each item was asked once with greedy decoding;"
         " answers were read by the same parser and scored by the same rules as in training"
         f" (parser {summary.get('parser', 'unknown')}; {summary.get('judge') or 'no judge'}).",
-        "Items whose reference answer is in doubt are left out of the score and counted; the official score counts every"
-        " row as the authors of the set do. Items without a verdict leave the mean and are reported.",
+        "Items whose reference answer is in doubt are left out of the score and counted; the official score counts"
+        " every row as the authors of the set do. Items without a verdict leave the mean and are reported.",
         "All intervals are 95 % intervals over clusters (items that share an image, video, patient or article):"
         f" {'; '.join(how)}. Differences between models are paired by item, with a bootstrap of whole clusters (2,000"
         " draws) and p values of sign flips of the clusters' sums (McNemar's mid-p where every cluster is one item),"

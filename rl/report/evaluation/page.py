@@ -11,8 +11,7 @@ from typing import Any
 from rl.evaluate.suite.table import NAMES
 from rl.report.evaluation.flips import Compared, compare_folders, summary_of
 from rl.report.evaluation.numbers import Headline, headlines, methods, scale_of
-from rl.report.page import environment
-from rl.run.folder import REPORT
+from rl.report.page import REPORT, environment
 from rollouts.store.disk import write_atomically
 
 
@@ -75,8 +74,10 @@ def _row(one: Headline, other: Headline | None, compared: Compared | None) -> di
 
 def _benchmark(one: Mapping[str, Any], compared: Compared | None) -> dict[str, Any]:
     parts = [part for part in (one if one.get("clean") else None, one.get("reports")) if part]
+    missing = {name: one.get(name) for name in ("clean", "official", "reports", "sampled")}
     return {
         **one,
+        **missing,
         "notes_of": _notes(one),
         "baselines_of": [
             (NAMES.get(name, name), made) for part in parts for name, made in (part.get("baselines") or {}).items()
