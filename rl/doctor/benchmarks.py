@@ -20,11 +20,11 @@ from rl.data.sets import DataSplits, UnusableData
 from rl.data.sizes import images_of
 from rl.doctor.data import Finding, frames_fit
 from rl.evaluate.quick import quick_subset
-from rl.evaluate.suite import reports
 from rl.evaluate.suite.asking import num_completions
 from rl.evaluate.suite.facts import blinds_of, kept
+from rl.evaluate.suite.numbers import reports
+from rl.evaluate.suite.numbers.summary import DISCORDANT
 from rl.evaluate.suite.preparing import cards_of
-from rl.evaluate.suite.summary import DISCORDANT
 from rl.evaluate.suite.table import NAMES
 from rl.probes.probe import ProbeImpossible
 from rl.probes.table import make

@@ -14,7 +14,7 @@ from typing import Any
 
 from rl.config import Config
 from rl.data.sets import UnusableData
-from rl.evaluate.suite.summary import KIND
+from rl.evaluate.suite.numbers.summary import KIND
 from rl.evaluate.suite.table import print_curve
 from rl.run.folder import SUMMARY
 from rollouts.store.disk import write_atomically

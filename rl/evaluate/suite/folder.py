@@ -12,8 +12,8 @@ from typing import Any
 import rewards.answers
 from rl.data.sets import UnusableData
 from rl.evaluate.suite import facts
-from rl.evaluate.suite.rows import read_step
-from rl.evaluate.suite.summary import KIND, record, together
+from rl.evaluate.suite.numbers.rows import read_step
+from rl.evaluate.suite.numbers.summary import KIND, record, together
 from rl.evaluate.suite.table import print_summary
 from rl.run.folder import SUMMARY, versions
 from rollouts.store.disk import write_atomically

@@ -16,8 +16,8 @@ from rl.benchmarks.overlap import overlap
 from rl.config import Config
 from rl.data.sets import UnusableData
 from rl.evaluate.quick import quick_subset
-from rl.evaluate.suite import reports
 from rl.evaluate.suite.facts import Facts, blinds_of, kept
+from rl.evaluate.suite.numbers import reports
 from rl.probes.probe import Probed, ProbeImpossible
 from rl.probes.table import make, named
 from rollouts.records import Sample

@@ -22,12 +22,13 @@ from rl.benchmarks.loading import BenchmarkError, load
 from rl.config import Config, EvalConfig
 from rl.data.sets import UnusableData
 from rl.evaluate.asking import HeldOut
-from rl.evaluate.suite import asking, facts, rows, scores, summary
+from rl.evaluate.suite import asking, facts
 from rl.evaluate.suite.asking import Where
 from rl.evaluate.suite.curve import curve
 from rl.evaluate.suite.folder import from_rows, sum_up
+from rl.evaluate.suite.numbers import rows, scores, summary
+from rl.evaluate.suite.numbers.reports import rouge_l
 from rl.evaluate.suite.preparing import cards_of, facts_of, is_local, prepare, refuse_far_judge
-from rl.evaluate.suite.reports import rouge_l
 from rl.evaluate.suite.table import print_summary
 from rl.probes.table import make
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rl.benchmarks.card import Card
-from rl.evaluate.suite import reports, scores
 from rl.evaluate.suite.facts import Facts, KeptBlind
-from rl.evaluate.suite.rows import Answered, clean, clean_made, plain
+from rl.evaluate.suite.numbers import reports, scores
+from rl.evaluate.suite.numbers.rows import Answered, clean, clean_made, plain
 from rl.statistics.estimates import Estimate, estimate, macro_mean
 from rl.statistics.pairs import minimum_detectable
 

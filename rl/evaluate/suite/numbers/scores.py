@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.evaluate.suite.rows import Answered, Said, is_right
+from rl.evaluate.suite.numbers.rows import Answered, Said, is_right
 from rl.statistics.corpus import Corpus, corpus_estimate
 from rl.statistics.estimates import Estimate, estimate
 from rl.statistics.pairs import Difference, paired_difference

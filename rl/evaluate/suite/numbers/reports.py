@@ -10,7 +10,7 @@ from typing import Any
 from rewards.metrics.reports import compute
 from rewards.metrics.result import MetricResult, TextRow
 from rl.benchmarks.card import Card
-from rl.evaluate.suite.rows import Answered
+from rl.evaluate.suite.numbers.rows import Answered
 from rl.statistics.corpus import Corpus, corpus_estimate
 
 
