@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rl.evaluate.suite import reports
 from rl.evaluate.suite.facts import Facts, read_all
-from rl.evaluate.suite.rows import Answered, clean, plain, read_step
-from rl.evaluate.suite.summary import value_of
+from rl.evaluate.suite.numbers import reports
+from rl.evaluate.suite.numbers.rows import Answered, clean, plain, read_step
+from rl.evaluate.suite.numbers.summary import value_of
 from rl.report.groups import pictures
 from rl.run.folder import SUMMARY
 from rl.statistics.pairs import Difference, holm_by_name, paired_difference

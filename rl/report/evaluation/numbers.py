@@ -214,10 +214,8 @@ def methods(summary: Mapping[str, Any], compared: Sequence[Any] = ()) -> str:
     if compared:
         detect = [one.difference.detectable for one in compared if one.difference and one.difference.detectable]
         if detect:
-            parts.append(
-                f"The smallest differences detectable with 80 % power lie between {100 * min(detect):.1f} and"
-                f" {100 * max(detect):.1f} points."
-            )
+            ends = " to ".join(dict.fromkeys(f"{100 * end:.1f}" for end in (min(detect), max(detect))))
+            parts.append(f"The smallest differences detectable with 80 % power are {ends} points.")
     return " ".join(parts)
 
 
