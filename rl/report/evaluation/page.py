@@ -11,7 +11,7 @@ from typing import Any
 from rl.evaluate.suite.table import NAMES
 from rl.report.evaluation.flips import Compared, compare_folders, summary_of
 from rl.report.evaluation.numbers import Headline, headlines, methods, scale_of
-from rl.report.page import REPORT, environment
+from rl.report.templating import REPORT, environment
 from rollouts.store.disk import write_atomically
 
 

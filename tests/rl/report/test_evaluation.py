@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rl.report.__main__ import main
 from rl.report.evaluation.flips import MOST_SHOWN, compare_folders, summary_of
 from rl.report.evaluation.numbers import as_csv, as_latex, headlines, latex, methods, rows
 from rl.report.evaluation.page import write_evaluation_report
+from rl.report.page import write_report
 from rollouts.store.layout import DamagedStore
 from tests.bench.evaluation.stored import answer, write_set
 from tests.rl.report.test_report import Page
@@ -140,3 +142,16 @@ def test_a_summary_that_cannot_be_read_is_told(folders, tmp_path, capsys):
         summary_of(weak)
     (weak / "summary.json").write_text(kept)
     assert sum_up(weak)["benchmarks"][0]["clean"]["num_items"] == 120
+
+
+def test_a_runs_report_links_to_the_pages_of_its_evaluations(folders, tmp_path):
+    for name, folder in zip(("SFT", "GRPO"), folders, strict=True):
+        shutil.copytree(folder, tmp_path / "run/evaluations" / name)
+    (tmp_path / "run/evaluations/step_000010").mkdir()
+    (tmp_path / "run/evaluations/step_000010/summary.json").write_text("{")
+    page = Page(write_report(tmp_path / "run").read_text())
+    addresses = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert addresses == ["evaluations/SFT/report.html", "evaluations/GRPO/report.html"]
+    assert all((tmp_path / "run" / address).is_file() for address in addresses)
+    assert "Flips" in (tmp_path / "run/evaluations/GRPO/report.html").read_text()
+    assert "The evaluation step_000010 is not shown" in page.words
