@@ -1,10 +1,10 @@
-"""The recipe as `python -m rl.train` runs it: data, judge, SFT where it is needed, GRPO, and the comparison of both
-models."""
+"""The recipe as `python -m rl.train` runs it: data, judge, the stages before RL (SFT alone, or more), GRPO, and the
+comparison of the models."""
 
 from __future__ import annotations
 
+import shutil
 import time
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -16,7 +16,8 @@ from rl.evaluate.table import print_table
 from rl.report.page import write_report
 from rl.run.folder import RunFolder, versions
 from rl.run.progress import Display, duration
-from rl.sft.found import ensure_sft
+from rl.staged import climb, finish, print_stages, told_in_summary
+from rl.stages.settings import all_stages
 from rl.training import learn_and_evaluate
 
 
@@ -28,17 +29,19 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
     """
     started = time.monotonic()
     with RunFolder(config) as folder, no_server_left():
-        splits, rubric, num_steps = make_ready(config, folder.path, display)
-        with display.phase("SFT"):
-            sft_path = (
-                ensure_sft(config, splits.sft, display)
-                if config.sft.enabled or config.sft.checkpoint
-                else Path(config.model.path)
-            )
-        models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display)
+        splits, rubric, num_steps, stages = make_ready(config, folder.path, display)
+        sft_path = climb(config, folder.path, splits, stages, rubric, display)
+        found: dict[str, Any] = {}
+        if "grpo" in all_stages(config):
+            before_rl = time.monotonic()
+            models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display)
+            finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
+            found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps}
+        else:
+            shutil.copytree(sft_path, folder.path / "model", dirs_exist_ok=True)
         summary = {
-            **conclusion(models.sft, models.grpo, splits),
-            "num_steps": num_steps,
+            **found,
+            **({"stages": told} if (told := told_in_summary(folder.path)) else {}),
             "sft_model": str(sft_path),
             "judge": rubric.judge.describe() if rubric.judge else "none",
             "seconds": time.monotonic() - started,
@@ -46,7 +49,10 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
         }
         folder.write_summary(summary)
         report = write_report(folder.path)
-        print_table(summary["comparison"], summary["majority_baseline"])
+        if told:
+            print_stages(told)
+        if found:
+            print_table(found["comparison"], found["majority_baseline"])
         display.say(f"report: {report}")
         display.say(f"rollouts: python -m rollouts.view {quote(str(folder.path))} --text")
         display.say(f"done in {duration(time.monotonic() - started)}")

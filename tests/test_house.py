@@ -59,10 +59,10 @@ ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
     "rollouts": "annotations nearest terminal texts children measures records imaging media rows store prompt"
     " engine page transcript view diff check",
-    "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
+    "rewards": "contract registry answers maths metrics shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
-    "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run evaluate report"
-    " doctor replay export grpo sft training recipe train",
+    "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run sft stages"
+    " evaluate report doctor replay export grpo training staged recipe train",
 }
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the
 # one that guesses which name was meant.
@@ -76,8 +76,9 @@ HOMES = {
     "openai": "judges/gateway/client.py",
     "peft": "rl/policy/lora.py",
     "pydicom": "rollouts/imaging/dicom/files.py",
+    "radeval": "rewards/metrics/door_child.py",
     "ray": "rl/workers/cluster.py",
-    "sacrebleu": "rewards/shipped/reports.py",
+    "sacrebleu": "rewards/metrics/bleu.py",
     "sympy": "rewards/maths/sympy_child.py",
     # The oracle of tests: what runs does not import it.
     "trl": "tests/rl/sft/test_oracle.py",

@@ -3,11 +3,13 @@
 from rl.config.media import MediaConfig
 from rl.config.schema import (
     Aggregation,
+    CaptionsConfig,
     ComputeConfig,
     Config,
     DataConfig,
     EvalConfig,
     GrpoConfig,
+    InterleavedConfig,
     JudgeConfig,
     LoraConfig,
     LossType,
@@ -15,16 +17,21 @@ from rl.config.schema import (
     RewardConfig,
     ScaleRewards,
     SftConfig,
+    Stage,
+    StageConfig,
+    StagesConfig,
     Train,
 )
 
 __all__ = [
     "Aggregation",
+    "CaptionsConfig",
     "ComputeConfig",
     "Config",
     "DataConfig",
     "EvalConfig",
     "GrpoConfig",
+    "InterleavedConfig",
     "JudgeConfig",
     "LoraConfig",
     "LossType",
@@ -33,5 +40,8 @@ __all__ = [
     "RewardConfig",
     "ScaleRewards",
     "SftConfig",
+    "Stage",
+    "StageConfig",
+    "StagesConfig",
     "Train",
 ]

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from rl.evaluate.ways import WAYS
 from rl.report.charts import Series, area_chart, line_chart
 from rl.report.groups import choose_groups, describe_group
+from rl.report.stages import stages_of
 from rl.run.folder import CONFIG, SUMMARY
 from rl.run.progress import duration
 from rl.run.tracking import read_metrics
@@ -105,6 +106,7 @@ def write_report(run_dir: Path | str) -> Path:
         curves=_curves(metrics),
         seconds=_seconds(metrics, num_steps),
         comparison=_comparison(summary),
+        stages=stages_of(run_dir),
         groups=[describe_group(group) for group in groups],
         troubles=troubles,
     )
