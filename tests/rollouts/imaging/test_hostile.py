@@ -1,5 +1,5 @@
 """Cut, bit-flipped and oversized files of each kind: a refusal of ours or frames, and nothing wrong in silence where
-the format can tell. `python -m tests.bench.hostile_media` reads two hundred of each in a child that is watched."""
+the format can tell. `python -m tests.bench.media.hostile` reads two hundred of each in a child that is watched."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.read import read
 from rollouts.records import BadSample
-from tests.bench.hostile_media import KINDS, files, judged, look
+from tests.bench.media.hostile import KINDS, files, judged, look
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,6 +1,6 @@
 """Two hundred cut, bit-flipped and oversized files of each kind are read, each within ten seconds and 1 GiB.
 
-python -m tests.bench.hostile_media [KIND ..] [--count 200] [--seed 0]
+python -m tests.bench.media.hostile [KIND ..] [--count 200] [--seed 0]
 
 Each file is read in a child process that is watched, so that a crash of native code, a hang and memory are seen and
 told. What came out is compared with the whole file's frames:
@@ -196,7 +196,7 @@ class Reader:
     """A child that reads, and is started again after it died or hung."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._command = [sys.executable, "-m", "tests.bench.hostile_media", "--work", str(folder), name]
+        self._command = [sys.executable, "-m", "tests.bench.media.hostile", "--work", str(folder), name]
         self._child: Any = None
 
     def ask(self, line: str) -> tuple[str, str, float, float]:
