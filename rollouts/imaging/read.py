@@ -105,8 +105,7 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
             return reader.open_source(fitting, ask)
     if len(heads) > 1:
         raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
-    what, _, advice = _what_it_is(heads[0][1]).partition("; ")
-    raise BadSample(f"{what}, no {ask.kind}; {f'{advice}; ' if advice else ''}{', '.join(_known())} can be read")
+    raise BadSample(f"{_what_it_is(heads[0][1])}, no {ask.kind}; {', '.join(_known())} can be read")
 
 
 def format_of(path: Path) -> str:
