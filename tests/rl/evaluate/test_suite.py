@@ -33,6 +33,7 @@ from rl.evaluate.suite.preparing import cards_of, facts_of, is_local, prepare, r
 from rl.evaluate.suite.table import print_summary
 from rl.probes.table import make
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
+from rollouts.page.index import Index
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion
 from rollouts.store.reader import read_rollouts
@@ -346,3 +347,15 @@ def test_any_number_of_evaluations_is_compared_item_by_item(tmp_path: Path) -> N
         compare(folders)
     with pytest.raises(NotTheSame, match="holds no evaluation on benchmarks"):
         compare([folders[0], tmp_path])
+
+
+def test_the_page_of_rollouts_shows_an_evaluation(tmp_path: Path) -> None:
+    """Its index reads every row and has no problem with any."""
+    folder = evaluated(tmp_path, RIGHT, num_samples=2, probes=["blank"])
+    index = Index([folder])
+    try:
+        assert index.refresh() and index.problems == {}
+        # Six items with three completions each, and six greyed ones with one.
+        assert index.ask("SELECT count(*) FROM rows") == [(6 * 3 + 6,)]
+    finally:
+        index.close()
