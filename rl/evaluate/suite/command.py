@@ -42,5 +42,4 @@ def evaluate_model(config: Config, display: Display) -> dict[str, Any]:
         # A command of its own, which knows more than this one.
         subprocess.run([sys.executable, "-m", "rl.report", str(folder.path)])
         display.say(f"rows: python -m rollouts.view {quote(str(folder.path))}")
-        display.say(f"report: python -m rl.report {quote(str(folder.path))}")
         return summary

@@ -30,14 +30,17 @@ from rl.evaluate.suite.folder import from_rows, sum_up
 from rl.evaluate.suite.numbers import rows, scores, summary
 from rl.evaluate.suite.numbers.reports import rouge_l
 from rl.evaluate.suite.preparing import cards_of, facts_of, is_local, prepare, refuse_far_judge
+from rl.evaluate.suite.run import Suite
 from rl.evaluate.suite.table import print_summary
 from rl.probes.table import make
+from rl.run.progress import Display
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.page.index import Index
-from rollouts.prompt.processing import EncodedPrompt
+from rollouts.prompt.processing import EncodedPrompt, ImageSettings, load_processor
 from rollouts.records import Completion
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter
+from tests.paths import REPOSITORY
 
 ROUTES = {"mcq": "option_match", "yes_no": "yes_no", "open": "judge", "report": "rouge_l"}
 CARD = """\
@@ -69,16 +72,20 @@ ROWS = [
 
 
 class Scripted:
-    """An engine that says what its script holds for an item, "B" otherwise; items of `refuses` never come."""
+    """An engine that says what its script holds for an item, "B" otherwise."""
 
     def __init__(self, script: dict[str, str]) -> None:
         self.script = script
+        self.asked, self.dies_at = 0, 10**9
 
     def sample_stream(
         self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion]]:
         for batch in batches:
             for request in list(batch)[::-1]:
+                self.asked += 1
+                if self.asked > self.dies_at:
+                    raise RuntimeError("the engine died")
                 said = self.script.get(request.prompt_id, self.script.get(request.prompt_id.partition("#")[0], "B"))
                 text = f"<think>t</think>\n<answer>{said}</answer>"
                 yield request.key, Completion((1, 2), text, "stop", (0.0, 0.0), request.seed, 0)
@@ -359,3 +366,32 @@ def test_the_page_of_rollouts_shows_an_evaluation(tmp_path: Path) -> None:
         assert index.ask("SELECT count(*) FROM rows") == [(6 * 3 + 6,)]
     finally:
         index.close()
+
+
+def test_a_killed_evaluation_goes_on_with_the_benchmark_that_was_not_done(tmp_path: Path) -> None:
+    """Through the processor of the embedded model. The engine dies in the second benchmark; asked again, the first one
+    is not asked a second time."""
+    (tmp_path / "set").mkdir()
+    card_in(tmp_path / "set")
+    other = (tmp_path / "set" / "mine.yaml").read_text().replace("name: mine", "name: other")
+    (tmp_path / "set" / "other.yaml").write_text(other)
+    settings = EvalConfig(
+        benchmarks=tuple(str(tmp_path / "set" / f"{name}.yaml") for name in ("mine", "other")),
+        benchmark_root=str(tmp_path / "set"), on_mismatch="tell", num_samples=1, probes=("blank",),
+    )  # fmt: skip
+    config = Config(eval=settings)
+    processor = load_processor(REPOSITORY / "examples" / "tiny" / "model", ImageSettings())
+    engine = Scripted(RIGHT)
+    prepared = prepare(config)
+    with Display(io.StringIO()) as display:
+        suite = Suite(prepared, engine, RulesJudge(), processor, config)
+        engine.dies_at = 20
+        with pytest.raises(RuntimeError, match="died"):
+            suite.measure(tmp_path / "out", "tiny", 0, display, model="tiny")
+        engine.dies_at, engine.asked = 10**9, 0
+        found = suite.measure(tmp_path / "out", "tiny", 0, display, model="tiny")
+    # Six items with a greedy and a sampled completion, and their greyed twins, of one benchmark.
+    assert engine.asked == 6 * 2 + 6
+    assert [one["name"] for one in found["benchmarks"]] == ["mine", "other"]
+    assert found["macro"]["num_items"] == 8 and found["judge"] == RulesJudge().describe()
+    assert found["benchmarks"][0]["clean"] == {**found["benchmarks"][0]["clean"], "value": 1.0, "num_items": 4}
