@@ -147,6 +147,9 @@ def test_official_counts_every_row_and_clean_only_what_is_in_no_doubt(tmp_path: 
     assert (one["clean"]["value"], one["clean"]["num_items"], one["clean"]["num_clusters"]) == (1.0, 4, 2)
     assert one["unusable"][0]["id"] == "7" and one["mismatches"] == ["1 rows cannot be asked, the card knows of 0"]
     assert one["strata"]["organ"]["heart"]["value"] == 1.0
+    # Their rules pay the same five of the six rows that were asked.
+    foreign = one["as_in"]["medevalkit"]
+    assert foreign["value"] == pytest.approx(5 / 6) and foreign["num_paid_there_only"] == 0
     assert one["strata"]["answer_type"]["open"]["num_items"] == 1
 
 
