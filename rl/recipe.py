@@ -12,6 +12,7 @@ from judges.local.judge import no_server_left
 from rl.config import Config
 from rl.doctor.ready import make_ready
 from rl.evaluate.of_run import conclusion
+from rl.evaluate.suite.preparing import prepare
 from rl.evaluate.table import print_table
 from rl.report.page import write_report
 from rl.run.folder import RunFolder, versions
@@ -29,12 +30,13 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
     """
     started = time.monotonic()
     with RunFolder(config) as folder, no_server_left():
+        benchmarks = prepare(config)  # what is wrong with them is told before anything is trained
         splits, rubric, num_steps, stages = make_ready(config, folder.path, display)
         sft_path = climb(config, folder.path, splits, stages, rubric, display)
         found: dict[str, Any] = {}
         if "grpo" in all_stages(config):
             before_rl = time.monotonic()
-            models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display)
+            models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display, benchmarks)
             finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
             found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps}
         else:

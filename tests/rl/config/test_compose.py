@@ -78,6 +78,8 @@ def test_the_surface_is_frozen() -> None:
         compute.num_threads
         compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps eval.quick_items
+        eval.benchmarks eval.benchmark_root eval.benchmark_every_steps eval.benchmark_items eval.probes
+        eval.on_mismatch
     """
     of_stage = """data root num_documents packed train max_tiles learning_rate weight_decay warmup_ratio
         lr_scheduler_type batch_size micro_batch_tokens num_epochs max_grad_norm save_steps"""
@@ -181,7 +183,9 @@ def test_every_file_of_conf_holds_known_settings_of_the_right_type(
 ) -> None:
     (tmp_path / "rows.jsonl").write_text("")
     needs = {"data=vqa_rad": [f"data.root={tmp_path}"], "data=jsonl": [f"data.root={tmp_path / 'rows.jsonl'}"]}
-    needs["experiment=real_model"] = needs["data=pubmedqa"] = needs["data=jsonl"]
+    needs["experiment=real_model"] = needs["data=pubmedqa"] = needs["data=hospital"] = needs["data=jsonl"]
+    documents = [f"stages.{stage}.root={tmp_path / 'rows.jsonl'}" for stage in ("interleaved", "captions")]
+    needs["experiment=hospital"] = [*needs["data=jsonl"], *documents]
     needs["judge=openai"] = needs["judge=panel"] = ["judge.base_url=http://localhost:1/v1", "judge.model=m"]
     assert isinstance(compose.compose([option, model_path, *needs.get(option, [])]), Config)
 
