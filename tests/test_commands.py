@@ -14,7 +14,15 @@ from tests.paths import REPOSITORY
 pytestmark = pytest.mark.full_run_only(reason="starts commands")
 RUNS = ("rollouts.check", "rollouts.view", "rl.export", "rl.report", "rl.replay")
 SETTINGS = ("rl.train", "rl.sft", "rl.doctor", "rl.evaluate")
-COMMANDS = (*RUNS, *SETTINGS, "rollouts.diff", "judges.calibrate", "rewards.check", "rewards.answers.measure", "rl.curate")
+COMMANDS = (
+    *RUNS,
+    *SETTINGS,
+    "rollouts.diff",
+    "judges.calibrate",
+    "rewards.check",
+    "rewards.answers.measure",
+    "rl.curate",
+)
 NO_RUN = "is not a run"
 
 
