@@ -33,10 +33,17 @@ class BothModels(NamedTuple):
 
 
 def learn_and_evaluate(
-    config: Config, folder: Path, splits: DataSplits, sft_path: Path, rubric: Rubric, num_steps: int, display: Display
+    config: Config,
+    folder: Path,
+    splits: DataSplits,
+    sft_path: Path,
+    rubric: Rubric,
+    num_steps: int,
+    display: Display,
+    known_sft: EvalResult | None = None,
 ) -> BothModels:
     """GRPO from the SFT model in `sft_path`, between the evaluations of both; the new model is saved in
-    `folder/model`."""
+    `folder/model`. `known_sft`: the SFT model's answers, where it was asked the same already."""
     with display.phase("workers"):
         cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
         raise_if_server_gone()
@@ -46,7 +53,7 @@ def learn_and_evaluate(
         processor = load_processor(sft_path, images_of(config.model))
         evaluation = RunEvaluation(cluster.rollout, scorer, splits.eval, processor, config)
         with _tracker(config, folder, done) as tracker:
-            sft = evaluation.whole("SFT", 0, display)
+            sft = evaluation.known(known_sft) if known_sft else evaluation.whole("SFT", 0, display)
             warn_of_format(sft, config, display)
             raise_if_server_gone()
             with display.bar("GRPO", num_steps, done) as bar:

@@ -10,6 +10,7 @@ from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.algo.estimators import estimator_of
 from rl.config import Config
 from rl.config.build import leaves, value_at
+from rl.config.controls import PAID
 
 
 class Effect(NamedTuple):
@@ -158,6 +159,11 @@ EFFECTS = (
         _under("reward", "reward.weights", "reward.routes", "reward.arguments", "reward.gates"),
         lambda c: not _has_plugins(c),
         "every reward of this run is shipped, and those run in no child process",
+    ),
+    Effect(
+        ("reward.weights", "reward.gates"),
+        lambda c: c.control in PAID,
+        "the control pays something else; give them to the recipe",
     ),
     Effect(("eval.quick_items",), lambda c: c.eval.every_steps == 0, "eval.every_steps is 0"),
     Effect(("allow_changes",), lambda c: not c.resume, "resume is not set, and a new run has nothing to compare"),
