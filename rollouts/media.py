@@ -101,5 +101,5 @@ def blank(media: Media) -> Media:
     grey = tuple(pictures.to_png(Image.new("RGB", frame.size, BLANK_GREY)) for frame in frames(media))
     if not has_frames(media):
         return Media(kind=media.kind, data=grey[0])
-    shown = {name: getattr(media, name) for name in ("frame_indices", "frame_times", "positions", "axes", "provenance")}
+    shown = {name: getattr(media, name) for name in ("frame_indices", "frame_times", "positions", "axes", "labels")}
     return Media(kind=media.kind, frames=grey, **shown)

@@ -69,6 +69,8 @@ class Media:
     # PNG files of a mask, one a frame and as large as it: 0 outside, anything else inside. Shown to people, never to
     # the model; None = there is none.
     mask_files: tuple[str, ...] | None = None
+    # The text before each frame in the prompt, such as "Slice 13 of 40:"; None = frames stand without words between.
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_media(self)
@@ -88,7 +90,7 @@ def check_media(media: Media) -> None:
         raise BadSample("media needs exactly one of path, data, frames, frame_files")
     if media.num_frames == 0:
         raise BadSample(f"a {media.kind} needs at least one frame, got none")
-    for name in ("frame_indices", "frame_times", "positions", "mask_files"):
+    for name in ("frame_indices", "frame_times", "positions", "mask_files", "labels"):
         values = getattr(media, name)
         if values is not None and len(values) != media.num_frames:
             raise BadSample(f"a {media.kind} of {media.num_frames} frames has {len(values)} {name}, expected one each")

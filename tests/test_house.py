@@ -67,11 +67,11 @@ ROOMS = {
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the
 # one that guesses which name was meant.
 HOMES = {
-    "av": "rollouts/imaging/video/film.py",
+    "av": "rollouts/imaging/video/reader.py",
     "difflib": "rollouts/nearest.py",
     "httpx2": "judges/gateway/client.py",
     "hydra": "rl/config/door.py",
-    "nibabel": "rollouts/imaging/nifti/volume.py",
+    "nibabel": "rollouts/imaging/nifti/reader.py",
     "omegaconf": "rl/config/door.py",
     "openai": "judges/gateway/client.py",
     "peft": "rl/policy/lora.py",

@@ -1,5 +1,6 @@
 """The configuration of a run: its records (`schema`), the one door (`door`) and the rules checked there."""
 
+from rl.config.media import MediaConfig
 from rl.config.schema import (
     Aggregation,
     ComputeConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "JudgeConfig",
     "LoraConfig",
     "LossType",
+    "MediaConfig",
     "ModelConfig",
     "RewardConfig",
     "ScaleRewards",

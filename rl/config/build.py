@@ -62,20 +62,37 @@ RENAMED = {
 }
 
 
+# Settings of earlier versions that only moved: a stored value goes with them.
+MOVED = {"data.max_frames": "data.media.max_frames"}
+
+
 def without_renamed(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Stored settings without those that this version does not have any more."""
-    return {
-        str(section): {name: one for name, one in value.items() if f"{section}.{name}" not in RENAMED}
+    """Stored settings without those that this version does not have any more, and with those that moved where they are
+    now."""
+    gone = {*RENAMED, *MOVED}
+    kept = {
+        str(section): {name: one for name, one in value.items() if f"{section}.{name}" not in gone}
         if isinstance(value, Mapping)
         else value
         for section, value in values.items()
     }
+    for before, now in MOVED.items():
+        section, name = before.split(".")
+        if isinstance(values.get(section), Mapping) and name in values[section]:
+            place: dict[str, Any] = kept
+            *parents, last = now.split(".")
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place.setdefault(last, values[section][name])
+    return kept
 
 
 def unknown_setting(path: str, origin: str, groups: Iterable[str] = ()) -> str:
     """The error for a setting that does not exist. It names the nearest setting, or the nearest of `groups`."""
     if path in RENAMED:
         return f"{path} ({origin}): there is no such setting any more; it is now {RENAMED[path]}"
+    if path in MOVED:
+        return f"{path} ({origin}): there is no such setting any more; it is now {MOVED[path]}"
     otherwise = f"; the sections are {', '.join(sections())}; --help lists every setting"
     return f"{path} ({origin}): there is no such setting{did_you_mean(path, [*leaves(), *groups], otherwise)}"
 

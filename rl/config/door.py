@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.config import Config, ModelConfig
-from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting, without_renamed
+from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting, value_at, without_renamed
 from rl.config.controls import with_control
 from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, origin
 from rl.config.help import help_text
@@ -181,6 +181,7 @@ _PLACES = {
     "": ("out_dir",),
     "model": ("path",),
     "data": ("root",),
+    "data.media": ("cache_dir",),
     "sft": ("checkpoint", "cache_dir"),
     "judge": ("cache", "calibration", "canaries"),
 }
@@ -190,16 +191,23 @@ def _expand_home(config: Config) -> Config:
     """Write the home folder out where a path begins with `~`: behind a `=` no shell does it, and a folder named `~`
     would be made."""
     for section, names in _PLACES.items():
-        part: Any = getattr(config, section) if section else config
+        part: Any = value_at(config, section) if section else config
         homes: dict[str, Any] = {
             name: str(Path(value).expanduser())
             for name in names
             if isinstance(value := getattr(part, name), str) and value.startswith("~")
         }
         if homes:
-            whole: dict[str, Any] = {section: dataclasses.replace(part, **homes)} if section else homes
-            config = dataclasses.replace(config, **whole)
+            config = _with_part(config, section, homes)
     return config
+
+
+def _with_part(record: Any, section: str, changes: dict[str, Any]) -> Any:
+    """The record with changes in the section of that dotted name."""
+    if not section:
+        return dataclasses.replace(record, **changes)
+    first, _, rest = section.partition(".")
+    return dataclasses.replace(record, **{first: _with_part(getattr(record, first), rest, changes)})
 
 
 def _locate_model(config: Config) -> Config:

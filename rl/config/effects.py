@@ -85,9 +85,9 @@ EFFECTS = (
         "data=phantoms reads no files; choose data=vqa_rad or data=jsonl",
     ),
     Effect(
-        ("data.max_frames",),
+        _under("data.media"),
         lambda c: c.data.name != "jsonl",
-        "only data=jsonl chooses slices of volumes and frames of videos",
+        "only data=jsonl reads volumes and videos of one's own",
     ),
     Effect(
         ("data.min_difficulty", "data.max_difficulty"),

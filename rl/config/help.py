@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import judges.settings
-from rl.config import schema
+from rl.config import media, schema
 from rl.config.build import Leaf, leaves
 from rollouts.annotations import type_name
 
@@ -38,7 +38,7 @@ def comments() -> dict[str, str]:
     """Class name or `Class.field` -> the comment that stands above it (or the class's docstring), on one line."""
     return {
         name: words
-        for module in (schema, judges.settings)
+        for module in (schema, media, judges.settings)
         for name, words in _comments_of(inspect.getsource(module)).items()
     }
 

@@ -22,9 +22,11 @@ from rl.config import Config
 from rl.config.build import value_at
 from rl.config.controls import PAID, control_of
 from rl.config.effects import asks_judge, without_effect
+from rl.config.media import window_of
+from rollouts.imaging.ask import Ask
 from rollouts.nearest import did_you_mean
 from rollouts.prompt.families import FAMILIES, Family
-from rollouts.records import AnswerType
+from rollouts.records import AnswerType, BadSample
 
 # A clip range below this is of the size of the gap between engine and trainer in bfloat16.
 NARROW_CLIP = 0.01
@@ -54,7 +56,8 @@ RANGES: dict[str, str] = {
     "grpo.num_epochs grpo.prompts_per_step grpo.num_minibatches grpo.refill_rounds": (">= 1"),
     "grpo.micro_batch_tokens grpo.max_completion_length grpo.save_steps sft.batch_size "
     "sft.micro_batch_tokens sft.num_epochs sft.save_steps": (">= 1"),
-    "data.num_sft data.num_rl data.num_eval data.max_frames": ">= 1",
+    "data.num_sft data.num_rl data.num_eval data.media.max_frames data.media.max_tokens data.media.longest_side "
+    "data.media.workers": ">= 1",
     "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size compute.fsdp_size": ">= 1",
     "compute.num_threads judge.max_attempts judge.max_concurrency judge.breaker_failures": ">= 1",
     "judge.max_calls judge.max_tokens judge.panel_quorum": ">= 1",
@@ -93,6 +96,7 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         _staleness,
         _refill,
         _parts,
+        _media,
         _judge,
         _local_judge,
         _rewards,
@@ -175,11 +179,33 @@ def _lengths(config: Config, explicit: set[str]) -> Iterable[str]:
             f"grpo.max_completion_length: got {grpo.max_completion_length}, expected less than"
             f" model.max_model_len={model.max_model_len}, which holds prompt and completion together"
         )
-    if config.data.name == "jsonl" and "data.max_frames" in explicit and config.data.max_frames > model.max_images:
+    media = config.data.media
+    if config.data.name == "jsonl" and "data.media.max_frames" in explicit and media.max_frames > model.max_images:
         yield (
-            f"data.max_frames: got {config.data.max_frames}, but a prompt may hold model.max_images={model.max_images}"
+            f"data.media.max_frames: got {media.max_frames}, but a prompt may hold model.max_images={model.max_images}"
             " images; raise that, too"
         )
+    most = max(media.max_frames_by_modality.values(), default=0)
+    if most > model.max_images:
+        yield (
+            f"data.media.max_frames_by_modality: got {most}, but a prompt may hold model.max_images={model.max_images}"
+            " images; raise that, too"
+        )
+
+
+def _media(config: Config) -> Iterable[str]:
+    """Windows that exist, frames that can be counted."""
+    media = config.data.media
+    windows = {"data.media.window": media.window}
+    windows |= {f"data.media.window_by_modality: {name}": window for name, window in media.window_by_modality.items()}
+    for path, window in windows.items():
+        try:
+            Ask("volume", window=window_of(window))
+        except BadSample as error:
+            yield f"{path}: {error}"
+    for name, count in media.max_frames_by_modality.items():
+        if count < 1:
+            yield f"data.media.max_frames_by_modality: got {count} for {name}, expected at least 1"
 
 
 def _parts(config: Config) -> Iterable[str]:

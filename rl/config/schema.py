@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from judges.settings import JudgeConfig  # its home, because `python -m judges.calibrate` reads it too
 from rl.algo.estimators import ESTIMATORS
+from rl.config.media import MediaConfig
 
 if TYPE_CHECKING:
     LossType = str
@@ -92,12 +93,12 @@ class DataConfig:
     # out.
     min_difficulty: float | None = None
     max_difficulty: float | None = None
-    # Slices or frames taken of one volume or video, evenly spaced (jsonl only); model.max_images must allow as many.
-    max_frames: int = 4
     # "raise" lists every bad row with line or id and reason and stops; "skip" records them in bad_rows.jsonl and goes
     # on. A row that the model's processor does not take, or that is too long for it, is one, too.
     on_bad_row: Literal["raise", "skip"] = "raise"
     seed: int = 0
+    # How volumes, videos and pictures in medical formats are read (jsonl only).
+    media: MediaConfig = field(default_factory=MediaConfig)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ to open."""
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from rollouts.records import BadSample, Media
 from rollouts.texts.reading import shorten
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".dcm", ".mha", ".nrrd", ".mp4", ".avi", ".mov", ".mkv")
+# Read by `rollouts.imaging`, also where a row calls them an image.
+_MEDICAL_SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz")
 # The longest path that Linux opens; what is longer is no path but data.
 _LONGEST_PATH = 4096
 # How the usual pictures begin in base64: PNG, JPEG, GIF, WebP, BMP, TIFF.
@@ -29,6 +31,8 @@ class ImageReader:
 
     # Relative paths of a data file start here.
     root: Path
+    # Frames that are no PNG file of their own are kept under this folder; None = only images are read.
+    cache: Path | None = None
     _seen: dict[Path, Media | str] = field(default_factory=dict)
     # Volumes and videos by kind, files and most frames, so that their frames lie in memory once.
     _sequences: dict[tuple[str, tuple[str, ...], int], Media] = field(default_factory=dict)
@@ -48,7 +52,8 @@ class ImageReader:
         given; a file of several frames or pages gives all of them.
 
         At most `max_frames` are taken, evenly spaced; the chosen indices are recorded. Frames deeper than 8 bits share
-        one grey scale, that of all frames together. Raises BadSample.
+        one grey scale, that of all frames together. A frame that is a PNG file already stays where it is, others become
+        files of the cache. Raises BadSample.
         """
         names = tuple(self._names(kind, source) if isinstance(source, str) else source)
         if not names:
@@ -71,34 +76,66 @@ class ImageReader:
         extremes = greys.join(found)
         scale = None if extremes is None else greys.scale_of(extremes)
         chosen = evenly_spaced(len(all_frames), max_frames)
-        pngs = []
+        kept = []
         for name, index in (all_frames[place] for place in chosen):
             try:
-                pngs.append(pictures.to_png(pictures.frame(files[name], index, scale)))
+                kept.append(self._kept(name, files[name], index, scale))
             except BadSample as error:
                 raise BadSample(f"image {shorten(name)} {error}") from error
-        digests = "".join(hashlib.sha256(png).hexdigest() for png in pngs)
+        digests = "".join(digest for _, digest in kept)
+        sources = sorted(hashlib.sha256(data).hexdigest() for data in files.values())
         return Media(
             kind=kind,
-            frames=tuple(pngs),
+            frame_files=tuple(str(path) for path, _ in kept),
             frame_indices=chosen,
             sha256=hashlib.sha256(digests.encode()).hexdigest(),
+            source_sha256=hashlib.sha256("\n".join(sources).encode()).hexdigest() if len(sources) > 1 else sources[0],
+            provenance={"format": "pictures", "source_frames": len(all_frames)},
         )
+
+    def _kept(self, name: str, data: bytes, index: int, scale: greys.Scale | None) -> tuple[Path, str]:
+        """The PNG file of one frame, and its hash."""
+        if scale is None and pictures.is_plain_png(data):
+            pictures.frame(data, index, scale)  # decoded once to be sure
+            return self.root / name, hashlib.sha256(data).hexdigest()
+        assert self.cache is not None, "volumes and videos need a cache"
+        png = pictures.to_png(pictures.frame(data, index, scale))
+        digest = hashlib.sha256(png).hexdigest()
+        path = self.cache / "pictures" / f"{digest}.png"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writing = path.with_suffix(f".{os.getpid()}")
+            writing.write_bytes(png)
+            writing.replace(path)
+        return path, digest
+
+    def holds(self, kind: str, name: str) -> bool:
+        """Whether a path is one of ours: a picture, or a folder of them; else it is for `rollouts.imaging`. What is not
+        there counts as ours. Raises BadSample for what can be no path."""
+        path = self._path(kind, name)
+        if path.is_dir():
+            return kind == "image" or any(one.suffix.lower() in SUFFIXES for one in path.iterdir())
+        if not path.is_file():
+            return True
+        if kind != "image":
+            return path.suffix.lower() in SUFFIXES
+        with path.open("rb") as file:
+            return file.read(132)[128:] != b"DICM" and not name.lower().endswith(_MEDICAL_SUFFIXES)
 
     def _names(self, kind: str, name: str) -> list[str]:
         folder = self._path(kind, name)
-        if name.lower().endswith(_VOLUME_SUFFIXES):
-            raise BadSample(
-                f"{kind} {name} is one file; give a folder of its slices or frames as images, or a list of them"
-            )
         if folder.is_file() and folder.suffix.lower() in SUFFIXES:
             return [name]
         if not folder.is_dir():
-            raise BadSample(f"{kind} folder {shorten(name)} does not exist")
-        found = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
-        if not found:
-            raise BadSample(f"{kind} folder {name} holds no images ({', '.join(sorted(SUFFIXES))})")
-        return [f"{name}/{file}" for file in sorted(found, key=_by_numbers)]
+            raise BadSample(f"{kind} {shorten(name)} does not exist")
+        found = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        others = sorted(one for one in found if Path(one).suffix.lower() in _MEDICAL_SUFFIXES)
+        if others:
+            raise BadSample(
+                f"{kind} {name} holds pictures and medical files ({shorten(others[0])}); give one of the two"
+            )
+        shown = [one for one in found if Path(one).suffix.lower() in SUFFIXES]
+        return [f"{name}/{file}" for file in sorted(shown, key=_by_numbers)]
 
     def _path(self, what: str, name: str) -> Path:
         """The path of a name from the data. Raises BadSample for what can be no path, such as the picture's own data,

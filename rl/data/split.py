@@ -1,4 +1,5 @@
-"""Train or held out: decided by image and seed alone, so that no image is on both sides; and seeded subsets of rows."""
+"""Train or held out: decided by source and seed alone, so that no image and no patient is on both sides; and seeded
+subsets of rows."""
 
 from __future__ import annotations
 
@@ -6,18 +7,21 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from rl.data.sets import SftRow, UnusableData
+from rollouts.media import with_hash
 from rollouts.prompt.messages import response
-from rollouts.records import Sample, stable_hash
+from rollouts.records import Media, Sample, stable_hash
 
+# Sorts behind every other key, so that no family is named after a patient.
+_PATIENT = "~patient "
 _UNIT = float(1 << 63)  # stable_hash gives 63 bits
 
 
 def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Training and held-out samples. Samples that share an image, a `pair_id` or (without images) a question stay
-    together.
+    """Training and held-out samples. Samples that share a source, a patient, a `pair_id` or (without images) a question
+    stay together.
 
     Each such family is held out by a hash of its own, so that new images do not move old ones. Two files with the same
-    bytes are one image.
+    bytes are one image; how a volume or a video is shown (window, plane, number of frames) moves nothing.
 
     Raises:
         ValueError: the fraction is outside 0 to 1.
@@ -42,13 +46,25 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
 
 
 def image_keys(sample: Sample) -> Iterator[str]:
-    """What must not be on both sides: the content of each image; the question where there is none; the pair the sample
-    belongs to."""
-    yield from (media.sha256 for media in sample.media)
+    """What must not be on both sides: the source of each image, volume and video; the question where there is none; the
+    pair the sample belongs to; the patients. The first is no patient, whose key differs from machine to machine."""
+    yield from (source_key(media) for media in sample.media)
     if not sample.media:
         yield "question " + " ".join(sample.question.casefold().split())
     if sample.pair_id is not None:
         yield f"pair {sample.pair_id}"
+    yield from (f"{_PATIENT}{media.patient}" for media in sample.media if media.patient)
+
+
+def source_key(media: Media) -> str:
+    """What names the content of a medium however it is shown: the hash of its source."""
+    return media.source_sha256 or with_hash(media).sha256
+
+
+def in_words(key: str) -> str:
+    """What a key of `image_keys` stands for: image, question, pair, patient."""
+    first = key.split(" ", 1)[0]
+    return "patient" if key.startswith(_PATIENT) else first if first in ("question", "pair") else "image"
 
 
 def _families(samples: Sequence[Sample]) -> list[str]:

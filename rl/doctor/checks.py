@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from rl.algo.order import steps_per_epoch
 from rl.config import Config, GrpoConfig
 from rl.config.controls import TAKEN_AWAY
 from rl.data.controls import check_controls, controlled
-from rl.data.load import load
+from rl.data.load import load_for
 from rl.data.sets import DataSplits
 from rl.data.sizes import images_of
 from rl.doctor.architecture import architecture_of
@@ -44,6 +45,7 @@ from rl.protocols import RubricScoring
 from rl.run.contents import check_contents, contents_of
 from rl.run.failures import EXPECTED
 from rl.run.folder import RunFolderError, check_can_go_on, holder_of
+from rl.run.progress import Display
 from rl.run.tracking import check_login
 from rollouts.prompt.processing import Processor, load_processor
 from rollouts.terminal import missing, one_line, plain, printable
@@ -251,6 +253,11 @@ def check_rows_and_model(splits: DataSplits, processor: Processor, config: Confi
     yield "Rewards", guard(lambda: [*check_golds(rubric, samples), *check_taught(rubric, taught)], ROUTE_FIX)
 
 
+def _load(config: Config) -> DataSplits:
+    with Display(sys.stderr) as display:
+        return load_for(config, display.late_bar)
+
+
 def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
     """Every check of a run, as headings with findings, in the order in which a run would meet them.
 
@@ -258,7 +265,7 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
         config: the composed run.
         scorer: the run's parser and rubric, with the judge that asks nobody.
     """
-    splits = attempt(lambda: load(config.data), "correct data.root, or set data.on_bad_row=skip")
+    splits = attempt(lambda: _load(config), "correct data.root, or set data.on_bad_row=skip")
     steps, asked = 1, []
     if isinstance(splits, Finding):
         yield "Data", [splits]

@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase
 from rewards.contract import Member, Reward
 from rewards.rubric import Rubric
 from rl.config import Config
+from rl.data import split
 from rl.data.encodable import check_rows, room_hint
 from rl.data.sets import DataSplits, SftRow
 from rl.protocols import Scoring
 from rl.run.progress import Display
-from rollouts.media import with_hash
 from rollouts.prompt.lengths import LargestImage, largest_image
 from rollouts.prompt.messages import Message, build_messages, num_frames, question_text, render_prompt, response
 from rollouts.prompt.prefill import after_prefill, prefill_of
@@ -73,13 +73,21 @@ def check_data(splits: DataSplits, config: Config) -> list[Finding]:
     findings += [Finding(True, f"{note}: {num_rows:,} rows") for note, num_rows in splits.notes.items()]
     if splits.bad_rows:
         findings.append(Finding(True, f"{len(splits.bad_rows)} bad rows are left out, because data.on_bad_row=skip"))
-    shared = _images([*taught, *splits.rl]) & _images(splits.eval)
-    fix = "split by image: the held-out accuracy would be remembered, not seen" if shared else ""
-    return [*findings, Finding(not shared, f"images on both sides of the held-out split: {len(shared)}", fix)]
+    return [*findings, _overlap([*taught, *splits.rl], splits.eval)]
 
 
-def _images(samples: Iterable[Sample]) -> set[str]:
-    return {with_hash(media).sha256 for sample in samples for media in sample.media}
+def _overlap(taught: Iterable[Sample], held_out: Iterable[Sample]) -> Finding:
+    """That no source, however it is shown, no patient and no pair stands on both sides."""
+    shared = _keys(taught) & _keys(held_out)
+    counts = Counter(map(split.in_words, shared))
+    words = ", ".join(f"{counts[kind]} {kind}s" for kind in ("image", "patient", "pair") if counts[kind]) or "none"
+    fix = "split by image and patient: the held-out accuracy would be remembered, not seen" if shared else ""
+    return Finding(not shared, f"images, patients or pairs on both sides of the held-out split: {words}", fix)
+
+
+def _keys(samples: Iterable[Sample]) -> set[str]:
+    keys = (key for sample in samples for key in split.image_keys(sample))
+    return {key for key in keys if split.in_words(key) != "question"}
 
 
 def check_template(processor: Processor, splits: DataSplits, config: Config) -> list[Finding]:
@@ -137,7 +145,9 @@ def frames_fit(samples: Iterable[Sample], config: Config) -> Finding:
     good = frames <= config.model.max_images
     text = f"a prompt holds up to {frames} images of model.max_images={config.model.max_images}"
     return Finding(
-        good, text, "" if good else f"model.max_images={frames}, or fewer frames of each volume with data.max_frames"
+        good,
+        text,
+        "" if good else f"model.max_images={frames}, or fewer frames of each volume with data.media.max_frames",
     )
 
 

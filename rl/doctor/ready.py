@@ -11,7 +11,7 @@ from rewards.rubric import Rubric, make_rubric
 from rl.config import Config, JudgeConfig
 from rl.data.controls import check_controls, controlled
 from rl.data.encodable import check_rows, room_hint
-from rl.data.load import load
+from rl.data.load import load_for
 from rl.data.sets import DataSplits, refuse_bad_rows, write_bad_rows
 from rl.data.sizes import images_of
 from rl.doctor.checks import check_disk, check_ray, check_rows_and_model
@@ -58,7 +58,7 @@ def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
         BadRows: there are some and data.on_bad_row is "raise".
     """
     with display.phase("data"):
-        splits = load(config.data)
+        splits = load_for(config, display.late_bar)
     splits = _encodable(config, splits, display)
     # After the rows that cannot be asked are gone, so that a control has the rows of the run that it is a control of.
     check_controls(splits, config)

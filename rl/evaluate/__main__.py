@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = door.from_command_line(arguments, COMMAND, "Measures one model on the held-out items, without training.")
     require(COMMAND, "train", "cpu")
     # Here, because the engine takes seconds that nobody should wait for to learn of a typing error.
-    from rl.data.load import load
+    from rl.data.load import load_for
     from rl.data.sizes import images_of
     from rl.evaluate.asking import evaluate, prepare
     from rl.evaluate.comparison import majority_baseline
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rollouts.texts.reading import shorten
 
     with failures.exit_on_failure(COMMAND), progress.Display() as display:
-        splits = load(config.data)
+        splits = load_for(config, display.late_bar)
         processor = load_processor(config.model.path, images_of(config.model))
         held_out = prepare(splits.eval, processor, blank=config.eval.blank_images)
         judge = make_judge(config.judge)

@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> int:
     config = from_command_line(argv, COMMAND, PURPOSE)
     require(COMMAND, "train")
     from rl.data.encodable import check_rows
-    from rl.data.load import load
+    from rl.data.load import load_for
     from rl.data.sets import DataSplits, refuse_bad_rows
     from rl.data.sizes import images_of
     from rl.run.failures import exit_on_failure
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
 
     # The folder is the only line on standard output.
     with exit_on_failure(COMMAND), Display(sys.stderr) as display:
-        rows = load(config.data).sft
+        rows = load_for(config, display.late_bar).sft
         if config.sft.checkpoint is None:
             # The same rows as in a whole run: those that the processor takes.
             processor = load_processor(config.model.path, images_of(config.model))

@@ -3,7 +3,7 @@
 - More than 8 bits, or floats: one linear window of the whole picture (DICOM PS3.3, C.11.2.1.2), see `greys.scale_of`.
 - Turned by EXIF: shown upright, as browsers and vLLM's loader do; boxes belong to the upright picture.
 - Transparent: on white, so that a black drawing on clear ground is seen.
-- Several frames or pages: refused as one picture; `video` or `volume` takes all of them.
+- Several frames or pages: refused as one picture; `video` or `volume` takes all of them, `page` one.
 - Plain 8-bit files: the pixels that Pillow reads, unchanged.
 """
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from rollouts.imaging.flat import chunks
+from rollouts.imaging.flat.chunks import PNG
 from rollouts.imaging.greys import Extremes, Scale, extremes_of, greys_of, join, scale_of
 from rollouts.records import BadSample
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 # Larger than any radiograph (a 43 x 35 cm film at 10 pixels/mm is 15 megapixels), small enough that a decompression
 # bomb fits in memory.
 MAX_PIXELS = 50_000_000
-PNG = b"\x89PNG\r\n\x1a\n"
+# Formats that are read, by Pillow's names. Others run programs (EPS) or are no pictures of patients.
+FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "AVIF", "BMP", "JPEG2000", "PPM")
 # What transparent pixels are shown on.
 GROUND = (255, 255, 255, 255)
 _ORIENTATION, _SUBFILE, _PHOTOMETRIC, _BITS = 0x0112, 254, 262, 258
@@ -44,12 +47,13 @@ _UPRIGHT = {
 
 
 def picture(data: bytes, *, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """The one picture of a file, upright RGB. `formats`: Pillow's names of those that are read; None = all.
+    """The one picture of a file, upright RGB. `formats`: Pillow's names of those that are read; None = `FORMATS`.
 
     Raises BadSample with what is wrong, without the file's name: damaged, too large, several frames, nothing to see.
     """
     with _opened(data, formats) as image:
-        _refuse_frames(image)
+        _refuse_damage(data)
+        _refuse_frames(image, data)
         return _rgb(image, data, None)
 
 
@@ -58,7 +62,8 @@ def fault(data: bytes) -> str | None:
     the whole file all the same."""
     try:
         with _opened(data, None) as image:
-            _refuse_frames(image)
+            _refuse_damage(data)
+            _refuse_frames(image, data)
             if image.format in ("JPEG", "MPO"):
                 image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
                 image.load()
@@ -78,8 +83,9 @@ def size(data: bytes) -> tuple[int, int]:
 
 
 def num_frames(data: bytes) -> int:
-    """Frames or pages of a file, 1 for an ordinary picture. Raises BadSample."""
+    """Frames or pages of a file that is whole, 1 for an ordinary picture. Raises BadSample."""
     with _opened(data, None) as image:
+        _refuse_damage(data)
         return len(_frames(image))
 
 
@@ -90,12 +96,61 @@ def frame(data: bytes, index: int, scale: Scale | None = None) -> Image.Image:
         return _rgb(_seek(image, _frames(image)[index]), data, scale)
 
 
-def extremes(data: bytes) -> Extremes | None:
-    """Over all frames of a file; None where they hold 8 bits, which need no scale. Raises BadSample."""
+def extremes(data: bytes, frames: Sequence[int] | None = None) -> Extremes | None:
+    """Over these frames of a file, None = all; None where they hold 8 bits, which need no scale. Raises BadSample."""
     with _opened(data, None) as image:
         if not _is_deep(image):
             return None
-        return join(extremes_of(_values(_seek(image, index))) for index in _frames(image))
+        there = _frames(image)
+        chosen = there if frames is None else [there[index] for index in frames]
+        return join(extremes_of(_values(_seek(image, index))) for index in chosen)
+
+
+def values(data: bytes, index: int) -> np.ndarray:
+    """One frame's values as they are stored, upright, float32 [height, width], NaN where there is no number; a TIFF
+    whose zero is white is turned over. Raises BadSample, also for colour and 8 bits."""
+    import numpy
+
+    with _opened(data, None) as image:
+        if not _is_deep(image):
+            raise BadSample("has 8 bits a channel: it has no values for a window")
+        found = _values(_seek(image, _frames(image)[index])).astype(numpy.float32)
+        found[~numpy.isfinite(found)] = numpy.nan
+        tags: Any = getattr(image, "tag_v2", {})
+        found = numpy.nanmax(found) + numpy.nanmin(found) - found if tags.get(_PHOTOMETRIC) == 0 else found
+        turn = _UPRIGHT.get(_orientation(image, data))
+        return found if turn is None else numpy.asarray(Image.fromarray(found).transpose(turn))
+
+
+def durations(data: bytes) -> list[float] | None:
+    """Seconds that each frame of an animation is shown; None for a file that names no times. Raises BadSample."""
+    with _opened(data, None) as image:
+        if image.format not in ("GIF", "PNG", "WEBP", "AVIF"):
+            return None
+        found = []
+        for index in _frames(image):
+            _seek(image, index).load()  # WebP and AVIF tell it only then
+            found.append(float(image.info.get("duration", 0)) / 1000)
+        return found
+
+
+def notes(data: bytes) -> tuple[str, ...]:
+    """What a reader should know of how the file is shown, in words. Raises BadSample."""
+    found = []
+    with _opened(data, None) as image:
+        if image.format != "TIFF" and _orientation(image, data) != 1:
+            found.append("turned upright as its EXIF says")
+        if _is_deep_colour(image, data):
+            found.append("16-bit colour: its upper 8 bits")
+        if _may_be_clear(image) and not _is_opaque(image):
+            found.append("transparent parts shown on white")
+    return tuple(found)
+
+
+def format_of(data: bytes) -> str:
+    """Pillow's name of the format: "PNG". Raises BadSample."""
+    with _opened(data, None) as image:
+        return str(image.format)
 
 
 def to_png(image: Image.Image) -> bytes:
@@ -121,7 +176,7 @@ def _opened(data: bytes, formats: tuple[str, ...] | None) -> Iterator[Image.Imag
     if not data:
         raise BadSample("is an empty file")
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with Image.open(io.BytesIO(data), formats=formats or FORMATS) as image:
             _refuse_size(image)
             yield image
     except BadSample:
@@ -131,15 +186,25 @@ def _opened(data: bytes, formats: tuple[str, ...] | None) -> Iterator[Image.Imag
         raise BadSample(f"does not open: {text}") from error
 
 
+def _refuse_damage(data: bytes) -> None:
+    if fault := chunks.fault_of(data):
+        raise BadSample(fault)
+
+
 def _refuse_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise BadSample(f"has {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
 
 
-def _refuse_frames(image: Image.Image) -> None:
+def several_frames(data: bytes, count: int) -> str:
+    """Why a file with several frames or pages is refused as one picture."""
+    what = "pages" if data[:2] in (b"II", b"MM") else "frames"
+    return f'has {count} {what}: give it as "volume" or "video", or take one with "page"'
+
+
+def _refuse_frames(image: Image.Image, data: bytes) -> None:
     if (count := len(_frames(image))) > 1:
-        what = "pages" if image.format == "TIFF" else "frames"
-        raise BadSample(f"has {count} {what}: give it as `video` or `volume`, or take one {what[:-1]} out")
+        raise BadSample(several_frames(data, count))
 
 
 def _frames(image: Image.Image) -> list[int]:
@@ -148,7 +213,8 @@ def _frames(image: Image.Image) -> list[int]:
     if count == 1 or image.format == "MPO":
         return [0]
     if image.format != "TIFF":
-        return list(range(count))
+        # An APNG may begin with a picture for viewers that know no animation; it is no frame of it.
+        return list(range(1 if getattr(image, "default_image", False) else 0, count))
     tiff: Any = image
     whole = []
     for index in range(count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import NamedTuple
 from rollouts import terminal
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.cache import Cache
+from rollouts.imaging.dicom import reader as dicom
+from rollouts.imaging.flat import reader as flat
 from rollouts.imaging.frames import Frames, prepare
+from rollouts.imaging.nifti import reader as nifti
 from rollouts.imaging.source import Source
+from rollouts.imaging.video import reader as video
 from rollouts.records import BadSample
 
 # Files of one folder that are looked at: a series of a moving organ has some thousands.
@@ -34,7 +39,12 @@ class Reader(NamedTuple):
 
 
 # The first reader whose `begins` fits opens the file. A new format is one line here.
-READERS: tuple[Reader, ...] = ()
+READERS: tuple[Reader, ...] = (
+    Reader("DICOM", lambda head: head[128:132] == b"DICM", dicom.open_source, ("pydicom",)),
+    Reader("NIfTI", nifti.begins, nifti.open_source, ("nibabel",)),
+    Reader("a picture (PNG, JPEG, TIFF, ..)", flat.begins, flat.open_source),
+    Reader("a video (MP4, WebM, AVI, ..)", video.begins, video.open_source, ("av",)),
+)
 # What is given in place of a picture, by its first bytes.
 _NO_PICTURE = (
     (b"PK\x03\x04", "a ZIP archive; unpack it"),
@@ -93,7 +103,7 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
             return reader.open_source(fitting, ask)
     if len(heads) > 1:
         raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
-    raise BadSample(f"{_what_it_is(heads[0][1])}; {', '.join(_known())} can be read")
+    raise BadSample(f"{_what_it_is(heads[0][1])}, no {ask.kind}; {', '.join(_known())} can be read")
 
 
 def _known() -> list[str]:
@@ -130,10 +140,15 @@ def _files(path: Path, ask: Ask) -> list[Path]:
         return [path]
     if ask.kind == "image":
         raise BadSample("is a folder; give one file of it, or all of them as volume or video")
-    found = sorted(_walk(path))
+    found = sorted(_walk(path), key=lambda file: _by_numbers(file.relative_to(path).as_posix()))
     if not found:
         raise BadSample("is a folder without files")
     return found
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """Sorts names by the numbers in them: slice2 before slice10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", name)]
 
 
 def _walk(folder: Path) -> Iterator[Path]:

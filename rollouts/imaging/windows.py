@@ -81,11 +81,16 @@ class Table:
 
     def share(self, values: np.ndarray) -> np.ndarray:
         """Each value's share of white, 0..1, float32; NaN stays NaN."""
+        return self.look_up(values) / (2**self.bits - 1)
+
+    def look_up(self, values: np.ndarray) -> np.ndarray:
+        """Each value's entry, float32; beyond the table its first or last; NaN stays NaN."""
         import numpy
 
-        table = numpy.asarray(self.entries, dtype=numpy.float32) / (2**self.bits - 1)
-        place = numpy.clip(numpy.rint(numpy.nan_to_num(values - self.first)), 0, len(self.entries) - 1)
-        return numpy.where(numpy.isnan(values), numpy.nan, table[place.astype(numpy.int64)]).astype(numpy.float32)
+        table = numpy.asarray(self.entries, dtype=numpy.float32)
+        shifted = values.astype(numpy.float64) - self.first
+        place = numpy.clip(numpy.rint(numpy.nan_to_num(shifted)), 0, len(table) - 1).astype(numpy.int64)
+        return numpy.where(numpy.isnan(shifted), numpy.nan, table[place]).astype(numpy.float32)
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,21 @@ def largest_image(processor: Any, samples: Sequence[Sample]) -> LargestImage | N
     if largest is None:
         return None
     name, size = largest
+    return LargestImage(name, *size, added_by_image(processor, size))
+
+
+def added_by_image(processor: Any, size: Size) -> int | str:
+    """By how many tokens a prompt is longer with an image of this size, what stands around it included; or why it
+    cannot be encoded."""
     grey = Media("image", data=to_png(Image.new("RGB", size, (128, 128, 128))))
     with_it = _encoded_length(processor, Sample("grey", "?", "open", "grey", media=(grey,)))
-    without = _encoded_length(processor, Sample("grey", "?", "open", "grey"))
-    if isinstance(with_it, int) and isinstance(without, int):
-        return LargestImage(name, *size, with_it - without)
-    return LargestImage(name, *size, with_it)
+    without = text_length(processor, "?")
+    return with_it - without if isinstance(with_it, int) and isinstance(without, int) else with_it
+
+
+def text_length(processor: Any, question: str) -> int | str:
+    """Tokens of a prompt that asks a question without images; or why it cannot be encoded."""
+    return _encoded_length(processor, Sample("text", question, "open", "text"))
 
 
 class _Head(NamedTuple):

@@ -55,15 +55,24 @@ def num_frames(sample: Sample) -> int:
 
 
 def build_messages(sample: Sample, *, system: str | None = None, instruction: str | None = None) -> list[Message]:
-    """One user message, frames first and in order, then the question. `system` becomes a system turn before it,
-    `instruction` stands before the question in the user's own turn."""
+    """One user message, frames first and in order, each behind its label where it has one, then the question. `system`
+    becomes a system turn before it, `instruction` stands before the question in the user's own turn."""
     text = question_text(sample) if instruction is None else f"{instruction}\n\n{question_text(sample)}"
-    content: list[Part] = [{"type": "image"} for _ in range(num_frames(sample))]
-    content.append({"type": "text", "text": text})
+    content = [*_frames(sample), {"type": "text", "text": text}]
     messages: list[Message] = [{"role": "user", "content": content}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
     return messages
+
+
+def _frames(sample: Sample) -> list[Part]:
+    content: list[Part] = []
+    for media in sample.media:
+        for label in media.labels or [""] * media.num_frames:
+            if label:
+                content.append({"type": "text", "text": label})
+            content.append({"type": "image"})
+    return content
 
 
 def needs_instruction(processor: ChatTemplated) -> bool:

@@ -37,7 +37,7 @@ _MEDIA = pa.struct(
     {
         "kind": _TEXT, "sha256": _TEXT, "frame_indices": pa.list_(pa.int32()), "frames": _TEXTS,
         "source_sha256": _TEXT, "patient": _TEXT, "frame_times": _NUMBERS, "positions": _NUMBERS, "axes": _TEXT,
-        "provenance": _TEXT, "mask": _TEXTS,
+        "provenance": _TEXT, "mask": _TEXTS, "labels": _TEXTS,
     }
 )  # fmt: skip
 # What a run of schema 1 says of its media, all of it.
@@ -123,19 +123,21 @@ def media_row(medium: Media, frames: Sequence[str] | None, mask: Sequence[str] |
         "axes": medium.axes,
         "provenance": to_json(medium.provenance).decode() if medium.provenance else None,
         "mask": _list(mask),
+        "labels": _list(medium.labels),
     }
 
 
 def told_of_media(medium: Row) -> dict[str, Any]:
     """Fields of a Media record from a stored medium: all but its files. A run of schema 1 has the indices only."""
     told = {name: _optional(medium.get(name)) for name in ("frame_times", "positions")}
-    indices, provenance = medium["frame_indices"], medium.get("provenance")
+    indices, labels, provenance = medium["frame_indices"], medium.get("labels"), medium.get("provenance")
     return {
         "sha256": medium["sha256"],
         "frame_indices": None if indices is None else tuple(indices),
         **{name: medium.get(name) or "" for name in ("source_sha256", "patient", "axes")},
         **told,
         "provenance": orjson.loads(provenance) if provenance else {},
+        "labels": None if labels is None else tuple(labels),
     }
 
 

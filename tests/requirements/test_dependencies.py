@@ -29,8 +29,8 @@ NEEDS = (
     ("", ""),
 )
 UNDECLARED = {"radeval"}  # rewards/shipped/reports.py uses it where somebody has installed it
-# Transformers' image processors import the one, pydicom the other; the rest has no reader yet.
-UNIMPORTED = {"torchvision", "python-gdcm", "av", "nibabel", "pydicom"}
+# Transformers' image processors import the one, pydicom the other.
+UNIMPORTED = {"torchvision", "python-gdcm"}
 
 
 def declared() -> dict[str, set[str]]:

@@ -198,8 +198,8 @@ def animation(form: str, count: int = 4) -> bytes:
 def test_several_frames_are_refused_as_an_image_and_all_read_as_video_or_volume(tmp_path: Path, form: str) -> None:
     name = f"clip.{form.lower()}"
     (tmp_path / name).write_bytes(animation(form))
-    reader = ImageReader(tmp_path)
-    with pytest.raises(BadSample, match=rf"image {name} has 4 (frames|pages): give it as `video` or `volume`"):
+    reader = ImageReader(tmp_path, tmp_path / "cache")
+    with pytest.raises(BadSample, match=rf"image {name} has 4 (frames|pages): give it as .volume. or .video."):
         reader.image(name)
     for source in ([name], name):
         clip = reader.sequence("video", source, 8)
@@ -226,9 +226,9 @@ def test_slices_of_a_volume_share_one_scale(tmp_path: Path) -> None:
         slice_of_it = np.zeros((4, 4), np.uint16)
         slice_of_it[1:3, 1:3] = value
         Image.fromarray(slice_of_it).save(tmp_path / f"s{index}.png")
-    volume = ImageReader(tmp_path).sequence("volume", ["s0.png", "s1.png", "s2.png"], 8)
+    volume = ImageReader(tmp_path, tmp_path / "cache").sequence("volume", ["s0.png", "s1.png", "s2.png"], 8)
     assert [frame.getpixel((1, 1))[0] for frame in frames(volume)] == [85, 170, 255]
-    one = ImageReader(tmp_path).sequence("volume", ["s0.png", "s1.png", "s2.png"], 1)
+    one = ImageReader(tmp_path, tmp_path / "cache").sequence("volume", ["s0.png", "s1.png", "s2.png"], 1)
     assert frames(one)[0].getpixel((1, 1))[0] == 170, "the scale does not depend on how many slices are shown"
 
 

@@ -6,16 +6,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from rl.data.images import ImageReader
 from rl.data.markup import bare_question, bare_thought, refuse_tags_in
+from rl.data.media.reader import FIELDS as MEDIA_FIELDS
+from rl.data.media.reader import MediaReader
 from rollouts.media import sizes
 from rollouts.nearest import did_you_mean
-from rollouts.records import BadSample, Media, Sample
+from rollouts.records import BadSample, Sample
 from rollouts.rows import sample as sample_row
-from rollouts.rows.sample import sample_of, text_of, texts_of, value_text
+from rollouts.rows.sample import sample_of, text_of, value_text
 from rollouts.texts.reading import quote, shorten
 
-FIELDS = (*sample_row.FIELDS, "image", "images", "volume", "video", "id", "split", "think")
+FIELDS = (*sample_row.FIELDS, *MEDIA_FIELDS, "id", "split", "think")
 _EVAL_NAMES = ("eval", "test", "val", "validation")
 
 
@@ -27,15 +28,15 @@ class ParsedRow(NamedTuple):
     split: str | None
 
 
-def parse_row(row: Mapping[str, Any], row_id: str, reader: ImageReader, max_frames: int) -> ParsedRow:
+def parse_row(row: Mapping[str, Any], row_id: str, reader: MediaReader) -> ParsedRow:
     """Read one row. Raises BadSample with what was got, what was expected and what to do."""
-    row = {name: value for name, value in row.items() if value is not None}  # null means: left out
+    row = said_in(row)
     for name in row:
         if name not in FIELDS:
             hint = did_you_mean(name, FIELDS, "; anything else goes into 'tags'")
             raise BadSample(f"unknown field {shorten(name)!r}{hint}")
     side = _split(row)
-    media = _media(row, reader, max_frames)
+    media = reader.media(row)
     sample = sample_of(row, row_id, media=media, split=side or "train", source="jsonl")
     sample = dataclasses.replace(sample, question=bare_question(sample.question, len(media)))
     _check_boxes(sample)
@@ -43,6 +44,11 @@ def parse_row(row: Mapping[str, Any], row_id: str, reader: ImageReader, max_fram
     refuse_tags_in("options", sample.options or ())
     refuse_tags_in("aliases", sample.aliases)
     return ParsedRow(sample, bare_thought(text_of(row, "think")) or None, side)
+
+
+def said_in(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without what is null, which means: left out."""
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def id_of(row: Mapping[str, Any], number: int) -> str:
@@ -60,30 +66,6 @@ def _check_boxes(sample: Sample) -> None:
             raise BadSample(f"boxes are in pixels, and {list(box)} is smaller than one: multiply by width and height")
         if min(box[:2]) < 0 or box[2] > width or box[3] > height:
             raise BadSample(f"the box {list(box)} reaches beyond its image of {width} x {height} pixels")
-
-
-def _media(row: Mapping[str, Any], reader: ImageReader, max_frames: int) -> tuple[Media, ...]:
-    """Images first, then the volume, then the video."""
-    if "image" in row and "images" in row:
-        raise BadSample("has both 'image' and 'images'; one of them says it all")
-    names = [text_of(row, "image")] if "image" in row else list(texts_of(row, "images"))
-    if any(not name for name in names):
-        raise BadSample("an image path is empty")
-    media = [reader.image(name) for name in names]
-    if "volume" in row:
-        media.append(reader.sequence("volume", _folder_or_list(row, "volume"), max_frames))
-    if "video" in row:
-        media.append(reader.sequence("video", _folder_or_list(row, "video"), max_frames))
-    return tuple(media)
-
-
-def _folder_or_list(row: Mapping[str, Any], name: str) -> str | list[str]:
-    value = row[name]
-    if isinstance(value, str) and value.strip():
-        return value.strip().rstrip("/")
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return list(value)
-    raise BadSample(f"{name} is {quote(value)}, expected a folder or a list of image files")
 
 
 def _split(row: Mapping[str, Any]) -> str | None:

@@ -26,14 +26,15 @@ Every line is read and every image opened before anything starts; all bad lines 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rl.config import DataConfig
 from rl.data import split
-from rl.data.images import ImageReader
-from rl.data.jsonl.row import id_of, parse_row
+from rl.data.jsonl.row import id_of, parse_row, said_in
+from rl.data.media.reader import Bar, MediaReader, Room, no_bar
 from rl.data.sets import BadRow, DataSplits, SftRow, UnusableData, refuse_bad_rows
 from rollouts.records import BadSample, Sample
 from rollouts.texts.reading import NoJson, TextFault, decode, file_lines, file_text, parse, parse_object, quote
@@ -52,8 +53,9 @@ class Line(NamedTuple):
     split: str | None
 
 
-def load(data: DataConfig) -> DataSplits:
-    """SFT rows, RL pool and held-out samples of the file.
+def load(data: DataConfig, room: Room | None = None, bar: Bar = no_bar) -> DataSplits:
+    """SFT rows, RL pool and held-out samples of the file. `room`: what a prompt has for its frames, asked for where a
+    row holds some; `bar`: shows how many volumes and videos are read.
 
     Raises:
         FileNotFoundError: `data.root` is no file.
@@ -65,7 +67,8 @@ def load(data: DataConfig) -> DataSplits:
         raise FileNotFoundError(
             f"data.root={data.root}: expected a JSONL file, {'got a folder' if path.is_dir() else 'there is none'}"
         )
-    lines, bad_rows = read_lines(path, data.max_frames)
+    reader = MediaReader(path.parent, data.media, room)
+    lines, bad_rows = read_lines(path, reader, bar)
     lines, bad_rows = _check_together(lines, bad_rows)
     refuse_bad_rows(data, bad_rows)
     if not lines:
@@ -78,13 +81,13 @@ def load(data: DataConfig) -> DataSplits:
         rl=train,
         eval=split.subset(held_out, data.num_eval, data.seed, "eval"),
         bad_rows=bad_rows,
+        notes=dict(reader.notes),
     )
 
 
-def read_lines(path: Path, max_frames: int) -> tuple[list[Line], list[BadRow]]:
+def read_lines(path: Path, reader: MediaReader, bar: Bar = no_bar) -> tuple[list[Line], list[BadRow]]:
     """Every line of the file, good or bad; blank lines are passed over. A file that is not made of lines of JSON is one
     bad row."""
-    reader = ImageReader(path.parent)
     lines: list[Line] = []
     bad_rows: list[BadRow] = []
     try:
@@ -92,12 +95,16 @@ def read_lines(path: Path, max_frames: int) -> tuple[list[Line], list[BadRow]]:
     except TextFault as error:
         return [], [BadRow(1, "", str(error))]
     not_json = []
+    for _, raw in numbered:
+        with contextlib.suppress(BadSample):  # told below
+            reader.look(said_in(_object(raw)))
+    reader.prepare(bar)
     for number, raw in numbered:
         row_id = ""
         try:
             row = _object(raw)
             row_id = id_of(row, number)
-            sample, think, side = parse_row(row, row_id, reader, max_frames)
+            sample, think, side = parse_row(row, row_id, reader)
             lines.append(Line(number, sample, think, side))
         except BadSample as error:
             not_json += [number] if isinstance(error.__cause__, NoJson) else []
@@ -134,13 +141,13 @@ def _check_together(lines: Sequence[Line], bad_rows: Sequence[BadRow]) -> tuple[
     good, bad = [], list(bad_rows)
     for line in lines:
         reason = None
-        clash = [held_out[key] for key in split.image_keys(line.sample) if key in held_out]
+        clash = [key for key in split.image_keys(line.sample) if key in held_out]
         if line.sample.id in first_line:
             reason = f"the id is taken by line {first_line[line.sample.id]}"
         elif given and line.split is None:
             reason = "has no split, but other lines have one; give it to all lines or to none"
         elif line.split == "train" and clash:
-            reason = f"is for training, but its image (or question) is held out in line {clash[0]}"
+            reason = f"is for training, but its {split.in_words(clash[0])} is held out in line {held_out[clash[0]]}"
         first_line.setdefault(line.sample.id, line.number)
         if reason:
             bad.append(BadRow(line.number, line.sample.id, reason))

@@ -43,7 +43,10 @@ def test_the_surface_is_frozen() -> None:
         model.lora.r model.lora.lora_alpha model.lora.lora_dropout model.lora.target_modules
         data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction
         data.open_fraction
-        data.max_yes_no_fraction data.min_difficulty data.max_difficulty data.max_frames data.on_bad_row data.seed
+        data.max_yes_no_fraction data.min_difficulty data.max_difficulty data.on_bad_row data.seed
+        data.media.window data.media.window_by_modality data.media.plane data.media.max_frames
+        data.media.max_frames_by_modality data.media.max_tokens data.media.square_pixels data.media.longest_side
+        data.media.frame_labels data.media.on_gap data.media.on_cut data.media.cache_dir data.media.workers
         sft.enabled sft.checkpoint sft.cache_dir sft.learning_rate sft.weight_decay sft.warmup_ratio
         sft.lr_scheduler_type sft.batch_size
         sft.micro_batch_tokens sft.num_epochs sft.max_grad_norm sft.save_steps sft.min_format_rate
@@ -291,10 +294,10 @@ def test_a_narrow_clip_does_not_go_with_the_engines_log_probs_in_bfloat16(model_
 def test_more_frames_than_a_prompt_may_hold_are_refused(tmp_path: Path, model_path: str) -> None:
     (tmp_path / "rows.jsonl").write_text("{}\n")
     jsonl = [model_path, "data=jsonl", f"data.root={tmp_path / 'rows.jsonl'}"]
-    (fault,) = faults_of(*jsonl, "data.max_frames=8", "model.max_images=6")
-    assert "data.max_frames: got 8" in fault and "model.max_images=6" in fault
+    (fault,) = faults_of(*jsonl, "data.media.max_frames=8", "model.max_images=6")
+    assert "data.media.max_frames: got 8" in fault and "model.max_images=6" in fault
     # The default of 4 frames is a limit on volumes; data without any may do with fewer images.
-    assert compose.compose([*jsonl, "model.max_images=1"]).data.max_frames == 4
+    assert compose.compose([*jsonl, "model.max_images=1"]).data.media.max_frames == 4
 
 
 def test_cuda_on_a_machine_without_a_gpu_is_refused_unless_a_cluster_is_joined(model_path: str) -> None:

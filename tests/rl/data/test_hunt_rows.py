@@ -18,11 +18,12 @@ from PIL import Image
 
 from judges.cases import read_cases
 from judges.verdict import JudgeConfigError
-from rl.config import DataConfig
+from rl.config import DataConfig, MediaConfig
 from rl.data import sets
 from rl.data.jsonl import rows as jsonl
 from rl.data.load import SOURCES, load
 from rl.data.markup import bare_question, bare_thought
+from rl.data.media.reader import MediaReader
 from rl.data.sets import BadRow, DataSplits
 from rl.data.vqa_rad import rows as vqa_rad
 from rollouts.imaging.pictures import to_png
@@ -43,7 +44,13 @@ def read(folder: Path, *lines: Any) -> tuple[list[jsonl.Line], list[BadRow]]:
            for one in lines]  # fmt: skip
     path = folder / "rows.jsonl"
     path.write_bytes(b"\n".join(raw) + b"\n")
-    return jsonl.read_lines(path, 8)
+    return read_file(path)
+
+
+def read_file(path: Path) -> tuple[list[jsonl.Line], list[BadRow]]:
+    """Good and bad lines of a file."""
+    settings = MediaConfig(max_frames=8, cache_dir=str(path.parent / "cache"))
+    return jsonl.read_lines(path, MediaReader(path.parent, settings))
 
 
 def reason(folder: Path, line: Any) -> str:
@@ -286,7 +293,7 @@ TOLD = {"utf-16": "UTF-16", "utf-16-be": "bytes of zero", "utf-32": "UTF-32", "c
 def test_marks_and_line_ends_of_windows_are_read(tmp_path: Path, form: str) -> None:
     encoding, end = READ[form]
     (tmp_path / "rows.jsonl").write_bytes(end.join(LINES).encode(encoding))
-    good, bad = jsonl.read_lines(tmp_path / "rows.jsonl", 8)
+    good, bad = read_file(tmp_path / "rows.jsonl")
     assert bad == [] and [line.sample.question for line in good] == [f"Wie gro\u00df ist {i}?" for i in range(3)]
     (tmp_path / "cases.jsonl").write_bytes(end.join(CASES).encode(encoding))
     assert [case.question for case in read_cases(tmp_path / "cases.jsonl").cases] == ["Wie gro\u00df?"]
@@ -299,7 +306,7 @@ def test_marks_and_line_ends_of_windows_are_read(tmp_path: Path, form: str) -> N
 @pytest.mark.parametrize("encoding", TOLD)
 def test_other_encodings_are_told_in_words(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "rows.jsonl").write_bytes("\n".join(LINES).encode(encoding))
-    good, bad = jsonl.read_lines(tmp_path / "rows.jsonl", 8)
+    good, bad = read_file(tmp_path / "rows.jsonl")
     assert good == [] and all(TOLD[encoding] in row.reason and "save" in row.reason for row in bad)
     assert len(bad) == (3 if encoding == "cp1252" else 1)
     (tmp_path / "cases.jsonl").write_bytes("\n".join(CASES).encode(encoding))

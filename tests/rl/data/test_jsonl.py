@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rl.config import DataConfig
+from rl.config import DataConfig, MediaConfig
 from rl.data import sets
 from rl.data.images import image_fault
 from rl.data.jsonl import rows as jsonl
 from rl.data.jsonl.row import FIELDS
 from rl.data.load import load
+from rl.data.media.reader import MediaReader
 from rollouts import media
 from rollouts.records import RubricCriterion
 
@@ -37,16 +38,21 @@ def write_file(root: Path, lines: list[Any], **settings: Any) -> DataConfig:
 GOOD = [{"question": f"What is in image {i}?", "answer": f"thing {i}", "image": f"a{i}.png"} for i in range(10)]
 
 
+def read(path: Path) -> Any:
+    """Good and bad lines of a file; at most 4 frames of each volume, kept in a cache beside it."""
+    return jsonl.read_lines(path, MediaReader(path.parent, MediaConfig(cache_dir=str(path.parent / "cache"))))
+
+
 def one(root: Path, row: dict[str, Any]) -> Any:
     """The sample of one row."""
-    lines, bad_rows = jsonl.read_lines(Path(str(write_file(root, [row]).root)), 4)
+    lines, bad_rows = read(Path(str(write_file(root, [row]).root)))
     assert bad_rows == [], bad_rows
     return lines[0].sample
 
 
 def reason(root: Path, row: Any) -> str:
     """Why one row is bad."""
-    lines, bad_rows = jsonl.read_lines(Path(str(write_file(root, [row]).root)), 4)
+    lines, bad_rows = read(Path(str(write_file(root, [row]).root)))
     assert lines == []
     return bad_rows[0].reason
 
@@ -154,8 +160,8 @@ BAD_LINES = [
     ({"question": "Q", "answer": "x", "answer_type": "essay"}, "answer_type is 'essay'"),
     ({"question": "Q", "anwser": "x"}, "unknown field 'anwser'; did you mean 'answer'?"),
     ({"question": "Q", "answer": "x", "split": "dev"}, "split is 'dev'"),
-    ({"question": "Q", "answer": "x", "volume": "nowhere"}, "volume folder nowhere does not exist"),
-    ({"question": "Q", "answer": "x", "volume": "ct.nii.gz"}, "volume ct.nii.gz is one file"),
+    ({"question": "Q", "answer": "x", "volume": "nowhere"}, "volume nowhere does not exist"),
+    ({"question": "Q", "answer": "x", "volume": "ct.nii.gz"}, "volume ct.nii.gz does not exist"),
     ({"question": "Q", "answer": "x", "boxes": [[5, 5, 1, 1]]}, "boxes is"),
     ({"question": "Q", "answer": "x", "difficulty": 3}, "difficulty is 3"),
     ({"question": "Q", "answer": "x", "rubric": ["says it"]}, "rubric is"),
@@ -242,7 +248,7 @@ def test_an_image_on_both_sides_of_a_given_split_is_a_bad_row(tmp_path: Path) ->
     with pytest.raises(sets.BadRows) as caught:
         jsonl.load(write_file(tmp_path, rows))
     assert [(bad.line, bad.reason) for bad in caught.value.rows] == [
-        (1, "is for training, but its image (or question) is held out in line 3")
+        (1, "is for training, but its image is held out in line 3")
     ]
 
 
@@ -301,7 +307,7 @@ def test_the_lines_of_the_guide_are_good_and_name_every_field(tmp_path: Path, re
     for name in ("images/17.png", "images/18.jpg", "scans/4711/1.png", "a.png", "b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (4, 4)).save(tmp_path / name)
-    found, bad_rows = jsonl.read_lines(Path(str(write_file(tmp_path, lines).root)), 4)
+    found, bad_rows = read(Path(str(write_file(tmp_path, lines).root)))
     assert bad_rows == []
     assert [line.sample.answer_type for line in found] == ["mcq", "yes_no", "multi", "open"]
     assert [name for name in FIELDS if f"`{name}`" not in text] == []

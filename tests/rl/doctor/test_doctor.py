@@ -170,7 +170,7 @@ def test_an_image_on_both_sides_is_found() -> None:
     leaky = splits()
     leaky.eval[0] = asked("leak", grey=1)
     (finding,) = bad(check_data(leaky, CONFIG))
-    assert finding.text == "images on both sides of the held-out split: 1"
+    assert finding.text == "images, patients or pairs on both sides of the held-out split: 1 images"
 
 
 def test_too_few_questions_are_found() -> None:

@@ -1,0 +1,124 @@
+"""Reads many media in processes of their own, a few at a time; a file that brings one down or holds it up is one fault,
+and the others are read."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from threading import Event, Lock
+from typing import Any
+
+from rollouts import children
+from rollouts.records import Media
+
+# Longest wait for one medium: an hour of video takes some minutes.
+SECONDS = 900.0
+_COMMAND = (sys.executable, "-m", "rl.data.media.worker")
+Task = Mapping[str, Any]
+
+
+def read_all(
+    tasks: Mapping[str, Task], workers: int, advance: Callable[[int], None] = lambda _: None, seconds: float = SECONDS
+) -> dict[str, Media | str]:
+    """Key -> the medium, or why it cannot be read. `tasks`: see `rl.data.media.worker.read_task`. `advance` is told of
+    each that is done; Ctrl-C ends the processes, and what they have read stays in the cache."""
+    waiting, lock, stop = iter(tasks.items()), Lock(), Event()
+    found: dict[str, Media | str] = {}
+
+    def next_task() -> tuple[str, Task] | None:
+        with lock:
+            return None if stop.is_set() else next(waiting, None)
+
+    def work() -> None:
+        reader = _Reader(seconds, stop)
+        try:
+            while (item := next_task()) is not None:
+                result = reader.read(item[1])
+                with lock:
+                    found[item[0]] = result
+                    advance(1)
+        finally:
+            reader.close()
+
+    with ThreadPoolExecutor(max(1, min(workers, len(tasks)))) as threads:
+        running = [threads.submit(work) for _ in range(min(workers, len(tasks)))]
+        try:
+            for one in as_completed(running):
+                one.result()
+        finally:
+            stop.set()
+    return found
+
+
+class _Reader:
+    """One process, started when it is needed and started again when it has died."""
+
+    def __init__(self, seconds: float, stop: Event) -> None:
+        self._seconds, self._stop = seconds, stop
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, task: Task) -> Media | str:
+        what = f"{task['ask']['kind']} {task['name']}"
+        if self._process is None:
+            self._process = _start()
+        try:
+            line = _exchange(self._process, json.dumps(task).encode() + b"\n", self._seconds, self._stop)
+        except (OSError, EOFError):
+            children.wait(self._process, 5.0)
+            how = children.how_it_ended(self._process) or "stopped answering"
+            self.close()
+            return f"{what}: the process that read it {how}; the file is damaged, or needs more memory than there is"
+        except TimeoutError:
+            self.close()
+            return f"{what}: was not read within {self._seconds:.0f} s; leave it out, or make it smaller"
+        reply = json.loads(line)
+        return _media(reply["media"]) if "media" in reply else str(reply["fault"])
+
+    def close(self) -> None:
+        """End the process. A later `read` starts another."""
+        if self._process is not None:
+            children.end(self._process)
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    stream.close()
+            self._process = None
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return children.start(
+        _COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _exchange(process: subprocess.Popen[bytes], line: bytes, seconds: float, stop: Event) -> bytes:
+    """Send a line and wait for the one that answers it. Raises OSError or EOFError where the process is gone,
+    TimeoutError where it does not answer."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(line)
+    process.stdin.flush()
+    reply, deadline = b"", time.monotonic() + seconds
+    while not reply.endswith(b"\n"):
+        if stop.is_set() or time.monotonic() > deadline:
+            raise TimeoutError
+        if select.select([process.stdout], [], [], 0.2)[0]:
+            part = os.read(process.stdout.fileno(), 1 << 20)
+            if not part:
+                raise EOFError
+            reply += part
+    return reply
+
+
+def _media(fields: Mapping[str, Any]) -> Media:
+    """The record of a reply."""
+    made: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return Media(**made)

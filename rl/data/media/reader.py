@@ -1,0 +1,199 @@
+"""The media of a row as records: pictures opened where they lie, everything else read once into the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rl.config import MediaConfig
+from rl.data.images import ImageReader
+from rl.data.media.budget import FrameRoom
+from rl.data.media.given import SAYS, Wanted, path_of, wanted
+from rl.data.media.labels import frame_labels
+from rl.data.media.pool import read_all
+from rollouts.records import BadSample, Media, patient_key
+from rollouts.rows.sample import text_of, value_text
+from rollouts.texts.reading import quote
+
+# Gives a function that is told how many more are done: (title, how many) -> that function, while it is open.
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+# What a prompt has for its frames beside the longest of these questions.
+Room = Callable[[Sequence[str]], FrameRoom]
+_SALT = "patient_salt"
+# The fields of a row that are read here.
+FIELDS = ("image", "images", "volume", "video", "patient")
+
+
+def no_bar(_: str, __: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Shows nothing."""
+    return nullcontext(lambda _: None)
+
+
+class MediaReader:
+    """The images, the volume and the video of rows of one data file.
+
+    `look` at every row first, `prepare` once, and `media` of each row: so that many volumes are read by several
+    processes, and each once however many questions are asked of it.
+    """
+
+    def __init__(self, root: Path, settings: MediaConfig, room: Room | None = None) -> None:
+        """`root`: where relative paths start. `room`: what a prompt has for its frames, asked for when the first row
+        needs it; None = no limit but `max_frames`."""
+        self.pictures = ImageReader(root, Path(settings.cache_dir))
+        self._root, self._settings, self._room = root, settings, room
+        self._known_room: FrameRoom | None = None
+        # The longest questions of rows with a volume or a video: of ASCII, and of other writing, whose characters are
+        # more tokens.
+        self._longest = {True: "", False: ""}
+        self._read: dict[str, Media | str] = {}
+        self._waiting: dict[str, Wanted] = {}
+        self._asked: list[Mapping[str, Any]] = []
+        self._salt = ""
+        # What was done to how many rows: frames that the context window has no room for.
+        self.notes: Counter[str] = Counter()
+
+    def look(self, row: Mapping[str, Any]) -> None:
+        """Remember what a row needs read, and how much it asks. Says nothing of its faults: `media` does."""
+        if "volume" in row or "video" in row:
+            said = [row.get("question"), *(row["options"] if isinstance(row.get("options"), list) else ())]
+            text = "\n".join(str(one) for one in said)
+            self._longest[text.isascii()] = max(self._longest[text.isascii()], text, key=len)
+            self._asked.append(row)
+            return
+        self._want(row)
+
+    def _want(self, row: Mapping[str, Any]) -> None:
+        try:
+            for one in self._of_row(row):
+                if isinstance(one, Wanted):
+                    self._waiting.setdefault(one.key(), one)
+        except BadSample:
+            return
+
+    def prepare(self, bar: Bar = no_bar) -> None:
+        """Read everything that was looked at, or find it in the cache."""
+        for row in self._asked:
+            self._want(row)
+        self._asked = []
+        waiting = {key: one for key, one in self._waiting.items() if key not in self._read}
+        self._waiting = {}
+        if waiting:
+            with bar("volumes, videos and medical pictures", len(waiting)) as advance:
+                tasks = {key: self._task(one) for key, one in waiting.items()}
+                self._read |= read_all(tasks, self._settings.workers, advance)
+
+    def media(self, row: Mapping[str, Any]) -> tuple[Media, ...]:
+        """Images first, then the volume, then the video. Raises BadSample."""
+        found = [self._opened(one) if isinstance(one, Wanted) else one for one in self._of_row(row)]
+        self._tell(row, found)
+        if "patient" in row:
+            key = patient_key(value_text(row["patient"], "patient"), self._patient_salt())
+            found = [dataclasses.replace(media, patient=key) for media in found]
+        if self._settings.frame_labels:
+            language = text_of(row, "language", default="en")
+            labels = [frame_labels(media, "zh" if language == "zh" else "en") for media in found]
+            found = [dataclasses.replace(one, labels=words) for one, words in zip(found, labels, strict=True)]
+        return tuple(found)
+
+    def _tell(self, row: Mapping[str, Any], found: Sequence[Media]) -> None:
+        """Count how many frames rows are shown, and which lose some to the context window."""
+        if (room := self._known_room) is None:
+            return
+        for media in found:
+            modality = text_of(row, "modality") or media.provenance.get("modality", "")
+            numbers = {of.casefold(): count for of, count in self._settings.max_frames_by_modality.items()}
+            wished = numbers.get(modality.casefold(), self._settings.max_frames)
+            if media.kind == "image" or (isinstance(row[media.kind], dict) and "max_frames" in row[media.kind]):
+                continue
+            what = f"{modality} {media.kind}s".lstrip()
+            fitting = min(wished, room.tokens // room.per_frame)
+            self.notes[
+                f"{what}: up to {fitting} of {wished} frames, {room.per_frame} tokens each of {room.tokens:,}"
+            ] += 1
+            if media.num_frames < min(wished, media.provenance["source_frames"]):
+                self.notes[f"{what}: fewer frames than data.media asks for, the context window has no room"] += 1
+
+    def _of_row(self, row: Mapping[str, Any]) -> list[Media | Wanted]:
+        """Pictures as they are, everything else as it is wanted. Raises BadSample."""
+        if "image" in row and "images" in row:
+            raise BadSample("has both 'image' and 'images'; one of them says it all")
+        images = [row["image"]] if "image" in row else _list_of(row, "images")
+        kinds = [kind for kind in ("volume", "video") if kind in row]
+        found = [self._one("image", value, row, 0, 0) for value in images]
+        return [*found, *(self._one(kind, row[kind], row, len(images), len(kinds)) for kind in kinds)]
+
+    def _one(self, kind: Any, value: Any, row: Mapping[str, Any], num_images: int, num_media: int) -> Media | Wanted:
+        modality = text_of(row, "modality")
+        if kind != "image" and isinstance(value, list) and all(isinstance(name, str) for name in value):
+            limit = wanted("", kind, {}, modality, self._settings, self._room_of(num_images, num_media)).ask.max_frames
+            return self.pictures.sequence(kind, list(value), limit or 1)
+        name, said = path_of(value, kind, SAYS[kind])
+        one = wanted(name, kind, said, modality, self._settings, self._room_of(num_images, num_media, kind))
+        if not self.pictures.holds(kind, name):
+            return one
+        if set(said) - {"max_frames"}:
+            raise BadSample(f"{kind} {name} is made of pictures, for which {', '.join(said)} means nothing")
+        if kind == "image":
+            return self.pictures.image(name)
+        if one.ask.plane != "native":
+            raise BadSample(f"{kind} {name} is made of pictures, which have no plane: set data.media.plane=native")
+        return self.pictures.sequence(kind, name, one.ask.max_frames or 1)
+
+    def _room_of(self, num_images: int, num_media: int, kind: str = "volume") -> FrameRoom | None:
+        if self._room is None or kind == "image":
+            return None
+        if self._known_room is None:
+            self._known_room = self._room(tuple(filter(None, self._longest.values())))
+        return self._known_room.beside(num_images, num_media)
+
+    def _opened(self, one: Wanted) -> Media:
+        if one.key() not in self._read:
+            self._waiting[one.key()] = one
+            self.prepare()
+        found = self._read[one.key()]
+        if isinstance(found, str):
+            raise BadSample(found)
+        return found
+
+    def _task(self, one: Wanted) -> dict[str, Any]:
+        ask = dataclasses.replace(one.ask, patient_salt=self._patient_salt())
+        return {
+            "path": str((self._root / one.name).absolute()),
+            "name": one.name,
+            "ask": dataclasses.asdict(ask),
+            "rules": {
+                of: {"window": rule.window, "max_frames": rule.max_frames} for of, rule in one.by_modality.items()
+            },
+            "cache": str(Path(self._settings.cache_dir).absolute()),
+        }
+
+    def _patient_salt(self) -> str:
+        """The salt of this cache, made once. Whoever has no cache cannot tell whose key it is."""
+        if not self._salt:
+            path = Path(self._settings.cache_dir) / _SALT
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = path.with_name(f"{_SALT}.{os.getpid()}")
+            if not path.exists():
+                made.touch(mode=0o600)
+                made.write_text(secrets.token_hex(16), encoding="ascii")
+                try:
+                    os.link(made, path)  # whoever comes first
+                except FileExistsError:
+                    pass
+                finally:
+                    made.unlink()
+            self._salt = path.read_text(encoding="ascii").strip()
+        return self._salt
+
+
+def _list_of(row: Mapping[str, Any], name: str) -> list[Any]:
+    values = row.get(name, [])
+    if not isinstance(values, list):
+        raise BadSample(f"{name} is {quote(values)}, expected a list of paths")
+    return values

@@ -1,0 +1,1 @@
+"""DICOM: single images, multi-frame and enhanced files, series in folders, segmentations, video inside DICOM."""

@@ -1,0 +1,74 @@
+"""Whether a PNG or GIF is whole, which Pillow does not ask: checksums, and where the file ends. Pure."""
+
+from __future__ import annotations
+
+import zlib
+
+PNG = b"\x89PNG\r\n\x1a\n"
+GIF = (b"GIF87a", b"GIF89a")
+# Chunks that change what is seen, besides the critical ones, whose names begin with a capital.
+_SEEN = (b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf")
+
+
+def fault_of(data: bytes) -> str | None:
+    """Why these bytes are a damaged PNG or GIF; None where nothing is wrong, and for other formats."""
+    if data.startswith(PNG):
+        return _png_fault(data)
+    if data.startswith(GIF):
+        frames, whole = gif_frames(data)
+        return None if whole else f"is cut: the file ends inside or before its frame {frames + 1}, without its end mark"
+    return None
+
+
+def _png_fault(data: bytes) -> str | None:
+    place = len(PNG)
+    while place + 12 <= len(data):
+        length, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        end = place + 8 + length
+        if end + 4 > len(data):
+            break
+        if name[:1].isupper() or name in _SEEN:
+            checksum = int.from_bytes(data[end : end + 4], "big")
+            if zlib.crc32(memoryview(data)[place + 4 : end]) != checksum:
+                return "is damaged: a part of it has a wrong checksum"
+        if name == b"IEND":
+            return None
+        place = end + 4
+    return "is cut: the file ends before its end mark"
+
+
+def gif_frames(data: bytes) -> tuple[int, bool]:
+    """Whole frames of a GIF, and whether its end mark stands behind them."""
+    if len(data) < 13:
+        return 0, False
+    place = 13 + _table(data[10])
+    frames = 0
+    while place < len(data):
+        kind = data[place]
+        if kind == 0x3B:
+            return frames, True
+        if kind == 0x21:
+            place = _behind_blocks(data, place + 2)
+        elif kind == 0x2C and place + 10 <= len(data):
+            place = _behind_blocks(data, place + 11 + _table(data[place + 9]))
+            frames += place <= len(data)
+        elif kind == 0:  # padding that some writers leave
+            place += 1
+        else:
+            return frames, False
+    return frames, False
+
+
+def _table(flags: int) -> int:
+    """Bytes of the colour table that these flags announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _behind_blocks(data: bytes, place: int) -> int:
+    """The place behind a chain of sub-blocks; behind the end of the data where it is cut."""
+    while place < len(data):
+        length = data[place]
+        place += length + 1
+        if length == 0:
+            return place
+    return len(data) + 1

@@ -1,0 +1,1 @@
+"""NIfTI volumes: one file, or a header with its data beside it."""
