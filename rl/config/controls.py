@@ -15,7 +15,7 @@ from rl.config.schema import Config, Control
 
 FORMAT = "format"
 # What each takes away, in words for tables and reports.
-TAKEN_AWAY: Mapping[Control, str] = {
+TAKEN_AWAY: Mapping[str, str] = {
     "none": "nothing",
     "blind": "the training images: every pixel is grey",
     "random_reward": "the reward: a coin pays",

@@ -246,8 +246,8 @@ def _gains(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             row["places"] = {
                 name: 50 + 50 * row[name] / widest for name in ("value", "low", "high") if row[name] is not None
             }
-            control = controls.get(row["over"], controls.get(row["of"]))
-            row["why"] = f"this control takes away {TAKEN_AWAY[control]}" if control in TAKEN_AWAY else ""
+            taken = TAKEN_AWAY.get(controls.get(row["over"], controls.get(row["of"], "")), "")
+            row["why"] = f"this control takes away {taken}" if taken else ""
         if rows:
             tables.append({"label": label, "rows": rows, "widest": widest})
     return tables
