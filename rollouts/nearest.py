@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -16,6 +16,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         return whole[0]
     near = get_close_matches(last, last_parts.values(), 1)
     return next((one for one in last_parts if near and last_parts[one] == near[0]), None)
+
+
+def likeness(first: str, second: str) -> float:
+    """How alike two texts are, 0 to 1, after Ratcliff and Obershelp: twice the characters in matching blocks over all
+    characters."""
+    return SequenceMatcher(None, first, second).ratio()
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -59,7 +59,7 @@ ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
     "rollouts": "annotations nearest terminal texts children measures records imaging media rows store prompt"
     " engine page transcript view diff check",
-    "rewards": "contract registry answers maths shipped calling plugins binding rubric scorer __init__"
+    "rewards": "contract registry answers maths metrics shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
     "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run evaluate"
     " compare report doctor replay export grpo sft training recipe train",
@@ -77,7 +77,7 @@ HOMES = {
     "peft": "rl/policy/lora.py",
     "pydicom": "rollouts/imaging/dicom/files.py",
     "ray": "rl/workers/cluster.py",
-    "sacrebleu": "rewards/shipped/reports.py",
+    "sacrebleu": "rewards/metrics/bleu.py",
     "sympy": "rewards/maths/sympy_child.py",
     # The oracle of tests: what runs does not import it.
     "trl": "tests/rl/sft/test_oracle.py",

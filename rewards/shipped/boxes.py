@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from rewards.answers.text import normalise
+from rewards.metrics.boxes import Box, generalised_iou, iou
 from rewards.registry import RewardError, reward
 from rollouts.media import sizes
 from rollouts.records import Media, Outcome, Parsed, Sample
 
-Box = tuple[float, float, float, float]
 MAX_BOXES = 50
 MAX_CHARS = 8_000
 _N = r"\s{0,8}(\d{1,6}(?:\.\d{1,6})?)\s{0,8}"
@@ -83,28 +83,6 @@ def read_boxes(answer: str | None) -> Read:
     if unclear := _UNCLEAR.search(rest):
         return Read(None, f"{unclear.group()!r} beside the boxes leaves open which are meant")
     return Read(found, f"{len(found)} boxes")
-
-
-def area(box: Box) -> float:
-    """Width times height; 0 for corners in the wrong order."""
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
-
-
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union, 0 to 1; 0 for a box without area."""
-    inside = area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
-    return inside / (area(a) + area(b) - inside) if area(a) and area(b) else 0.0
-
-
-def generalised_iou(a: Box, b: Box) -> float:
-    """GIoU (arXiv:1902.09630): IoU minus the share of the smallest enclosing box that neither covers, -1 to 1; -1 for a
-    box without area."""
-    if not (area(a) and area(b)):
-        return -1.0
-    inside = area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
-    union = area(a) + area(b) - inside
-    hull = area((min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])))
-    return inside / union - (hull - union) / hull
 
 
 def best_matching(

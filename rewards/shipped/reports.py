@@ -10,25 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rapidfuzz.distance import LCSseq
-
-from rewards.answers.text import key, normalise
+from rewards.answers.text import normalise
+from rewards.metrics.bleu import sacre
+from rewards.metrics.cutting import words
+from rewards.metrics.overlap import rouge_l as longest_common
 from rewards.registry import Member, RewardError, reward
 from rollouts.records import Outcome, Parsed, Sample
 
 
-@functools.lru_cache(maxsize=4)
-def _bleu(language: str) -> Any:
-    # Imported here: it takes a tenth of a second, and only reports need it.
-    from sacrebleu.metrics import BLEU
-
-    # effective_order: a report of three words has no 4-grams, and must not score 0 for that.
-    return BLEU(lowercase=True, effective_order=True, tokenize="zh" if language == "zh" else "13a")
-
-
 def bleu(said: str, references: tuple[str, ...], language: str = "en") -> float:
     """Sentence BLEU-4 with sacrebleu's exponential smoothing, 0 to 1; Chinese is cut into characters."""
-    score = _bleu(language).sentence_score(normalise(said), [normalise(reference) for reference in references]).score
+    metric = sacre("zh" if language == "zh" else "13a")
+    score = metric.sentence_score(normalise(said), [normalise(reference) for reference in references]).score
     return min(1.0, max(0.0, score / 100))
 
 
@@ -63,9 +56,7 @@ MAX_CHARS = 20_000
 def overlap(said: str, reference: str) -> float:
     """ROUGE-L F1 of two texts, 0 to 1: words case-folded without stemming, a decimal one word, each Chinese character
     one; 0 if one is empty."""
-    a, b = key(said), key(reference)
-    common = LCSseq.similarity(a, b)
-    return 2 * common / (len(a) + len(b)) if common else 0.0
+    return longest_common(words(said), words(reference)).f1
 
 
 @reward("rouge_l")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,6 @@ from rollouts.media import evenly_spaced
 from rollouts.records import BadSample, Media
 from rollouts.texts.reading import shorten
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 # Read by `rollouts.imaging`, also where a row calls them an image.
 _MEDICAL_SUFFIXES = (".dcm", ".dicom", ".ima", ".nii", ".nii.gz")
 # The longest path that Linux opens; what is longer is no path but data.
@@ -47,15 +47,14 @@ class ImageReader:
             raise BadSample(found)
         return found
 
-    def sequence(self, kind: Literal["volume", "video"], source: str | list[str], max_frames: int) -> Media:
-        """A folder of slices or frames (in the order of the numbers in their names), or a list of files in the order
-        given; a file of several frames or pages gives all of them.
+    def sequence(self, kind: Literal["volume", "video"], names: Sequence[str], max_frames: int) -> Media:
+        """A list of files in the order given; a file of several frames or pages gives all of them.
 
         At most `max_frames` are taken, evenly spaced; the chosen indices are recorded. Frames deeper than 8 bits share
         one grey scale, that of all frames together. A frame that is a PNG file already stays where it is, others become
         files of the cache. Raises BadSample.
         """
-        names = tuple(self._names(kind, source) if isinstance(source, str) else source)
+        names = tuple(names)
         if not names:
             raise BadSample(f"the {kind} has no frames: an empty list")
         known = (kind, names, max_frames)
@@ -110,32 +109,17 @@ class ImageReader:
         return path, digest
 
     def holds(self, kind: str, name: str) -> bool:
-        """Whether a path is one of ours: a picture, or a folder of them; else it is for `rollouts.imaging`. What is not
-        there counts as ours. Raises BadSample for what can be no path."""
+        """Whether a path is for `image`: a picture; else it is for `rollouts.imaging`. Raises BadSample for what can be
+        no path, and for a volume or a video that is not there."""
         path = self._path(kind, name)
-        if path.is_dir():
-            return kind == "image" or any(one.suffix.lower() in SUFFIXES for one in path.iterdir())
+        if kind != "image":
+            if not path.exists():
+                raise BadSample(f"{kind} {shorten(name)} does not exist")
+            return False
         if not path.is_file():
             return True
-        if kind != "image":
-            return path.suffix.lower() in SUFFIXES
         with path.open("rb") as file:
             return file.read(132)[128:] != b"DICM" and not name.lower().endswith(_MEDICAL_SUFFIXES)
-
-    def _names(self, kind: str, name: str) -> list[str]:
-        folder = self._path(kind, name)
-        if folder.is_file() and folder.suffix.lower() in SUFFIXES:
-            return [name]
-        if not folder.is_dir():
-            raise BadSample(f"{kind} {shorten(name)} does not exist")
-        found = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-        others = sorted(one for one in found if Path(one).suffix.lower() in _MEDICAL_SUFFIXES)
-        if others:
-            raise BadSample(
-                f"{kind} {name} holds pictures and medical files ({shorten(others[0])}); give one of the two"
-            )
-        shown = [one for one in found if Path(one).suffix.lower() in SUFFIXES]
-        return [f"{name}/{file}" for file in sorted(shown, key=_by_numbers)]
 
     def _path(self, what: str, name: str) -> Path:
         """The path of a name from the data. Raises BadSample for what can be no path, such as the picture's own data,
@@ -179,8 +163,3 @@ class ImageReader:
 def image_fault(data: bytes) -> str | None:
     """Why these bytes are no usable image, or None: what `rollouts.imaging.pictures.picture` would refuse."""
     return pictures.fault(data)
-
-
-def _by_numbers(name: str) -> list[tuple[int, str]]:
-    """slice2 before slice10: digits compare as numbers, the rest as text."""
-    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part]

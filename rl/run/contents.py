@@ -104,7 +104,7 @@ def _rows(samples: Iterable[Sample]) -> dict[str, str]:
 
 def _plain(sample: Sample) -> dict[str, Any]:
     """A sample as plain values; its images by their hashes, wherever their files are."""
-    media = [[medium.kind, with_hash(medium).sha256, medium.frame_indices] for medium in sample.media]
+    media = [[one.kind, with_hash(one).sha256, one.frame_indices, *(one.labels or ())] for one in sample.media]
     return {**{name: value for name, value in to_dict(sample).items() if name != "media"}, "media": media}
 
 

@@ -41,6 +41,8 @@ _PACKAGES = (
 _MAY_CHANGE = (
     *("out_dir", "resume", "allow_changes", "controls", "wandb", "wandb_project", "compute", "eval"),
     *("grpo.save_steps", "sft.save_steps"),
+    # Where frames are kept and who reads them; not what they show.
+    *("data.media.cache_dir", "data.media.workers"),
     # What rewards in child processes may take; not what they pay.
     *("reward.plugin_timeout_seconds", "reward.plugin_memory_gib", "reward.plugin_workers"),
     # Where and how patiently the judge is asked, what it may spend, and how it is watched; not who judges.

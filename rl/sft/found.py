@@ -55,7 +55,9 @@ def sft_hash(config: Config, rows: Sequence[SftRow]) -> str:
     digest.update(json.dumps(told, sort_keys=True).encode())
     for row in rows:
         asked = {k: v for k, v in to_dict(row.sample).items() if k != "media"}
-        images = [with_hash(media).sha256 for media in row.sample.media]
+        # What stands before the frames is taught, too.
+        labels = [label for media in row.sample.media for label in media.labels or ()]
+        images = [*(with_hash(media).sha256 for media in row.sample.media), *labels]
         digest.update(json.dumps([asked, images, row.response], sort_keys=True).encode())
     return digest.hexdigest()
 

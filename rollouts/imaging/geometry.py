@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rollouts.records import BadSample
 
@@ -30,6 +30,19 @@ def plane_of(axes: str) -> str:
     return {"S": "axial", "I": "axial", "P": "coronal", "A": "coronal", "L": "sagittal", "R": "sagittal"}.get(
         frames_to, ""
     )
+
+
+Vector = tuple[float, float, float]
+
+
+class Places(NamedTuple):
+    """Where the pixels of a medium's frames lie in the patient, LPS mm: what a mask's pixels are compared with."""
+
+    # The middle of each frame's first pixel, as the frame is shown.
+    origins: tuple[Vector, ...]
+    # From a pixel to the next column, and to the next row.
+    to_column: Vector
+    to_row: Vector
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,27 @@ class Arrangement:
     def source_frame(self, frame: int, count: int) -> int:
         """Index along the array's own axis of a frame; `count` is that axis' length."""
         return count - 1 - frame if self.flipped[0] else frame
+
+
+def places_of(affine: np.ndarray, shape: tuple[int, int, int], arrangement: Arrangement) -> Places:
+    """Places of an array's frames after it is turned. `affine` and `shape` as in `arrange`."""
+    import numpy
+
+    matrix = numpy.asarray(affine, dtype=numpy.float64)
+    first = numpy.zeros(3)
+    steps = []
+    for axis, flip in zip(arrangement.order, arrangement.flipped, strict=True):
+        first[axis] = shape[axis] - 1 if flip else 0
+        steps.append(matrix[:3, axis] * (-1 if flip else 1))
+    origin = matrix[:3, :3] @ first + matrix[:3, 3]
+    frames = range(shape[arrangement.order[0]])
+    return Places(tuple(vector(origin + frame * steps[0]) for frame in frames), vector(steps[2]), vector(steps[1]))
+
+
+def vector(values: np.ndarray) -> Vector:
+    """Three numbers of an array as plain ones."""
+    x, y, z = (float(value) for value in values)
+    return x, y, z
 
 
 def arrange(affine: np.ndarray, shape: tuple[int, int, int], plane: str, frame_axis: int) -> Arrangement:

@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
@@ -44,6 +44,16 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+class Stored(NamedTuple):
+    """A picture before it is shown."""
+
+    # Pillow's names: "P", "RGBA", ..; "PNG", ..
+    mode: str
+    format: str
+    # [rows, columns] or [rows, columns, channels].
+    values: np.ndarray
 
 
 def picture(data: bytes, *, formats: tuple[str, ...] | None = None) -> Image.Image:
@@ -120,6 +130,18 @@ def values(data: bytes, index: int) -> np.ndarray:
         found = numpy.nanmax(found) + numpy.nanmin(found) - found if tags.get(_PHOTOMETRIC) == 0 else found
         turn = _UPRIGHT.get(_orientation(image, data))
         return found if turn is None else numpy.asarray(Image.fromarray(found).transpose(turn))
+
+
+def stored(data: bytes, index: int) -> Stored:
+    """One frame's numbers as they are stored, upright; for a palette its indices. Raises BadSample."""
+    import numpy
+
+    with _opened(data, None) as image:
+        _refuse_damage(data)
+        frame = _seek(image, _frames(image)[index])
+        mode, turn = frame.mode, _UPRIGHT.get(_orientation(frame, data))
+        frame = frame if turn is None else frame.transpose(turn)
+        return Stored(mode, str(image.format), numpy.asarray(frame))
 
 
 def durations(data: bytes) -> list[float] | None:

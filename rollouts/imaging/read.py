@@ -40,9 +40,9 @@ class Reader(NamedTuple):
 
 # The first reader whose `begins` fits opens the file. A new format is one line here.
 READERS: tuple[Reader, ...] = (
-    Reader("DICOM", lambda head: head[128:132] == b"DICM", dicom.open_source, ("pydicom",)),
-    Reader("NIfTI", nifti.begins, nifti.open_source, ("nibabel",)),
-    Reader("a picture (PNG, JPEG, TIFF, ..)", flat.begins, flat.open_source),
+    Reader(dicom.NAME, lambda head: head[128:132] == b"DICM", dicom.open_source, ("pydicom",)),
+    Reader(nifti.NAME, nifti.begins, nifti.open_source, ("nibabel",)),
+    Reader(flat.NAME, flat.begins, flat.open_source),
     Reader("a video (MP4, WebM, AVI, ..)", video.begins, video.open_source, ("av",)),
 )
 # What is given in place of a picture, by its first bytes.
@@ -80,7 +80,7 @@ def read(path: Path | str, ask: Ask, *, name: str | None = None, cache: Path | N
     """
     path = Path(path)
     with _named(f"{ask.kind} {path.name if name is None else name}"):
-        paths = _files(path, ask)
+        paths = files_of(path, ask)
         if cache is None:
             return prepare(open_source(paths, ask), ask)
         kept = Cache(cache)
@@ -104,6 +104,12 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
     if len(heads) > 1:
         raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
     raise BadSample(f"{_what_it_is(heads[0][1])}, no {ask.kind}; {', '.join(_known())} can be read")
+
+
+def format_of(path: Path) -> str:
+    """The name in `READERS` of the format that a file begins with; "" = none. Raises OSError."""
+    head = _head(path)
+    return next((reader.name for reader in READERS if reader.begins(head)), "")
 
 
 def _known() -> list[str]:
@@ -130,8 +136,8 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD)
 
 
-def _files(path: Path, ask: Ask) -> list[Path]:
-    """The one file, or all files of a folder and of the folders in it, sorted by name."""
+def files_of(path: Path, ask: Ask) -> list[Path]:
+    """The one file, or all files of a folder and of the folders in it, sorted by name. Raises BadSample, OSError."""
     if not path.exists() and not path.is_symlink():
         raise BadSample("there is no such file or folder")
     if not path.is_dir():

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rollouts.imaging.ask import Ask
+from rollouts.imaging.geometry import Places
 from rollouts.imaging.notes import Provenance
 from rollouts.imaging.windows import Greys
 from rollouts.records import BadSample
@@ -44,6 +45,8 @@ class Source:
     spacing: tuple[float, float, float] | None = None
     # Place of each frame along its axis in mm; seconds at which each frame appears, and when the last one ends.
     positions: tuple[float, ...] | None = None
+    # Where the pixels of all frames lie; None = unknown.
+    places: Places | None = None
     times: tuple[float, ...] | None = None
     end: float | None = None
     # Width and height of a frame as it is stored; None = they differ or are not known before decoding.

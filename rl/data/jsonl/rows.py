@@ -69,7 +69,7 @@ def load(data: DataConfig, room: Room | None = None, bar: Bar = no_bar) -> DataS
         )
     reader = MediaReader(path.parent, data.media, room)
     lines, bad_rows = read_lines(path, reader, bar)
-    lines, bad_rows = _check_together(lines, bad_rows)
+    lines, bad_rows = check_together(lines, bad_rows)
     refuse_bad_rows(data, bad_rows)
     if not lines:
         raise UnusableData(f"data.root={data.root} has no usable row ({len(bad_rows)} bad ones)")
@@ -133,7 +133,7 @@ def _form_of(path: Path, first: bytes, *, all_lines: bool) -> str:
     return f"one JSON list of {len(whole)}" if isinstance(whole, list) else "one JSON value over several lines"
 
 
-def _check_together(lines: Sequence[Line], bad_rows: Sequence[BadRow]) -> tuple[list[Line], list[BadRow]]:
+def check_together(lines: Sequence[Line], bad_rows: Sequence[BadRow]) -> tuple[list[Line], list[BadRow]]:
     """What can only be told from all lines: repeated ids, splits given to some lines only, an image on both sides."""
     first_line: dict[str, int] = {}
     held_out = {key: line.number for line in lines if line.split == "eval" for key in split.image_keys(line.sample)}

@@ -21,6 +21,8 @@ SAYS = {
     "volume": ("series", "where", "plane", "window", "slices", "volume_index", "max_frames"),
     "video": ("start", "end", "max_frames"),
 }
+# Longer words for a modality are no codes of DICOM; those stand in capitals.
+_LONGEST_CODE = 3
 # And of a mask: which of its values or segments is meant; null = everything that is not 0.
 MASK_SAYS = ("label",)
 
@@ -86,6 +88,10 @@ def wanted(
         raise BadSample(f"max_frames is {quote(limit)}, expected a whole number of at least 1")
     if "slices" in said:
         said["slices"] = _pair(said["slices"])
+    if not isinstance(said.get("series", ""), str):
+        raise BadSample(f"series is {quote(said['series'])}, expected a SeriesInstanceUID as text")
+    if not isinstance(said.get("where", {}), dict):
+        raise BadSample(f'where is {quote(said["where"])}, expected an object such as {{"EchoNumbers": 1}}')
     rules = {} if kind == "video" else {one.casefold(): text for one, text in settings.window_by_modality.items()}
     numbers = {one.casefold(): count for one, count in settings.max_frames_by_modality.items()}
     usual = settings.window if kind != "video" else "auto"
@@ -103,11 +109,10 @@ def wanted(
         kind,
         window=of_all.window,
         max_frames=of_all.max_frames,
-        modality=modality,
+        modality=modality.upper() if len(modality) <= _LONGEST_CODE else modality,
         square_pixels=settings.square_pixels if kind != "video" else True,
         longest_side=settings.longest_side,
-        **_of_kind(kind, settings),
-        **said,
+        **{**_of_kind(kind, settings), **said},
     )
     return Wanted(name, ask, by_modality={of: one for of, one in unnamed.items() if one != of_all})
 

@@ -69,14 +69,14 @@ class _Reader:
             self._process = _start()
         try:
             line = _exchange(self._process, json.dumps(task).encode() + b"\n", self._seconds, self._stop)
+        except TimeoutError:
+            self.close()
+            return f"{what}: was not read within {self._seconds:.0f} s; leave it out, or make it smaller"
         except (OSError, EOFError):
             children.wait(self._process, 5.0)
             how = children.how_it_ended(self._process) or "stopped answering"
             self.close()
             return f"{what}: the process that read it {how}; the file is damaged, or needs more memory than there is"
-        except TimeoutError:
-            self.close()
-            return f"{what}: was not read within {self._seconds:.0f} s; leave it out, or make it smaller"
         reply = json.loads(line)
         return _media(reply["media"]) if "media" in reply else str(reply["fault"])
 

@@ -137,13 +137,11 @@ class MediaReader:
         one = wanted(name, kind, said, modality, self._settings, self._room_of(num_images, num_media, kind))
         if not self.pictures.holds(kind, name):
             return one
-        if set(said) - {"max_frames"}:
-            raise BadSample(f"{kind} {name} is made of pictures, for which {', '.join(said)} means nothing")
-        if kind == "image":
-            return self.pictures.image(name)
-        if one.ask.plane != "native":
-            raise BadSample(f"{kind} {name} is made of pictures, which have no plane: set data.media.plane=native")
-        return self.pictures.sequence(kind, name, one.ask.max_frames or 1)
+        if said:
+            raise BadSample(
+                f"image {name} is a picture, for which {', '.join(said)} means nothing; give the path alone"
+            )
+        return self.pictures.image(name)
 
     def _room_of(self, num_images: int, num_media: int, kind: str = "volume") -> FrameRoom | None:
         if self._room is None or kind == "image":

@@ -34,6 +34,8 @@ _MAX_FRAMES = 100_000
 # What a deflated file may grow to.
 _INFLATED_BYTES = 512 << 20
 _PIXELS = {"PixelData": 0x7FE00010, "FloatPixelData": 0x7FE00008, "DoubleFloatPixelData": 0x7FE00009}
+# Pixels of a segmentation, which are held in memory at once.
+_MAX_SEGMENT_PIXELS = 400_000_000
 _UNDEFINED = 0xFFFFFFFF
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -336,6 +338,43 @@ def video_bytes(head: FileHead) -> bytes:
     with _quietly("the video inside is damaged"):
         data = pydicom.dcmread(head.path).PixelData
         return b"".join(pydicom.encaps.generate_frames(data, number_of_frames=1))
+
+
+def segmentation(path: Path) -> list[tuple[Slice, int | None, np.ndarray]]:
+    """Each frame of a segmentation: its place, the segment it is of (None = its values are numbers of segments), and
+    what it marks, [rows, columns]. Raises BadSample."""
+    with _quietly("the segmentation is damaged or cut"):
+        dataset = _dataset(path)
+        if text(dataset, "Modality").upper() != "SEG":
+            raise BadSample("a DICOM file, but no segmentation (SEG)")
+        rows, columns, frames = (whole(dataset, name) or 0 for name in ("Rows", "Columns", "NumberOfFrames"))
+        if not 0 < rows * columns * frames <= _MAX_SEGMENT_PIXELS:
+            raise BadSample(f"{frames} frames of {columns} x {rows} pixels, at most {_MAX_SEGMENT_PIXELS:,} are read")
+        slices = slices_of(FileHead(path, modality="SEG", frames=frames, rows=rows, columns=columns), dataset)
+        pixels = dataset.pixel_array.reshape(-1, rows, columns)
+        if len(pixels) != len(slices):
+            raise BadSample(f"{len(slices)} frames by its header, {len(pixels)} by its data")
+        kind = text(dataset, "SegmentationType").upper()
+        if kind == "FRACTIONAL":
+            pixels = pixels > (whole(dataset, "MaximumFractionalValue") or 255) / 2
+        elif kind != "LABELMAP":
+            pixels = pixels != 0
+        numbers = [None] * frames if kind == "LABELMAP" else _segment_numbers(dataset, frames)
+        return list(zip(slices, numbers, pixels, strict=True))
+
+
+def _segment_numbers(dataset: Any, frames: int) -> list[int | None]:
+    """ReferencedSegmentNumber of each frame, or the shared one. Raises BadSample where a frame has none."""
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * frames
+    found: list[int | None] = []
+    for group in groups:
+        places = [(level.get("SegmentIdentificationSequence") or [None])[0] for level in (group, shared) if level]
+        number = next((whole(place, "ReferencedSegmentNumber") for place in places if place is not None), None)
+        if number is None:
+            raise BadSample("a frame does not say which segment it is of (ReferencedSegmentNumber)")
+        found.append(number)
+    return found
 
 
 def decoder_of(head: FileHead) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.dicom.headers import Slice
 from rollouts.imaging.dicom.series import Stack, steps_of, tilt_of
-from rollouts.imaging.geometry import PLANES, Arrangement, arrange
+from rollouts.imaging.geometry import PLANES, Arrangement, Places, arrange, vector
 from rollouts.records import BadSample
 
 if TYPE_CHECKING:
@@ -83,6 +83,24 @@ class Grid:
             block[row] = part
         assert block is not None
         yield from (numpy.ascontiguousarray(frame) for frame in self.arrangement.turn(block))
+
+
+def places_of(stack: Stack, grid: Grid) -> Places | None:
+    """Where the frames' pixels lie; None where other planes are cut, or the spacing is unknown."""
+    import numpy
+
+    first = stack.slices[0]
+    if not grid.is_native or first.spacing is None or first.orientation is None:
+        return None
+    axes = numpy.asarray(first.orientation, dtype=numpy.float64).reshape(2, 3)
+    # Steps along the array's axes 1 and 2: from row to row, from column to column.
+    steps = {1: axes[1] * first.spacing[0], 2: axes[0] * first.spacing[1]}
+    shown, start = [], numpy.zeros(3)
+    for axis, flip in list(zip(grid.arrangement.order, grid.arrangement.flipped, strict=True))[1:]:
+        start = start + steps[axis] * (grid.shape[axis] - 1 if flip else 0)
+        shown.append(steps[axis] * (-1 if flip else 1))
+    places = [numpy.asarray(stack.slices[grid.slice_of(frame)].position) + start for frame in range(grid.count)]
+    return Places(tuple(vector(place) for place in places), to_column=vector(shown[1]), to_row=vector(shown[0]))
 
 
 def grid_of(stack: Stack, ask: Ask) -> Grid | None:

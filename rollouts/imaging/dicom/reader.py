@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rollouts.imaging import windows
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.dicom import files, series
-from rollouts.imaging.dicom.grids import Grid, grid_of
+from rollouts.imaging.dicom.grids import Grid, grid_of, places_of
 from rollouts.imaging.dicom.headers import FileHead, Slice
 from rollouts.imaging.dicom.values import values_of
 from rollouts.imaging.notes import Provenance
@@ -20,6 +20,8 @@ from rollouts.records import BadSample
 if TYPE_CHECKING:
     import numpy as np
 
+# As the table of readers calls it.
+NAME = "DICOM"
 _UNKNOWN_PLACE = "orientation unknown"
 
 
@@ -132,6 +134,7 @@ def _source(stack: series.Stack, grid: Grid | None, ask: Ask, notes: Sequence[st
         axes="" if grid is None else grid.arrangement.axes,
         spacing=_spacing(slices[0], grid),
         positions=None if grid is None else grid.positions,
+        places=None if grid is None else places_of(stack, grid),
         times=times,
         end=head.end if times is not None else None,
         size=(head.columns, head.rows) if grid is None else grid.size,

@@ -39,6 +39,8 @@ _STARTS = (
     b"\0\0\0\x0cjP  \r\n\x87\n",
     b"\xff\x4f\xff\x51",
 )
+# As the table of readers calls it.
+NAME = "a picture (PNG, JPEG, TIFF, ..)"
 # Frames of an animation that name so few seconds, or none, are shown this long, as browsers do.
 _SHORTEST, _INSTEAD = 0.011, 0.1
 
@@ -77,7 +79,7 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
         refuse_unused(ask, f"a {ask.kind}, all of whose pages are read", "page")
     if len(paths) > 1 and ask.kind == "image":
         raise BadSample(f"{len(paths)} pictures; give one of them")
-    paths = sorted(paths, key=lambda path: _by_numbers(str(path)))
+    paths = in_order(paths)
     looked = _look(paths, ask)
     places, part = looked.places, _times(paths, looked.places, ask)
     if part is not None:
@@ -105,6 +107,11 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
         end=None if part is None else part.end,
         size=next(iter(looked.sizes)) if len(looked.sizes) == 1 else None,
     )
+
+
+def in_order(paths: Sequence[Path]) -> list[Path]:
+    """Files of a folder by the numbers in their names: slice2 before slice10."""
+    return sorted(paths, key=lambda path: _by_numbers(str(path)))
 
 
 def _look(paths: Sequence[Path], ask: Ask) -> _Looked:

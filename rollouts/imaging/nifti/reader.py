@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.cache import hash_files
-from rollouts.imaging.geometry import Arrangement, arrange
+from rollouts.imaging.geometry import Arrangement, Places, arrange, places_of
 from rollouts.imaging.nifti import stored
 from rollouts.imaging.notes import Provenance
 from rollouts.imaging.source import Source, refuse_unused
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 _HEADER_BYTES = {1: 348, 2: 540}
+# As the table of readers calls it.
+NAME = "NIfTI"
 # The kinds of values that are read, by NIfTI's codes.
 _COLOUR = {128: 3, 2304: 4}
 _NO_GREYS = {
@@ -44,8 +46,8 @@ class Volume(NamedTuple):
     # [frame, row, column], or [frame, row, column, 3 or 4] for colour: a view of the bytes in the file.
     values: np.ndarray
     arrangement: Arrangement
-    # [4, 4], from the array's own indices to LPS millimetres; None = unknown.
-    affine: np.ndarray | None
+    # Where the frames' pixels lie; None = unknown.
+    places: Places | None
     slope: float
     intercept: float
     # The file's own black and white value; None = it has none.
@@ -86,9 +88,10 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
             notes=notes,
         ),
         greys=None if colour else _greys(volume, ask),
-        axes=arrangement.axes if volume.affine is not None else "",
+        axes=arrangement.axes if volume.places is not None else "",
         spacing=arrangement.spacing,
-        positions=arrangement.positions if volume.affine is not None else None,
+        positions=arrangement.positions if volume.places is not None else None,
+        places=volume.places,
         size=(columns, rows),
     )
 
@@ -124,7 +127,7 @@ def read_volume(path: Path, ask: Ask) -> Volume:
     return Volume(
         values=arrangement.turn(values),
         arrangement=arrangement,
-        affine=affine if known else None,
+        places=places_of(affine, shape, arrangement) if known else None,
         slope=_slope(header)[0],
         intercept=_slope(header)[1],
         shown_range=_shown_range(header),

@@ -221,6 +221,8 @@ def _frames(stream: Stream, containers: str, start: int | None = None) -> Genera
             begun = begun or packet.is_keyframe or not stream.packets.keys
             if not begun:
                 continue
+            if packet.is_corrupt:
+                raise _Broken
             try:
                 frames = packet.decode()
             except Exception as error:  # a boundary: FFmpeg's errors are of two dozen kinds
