@@ -1,10 +1,11 @@
-"""The recipe as `python -m rl.train` runs it: data, judge, SFT where it is needed, GRPO, and the comparison of both
-models; then its controls, each a run in a folder of its own."""
+"""The recipe as `python -m rl.train` runs it: data, judge, the stages before RL (SFT alone, or more), GRPO, and the
+comparison of the models; then its controls, each a run in a folder of its own."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 from pathlib import Path
 from shlex import quote
@@ -23,8 +24,18 @@ from rl.evaluate.table import print_table
 from rl.report.page import write_report
 from rl.run.folder import CONFIG, SUMMARY, RunFolder, check_can_go_on, versions
 from rl.run.progress import Display, duration
-from rl.sft.found import ensure_sft
+from rl.staged import climb, finish, print_stages, told_in_summary
+from rl.stages.settings import all_stages
 from rl.training import learn_and_evaluate
+
+
+class Start(NamedTuple):
+    """What the controls of a run begin with, as the run itself did."""
+
+    # The folder of the model that RL begins with.
+    model: Path
+    # Its answers to the held-out items; None = they are no longer at hand, and it is asked again.
+    answers: EvalResult | None
 
 
 class Done(NamedTuple):
@@ -32,8 +43,7 @@ class Done(NamedTuple):
 
     # What summary.json says.
     summary: dict[str, Any]
-    # The SFT model's answers; None = it was done before, and they are no longer at hand.
-    sft: EvalResult | None
+    start: Start
 
 
 def run_recipe(config: Config, display: Display) -> dict[str, Any]:
@@ -47,22 +57,19 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
     done = _done_before(config, display) if config.controls else None
     done = done or _run(config, display, None)
     if config.controls:
-        run_controls(config, done.sft, display)
+        run_controls(config, done.start, display)
     return done.summary
 
 
-def run_controls(config: Config, sft: EvalResult | None, display: Display) -> None:
-    """The controls of a run that is done, then the gain over each: `controls.json` and the report of the run.
-
-    `sft`: the SFT model's answers to the held-out items, which each control starts from as well.
-    """
+def run_controls(config: Config, start: Start, display: Display) -> None:
+    """The controls of a run that is done, then the gain over each: `controls.json` and the report of the run."""
     folder = Path(config.out_dir)
     for name in config.controls:
         display.say(f"control {name}: takes away {TAKEN_AWAY[name]}")
         own = control_of(config, name, str(folder / CONTROLS / name))
         own = dataclasses.replace(own, resume=(Path(own.out_dir) / CONFIG).exists())
         if _done_before(own, display) is None:
-            _run(own, display, sft)
+            _run(own, display, start)
     gains = write_gains(folder)
     print_gains(gains)
     display.say(f"report: {write_report(folder)}")
@@ -79,33 +86,51 @@ def _done_before(config: Config, display: Display) -> Done | None:
         return None
     check_can_go_on(folder, config)
     display.say(f"{folder} is done already")
-    return Done(json.loads((folder / SUMMARY).read_text(encoding="utf-8")), None)
+    summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    return Done(summary, Start(Path(summary["sft_model"]), None))
 
 
-def _run(config: Config, display: Display, known_sft: EvalResult | None) -> Done:
+def _run(config: Config, display: Display, start: Start | None) -> Done:
+    """One run. `start`: what it begins with, where that is known from the run that it is a control of."""
     started = time.monotonic()
     with RunFolder(config) as folder, no_server_left():
-        splits, rubric, num_steps = make_ready(config, folder.path, display)
-        with display.phase("SFT"):
-            sft_path = (
-                ensure_sft(config, splits.sft, display)
-                if config.sft.enabled or config.sft.checkpoint
-                else Path(config.model.path)
-            )
-        models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display, known_sft)
+        splits, rubric, num_steps, stages = make_ready(config, folder.path, display)
+        if start is not None and start.model.is_dir():
+            sft_path = start.model
+        else:
+            sft_path = climb(config, folder.path, splits, stages, rubric, display)
+        found: dict[str, Any] = {}
+        answers: EvalResult | None = None
+        if "grpo" in all_stages(config):
+            before_rl = time.monotonic()
+            known = start.answers if start is not None else None
+            models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display, known)
+            answers = models.sft
+            finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
+            found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps, "control": config.control}
+        else:
+            shutil.copytree(sft_path, folder.path / "model", dirs_exist_ok=True)
+        told = told_in_summary(folder.path)
         summary = {
-            **conclusion(models.sft, models.grpo, splits),
-            "num_steps": num_steps,
-            "control": config.control,
+            **found,
+            **({"stages": told} if told else {}),
             "sft_model": str(sft_path),
             "judge": rubric.judge.describe() if rubric.judge else "none",
             "seconds": time.monotonic() - started,
             "versions": versions(),
         }
         folder.write_summary(summary)
-        report = write_report(folder.path)
+        _tell(folder.path, summary, display, time.monotonic() - started)
+        return Done(summary, Start(sft_path, answers))
+
+
+def _tell(folder: Path, summary: dict[str, Any], display: Display, seconds: float) -> None:
+    """Write the report of a run and print its tables."""
+    report = write_report(folder)
+    if "stages" in summary:
+        print_stages(summary["stages"])
+    if "comparison" in summary:
         print_table(summary["comparison"], summary["majority_baseline"])
-        display.say(f"report: {report}")
-        display.say(f"rollouts: python -m rollouts.view {quote(str(folder.path))} --text")
-        display.say(f"done in {duration(time.monotonic() - started)}")
-        return Done(summary, models.sft)
+    display.say(f"report: {report}")
+    display.say(f"rollouts: python -m rollouts.view {quote(str(folder))} --text")
+    display.say(f"done in {duration(seconds)}")

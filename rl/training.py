@@ -13,7 +13,7 @@ from rewards.scorer import Scorer
 from rl.config import Config
 from rl.data.sets import DataSplits
 from rl.data.sizes import images_of
-from rl.evaluate.asking import EvalResult
+from rl.evaluate.asking import EvalResult, evaluate, prepare
 from rl.evaluate.of_run import RunEvaluation, accuracies, warn_of_format
 from rl.grpo import train
 from rl.run.judging import counters_before
@@ -74,6 +74,21 @@ def learn_and_evaluate(
             grpo = evaluation.whole("GRPO", num_steps, display)
             tracker.summary(accuracies(sft, grpo))
     return BothModels(sft, grpo)
+
+
+def evaluate_model(
+    config: Config, model: Path, name: str, splits: DataSplits, rubric: Rubric, display: Display
+) -> EvalResult:
+    """The greedy answers of the model in a folder to the held-out items, asked as RL asks them; engines are started for
+    it and stopped again."""
+    with start(config, model, total_updates=None) as cluster, Scorer(rubric) as scorer:
+        processor = load_processor(model, images_of(config.model))
+        held_out = prepare(splits.eval, processor, blank=False)
+        with display.bar(f"evaluate {name}", len(held_out.samples)) as bar:
+            return evaluate(
+                cluster.rollout, scorer, held_out, config,
+                name=name, policy_version=0, modes=("greedy",), progress=lambda mode, done, total: bar.advance(),
+            )  # fmt: skip
 
 
 def _resume(config: Config, folder: Path, cluster: Cluster, display: Display) -> int:

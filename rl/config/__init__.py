@@ -3,12 +3,14 @@
 from rl.config.media import MediaConfig
 from rl.config.schema import (
     Aggregation,
+    CaptionsConfig,
     ComputeConfig,
     Config,
     Control,
     DataConfig,
     EvalConfig,
     GrpoConfig,
+    InterleavedConfig,
     JudgeConfig,
     LoraConfig,
     LossType,
@@ -16,17 +18,22 @@ from rl.config.schema import (
     RewardConfig,
     ScaleRewards,
     SftConfig,
+    Stage,
+    StageConfig,
+    StagesConfig,
     Train,
 )
 
 __all__ = [
     "Aggregation",
+    "CaptionsConfig",
     "ComputeConfig",
     "Config",
     "Control",
     "DataConfig",
     "EvalConfig",
     "GrpoConfig",
+    "InterleavedConfig",
     "JudgeConfig",
     "LoraConfig",
     "LossType",
@@ -35,5 +42,8 @@ __all__ = [
     "RewardConfig",
     "ScaleRewards",
     "SftConfig",
+    "Stage",
+    "StageConfig",
+    "StagesConfig",
     "Train",
 ]

@@ -55,6 +55,11 @@ def is_mapping(annotation: Any) -> bool:
     return get_origin(annotation) is dict
 
 
+# What may be asked for by this part of a name and is not there, and why.
+UNSUPPORTED = {
+    "v2pe": "V2PE (Fleming-VL, Sec 3.1) counts a visual token as less than one position, and the engine (vLLM) knows"
+    " integer positions only, so trainer and engine would place tokens differently: every token counts one here"
+}
 # Settings of earlier versions, and what to say of them.
 RENAMED = {
     "sft.micro_batch_size": "sft.micro_batch_tokens, which counts tokens of a forward pass and not rows (4096 where"
@@ -89,6 +94,8 @@ def without_renamed(values: Mapping[Any, Any]) -> dict[str, Any]:
 
 def unknown_setting(path: str, origin: str, groups: Iterable[str] = ()) -> str:
     """The error for a setting that does not exist. It names the nearest setting, or the nearest of `groups`."""
+    if why := next((why for part, why in UNSUPPORTED.items() if part in path.lower()), ""):
+        return f"{path} ({origin}): there is no such setting: {why}"
     if path in RENAMED:
         return f"{path} ({origin}): there is no such setting any more; it is now {RENAMED[path]}"
     if path in MOVED:

@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rl.config import Config, ModelConfig
 from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting, value_at, without_renamed
 from rl.config.controls import with_control
-from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, origin
+from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, LISTED_GROUP, origin
 from rl.config.help import help_text
 from rl.config.rules import problems
 from rollouts.annotations import type_name
@@ -92,7 +92,7 @@ def compose(argv: Sequence[str]) -> Config:
     values, choices = run_hydra(request.hydra_overrides, request.faults)
     _put_under_files(values, request)
     config, faults = build(values, lambda path: origin(path, choices, request.explicit))
-    config = with_control(_locate_model(_expand_home(config)))
+    config = with_control(_without_instruction(_locate_model(_expand_home(config))))
     faults = request.faults + faults
     more = problems(config, request.explicit)
     faults += [fault for fault in more if fault.split(":")[0] not in paths_of(faults)]
@@ -183,6 +183,8 @@ _PLACES = {
     "data": ("root",),
     "data.media": ("cache_dir",),
     "sft": ("checkpoint", "cache_dir"),
+    "stages.interleaved": ("root",),
+    "stages.captions": ("root",),
     "judge": ("cache", "calibration", "canaries"),
 }
 
@@ -208,6 +210,13 @@ def _with_part(record: Any, section: str, changes: dict[str, Any]) -> Any:
         return dataclasses.replace(record, **changes)
     first, _, rest = section.partition(".")
     return dataclasses.replace(record, **{first: _with_part(getattr(record, first), rest, changes)})
+
+
+def _without_instruction(config: Config) -> Config:
+    """Instruction tuning that is left out by its name is left out by its own switch, so that there is one to read."""
+    if "instruction" not in config.stages.skip:
+        return config
+    return dataclasses.replace(config, sft=dataclasses.replace(config.sft, enabled=False))
 
 
 def _locate_model(config: Config) -> Config:
@@ -247,6 +256,12 @@ def read_arguments(argv: Sequence[str]) -> Request:
 
 def _read_group(override: Override, request: Request) -> None:
     options = groups()[override.path]
+    if override.path == LISTED_GROUP:
+        names = [name.strip() for name in (override.value or "").strip("[]").split(",") if name.strip()]
+        if all(name in options for name in names):
+            request.hydra_overrides.append(f"{override.path}=[{','.join(names)}]")
+            return
+        override = override._replace(value=next(name for name in names if name not in options))
     if override.value in options:
         plus = "+" if override.path == APPENDED_GROUP else ""  # not in the defaults list of conf/config.yaml
         request.hydra_overrides.append(f"{plus}{override.path}={override.value}")

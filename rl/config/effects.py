@@ -11,6 +11,7 @@ from rl.algo.estimators import estimator_of
 from rl.config import Config
 from rl.config.build import leaves, value_at
 from rl.config.controls import PAID
+from rl.config.stage_rules import DOCUMENT_STAGES, stage_of
 
 
 class Effect(NamedTuple):
@@ -23,6 +24,29 @@ class Effect(NamedTuple):
 
 def _under(section: str, *kept: str) -> tuple[str, ...]:
     return tuple(path for path in leaves() if path.startswith(section + ".") and path not in kept)
+
+
+def _of_stage(name: str) -> tuple[Effect, Effect]:
+    """What does nothing in a stage that is left out, and in one that reads no file."""
+
+    def left_out(config: Config) -> bool:
+        return name in config.stages.skip
+
+    def reads_no_file(config: Config) -> bool:
+        return stage_of(config, name).data == "phantoms"
+
+    return (
+        Effect(
+            _under(f"stages.{name}"),
+            left_out,
+            f"stages.skip leaves the stage {name} out; +experiment=fleming_vl has all four",
+        ),
+        Effect(
+            (f"stages.{name}.root",),
+            reads_no_file,
+            f"stages.{name}.data=phantoms reads no files; choose interleaved or captions",
+        ),
+    )
 
 
 _SEAT = ("base_url", "model", "api_key_env", "prompt")
@@ -44,7 +68,7 @@ def _all_members_state(name: str) -> Callable[[Config], bool]:
 JUDGE_EFFECTS = (
     Effect(
         _under("model.lora"),
-        lambda c: c.model.train != "lora",
+        lambda c: "lora" not in (c.model.train, c.sft.train, c.stages.interleaved.train, c.stages.captions.train),
         "only model.train=lora has adapters",
     ),
     Effect(
@@ -117,6 +141,12 @@ EFFECTS = (
         ),
         lambda c: c.sft.enabled and c.sft.checkpoint is not None,
         "sft.checkpoint names a finished SFT model, so none is trained",
+    ),
+    *(effect for name in DOCUMENT_STAGES for effect in _of_stage(name)),
+    Effect(
+        ("stages.evaluate",),
+        lambda c: {*DOCUMENT_STAGES} <= {*c.stages.skip},
+        "no stage stands before instruction tuning, and that one's model is evaluated anyway",
     ),
     Effect(
         ("grpo.num_epochs",), lambda c: c.grpo.num_steps is not None, "grpo.num_steps is set and decides; make it null"

@@ -14,6 +14,8 @@ CONF_DIR = Path(conf.__file__).parent
 COMMAND_LINE = "command line"
 # The one group that is not in the defaults list of conf/config.yaml. Its file overrides all others.
 APPENDED_GROUP = "experiment"
+# The one group of which a run takes any number of options; none by default.
+LISTED_GROUP = "stage"
 
 
 def settings_by_file(choices: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:

@@ -8,6 +8,7 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import get_type_hints
 
 import judges.settings
 from rl.config import media, schema
@@ -72,13 +73,27 @@ def help_text(command: str, purpose: str, groups: Mapping[str, Sequence[str]]) -
     known = leaves()
     lines: list[str] = []
     for section in dict.fromkeys(path.rpartition(".")[0] for path in known):
-        class_name = f"{section.rpartition('.')[2].capitalize()}Config"
-        lines += textwrap.wrap(f"{section or 'run'}: {words[class_name]}", width, subsequent_indent="    ")
+        record = _record_of(section)
+        lines += textwrap.wrap(f"{section or 'run'}: {words[record.__name__]}", width, subsequent_indent="    ")
         for path, leaf in known.items():
             if path.rpartition(".")[0] == section:
-                lines += _setting(leaf, words[f"{class_name}.{path.rpartition('.')[2]}"], width)
+                lines += _setting(leaf, _meaning(record, path.rpartition(".")[2], words), width)
     options = [f"  {name}={' | '.join(names)}" for name, names in groups.items()]
     return HEAD.format(command=command, purpose=purpose, groups="\n".join(options), settings="\n".join(lines))
+
+
+def _record_of(section: str) -> type:
+    """The dataclass of a section, "" = the whole tree."""
+    record: type = schema.Config
+    for name in section.split(".") if section else ():
+        record = get_type_hints(record)[name]
+    return record
+
+
+def _meaning(record: type, name: str, words: Mapping[str, str]) -> str:
+    """The comment above a field: where the record inherits it, or states another default without a word, its base's."""
+    told = (words.get(f"{one.__name__}.{name}", "") for one in record.__mro__)
+    return next((text for text in told if text), "")
 
 
 def _setting(leaf: Leaf, meaning: str, width: int) -> list[str]:

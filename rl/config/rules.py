@@ -23,6 +23,8 @@ from rl.config.build import value_at
 from rl.config.controls import PAID, control_of
 from rl.config.effects import asks_judge, without_effect
 from rl.config.media import window_of
+from rl.config.stage_rules import RANGES as STAGE_RANGES
+from rl.config.stage_rules import stage_faults
 from rollouts.imaging.ask import Ask
 from rollouts.nearest import did_you_mean
 from rollouts.prompt.families import FAMILIES, Family
@@ -79,6 +81,7 @@ RANGES: dict[str, str] = {
     "data.shortcut_fraction data.open_fraction sft.min_format_rate data.min_difficulty data.max_difficulty": (
         ">= 0, <= 1"
     ),
+    **STAGE_RANGES,
 }
 
 
@@ -96,6 +99,7 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         _staleness,
         _refill,
         _parts,
+        _stages,
         _media,
         _judge,
         _local_judge,
@@ -116,6 +120,8 @@ def _controls(config: Config) -> Iterable[str]:
             f"controls: got {list(names)} in a run that is itself control={config.control}; controls belong to the"
             " recipe, so leave one of the two out"
         )
+    if names and "grpo" in config.stages.skip:
+        yield f"controls: got {list(names)}, but stages.skip leaves out grpo, and a control is GRPO with one thing less"
     if "none" in names:
         yield "controls: got none, which takes nothing away and would be the recipe again; leave it out"
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -228,6 +234,10 @@ def _parts(config: Config) -> Iterable[str]:
             f"model.train: got vision_projector, but a model of the family {family.model_type} reads text only and has"
             " neither vision tower nor projector; use all or lora"
         )
+
+
+def _stages(config: Config) -> Iterable[str]:
+    yield from stage_faults(config, _known_family(Path(config.sft.checkpoint or config.model.path)))
 
 
 def _known_family(folder: Path) -> Family | None:

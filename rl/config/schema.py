@@ -27,6 +27,9 @@ Train = Literal["all", "language", "vision_projector", "lora"]
 Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 # What a control takes away (rl/config/controls.py).
 Control = Literal["none", "blind", "random_reward", "format_only", "shuffled_gold"]
+# The stages of the paper, in its order (Fleming-VL, Sec 3.2): interleaved pre-training, knowledge injection from
+# captions, instruction tuning (the section `sft`) and RL (the section `grpo`).
+Stage = Literal["interleaved", "captions", "instruction", "grpo"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,11 @@ class SftConfig:
     reference."""
 
     enabled: bool = True
+    # What learns in it; null = as in RL (model.train). The paper's stage 3: all.
+    train: Train | None = None
+    # Tiles of an image at most in it, for families that cut images into tiles; null = as in RL (model.max_tiles).
+    # Table 2: dynamic size on here, off in RL.
+    max_tiles: int | None = None
     # A finished SFT model to start from instead of training one; None = train, or reuse one of the same configuration.
     checkpoint: str | None = None
     # Where SFT models are kept for reuse, one folder per configuration hash.
@@ -125,6 +133,68 @@ class SftConfig:
     save_steps: int = 500
     # Below this share of well-formed completions RL cannot start well: a warning is printed (VLM-R1 #173).
     min_format_rate: float = 0.2
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage before instruction tuning, trained on documents: texts and images in order, the loss on all text (the
+    paper, Sec 3.2, says what is read and not how; documents go without chat template, ours)."""
+
+    # "phantoms" (embedded, generated), "interleaved" (JSON lines of documents) or "captions" (JSON lines of images
+    # with captions); see examples/stages.md.
+    data: Literal["phantoms", "interleaved", "captions"] = "phantoms"
+    # The file of documents; null = generated.
+    root: str | None = None
+    # Documents used, drawn by seed; null = all there are (phantoms: 2,048).
+    num_documents: int | None = None
+    # Whether documents share a sequence of model.max_model_len tokens, without seeing each other; a batch then counts
+    # sequences.
+    packed: bool = False
+    # What learns.
+    train: Train = "all"
+    # Tiles of an image at most, for families that cut images into tiles; others have no such setting and take none.
+    # Table 2: dynamic size is on; how many tiles is not said, 12 is InternVL's own.
+    max_tiles: int = 12
+    learning_rate: float = 1e-5
+    weight_decay: float = 0.05
+    warmup_ratio: float = 0.03
+    lr_scheduler_type: Literal["cosine", "constant"] = "cosine"
+    batch_size: int = 128
+    # Tokens per forward pass, padding included; results do not depend on it.
+    micro_batch_tokens: int = 4096
+    num_epochs: int = 1
+    # The paper states none for these stages; ours is that of SFT.
+    max_grad_norm: float = 1.0
+    # A checkpoint every so many updates; a stage that was interrupted goes on there.
+    save_steps: int = 500
+
+
+@dataclass(frozen=True)
+class InterleavedConfig(StageConfig):
+    """Stage 1, interleaved pre-training (Sec 3.2, Table 2): documents with many images, packed."""
+
+    packed: bool = True
+
+
+@dataclass(frozen=True)
+class CaptionsConfig(StageConfig):
+    """Stage 2, medical knowledge injection (Sec 3.2, Table 2): captions, the language model frozen."""
+
+    train: Train = "vision_projector"
+
+
+@dataclass(frozen=True)
+class StagesConfig:
+    """The stages of the paper. Each begins with the model of the one before; a stage of the same model, data and
+    settings is found again in sft.cache_dir."""
+
+    # Stages that are left out, of interleaved, captions, instruction and grpo. The quick recipe is the last two.
+    skip: tuple[Stage, ...] = ("interleaved", "captions")
+    # Ask every stage's model the held-out items greedily, and the model before the first stage; only where a stage
+    # stands before instruction tuning.
+    evaluate: bool = True
+    interleaved: InterleavedConfig = field(default_factory=InterleavedConfig)
+    captions: CaptionsConfig = field(default_factory=CaptionsConfig)
 
 
 @dataclass(frozen=True)
@@ -304,6 +374,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     sft: SftConfig = field(default_factory=SftConfig)
+    stages: StagesConfig = field(default_factory=StagesConfig)
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     judge: JudgeConfig = field(default_factory=JudgeConfig)

@@ -82,3 +82,11 @@ def refuse_tags_in(name: str, texts: Iterable[str]) -> None:
     """`refuse_tags` for each text of a field."""
     for text in texts:
         refuse_tags(name, text)
+
+
+def refuse_marks(name: str, text: str) -> str:
+    """A text of a document, if it holds nothing that stands for an image and no mark of a conversation. Raises
+    BadSample."""
+    if found := _PLACEHOLDER.search(text) or _TURN.search(text):
+        raise BadSample(f"{name} holds {found[0]!r}, which stands for an image or a turn for some models: remove it")
+    return text

@@ -40,6 +40,7 @@ from rl.doctor.judge import check_judge, estimate
 from rl.doctor.memory import GIB, checkpoint_bytes
 from rl.doctor.model import check_model, start_of
 from rl.doctor.parts import check_parts
+from rl.doctor.stages import STAGES, check_stages
 from rl.drawing import why_whole
 from rl.protocols import RubricScoring
 from rl.run.contents import check_contents, contents_of
@@ -280,6 +281,8 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
             for heading, findings in check_rows_and_model(splits, processor, config, scorer.rubric):
                 yield heading, [*findings, rows, *control] if heading == "Data" else findings
             yield "Shuffled answers", guard(lambda: check_shuffled(scorer, [*splits.rl, *splits.eval]), ROUTE_FIX)
+        if stages := guard(lambda: check_stages(config, splits), MODEL_FIX):
+            yield STAGES, stages
         steps = num_steps(config, len(splits.rl))
         asked = estimate(config, splits.rl, splits.eval, steps)
         yield "What the run does", [Finding(True, line) for line in arithmetic(config, splits)]

@@ -12,6 +12,7 @@ from rl.config import Config
 from rl.doctor.architecture import Architecture, architecture_of
 from rl.doctor.data import Finding
 from rl.doctor.memory import GIB, Need, Part, checkpoint_bytes, needs, sft_need, trained_of
+from rl.stages.settings import as_staged, document_stages
 from rl.workers.placement import reference_apart
 from rollouts.terminal import one_line
 
@@ -41,9 +42,18 @@ class Way(NamedTuple):
 
 
 def all_needs(config: Config, sizes: Architecture) -> list[Need]:
-    """Of the run and of SFT before it."""
-    before = sft_need(config, sizes)
-    return [*needs(config, sizes), *([before] if before else [])]
+    """Of the run and of the supervised stages before it."""
+    return [*needs(config, sizes), *needs_before(config, sizes)]
+
+
+def needs_before(config: Config, sizes: Architecture) -> list[Need]:
+    """Of the supervised stages, each of which has the GPUs for itself."""
+    found = []
+    for name in document_stages(config):
+        need = sft_need(as_staged(config, name, sizes.family), sizes)
+        found += [dataclasses.replace(need, role=f"stage {name}")] if need else []
+    tuned = sft_need(config, sizes)
+    return [*found, *([tuned] if tuned else [])]
 
 
 def fullest(config: Config, sizes: Architecture) -> Need:
@@ -121,9 +131,9 @@ def check_memory(config: Config) -> list[Finding]:
         fix = "" if good else _advice(ways_to_fit(config, sizes))
         findings.append(Finding(good, _headline(need, room), fix))
         findings += [Finding(True, _line(part)) for part in need.parts]
-    if before := sft_need(config, sizes):
+    for before in needs_before(config, sizes):
         good = room is None or before.peak <= room * GIB
-        text = f"SFT beforehand: {before.peak / GIB:.1f} GiB on each; largest: {before.largest.name}"
+        text = f"{before.role}: {before.peak / GIB:.1f} GiB on each; largest: {before.largest.name}"
         told = any(finding.fix for finding in findings)
         findings.append(
             Finding(good, text, "" if good else "as above" if told else _advice(ways_to_fit(config, sizes)))

@@ -10,6 +10,7 @@ Legend: h width of the decoder, q of its queries, k of its keys, i of its MLP.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -150,6 +151,8 @@ def sft_need(config: Config, sizes: Architecture) -> Need | None:
     reference nor engine. None where no SFT is trained."""
     if not config.sft.enabled or config.sft.checkpoint is not None:
         return None
+    if config.sft.train is not None:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, train=config.sft.train))
     num_tokens = max(config.sft.micro_batch_tokens, config.model.max_model_len)
     cuda = Part("CUDA, NCCL, what the allocator cannot use (estimate)", CUDA_BYTES, 0)
     parts = (*policy_parts(config, sizes, num_tokens, 2), cuda)

@@ -25,3 +25,18 @@ def check_parts(config: Config) -> list[Finding]:
         where = f" beside {parts.adapter.num_layers} linear layers" if parts.adapter and size.part == "adapters" else ""
         lines.append(f"{size.part}: {size.parameters:,} parameters{where}, {'trained' if size.trained else 'frozen'}")
     return [Finding(True, line) for line in lines]
+
+
+def learning_parts(config: Config) -> tuple[dict[str, int], dict[str, int]]:
+    """Parameters by part: those that learn, and those that are frozen.
+
+    Raises:
+        ValueError: see `check_parts`.
+    """
+    path = start_of(config)
+    family = load_family(path)
+    parts = Parts(outline(path, family), family, config.model.train, config.model.lora)
+    sizes = parts.sizes()
+    learns = {one.part: one.trained for one in sizes if one.trained}
+    frozen = {one.part: one.parameters - one.trained for one in sizes if one.parameters > one.trained}
+    return learns, frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ from rl.run.failures import NotReady
 from rl.run.progress import Display
 from rl.run.run import total_steps
 from rl.run.tracking import check_login
+from rl.stages.found import documents_of
+from rl.stages.ready import ReadyStage, in_words, ready_stage
+from rl.stages.settings import all_stages, document_stages
 from rollouts.prompt.processing import load_processor, media_fault
 
 
@@ -34,6 +38,8 @@ class Ready(NamedTuple):
     # The rewards, with the judge that answers.
     rubric: Rubric
     num_steps: int
+    # The stages before SFT by name, in order.
+    stages: dict[str, ReadyStage]
 
 
 def make_ready(config: Config, folder: Path, display: Display) -> Ready:
@@ -44,11 +50,31 @@ def make_ready(config: Config, folder: Path, display: Display) -> Ready:
         the typed errors of `rl.run.failures.EXPECTED`.
     """
     splits = ready_data(config, folder, display)
-    num_steps = total_steps(config, len(splits.rl))
+    stages = ready_stages(config, folder, splits, display)
+    num_steps = total_steps(config, len(splits.rl)) if "grpo" in all_stages(config) else 0
     rubric = ready_rubric(config, folder, splits, display)
     check_machine(config, splits, num_steps, display)
-    hold_contents(config, folder, splits, rubric, display)
-    return Ready(splits, rubric, num_steps)
+    hold_contents(config, folder, splits, stages, rubric, display)
+    return Ready(splits, rubric, num_steps, stages)
+
+
+def ready_stages(config: Config, folder: Path, splits: DataSplits, display: Display) -> dict[str, ReadyStage]:
+    """Every stage that is trained on documents, with each document checked, before the first of them begins.
+
+    Raises:
+        BadRows, UnusableData, FileNotFoundError: see `rl.stages.ready.ready_stage`.
+    """
+    stages: dict[str, ReadyStage] = {}
+    for name in document_stages(config):
+        with display.phase(f"documents of {name}"):
+            ready = stages[name] = ready_stage(config, name, splits.eval, display.late_bar)
+        display.say(f"{name}: {in_words(config, ready)}")
+        for note, count in ready.notes.items():
+            display.say(f"{name}: {count} {note}")
+        if ready.bad_rows:
+            where = write_bad_rows(folder / f"bad_rows_{name}.jsonl", ready.bad_rows)
+            display.warn(f"{name}: {len(ready.bad_rows)} bad documents were left out; they are listed in {where}")
+    return stages
 
 
 def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
@@ -130,12 +156,19 @@ def _require(finding: Finding) -> None:
         raise NotReady(f"{finding.text}\nMend it by: {finding.fix}")
 
 
-def hold_contents(config: Config, folder: Path, splits: DataSplits, rubric: Rubric, display: Display) -> None:
+def hold_contents(
+    config: Config,
+    folder: Path,
+    splits: DataSplits,
+    stages: Mapping[str, ReadyStage],
+    rubric: Rubric,
+    display: Display,
+) -> None:
     """What the run learns from is written into a new run's folder, and compared where a run goes on.
 
     Raises:
         RunFolderError: rows, images, files of rewards, the judge or the model changed, and `allow_changes` is not set.
     """
-    now = contents_of(splits, rubric, identity(config.judge), Path(config.model.path))
+    now = contents_of(splits, rubric, identity(config.judge), Path(config.model.path)) | documents_of(stages)
     for change in hold(folder, now, resume=config.resume, allow_changes=config.allow_changes):
         display.warn(f"goes on although what it learns from has changed: {change}")

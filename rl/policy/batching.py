@@ -3,6 +3,7 @@ eight times.
 
 A *tree* is one sequence: the prompt, then its completions one after the other. A token sees the prompt and its own
 completion only, and stands at the position it would have alone, so every completion gets the numbers of a separate row.
+A tree of documents is a prompt without completions: its own tokens are learnt, and each document sees itself only.
 Results depend on neither the token budget nor the padding nor the order of the rows (tests/rl/policy/test_batching.py).
 
 Legend: T trees of a micro-batch, L their padded length, N completion tokens of a micro-batch end to end.
@@ -40,6 +41,13 @@ class Row:
     ref_logprobs: tuple[float, ...] | None = None
     # Log-probs that the engine drew with; read where it drew with older weights (grpo.max_staleness).
     engine_logprobs: tuple[float, ...] | None = None
+    # Where the completion's tokens stand inside the prompt, which is then a document, or several; None = behind it.
+    places: tuple[int, ...] | None = None
+
+    @property
+    def num_tokens(self) -> int:
+        """Prompt and completion, each token once."""
+        return len(self.prompt.token_ids) + (len(self.completion_ids) if self.places is None else 0)
 
 
 class Tree(NamedTuple):
@@ -61,7 +69,7 @@ class MicroBatch:
     # Completion tokens of each of those rows.
     lengths: tuple[int, ...]
     input_ids: Tensor  # [T, L]
-    # 0 = prompt, k = k-th completion of the tree, -1 = padding.
+    # 0 = prompt, k = k-th completion or document of the tree, -1 = padding.
     segments: Tensor  # [T, L]
     # Place of each token inside its own segment.
     offsets: Tensor  # [T, L]
@@ -153,7 +161,9 @@ def _by_prompt(rows: Sequence[Row]) -> list[list[int]]:
 
 
 def _num_inputs(row: Row) -> int:
-    """Tokens of a completion that are fed: the last one predicts nothing."""
+    """Tokens of a completion that are fed behind the prompt: the last one predicts nothing."""
+    if row.places is not None:
+        return 0
     return max(len(row.completion_ids) - 1, 0)
 
 
@@ -177,6 +187,14 @@ def _cut(places: Sequence[int], rows: Sequence[Row], token_budget: int) -> list[
     return [Tree(prompt, tuple(part), _tree_length(rows, part)) for part in parts]
 
 
+def _segments(prompt: EncodedPrompt) -> Tensor:
+    """[P]: 0 for a prompt, which everything behind it sees; 1, 2, .. for documents, which see themselves only."""
+    if not prompt.documents:
+        return torch.full((len(prompt.token_ids),), PROMPT)
+    lengths = torch.tensor([len(document.token_ids) for document in prompt.documents])
+    return torch.arange(1, len(lengths) + 1).repeat_interleave(lengths)
+
+
 def _assemble(trees: Sequence[Tree], rows: Sequence[Row], pad_id: int) -> MicroBatch:
     length = max(tree.length for tree in trees)
     input_ids = torch.full((len(trees), length), pad_id)
@@ -188,18 +206,21 @@ def _assemble(trees: Sequence[Tree], rows: Sequence[Row], pad_id: int) -> MicroB
         end = len(tree.prompt.token_ids)
         start = index * length
         input_ids[index, :end] = torch.tensor(tree.prompt.token_ids)
-        segments[index, :end] = PROMPT
+        segments[index, :end] = _segments(tree.prompt)
         offsets[index, :end] = torch.arange(end)
         last_of_prompt = start + end - 1
         for number, place in enumerate(tree.rows, start=1):
-            completion = rows[place].completion_ids
+            completion, inside = rows[place].completion_ids, rows[place].places
+            targets += completion
+            if inside is not None:  # each is predicted by the token before it
+                sources += [start + where - 1 for where in inside]
+                continue
             num_inputs = len(completion) - 1
             span = slice(end, end + num_inputs)
             input_ids[index, span] = torch.tensor(completion[:num_inputs], dtype=torch.long)
             segments[index, span] = number
             offsets[index, span] = torch.arange(num_inputs)
             sources += [last_of_prompt, *range(start + end, start + end + num_inputs)]
-            targets += completion
             end += num_inputs
     places = tuple(place for tree in trees for place in tree.rows)
     lengths = tuple(len(rows[place].completion_ids) for place in places)

@@ -135,7 +135,7 @@ class Policy:
             for name, value in {"loss": loss.detach(), **parts}.items():
                 sums[name] = sums.get(name, 0.0) + value.double()
         if world_size() > 1:
-            saw = float(any(tree.prompt.media for batch in batches for tree in batch.trees))
+            saw = float(any(part.media for batch in batches for tree in batch.trees for part in tree.prompt.parts))
             if not _all_ranks(torch.tensor([saw]), self.tokens, "max").item():
                 self.tokens.drop_zeros()
         parameters = [parameter for parameter in self.tokens.parameters() if parameter.grad is not None]

@@ -91,7 +91,7 @@ class TokenModel(nn.Module):
 
     def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         prompts = [tree.prompt for tree in batch.trees]
-        media = collate_media([prompt.media for prompt in prompts])
+        media = collate_media([part.media for prompt in prompts for part in prompt.parts])
         batch, mask = make_mask(batch, self.dtype, self.device, self.attention, self.pad_id)
         positions = position_ids(batch, [prompt_positions(self.family, self.model, prompt) for prompt in prompts])
         with self._arithmetic():

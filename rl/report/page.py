@@ -24,6 +24,7 @@ from rl.config.controls import TAKEN_AWAY
 from rl.evaluate.ways import WAYS
 from rl.report.charts import Series, area_chart, line_chart
 from rl.report.groups import choose_groups, describe_group
+from rl.report.stages import stages_of
 from rl.run.folder import CONFIG, SUMMARY
 from rl.run.progress import duration
 from rl.run.tracking import read_metrics
@@ -108,6 +109,7 @@ def write_report(run_dir: Path | str) -> Path:
         seconds=_seconds(metrics, num_steps),
         comparison=_comparison(summary),
         gains=_gains(_read(run_dir / GAINS, json.loads)),
+        stages=stages_of(run_dir),
         groups=[describe_group(group) for group in groups],
         troubles=troubles,
     )

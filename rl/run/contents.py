@@ -35,7 +35,7 @@ def contents_of(splits: DataSplits, rubric: Rubric, judge: str, model: Path) -> 
         model: the folder of the base model; a Hub id, which is no folder here, is told by name alone.
     """
     return {
-        "SFT rows": {row.sample.id: _digest(_plain(row.sample), row.response) for row in splits.sft},
+        "SFT rows": {row.sample.id: digest(_plain(row.sample), row.response) for row in splits.sft},
         "RL prompts": _rows(splits.rl),
         "held-out items": _rows(splits.eval),
         "rewards": {name: _file(Path(home.rpartition(":")[0])) for name, home in rubric.plugins().items()},
@@ -99,7 +99,7 @@ def _stored(folder: Path) -> dict[str, Any]:
 
 
 def _rows(samples: Iterable[Sample]) -> dict[str, str]:
-    return {sample.id: _digest(_plain(sample)) for sample in samples}
+    return {sample.id: digest(_plain(sample)) for sample in samples}
 
 
 def _plain(sample: Sample) -> dict[str, Any]:
@@ -108,7 +108,8 @@ def _plain(sample: Sample) -> dict[str, Any]:
     return {**{name: value for name, value in to_dict(sample).items() if name != "media"}, "media": media}
 
 
-def _digest(*parts: Any) -> str:
+def digest(*parts: Any) -> str:
+    """Of plain values, whatever their order in mappings."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 

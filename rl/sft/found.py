@@ -10,56 +10,92 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rl.config import Config
+from rl.config import Config, Train
 from rl.data.sets import SftRow
 from rl.data.sizes import images_of
 from rl.run.folder import RunFolderError
 from rl.run.progress import Display
 from rl.sft.ranks import Start, in_workers
-from rl.sft.train import CHECKPOINTS, train_sft
+from rl.sft.train import CHECKPOINTS, Counts, train_sft
 from rollouts.media import with_hash
 from rollouts.prompt.messages import render_prompt
 from rollouts.prompt.prefill import prefill_of
-from rollouts.prompt.processing import load_processor
-from rollouts.records import to_dict
+from rollouts.prompt.processing import load_family, load_processor
+from rollouts.records import Media, Sample, to_dict
 
 # Raise it when the same rows and settings begin to give another model. 2: the policy's own code instead of TRL's, fp32
 # weights on every device, and the first update moves.
 FORMAT_VERSION = 2
 # Settings that do not change the result.
-_SFT_WITHOUT_EFFECT = ("enabled", "checkpoint", "cache_dir", "min_format_rate", "micro_batch_tokens", "save_steps")
+_SFT_WITHOUT_EFFECT = (
+    *("enabled", "checkpoint", "cache_dir", "min_format_rate", "micro_batch_tokens", "save_steps"),
+    *("train", "max_tiles"),  # they stand in the model's settings by then (`as_trained`)
+)
 _MODEL_WITHOUT_EFFECT = ("path", "max_model_len", "max_images")
 FINISHED, LOCK = "sft.json", ".lock"
+
+
+def as_trained(config: Config) -> Config:
+    """The configuration as SFT has it: what learns and how large images are may be its own (`sft.train`,
+    `sft.max_tiles`)."""
+    sft = config.sft
+    return with_model(config, sft.train or config.model.train, sft.max_tiles)
+
+
+def with_model(config: Config, train: Train, max_tiles: int | None) -> Config:
+    """The configuration of a training in which this learns and images have at most so many tiles; None = as in RL. A
+    family that cuts no tiles has no such setting."""
+    model = dataclasses.replace(config.model, train=train)
+    if max_tiles is not None and load_family(config.model.path).cuts_tiles:
+        model = dataclasses.replace(model, max_tiles=max_tiles)
+    return dataclasses.replace(config, model=model)
 
 
 def sft_hash(config: Config, rows: Sequence[SftRow]) -> str:
     """Hex digest of everything the SFT model depends on: model files, settings, seed, what the template makes of a row,
     and every row with its images."""
+    config = as_trained(config)
+    lines = ([_plain(row.sample), media_hashes(row.sample.media), row.response] for row in rows)
+    return course_hash(config, lines, {"asked": _asked(config, rows)})
+
+
+def course_hash(config: Config, lines: Iterable[object], told: Mapping[str, object]) -> str:
+    """Hex digest of everything that a training of `config.model` with the settings of `config.sft` depends on.
+
+    Args:
+        lines: a JSON-ready value for each row.
+        told: what else matters, JSON-ready.
+    """
     digest = hashlib.sha256()
     folder = Path(config.model.path)
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     for path in files:
         digest.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    told = {
+    settings = {
         "format": FORMAT_VERSION,
         "model": _without(dataclasses.asdict(config.model), _MODEL_WITHOUT_EFFECT),
         "model_id": "" if files else config.model.path,
         "sft": _without(dataclasses.asdict(config.sft), _SFT_WITHOUT_EFFECT),
         "seed": config.seed,
-        "asked": _asked(config, rows),
+        **told,
     }
-    digest.update(json.dumps(told, sort_keys=True).encode())
-    for row in rows:
-        asked = {k: v for k, v in to_dict(row.sample).items() if k != "media"}
-        # What stands before the frames is taught, too.
-        labels = [label for media in row.sample.media for label in media.labels or ()]
-        images = [*(with_hash(media).sha256 for media in row.sample.media), *labels]
-        digest.update(json.dumps([asked, images, row.response], sort_keys=True).encode())
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    for line in lines:
+        digest.update(json.dumps(line, sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def media_hashes(media: Sequence[Media]) -> list[str]:
+    """Of the content of each; and what stands before its frames, which is read, too."""
+    return [*(with_hash(one).sha256 for one in media), *(label for one in media for label in one.labels or ())]
+
+
+def _plain(sample: Sample) -> dict[str, object]:
+    return {name: value for name, value in to_dict(sample).items() if name != "media"}
 
 
 def _without(settings: dict[str, object], names: Sequence[str]) -> dict[str, object]:
@@ -97,7 +133,23 @@ def ensure_sft(
                 "give the folder of a finished SFT model, or leave it out to train one"
             )
         return Path(config.sft.checkpoint)
-    digest = sft_hash(config, rows)
+    config = as_trained(config)
+
+    def train(folder: Path) -> Counts:
+        return train_sft(config, rows, folder, display, start=start)
+
+    return ensure(config, sft_hash(config, rows), f"training on {len(rows)} rows", len(rows), train, display)
+
+
+def ensure(
+    config: Config, digest: str, doing: str, num_rows: int, train: Callable[[Path], Counts], display: Display
+) -> Path:
+    """The finished model of this hash in `sft.cache_dir`, or the one that `train` makes in the folder it is given.
+
+    Raises:
+        RunFolderError: another process trains this very model.
+        Whatever `train` raises.
+    """
     final = Path(config.sft.cache_dir) / digest[:16]
     if (final / FINISHED).is_file():
         return _found(final, display)
@@ -106,14 +158,14 @@ def ensure_sft(
     with _held(partial / LOCK):
         if (final / FINISHED).is_file():  # finished by another process meanwhile
             return _found(final, display)
-        display.say(f"training on {len(rows)} rows into {final}")
+        display.say(f"{doing} into {final}")
         try:
-            counts = train_sft(config, rows, partial, display, start=start)
+            counts = train(partial)
         except BaseException:
             if not any((partial / CHECKPOINTS).glob("step_*")):  # nothing to go on from
                 shutil.rmtree(partial)
             raise
-        record = {"hash": digest, "num_rows": len(rows), "refused_rows": counts.num_refused}
+        record = {"hash": digest, "num_rows": num_rows, "refused_rows": counts.num_refused}
         (partial / FINISHED).write_text(json.dumps(record) + "\n", encoding="utf-8")
         shutil.rmtree(partial / CHECKPOINTS, ignore_errors=True)
         (partial / LOCK).unlink()

@@ -35,25 +35,32 @@ def encode_row(processor: Processor, row: SftRow) -> Row:
 
 
 def training_order(rows: Sequence[SftRow], config: Config) -> list[int]:
-    """Row numbers in the order they are trained on, epoch after epoch: a permutation from the seed, rows of similar
-    length side by side.
+    """Row numbers in the order they are trained on, see `ordered`."""
+    return ordered([_rough_length(row) for row in rows], batch_size(rows, config), config.sft.num_epochs, config.seed)
 
-    The last rows of an epoch that fill no whole batch are left for the next one, so every batch has `batch_size` rows.
+
+def ordered(lengths: Sequence[int], batch: int, num_epochs: int, seed: int) -> list[int]:
+    """Numbers of rows of these lengths in the order they are trained on, epoch after epoch: a permutation from the
+    seed, rows of similar length side by side.
+
+    The last rows of an epoch that fill no whole batch are left for the next one, so every batch has `batch` rows.
     """
     order: list[int] = []
-    batch = batch_size(rows, config)
-    for epoch in range(config.sft.num_epochs):
-        generator = torch.Generator().manual_seed(stable_hash("sft order", config.seed, epoch))
-        order += torch.randperm(len(rows), generator=generator).tolist()
+    for epoch in range(num_epochs):
+        order += shuffled(len(lengths), seed, epoch)
     order = order[: len(order) // batch * batch]
     stretches = [
         order[i : i + batch * _BATCHES_PER_STRETCH] for i in range(0, len(order), batch * _BATCHES_PER_STRETCH)
     ]
     return [
-        number
-        for place, stretch in enumerate(stretches)
-        for number in _by_length(rows, stretch, batch, config.seed, place)
+        number for place, stretch in enumerate(stretches) for number in _by_length(lengths, stretch, batch, seed, place)
     ]
+
+
+def shuffled(count: int, seed: int, epoch: int) -> list[int]:
+    """The numbers below `count` in the random order of an epoch."""
+    generator = torch.Generator().manual_seed(stable_hash("sft order", seed, epoch))
+    return torch.randperm(count, generator=generator).tolist()
 
 
 def batch_size(rows: Sequence[SftRow], config: Config) -> int:
@@ -61,9 +68,9 @@ def batch_size(rows: Sequence[SftRow], config: Config) -> int:
     return min(config.sft.batch_size, len(rows))
 
 
-def _by_length(rows: Sequence[SftRow], stretch: list[int], batch: int, seed: int, place: int) -> Iterator[int]:
+def _by_length(lengths: Sequence[int], stretch: list[int], batch: int, seed: int, place: int) -> Iterator[int]:
     """The stretch in batches of similar length, the batches in random order."""
-    by_length = sorted(stretch, key=lambda number: _rough_length(rows[number]))
+    by_length = sorted(stretch, key=lambda number: lengths[number])
     batches = [by_length[i : i + batch] for i in range(0, len(by_length), batch)]
     generator = torch.Generator().manual_seed(stable_hash("sft stretch", seed, place))
     for i in torch.randperm(len(batches), generator=generator).tolist():

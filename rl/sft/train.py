@@ -1,7 +1,8 @@
-"""The loop of SFT: batches are encoded while the ranks are still at the one before, and a training that was killed goes
-on from its last checkpoint with the same bits.
+"""The loop of supervised training: batches are encoded while the ranks are still at the one before, and a training that
+was killed goes on from its last checkpoint with the same bits.
 
-The process that runs this holds a processor and the rows, but no model. Legend: an update is one batch.
+The process that runs this holds a processor and the rows, but no model. What is taught is a `Course`: SFT's rows here,
+documents in rl/stages. Legend: an update is one batch.
 """
 
 from __future__ import annotations
@@ -44,23 +45,43 @@ class Counts:
     num_refused: int = 0
 
 
+# Numbers of what makes one row of the policy: a row of SFT, or the documents that share a sequence.
+Numbers = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is taught, in which order."""
+
+    # In progress and errors: "SFT".
+    title: str
+    processor: Processor
+    # Rows or documents of one epoch.
+    num_rows: int
+    # The rows of the policy of each update.
+    updates: Sequence[Sequence[Numbers]]
+    # Makes one of them. Raises what a processor raises.
+    encode: Callable[[Numbers], Row]
+    # Names one of them where it is refused.
+    name_of: Callable[[Numbers], str]
+
+
 @dataclass
 class _Training:
     config: Config
-    rows: Sequence[SftRow]
-    processor: Processor
+    course: Course
     ranks: Ranks
     # Where checkpoints and numbers go.
     folder: Path
     bar: Bar
-    # Row numbers of all updates, one after the other.
-    order: Sequence[int]
-    batch: int
+    # Rows or documents of the updates so far.
+    num_seen: int = 0
     counts: Counts = field(default_factory=Counts)
 
-    def run(self, done: int, num_updates: int) -> None:
+    def run(self, done: int) -> None:
         """All updates after the first `done`."""
-        every = self.config.sft.save_steps
+        every, num_updates = self.config.sft.save_steps, len(self.course.updates)
+        self.num_seen = sum(_num_rows(update) for update in self.course.updates[:done])
         finish: Callable[[], None] = lambda: None  # noqa: E731 - nothing was started yet
         for step in range(done + 1, num_updates + 1):
             rows = self._encoded(step)
@@ -79,21 +100,21 @@ class _Training:
         Raises:
             TooManyFailures: more of them than the share `grpo.max_failure_rate`.
         """
-        numbers = self.order[(step - 1) * self.batch : step * self.batch]
+        update, course = self.course.updates[step - 1], self.course
         encoded: list[Row] = []
         refusals: list[Refusal] = []
-        for row in (self.rows[number] for number in numbers):
+        for numbers in update:
             try:
-                encoded.append(encode_row(self.processor, row))
+                encoded.append(course.encode(numbers))
             except Exception as error:  # a boundary: processors raise kinds of their own, and each means this row alone
-                refusals.append(Refusal(row.sample.id, f"{type(error).__name__}: {error}"))
+                refusals.append(Refusal(course.name_of(numbers), f"{type(error).__name__}: {error}"))
         for refusal in refusals:
-            tell_refusal(self.folder, self.bar, f"SFT update {step}", refusal)
+            tell_refusal(self.folder, self.bar, f"{course.title} update {step}", refusal)
         limit = self.config.grpo.max_failure_rate
-        if len(refusals) > limit * len(numbers):
+        if len(refusals) > limit * len(update):
             shown = "\n".join(f"  {one.prompt_id}: {one.reason}" for one in refusals[:5])
             raise TooManyFailures(
-                f"SFT update {step}: {len(refusals)} of {len(numbers)} rows were refused, more than"
+                f"{course.title} update {step}: {len(refusals)} of {len(update)} rows were refused, more than"
                 f" grpo.max_failure_rate={limit:g}:\n{shown}\nCorrect them; python -m rl.doctor names every such row"
             )
         self.counts.num_refused += len(refusals)
@@ -102,10 +123,11 @@ class _Training:
     def _start(self, step: int, rows: Sequence[Row]) -> Callable[[], None]:
         """Begin an update; the function that is returned waits for it and writes its numbers."""
         lengths = [len(row.completion_ids) for row in rows]
-        self.counts.num_tokens += sum(lengths) + sum(len(row.prompt.token_ids) for row in rows)
+        self.counts.num_tokens += sum(row.num_tokens for row in rows)
+        self.num_seen += _num_rows(self.course.updates[step - 1])
         told = {
             "step": step,
-            "epoch": round(step * self.batch / len(self.rows), 4),
+            "epoch": round(self.num_seen / self.course.num_rows, 4),
             "num_tokens": self.counts.num_tokens,
             "refused_rows": self.counts.num_refused,
         }
@@ -114,11 +136,15 @@ class _Training:
 
     def _note(self, numbers: Mapping[str, Any]) -> None:
         if numbers["update/skipped"]:
-            self.bar.warn(f"SFT update {numbers['step']} was not finite and is skipped")
+            self.bar.warn(f"{self.course.title} update {numbers['step']} was not finite and is skipped")
         line = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.bar.reach(numbers["step"], numbers)
+
+
+def _num_rows(update: Sequence[Numbers]) -> int:
+    return sum(map(len, update))
 
 
 def train_sft(
@@ -142,23 +168,45 @@ def train_sft(
     """
     if not rows:
         raise ValueError("SFT needs at least one row, got none; set data.num_sft above 0 or sft.enabled=false")
+    processor = load_processor(config.model.path, images_of(config.model))
+    batch, order = batch_size(rows, config), training_order(rows, config)
+    course = Course(
+        title="SFT",
+        processor=processor,
+        num_rows=len(rows),
+        updates=[[(number,) for number in order[i : i + batch]] for i in range(0, len(order), batch)],
+        encode=lambda numbers: encode_row(processor, rows[numbers[0]]),
+        name_of=lambda numbers: rows[numbers[0]].sample.id,
+    )
+    return teach(config, course, out_dir, display, start=start)
+
+
+def teach(
+    config: Config, course: Course, out_dir: Path, display: Display | None = None, *, start: Start = in_workers
+) -> Counts:
+    """Train `config.model` on a course with the settings of `config.sft`, and write model, processor and
+    `sft_metrics.jsonl` to `out_dir`, going on after the newest checkpoint there.
+
+    Raises:
+        FileNotFoundError: the model's folder is missing.
+        TooManyFailures: the processor refuses too many rows of an update.
+        CheckpointError, ClusterUnavailable, NonFiniteUpdate, WorkerFailed.
+    """
     display = display or Display(sys.stderr)
     out_dir = out_dir.absolute()  # ranks may stand elsewhere
     out_dir.mkdir(parents=True, exist_ok=True)
-    processor = load_processor(config.model.path, images_of(config.model))
-    batch, order = batch_size(rows, config), training_order(rows, config)
-    num_updates = len(order) // batch
+    num_updates = len(course.updates)
     with start(config, config.model.path, num_updates) as ranks:
         checkpoint = ranks.restore(out_dir / CHECKPOINTS)
         done, counts = (0, Counts()) if checkpoint is None else (checkpoint[0], Counts(**checkpoint[1]))
         _forget_after(out_dir / METRICS, done)
         if done:
-            display.say(f"SFT goes on after update {done} of {num_updates}")
-        with display.bar("fine-tune", num_updates, done) as bar:
-            training = _Training(config, rows, processor, ranks, out_dir, bar, order, batch, counts)
-            training.run(done, num_updates)
+            display.say(f"{course.title} goes on after update {done} of {num_updates}")
+        with display.bar("fine-tune" if course.title == "SFT" else course.title, num_updates, done) as bar:
+            training = _Training(config, course, ranks, out_dir, bar, counts=counts)
+            training.run(done)
         ranks.save(out_dir)
-    _stop_at(out_dir, processor)
+    _stop_at(out_dir, course.processor)
     return training.counts
 
 

@@ -154,7 +154,7 @@ def _shown(values: np.ndarray, scale: windows.Scale | None, source: Source, ask:
     rgb = values if values.ndim == 3 else (scale or windows.Scale((), "")).show(values)
     image = Image.fromarray(rgb)
     size = shown_size(image.width, image.height, source.spacing, ask)
-    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 def shown_size(width: int, height: int, spacing: tuple[float, float, float] | None, ask: Ask) -> tuple[int, int]:

@@ -114,7 +114,8 @@ class Provenance:
         if self.window == "auto":
             return f"auto {low:.5g}..{high:.5g}"
         if self.window_function == "LINEAR":
-            return f"{self.window} {(low + high) / 2 + 0.5:g}/{high - low + 1:g}"
+            numbers = f"{(low + high) / 2 + 0.5:g}/{high - low + 1:g}"
+            return numbers if self.window == "row" else f"{self.window} {numbers}"
         return f"{self.window} {low:g}..{high:g}"
 
     def _where(self, frame: int) -> list[str]:

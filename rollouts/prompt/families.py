@@ -51,6 +51,8 @@ class Family:
     # Texts of the tokens that stand for media, or open and close them, as far as a vocabulary holds them. A model that
     # could say one of them would break its own next forward pass (verl #7038), so they are banned from sampling.
     media_tokens: tuple[str, ...] = ()
+    # What stands for one image in a text that goes to the processor without a chat template.
+    image_text: str = ""
     # Whether the image processor cuts an image into tiles unless min_patches and max_patches say otherwise.
     cuts_tiles: bool = False
     # Whether the image processor takes images of any size, up to a number of pixels.
@@ -79,6 +81,7 @@ FAMILIES = {
             projector="model.multi_modal_projector",
             # Its language models come from Qwen2.5, whose vocabulary brings the second row along.
             media_tokens=("<img>", "</img>", "<IMG_CONTEXT>", "<image>", "<video>", *_VISION),
+            image_text="<IMG_CONTEXT>",
             cuts_tiles=True,
         ),
         Family(
@@ -88,6 +91,7 @@ FAMILIES = {
             vision_tower="model.visual",
             projector="model.visual.merger",
             media_tokens=_VISION,
+            image_text="<|vision_start|><|image_pad|><|vision_end|>",
             bounds_pixels=True,
             position_axes=3,
         ),

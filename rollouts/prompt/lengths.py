@@ -14,6 +14,7 @@ from PIL import Image
 
 from rollouts.imaging.pictures import to_png
 from rollouts.media import sizes
+from rollouts.prompt.documents import Document, document_text, encode_document, refuse_unreadable
 from rollouts.prompt.messages import render_prompt
 from rollouts.prompt.processing import encode, refuse_unaskable
 from rollouts.records import BadSample, Media, Sample
@@ -90,9 +91,40 @@ class _Head(NamedTuple):
 def measure(processor: Any, samples: Sequence[Sample], advance: Advance = lambda _: None) -> Measured:
     """The length of every sample's prompt. Raises nothing: what the processor or an image refuses is that row's
     reason."""
-    heads = _heads(processor, samples)
+    heads = _heads(samples, lambda place: _asked(processor, samples[place]))
+    return _measured(processor, heads, lambda place: _encoded_length(processor, samples[place]), advance)
+
+
+def measure_documents(processor: Any, documents: Sequence[Document], advance: Advance = lambda _: None) -> Measured:
+    """The same of documents."""
+    heads = _heads(documents, lambda place: _read(processor, documents[place]))
+
+    def whole(place: int) -> int | str:
+        try:
+            return len(encode_document(processor, documents[place]).token_ids)
+        except Exception as error:  # a boundary: processors and tokenizers raise kinds of their own
+            return _reason(documents[place].id, error)
+
+    return _measured(processor, heads, whole, advance)
+
+
+def _asked(processor: Any, sample: Sample) -> str:
+    refuse_unaskable(processor, sample)
+    return render_prompt(sample, processor)
+
+
+def _read(processor: Any, document: Document) -> str:
+    refuse_unreadable(processor, document)
+    return document_text(processor, document)
+
+
+# The real length of what stands at a place, or why it has none.
+Encoding = Callable[[int], "int | str"]
+
+
+def _measured(processor: Any, heads: Sequence[_Head], whole: Encoding, advance: Advance) -> Measured:
     counted = _counted(processor, heads, advance)
-    checked = _checked(processor, samples, heads, counted)
+    checked = _checked(heads, counted, whole)
     offsets: dict[int, int] = {}
     for place, real in checked.items():
         guess, num_frames = counted[place], len(heads[place].sizes)
@@ -102,7 +134,7 @@ def measure(processor: Any, samples: Sequence[Sample], advance: Advance = lambda
             # What a family writes around each image is in no arithmetic, and is the same for as many images.
             holds = offsets.setdefault(num_frames, real - guess) == real - guess
         if not holds:
-            return _all_encoded(processor, samples, advance)
+            return _all_encoded(len(heads), whole, advance)
     lengths = [
         guess if isinstance(guess, str) else guess + offsets[len(head.sizes)]
         for head, guess in zip(heads, counted, strict=True)
@@ -110,23 +142,23 @@ def measure(processor: Any, samples: Sequence[Sample], advance: Advance = lambda
     return Measured(lengths, len(checked))
 
 
-def _heads(processor: Any, samples: Sequence[Sample]) -> list[_Head]:
+def _heads(rows: Sequence[Sample] | Sequence[Document], text_of: Callable[[int], str]) -> list[_Head]:
+    """Text and sizes of frames of each row; what `text_of` raises of its place is its fault."""
     known: dict[str, tuple[Size, ...]] = {}
 
-    def sizes_of(media: Media) -> tuple[Size, ...]:
-        if media.sha256 not in known or not media.sha256:
-            known[media.sha256] = tuple(sizes(media))
-        return known[media.sha256]
+    def sizes_of(one: Media) -> tuple[Size, ...]:
+        if one.sha256 not in known or not one.sha256:
+            known[one.sha256] = tuple(sizes(one))
+        return known[one.sha256]
 
-    def head(sample: Sample) -> _Head:
+    def head(place: int) -> _Head:
         try:
-            refuse_unaskable(processor, sample)
-            frames = tuple(size for media in sample.media for size in sizes_of(media))
-            return _Head(render_prompt(sample, processor), frames)
+            frames = tuple(size for one in rows[place].media for size in sizes_of(one))
+            return _Head(text_of(place), frames)
         except Exception as error:  # a boundary: chat templates raise what they like
-            return _Head("", (), _reason(sample, error))
+            return _Head("", (), _reason(rows[place].id, error))
 
-    return [head(sample) for sample in samples]
+    return [head(place) for place in range(len(rows))]
 
 
 def _counted(processor: Any, heads: Sequence[_Head], advance: Advance) -> list[int | str]:
@@ -173,10 +205,8 @@ def _image_tokens(processor: Any, size: Size) -> int | str:
         return f"the processor refuses an image of {width} x {height} pixels: {error}"
 
 
-def _checked(
-    processor: Any, samples: Sequence[Sample], heads: Sequence[_Head], counted: Sequence[int | str]
-) -> dict[int, int | str]:
-    """Place -> real length of the samples that are encoded whole."""
+def _checked(heads: Sequence[_Head], counted: Sequence[int | str], whole: Encoding) -> dict[int, int | str]:
+    """Place -> real length of those that are encoded whole."""
     lengths = {place: length for place, length in enumerate(counted) if isinstance(length, int)}
     chosen = list({len(heads[place].sizes): place for place in reversed(lengths)}.values())
     chosen += sorted(lengths, key=lambda place: lengths[place], reverse=True)[:NUM_LONGEST]
@@ -184,7 +214,7 @@ def _checked(
     for extreme in (_ratio, _pixels, _narrowness):
         if shown:
             chosen.append(max(shown, key=lambda place: max(map(extreme, heads[place].sizes))))
-    return {place: _encoded_length(processor, samples[place]) for place in dict.fromkeys(chosen)}
+    return {place: whole(place) for place in dict.fromkeys(chosen)}
 
 
 def _narrowness(size: Size) -> float:
@@ -199,23 +229,23 @@ def _pixels(size: Size) -> float:
     return size[0] * size[1]
 
 
-def _all_encoded(processor: Any, samples: Sequence[Sample], advance: Advance) -> Measured:
-    advance(-len(samples))  # once more from the beginning
+def _all_encoded(count: int, whole: Encoding, advance: Advance) -> Measured:
+    advance(-count)  # once more from the beginning
     lengths = []
-    for sample in samples:
-        lengths.append(_encoded_length(processor, sample))
+    for place in range(count):
+        lengths.append(whole(place))
         advance(1)
-    return Measured(lengths, len(samples))
+    return Measured(lengths, count)
 
 
 def _encoded_length(processor: Any, sample: Sample) -> int | str:
     try:
         return len(encode(processor, sample).token_ids)
     except Exception as error:  # a boundary: processors, tokenizers and templates raise kinds of their own
-        return _reason(sample, error)
+        return _reason(sample.id, error)
 
 
-def _reason(sample: Sample, error: Exception) -> str:
+def _reason(name: str, error: Exception) -> str:
     if isinstance(error, BadSample):
-        return str(error).removeprefix(f"sample {sample.id!r}: ")
+        return str(error).removeprefix(f"sample {name!r}: ")
     return f"the processor refuses it: {type(error).__name__}: {error}"

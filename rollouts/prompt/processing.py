@@ -63,6 +63,13 @@ class EncodedPrompt:
     # Hash of token ids and media bytes. Rows with the same one share a prompt, and the trainer computes it once for all
     # of them.
     fingerprint: str = ""
+    # The documents that share this sequence, one behind the other; each sees itself alone. Empty: it is one text.
+    documents: tuple[EncodedPrompt, ...] = ()
+
+    @property
+    def parts(self) -> tuple[EncodedPrompt, ...]:
+        """The documents, or the one text that it is; the media are theirs."""
+        return self.documents or (self,)
 
     @property
     def prefill(self) -> str:
@@ -257,7 +264,7 @@ def encode(processor: Processor, sample: Sample, *, blank: bool = False) -> Enco
     text = render_prompt(sample, processor)
     token_ids, tensors = processor.tensors(text, images)
     engine_media = {"image": images} if images else {}
-    return EncodedPrompt(sample.id, text, token_ids, tensors, engine_media, _fingerprint(token_ids, tensors))
+    return EncodedPrompt(sample.id, text, token_ids, tensors, engine_media, fingerprint(token_ids, tensors))
 
 
 def refuse_unaskable(processor: Processor, sample: Sample) -> None:
@@ -265,15 +272,20 @@ def refuse_unaskable(processor: Processor, sample: Sample) -> None:
     sample holds images, or the question itself contains a token that stands for media."""
     if fault := media_fault(processor.family, [sample]):
         raise BadSample(fault)
-    tokens = [token for token in _media_tokens(processor) if token in question_text(sample)]
-    if tokens:
+    if tokens := media_words(processor, question_text(sample)):
         raise BadSample(
             f"sample {sample.id!r}: the question contains {tokens}, which this model takes for media; remove them from"
             " the text"
         )
 
 
-def _fingerprint(token_ids: Sequence[int], media: Mapping[str, Tensor]) -> str:
+def media_words(processor: Processor, text: str) -> list[str]:
+    """What a text holds that this model would take for media."""
+    return [token for token in _media_tokens(processor) if token in text]
+
+
+def fingerprint(token_ids: Sequence[int], media: Mapping[str, Tensor]) -> str:
+    """Hash of token ids and of the bytes of media tensors."""
     digest = hashlib.sha256(str(tuple(token_ids)).encode())
     for name in sorted(media):
         digest.update(f"{name}{tuple(media[name].shape)}".encode())
@@ -293,8 +305,13 @@ def collate_media(media: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def prompt_positions(family: Family, model: nn.Module, prompt: EncodedPrompt) -> Tensor:
     """Positions of the prompt's tokens as the model wants them: [P], or [3, P] (time, height, width) for M-RoPE models.
 
-    The first completion token stands at the largest position plus one in either case.
+    The first completion token stands at the largest position plus one in either case. Documents that share a sequence
+    each begin at 0.
     """
+    if prompt.documents:
+        parts = [prompt_positions(family, model, document) for document in prompt.documents]
+        axes = max(part.dim() for part in parts)
+        return torch.cat([part.expand(3, -1) if part.dim() < axes else part for part in parts], dim=-1)
     if family.position_axes == 1 or not prompt.media:
         return torch.arange(len(prompt.token_ids))
     ids = torch.tensor([prompt.token_ids])

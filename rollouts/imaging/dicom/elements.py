@@ -87,15 +87,17 @@ def table(place: Any, sequence: str, signed: bool) -> Table | None:
         first -= _MAX_ENTRIES
     entries = _entries(items[0].get("LUTData"), count, place)
     if len(entries) != count or not 1 <= bits <= 16 or count > _MAX_ENTRIES:
-        raise BadSample(f"{sequence} is damaged: {len(entries)} entries of {bits} bits, its descriptor says {count}")
+        raise BadSample(f"{sequence} is damaged: its data are not the {count} entries of {bits} bits that it says")
     # Some files say 16 bits and use fewer.
     return Table(first, entries, max(bits, max(entries).bit_length()))
 
 
 def _entries(data: Any, count: int, place: Any) -> tuple[int, ...]:
     if isinstance(data, bytes):
-        if len(data) < 2 * count:
+        if len(data) in (count, count + 1):  # eight bits each
             return tuple(data[:count])
+        if len(data) < 2 * count:
+            return ()
         order = "big" if place.original_encoding[1] is False else "little"
         return tuple(int.from_bytes(data[at : at + 2], order) for at in range(0, 2 * count, 2))  # type: ignore[arg-type]
     if data is None:

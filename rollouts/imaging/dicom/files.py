@@ -301,7 +301,9 @@ def stored(head: FileHead, frames: Sequence[int]) -> Iterator[np.ndarray]:
 def _arrays(head: FileHead, frames: Sequence[int], options: dict[str, Any]) -> Iterator[np.ndarray]:
     pydicom = _pydicom()
     palette = pydicom.dcmread(head.path, stop_before_pixels=True) if head.photometric == "PALETTE COLOR" else None
-    for array in pydicom.pixels.iter_pixels(head.path, indices=list(frames), **options):
+    # pydicom reads frames out of a file, but not out of a deflated one.
+    source = pydicom.dcmread(head.path) if head.syntax == _DEFLATED else head.path
+    for array in pydicom.pixels.iter_pixels(source, indices=list(frames), **options):
         yield array if palette is None else pydicom.pixels.apply_color_lut(array, palette)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 # Slices may lie this share of a step off an even grid when other planes are cut.
-_OFF_GRID = 0.25
+_OFF_GRID = 0.1
 # Values of a block of frames that is cut in one pass over the slices: 256 MB.
 _BLOCK = 64 << 20
 _MOST_MISSING = 4

@@ -50,17 +50,17 @@ def stack(slices: Sequence[Slice], ask: Ask) -> Stack:
     chosen = _choose_series(slices, ask.series)
     chosen = _where(chosen, ask)
     chosen, doubles = _without_doubles(chosen)
-    _refuse_mixed(chosen)
     notes = [f"{doubles} {'copy' if doubles == 1 else 'copies'} of a slice left out"] if doubles else []
     known = [item for item in chosen if item.position is not None and item.orientation is not None]
-    if not known:
-        ordered, order = _by_number(chosen)
-        return Stack(tuple(ordered), None, (*notes, *([order] if len(ordered) > 1 else [])))
-    if len(known) < len(chosen):
+    if 0 < len(known) < len(chosen):
         raise BadSample(
             f"{len(chosen) - len(known)} of {len(chosen)} images have no place in the patient (screen captures or"
             " projections); take them out of the folder"
         )
+    _refuse_mixed(chosen)
+    if not known:
+        ordered, order = _by_number(chosen)
+        return Stack(tuple(ordered), None, (*notes, *([order] if len(ordered) > 1 else [])))
     _refuse_directions(known)
     places = [place_of(item) for item in known]
     ordered_pairs = sorted(zip(places, known, strict=True), key=lambda pair: pair[0])
@@ -146,16 +146,24 @@ def _refuse_mixed(slices: Sequence[Slice]) -> None:
     for what, of in (
         ("size", lambda item: f"{item.head.columns} x {item.head.rows}"),
         ("colour model", lambda item: _shown_kind(item)),
-        ("PixelSpacing", lambda item: item.spacing and " x ".join(f"{value:.3g}" for value in item.spacing)),
+        ("PixelSpacing", lambda item: _spacing_told(item, slices[0])),
     ):
         counts = _counted(slices, of)
         if len(counts) > 1:
-            each = ", ".join(f"{value or 'none'}: {count}" for value, count in list(counts.items())[:6])
+            each = ", ".join(f"{value}: {count}" for value, count in sorted(counts.items(), key=str)[:6])
             raise BadSample(f"images of one series differ in {what} ({each}); they are no stack, give them as images")
 
 
 def _shown_kind(item: Slice) -> str:
     return "colour" if item.head.is_colour else item.head.photometric
+
+
+def _spacing_told(item: Slice, first: Slice) -> str:
+    """Millimetres between rows and columns; those of the first slice where they differ by less than 1 %."""
+    if item.spacing is None:
+        return "none"
+    near = first.spacing and all(abs(a - b) <= 0.01 * b for a, b in zip(item.spacing, first.spacing, strict=True))
+    return " x ".join(f"{value:.4g}" for value in (first.spacing if near and first.spacing else item.spacing))
 
 
 def _counted(slices: Sequence[Slice], of: Callable[[Slice], Any]) -> dict[Any, int]:

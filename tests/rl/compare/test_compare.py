@@ -204,14 +204,17 @@ class Recipe:
         self.stops_at = stops_at
         self.made: list[tuple[str, bool, bool]] = []
 
-    def __call__(self, config: Config, display: Display, known_sft: EvalResult | None) -> recipe.Done:
-        self.made.append((config.control, config.resume, known_sft is not None))
+    def __call__(self, config: Config, display: Display, start: recipe.Start | None) -> recipe.Done:
+        answers = start.answers if start else None
+        assert start is None or start.model == Path("runs/sft/abc")
+        self.made.append((config.control, config.resume, answers is not None))
         Path(config.out_dir).mkdir(parents=True, exist_ok=True)
         (Path(config.out_dir) / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config)))
         if config.control == self.stops_at:
             raise KeyboardInterrupt
         finished(Path(config.out_dir), config, 20, 36 if config.control == "none" else 21)
-        return recipe.Done({"sft_model": "runs/sft/abc"}, known_sft or answered("SFT", 20))
+        start = recipe.Start(Path("runs/sft/abc"), answers or answered("SFT", 20))
+        return recipe.Done({"sft_model": "runs/sft/abc"}, start)
 
 
 def test_controls_follow_the_recipe_and_a_stopped_one_goes_on_alone(

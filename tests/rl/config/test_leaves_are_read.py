@@ -38,8 +38,21 @@ def records(cls: type = Config, path: str = "") -> dict[str, str]:
     return found
 
 
+def heirs(cls: type = Config) -> dict[str, list[str]]:
+    """Class name of a record that others inherit from -> their names: what reads it reads each of them."""
+    found: dict[str, list[str]] = {}
+    for hint in get_type_hints(cls).values():
+        if dataclasses.is_dataclass(hint):
+            for base in hint.__mro__[1:-1]:  # type: ignore[union-attr]
+                found.setdefault(base.__name__, []).append(hint.__name__)  # type: ignore[union-attr]
+            for name, classes in heirs(hint).items():  # type: ignore[arg-type]
+                found[name] = [*found.get(name, []), *classes]
+    return found
+
+
 RECORDS = records()
 SECTIONS = {section: name for name, section in RECORDS.items()}
+HEIRS = heirs()
 
 
 def protocols(trees: Iterable[ast.Module]) -> dict[str, str]:
@@ -63,7 +76,7 @@ def annotated(annotation: ast.expr | None) -> str | None:
         annotation = ast.parse(annotation.value, mode="eval").body
     for node in ast.walk(annotation) if annotation is not None else ():
         name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
-        if name in RECORDS and not isinstance(annotation, ast.Subscript):
+        if (name in RECORDS or name in HEIRS) and not isinstance(annotation, ast.Subscript):
             return name
     return None
 
@@ -82,7 +95,7 @@ class Reads(ast.NodeVisitor):
             return next((scope[node.id] for scope in reversed(self.scopes) if node.id in scope), None)
         if isinstance(node, ast.Attribute):
             owner = self.record_of(node.value)
-            if owner is not None:
+            if owner in RECORDS:
                 return SECTIONS.get(f"{RECORDS[owner]}.{node.attr}".strip("."))
             return self.attributes.get(node.attr)
         if isinstance(node, ast.Call):
@@ -93,8 +106,8 @@ class Reads(ast.NodeVisitor):
         return None
 
     def read(self, owner: str | None, name: str) -> None:
-        if owner is not None:
-            self.found.add(f"{RECORDS[owner]}.{name}".strip("."))
+        for record in HEIRS.get(owner or "", [owner] if owner else []):
+            self.found.add(f"{RECORDS[record]}.{name}".strip("."))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if isinstance(node.ctx, ast.Load):

@@ -1,0 +1,1 @@
+"""`python -m tests.bench.stages`: the four stages, and each left out once."""
