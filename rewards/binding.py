@@ -20,7 +20,7 @@ def bind(
     is imported once, in a child process under `limits`, to see that it works.
 
     Raises RewardError for a reward that is not found or does not import, for arguments that are unknown, missing or of
-    another type, and for a judge that is needed and not there.
+    another type, for a reward that says it could not work, and for a judge that is needed and not there.
     """
     given = dict(arguments or {})
     found = registry.find(spec)
@@ -28,6 +28,8 @@ def bind(
         found = describe(spec, found, given, limits or Limits())
     else:
         check_arguments(found, given)
+        if found.ready is not None:
+            found.ready(**given)
     if "judge" in found.supplied and judge is None:
         raise RewardError(
             f"reward {spec!r} asks a judge and none is configured; use judge=rules or judge=openai ({found.home})"

@@ -73,8 +73,8 @@ class Reward:
     home: str = ""
     # None = it runs where the scorer runs.
     source: Source | None = None
-    # Package that must be importable and is not installed with this project; "" = none.
-    needs: str = ""
+    # Called with the arguments before a run; raises RewardError where the reward could not work. None = never.
+    ready: Callable[..., None] | None = None
 
     @property
     def is_group(self) -> bool:

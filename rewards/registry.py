@@ -11,7 +11,6 @@ argument of the reward and comes from the configuration or its default. A result
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -45,20 +44,20 @@ _REGISTRY: dict[str, Reward] = {}
 
 
 def reward(
-    name: str, *, by_answer: bool = False, isolate: bool = True, needs: str = ""
+    name: str, *, by_answer: bool = False, isolate: bool = True, ready: Callable[..., None] | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the reward `name`.
 
     `by_answer`: completions of one sample with the same answer get the same outcome, so it is asked once a group.
     `isolate`: a reward that is not shipped with the project runs in child processes; False runs it where the scorer
     runs, which only helps a reward that must see this process's own objects, and has no effect on one that is found by
-    its file or entry point. `needs`: a package that this project does not install; a run that names the reward without
-    it ends before it starts. Raises RewardError for a second reward of that name, naming both homes, and for a
-    signature that cannot be called.
+    its file or entry point. `ready`: called with the reward's arguments before a run starts; it raises RewardError
+    where the reward could not work, as without a file or a program that it needs. Raises RewardError for a second
+    reward of that name, naming both homes, and for a signature that cannot be called.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        found = dataclasses.replace(describe_function(name, function, by_answer), needs=needs)
+        found = dataclasses.replace(describe_function(name, function, by_answer), ready=ready)
         if name in _REGISTRY and _REGISTRY[name].home != found.home:
             raise RewardError(f"two rewards are named {name!r}: {_REGISTRY[name].home} and {found.home}. Rename one.")
         path = Path(found.home.rpartition(":")[0])
@@ -111,10 +110,6 @@ def find(spec: str) -> Reward | Source:
     if points:
         return Source(None, points[0].module, points[0].attr, spec)
     found = get(spec)
-    if found.needs and importlib.util.find_spec(found.needs) is None:
-        raise RewardError(
-            f"the reward {spec} needs the package {found.needs}, which is not installed: pip install {found.needs}"
-        )
     if found.source is None:
         return found
     if not os.path.isfile(found.source.path or "") or "<locals>" in getattr(found.function, "__qualname__", "<locals>"):

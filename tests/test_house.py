@@ -76,6 +76,7 @@ HOMES = {
     "openai": "judges/gateway/client.py",
     "peft": "rl/policy/lora.py",
     "pydicom": "rollouts/imaging/dicom/files.py",
+    "radeval": "rewards/metrics/door_child.py",
     "ray": "rl/workers/cluster.py",
     "sacrebleu": "rewards/metrics/bleu.py",
     "sympy": "rewards/maths/sympy_child.py",

@@ -73,7 +73,7 @@ def compute(
     if not rows:
         raise ValueError(f"{name}: there are no rows to score")
     handling = handling or Handling()
-    kept = [_handled(row, handling) for row in rows]
+    kept = [handled(row, handling) for row in rows]
     if name in _OVERLAPS:
         found = _overlapping(name, kept)
     elif name in _CIDERS:
@@ -83,21 +83,26 @@ def compute(
     else:
         found = _coco(int(name[5]), kept)
     empties = f"empty:0|sections:{handling.sections}|xxxx:{handling.redaction}|rows:{len(rows)}"
-    redacted = sum(bool(row.said and _REDACTED.search(row.said)) for row in rows)
     return replace(
         found, name=name, signature=f"{found.signature}|{empties}|v{VERSION}", num_rows=len(rows),
-        num_empty=sum(row.is_empty for row in kept), num_redacted=redacted,
+        num_empty=sum(row.is_empty for row in kept), num_redacted=num_redacted(rows),
     )  # fmt: skip
+
+
+def num_redacted(rows: Sequence[TextRow]) -> int:
+    """How many answers print XXXX, as only a model does that learned de-identified reports."""
+    return sum(bool(row.said and _REDACTED.search(row.said)) for row in rows)
 
 
 def rarities(rows: Sequence[TextRow], handling: Handling | None = None) -> Rarity:
     """How rare each n-gram is among the references of a benchmark, to be frozen for its subsets."""
     cut = _cuts("ptb", rows)
-    kept = [_handled(row, handling or Handling()) for row in rows]
+    kept = [handled(row, handling or Handling()) for row in rows]
     return rarity([[cut(row)(text) for text in row.references] for row in kept])
 
 
-def _handled(row: TextRow, handling: Handling) -> TextRow:
+def handled(row: TextRow, handling: Handling) -> TextRow:
+    """A row with both sides as the metric reads them."""
     if handling.redaction == "kept":
         return row
     # A reference that holds nothing else keeps it: an empty one could not be compared with.

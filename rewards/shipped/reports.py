@@ -1,18 +1,17 @@
-"""Rewards of written reports: overlap of words with a reference, and negated RadCliQ-v1 (package RadEval, not installed
-with this project)."""
+"""Rewards of written reports: overlap of words with a reference, and negated RadCliQ-v1, which another Python computes
+(`rewards/metrics/door.py`)."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rewards.answers.text import normalise
 from rewards.metrics.bleu import sacre
 from rewards.metrics.cutting import words
+from rewards.metrics.door import NotComputed, door
 from rewards.metrics.overlap import rouge_l as longest_common
 from rewards.registry import Member, RewardError, reward
 from rollouts.records import Outcome, Parsed, Sample
@@ -73,24 +72,38 @@ def rouge_l(parsed: Parsed, sample: Sample) -> Outcome:
     return Outcome(value, reason="longest common subsequence of words")
 
 
-# The models are loaded once and asked by one thread at a time.
-_LOCK = threading.Lock()
 MIN_BACKGROUND = 20
 
 
-@reward("radcliq", needs="RadEval")
-async def radcliq(group: Sequence[Member], sample: Sample, background: str, empty: float = -4.0) -> list[Outcome]:
+def _radcliq_ready(background: str, python: str, model_dir: str = "", empty: float = -4.0) -> None:
+    """Raise RewardError before a run where there are too few reports to compare with, or no such Python."""
+    _reports(background)
+    try:
+        door(python, model_dir)
+    except NotComputed as error:
+        raise RewardError(f"radcliq: {error}".replace("metric.", "")) from None
+
+
+@reward("radcliq", ready=_radcliq_ready)
+async def radcliq(
+    group: Sequence[Member], sample: Sample, background: str, python: str, model_dir: str = "", empty: float = -4.0
+) -> list[Outcome]:
     """-RadCliQ-v1 of each answer against the gold text; `empty` without an answer. Range: unbounded.
 
     RadCliQ counts errors, so lower is better and the reward is its negative: its inverse 1/RadCliQ explodes near 0 and
     turns its sign there. `background`: a text file of reference reports, one a line, at least 20, scored along with
     each group. RadCliQ's BERTScore weighs words by how rare they are among the references of one call; the members of a
-    group share one reference, which alone would weigh every word 0. `empty`: what no report is paid; keep it below what
-    bad reports get. English chest radiographs only. Needs `pip install RadEval` and its models.
+    group share one reference, which alone would weigh every word 0. `python`: of an environment with radeval 2.2 or
+    later, which this one need not be; `model_dir`: the folder of its weights. `empty`: what no report is paid; keep it
+    below what bad reports get. English chest radiographs only.
     Source: Yu et al. 2023 (Patterns 4, 100802), as implemented by RadEval (arXiv:2509.18030).
     """
     said = [" ".join((member.parsed.answer or "").split()) for member in group]
-    scores = await asyncio.to_thread(_score, [text for text in said if text], sample.gold_text, background)
+    asked = [text for text in said if text]
+    try:
+        scores = await asyncio.to_thread(_score, asked, sample.gold_text, background, python, model_dir)
+    except NotComputed as error:
+        raise RewardError(f"radcliq: {error}") from None
     values = iter(scores)
     return [
         Outcome(-next(values), reason="negated RadCliQ-v1") if text else Outcome(empty, reason="no answer")
@@ -98,23 +111,15 @@ async def radcliq(group: Sequence[Member], sample: Sample, background: str, empt
     ]
 
 
-def _score(said: list[str], reference: str, background: str) -> list[float]:
+def _score(said: list[str], reference: str, background: str, python: str, model_dir: str) -> list[float]:
     if not said:
         return []
     common = _reports(background)
-    with _LOCK:
-        result = _evaluator()(refs=[*common, *[" ".join(reference.split())] * len(said)], hyps=[*common, *said])
-    scores = [float(score) for score in result["radcliq-v1"]["sample_scores"]][len(common) :]
-    if len(scores) != len(said):
-        raise RewardError(f"RadEval returned {len(scores)} scores for {len(said)} reports")
-    return scores
-
-
-@functools.cache
-def _evaluator() -> Any:
-    from RadEval import RadEval
-
-    return RadEval(do_radcliq=True, do_details=True, show_progress=False)
+    refs = [*common, *[" ".join(reference.split())] * len(said)]
+    columns, _ = door(python, model_dir).ask("radcliq", refs, [*common, *said])
+    if "radcliq_v1" not in columns:
+        raise RewardError(f"radcliq: radeval gives {sorted(columns)}, expected radcliq_v1")
+    return columns["radcliq_v1"][len(common) :]
 
 
 @functools.cache

@@ -107,12 +107,23 @@ def _read(asked: argparse.Namespace) -> Frames:
     refusals = []
     for kind in kinds:
         try:
-            return read(asked.path, _ask(asked, kind), name=asked.path.name, cache=asked.cache)
+            frames = read(asked.path, _ask(asked, kind), cache=asked.cache)
         except BadSample as error:
             refusals.append(error)
+            continue
+        return _moving(asked, frames) if kind == "volume" and frames.positions is None else frames
     # A refusal that points at another kind says least of what is wrong.
     telling = [error for error in refusals if "give it as" not in str(error)]
     raise (telling or refusals)[0]
+
+
+def _moving(asked: argparse.Namespace, frames: Frames) -> Frames:
+    """A stack without places as a video, if its file tells the time of each frame."""
+    try:
+        video = read(asked.path, _ask(asked, "video"), cache=asked.cache)
+    except BadSample:
+        return frames
+    return video if video.times is not None else frames
 
 
 def _ask(asked: argparse.Namespace, kind: AskKind) -> Ask:

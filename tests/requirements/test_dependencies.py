@@ -28,7 +28,7 @@ NEEDS = (
     ("rl/", "train cpu"),
     ("", ""),
 )
-UNDECLARED = {"radeval"}  # rewards/shipped/reports.py uses it where somebody has installed it
+UNDECLARED = {"radeval"}  # rewards/metrics/door_child.py imports it in another Python
 # Transformers' image processors import the one, pydicom the other.
 UNIMPORTED = {"torchvision", "python-gdcm"}
 

@@ -1,10 +1,9 @@
-"""Rewards of written reports: word overlap by hand, and the adapter to RadCliQ with a hand-written stand-in for its
+"""Rewards of written reports: word overlap by hand, and RadCliQ by another Python with a hand-written stand-in for its
 package."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import pytest
@@ -64,29 +63,6 @@ def test_any_text_is_a_report_of_some_worth(text, language):
     assert 0.0 <= report(Parsed(None, text), sample).value <= 1.0
 
 
-STAND_IN = '''
-class RadEval:
-    """Speaks RadEval's interface: the score of a pair is the number of words that only one of the two has; keeps what
-    it was asked."""
-    calls = []
-    def __init__(self, do_radcliq=False, do_details=False, show_progress=True):
-        assert do_radcliq and do_details
-    def __call__(self, refs, hyps):
-        RadEval.calls.append((refs, hyps))
-        scores = [float(len(set(ref.split()) ^ set(hyp.split()))) - 1 for ref, hyp in zip(refs, hyps, strict=True)]
-        return {"radcliq-v1": {"mean_score": sum(scores) / len(scores), "sample_scores": scores}}
-'''
-
-
-@pytest.fixture
-def fresh_adapter(monkeypatch):
-    reports._evaluator.cache_clear()
-    reports._reports.cache_clear()
-    monkeypatch.delitem(sys.modules, "RadEval", raising=False)
-    yield
-    reports._evaluator.cache_clear()
-
-
 @pytest.fixture
 def background(tmp_path: Path) -> str:
     (tmp_path / "reports.txt").write_text("\n".join(f"report number {i}" for i in range(25)))
@@ -97,35 +73,33 @@ def members(*answers: str) -> list[Member]:
     return [Member(parse(f"<answer>{answer}</answer>"), answer) for answer in answers]
 
 
-@pytest.mark.usefixtures("fresh_adapter")
-def test_radcliq_is_negated_and_sees_other_reports_beside_the_group(tmp_path, monkeypatch, background):
-    (tmp_path / "RadEval").mkdir()
-    (tmp_path / "RadEval/__init__.py").write_text(STAND_IN)
-    monkeypatch.syspath_prepend(tmp_path)
+def test_radcliq_is_negated_and_sees_other_reports_beside_the_group(radeval_python, background):
     sample = Sample("q", "Report.", "report", "lungs\nclear")
-    outcomes = asyncio.run(reports.radcliq(members("lungs clear", "", "lungs opaque"), sample, background))
-    # Equal: 0 - 1 = -1, paid 1. Two words differ: 2 - 1, paid -1. No answer: -4.
-    assert [outcome.value for outcome in outcomes] == [1.0, -4.0, -1.0]
-    refs, hyps = sys.modules["RadEval"].RadEval.calls[0]
-    assert (len(set(refs)), refs[-1], hyps[-2:]) == (26, "lungs clear", ["lungs clear", "lungs opaque"])
-    assert asyncio.run(reports.radcliq(members("", ""), sample, background))[0].value == -4.0
+    asked = members("lungs clear", "", "lungs opaque")
+    outcomes = asyncio.run(reports.radcliq(asked, sample, background, radeval_python))
+    # The stand-in's score of a pair: words that only one of the two has, minus 1, and 0.01 a pair of the call, of 27.
+    # Equal: -1 + 0.27, paid 0.73. Two words differ: 1 + 0.27, paid -1.27. No answer: -4.
+    assert [outcome.value for outcome in outcomes] == pytest.approx([0.73, -4.0, -1.27])
+    nothing = asyncio.run(reports.radcliq(members("", ""), sample, background, radeval_python))
+    assert [outcome.value for outcome in nothing] == [-4.0, -4.0]
 
 
-@pytest.mark.usefixtures("fresh_adapter")
-def test_radcliq_without_its_package_ends_a_run_before_it_starts(background):
-    with pytest.raises(RewardError, match="needs the package RadEval, which is not installed: pip install RadEval"):
-        Rubric({"radcliq": 1.0}, arguments={"radcliq": {"background": background}})
-
-
-@pytest.mark.usefixtures("fresh_adapter")
-def test_radcliq_without_reports_to_compare_with_says_what_to_do(tmp_path, monkeypatch):
-    (tmp_path / "RadEval").mkdir()
-    (tmp_path / "RadEval/__init__.py").write_text(STAND_IN)
-    monkeypatch.syspath_prepend(tmp_path)
+def test_radcliq_that_cannot_work_ends_a_run_before_it_starts(radeval_python, background, tmp_path):
     (tmp_path / "few.txt").write_text("one\ntwo\n")
-    for given_background, message in ((str(tmp_path / "few.txt"), "2 different reports"), ("no.txt", "is no file")):
-        rubric = Rubric({"radcliq": 1.0}, arguments={"radcliq": {"background": given_background}})
-        with Scorer(rubric) as scorer:
-            scored = scorer.score_group(REPORT, ["<answer>a</answer>", "<answer>b</answer>"])
-        assert {score.outcomes["radcliq"].status for score in scored} == {"error"}
-        assert message in scored[0].outcomes["radcliq"].reason
+    for given_arguments, message in (
+        ({"background": background}, "needs the argument 'python'"),
+        ({"background": background, "python": "nowhere/python"}, "'nowhere/python' is no program"),
+        ({"background": background, "python": radeval_python, "model_dir": "nowhere"}, "is no folder"),
+        ({"background": "no.txt", "python": radeval_python}, "is no file"),
+        ({"background": str(tmp_path / "few.txt"), "python": radeval_python}, "2 different reports"),
+    ):
+        with pytest.raises(RewardError, match=message):
+            Rubric({"radcliq": 1.0}, arguments={"radcliq": given_arguments})
+
+
+def test_a_python_without_the_package_is_an_error_and_no_number(bare_python, background):
+    rubric = Rubric({"radcliq": 1.0}, arguments={"radcliq": {"background": background, "python": bare_python}})
+    with Scorer(rubric) as scorer:
+        scored = scorer.score_group(REPORT, ["<answer>a</answer>", "<answer>b</answer>"])
+    assert {score.outcomes["radcliq"].status for score in scored} == {"error"}
+    assert "the package radeval is not installed for" in scored[0].outcomes["radcliq"].reason

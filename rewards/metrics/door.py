@@ -1,0 +1,247 @@
+"""The door to report metrics that need a model: RadGraph, CheXbert, RadCliQ, RaTEScore, GREEN, CRIMSON.
+
+They run in another Python (`metric.python`) with the package `radeval` 2.2 or later and local weights
+(`metric.model_dir`), so that neither its packages nor its models meet ours. References and reports go in, numbers come
+out; the child sees no network setting, no key and no setting of this process. What cannot be computed is said
+("not computed: ..") and is never a number.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from rewards.metrics.reports import handled, num_redacted
+from rewards.metrics.result import Handling, MetricResult, TextRow, mean_of_column, sums_of
+from rollouts import children
+from rollouts.nearest import did_you_mean
+
+CHILD = Path(__file__).with_name("door_child.py")
+START_SECONDS = 60.0
+# What the child is told of the machine; keys, proxies and paths to other packages stay here.
+_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OMP_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class ModelMetric:
+    """A metric behind the door."""
+
+    # What the package calls it, and the column that is taken.
+    metric: str
+    column: str
+    about: str
+    direction: Literal[1, -1] = 1
+    # What an answer that is missing counts.
+    empty: float = 0.0
+
+
+MODEL_METRICS = {
+    "radgraph": ModelMetric("radgraph", "radgraph_partial", "RadGraph-XL F1, entities with relations, partial"),
+    "chexbert": ModelMetric("f1chexbert", "f1chexbert_sample_acc_5", "CheXbert, all of 5 labels alike"),
+    "ratescore": ModelMetric("ratescore", "ratescore", "RaTEScore F1"),
+    "green": ModelMetric("green", "green", "GREEN, 7B"),
+    "crimson": ModelMetric("crimson", "crimson", "CRIMSON, (-1, 1]"),
+    # It counts errors: an identical pair has about -1, a bad one above 2.
+    "radcliq": ModelMetric("radcliq", "radcliq_v1", "RadCliQ-v1, raw, lower is better", -1, 4.0),
+}
+
+
+class NotComputed(RuntimeError):
+    """A metric that could not be computed, and why, in one sentence."""
+
+
+class MetricDoor:
+    """One child of another Python, started when first asked; threads take turns.
+
+    `python`: its interpreter. `model_dir`: the folder of downloaded weights, as the Hugging Face hub and the metrics
+    lay them out; "" = what that user's caches hold. `timeout_seconds`: of one request, loading the models included.
+    Raises NotComputed where `python` is no program or `model_dir` no folder.
+    """
+
+    def __init__(self, python: str, model_dir: str = "", timeout_seconds: float = 3600.0) -> None:
+        if not os.path.isfile(python) or not os.access(python, os.X_OK):
+            raise NotComputed(
+                f"metric.python={python!r} is no program; give the Python of an environment with radeval, as"
+                " /path/to/venv/bin/python"
+            )
+        if model_dir and not os.path.isdir(model_dir):
+            raise NotComputed(f"metric.model_dir={model_dir!r} is no folder; give the one that holds the weights")
+        self._python, self._model_dir = os.path.abspath(python), os.path.abspath(model_dir) if model_dir else ""
+        self._timeout = timeout_seconds
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._work: tempfile.TemporaryDirectory[str] | None = None
+        self._log: Any = None
+
+    def ask(self, metric: str, refs: Sequence[str], hyps: Sequence[str]) -> tuple[dict[str, list[float]], str]:
+        """The columns of scores of the pairs, and the version of the package. Raises NotComputed."""
+        request = json.dumps({"metric": metric, "refs": list(refs), "hyps": list(hyps)}).encode() + b"\n"
+        with self._lock:
+            try:
+                answer = self._asked(request)
+            except BaseException as error:
+                self._end()
+                if isinstance(error, (OSError, ValueError)):
+                    raise NotComputed(f"{metric}: the process of {self._python} failed: {error}") from error
+                raise
+        if "failed" in answer:
+            raise NotComputed(f"{metric}: {answer['failed']}")
+        return answer["columns"], str(answer["version"])
+
+    def _asked(self, request: bytes) -> dict[str, Any]:
+        child = self._running()
+        assert child.stdin is not None
+        deadline, sent = time.monotonic() + self._timeout, 0
+        os.set_blocking(child.stdin.fileno(), False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdin, selectors.EVENT_WRITE)
+            while sent < len(request):
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise NotComputed(f"{self._python} took no reports within {self._timeout:g} s")
+                sent += os.write(child.stdin.fileno(), request[sent : sent + 65536])
+        return self._line(child, deadline - time.monotonic())
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._owner != os.getpid() or children.has_ended(self._child):
+            self._work = tempfile.TemporaryDirectory(prefix="rounds-metrics-", ignore_cleanup_errors=True)
+            self._log = open(os.path.join(self._work.name, "log"), "wb+")  # noqa: SIM115, it lives as long as the child
+            # -I: neither the current folder nor PYTHONPATH can slip another package in. It works in a folder of its
+            # own, because some metrics write beside themselves.
+            code = (
+                f"import os, runpy; os.chdir({self._work.name!r}); runpy.run_path({str(CHILD)!r}, run_name='__main__')"
+            )
+            self._child = children.start(
+                [self._python, "-I", "-c", code],
+                death_signal=None,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log.fileno(),
+                env=self._environment(),
+            )
+            self._owner = os.getpid()
+            self._line(self._child, START_SECONDS)
+        return self._child
+
+    def _environment(self) -> dict[str, str]:
+        found = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        # Weights are taken from the folder and never fetched.
+        found |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUTF8": "1"}
+        if self._model_dir:
+            found |= {"HF_HOME": self._model_dir, "XDG_CACHE_HOME": self._model_dir}
+        return found
+
+    def _line(self, child: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
+        assert child.stdout is not None
+        deadline, parts = time.monotonic() + seconds, [b""]
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            while not parts[-1].endswith(b"\n"):
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise NotComputed(f"{self._python} gave no numbers within {seconds:.3g} s")
+                if not (read := os.read(child.stdout.fileno(), 65536)):
+                    children.wait(child, 5.0)
+                    words = children.last_words(self._log.fileno(), 300) if self._log else ""
+                    raise NotComputed(f"{self._python} {children.how_it_ended(child) or 'closed its output'}. {words}")
+                parts.append(read)
+        answer: dict[str, Any] = json.loads(b"".join(parts))
+        return answer
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None and self._owner == os.getpid():
+            children.end(child)
+            for pipe in (child.stdin, child.stdout):
+                with contextlib.suppress(OSError):
+                    pipe and pipe.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        if self._work is not None and self._owner == os.getpid():
+            self._work.cleanup()
+            self._work = None
+
+    def close(self) -> None:
+        """End the process; a later question starts another."""
+        with self._lock:
+            self._end()
+
+
+_DOORS: dict[tuple[str, str], MetricDoor] = {}
+_DOORS_LOCK = threading.Lock()
+
+
+def door(python: str, model_dir: str = "") -> MetricDoor:
+    """The one door of this process to a Python and a folder of weights, whose models are loaded once. Raises
+    NotComputed as `MetricDoor` does."""
+    with _DOORS_LOCK:
+        if (python, model_dir) not in _DOORS:
+            _DOORS[python, model_dir] = opened = MetricDoor(python, model_dir)
+            atexit.register(opened.close)
+        return _DOORS[python, model_dir]
+
+
+def compute_by_model(
+    name: str, rows: Sequence[TextRow], door: MetricDoor | None, handling: Handling | None = None
+) -> MetricResult:
+    """One metric of `MODEL_METRICS` over rows, the mean of the rows' own scores.
+
+    An empty answer is not sent: it counts 0, for RadCliQ 4.0, and is counted. Of several references the first is used.
+    `door` None: no Python is named, and nothing is computed. English chest radiographs only; Chinese rows are not
+    computed.
+
+    Raises:
+        ValueError: an unknown metric, or no rows.
+    """
+    if name not in MODEL_METRICS:
+        hint = did_you_mean(name, MODEL_METRICS, "; expected one of " + ", ".join(MODEL_METRICS))
+        raise ValueError(f"there is no model metric {name!r}{hint}")
+    if not rows:
+        raise ValueError(f"{name}: there are no rows to score")
+    metric, handling = MODEL_METRICS[name], handling or Handling()
+    kept = [handled(row, handling) for row in rows]
+    empty = sum(row.is_empty for row in kept)
+    told = f"empty:{metric.empty:g}|sections:{handling.sections}|xxxx:{handling.redaction}|rows:{len(rows)}"
+    none = MetricResult(
+        name, None, "", f"{name}|{metric.about}|{told}", None, np.zeros((0, 2)), mean_of_column, len(rows), empty,
+        num_redacted(rows), metric.direction,
+    )  # fmt: skip
+    try:
+        items, version = _items(metric, kept, door)
+    except NotComputed as error:
+        return replace(none, reason=f"not computed: {error}")
+    sums = sums_of(items)
+    value = mean_of_column(sums.sum(axis=0))
+    signature = f"{name}|{metric.about}|radeval {version}|{told}"
+    return replace(none, value=value, signature=signature, items=tuple(items), sums=sums)
+
+
+def _items(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[list[float], str]:
+    if door is None:
+        raise NotComputed("metric.python is not set; give the Python of an environment with radeval and its models")
+    if any(row.language == "zh" for row in rows):
+        raise NotComputed("its models read English only, and there are Chinese rows")
+    places = [place for place, row in enumerate(rows) if not row.is_empty]
+    if not places:
+        raise NotComputed("no row has an answer")
+    refs = [" ".join(rows[place].references[0].split()) for place in places]
+    columns, version = door.ask(metric.metric, refs, [" ".join((rows[place].said or "").split()) for place in places])
+    if metric.column not in columns:
+        raise NotComputed(f"radeval {version} gives {sorted(columns)}, expected {metric.column}")
+    items = [metric.empty] * len(rows)
+    for place, score in zip(places, columns[metric.column], strict=True):
+        items[place] = score
+    return items, version
