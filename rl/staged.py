@@ -33,6 +33,8 @@ def record_of(stage: str, model: Path, seconds: float, taught: str, result: Eval
     if result is not None:
         record.greedy = {name: dict(measure(result, "greedy", member)) for name, member in strata(result.samples)}
         record.right = [item[0].correct for item in result.answers["greedy"]]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(result.clusters))}
+        record.clusters = [numbers[name] for name in result.clusters]
     return record
 
 
@@ -113,10 +115,10 @@ def _keep_curve(folder: Path, name: str, model: Path) -> None:
 
 
 def told_in_summary(folder: Path) -> list[dict[str, Any]]:
-    """The stages as summary.json has them: without the verdict of each item."""
-    return [
-        {name: value for name, value in asdict(one).items() if name != "right"} for one in StageBook(folder).records
-    ]
+    """The stages as summary.json has them: without what is known of each item."""
+    hidden = ("right", "clusters")
+    records = map(asdict, StageBook(folder).records)
+    return [{name: value for name, value in one.items() if name not in hidden} for one in records]
 
 
 def print_stages(stages: Sequence[Mapping[str, Any]]) -> None:

@@ -18,11 +18,12 @@ CRITERION_VERDICTS: dict[str, bool | None] = {"met": True, "not_met": False, "un
 _KEYS = ("nonce", "claims", "contradiction", "verdict")
 
 
-def _object_schema(properties: dict[str, Any]) -> dict[str, Any]:
+def object_schema(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of an object with exactly these properties, all required."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-SCHEMA: dict[str, Any] = _object_schema(
+SCHEMA: dict[str, Any] = object_schema(
     {
         "nonce": {"type": "string"},
         "claims": {"type": "array", "items": {"type": "string"}},
@@ -35,9 +36,9 @@ SCHEMA: dict[str, Any] = _object_schema(
 def criteria_schema(count: int) -> dict[str, Any]:
     """Return the schema of a reply on `count` criteria: one object under each number, the finding first and the verdict
     last."""
-    one = _object_schema({"found": {"type": "string"}, "verdict": {"type": "string", "enum": list(CRITERION_VERDICTS)}})
-    return _object_schema(
-        {"nonce": {"type": "string"}, "criteria": _object_schema({str(i + 1): one for i in range(count)})}
+    one = object_schema({"found": {"type": "string"}, "verdict": {"type": "string", "enum": list(CRITERION_VERDICTS)}})
+    return object_schema(
+        {"nonce": {"type": "string"}, "criteria": object_schema({str(i + 1): one for i in range(count)})}
     )
 
 
@@ -73,7 +74,7 @@ class Form:
 def parse_reply(text: object, nonce: str, finish_reason: object) -> Reply:
     """Return the decision of exactly one JSON object without repeated keys, with our nonce, a known verdict and
     `finish_reason` "stop". Never raises."""
-    value, problem = _one_object(text, nonce, finish_reason, _KEYS)
+    value, problem = one_object(text, nonce, finish_reason, _KEYS)
     if value is None:
         return Reply(None, problem)
     claims, contradiction, verdict = value["claims"], value["contradiction"], value["verdict"]
@@ -91,7 +92,7 @@ def parse_reply(text: object, nonce: str, finish_reason: object) -> Reply:
 def parse_criteria(text: object, nonce: str, finish_reason: object, count: int) -> CriteriaReply:
     """Return one verdict for each of `count` criteria from exactly one JSON object, under the same conditions as
     `parse_reply`. Never raises."""
-    value, problem = _one_object(text, nonce, finish_reason, ("nonce", "criteria"))
+    value, problem = one_object(text, nonce, finish_reason, ("nonce", "criteria"))
     if value is None:
         return CriteriaReply(None, problem)
     numbered = value["criteria"]
@@ -132,9 +133,11 @@ def criteria_form(count: int) -> Form:
     return Form("criteria", CRITERIA_SCHEMA_VERSION, criteria_schema(count), read, least_reply_tokens=100 + 100 * count)
 
 
-def _one_object(
+def one_object(
     text: object, nonce: str, finish_reason: object, keys: tuple[str, ...]
 ) -> tuple[dict[str, Any] | None, str]:
+    """Return the one JSON object of a reply, with exactly these keys and our nonce, or None and what is wrong. Never
+    raises."""
     if finish_reason != "stop":
         return None, f"finish_reason is {str(finish_reason)[:20]!r}, expected 'stop'"
     if not isinstance(text, str) or len(text) > MAX_REPLY_CHARS:

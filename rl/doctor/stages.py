@@ -10,7 +10,6 @@ from rl.config import Config
 from rl.data.sets import DataSplits
 from rl.doctor.data import Finding
 from rl.doctor.parts import learning_parts
-from rl.policy.parts import MASKS
 from rl.run.failures import EXPECTED
 from rl.run.progress import Display
 from rl.stages.ready import ReadyStage, in_words, ready_stage
@@ -26,6 +25,9 @@ def check_stages(config: Config, splits: DataSplits) -> list[Finding]:
     if not document_stages(config) and names == ["instruction", "grpo"]:
         return []
     findings = [Finding(True, f"{len(names)} stages, each from the model of the one before: {', '.join(names)}")]
+    if (tiles := config.sft.max_tiles) and tiles != config.model.max_tiles:
+        images = f"tiles of an image at most: {tiles} in sft.max_tiles, {config.model.max_tiles} in RL and evaluations"
+        findings.append(Finding(True, f"{images}, told to trainer and engine alike"))
     for name in document_stages(config):
         findings += _of_stage(config, name, splits)
     return findings
@@ -43,7 +45,8 @@ def _of_stage(config: Config, name: str, splits: DataSplits) -> Iterator[Finding
         yield Finding(False, f"{name}: {error}", fix)
         return
     text = f"{name}: {_counted(learns)} learn{'' if not frozen else f', {_counted(frozen)} frozen'}"
-    yield Finding(True, f"{text} ({MASKS[staged.model.train].purpose})")
+    tiles = f"; images have at most {staged.model.max_tiles} tiles" if staged.model.max_tiles > 1 else ""
+    yield Finding(True, f"{text} (stages.{name}.train={staged.model.train}){tiles}")
 
 
 def told(config: Config, ready: ReadyStage) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rl.config.door import from_command_line
+from rl.config.door import from_command_line, leave
+from rl.config.stage_rules import DOCUMENT_STAGES
 from rollouts.terminal import accept_any_stdout, require
 
 COMMAND = "python -m rl.sft"
@@ -15,6 +16,11 @@ PURPOSE = "Trains the SFT model of a configuration, or finds it, and prints its 
 def main(argv: Sequence[str]) -> int:
     """The command: 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 or 143 = interrupted."""
     config = from_command_line(argv, COMMAND, PURPOSE)
+    if before := [name for name in DOCUMENT_STAGES if name not in config.stages.skip]:
+        leave(
+            f"{COMMAND}: this configuration has stages before SFT ({', '.join(before)}), and SFT begins with the last"
+            " of them: python -m rl.train runs them all, and stages.skip=[interleaved,captions] leaves them out"
+        )
     require(COMMAND, "train")
     from rl.data.encodable import check_rows
     from rl.data.load import load_for

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl.statistics.pairs import mcnemar
+from rl.statistics.pairs import paired_difference
 from rollouts.store.disk import write_atomically
 
 STAGES, CURVES = "stages.json", "stages"
@@ -33,9 +33,10 @@ class StageRecord:
     greedy: dict[str, dict[str, Any]] = field(default_factory=dict)
     # Verdict of each held-out item, in order; None = it has none.
     right: list[bool | None] = field(default_factory=list)
-    # Against the stage before that was asked: difference of accuracy and McNemar's mid-p over the items that both have
-    # a verdict on; None = there is none before.
-    added: dict[str, float] | None = None
+    # What each item shares an image or a pair with, as a number; the unit of intervals and tests.
+    clusters: list[int] = field(default_factory=list)
+    # See `added`, against the stage before that was asked; None = there is none.
+    added: dict[str, Any] | None = None
 
 
 class StageBook:
@@ -51,24 +52,35 @@ class StageBook:
         return next((one for one in self.records if (one.stage, one.model) == (stage, str(model)) and one.right), None)
 
     def write(self, record: StageRecord) -> None:
-        """Add the record of a stage, in the place of an older one, and what it added to the one before."""
-        before = [one for one in self.records if one.stage != record.stage and one.right]
-        record.added = added(before[-1].right, record.right) if before and record.right else None
-        self.records = [*(one for one in self.records if one.stage != record.stage), record]
+        """Add the record of a stage, with what it added to the one before. An older one of the stage goes, and whatever
+        followed from it."""
+        names = [one.stage for one in self.records]
+        kept = self.records[: names.index(record.stage)] if record.stage in names else self.records
+        asked = [one for one in kept if one.right]
+        record.added = added(asked[-1], record) if asked and record.right else None
+        self.records = [*kept, record]
         text = json.dumps([asdict(one) for one in self.records], indent=1)
         write_atomically(self._path, text.encode())
 
 
-def added(before: Sequence[bool | None], after: Sequence[bool | None]) -> dict[str, float]:
-    """What a stage added on the same items: the difference of accuracy over those that both models have a verdict on,
-    its two-sided p (McNemar's mid-p), and how many these are."""
-    pairs = [(one, two) for one, two in zip(before, after, strict=True) if one is not None and two is not None]
-    gained, lost = sum(two > one for one, two in pairs), sum(two < one for one, two in pairs)
+def added(before: StageRecord, after: StageRecord) -> dict[str, Any]:
+    """What one model is better than another on the same items: `difference` of accuracy over those that both have a
+    verdict on, its interval `low` to `high`, the two-sided `p_value`, `num_items`, and how both were made
+    (`rl.statistics.pairs.paired_difference`)."""
+    found = paired_difference(_values(before.right), _values(after.right), [str(one) for one in after.clusters])
     return {
-        "difference": (gained - lost) / max(1, len(pairs)),
-        "p_value": mcnemar(lost, gained),
-        "num_items": len(pairs),
+        "difference": found.value or 0.0,
+        "low": found.low,
+        "high": found.high,
+        "p_value": 1.0 if found.p_value is None else found.p_value,
+        "num_items": found.num_items,
+        "method": found.method,
+        "test": found.test,
     }
+
+
+def _values(right: Sequence[bool | None]) -> list[float | None]:
+    return [None if one is None else float(one) for one in right]
 
 
 def in_percent(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """`python -m tests.bench.stages --out FOLDER`: the four stages, and each left out once, on the same held-out items.
 
 Prints, for each seed, the accuracy of the last model of each variant with its interval, and what leaving a stage out
-changed (McNemar's mid-p, paired by item). Runs that are finished in FOLDER are read and not made again, so the command
+changed (paired by item). Runs that are finished in FOLDER are read and not made again, so the command
 can be called as often as wanted.
 """
 
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl.stages.book import StageBook, added, in_percent
+from rl.stages.book import StageBook, StageRecord, added, in_percent
 from rollouts.terminal import open_console, table
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -35,11 +35,10 @@ def run(folder: Path, skip: Sequence[str], seed: int, more: Sequence[str]) -> No
     subprocess.run([sys.executable, "-m", "rl.train", "+experiment=fleming_vl", *settings], check=True)
 
 
-def last_of(folder: Path) -> tuple[str, list[bool | None], str, float]:
-    """The last stage of a finished run: its name, its verdicts, its accuracy in words, and the run's seconds."""
-    record = StageBook(folder).records[-1]
+def last_of(folder: Path) -> tuple[StageRecord, float]:
+    """The last stage of a finished run, and the run's seconds."""
     seconds = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["seconds"]
-    return record.stage, record.right, in_percent(record.greedy["all"]), float(seconds)
+    return StageBook(folder).records[-1], float(seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,15 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     for seed in asked.seeds:
         rows = []
-        whole: list[bool | None] = []
+        whole: StageRecord | None = None
         for name, skip in VARIANTS.items():
             folder = asked.out / f"{name.replace(' ', '_')}-{seed}"
             run(folder, skip, seed, asked.settings)
-            stage, right, words, seconds = last_of(folder)
-            whole = whole or right
-            change = added(whole, right)
+            last, seconds = last_of(folder)
+            whole = whole or last
+            change = added(whole, last)
             told = ("", "") if not skip else (f"{100 * change['difference']:+.1f}", f"{change['p_value']:.3f}")
-            rows.append((name, stage, words, *told, f"{seconds:.0f}"))
+            rows.append((name, last.stage, in_percent(last.greedy["all"]), *told, f"{seconds:.0f}"))
         columns = ("stages", "last", "right, greedy", "against all four", "p", "seconds")
         open_console().print(table(f"seed {seed}", columns, rows))
     return 0

@@ -14,7 +14,7 @@ from rl.report.page import write_report
 from rl.report.stages import stages_of
 from rl.run.folder import RunFolder
 from rl.staged import finish, record_of, told_in_summary
-from rl.stages.book import CURVES, START, StageBook, added, in_percent
+from rl.stages.book import CURVES, START, StageBook, StageRecord, added, in_percent
 from rollouts.records import Sample
 
 
@@ -24,13 +24,21 @@ def result(name: str, *right: bool | None) -> EvalResult:
     return EvalResult(name, samples, {"greedy": answers}, 1.0)
 
 
+def verdicts(*right: bool | None, clusters: list[int] | None = None) -> StageRecord:
+    return StageRecord("x", "model", right=list(right), clusters=clusters or list(range(len(right))))
+
+
 def test_a_stage_is_compared_on_the_items_that_both_models_have_a_verdict_on() -> None:
     # One item gained, one lost, one right both times; the fourth has no verdict before.
-    assert added([True, False, True, None], [True, True, False, True]) == {
-        "difference": 0.0, "p_value": 1.0, "num_items": 3,
-    }  # fmt: skip
-    # Four gained and none lost: mid-p is 2 x 1/2 x (1/2)^4 = 1/16 of either side, halved: (0 x 2 + 1) / 16.
-    assert added([False] * 4 + [True], [True] * 5) == {"difference": 0.8, "p_value": 1 / 16, "num_items": 5}
+    told = added(verdicts(True, False, True, None), verdicts(True, True, False, True))
+    assert (told["difference"], told["p_value"], told["num_items"]) == (0.0, 1.0, 3)
+    # Four gained and none lost: mid-p is (2 x 0 + 1) / 2^4.
+    told = added(verdicts(False, False, False, False, True), verdicts(True, True, True, True, True))
+    assert told["difference"] == pytest.approx(0.8) and told["p_value"] == pytest.approx(1 / 16)
+    # The same four of one picture are one draw: its sign flips either way.
+    one_picture = [0, 0, 0, 0, 1]
+    before = verdicts(False, False, False, False, True, clusters=one_picture)
+    assert added(before, verdicts(*[True] * 5, clusters=one_picture))["p_value"] == pytest.approx(1.0)
 
 
 def test_each_stage_is_told_against_the_one_before_that_was_asked(tmp_path: Path) -> None:
@@ -54,6 +62,8 @@ def test_a_stage_that_is_trained_again_takes_the_place_of_its_older_self(tmp_pat
     book = StageBook(tmp_path)
     for model in ("old", "new"):
         book.write(record_of(START, Path(model), 0.0, "", result(START, model == "new")))
+        if model == "old":  # what followed from it goes with it
+            book.write(record_of("captions", Path("b"), 0.0, "", result("captions", True)))
     assert [(one.model, one.added) for one in StageBook(tmp_path).records] == [("new", None)]
 
 

@@ -18,6 +18,7 @@ from rl.config.door import ConfigError, compose
 from rl.data.sets import BadRows
 from rl.data.sizes import images_of
 from rl.sft import train
+from rl.sft.__main__ import main as sft_command
 from rl.sft.found import as_trained, sft_hash
 from rl.sft.ranks import OneRank, in_this_process
 from rl.stages.found import ensure_stage, stage_hash
@@ -191,3 +192,10 @@ def test_documents_that_cannot_be_taught_are_told_before_anything_starts(tiny: P
 def test_asking_for_v2pe_is_told_that_the_engine_knows_integer_positions_only(setting: str) -> None:
     with pytest.raises(ConfigError, match="knows integer positions only"):
         compose(["+experiment=fleming_vl", setting])
+
+
+def test_sft_alone_does_not_begin_with_another_model_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        sft_command(["+experiment=fleming_vl"])
+    assert left.value.code == 2
+    assert "has stages before SFT (interleaved, captions)" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.imaging`: a CT series of 512 x 512 x 300 to 16 cached frames, cold and again; time and memory.
+"""`python -m tests.bench.media.series`: a CT series of 512 x 512 x 300 to 16 cached frames, cold and again; time and memory.
 
 Bars: 6 s and 700 MiB the first time, 50 ms the second.
 """
@@ -40,7 +40,7 @@ def make_series(folder: Path, slices: int, side: int) -> None:
 
 def main() -> int:
     """Prints what was measured; exit code 1 where a bar is missed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.imaging", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.media.series", description=__doc__)
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--window", default="auto")

@@ -1,0 +1,1 @@
+"""A recipe of ten lines over drawn pictures."""

@@ -1,0 +1,1 @@
+"""What a recipe may say, read from YAML with the line of every fault."""
