@@ -20,6 +20,7 @@ from rl.config.controls import TAKEN_AWAY, control_of
 from rl.doctor.ready import make_ready
 from rl.evaluate.asking import EvalResult
 from rl.evaluate.of_run import conclusion
+from rl.evaluate.suite.preparing import prepare
 from rl.evaluate.table import print_table
 from rl.report.page import write_report
 from rl.run.folder import CONFIG, SUMMARY, RunFolder, check_can_go_on, versions
@@ -94,6 +95,7 @@ def _run(config: Config, display: Display, start: Start | None) -> Done:
     """One run. `start`: what it begins with, where that is known from the run that it is a control of."""
     started = time.monotonic()
     with RunFolder(config) as folder, no_server_left():
+        benchmarks = prepare(config)  # what is wrong with them is told before anything is trained
         splits, rubric, num_steps, stages = make_ready(config, folder.path, display)
         if start is not None and start.model.is_dir():
             sft_path = start.model
@@ -104,7 +106,9 @@ def _run(config: Config, display: Display, start: Start | None) -> Done:
         if "grpo" in all_stages(config):
             before_rl = time.monotonic()
             known = start.answers if start is not None else None
-            models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display, known)
+            models = learn_and_evaluate(
+                config, folder.path, splits, sft_path, rubric, num_steps, display, benchmarks, known
+            )
             answers = models.sft
             finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
             found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps, "control": config.control}

@@ -4,6 +4,7 @@ evaluated."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +16,16 @@ from rl.data.sets import DataSplits
 from rl.data.sizes import images_of
 from rl.evaluate.asking import EvalResult, evaluate, prepare
 from rl.evaluate.of_run import RunEvaluation, accuracies, warn_of_format
+from rl.evaluate.suite.in_training import BenchmarksOfRun
+from rl.evaluate.suite.preparing import Prepared
+from rl.evaluate.suite.run import Suite
 from rl.grpo import train
 from rl.run.judging import counters_before
 from rl.run.progress import Display
 from rl.run.run import CHECKPOINTS, Run
 from rl.run.tracking import Tracker
 from rl.workers.cluster import Cluster, start
-from rollouts.prompt.processing import load_processor
+from rollouts.prompt.processing import Processor, load_processor
 from rollouts.store.writer import RunWriter
 
 
@@ -33,17 +37,12 @@ class BothModels(NamedTuple):
 
 
 def learn_and_evaluate(
-    config: Config,
-    folder: Path,
-    splits: DataSplits,
-    sft_path: Path,
-    rubric: Rubric,
-    num_steps: int,
-    display: Display,
-    known_sft: EvalResult | None = None,
-) -> BothModels:
-    """GRPO from the SFT model in `sft_path`, between the evaluations of both; the new model is saved in
-    `folder/model`. `known_sft`: the SFT model's answers, where it was asked the same already."""
+    config: Config, folder: Path, splits: DataSplits, sft_path: Path, rubric: Rubric, num_steps: int, display: Display,
+    benchmarks: Sequence[Prepared] = (), known_sft: EvalResult | None = None,
+) -> BothModels:  # fmt: skip
+    """GRPO from the SFT model in `sft_path`, between the evaluations of both, on the held-out items and on
+    `benchmarks`; the new model is saved in `folder/model`. `known_sft`: the SFT model's answers to the held-out items,
+    where it was asked the same already."""
     with display.phase("workers"):
         cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
         raise_if_server_gone()
@@ -52,9 +51,11 @@ def learn_and_evaluate(
         judge_counters = counters_before(config, folder)
         processor = load_processor(sft_path, images_of(config.model))
         evaluation = RunEvaluation(cluster.rollout, scorer, splits.eval, processor, config)
+        asked = _benchmarks(benchmarks, cluster, rubric, processor, config, folder, display)
         with _tracker(config, folder, done) as tracker:
             sft = evaluation.known(known_sft) if known_sft else evaluation.whole("SFT", 0, display)
             warn_of_format(sft, config, display)
+            on_benchmarks = asked.whole("SFT", 0, str(sft_path)) if asked else {}
             raise_if_server_gone()
             with display.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
@@ -63,9 +64,10 @@ def learn_and_evaluate(
                     config=config, folder=folder, samples=splits.rl, processor=processor, cluster=cluster,
                     scorer=scorer, writer=writer, tracker=tracker, bar=bar, start_step=done + 1,
                     counters_before=judge_counters, quick=evaluation.quick,
+                    benchmarks=asked.step if asked else None,
                 )  # fmt: skip
                 if config.eval.every_steps and not done:
-                    run.report(0, evaluation.quick.of(sft))
+                    run.report(0, {**evaluation.quick.of(sft), **on_benchmarks})
                 cluster.metrics()  # what the evaluation drew is no step's
                 train(run)
                 writer.close()
@@ -73,7 +75,20 @@ def learn_and_evaluate(
             cluster.sync(version=num_steps)
             grpo = evaluation.whole("GRPO", num_steps, display)
             tracker.summary(accuracies(sft, grpo))
+            if asked:
+                asked.whole("GRPO", num_steps, str(folder / "model"))
+                asked.finish()
     return BothModels(sft, grpo)
+
+
+def _benchmarks(
+    prepared: Sequence[Prepared], cluster: Cluster, rubric: Rubric, processor: Processor, config: Config, folder: Path,
+    display: Display,
+) -> BenchmarksOfRun | None:  # fmt: skip
+    """What asks the benchmarks of the run; None = it has none."""
+    if not prepared:
+        return None
+    return BenchmarksOfRun(Suite(prepared, cluster.rollout, rubric.judge, processor, config), folder, display)
 
 
 def evaluate_model(

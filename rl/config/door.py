@@ -41,6 +41,9 @@ OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?
 # at its dots.
 FILE_NAME = re.compile(r"(?P<name>.+\.py:\w+)(?:\.(?P<inner>\w+))?")
 
+# Short names of settings of evaluations. conf/benchmark holds cards, which are no group of Hydra's.
+ALIASES = {"benchmark": "eval.benchmarks", "benchmark_root": "eval.benchmark_root", "probes": "eval.probes"}
+
 # The embedded policy as a wheel brings it; in a checkout a link to examples/tiny/model.
 EMBEDDED_MODEL = Path(__file__).resolve().parent.parent / "policy" / "tiny"
 
@@ -77,7 +80,11 @@ class Request(NamedTuple):
 
 def groups() -> dict[str, list[str]]:
     """The groups of `conf/` and the options of each, sorted by name."""
-    folders = sorted(path for path in CONF_DIR.iterdir() if path.is_dir() and not path.name.startswith("_"))
+    folders = sorted(
+        path
+        for path in CONF_DIR.iterdir()
+        if path.is_dir() and not path.name.startswith("_") and path.name not in ALIASES
+    )
     return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
 
 
@@ -186,6 +193,7 @@ _PLACES = {
     "stages.interleaved": ("root",),
     "stages.captions": ("root",),
     "judge": ("cache", "calibration", "canaries"),
+    "eval": ("benchmark_root",),
 }
 
 
@@ -246,12 +254,21 @@ def read_arguments(argv: Sequence[str]) -> Request:
                 " grpo.beta=0.02"
             )
             continue
-        override = Override(match["prefix"] or "", match["path"], match["value"])
+        override = _without_alias(Override(match["prefix"] or "", match["path"], match["value"]))
         if override.path in groups():
             _read_group(override, request)
         else:
             _read_setting(override, request)
     return request
+
+
+def _without_alias(override: Override) -> Override:
+    """`benchmark=slake_en` is eval.benchmarks=[slake_en]."""
+    path = ALIASES.get(override.path, override.path)
+    value = override.value or ""
+    if path in ("eval.benchmarks", "eval.probes") and value != "null" and not value.startswith("["):
+        return override._replace(path=path, value=f"[{value}]")
+    return override._replace(path=path)
 
 
 def _read_group(override: Override, request: Request) -> None:

@@ -195,6 +195,13 @@ EFFECTS = (
         lambda c: c.control in PAID,
         "the control pays something else; give them to the recipe",
     ),
+    Effect(
+        tuple(
+            f"eval.{name}" for name in "benchmark_root benchmark_every_steps benchmark_items probes on_mismatch".split()
+        ),
+        lambda c: not c.eval.benchmarks,
+        "eval.benchmarks names none",
+    ),
     Effect(("eval.quick_items",), lambda c: c.eval.every_steps == 0, "eval.every_steps is 0"),
     Effect(("allow_changes",), lambda c: not c.resume, "resume is not set, and a new run has nothing to compare"),
     Effect(("wandb_project",), lambda c: c.wandb == "off", "wandb=off writes no W&B files"),

@@ -66,13 +66,14 @@ RANGES: dict[str, str] = {
     "judge.max_reasks judge.price_input judge.price_output": ">= 0",
     "judge.canary_fraction judge.min_sensitivity judge.min_specificity": ">= 0, <= 1",
     "judge.min_kappa": ">= -1, <= 1",
-    "seed data.seed eval.num_samples eval.every_steps sft.weight_decay grpo.weight_decay grpo.beta": ">= 0",
+    "seed data.seed eval.num_samples eval.every_steps eval.benchmark_every_steps sft.weight_decay "
+    "grpo.weight_decay grpo.beta": ">= 0",
     "grpo.temperature grpo.tis_cap grpo.epsilon_high sft.learning_rate grpo.learning_rate "
     "sft.max_grad_norm grpo.max_grad_norm grpo.adam_epsilon": ("> 0"),
     "judge.timeout_seconds judge.deadline_seconds judge.breaker_pause_seconds "
     "compute.cpu_kv_cache_gib compute.gpu_kv_cache_gib compute.worker_timeout_seconds": ("> 0"),
     "reward.plugin_timeout_seconds reward.plugin_memory_gib": "> 0",
-    "reward.plugin_workers eval.quick_items": ">= 1",
+    "reward.plugin_workers eval.quick_items eval.benchmark_items": ">= 1",
     "compute.gpu_memory_gib": "> 0",
     "grpo.max_failure_rate compute.gpu_memory_utilization": "> 0, <= 1",
     "grpo.epsilon data.eval_fraction": "> 0, < 1",

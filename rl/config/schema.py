@@ -348,6 +348,21 @@ class EvalConfig:
     every_steps: int = 0
     # Held-out items of that subset, the same ones in every run on the same data. 64 tell differences of some 20 points.
     quick_items: int = 64
+    # Cards of conf/benchmark, or files of one's own, as [slake_en,vqa_rad]; `benchmark=[..]` says the same. rl.evaluate
+    # measures a model on them instead of the held-out items, rl.doctor checks them, rl.train ends with them.
+    benchmarks: tuple[str, ...] = ()
+    # The folder below which the files of these benchmarks are, or "hub"; null = the cards say it themselves.
+    # `benchmark_root=FOLDER` says the same.
+    benchmark_root: str | None = None
+    # During training, ask the benchmarks greedily every so many steps, too; 0 = at the end only.
+    benchmark_every_steps: int = 0
+    # At most so many items of a benchmark, the same ones for every model; null = all. A subset is marked as one.
+    benchmark_items: int | None = None
+    # Probes asked beside the items (python -m rl.evaluate lists them); null = those of the card. `probes=[..]` says the
+    # same.
+    probes: tuple[str, ...] | None = None
+    # "raise" stops where rows differ from the published set in number or content, "tell" scores them, marked.
+    on_mismatch: Literal["raise", "tell"] = "raise"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """`python -m rl.doctor [overrides]`: composes the run without starting it, says what it would do in numbers, and checks
 what would stop it.
 
+With `benchmark=[..]` it loads and checks benchmarks instead (rl/doctor/benchmarks.py).
+
 No Ray and no engine is started and nothing is written; each endpoint of the judge is asked one question, as by the run.
 Exit code 0 when every check passes, 1 when one does not, 2 when the configuration itself cannot be used.
 """
@@ -14,7 +16,7 @@ from judges import make_judge
 from rewards.contract import RewardError
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
-from rl.config import JudgeConfig
+from rl.config import Config, JudgeConfig
 from rl.config.door import from_command_line
 from rollouts.terminal import accept_any_stdout, open_console, require
 
@@ -25,6 +27,8 @@ def main(argv: Sequence[str]) -> int:
     """The command. Returns its exit code."""
     config = from_command_line(argv, COMMAND, "Composes a run without starting it, and checks what would stop it.")
     require(COMMAND, "train")
+    if config.eval.benchmarks:
+        return _benchmarks(config)
     # Here, because the model libraries take seconds that nobody should wait for to learn of a typing error.
     from rl.doctor.checks import examine, tell
     from rl.doctor.data import Finding
@@ -41,6 +45,19 @@ def main(argv: Sequence[str]) -> int:
     console.print(
         f"\n{bad} check{'' if bad == 1 else 's'} failed." if bad else "\nAll checks passed: the run can start."
     )
+    return 1 if bad else 0
+
+
+def _benchmarks(config: Config) -> int:
+    """`benchmark=[..]`: cards are checked, and no run is."""
+    from rl.doctor.benchmarks import examine_benchmarks
+    from rl.doctor.checks import tell
+    from rl.run import failures
+
+    console = open_console()
+    with failures.exit_on_failure(COMMAND):
+        bad = tell(examine_benchmarks(config, console), console)
+    console.print(f"\n{bad} check{'' if bad == 1 else 's'} failed." if bad else "\nAll checks passed.")
     return 1 if bad else 0
 
 

@@ -1,26 +1,78 @@
-"""`python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in this process."""
+"""`python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in this process: on
+the held-out items of the data, or on benchmarks (`benchmark=[slake_en,vqa_rad] benchmark_root=FOLDER`)."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from judges import make_judge
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
-from rl.config import door
-from rollouts.terminal import accept_any_stdout, leave, require
+from rl.config import Config, door
+from rollouts.terminal import accept_any_stdout, complain, leave, require
 
 COMMAND = "python -m rl.evaluate"
+FROM_ROWS, MODELS = "--from-rows", "models="
+PURPOSE = """\
+Measures one model without training: on the held-out items of the data, or on benchmarks.
+  benchmark=[slake_en,vqa_rad] benchmark_root=FOLDER   on cards of conf/benchmark, into a folder like a run's
+  models=[A,B,C] benchmark=[..]                        several checkpoints, each in its folder, as a curve
+  --from-rows FOLDER                                   every number of such a folder again, without a model"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command: `python -m rl.evaluate [overrides] model.path=FOLDER` measures one model alone, with an engine in
-    this process."""
+    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    config = door.from_command_line(arguments, COMMAND, "Measures one model on the held-out items, without training.")
+    if FROM_ROWS in arguments:
+        return _from_rows(arguments)
+    models = [one for one in arguments if one.startswith(MODELS)]
+    arguments = [one for one in arguments if not one.startswith(MODELS)]
+    config = door.from_command_line(arguments, COMMAND, PURPOSE)
+    if models and not config.eval.benchmarks:
+        complain("models=[..] compares models on benchmarks: say which, as benchmark=[slake_en]")
+        return 2
     require(COMMAND, "train", "cpu")
+    if models:
+        return _curve([part.strip() for part in models[-1][len(MODELS) :].strip("[]").split(",")], arguments, config)
+    return _benchmarks(config) if config.eval.benchmarks else _held_out(config)
+
+
+def _from_rows(arguments: Sequence[str]) -> int:
+    """`--from-rows FOLDER` needs neither a model nor the benchmark's files."""
+    folders = [one for one in arguments if one != FROM_ROWS and not one.startswith(("benchmark=", "model.path="))]
+    if len(folders) != 1 or folders[0].startswith("-"):
+        complain(f"{COMMAND} {FROM_ROWS} FOLDER: expected one folder of an evaluation, got {folders or 'none'}")
+        return 2
+    from rl.evaluate.suite.folder import from_rows
+    from rl.run import failures
+
+    with failures.exit_on_failure(COMMAND):
+        from_rows(Path(folders[0]))
+    return 0
+
+
+def _curve(models: Sequence[str], arguments: Sequence[str], config: Config) -> int:
+    from rl.evaluate.suite.curve import evaluate_models
+    from rl.run import failures
+
+    with failures.exit_on_failure(COMMAND):
+        evaluate_models(models, arguments, config)
+    return 0
+
+
+def _benchmarks(config: Config) -> int:
     # Here, because the engine takes seconds that nobody should wait for to learn of a typing error.
+    from rl.evaluate.suite.command import evaluate_model
+    from rl.run import failures, progress
+
+    with failures.exit_on_failure(COMMAND), progress.Display() as display:
+        evaluate_model(config, display)
+    return 0
+
+
+def _held_out(config: Config) -> int:
     from rl.data.load import load_for
     from rl.data.sizes import images_of
     from rl.evaluate.asking import evaluate, prepare

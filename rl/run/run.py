@@ -57,6 +57,8 @@ class Run:
     counters_before: Mapping[str, float] = field(default_factory=dict)
     # Version of the weights that the engines hold -> `eval/*` of it; asked every `eval.every_steps` steps.
     quick: Callable[[int], Mapping[str, float]] | None = None
+    # Version of the weights -> `benchmark/*` of it; asked every `eval.benchmark_every_steps` steps.
+    benchmarks: Callable[[int], Mapping[str, float]] | None = None
 
     def __post_init__(self) -> None:
         self.name = self.folder.name
@@ -67,14 +69,18 @@ class Run:
         self.banned_token_ids = media_token_ids(self.processor)
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """`eval/*` of the weights after this step where it is one of every `eval.every_steps`, else nothing;
-        `timing_s/eval` are its wall seconds, those of handing the weights to the engines included."""
-        every = self.config.eval.every_steps
-        if self.quick is None or not every or step % every:
+        """`eval/*` of the weights after this step where it is one of every `eval.every_steps`, `benchmark/*` where it
+        is one of every `eval.benchmark_every_steps`, else nothing; `timing_s/eval` are the wall seconds of both, those
+        of handing the weights to the engines included."""
+        settings = self.config.eval
+        asked = ((self.quick, settings.every_steps), (self.benchmarks, settings.benchmark_every_steps))
+        due = [ask for ask, every in asked if ask is not None and every and not step % every]
+        if not due:
             return {}
         started = time.monotonic()
         self.cluster.sync(version=step)
-        return {**self.quick(step), "timing_s/eval": time.monotonic() - started}
+        found = {name: value for ask in due for name, value in ask(step).items()}
+        return {**found, "timing_s/eval": time.monotonic() - started}
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the numbers of a step, and the judge's counters since the run's first start, to metrics.jsonl, W&B and
@@ -87,7 +93,7 @@ class Run:
         judge = self.scorer.rubric.judge
         metrics = {**counters(judge, self.counters_before), **self.cluster.metrics(), **metrics}
         self.tracker.log(step, metrics)
-        self._evaluation |= {name: value for name, value in metrics.items() if name.startswith("eval/")}
+        self._evaluation |= {name: value for name, value in metrics.items() if name.startswith(("eval/", "benchmark/"))}
         self.bar.reach(step, {**self._evaluation, **metrics})
         for warning in self._watch.see(metrics) if step else ():
             self.bar.warn(f"step {step}: {warning}")

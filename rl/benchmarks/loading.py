@@ -1,0 +1,407 @@
+"""A card and a folder become a benchmark: every row read, every image looked at, and whatever differs from what the
+card expects named."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from rl.benchmarks.card import Card, Form, Training
+from rl.benchmarks.files import HUB, FileFault, Numbered, candidates, hub_rows, rows_of, some_files
+from rl.benchmarks.pictures import Pictures
+from rl.benchmarks.questions import CARD, CLUSTER, FLAW, Item, form_of, image_key, item_of, matches
+from rl.config import DataConfig
+from rl.data.load import SOURCES
+from rl.data.sets import BadRow, UnusableData
+from rollouts.media import with_hash
+from rollouts.records import BadSample, Sample
+from rollouts.texts.reading import TextFault, file_text, parse, shorten
+
+# Names of rows or images shown on one screen.
+NUM_SHOWN = 10
+# Tag of items that ask the same of the same image: one of them, with all their answers, counts in `clean`.
+MERGED = "merged"
+# Columns in which a row's own id may stand, for files of ids.
+_ID_COLUMNS = ("key", "pubid", "id", "pmid", "PMID")
+
+
+class BenchmarkError(UnusableData):
+    """A benchmark cannot be used as it lies there; the message says on one screen what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark, read."""
+
+    card: Card
+    items: tuple[Item, ...]
+    # Rows that cannot be asked: they count as wrong in `official`, and in nothing else.
+    unusable: tuple[BadRow, ...]
+    # What differs from what the card expects, a sentence each; none = it is the published set.
+    mismatches: tuple[str, ...]
+    # Image name -> why it is not there; and the different images that rows name.
+    missing_images: dict[str, str]
+    num_images: int
+    # The file of rows, as it was found; "the Hub" where it came from there.
+    file: str
+    # Rows by the name of the card's training part.
+    training: dict[str, tuple[Sample, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """The file's name without its folder, which belongs to this machine."""
+        return ", ".join(Path(part).name for part in self.file.split(", "))
+
+    @property
+    def published_rows(self) -> tuple[int, ...]:
+        """The sizes in which the set is passed around; none = any."""
+        return published_rows(self.card)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The questions."""
+        return [item.sample for item in self.items]
+
+    @property
+    def num_clean(self) -> int:
+        """Items of the `clean` score."""
+        return len({item.sample.tags.get(MERGED, item.sample.id) for item in self.items if not item.flaw})
+
+    def taught(self) -> list[Sample]:
+        """Training rows that blind baselines may learn from."""
+        usable = {part.name for part in self.card.training if part.baselines}
+        return [sample for name, samples in self.training.items() if name in usable for sample in samples]
+
+
+class _Found(NamedTuple):
+    """Rows of one file, and the form they are in."""
+
+    path: Path | None
+    form: Form
+    rows: Iterator[Numbered]
+
+
+def load(card: Card, root: str | None, *, training: bool = True) -> Benchmark:
+    """The benchmark of a card.
+
+    Args:
+        card: the card.
+        root: the folder below which its files are, or "hub"; None = the card's own `source.root`.
+        training: whether its training parts are read, too, where they are there.
+
+    Raises:
+        BenchmarkError: no such folder or file, no form of the card fits the columns, no row is left.
+    """
+    if card.source.data:
+        return _of_the_project(card, root)
+    place = _root_of(card, root)
+    try:
+        found = _open(card, place)
+        folders = _image_folders(card, found, place)
+        pictures = Pictures(folders)
+        items, unusable = _read(card, found, pictures, _ids(card, place))
+    except FileFault as error:
+        raise BenchmarkError(f"benchmark {card.name}: {error}") from None
+    if not items:
+        shown = "\n".join(f"  row {row.line} {shorten(row.id)}: {row.reason}" for row in unusable[:NUM_SHOWN])
+        raise BenchmarkError(f"benchmark {card.name}: no row can be asked ({len(unusable)} cannot)\n{shown}")
+    items = _together(items)
+    file = "the Hub" if found[0].path is None else ", ".join(str(one.path) for one in found[:3])
+    notes: list[str] = []
+    parts = {part.name: _taught(card, part, place, notes) for part in card.training} if training else {}
+    return Benchmark(
+        card=card,
+        items=tuple(items),
+        unusable=tuple(unusable),
+        mismatches=tuple(_mismatches(card, items, unusable)),
+        missing_images=dict(pictures.missing),
+        num_images=pictures.num_images,
+        file=file,
+        training={name: samples for name, samples in parts.items() if samples},
+        notes=tuple(notes),
+    )
+
+
+def _of_the_project(card: Card, root: str | None) -> Benchmark:
+    """The held-out items of a source of the project, with its training rows. Raises BenchmarkError."""
+    data = DataConfig()
+    if card.source.data == "vqa_rad":
+        data = DataConfig(name="vqa_rad", root=root, num_sft=None, num_rl=None, num_eval=None, on_bad_row="skip")
+    if card.source.data == "vqa_rad" and root is None:
+        raise BenchmarkError(f"benchmark {card.name}: give benchmark_root=FOLDER ({', '.join(card.source.files)})")
+    try:
+        splits = SOURCES[card.source.data](data)
+    except OSError as error:
+        raise BenchmarkError(f"benchmark {card.name}: {error}") from None
+    items = [_labelled(card, sample, line) for line, sample in enumerate(splits.eval, start=1)]
+    taught = tuple(row.sample for row in splits.sft)
+    notes = tuple(f"{note}: {count:,} rows" for note, count in splits.notes.items())
+    return Benchmark(
+        card, tuple(_together(items)), tuple(splits.bad_rows), (), {}, len({one.cluster for one in items}),
+        str(root or "the project's generator"), {"its training rows": taught}, notes,
+    )  # fmt: skip
+
+
+def _labelled(card: Card, sample: Sample, line: int) -> Item:
+    cluster = image_key(with_hash(sample.media[0])) if sample.media else sample.id
+    tags = {**sample.tags, CARD: card.label, CLUSTER: cluster}
+    return Item(
+        dataclasses.replace(sample, id=f"{card.name}-{sample.id}", source=card.name, tags=tags), "", cluster, line
+    )
+
+
+def _root_of(card: Card, root: str | None) -> str:
+    if card.source.root:
+        return str(Path(card.source.root).expanduser())
+    if root is None:
+        where = f", or benchmark_root=hub for {card.source.hub} where there is a network" if card.source.hub else ""
+        raise BenchmarkError(
+            f"benchmark {card.name}: nothing says where its files are ({', '.join(card.source.files)}); give"
+            f" benchmark_root=FOLDER{where}"
+        )
+    return root if root == HUB else str(Path(root).expanduser())
+
+
+def _open(card: Card, root: str) -> list[_Found]:
+    """The files of rows. Raises FileFault where none is there or none has the columns of a form."""
+    source = card.source
+    if root == HUB:
+        if not source.hub:
+            raise FileFault("the card names no data set on the Hub; give benchmark_root=FOLDER")
+        rows = hub_rows(source.hub, source.revision, source.subset, source.split)
+        return [_with_form(card, None, rows)]
+    paths = candidates(Path(root), source.files, card.name)
+    if not paths:
+        raise FileFault(
+            f"none of its files ({', '.join(source.files)}) is below {root}; there is {some_files(Path(root))}"
+        )
+    if source.many:
+        paths = next(fit for pattern in source.files if (fit := candidates(Path(root), [pattern], card.name)))
+    found, faults = [], []
+    for path in paths:
+        try:
+            found.append(_with_form(card, path, rows_of(path, source.under)))
+        except FileFault as error:
+            faults.append(str(error))
+            continue
+        if not source.many:
+            return found
+    if not found:
+        raise FileFault("\n".join(["no file is in a form of this card", *(f"  {fault}" for fault in faults[:5])]))
+    return found
+
+
+def _with_form(card: Card, path: Path | None, rows: Iterator[Numbered]) -> _Found:
+    first = next(rows, None)
+    where = path or "the Hub"
+    if first is None:
+        raise FileFault(f"{where} holds no row")
+    form, missing = form_of(first.values, card, path.name if path else "")
+    if form is None:
+        there = ", ".join(map(str, list(first.values)[:20]))
+        raise FileFault(f"{where} has the columns {shorten(there, 300)}; {missing}")
+    return _Found(path, form, _chained(first, rows))
+
+
+def _chained(first: Numbered, rows: Iterator[Numbered]) -> Iterator[Numbered]:
+    yield first
+    yield from rows
+
+
+def _image_folders(card: Card, found: Sequence[_Found], root: str) -> list[Path]:
+    tops = dict.fromkeys([*(one.path.parent for one in found if one.path), *([] if root == HUB else [Path(root)])])
+    tops = {top if top.is_dir() else top.parent: None for top in tops}
+    # The files of many sets lie beside the folder of images, or below a sibling of their own folder.
+    above = {top.parent: None for top in tops if root != HUB and Path(root) in top.parents}
+    return [top / name for top in [*tops, *above] for name in (*card.source.images, "", "images")]
+
+
+def _ids(card: Card, root: str) -> frozenset[str] | None:
+    """The ids that are meant; None = all. Raises FileFault where the file of ids is not there."""
+    if not card.ids_file:
+        return None
+    folder = Path(root) if Path(root).is_dir() else Path(root).parent
+    paths = candidates(folder, [card.ids_file, f"*{card.ids_file}"], card.name) if root != HUB else []
+    if not paths:
+        raise FileFault(
+            f"the rows that count are listed in {card.ids_file}, which is not below {folder}: all rows together are"
+            " another set"
+        )
+    try:
+        values = parse(file_text(paths[0]), whole_file=True)
+    except TextFault as error:
+        raise FileFault(f"{paths[0]}: {error}") from None
+    return frozenset(str(one) for one in values)
+
+
+def _read(
+    card: Card,
+    found: Sequence[_Found],
+    pictures: Pictures,
+    ids: frozenset[str] | None,
+    *,
+    other_ids: bool = False,
+) -> tuple[list[Item], list[BadRow]]:
+    items: list[Item] = []
+    unusable: list[BadRow] = []
+    taken: dict[str, int] = {}
+    for one in found:
+        for line, row in one.rows:
+            if not matches(row, card.where) or not matches(row, one.form.where):
+                continue
+            if ids is not None and other_ids == bool(ids & {str(row.get(name)) for name in _ID_COLUMNS}):
+                continue
+            name = next((str(row[key]) for key in ("qid", "id", "question_id", "index", "key") if row.get(key)), "")
+            try:
+                item = item_of(row, one.form, card, line, pictures)
+            except BadSample as error:
+                unusable.append(BadRow(line, name, str(error)))
+                continue
+            if item.sample.id in taken:
+                unusable.append(BadRow(line, name, f"the id is taken by row {taken[item.sample.id]}"))
+                continue
+            taken[item.sample.id] = line
+            items.append(item)
+    return items, unusable
+
+
+def _together(items: Sequence[Item]) -> list[Item]:
+    """What can only be told from all rows: the same question of the same image asked again. Open answers to it are one
+    item with all of them right; closed ones that contradict each other are all in doubt."""
+    groups: dict[tuple[object, ...], list[int]] = collections.defaultdict(list)
+    for place, item in enumerate(items):
+        sample = item.sample
+        asked = " ".join(sample.question.casefold().split())
+        groups[tuple(map(image_key, sample.media)), asked, sample.options or ()].append(place)
+    result = list(items)
+    for places in groups.values():
+        if len(places) == 1 or items[places[0]].sample.answer_type == "report":
+            continue
+        golds = {(items[place].sample.answer_type, _plain_gold(items[place].sample)) for place in places}
+        closed = any(items[place].sample.answer_type != "open" for place in places)
+        for place in places:
+            item = items[place]
+            if closed and len(golds) > 1:
+                said = ", ".join(sorted({items[one].sample.gold_text for one in places}))
+                result[place] = _flawed(item, f"the same question has the answers {shorten(said)}")
+            else:
+                tags = {**item.sample.tags, MERGED: items[places[0]].sample.id}
+                result[place] = item._replace(sample=dataclasses.replace(item.sample, tags=tags))
+    return result
+
+
+def _plain_gold(sample: Sample) -> str:
+    return " ".join(sample.gold_text.casefold().split())
+
+
+def _flawed(item: Item, flaw: str) -> Item:
+    reason = item.flaw or flaw
+    return item._replace(flaw=reason, sample=dataclasses.replace(item.sample, tags={**item.sample.tags, FLAW: reason}))
+
+
+def _mismatches(card: Card, items: Sequence[Item], unusable: Sequence[BadRow]) -> Iterator[str]:
+    """What is not as the card says, in sentences."""
+    expect, num_rows = card.expect, len(items) + len(unusable)
+    if expect.rows is not None and num_rows not in published_rows(card):
+        yield f"{num_rows:,} rows, the published set has {' or '.join(f'{one:,}' for one in published_rows(card))}"
+    if len(unusable) > expect.unusable:
+        yield f"{len(unusable):,} rows cannot be asked, the card knows of {expect.unusable:,}"
+    if expect.content and num_rows in published_rows(card):
+        got = content_hash([one.sample for one in items])
+        if got != expect.content:
+            yield f"the rows have the hash {got}, the card expects {expect.content}: questions, options or golds differ"
+
+
+def published_rows(card: Card) -> tuple[int, ...]:
+    """The sizes in which the set is passed around; none = any."""
+    rows = card.expect.rows
+    return () if rows is None else (rows,) if isinstance(rows, int) else rows
+
+
+def content_hash(samples: Iterable[Sample]) -> str:
+    """Sixteen digits over questions, options and golds, in any order; ids, images and file formats do not count."""
+    lines = sorted(
+        json.dumps([one.question, list(one.options or ()), one.gold_text, list(one.gold_letters or ())])
+        for one in samples
+    )
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _taught(card: Card, part: Training, root: str, notes: list[str]) -> tuple[Sample, ...]:
+    """The rows of one training part; none where its file is not there, which is noted."""
+    if root == HUB:
+        return ()
+    source = dataclasses.replace(card.source, files=part.files, under=part.under)
+    as_card = dataclasses.replace(card, where=part.where, source=source)
+    try:
+        found = _open(as_card, root if Path(root).is_dir() else str(Path(root).parent))
+        ids = _ids(card, root) if part.other_ids else None
+        pictures = Pictures(_image_folders(card, found, root))
+        items, unusable = _read(as_card, found, pictures, ids, other_ids=part.other_ids)
+    except FileFault:
+        notes.append(f"{part.name} is not there ({', '.join(part.files)}): no baseline learns from it")
+        return ()
+    if unusable:
+        notes.append(f"{part.name}: {len(unusable):,} rows cannot be read and teach no baseline")
+    return tuple(item.sample for item in items)
+
+
+def screen(benchmark: Benchmark) -> list[str]:
+    """What was read, in lines: rows, images, what is not as expected."""
+    card = benchmark.card
+    total = len(benchmark.items) + len(benchmark.unusable)
+    flawed = sum(bool(item.flaw) for item in benchmark.items)
+    merged = len(benchmark.items) - flawed - benchmark.num_clean
+    sizes = published_rows(card)
+    expected = f" of {' or '.join(f'{one:,}' for one in sizes)}" if sizes else ""
+    lines = [
+        f"{card.label}: {total:,}{expected} rows from {benchmark.file}; {len(benchmark.unusable):,} cannot be asked,"
+        f" {flawed:,} have gold in doubt, {merged:,} repeat another: {benchmark.num_clean:,} items are clean"
+    ]
+    lines += [
+        f"  row {row.line} {shorten(row.id)}: {shorten(row.reason, 200)}" for row in benchmark.unusable[:NUM_SHOWN]
+    ]
+    if len(benchmark.unusable) > NUM_SHOWN:
+        lines.append(f"  and {len(benchmark.unusable) - NUM_SHOWN:,} more")
+    return lines
+
+
+def missing_images(benchmark: Benchmark) -> str:
+    """The images that are not there, with their share, on one screen; "" = all are."""
+    missing = benchmark.missing_images
+    if not missing:
+        return ""
+    shown = [f"  {shorten(name)}: {why}" for name, why in list(missing.items())[:NUM_SHOWN]]
+    more = [f"  and {len(missing) - NUM_SHOWN:,} more"] if len(missing) > NUM_SHOWN else []
+    share = len(missing) / max(1, benchmark.num_images)
+    head = f"{len(missing):,} of {benchmark.num_images:,} images ({share:.1%}) are not there or cannot be read:"
+    return "\n".join([head, *shown, *more])
+
+
+def refuse_unfit(benchmark: Benchmark, *, tell_only: bool) -> None:
+    """Stop before anything is asked where images are missing, or where the set is not the published one and
+    `eval.on_mismatch` does not say to go on. Raises BenchmarkError."""
+    name = benchmark.card.name
+    if missing := missing_images(benchmark):
+        raise BenchmarkError(
+            f"benchmark {name}: {missing}\nPut them below benchmark_root"
+            f" ({', '.join(benchmark.card.source.images) or 'images'}), or leave the benchmark out."
+        )
+    if benchmark.mismatches and not tell_only:
+        raise BenchmarkError(
+            "\n".join(
+                [
+                    f"benchmark {name}: this is not the published set:",
+                    *(f"  {one}" for one in benchmark.mismatches),
+                    *screen(benchmark)[1:],
+                    "Give the published file, or eval.on_mismatch=tell to score what is there, marked as another set.",
+                ]
+            )
+        )

@@ -1,0 +1,154 @@
+"""The images of a benchmark: found by name below its folders, or held by the row itself; what is not there is listed
+and nothing is put in its place."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rollouts.imaging import pictures
+from rollouts.media import evenly_spaced
+from rollouts.records import BadSample, Media
+from rollouts.texts.reading import quote, shorten
+
+# Slices or frames taken of a volume or video where the card's rows name one.
+NUM_FRAMES = 8
+# Names that stand in no image column but are no image either.
+_NOTHING = ("", "nan", "none", "null")
+
+
+@dataclass
+class Pictures:
+    """Finds each image once."""
+
+    # Where names are looked for, in this order.
+    folders: Sequence[Path]
+    # Slices of a volume, frames of a video.
+    num_frames: int = NUM_FRAMES
+    # Name -> why there is no such image.
+    missing: dict[str, str] = field(default_factory=dict)
+    _seen: dict[str, Media] = field(default_factory=dict)
+    # Folder -> its files by their names in small letters.
+    _listed: dict[Path, dict[str, Path]] = field(default_factory=dict)
+
+    @property
+    def num_images(self) -> int:
+        """Different images that rows named."""
+        return len(self._seen)
+
+    def media(self, value: Any, role: str = "images") -> tuple[Media, ...]:
+        """The images, volumes or videos that a cell holds: a name, base64, bytes, or a list of these. Raises BadSample
+        for what is none; one that is not there comes without a hash, and stands in `missing`."""
+        return tuple(self._one(part) for part in _parts(value))
+
+    def _one(self, value: Any) -> Media:
+        if isinstance(value, Mapping):
+            value = value.get("bytes") or value.get("image_path") or value.get("path") or value.get("image")
+        if isinstance(value, (bytes, bytearray)):
+            return self._held(bytes(value))
+        if not isinstance(value, str):
+            raise BadSample(f"image is {quote(value)}, expected a file's name, bytes or base64")
+        if len(value) > 260 and "." not in value[-6:]:
+            return self._held(_decoded(value))
+        return self._named(value.strip(), "image")
+
+    def _held(self, data: bytes) -> Media:
+        name = hashlib.sha256(data).hexdigest()
+        if name not in self._seen:
+            if fault := pictures.fault(data):
+                raise BadSample(f"the image in the row {fault}")
+            self._seen[name] = Media(kind="image", data=data, sha256=name)
+        return self._seen[name]
+
+    def _named(self, name: str, kind: str) -> Media:
+        if name not in self._seen:
+            self._seen[name] = self._found(name)
+        return self._seen[name]
+
+    def _found(self, name: str) -> Media:
+        path = self.path_of(name)
+        if path is None:
+            self.missing[name] = "is not there"
+            return Media(kind="image", path=name)
+        if path.suffix.lower() == ".npy":
+            return self._array(path)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            self.missing[name] = f"cannot be read: {error.strerror}"
+            return Media(kind="image", path=name)
+        if fault := pictures.fault(data):
+            self.missing[name] = fault
+            return Media(kind="image", path=name)
+        return Media(kind="image", path=str(path), sha256=hashlib.sha256(data).hexdigest())
+
+    def path_of(self, name: str) -> Path | None:
+        """The file of this name; where there is none, the one whose name differs in capitals only, "a.JPG" for
+        "a.jpg". None = there is none. A name that leads out of the folders is none."""
+        if (
+            name.startswith("/")
+            or ".." in Path(name).parts
+            or len(name.encode(errors="replace")) > 4000
+            or "\0" in name
+        ):
+            return None
+        for folder in self.folders:
+            if (path := folder / name).is_file():
+                return path
+        for folder in self.folders:
+            inside = (folder / name).parent
+            if inside not in self._listed:
+                there = inside.iterdir() if inside.is_dir() else ()
+                self._listed[inside] = {one.name.lower(): one for one in there if one.is_file()}
+            if found := self._listed[inside].get(Path(name).name.lower()):
+                return found
+        return None
+
+    def _array(self, path: Path) -> Media:
+        """A volume saved by NumPy (M3D): evenly spaced slices along its first axis that is longer than one, on one
+        grey scale."""
+        try:
+            with open(path, "rb") as file:
+                voxels = np.load(file, allow_pickle=False)
+            slices = np.squeeze(voxels).astype(np.float32)
+        except (OSError, ValueError, EOFError) as error:
+            raise BadSample(f"volume {shorten(path.name)} cannot be read: {shorten(str(error), 200)}") from None
+        if slices.ndim != 3 or not np.isfinite(slices).all():
+            raise BadSample(
+                f"volume {shorten(path.name)} has the shape {voxels.shape}, expected finite slices x height x width"
+            )
+        low, high = float(slices.min()), float(slices.max())
+        chosen = evenly_spaced(len(slices), self.num_frames)
+        grey = ((slices[list(chosen)] - low) * (255.0 / (high - low) if high > low else 0.0)).round().astype(np.uint8)
+        frames = tuple(_png(one) for one in grey)
+        whole = hashlib.sha256(path.read_bytes()).hexdigest()
+        return Media(kind="volume", frames=frames, frame_indices=chosen, sha256=whole)
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """What a cell of images holds, without what says that there is none."""
+    for part in value if isinstance(value, (list, tuple)) else [value]:
+        if part is not None and not (isinstance(part, str) and part.strip().casefold() in _NOTHING):
+            yield part
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadSample(f"image is {shorten(text)}, which is neither a file's name nor base64") from None
+
+
+def _png(grey: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()

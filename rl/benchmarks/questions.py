@@ -1,0 +1,392 @@
+"""A row of a benchmark becomes a question: which columns it has, of which type its answer is, what is wrong with it.
+
+Two things can be wrong. A row that cannot be asked (no question, gold that is no option) is a BadSample. A row that can
+be asked and whose gold is in doubt (two options of one text) has a flaw: it counts in the `official` score, as its
+authors count it, and is left out of `clean`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rl.benchmarks.baselines import WRITTEN
+from rl.benchmarks.card import OPTIONAL, Card, Form
+from rl.benchmarks.named_options import named_options
+from rl.benchmarks.odd_rows import FUNCTIONS
+from rl.benchmarks.pictures import Pictures
+from rl.data.markup import bare_question
+from rl.data.vqa_rad.answers import aliases, distinct
+from rollouts.nearest import did_you_mean
+from rollouts.records import LETTERS, BadSample, Media, RubricCriterion, Sample
+from rollouts.rows.golds import without_labels, yes_or_no
+from rollouts.texts.reading import is_blank, is_missing, is_value, quote, trim
+
+Row = Mapping[str, Any]
+# Tags of every sample of a benchmark, beside those of its card.
+CARD, CLUSTER, FLAW, FORM = "benchmark", "cluster", "flaw", "form"
+_SHORT = {"en": "Answer with a word or a short phrase.", "zh": "请用一个词或短语回答。"}
+_REPORT = {
+    "en": "Write the report of this study: findings, then impression.",
+    "zh": "请写出该检查的报告：先写所见，再写印象。",
+}
+_LETTER = re.compile(r"\(?([A-Za-z])\)?(?:[.):、]\s*(.*))?", re.DOTALL)
+_MARK = re.compile(r"[<\[]/?(image|video|img)(?:[ _-]?\d{1,3})?[>\]]", re.IGNORECASE)
+# Orders of a set of things that are written out as other wordings.
+_MOST_IN_SET = 4
+
+
+class Item(NamedTuple):
+    """One question of a benchmark."""
+
+    sample: Sample
+    # Why its gold is in doubt; "" = it is not, and the item counts in `clean`.
+    flaw: str
+    # What is resampled with it.
+    cluster: str
+    # Place in the file, from 1.
+    line: int
+
+
+def form_of(row: Row, card: Card, file_name: str) -> tuple[Form | None, str]:
+    """The first form whose columns a row has, or None and what is missing."""
+    lacks = []
+    forms = [form for form in card.forms if not form.files or file_name in form.files]
+    for form in forms:
+        # A function makes columns of its own; what it reads is what the form needs.
+        columns = {} if form.function else {k: v for k, v in form.columns.items() if k not in form.optional}
+        missing = [(role, names) for role, column in columns.items() if (names := _lacking(row, role, column))]
+        missing += [(name, names) for name in form.needs if (names := _lacking(row, name, name))]
+        if not missing:
+            return form, ""
+        lacks.append("; ".join(f"{role}: {names}" for role, names in missing))
+    if not forms:
+        named = sorted({name for form in card.forms for name in form.files})
+        return None, f"no form of this card comes in a file {file_name}; expected {', '.join(named)}"
+    return None, " | or ".join(lacks)
+
+
+def _lacking(row: Row, role: str, column: str | Sequence[str]) -> str:
+    """The columns of a role that a row does not have, with those that were meant; "" = it has what it needs."""
+    if role in OPTIONAL:
+        return ""
+    names = [column] if isinstance(column, str) else list(column)
+    if role == "options" and len(names) > 1:
+        missing = [name for name in names[:2] if name not in row]
+    elif role == "images" and len(names) > 1:
+        missing = [name for name in names[:1] if name not in row]
+    else:
+        missing = [] if any(name in row for name in names) else names
+    return ", ".join(f"no column {name!r}{did_you_mean(name, row)}" for name in missing)
+
+
+def matches(row: Row, where: Mapping[str, str | tuple[str, ...]]) -> bool:
+    """Whether a row is meant: each column named has its value, or one of several."""
+    return all(
+        str(row.get(name, "")).strip() in ((wanted,) if isinstance(wanted, str) else wanted)
+        for name, wanted in where.items()
+    )
+
+
+def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures) -> Item:
+    """The question of a row. Raises BadSample with what was got and what was expected."""
+    if form.function:
+        row = FUNCTIONS[form.function](row)
+    cells = _Cells(row, form)
+    tags = {tag: found for tag, column in card.tags.items() if (found := cells.text_in(column))}
+    media = _media(cells, card, pictures)
+    said = cells.text("question") or cells.text("conversation") or card.question or _REPORT[card.language]
+    question = _bare(said, len(media))
+    row_id = cells.text("id") or str(line)
+    gold = _gold(cells, card, question, tags)
+    cluster = _cluster(card, row_id, question, media, tags)
+    tags |= {CARD: card.label, CLUSTER: cluster, **({FLAW: gold.flaw} if gold.flaw else {})}
+    written = "" if cells.value("options") is not None else cells.text_in(form.columns.get("answer", "answer"))
+    if written and written != gold.text:
+        tags[WRITTEN] = written
+    if "letter_options" in card.strata:
+        tags["letter_options"] = _kind_of_options(gold.options or ())
+    sample = Sample(
+        id=f"{card.name}-{row_id}",
+        question=_asked(question, gold.kind, card),
+        answer_type=gold.kind,  # type: ignore[arg-type]  # checked by the record itself
+        gold_text=gold.text,
+        options=gold.options,
+        gold_letters=gold.letters,
+        aliases=gold.aliases,
+        media=media,
+        split="eval",
+        source=card.name,
+        modality=cells.text("modality") or card.modality,
+        language=card.language,
+        tags=tags,
+        rubric=_rubric(cells),
+    )
+    return Item(sample, gold.flaw, cluster, line)
+
+
+def _bare(question: str, num_media: int) -> str:
+    """The question without marks of images around it; a mark between its words becomes words, since images are shown
+    before the question here."""
+    if "<" not in question and "[" not in question:
+        return question
+    try:
+        return bare_question(question, num_media)
+    except BadSample:
+        return bare_question(_MARK.sub(lambda mark: f"({mark[1].lower()})", question), num_media)
+
+
+class _Cells:
+    """A row's cells by their roles."""
+
+    def __init__(self, row: Row, form: Form) -> None:
+        self.row, self._columns = row, form.columns
+        self._plain = bool(form.function)  # its function gives columns named after roles
+
+    def value(self, role: str) -> Any:
+        """What stands in the column of a role; None = nothing."""
+        column = self._columns.get(role, role if self._plain else None)
+        if column is None:
+            return None
+        names = [column] if isinstance(column, str) else list(column)
+        if role in ("options", "images") and len(names) > 1:
+            return [self.row[name] for name in names if not _is_nothing(self.row.get(name))]
+        return next((self.row[name] for name in names if not _is_nothing(self.row.get(name))), None)
+
+    def text(self, role: str) -> str:
+        """The same as text, blanks folded at its ends; "" = nothing."""
+        return _text(self.value(role), role)
+
+    def text_in(self, column: str | Sequence[str]) -> str:
+        """The text of the first of these columns that has one."""
+        names = [column] if isinstance(column, str) else column
+        value = next((self.row[name] for name in names if not _is_nothing(self.row.get(name))), None)
+        if isinstance(value, (list, tuple)):
+            return ", ".join(str(one) for one in value)
+        return "" if value is None else trim(str(value))
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a cell holds nothing; "None" and "NA" are answers."""
+    return (
+        value is None or (isinstance(value, str) and is_blank(value)) or (isinstance(value, float) and value != value)
+    )
+
+
+def _text(value: Any, role: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and is_missing(value) and trim(value) != "NaT":
+        raise BadSample(f"{role} is {quote(value)}, which programs write for a value that is not there")
+    if not is_value(value) or (isinstance(value, str) and is_blank(value)):
+        raise BadSample(f"{role} is {quote(value)}, expected text or a number")
+    return trim(str(value))
+
+
+def _media(cells: _Cells, card: Card, pictures: Pictures) -> tuple[Media, ...]:
+    roles = ("image", "images", "volume", "video")
+    found = [one for role in roles for one in pictures.media(cells.value(role), role)]
+    if card.needs_media and not found:
+        raise BadSample("the row names no image")
+    return tuple(found)
+
+
+def _cluster(card: Card, row_id: str, question: str, media: Sequence[Media], tags: Mapping[str, str]) -> str:
+    if card.cluster == "row":
+        return row_id
+    if card.cluster == "question" or (card.cluster == "image" and not media):
+        return " ".join(question.casefold().split())[:200]
+    if card.cluster == "image":
+        return image_key(media[0])
+    if card.cluster not in tags:
+        raise BadSample(f"no {card.cluster}, which says what its rows have in common (the card's cluster)")
+    return tags[card.cluster]
+
+
+def image_key(media: Media) -> str:
+    """What tells one image from another: its content, or its name where it is not there."""
+    return media.sha256 or f"name {media.path}"
+
+
+def _kind_of_options(options: Sequence[str]) -> str:
+    """Whether options are letters, figures or texts."""
+    if options and all(len(option) == 1 and option.isalpha() for option in options):
+        return "letters"
+    return "figures" if options and all(option.casefold().startswith("figure") for option in options) else "texts"
+
+
+class _Gold(NamedTuple):
+    kind: str
+    text: str
+    options: tuple[str, ...] | None = None
+    letters: tuple[str, ...] | None = None
+    aliases: tuple[str, ...] = ()
+    flaw: str = ""
+
+
+def _gold(cells: _Cells, card: Card, question: str, tags: Mapping[str, str]) -> _Gold:
+    """The right answer, by the card's rules."""
+    rules = card.answers
+    options = _options(cells.value("options"))
+    if options:
+        return _choice(cells, options, card)
+    if cells.value("rubric") is not None:
+        return _Gold("open", cells.text("answer") or "what the criteria say")
+    if rules.kind == "mcq":
+        raise BadSample("the row has no options")
+    text = " ".join((cells.text("answer") or cells.text("findings")).split())
+    if not text:
+        raise BadSample("the gold answer is empty")
+    if rules.kind == "report":
+        return _Gold("report", text)
+    closed = all(tags.get(name, value).strip().upper() == value.upper() for name, value in rules.closed.items())
+    if rules.yes_no and closed and (said := yes_or_no(text)):
+        return _Gold("yes_no", said)
+    if rules.kind == "" and closed and (choice := _named(rules, question, text)):
+        return choice
+    return _open(cells, card, text)
+
+
+def _named(rules: Any, question: str, text: str) -> _Gold | None:
+    """Multiple choice of a pair of words, or of what the question names."""
+    for pair in rules.pairs:
+        if text in pair:
+            return _Gold("mcq", text, pair, (LETTERS[pair.index(text)],))
+    named = named_options(question, text) if rules.from_question else None
+    if named is None:
+        return None
+    if named.gold_index is None:
+        flaw = f"the gold {quote(text)} is none of the options that the question names: {', '.join(named.options)}"
+        return _Gold("open", text, flaw=flaw)
+    spelled = named.options[named.gold_index]
+    meant = distinct([text, *aliases(spelled)], without=spelled)
+    return _Gold("mcq", spelled, named.options, (LETTERS[named.gold_index],), meant)
+
+
+def _open(cells: _Cells, card: Card, text: str) -> _Gold:
+    others = [_text(one, "alias") for one in cells.value("aliases") or ()]
+    if card.answers.comma_sets:
+        others += set_wordings(text)
+    return _Gold("open", text, aliases=distinct([*others, *aliases(text)], without=text))
+
+
+def set_wordings(text: str) -> list[str]:
+    """Other wordings of several things parted by commas: in any order, with "and", and with a noun that they share:
+    "Left Lung, Right" is "right and left lung" and "both lungs". Nothing for one thing, or for very many."""
+    parts = [part.strip() for part in re.split(r"[,，、;；]", text) if part.strip()]
+    if not 2 <= len(parts) <= _MOST_IN_SET:
+        return []
+    chinese = bool(re.search(r"[\u4e00-\u9fff]", text))
+    joins = ("、", "和", "，") if chinese else (", ", " and ")
+    found = [join.join(order) for order in itertools.permutations(parts) for join in joins]
+    if len(parts) > 2 and not chinese:
+        found += [f"{', '.join(order[:-1])} and {order[-1]}" for order in itertools.permutations(parts)]
+    words = [part.casefold().split() for part in parts]
+    nouns = {" ".join(one[1:]) for one in words if len(one) > 1}
+    if {one[0] for one in words} == {"left", "right"} and len(parts) == 2 and len(nouns) == 1:
+        noun = nouns.pop()
+        found += [f"{a} and {b} {noun}{end}" for a, b in (("left", "right"), ("right", "left")) for end in ("", "s")]
+        found += [f"left {noun} and right {noun}", f"right {noun} and left {noun}"]
+        found += [f"both {noun}s", f"both {noun}", f"bilateral {noun}s", f"bilateral {noun}"]
+    return found
+
+
+def _options(value: Any) -> list[str]:
+    """The texts of options in any of the forms in which sets write them."""
+    if isinstance(value, Mapping):
+        there = {str(name).strip().upper(): one for name, one in value.items() if one is not None}
+        if sorted(there) != list(LETTERS[: len(there)]):
+            raise BadSample(f"option letters are {sorted(there)}, expected {list(LETTERS[: len(there)])}")
+        value = [there[letter] for letter in sorted(there)]
+    if value is None or (isinstance(value, (list, tuple)) and not value):
+        return []
+    if isinstance(value, str):
+        value = [part for part in value.split("\n") if part.strip()]
+    if not isinstance(value, (list, tuple)):
+        raise BadSample(f"options is {quote(value)}, expected a list of texts")
+    if all(isinstance(one, Mapping) for one in value):
+        letters = [str(one.get("letter") or one.get("key") or one.get("label") or "") for one in value]
+        if any(letters) and letters != list(LETTERS[: len(letters)]):
+            raise BadSample(f"option letters are {letters}, expected {list(LETTERS[: len(letters)])}")
+        value = [next((one[name] for name in ("content", "value", "text") if name in one), None) for one in value]
+    return list(without_labels(tuple(" ".join(_text(one, "option").split()) for one in value)))
+
+
+def _choice(cells: _Cells, options: list[str], card: Card) -> _Gold:
+    if card.answers.strip_dots:
+        options = [option[:-1].rstrip() if option.endswith(".") and len(option) > 1 else option for option in options]
+    if not 2 <= len(options) <= len(LETTERS):
+        raise BadSample(f"{len(options)} options, expected 2 to {len(LETTERS)}")
+    folded = [_folded(option) for option in options]
+    index = _gold_index(cells, options, folded, card)
+    twins = [LETTERS[place] for place, one in enumerate(folded) if folded.count(one) > 1]
+    if not twins:
+        return _Gold("mcq", options[index], tuple(options), (LETTERS[index],))
+    # Shown with their letters, so that the letter can be answered, as the authors count it.
+    shown = tuple(f"{text} [{LETTERS[at]}]" if LETTERS[at] in twins else text for at, text in enumerate(options))
+    return _Gold("mcq", shown[index], shown, (LETTERS[index],), flaw=f"options {', '.join(twins)} have the same text")
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _gold_index(cells: _Cells, options: Sequence[str], folded: Sequence[str], card: Card) -> int:
+    if cells.value("letter") is not None:
+        return _by_letter(cells.text("letter"), options, folded)
+    if cells.value("index") is not None:
+        text = cells.text("index")
+        if not text.isdigit() or int(text) >= len(options):
+            raise BadSample(f"the gold index is {quote(text)}, expected 0 to {len(options) - 1}")
+        return int(text)
+    text = cells.text("answer")
+    if not text:
+        raise BadSample("the gold answer is empty")
+    if card.answers.strip_dots and text.endswith(".") and len(text) > 1:
+        text = text[:-1].rstrip()
+    if folded.count(_folded(text)) == 1:
+        return folded.index(_folded(text))
+    return _by_letter(text, options, folded)
+
+
+def _by_letter(text: str, options: Sequence[str], folded: Sequence[str]) -> int:
+    """The place of "B", "(B)" or "B. its text"; a text that is no letter is looked for among the options."""
+    found = _LETTER.fullmatch(text)
+    letter = found[1].upper() if found else ""
+    if found and letter in LETTERS[: len(options)]:
+        place = LETTERS.index(letter)
+        if not found[2] or _folded(found[2]) == folded[place]:
+            return place
+    if folded.count(_folded(text)) == 1 and not found:
+        return folded.index(_folded(text))
+    if folded.count(_folded(text)) > 1:
+        raise BadSample(f"the gold {quote(text)} is the text of {folded.count(_folded(text))} options")
+    raise BadSample(f"the gold answer {quote(text)} is not among the options {quote(list(options))}")
+
+
+def _rubric(cells: _Cells) -> tuple[RubricCriterion, ...]:
+    value = cells.value("rubric")
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, Mapping) for one in value):
+        raise BadSample(f"rubric is {quote(value)}, expected a list of criteria")
+    made = []
+    for one in value:
+        points = one.get("points")
+        if not isinstance(points, (int, float)) or isinstance(points, bool):
+            raise BadSample(f"a criterion has {quote(points)} points, expected a number")
+        made.append(RubricCriterion(_text(one.get("criterion"), "criterion"), float(points)))
+    return tuple(made)
+
+
+def _asked(question: str, kind: str, card: Card) -> str:
+    """The question in the card's template; the think and answer template of the model goes around it."""
+    if card.prompt == "short" and kind == "open":
+        return f"{question}\n{_SHORT[card.language]}"
+    return question

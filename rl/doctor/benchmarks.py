@@ -1,0 +1,199 @@
+"""`python -m rl.doctor benchmark=[..]`: every card is loaded and checked without a model, and what blindness earns on
+it is printed."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rl.benchmarks.card import Card
+from rl.benchmarks.loading import Benchmark, load, missing_images, screen
+from rl.benchmarks.overlap import overlap, overlap_with_run
+from rl.config import Config
+from rl.data.load import load_for
+from rl.data.sets import DataSplits, UnusableData
+from rl.data.sizes import images_of
+from rl.doctor.data import Finding, frames_fit
+from rl.evaluate.quick import quick_subset
+from rl.evaluate.suite.asking import num_completions
+from rl.evaluate.suite.facts import blinds_of, kept
+from rl.evaluate.suite.numbers import reports
+from rl.evaluate.suite.numbers.summary import DISCORDANT
+from rl.evaluate.suite.preparing import cards_of
+from rl.evaluate.suite.table import NAMES
+from rl.probes.probe import ProbeImpossible
+from rl.probes.table import make
+from rl.statistics.estimates import estimate
+from rl.statistics.pairs import minimum_detectable
+from rollouts.prompt.lengths import measure
+from rollouts.prompt.processing import Processor, load_processor
+from rollouts.records import BadSample, Sample
+from rollouts.terminal import table
+
+Section = tuple[str, list[Finding]]
+# Prompts that are encoded to say how many tokens a benchmark has; the others are taken to be like them.
+NUM_MEASURED = 64
+# Tokens that one engine reads and writes in a second, by device: of an 8B model on one GPU, of the tiny one on two
+# cores.
+READ_PER_SECOND = {"cuda": 20_000.0, "cpu": 4_000.0}
+WRITTEN_PER_SECOND = {"cuda": 2_000.0, "cpu": 400.0}
+
+
+def examine_benchmarks(config: Config, console: Console) -> Iterator[Section]:
+    """Each benchmark as a heading with findings; tables of baselines are printed beside them. Raises UnusableData where
+    a card itself cannot be used."""
+    cards = cards_of(config)
+    run_data = _run_data(config)
+    processor = _processor(config)
+    for card in cards:
+        try:
+            benchmark = load(card, config.eval.benchmark_root)
+        except UnusableData as error:
+            yield card.title, [Finding(False, str(error), "correct benchmark_root, or the card")]
+            continue
+        yield card.title, [*_rows(benchmark), *_overlaps(benchmark, run_data), *_asking(benchmark, config, processor)]
+        _print_blinds(benchmark, console)
+
+
+def _rows(benchmark: Benchmark) -> list[Finding]:
+    """What was read, and what is not as the card expects."""
+    card, lines = benchmark.card, screen(benchmark)
+    told = "\n".join(lines)
+    found = [Finding(len(benchmark.unusable) <= card.expect.unusable, told)]
+    for number, (kind, count) in enumerate(Counter(one.flaw for one in benchmark.items if one.flaw).most_common()):
+        if number < 5:
+            found.append(Finding(True, f"left out of clean, {count} x {kind}"))
+    fix = "give the published file, or eval.on_mismatch=tell to score what is there, marked as another set"
+    found += [Finding(False, f"not the published set: {one}", fix) for one in benchmark.mismatches]
+    if missing := missing_images(benchmark):
+        folders = ", ".join(card.source.images) or "images"
+        found.append(Finding(False, missing, f"put them below benchmark_root ({folders})"))
+    found += [Finding(True, note) for note in benchmark.notes]
+    return [*found, *(Finding(True, f"trap: {trap}") for trap in card.traps), _licence(card)]
+
+
+def _licence(card: Card) -> Finding:
+    stays = "" if card.may_leave_machine else "; its rows may not leave this machine: a judge elsewhere is refused"
+    return Finding(True, f"licence: {card.licence}{stays}")
+
+
+def _overlaps(benchmark: Benchmark, run_data: DataSplits | str) -> list[Finding]:
+    samples = benchmark.samples
+    if not any(one.media for one in samples):
+        return []
+    found = [overlap(samples, taught, name) for name, taught in benchmark.training.items()]
+    if isinstance(run_data, DataSplits) and not benchmark.missing_images:
+        found.append(overlap_with_run(samples, run_data, "the training data of this run (data.*)"))
+    said = [Finding(True, str(one)) for one in found]
+    if isinstance(run_data, str):
+        said.append(Finding(True, f"images are not compared with the training data of this run: {run_data}"))
+    return said
+
+
+def _run_data(config: Config) -> DataSplits | str:
+    """The rows a run would learn from; or why they are not there."""
+    if config.data.name == "phantoms":
+        return "data=phantoms is drawn by a program"
+    try:
+        return load_for(config)
+    except (UnusableData, BadSample, OSError) as error:
+        return str(error).splitlines()[0]
+
+
+def _processor(config: Config) -> Processor | str:
+    """The model's processor, which says how many tokens a prompt has; or why there is none."""
+    if not Path(config.model.path).is_dir():
+        return f"{config.model.path} is not here"
+    try:
+        return load_processor(config.model.path, images_of(config.model))
+    except (OSError, ValueError, ImportError) as error:
+        return str(error).splitlines()[0]
+
+
+def _asking(benchmark: Benchmark, config: Config, processor: Processor | str) -> list[Finding]:
+    """Detectable difference, and what asking costs: completions, tokens, seconds."""
+    samples = benchmark.samples
+    if config.eval.benchmark_items is not None:
+        samples = list(quick_subset(samples, config.eval.benchmark_items))
+    clusters = Counter(item.cluster for item in benchmark.items)
+    kish = sum(count**2 for count in clusters.values()) / sum(clusters.values())
+    least = ", ".join(f"{100 * minimum_detectable(psi, benchmark.num_clean):.1f}" for psi in DISCORDANT)
+    shares = ", ".join(f"{100 * psi:.0f} %" for psi in DISCORDANT)
+    found = [
+        Finding(
+            True,
+            f"two models that differ on {shares} of the items are told apart from {least} points on (80 % power, items"
+            f" independent); {len(clusters):,} clusters ({benchmark.card.cluster}), {kish:.1f} items each by Kish",
+        ),
+        *_probes(benchmark.card, samples, benchmark, config),
+    ]
+    if isinstance(processor, str) or benchmark.missing_images:
+        why = "images are missing" if benchmark.missing_images else processor
+        return [*found, Finding(True, f"tokens and seconds are not estimated: {why}")]
+    return [*found, frames_fit(samples, config), _cost(benchmark.card, samples, config, processor)]
+
+
+def _probes(card: Card, samples: Sequence[Sample], benchmark: Benchmark, config: Config) -> list[Finding]:
+    """Which probes will be asked, and how many items each has."""
+    wanted = card.probes if config.eval.probes is None else config.eval.probes
+    if not wanted:
+        return []
+    if benchmark.missing_images:
+        return [Finding(True, f"probes: {', '.join(wanted)}, not made because images are missing")]
+    found = []
+    for name in wanted:
+        try:
+            probed = make([name], samples, config.seed)
+        except ProbeImpossible as error:
+            found.append(
+                Finding(config.eval.probes is None, str(error), "" if config.eval.probes is None else "leave it out")
+            )
+            continue
+        found += [Finding(True, f"probe {one.probe.name}: {len(one.samples):,} questions") for one in probed]
+    return found
+
+
+def _cost(card: Card, samples: Sequence[Sample], config: Config, processor: Processor) -> Finding:
+    measured = measure(processor, quick_subset(samples, NUM_MEASURED))
+    lengths = [one for one in measured.lengths if isinstance(one, int)]
+    if not lengths:
+        return Finding(False, f"no prompt can be encoded: {measured.lengths[0]}", "model.path=ANOTHER")
+    probes = len(card.probes if config.eval.probes is None else config.eval.probes)
+    completions = sum(num_completions(one, config.eval.num_samples) for one in samples) + probes * len(samples)
+    read = statistics.fmean(lengths) * len(samples) * (1 + probes)
+    written = completions * config.grpo.max_completion_length
+    device = config.compute.device
+    seconds = read / READ_PER_SECOND[device] + written / WRITTEN_PER_SECOND[device]
+    room = config.model.max_model_len - config.grpo.max_completion_length
+    good = max(lengths) <= room
+    text = (
+        f"{completions:,} completions; about {read:,.0f} tokens to read and at most {written:,} to write, some"
+        f" {seconds:,.0f} s on one {device} engine; the longest of {len(lengths)} prompts that were measured has"
+        f" {max(lengths):,} tokens of {room:,}"
+    )
+    return Finding(
+        good, text, "" if good else f"model.max_model_len={max(lengths) + config.grpo.max_completion_length}"
+    )
+
+
+def _print_blinds(benchmark: Benchmark, console: Console) -> None:
+    """What is earned without looking, with intervals over clusters."""
+    samples = benchmark.samples
+    blinds, without = blinds_of(benchmark, samples, reports.rouge_l)
+    clusters = {item.sample.id: item.cluster for item in benchmark.items}
+    rows: list[Sequence[Any]] = []
+    for name, one in kept(blinds, samples).items():
+        score = estimate(list(one.values.values()), [clusters[item] for item in one.values])
+        ends = "" if score.low is None or score.high is None else f" ({100 * score.low:.1f}-{100 * score.high:.1f})"
+        value = "none" if score.value is None else f"{100 * score.value:.1f}{ends}"
+        rows.append((NAMES.get(name, name), f"{score.num_items:,}", value, one.what[:70]))
+    if rows:
+        columns = ("baseline", "items", "score in %", "what it does")
+        console.print(table(f"{benchmark.card.name}: earned without looking, every row", columns, rows))
+    for name, why in without.items():
+        console.print(f"no baseline {name}: {why}")

@@ -1,0 +1,41 @@
+"""`python -m rl.evaluate benchmark=[..] model.path=..`: one model, asked in this process."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import Any
+
+from judges import make_judge
+from judges.local.judge import no_server_left
+from rl.config import Config
+from rl.data.sizes import images_of
+from rl.evaluate.suite.curve import label_of, with_folder
+from rl.evaluate.suite.preparing import prepare
+from rl.evaluate.suite.run import Suite
+from rl.evaluate.suite.table import print_summary
+from rl.run.folder import SUMMARY, RunFolder
+from rl.run.progress import Display
+from rl.workers.rollout_worker import engine_settings
+from rollouts.engine.vllm import VllmEngine
+from rollouts.prompt.processing import load_processor
+
+
+def evaluate_model(config: Config, display: Display) -> dict[str, Any]:
+    """Ask one model all benchmarks of `eval.benchmarks`, in a folder like a run's. Returns what summary.json says."""
+    config = with_folder(config)
+    with display.phase("read benchmarks"):
+        prepared = prepare(config)
+    with RunFolder(config) as folder, no_server_left():
+        processor = load_processor(config.model.path, images_of(config.model))
+        judge = make_judge(config.judge)
+        judge.check_now()
+        display.say(judge.describe())
+        with display.phase("engine"):
+            engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
+        suite = Suite(prepared, engine, judge, processor, config)
+        name = label_of(config.model.path)
+        summary = suite.measure(folder.path, name, 0, display, model=config.model.path)
+        print_summary(summary)
+        display.say(f"numbers: {folder.path / SUMMARY}")
+        display.say(f"rows: python -m rollouts.view {quote(str(folder.path))}")
+        return summary

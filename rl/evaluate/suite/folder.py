@@ -1,0 +1,87 @@
+"""The folder of an evaluation: every number computed from its rows and kept facts, without the model, its libraries or
+the benchmark's files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import rewards.answers
+from rl.data.sets import UnusableData
+from rl.evaluate.suite import facts
+from rl.evaluate.suite.numbers.rows import read_step
+from rl.evaluate.suite.numbers.summary import KIND, record, together
+from rl.evaluate.suite.table import print_summary
+from rl.run.folder import SUMMARY, versions
+from rollouts.store.disk import write_atomically
+from rollouts.store.layout import DamagedStore, list_steps
+
+
+def sum_up(folder: Path, **about: Any) -> dict[str, Any]:
+    """Compute every number of a folder from its rows, and write summary.json. `about`: what the rows do not say (model,
+    judge); what an earlier summary says of it stays.
+
+    Raises:
+        UnusableData: the folder holds no evaluation of benchmarks. StoreError: its rows cannot be read.
+    """
+    known = facts.read_all(folder)
+    if not known:
+        raise UnusableData(
+            f"{folder} holds no evaluation of benchmarks (no {facts.FOLDER}/*.json); give a folder that"
+            " python -m rl.evaluate benchmark=[..] wrote"
+        )
+    steps = {stored.step: stored for stored in list_steps(folder)}
+    records = []
+    for one in known:
+        if one.step not in steps:
+            raise DamagedStore(f"{folder} has no rows of {one.card.label} (step {one.step})")
+        records.append(record(one, read_step(steps[one.step])))
+    before = _summary_of(folder)
+    kept = {name: before[name] for name in ("model", "judge", "policy_version", "parser", "versions") if name in before}
+    summary: dict[str, Any] = {
+        "kind": KIND,
+        "parser": parser_version(),
+        "versions": versions(),
+        **kept,
+        **about,
+        "computed_by": {"parser": parser_version(), "versions": versions()},
+        "macro": together(records),
+        "benchmarks": records,
+    }
+    write_summary(folder, summary)
+    return summary
+
+
+def _summary_of(folder: Path) -> Mapping[str, Any]:
+    """What summary.json says already; nothing where there is none, or none that can be read."""
+    try:
+        value = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) and value.get("kind") == KIND else {}
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write summary.json whole or not at all. Raises DiskFull."""
+    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))
+
+
+def parser_version() -> str:
+    """Twelve digits that change with any rule by which answers are read: numbers of two versions are not compared."""
+    folder = Path(next(iter(rewards.answers.__path__)))
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".py", ".yaml"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def from_rows(folder: Path) -> dict[str, Any]:
+    """Compute every number of an evaluation again from its stored rows and print it. Raises UnusableData,
+    StoreError."""
+    if not folder.is_dir():
+        raise UnusableData(f"--from-rows {folder}: there is no such folder")
+    summary = sum_up(folder)
+    print_summary(summary)
+    return summary

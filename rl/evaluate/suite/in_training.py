@@ -1,0 +1,64 @@
+"""Benchmarks of a training run (`eval.benchmarks`): the SFT model, the model after RL, and every so many steps between,
+each in a folder of `evaluations/`, and all of them as a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rl.evaluate.suite.curve import curve, headline_of
+from rl.evaluate.suite.run import Suite
+from rl.evaluate.suite.table import print_summary
+from rl.run.folder import SUMMARY
+from rl.run.progress import Display
+
+FOLDER = "evaluations"
+
+
+@dataclass(frozen=True)
+class BenchmarksOfRun:
+    """The benchmarks of one run."""
+
+    suite: Suite
+    folder: Path
+    display: Display
+
+    def step(self, step: int) -> dict[str, float]:
+        """`benchmark/NAME` of the weights of version `step`, which the engines must hold: asked greedily, without
+        probes. A headline without a value is left out."""
+        name = f"step_{step:06d}"
+        summary = self.suite.measure(
+            self.folder / FOLDER / name,
+            name,
+            step,
+            self.display,
+            model=f"{self.folder.name} after step {step}",
+            quick=True,
+        )
+        return metrics_of(summary)
+
+    def whole(self, name: str, version: int, model: str) -> dict[str, float]:
+        """The same of the SFT model or the one after RL, with samples and probes; prints what was found."""
+        summary = self.suite.measure(self.folder / FOLDER / name, name, version, self.display, model=model)
+        print_summary(summary)
+        return metrics_of(summary)
+
+    def finish(self) -> None:
+        """Write and print the curve over all that were measured, the SFT model first and the last model last."""
+        curve(self.folder / FOLDER, ordered(self.folder / FOLDER))
+
+
+def ordered(folder: Path) -> list[str]:
+    """The evaluations of a run: SFT, the steps, GRPO."""
+    there = sorted(path.parent.name for path in folder.glob(f"*/{SUMMARY}"))
+    places = {"SFT": 0, "GRPO": 2}
+    return sorted(there, key=lambda name: (places.get(name, 1), name))
+
+
+def metrics_of(summary: Mapping[str, Any]) -> dict[str, float]:
+    """`benchmark/NAME` -> the headline's value."""
+    records: Sequence[dict[str, Any]] = summary["benchmarks"]
+    found = {f"benchmark/{one['name']}": headline_of(one) for one in records}
+    return {name: score["value"] for name, score in found.items() if score is not None and score["value"] is not None}

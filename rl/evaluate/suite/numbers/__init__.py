@@ -1,0 +1,1 @@
+"""What stored rows say: answers, their numbers with intervals, and the record of each benchmark."""

@@ -1,0 +1,43 @@
+"""Metrics of written reports over stored rows: of each report for the headline, and of the whole set, each with an
+interval over clusters and a signature that says how it was made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from rewards.metrics.reports import compute
+from rewards.metrics.result import MetricResult, TextRow
+from rl.benchmarks.card import Card
+from rl.evaluate.suite.numbers.rows import Answered
+from rl.statistics.corpus import Corpus, corpus_estimate
+
+
+def rouge_l(said: str, reference: str) -> float:
+    """ROUGE-L F1 of two texts, 0 to 1; an empty answer is 0."""
+    (value,) = compute("rouge_l", [TextRow(said, (reference,))]).items or (0.0,)
+    return value
+
+
+def headline(card: Card, answers: Sequence[Answered]) -> list[float | None]:
+    """The card's headline of each report, on the metric's own scale; None = the metric has none for single reports."""
+    found = compute(card.headline, list(map(_row, answers)))
+    return [None] * len(answers) if found.items is None else list(found.items)
+
+
+def metrics(card: Card, answers: Sequence[Answered]) -> dict[str, Any]:
+    """Metric -> value, low, high, signature, direction; or why it is not computed."""
+    texts, clusters = list(map(_row, answers)), [one.cluster for one in answers]
+    return {name: _plain(compute(name, texts), clusters) for name in card.metrics if name != "macro_f1"}
+
+
+def _row(answer: Answered) -> TextRow:
+    return TextRow(answer.greedy.answer, answer.references, "zh" if answer.language == "zh" else "en")
+
+
+def _plain(found: MetricResult, clusters: Sequence[str]) -> dict[str, Any]:
+    about = {"signature": found.signature, "direction": found.direction, "num_redacted": found.num_redacted}
+    if found.value is None:
+        return {"value": None, "low": None, "high": None, "not_computed": found.reason, **about}
+    return {**dataclasses.asdict(corpus_estimate(Corpus(found.sums, found.finish), clusters)), **about}

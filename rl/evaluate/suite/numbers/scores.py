@@ -1,0 +1,181 @@
+"""Numbers of stored answers, each with an interval that knows which items share an image: the headline, metrics,
+strata, several samples of an item, and what probes take away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rl.evaluate.suite.numbers.rows import Answered, Said, is_right
+from rl.statistics.corpus import Corpus, corpus_estimate
+from rl.statistics.estimates import Estimate, estimate
+from rl.statistics.pairs import Difference, paired_difference
+from rl.statistics.repeated import Vote, avg_at_n, majority_at_k, pass_at_k, pass_hat_k
+
+# The value of one item; None = no verdict.
+Value = Callable[[Answered], float | None]
+
+
+def right(answer: Answered) -> float | None:
+    """Whether the greedy answer is right."""
+    return is_right(answer.greedy)
+
+
+def points(answer: Answered) -> float | None:
+    """What the greedy answer earns, not clipped (criteria may take points away)."""
+    return answer.greedy.value
+
+
+def of(answers: Sequence[Answered], value: Value, *, bounded: bool = True) -> Estimate:
+    """The mean of the items with a 95 % interval over their clusters."""
+    return estimate(
+        [value(one) for one in answers], [one.cluster for one in answers], bounds=(0.0, 1.0) if bounded else None
+    )
+
+
+def strata(answers: Sequence[Answered], names: Sequence[str], value: Value) -> dict[str, dict[str, Estimate]]:
+    """Stratum -> its values -> the mean there; items without the stratum are left out of it."""
+    found: dict[str, dict[str, Estimate]] = {}
+    for name in names:
+        there = sorted({one.stratum(name) for one in answers} - {""})
+        found[name] = {what: of([one for one in answers if one.stratum(name) == what], value) for what in there}
+    return found
+
+
+def sampled(answers: Sequence[Answered]) -> dict[str, Estimate]:
+    """avg@n, pass@k, pass^k and maj@n over the sampled completions; nothing where there are none."""
+    sizes = {len(one.sampled) for one in answers}
+    if not answers or 0 in sizes:
+        return {}
+    n = min(sizes)
+    found = {f"avg@{n}": of(answers, lambda one: avg_at_n(_verdicts(one)))}
+    for k in sorted({1, n} | {2**power for power in range(n.bit_length()) if 2**power <= n}):
+        found[f"pass@{k}"] = of(answers, _passes(pass_at_k, k))
+        found[f"pass^{k}"] = of(answers, _passes(pass_hat_k, k))
+    found[f"maj@{n}"] = of(answers, lambda one: majority_at_k([_vote(said) for said in one.sampled]))
+    return found
+
+
+def _verdicts(answer: Answered) -> list[bool | None]:
+    return [None if (one := is_right(said)) is None else one == 1.0 for said in answer.sampled]
+
+
+def _passes(score: Callable[[int, int, int], float], k: int) -> Value:
+    def value(answer: Answered) -> float | None:
+        judged = [one for one in _verdicts(answer) if one is not None]
+        return score(len(judged), sum(judged), k) if len(judged) >= k else None
+
+    return value
+
+
+def _vote(said: Said) -> Vote:
+    verdict = is_right(said)
+    return Vote(said.choice, None if verdict is None else verdict == 1.0)
+
+
+class Probe(NamedTuple):
+    """What a probe did to the items that have it."""
+
+    # Mean of the variants; of the same items as they are; probe minus plain.
+    score: Estimate
+    plain: Estimate
+    difference: Difference
+    # Probe / plain; None = nothing was right before.
+    retained: Estimate | None
+    # Share of items whose answer changed, among those that could be read both times.
+    changed: Estimate
+    # Share of items right in every variant.
+    all_right: Estimate
+
+
+def probe(answers: Sequence[Answered], made: Sequence[Answered], value: Value) -> Probe:
+    """A probe's items beside those they were made of; several variants of an item count as their mean."""
+    variants: dict[str, list[Answered]] = {}
+    for one in made:
+        variants.setdefault(one.pair_id, []).append(one)
+    pairs = [(one, variants[one.id]) for one in answers if one.id in variants]
+    clusters = [one.cluster for one, _ in pairs]
+    before = [value(one) for one, _ in pairs]
+    after = [_mean([value(other) for other in others]) for _, others in pairs]
+    kept = [
+        (a, b, cluster)
+        for a, b, cluster in zip(before, after, clusters, strict=True)
+        if a is not None and b is not None
+    ]
+    retained = None
+    if kept and sum(a for a, _, _ in kept) > 0:
+        rows = np.array([(b, a) for a, b, _ in kept])
+        retained = corpus_estimate(Corpus(rows, _ratio), [cluster for _, _, cluster in kept])
+    return Probe(
+        score=estimate(after, clusters),
+        plain=estimate(before, clusters),
+        difference=paired_difference(before, after, clusters),
+        retained=retained,
+        changed=estimate([_mean([_differs(one, other) for other in others]) for one, others in pairs], clusters),
+        all_right=estimate([_least([value(other) for other in others]) for _, others in pairs], clusters),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are there; None where none is."""
+    known = [one for one in values if one is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _least(values: Sequence[float | None]) -> float | None:
+    """The least of all values; None where one is missing, unless another is 0 already."""
+    known = [one for one in values if one is not None]
+    return min(known) if known and (len(known) == len(values) or min(known) == 0) else None
+
+
+def _ratio(sums: NDArray[np.float64]) -> float | None:
+    return float(sums[0] / sums[1]) if sums[1] > 0 else None
+
+
+def _differs(one: Answered, other: Answered) -> float | None:
+    """Whether two answers differ; None where either could not be read. Options that a probe moved are told by text."""
+    if one.greedy.choice is None or other.greedy.choice is None:
+        return None
+    return float(_choice_text(one) != _choice_text(other))
+
+
+def _choice_text(answer: Answered) -> str:
+    """The text of the option that was chosen, where it is one; else what was said."""
+    choice = answer.greedy.choice or ""
+    texts = [
+        answer.options[place] for letter in choice if (place := ord(letter) - ord("A")) in range(len(answer.options))
+    ]
+    return (
+        " | ".join(sorted(" ".join(text.casefold().split()) for text in texts)) if len(texts) == len(choice) else choice
+    )
+
+
+def macro_f1(answers: Sequence[Answered]) -> Estimate:
+    """Mean of the F1 of each gold label, 0 to 1, with a bootstrap over clusters; an answer that could not be read is
+    wrong and no label of its own, one without a verdict is left out."""
+    judged = [one for one in answers if one.greedy.value is not None]
+    labels = sorted({one.gold_choice for one in judged})
+    size = len(labels)
+    rows = np.zeros((len(judged), size * (size + 1)))
+    for place, one in enumerate(judged):
+        said = labels.index(one.greedy.choice) if one.greedy.choice in labels else size
+        rows[place, labels.index(one.gold_choice) * (size + 1) + said] = 1
+
+    def finish(sums: NDArray[np.float64]) -> float | None:
+        table = sums.reshape(size, size + 1)
+        gold, said, hit = table.sum(axis=1), table.sum(axis=0)[:size], np.diagonal(table)
+        there = gold + said > 0
+        return float(np.mean(2 * hit[there] / (gold + said)[there])) if there.any() else None
+
+    return corpus_estimate(Corpus(rows, finish), [one.cluster for one in judged])
+
+
+def differences(answers: Sequence[Answered], value: Value, blind: Mapping[str, float]) -> tuple[Estimate, Difference]:
+    """A baseline's mean on these items, and the model minus it item by item. `blind`: item -> the baseline's value."""
+    theirs: list[float | None] = [blind.get(one.id) for one in answers]
+    clusters = [one.cluster for one in answers]
+    return estimate(theirs, clusters), paired_difference(theirs, [value(one) for one in answers], clusters)

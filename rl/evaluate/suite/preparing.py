@@ -1,0 +1,160 @@
+"""Everything about benchmarks that can go wrong before a model is loaded: cards, files, images, probes, and a judge
+that may not see the rows."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from judges.settings import JudgeConfig
+from rl.benchmarks.baselines import Blind
+from rl.benchmarks.card import Card, CardError, find
+from rl.benchmarks.loading import Benchmark, BenchmarkError, load, refuse_unfit
+from rl.benchmarks.overlap import overlap
+from rl.config import Config
+from rl.data.sets import UnusableData
+from rl.evaluate.quick import quick_subset
+from rl.evaluate.suite.facts import Facts, blinds_of, kept
+from rl.evaluate.suite.numbers import reports
+from rl.probes.probe import Probed, ProbeImpossible
+from rl.probes.table import make, named
+from rollouts.records import Sample
+
+# Where an endpoint that names none is asked.
+_DEFAULT_ENDPOINT = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One benchmark, ready to be asked."""
+
+    benchmark: Benchmark
+    # Those that are asked: all, or a subset (eval.benchmark_items).
+    samples: tuple[Sample, ...]
+    probed: tuple[Probed, ...]
+    facts: Facts
+
+    @property
+    def everything(self) -> list[Sample]:
+        """Items, and what probes made of them."""
+        return [*self.samples, *(one for probed in self.probed for one in probed.samples)]
+
+
+def cards_of(config: Config) -> list[Card]:
+    """The cards of `eval.benchmarks`, that may be judged by this judge.
+
+    Raises:
+        UnusableData: no such card, a card that cannot be used, rows that may not go where the judge is.
+    """
+    try:
+        cards = find(config.eval.benchmarks)
+    except CardError as error:
+        raise UnusableData(str(error)) from None
+    for card in cards:
+        refuse_far_judge(card, config.judge)
+    return cards
+
+
+def refuse_far_judge(card: Card, judge: JudgeConfig) -> None:
+    """Raise BenchmarkError where rows may not leave the machine and a judge's endpoint is on another, or where the card
+    needs a judge of criteria and there is none."""
+    far = [url for url in endpoints(judge) if not is_local(url)]
+    if far and not card.may_leave_machine:
+        raise BenchmarkError(
+            f"benchmark {card.name}: its rows may not leave this machine ({card.licence}), but the judge is asked at"
+            f" {far[0]}.\nUse judge=rules, judge=local, or a judge on this machine"
+            " (judge.base_url=http://127.0.0.1:PORT/v1), or leave the benchmark out."
+        )
+    if card.scorer == "rubric_judge" and judge.kind != "openai":
+        raise BenchmarkError(
+            f"benchmark {card.name}: its answers are graded by criteria, which judge={judge.kind} cannot read; use"
+            " judge=openai judge.base_url=URL judge.model=NAME"
+        )
+
+
+def endpoints(judge: JudgeConfig) -> list[str]:
+    """The addresses at which a judge is asked; none for rules and for the embedded judge."""
+    if judge.kind != "openai":
+        return [judge.second_base_url] if judge.second_opinion != "off" and judge.second_base_url else []
+    own = judge.base_url or _DEFAULT_ENDPOINT
+    found = [member.base_url or own for member in judge.panel.values()] or [own]
+    return [*found, *([judge.second_base_url or own] if judge.second_opinion != "off" else [])]
+
+
+def is_local(url: str) -> bool:
+    """Whether an endpoint is on this machine: a loopback address or "localhost"."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def prepare(config: Config) -> list[Prepared]:
+    """Every benchmark of `eval.benchmarks`, read, checked, with its probes made.
+
+    Raises:
+        UnusableData: whatever a card, its files, its images or its probes are not fit for; ProbeImpossible among it.
+    """
+    if config.eval.probes is not None:
+        named(config.eval.probes)  # a wrong name is told before files are read
+    cards = cards_of(config)
+    return [_prepared(card, config, step) for step, card in enumerate(cards, start=1)]
+
+
+def _prepared(card: Card, config: Config, step: int) -> Prepared:
+    benchmark = load(card, config.eval.benchmark_root)
+    refuse_unfit(benchmark, tell_only=config.eval.on_mismatch == "tell")
+    samples = benchmark.samples
+    if config.eval.benchmark_items is not None:
+        samples = list(quick_subset(samples, config.eval.benchmark_items))
+    probed, without = _probes(card, samples, config)
+    blinds, not_computed = blinds_of(benchmark, samples, reports.rouge_l)
+    facts = facts_of(benchmark, samples, blinds, {**not_computed, **without}, step)
+    return Prepared(benchmark, tuple(samples), tuple(probed), facts)
+
+
+def facts_of(
+    benchmark: Benchmark, samples: Sequence[Sample], blinds: Sequence[Blind], not_computed: dict[str, str], step: int
+) -> Facts:
+    """What the folder keeps of a benchmark before it is asked."""
+    shared = [
+        overlap(samples, taught, name)
+        for name, taught in benchmark.training.items()
+        if any(one.media for one in samples)
+    ]
+    return Facts(
+        card=benchmark.card,
+        step=step,
+        num_rows=len(benchmark.items) + len(benchmark.unusable),
+        num_asked=len(samples),
+        num_clean=benchmark.num_clean,
+        unusable=benchmark.unusable,
+        mismatches=benchmark.mismatches,
+        published_rows=benchmark.published_rows,
+        file=benchmark.file_name,
+        notes=benchmark.notes,
+        overlap=tuple(str(one) for one in shared),
+        blinds=kept(blinds, samples),
+        not_computed=not_computed,
+    )
+
+
+def _probes(card: Card, samples: Sequence[Sample], config: Config) -> tuple[list[Probed], dict[str, str]]:
+    """The probes that were asked for, or the card's. One of the card's that these items cannot have is noted; one that
+    was asked for is an error."""
+    if config.eval.probes is not None:
+        return make(config.eval.probes, samples, config.seed), {}
+    found, without = [], {}
+    for name in card.probes:
+        if name == "blank" and not config.eval.blank_images:
+            continue
+        try:
+            found += make([name], samples, config.seed)
+        except ProbeImpossible as error:
+            without[name] = str(error)
+    return found, without

@@ -1,0 +1,147 @@
+"""What an evaluation on benchmarks found, in a terminal: every score beside the best that was earned without looking.
+Nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from rollouts.terminal import open_console, plain, table
+
+# A mark on a score that blindness may have earned.
+BLIND_MARK = "(blind)"
+NAMES = {
+    "chance": "chance", "majority": "majority answer", "options_only": "options only",
+    "question_only": "question only", "question_exact": "question only, exact words", "constant": "constant report",
+    "frequent": "most frequent report", "nearest": "report of the nearest image",
+}  # fmt: skip
+
+
+def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print an evaluation."""
+    console = console or open_console()
+    records = summary["benchmarks"]
+    rows = [row for one in records for row in _headlines(one)]
+    columns = ("benchmark", "items", "score", "official", "best blind", "no model scores", "least seen")
+    console.print(table(f"{summary.get('model', 'a model')} in %", columns, rows))
+    if summary.get("macro"):
+        console.print(f"mean of the accuracies: {_with_interval(summary['macro'])}")
+    for one in records:
+        print_baselines(one, console)
+        print_probes(one, console)
+    for line in _notes(records):
+        console.print(plain(line), soft_wrap=True)
+
+
+def _headlines(one: Mapping[str, Any]) -> list[Sequence[str | Text]]:
+    found: list[Sequence[str | Text]] = []
+    if one["clean"] is not None:
+        found.append(_headline(one["name"], one, one["clean"], _with_interval(one["official"]), one.get("detectable")))
+    if reports := one.get("reports"):
+        name = f"{one['name']} {reports['headline']}"
+        found.append(_headline(name, reports, reports["score"], "", None))
+    return found
+
+
+def _headline(
+    name: str, one: Mapping[str, Any], score: Mapping[str, Any], official: str, least: Mapping[str, float] | None
+) -> Sequence[str | Text]:
+    best = one.get("best_blind")
+    marked = one.get("touches_blind", False)
+    return (
+        name,
+        f"{score['num_items']:,}",
+        plain(f"{_with_interval(score)}{f' {BLIND_MARK}' if marked else ''}", "bold red" if marked else ""),
+        official,
+        f"{NAMES.get(best['name'], best['name'])} {_percent(best['value'])}" if best else "none",
+        str(score["num_unscored"]) if score["num_unscored"] else "",
+        f"{100 * least['0.2']:.1f}" if least else "",
+    )
+
+
+def print_baselines(one: Mapping[str, Any], console: Console) -> None:
+    """The baselines of one benchmark beside its score."""
+    for part in (one, one.get("reports") or {}):
+        found = part.get("baselines") or {}
+        rows = [
+            (NAMES.get(name, name), _with_interval(blind["score"]), _difference(blind["difference"]))
+            for name, blind in found.items()
+        ]
+        if rows:
+            console.print(
+                table(f"{one['name']}: earned without looking", ("baseline", "score", "model minus it"), rows)
+            )
+
+
+def print_probes(one: Mapping[str, Any], console: Console) -> None:
+    """Each probe as a difference to the same items as they are."""
+    for part in (one, one.get("reports") or {}):
+        rows = [
+            (
+                name, f"{probe['score']['num_items']:,}",
+                _with_interval(probe["plain"]), _with_interval(probe["score"]),
+                _difference(probe["difference"]),
+                _with_interval(probe["retained"]) if probe["retained"] else "",
+                _percent(probe["changed"]["value"]),
+            )
+            for name, probe in (part.get("probes") or {}).items()
+        ]  # fmt: skip
+        if rows:
+            columns = ("probe", "items", "as they are", "probed", "difference", "retained", "answers changed")
+            console.print(table(f"{one['name']}: probes", columns, rows))
+
+
+def _notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "95 % intervals over images (or what the card's cluster names). score: items whose gold is not in doubt, each"
+        " once; official: every row, as its authors count it. least seen: the difference of two models that this set"
+        " tells in 80 of 100 cases where they differ on a fifth of it, in points."
+    ]
+    for one in records:
+        if one.get("touches_blind", False):
+            best = one["best_blind"]
+            lines.append(
+                f"{one['name']}: the interval reaches {NAMES.get(best['name'], best['name'])}"
+                f" ({_percent(best['value'])}), so the score does not show that anything was seen."
+            )
+        lines += [f"{one['name']}: {said}" for said in one["mismatches"]]
+        if one["num_asked"] + len(one["unusable"]) < one["num_rows"]:
+            lines.append(f"{one['name']}: {one['num_asked']:,} of {one['num_rows']:,} rows were asked")
+        lines += [f"{one['name']}: {said}" for said in one["overlap"] if not said.startswith("0 of")]
+        lines += [f"{one['name']}: no baseline {name}, {why}" for name, why in one["not_computed"].items()]
+        lines += (
+            [f"{one['name']}: {len(one['refused']):,} items were refused and have no value"] if one["refused"] else []
+        )
+    return lines
+
+
+def _percent(share: float | None) -> str:
+    return "not computed" if share is None else f"{100 * share:.1f}"
+
+
+def _with_interval(score: Mapping[str, Any]) -> str:
+    if score["value"] is None:
+        return "none judged"
+    ends = "" if score["low"] is None else f" ({100 * score['low']:.1f}-{100 * score['high']:.1f})"
+    return f"{100 * score['value']:.1f}{ends}"
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return ""
+    ends = "" if found["low"] is None else f" ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+    return f"{100 * found['value']:+.1f}{ends} {found['verdict']}"
+
+
+def print_curve(curve: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print the headline of every benchmark over models."""
+    console = console or open_console()
+    names = list(dict.fromkeys(name for point in curve["points"] for name in point["scores"]))
+    rows = [
+        (point["label"], *(_with_interval(point["scores"][name]) if name in point["scores"] else "" for name in names))
+        for point in curve["points"]
+    ]
+    console.print(table("models in their order, in %", ("model", *names), rows))
