@@ -14,7 +14,7 @@ from rollouts.imaging.ask import Ask
 from rollouts.imaging.geometry import plane_of
 from rollouts.imaging.notes import Provenance
 from rollouts.imaging.pick import evenly_in_time, evenly_spaced
-from rollouts.imaging.pictures import to_png
+from rollouts.imaging.pictures import MAX_PIXELS, to_png
 from rollouts.imaging.source import Source
 from rollouts.records import BadSample, Media, MediaKind
 
@@ -124,7 +124,7 @@ def prepare(source: Source, ask: Ask) -> Frames:
         positions=_of(source.positions, chosen),
         times=_of(source.times, chosen),
         instance_numbers=_of(source.instance_numbers, chosen),
-        size=shown_size(*source.size, source.spacing, ask) if source.size else None,
+        size=shown_size(*source.size, source, ask) if source.size else None,
         source_size=source.size,
         window=scale.name if scale else "",
         window_bounds=tuple(channel.bounds for channel in scale.channels) if scale else (),
@@ -153,19 +153,25 @@ def _shown(values: np.ndarray, scale: windows.Scale | None, source: Source, ask:
     """One frame's values as the picture that everybody sees."""
     rgb = values if values.ndim == 3 else (scale or windows.Scale((), "")).show(values)
     image = Image.fromarray(rgb)
-    size = shown_size(image.width, image.height, source.spacing, ask)
+    size = shown_size(image.width, image.height, source, ask)
     return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
 
 
-def shown_size(width: int, height: int, spacing: tuple[float, float, float] | None, ask: Ask) -> tuple[int, int]:
+def shown_size(width: int, height: int, source: Source, ask: Ask) -> tuple[int, int]:
     """Width and height of a frame as it is shown: rows or columns stretched until pixels are squares, then made smaller
-    to `longest_side`."""
-    if ask.square_pixels and spacing is not None and min(spacing[1:]) > 0:
-        ratio = spacing[1] / spacing[2]  # height of a pixel over its width
+    to `longest_side`. Raises BadSample where a wrong spacing would make it huge."""
+    spacing = source.spacing
+    if ask.square_pixels:
+        known = spacing is not None and min(spacing[1:]) > 0
+        ratio = spacing[1] / spacing[2] if spacing is not None and known else source.aspect  # a pixel's height / width
         if ratio > 1 + _SQUARE_WITHIN:
             height = round(height * ratio)
         elif ratio < 1 / (1 + _SQUARE_WITHIN):
             width = round(width / ratio)
+        if width * height > MAX_PIXELS:
+            raise BadSample(
+                f"pixels {ratio:.3g} times as high as wide: the spacing is damaged, or use square_pixels=false"
+            )
     longest = max(width, height)
     if ask.longest_side is not None and longest > ask.longest_side:
         width, height = (max(1, round(side * ask.longest_side / longest)) for side in (width, height))

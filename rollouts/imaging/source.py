@@ -43,6 +43,8 @@ class Source:
     axes: str = ""
     # Millimetres between frames, rows, columns; None = unknown, then pixels are taken as squares.
     spacing: tuple[float, float, float] | None = None
+    # Height of a pixel over its width, where a file tells no millimetres but this.
+    aspect: float = 1.0
     # Place of each frame along its axis in mm; seconds at which each frame appears, and when the last one ends.
     positions: tuple[float, ...] | None = None
     # Where the pixels of all frames lie; None = unknown.

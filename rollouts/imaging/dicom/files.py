@@ -295,6 +295,8 @@ def stored(head: FileHead, frames: Sequence[int]) -> Iterator[np.ndarray]:
             raise BadSample(
                 f"decodes to {array.shape[1]} x {array.shape[0]}, the header says {head.columns} x {head.rows}"
             )
+        if not head.is_colour and array.ndim != 2:
+            raise BadSample(f"{head.photometric} with {array.shape[2]} values a pixel: the header contradicts itself")
         yield _coloured(head, array) if head.is_colour else numpy.asarray(array)
 
 

@@ -21,17 +21,17 @@ def slices_of(head: FileHead, dataset: Any) -> list[Slice]:
         return [_slice(head, 0, (dataset,))]
     if per_frame is None:  # frames of one time after the other, or of places that nothing tells
         one = _slice(head, 0, (shared, dataset) if shared is not None else (dataset,))
-        times = _times(dataset, head.frames)
-        head = _with_times(head, times)
-        return [
-            Slice(head, index, spacing=one.spacing, slope=one.slope, intercept=one.intercept, window=one.window,
-                  in_hounsfield=one.in_hounsfield, window_note=one.window_note, tags=one.tags)
-            for index in range(head.frames)
-        ]  # fmt: skip
-    return [
+        head = _with_times(head, _times(dataset, head.frames))
+        place = {"position": None, "orientation": None, "instance_number": None}
+        return [dataclasses.replace(one, head=head, frame=index, **place) for index in range(head.frames)]  # type: ignore[arg-type]
+    found = [
         _slice(head, index, tuple(level for level in (group, shared, dataset) if level is not None))
         for index, group in enumerate(per_frame)
     ]
+    if any(item.position is not None for item in found):
+        return found
+    head = _with_times(head, _times(dataset, head.frames))
+    return [dataclasses.replace(item, head=head) for item in found]
 
 
 def _with_times(head: FileHead, times: tuple[float, ...] | None) -> FileHead:
@@ -81,6 +81,7 @@ def _slice(head: FileHead, index: int, levels: tuple[Any, ...]) -> Slice:
     if slope == (0.0,):
         raise BadSample("RescaleSlope is 0: every value would be the same")
     spacing = values("PixelSpacing", "PixelMeasuresSequence", 2) or values("ImagerPixelSpacing", "", 2)
+    relative = None if spacing else values("PixelAspectRatio", "", 2)
     window, window_note = voi(found, head)
     return Slice(
         head=head,
@@ -89,6 +90,7 @@ def _slice(head: FileHead, index: int, levels: tuple[Any, ...]) -> Slice:
         position=values("ImagePositionPatient", "PlanePositionSequence", 3),  # type: ignore[arg-type]
         orientation=_directions(values("ImageOrientationPatient", "PlaneOrientationSequence", 6)),
         spacing=spacing if spacing and min(spacing) > 0 else None,  # type: ignore[arg-type]
+        aspect=relative[0] / relative[1] if relative and min(relative) > 0 else 1.0,
         thickness=(values("SliceThickness", "PixelMeasuresSequence", 1) or (None,))[0],
         slope=slope[0] if slope else 1.0,
         intercept=intercept[0] if intercept else 0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -167,6 +168,8 @@ class Slice:
     position: tuple[float, float, float] | None = None
     orientation: tuple[float, float, float, float, float, float] | None = None
     spacing: tuple[float, float] | None = None
+    # Height of a pixel over its width, where there is no spacing but a PixelAspectRatio.
+    aspect: float = 1.0
     thickness: float | None = None
     slope: float = 1.0
     intercept: float = 0.0
@@ -191,8 +194,8 @@ def word_of(text: str, known: frozenset[str]) -> str:
 
 
 def uid_of(text: str) -> str:
-    """The text if it has the form of a UID; "" for any other text."""
-    return text if _UID.fullmatch(text) else ""
+    """The text if it has the form of a UID; a hash of any other text, so that two stay two; "" for none."""
+    return text if not text or _UID.fullmatch(text) else f"x{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def orientation_of(texts: list[str]) -> str:

@@ -11,7 +11,7 @@ from rollouts.imaging import windows
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.dicom import files, series
 from rollouts.imaging.dicom.grids import Grid, grid_of, places_of
-from rollouts.imaging.dicom.headers import FileHead, Slice
+from rollouts.imaging.dicom.headers import PICTURES, FileHead, Slice
 from rollouts.imaging.dicom.values import values_of
 from rollouts.imaging.notes import Provenance
 from rollouts.imaging.source import Source, refuse_unused
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # As the table of readers calls it.
 NAME = "DICOM"
+# Air is -1024 HU; scanners fill what they have not seen with less, mostly without saying so.
+_NO_TISSUE_BELOW = -1100.0
 _UNKNOWN_PLACE = "orientation unknown"
 
 
@@ -43,6 +45,9 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
         raise BadSample(f"plane {ask.plane} needs places in the patient, and the file has none; use plane=native")
     else:
         notes.append(_UNKNOWN_PLACE)
+    told, said = slices[0].head.modality, ask.modality.upper()
+    if told and said in PICTURES and told != said:
+        notes.append(f"the row says {said}, the file {told}")
     return _source(stack, grid, ask, (*notes, *stack.notes))
 
 
@@ -130,9 +135,10 @@ def _source(stack: series.Stack, grid: Grid | None, ask: Ask, notes: Sequence[st
         count=len(slices) if grid is None else grid.count,
         load=lambda wanted: _load(slices, grid, wanted),
         provenance=_provenance(slices, (*notes, *each)),
-        greys=None if head.is_colour else _greys(stack),
+        greys=None if head.is_colour else _greys(stack, ask),
         axes="" if grid is None else grid.arrangement.axes,
         spacing=_spacing(slices[0], grid),
+        aspect=slices[0].aspect,
         positions=None if grid is None else grid.positions,
         places=None if grid is None else places_of(stack, grid),
         times=times,
@@ -172,15 +178,16 @@ def fetch(slices: Sequence[Slice]) -> Iterator[np.ndarray]:
         start = behind
 
 
-def _greys(stack: series.Stack) -> windows.Greys:
+def _greys(stack: series.Stack, ask: Ask) -> windows.Greys:
     slices = stack.slices
     first = slices[0]
+    modality = first.head.modality or ask.modality
     own, own_notes = _own_window(slices)
     said = {item.in_hounsfield for item in slices}
     return windows.Greys(
-        sample=lambda: _sample(slices),
+        sample=lambda: _sample(slices, modality),
         in_hounsfield=said.pop() if len(said) == 1 else None,
-        modality=first.head.modality,
+        modality=modality,
         own=own,
         own_notes=own_notes,
         inverted=first.head.photometric == "MONOCHROME1",
@@ -204,10 +211,13 @@ def _own_window(slices: Sequence[Slice]) -> tuple[windows.Window | windows.Table
     return windows.Window((low + high) / 2, high - low, "LINEAR_EXACT"), (note,)
 
 
-def _sample(slices: Sequence[Slice]) -> np.ndarray:
+def _sample(slices: Sequence[Slice], modality: str) -> np.ndarray:
     import numpy
 
     head = slices[0].head
     frame_step, step, _ = windows.steps((len(slices), head.rows, head.columns))
     some = [windows.sampled(frame, step) for frame in fetch(slices[::frame_step])]
-    return numpy.concatenate([one.ravel() for one in some])
+    sample = numpy.concatenate([one.ravel() for one in some])
+    if modality == "CT" and (inside := sample >= _NO_TISSUE_BELOW).any():
+        return sample[inside]
+    return sample

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.media.series`: a CT series of 512 x 512 x 300 to 16 cached frames, cold and again; time and memory.
+"""`python -m tests.bench.media.series`: a CT series of 512 x 512 x 300 to 16 cached frames, cold and again.
 
 Bars: 6 s and 700 MiB the first time, 50 ms the second.
 """

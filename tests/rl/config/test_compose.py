@@ -183,7 +183,9 @@ def test_every_file_of_conf_holds_known_settings_of_the_right_type(
 ) -> None:
     (tmp_path / "rows.jsonl").write_text("")
     needs = {"data=vqa_rad": [f"data.root={tmp_path}"], "data=jsonl": [f"data.root={tmp_path / 'rows.jsonl'}"]}
-    needs["experiment=real_model"] = needs["data=pubmedqa"] = needs["data=jsonl"]
+    needs["experiment=real_model"] = needs["data=pubmedqa"] = needs["data=hospital"] = needs["data=jsonl"]
+    documents = [f"stages.{stage}.root={tmp_path / 'rows.jsonl'}" for stage in ("interleaved", "captions")]
+    needs["experiment=hospital"] = [*needs["data=jsonl"], *documents]
     needs["judge=openai"] = needs["judge=panel"] = ["judge.base_url=http://localhost:1/v1", "judge.model=m"]
     assert isinstance(compose.compose([option, model_path, *needs.get(option, [])]), Config)
 

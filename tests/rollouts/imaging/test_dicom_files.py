@@ -397,3 +397,52 @@ def test_a_radiograph_is_never_turned(tmp_path: Path) -> None:
     assert frames.axes == ""
     grey = np.asarray(frames.image(0))[..., 0]
     assert grey[0, 0] < grey[-1, -1]
+
+
+def test_what_a_scanner_fills_in_outside_sets_no_scale(tmp_path: Path) -> None:
+    # 1,000 values of 0..999 HU, and as many of -3024, which no header names.
+    stored = np.concatenate([np.arange(1000), np.full(1000, -3024)]).astype(np.int16).reshape(40, 50)
+    path = dicoms.write(tmp_path / "a", stored, RescaleIntercept=0)
+    # Percentiles 0.5 and 99.5 of 0..999: 4.995 and 994.005.
+    assert image(path).provenance.window_bounds[0] == pytest.approx((4.995, 994.005), abs=0.01)
+    assert shown(path)[-1].tolist() == [0] * 50
+
+
+def test_fractions_and_pixels_of_other_shapes_are_shown(tmp_path: Path) -> None:
+    found = dicoms.dataset(ONE, PixelData=None, BitsAllocated=32, Modality="MR")
+    found.FloatPixelData = (ONE / 10).astype(np.float32).tobytes()
+    assert values(dicoms.save(tmp_path / "a", found))[0, :3] == pytest.approx([0, 0.1, 0.2])
+    wide = dicoms.write(tmp_path / "b", ONE, Modality="US", PixelAspectRatio=[1, 2])
+    assert image(wide).image(0).size == (12, 4)
+    assert image(wide).provenance.spacing is None
+    absurd = dicoms.write(tmp_path / "c", ONE, PixelSpacing=[1e9, 1])
+    assert "the spacing is damaged" in refused(absurd)
+    assert image(absurd, square_pixels=False).image(0).size == (6, 4)
+
+
+def test_the_rows_modality_counts_where_the_file_says_none(tmp_path: Path) -> None:
+    stored = (ONE * 100).astype(np.int16) - 1000
+    silent = dicoms.write(tmp_path / "a", stored, Modality="")
+    assert image(silent, modality="CT", window="lung").provenance.modality == "CT"
+    assert "values of MR" in refused(silent, modality="MR", window="lung")
+    other = dicoms.write(tmp_path / "b", stored, Modality="CT")
+    assert "the row says MR, the file CT" in image(other, modality="MR").provenance.notes
+
+
+def test_series_whose_ids_are_no_ids_stay_two(tmp_path: Path) -> None:
+    dicoms.series(tmp_path / "a", [0, 5], SeriesInstanceUID="SECRET one")
+    dicoms.series(tmp_path / "b", [0, 5], SeriesInstanceUID="SECRET two")
+    told = refused(tmp_path, "volume")
+    assert "2 series" in told
+    assert "SECRET" not in told
+
+
+def test_frames_with_groups_and_no_places_are_a_cine(tmp_path: Path) -> None:
+    three = np.stack([ONE, ONE + 50, ONE + 100]).astype(np.uint16)
+    groups = dicoms.items(*[{"FrameVOILUTSequence": dicoms.items({"WindowCenter": 50, "WindowWidth": 99})}] * 3)
+    path = dicoms.write(
+        tmp_path / "a", three, Modality="XA", PerFrameFunctionalGroupsSequence=groups, RecommendedDisplayFrameRate=5
+    )
+    assert read(path, Ask("video", window="dicom")).times == pytest.approx((0, 0.2, 0.4))
+    short = dicoms.write(tmp_path / "b", three, PerFrameFunctionalGroupsSequence=dicoms.items({}, {}))
+    assert "3 frames and 2 functional groups" in refused(short, "volume")

@@ -1,0 +1,121 @@
+"""`python -m examples.hospital.make --out FOLDER` writes the made-up hospital and the data of all four stages:
+
+FOLDER/studies/      DICOM, NIfTI, mp4 and JPEG files
+FOLDER/NAME.jsonl    a table a modality: what is read, label, caption, patient
+FOLDER/questions.jsonl, card.md      by `python -m rl.curate` and recipe.yaml, split by patient
+FOLDER/documents.jsonl, captions.jsonl      for the stages before instruction tuning
+
+The same arguments write the same pixels and rows. With --train the four stages run on them:
+`python -m rl.train +experiment=hospital`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from examples.hospital.files import write
+from examples.hospital.patients import MODALITIES, studies
+from rl.run.progress import Display
+from rollouts.records import stable_hash
+from rollouts.terminal import accept_any_stdout, complain
+
+RECIPE = Path(__file__).with_name("recipe.yaml")
+
+
+def write_studies(folder: Path, each: int, seed: int, display: Display) -> list[dict[str, Any]]:
+    """Write the files of every patient, and a table a modality; returns the rows."""
+    (folder / "studies").mkdir(parents=True)
+    rows = []
+    with display.bar("write the files of patients", each * len(MODALITIES)) as bar:
+        for place, one in enumerate(studies(each, seed)):
+            read = write(one, folder / "studies", place % each)
+            rows.append(
+                {name: f"studies/{path}" for name, path in read.items()}
+                | {"label": one.finding, "caption": one.caption, "patient": one.patient, "modality": one.modality}
+            )
+            bar.advance()
+    for modality in MODALITIES:
+        _write_lines(folder / f"{modality}.jsonl", (row for row in rows if row["modality"] == modality))
+    return rows
+
+
+def caption_rows(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each study with what it shows in words."""
+    for row in rows:
+        told = {"caption": f"{row['modality']}: {row['caption']}", "patient": row["patient"]}
+        yield {"id": row["patient"], **_shown(row), "modality": row["modality"], **told}
+
+
+def document_rows(rows: Sequence[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:
+    """Two patients a document, in a seeded order: a study, a sentence on it, the next study, and one on that."""
+    mixed = sorted(rows, key=lambda row: stable_hash("documents", seed, row["patient"]))
+    for first, second in zip(mixed[::2], mixed[1::2], strict=False):
+        content = [
+            _shown(first),
+            f"This {first['modality']} shows {first['caption']}.",
+            _shown(second),
+            f"The next one, a {second['modality']}, shows {second['caption']}.",
+        ]
+        yield {"id": f"{first['patient']}+{second['patient']}", "content": content}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("image", "volume", "video") if name in row}
+
+
+def _write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 = written, 2 = there is something in the folder already."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.hospital.make",
+        description="Write a made-up hospital as files, and the data of all four stages.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/hospital"), metavar="FOLDER")
+    parser.add_argument("--patients", type=int, default=160, metavar="N", help="of each of five modalities")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--train", action="store_true", help="run the four stages on it when it is written")
+    parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="settings of that run")
+    asked = parser.parse_args(argv)
+    if asked.settings and not asked.train:
+        parser.error(f"{asked.settings[0]}: settings are those of the run that --train starts")
+    if asked.out.exists() and any(asked.out.iterdir()):
+        complain(f"{asked.out} is not empty; remove it, or choose another --out")
+        return 2
+    with Display(sys.stderr) as display:
+        rows = write_studies(asked.out, asked.patients, asked.seed, display)
+    _write_lines(asked.out / "captions.jsonl", caption_rows(rows))
+    _write_lines(asked.out / "documents.jsonl", document_rows(rows, asked.seed))
+    shutil.copyfile(RECIPE, asked.out / "recipe.yaml")
+    # Here, because whoever only wants the files needs none of it.
+    from rl.curate.__main__ import main as curate
+    from rl.train import main as train
+
+    code = curate([str(asked.out / "recipe.yaml"), "--out", str(asked.out / "questions.jsonl")])
+    if code or not asked.train:
+        return code
+    return train(["+experiment=hospital", *places(asked.out), *asked.settings])
+
+
+def places(folder: Path) -> list[str]:
+    """The settings that say where the hospital lies."""
+    found = {
+        "data.root": "questions.jsonl",
+        "data.media.cache_dir": "frames",
+        "stages.interleaved.root": "documents.jsonl",
+        "stages.captions.root": "captions.jsonl",
+    }
+    return [f"{name}={folder / where}" for name, where in found.items()]
+
+
+if __name__ == "__main__":
+    accept_any_stdout()
+    sys.exit(main())
