@@ -1,8 +1,10 @@
-"""`python -m rl.report RUN` writes report.html for a run that is going on, was interrupted, or is done."""
+"""`python -m rl.report FOLDER` writes report.html for a run that is going on, was interrupted, or is done, and for an
+evaluation on benchmarks."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +12,83 @@ from pathlib import Path
 from rl.run.folder import CONFIG
 from rollouts.terminal import accept_any_stdout, complain, require
 
+COMMAND = "python -m rl.report"
+_EPILOG = f"""examples:
+  {COMMAND} runs/med_grpo                                  the report of a run
+  {COMMAND} runs/evaluate/mine                             that of an evaluation (rl.evaluate benchmark=[..])
+  {COMMAND} runs/evaluate/mine --against runs/evaluate/base   beside another model, with the items that flipped
+  {COMMAND} runs/evaluate/mine --export csv                and its numbers, in results.csv beside the page"""
+# Made by rl.evaluate in the folder of an evaluation, and of nothing else.
+EVALUATION = "benchmarks"
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = written, 2 = the folder is no run."""
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m rl.report", description="Write report.html for a run, whatever of it is there yet."
+        prog=COMMAND,
+        description="Write report.html for a run or an evaluation on benchmarks, whatever of it is there yet.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "run", type=Path, metavar="RUN", help="folder of a run (its out_dir), finished or still going on"
+        "run", type=Path, metavar="FOLDER", help="folder of a run (its out_dir), or of an evaluation on benchmarks"
     )
-    run_dir = parser.parse_args(argv).run
-    if not (run_dir / CONFIG).exists():
-        complain(f"rl.report: {run_dir} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`.")
+    parser.add_argument(
+        "--against", type=Path, metavar="FOLDER", help="evaluation: beside that of another model on the same items"
+    )
+    parser.add_argument(
+        "--export",
+        choices=("csv", "latex", "inspect"),
+        help="evaluation: its numbers besides, as results.csv or results.tex, or its answers as logs of inspect_ai",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 = written, 1 = something there cannot be read, 2 = the folder is none."""
+    asked = _parser().parse_args(argv)
+    folder, against = asked.run, asked.against
+    if (folder / EVALUATION).is_dir():
+        if against is not None and not (against / EVALUATION).is_dir():
+            complain(f"rl.report: --against {against} is no evaluation on benchmarks: it has no folder {EVALUATION}/")
+            return 2
+        return _evaluation(folder, against, asked.export)
+    if against is not None or asked.export is not None:
+        complain(f"rl.report: --against and --export are for evaluations on benchmarks; {folder} is none")
         return 2
-    require("python -m rl.report", "train")
+    if not (folder / CONFIG).exists():
+        complain(
+            f"rl.report: {folder} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`, or of"
+            " `python -m rl.evaluate benchmark=[..]`."
+        )
+        return 2
+    require(COMMAND, "train")
     from rl.report.page import write_report  # needs Jinja2, which may not be there
 
-    print(write_report(run_dir))
+    print(write_report(folder))
+    return 0
+
+
+def _evaluation(folder: Path, against: Path | None, export: str | None) -> int:
+    require(COMMAND, "train")
+    from rl.report.evaluation.flips import summary_of
+    from rl.report.evaluation.numbers import as_csv, as_latex
+    from rl.report.evaluation.page import write_evaluation_report
+    from rollouts.store.disk import DiskFull, write_atomically
+    from rollouts.store.layout import StoreError
+
+    try:
+        print(write_evaluation_report(folder, against))
+        if export in ("csv", "latex"):
+            path = folder / ("results.csv" if export == "csv" else "results.tex")
+            made = as_csv if export == "csv" else as_latex
+            write_atomically(path, made(summary_of(folder)).encode("utf-8", "backslashreplace"))
+            print(path)
+    except (StoreError, DiskFull) as error:
+        complain(f"rl.report: {error}")
+        return 1
+    if export == "inspect":  # a command of its own, which knows more than this one
+        command = [sys.executable, "-m", "rl.export", str(folder), "--to", "inspect", "--out", str(folder / "inspect")]
+        return subprocess.run(command).returncode
     return 0
 
 

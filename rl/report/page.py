@@ -15,23 +15,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
-from markupsafe import Markup
 
 from rl.compare.gains import GAINS
 from rl.config.controls import TAKEN_AWAY
 from rl.evaluate.ways import WAYS
 from rl.report.charts import Series, area_chart, line_chart
+from rl.report.evaluation.of_run import write_evaluations
 from rl.report.groups import choose_groups, describe_group
 from rl.report.stages import stages_of
+from rl.report.templating import REPORT, environment
 from rl.run.folder import CONFIG, SUMMARY
 from rl.run.progress import duration
 from rl.run.tracking import read_metrics
 from rollouts.store.disk import write_atomically
-from rollouts.terminal import printable
 
-REPORT = "report.html"
 Metrics = Sequence[Mapping[str, float | None]]
 
 # Title, what it means in one sentence, (metric, name, colour) of each line, how values are written, bounds.
@@ -91,27 +89,25 @@ def write_report(run_dir: Path | str) -> Path:
     num_steps = sum(bool(line["step"]) for line in metrics)
     summary = _read(run_dir / SUMMARY, json.loads)
     groups, troubles = choose_groups(run_dir)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    page = environment.get_template("report.html").render(
-        name=run_dir.resolve().name,
-        config=_read(run_dir / CONFIG, yaml.safe_load),
-        summary=summary,
-        num_steps=num_steps,
-        tiles=_tiles(metrics, summary, num_steps),
-        curves=_curves(metrics),
-        seconds=_seconds(metrics, num_steps),
-        comparison=_comparison(summary),
-        gains=_gains(_read(run_dir / GAINS, json.loads)),
-        stages=stages_of(run_dir),
-        groups=[describe_group(group) for group in groups],
-        troubles=troubles,
+    evaluations = write_evaluations(run_dir, troubles)
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            name=run_dir.resolve().name,
+            config=_read(run_dir / CONFIG, yaml.safe_load),
+            summary=summary,
+            num_steps=num_steps,
+            tiles=_tiles(metrics, summary, num_steps),
+            curves=_curves(metrics),
+            seconds=_seconds(metrics, num_steps),
+            comparison=_comparison(summary),
+            gains=_gains(_read(run_dir / GAINS, json.loads)),
+            stages=stages_of(run_dir),
+            evaluations=evaluations,
+            groups=[describe_group(group) for group in groups],
+            troubles=troubles,
+        )
     )
     path = run_dir / REPORT
     write_atomically(path, page.encode())

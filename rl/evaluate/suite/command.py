@@ -38,4 +38,5 @@ def evaluate_model(config: Config, display: Display) -> dict[str, Any]:
         print_summary(summary)
         display.say(f"numbers: {folder.path / SUMMARY}")
         display.say(f"rows: python -m rollouts.view {quote(str(folder.path))}")
+        display.say(f"report: python -m rl.report {quote(str(folder.path))}")
         return summary
