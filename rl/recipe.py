@@ -12,6 +12,7 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from judges.local.judge import no_server_left
+from rewards.scorer import Scorer
 from rl.compare.folders import CONTROLS
 from rl.compare.gains import write_gains
 from rl.compare.table import print_gains
@@ -97,27 +98,29 @@ def _run(config: Config, display: Display, start: Start | None) -> Done:
     with RunFolder(config) as folder, no_server_left():
         benchmarks = prepare(config)  # what is wrong with them is told before anything is trained
         splits, rubric, num_steps, stages = make_ready(config, folder.path, display)
-        if start is not None and start.model.is_dir():
-            sft_path = start.model
-        else:
-            sft_path = climb(config, folder.path, splits, stages, rubric, display)
         found: dict[str, Any] = {}
-        answers: EvalResult | None = None
-        if "grpo" in all_stages(config):
-            before_rl = time.monotonic()
-            known = start.answers if start is not None else None
-            models = learn_and_evaluate(
-                config, folder.path, splits, sft_path, rubric, num_steps, display, benchmarks, known
-            )
-            answers = models.sft
-            finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
-            found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps, "control": config.control}
-        else:
-            shutil.copytree(sft_path, folder.path / "model", dirs_exist_ok=True)
+        answers = start.answers if start is not None else None
+        # One for the whole run: whoever closes it gives the judge's server back.
+        with Scorer(rubric) as scorer:
+            if start is not None and start.model.is_dir():
+                sft_path = start.model
+            else:
+                sft_path = climb(config, folder.path, splits, stages, scorer, display)
+            if "grpo" in all_stages(config):
+                before_rl = time.monotonic()
+                models = learn_and_evaluate(
+                    config, folder.path, splits, sft_path, scorer, num_steps, display, benchmarks, answers
+                )
+                answers = models.sft
+                finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
+                found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps}
+            else:
+                shutil.copytree(sft_path, folder.path / "model", dirs_exist_ok=True)
         told = told_in_summary(folder.path)
         summary = {
             **found,
             **({"stages": told} if told else {}),
+            "control": config.control,
             "sft_model": str(sft_path),
             "judge": rubric.judge.describe() if rubric.judge else "none",
             "seconds": time.monotonic() - started,
