@@ -9,6 +9,7 @@ from shlex import quote
 from typing import Any
 
 from judges.local.judge import no_server_left
+from rewards.scorer import Scorer
 from rl.config import Config
 from rl.doctor.ready import make_ready
 from rl.evaluate.of_run import conclusion
@@ -32,15 +33,19 @@ def run_recipe(config: Config, display: Display) -> dict[str, Any]:
     with RunFolder(config) as folder, no_server_left():
         benchmarks = prepare(config)  # what is wrong with them is told before anything is trained
         splits, rubric, num_steps, stages = make_ready(config, folder.path, display)
-        sft_path = climb(config, folder.path, splits, stages, rubric, display)
         found: dict[str, Any] = {}
-        if "grpo" in all_stages(config):
-            before_rl = time.monotonic()
-            models = learn_and_evaluate(config, folder.path, splits, sft_path, rubric, num_steps, display, benchmarks)
-            finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
-            found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps}
-        else:
-            shutil.copytree(sft_path, folder.path / "model", dirs_exist_ok=True)
+        # One for the whole run: whoever closes it gives the judge's server back.
+        with Scorer(rubric) as scorer:
+            sft_path = climb(config, folder.path, splits, stages, scorer, display)
+            if "grpo" in all_stages(config):
+                before_rl = time.monotonic()
+                models = learn_and_evaluate(
+                    config, folder.path, splits, sft_path, scorer, num_steps, display, benchmarks
+                )
+                finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
+                found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps}
+            else:
+                shutil.copytree(sft_path, folder.path / "model", dirs_exist_ok=True)
         summary = {
             **found,
             **({"stages": told} if (told := told_in_summary(folder.path)) else {}),

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from rollouts.imaging import pictures
+from rollouts.imaging.flat.chunks import without_words
 from rollouts.imaging.pick import evenly_spaced as evenly_spaced
 from rollouts.records import BadSample, Media
 
@@ -50,11 +51,11 @@ def frames(media: Media) -> list[Image.Image]:
 
 
 def pngs(media: Media) -> list[bytes]:
-    """The frames of one medium as PNG files with exactly the pixels of `frames`; a plain PNG as it is. Raises
-    BadSample."""
+    """The frames of one medium as PNG files with exactly the pixels of `frames`; a plain PNG as it is, without the
+    texts in it. Raises BadSample."""
     with _named(media):
         return [
-            data if pictures.is_plain_png(data) else pictures.to_png(pictures.picture(data))
+            without_words(data) if pictures.is_plain_png(data) else pictures.to_png(pictures.picture(data))
             for data in encoded_files(media)
         ]
 

@@ -18,6 +18,7 @@ DEFAULT_PORT = 8765
 _EXAMPLES = """examples:
   python -m rollouts.view runs/med_grpo                        the page, on http://127.0.0.1:8765
   python -m rollouts.view runs/med_grpo runs/med_grpo_replay   two runs, the same prompts side by side
+  python -m rollouts.view runs/ct --sources ct.jsonl           all slices of each volume, beside those its model saw
   python -m rollouts.view runs/med_grpo --where is:disagree --export odd.html
   python -m rollouts.view runs/med_grpo --text --step 12 --prompt item-0042 | less -R
 
@@ -51,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     page = parser.add_argument_group("page")
     page.add_argument(
         "--port", type=int, default=DEFAULT_PORT, metavar="N", help="0 for any free one (default: %(default)s)"
+    )
+    page.add_argument(
+        "--sources",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="the data of the run, so that all slices of a volume can be seen and not only those its model saw",
     )
     page.add_argument("--open", action="store_true", help="open the browser")
     chosen = parser.add_argument_group("one file")
@@ -100,6 +107,8 @@ def _contradiction(asked: argparse.Namespace) -> str | None:
         )
     if not asked.text and (asked.step is not None or asked.prompt):
         return "--step and --prompt belong to --text; elsewhere say --where 'step:3 prompt:ID'"
+    if asked.sources and (asked.text or asked.export):
+        return "--sources belongs to the page; what is printed or sent on holds what the model saw"
     if asked.export and asked.open:
         return "--export writes a file and opens nothing; leave --open out"
     if not asked.export and (asked.where or asked.sort != "step"):
@@ -150,6 +159,7 @@ def _export(asked: argparse.Namespace) -> int:
 
 
 def _serve(asked: argparse.Namespace) -> int:
+    from rollouts.page.media.sources import Sources
     from rollouts.page.server import bind, serve
     from rollouts.page.viewer import Viewer
 
@@ -161,7 +171,7 @@ def _serve(asked: argparse.Namespace) -> int:
         complain(said)
         return 2
     with listening:
-        viewer = Viewer(_runs(asked))
+        viewer = Viewer(_runs(asked), Sources(asked.sources) if asked.sources else None)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         print(
             f"{address}  shows {' and '.join(printable(str(run)) for run in _runs(asked))}; Ctrl-C ends it", flush=True

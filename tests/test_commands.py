@@ -14,7 +14,15 @@ from tests.paths import REPOSITORY
 pytestmark = pytest.mark.full_run_only(reason="starts commands")
 RUNS = ("rollouts.check", "rollouts.view", "rl.export", "rl.report", "rl.replay")
 SETTINGS = ("rl.train", "rl.sft", "rl.doctor", "rl.evaluate")
-COMMANDS = (*RUNS, *SETTINGS, "rollouts.diff", "judges.calibrate", "rewards.check", "rewards.answers.measure")
+COMMANDS = (
+    *RUNS,
+    *SETTINGS,
+    "rollouts.diff",
+    "judges.calibrate",
+    "rewards.check",
+    "rewards.answers.measure",
+    "rl.curate",
+)
 NO_RUN = "is not a run"
 
 
@@ -39,6 +47,7 @@ BAD = (
     )),
     *(Bad(name, ("grpo.num_step=3",), 2, f"python -m {name} --help") for name in SETTINGS),
     *(Bad(name, ("model.path=/no/such",), 2, f"python -m {name} --help") for name in SETTINGS),
+    Bad("rl.curate", ("/no/such.yaml", "--check"), 2, "cannot be read"),
     Bad("rewards.check", ("format", "--log", "/no/such"), 2, "/no/such"),
     Bad("judges.calibrate", ("/no/such", "judge=nobody", "--out", "/no/out"), 2, "judge"),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from rl.benchmarks.card import Card, Form, Training
 from rl.benchmarks.files import HUB, FileFault, Numbered, candidates, hub_rows, rows_of, some_files
 from rl.benchmarks.pictures import Pictures
 from rl.benchmarks.questions import CARD, CLUSTER, FLAW, Item, form_of, image_key, item_of, matches
-from rl.config import DataConfig
+from rl.config import DataConfig, MediaConfig
 from rl.data.load import SOURCES
 from rl.data.sets import BadRow, UnusableData
 from rollouts.media import with_hash
@@ -88,12 +88,13 @@ class _Found(NamedTuple):
     rows: Iterator[Numbered]
 
 
-def load(card: Card, root: str | None, *, training: bool = True) -> Benchmark:
+def load(card: Card, root: str | None, media: MediaConfig | None = None, *, training: bool = True) -> Benchmark:
     """The benchmark of a card.
 
     Args:
         card: the card.
         root: the folder below which its files are, or "hub"; None = the card's own `source.root`.
+        media: how volumes and videos are read; None = as `data.media` has it by default.
         training: whether its training parts are read, too, where they are there.
 
     Raises:
@@ -105,7 +106,7 @@ def load(card: Card, root: str | None, *, training: bool = True) -> Benchmark:
     try:
         found = _open(card, place)
         folders = _image_folders(card, found, place)
-        pictures = Pictures(folders)
+        pictures = Pictures(folders, media or MediaConfig(), card.modality)
         items, unusable = _read(card, found, pictures, _ids(card, place))
     except FileFault as error:
         raise BenchmarkError(f"benchmark {card.name}: {error}") from None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rl.benchmarks.questions import image_key
 from rl.data.sets import DataSplits
-from rollouts.media import with_hash
+from rl.data.split import source_key
 from rollouts.records import Sample
 
 
@@ -43,7 +43,7 @@ def overlap(samples: Sequence[Sample], taught: Sequence[Sample], whose: str) -> 
 
 def overlap_with_run(samples: Sequence[Sample], splits: DataSplits, whose: str) -> Overlap:
     """The same with the training rows of a run, whose images are hashed now where they were not."""
-    known = {with_hash(media).sha256 for one in _trained_on(splits) for media in one.media}
+    known = {source_key(media) for one in _trained_on(splits) for media in one.media}
     images = {image_key(media) for one in samples for media in one.media}
     rows = [one for one in samples if any(image_key(media) in known for media in one.media)]
     return Overlap(whose, len(images), len(images & known), len(samples), len(rows), False)

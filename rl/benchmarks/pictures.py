@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rl.config import MediaConfig
 from rollouts.imaging import pictures
-from rollouts.media import evenly_spaced
+from rollouts.imaging.ask import Ask
+from rollouts.imaging.read import read
+from rollouts.media import evenly_spaced, with_hash
 from rollouts.records import BadSample, Media
 from rollouts.texts.reading import quote, shorten
 
-# Slices or frames taken of a volume or video where the card's rows name one.
-NUM_FRAMES = 8
 # Names that stand in no image column but are no image either.
 _NOTHING = ("", "nan", "none", "null")
 
@@ -32,8 +33,9 @@ class Pictures:
 
     # Where names are looked for, in this order.
     folders: Sequence[Path]
-    # Slices of a volume, frames of a video.
-    num_frames: int = NUM_FRAMES
+    # How volumes and videos are read (`data.media` of the configuration), and what the card says they are.
+    settings: MediaConfig = field(default_factory=MediaConfig)
+    modality: str = ""
     # Name -> why there is no such image.
     missing: dict[str, str] = field(default_factory=dict)
     _seen: dict[str, Media] = field(default_factory=dict)
@@ -48,9 +50,9 @@ class Pictures:
     def media(self, value: Any, role: str = "images") -> tuple[Media, ...]:
         """The images, volumes or videos that a cell holds: a name, base64, bytes, or a list of these. Raises BadSample
         for what is none; one that is not there comes without a hash, and stands in `missing`."""
-        return tuple(self._one(part) for part in _parts(value))
+        return tuple(self._one(part, role) for part in _parts(value))
 
-    def _one(self, value: Any) -> Media:
+    def _one(self, value: Any, role: str) -> Media:
         if isinstance(value, Mapping):
             value = value.get("bytes") or value.get("image_path") or value.get("path") or value.get("image")
         if isinstance(value, (bytes, bytearray)):
@@ -59,7 +61,7 @@ class Pictures:
             raise BadSample(f"image is {quote(value)}, expected a file's name, bytes or base64")
         if len(value) > 260 and "." not in value[-6:]:
             return self._held(_decoded(value))
-        return self._named(value.strip(), "image")
+        return self._named(value.strip(), role)
 
     def _held(self, data: bytes) -> Media:
         name = hashlib.sha256(data).hexdigest()
@@ -69,18 +71,39 @@ class Pictures:
             self._seen[name] = Media(kind="image", data=data, sha256=name)
         return self._seen[name]
 
-    def _named(self, name: str, kind: str) -> Media:
+    def _named(self, name: str, role: str) -> Media:
         if name not in self._seen:
-            self._seen[name] = self._found(name)
+            self._seen[name] = self._sequence(name, role) if role in ("volume", "video") else self._found(name)
         return self._seen[name]
+
+    def _sequence(self, name: str, role: str) -> Media:
+        """Evenly spaced frames of a volume or a video in one file or folder, through the one reader of media."""
+        path = self.path_of(name) or self._folder(name)
+        if path is None:
+            self.missing[name] = "is not there"
+            return Media(kind="image", path=name)
+        if path.suffix.lower() == ".npy":
+            return self._array(path)
+        ask = Ask(
+            "volume" if role == "volume" else "video", max_frames=self.settings.max_frames, modality=self.modality
+        )
+        try:
+            return with_hash(read(path, ask, name=name, cache=Path(self.settings.cache_dir)).media())
+        except BadSample as error:
+            self.missing[name] = shorten(str(error), 200)
+            return Media(kind="image", path=name)
+
+    def _folder(self, name: str) -> Path | None:
+        """A folder of slices or frames of this name."""
+        if name.startswith("/") or ".." in Path(name).parts or "\0" in name:
+            return None
+        return next((folder / name for folder in self.folders if (folder / name).is_dir()), None)
 
     def _found(self, name: str) -> Media:
         path = self.path_of(name)
         if path is None:
             self.missing[name] = "is not there"
             return Media(kind="image", path=name)
-        if path.suffix.lower() == ".npy":
-            return self._array(path)
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -127,7 +150,7 @@ class Pictures:
                 f"volume {shorten(path.name)} has the shape {voxels.shape}, expected finite slices x height x width"
             )
         low, high = float(slices.min()), float(slices.max())
-        chosen = evenly_spaced(len(slices), self.num_frames)
+        chosen = evenly_spaced(len(slices), self.settings.max_frames)
         grey = ((slices[list(chosen)] - low) * (255.0 / (high - low) if high > low else 0.0)).round().astype(np.uint8)
         frames = tuple(_png(one) for one in grey)
         whole = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -211,7 +211,7 @@ def _cluster(card: Card, row_id: str, question: str, media: Sequence[Media], tag
 
 def image_key(media: Media) -> str:
     """What tells one image from another: its content, or its name where it is not there."""
-    return media.sha256 or f"name {media.path}"
+    return media.source_sha256 or media.sha256 or f"name {media.path}"
 
 
 def _kind_of_options(options: Sequence[str]) -> str:

@@ -109,7 +109,7 @@ EFFECTS = (
     ),
     Effect(
         _under("data.media"),
-        lambda c: c.data.name != "jsonl",
+        lambda c: c.data.name != "jsonl" and not c.eval.benchmarks,
         "only data=jsonl reads volumes and videos of one's own",
     ),
     Effect(

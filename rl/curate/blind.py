@@ -68,12 +68,15 @@ def _chance(asked: Sequence[Made]) -> float:
 
 
 def most_frequent(asked: Sequence[Made]) -> float:
-    """The share that "the label that is gold most often" gets right, counted over the set itself."""
+    """The share that "the label that is gold most often" gets right, counted over the set itself. An answer that was
+    written for one question is no label: it is counted over the other questions."""
     counts = Counter(row.gold_key for row in asked)
     right = 0.0
     for row in asked:
-        most = max(counts[key] for key in row.choices)
-        tied = [key for key in row.choices if counts[key] == most]
+        own = row.gold_key if row.tags.get("model") else None
+        seen = {key: counts[key] - (key == own) for key in row.choices}
+        most = max(seen.values())
+        tied = [key for key in row.choices if seen[key] == most]
         right += (row.gold_key in tied) / len(tied)
     return right / len(asked)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rl.curate.filters.quality import names_somebody
 from rl.curate.items import Drop, Item
 from rl.curate.letters import Ordered
 from rl.curate.recipe.schema import Source
@@ -94,7 +95,9 @@ def _media(item: Item, source: Source, root: Path, out: Path) -> dict[str, Any]:
 
 
 def dropped_line(drop: Drop) -> str:
-    """One line of dropped.jsonl. The item is named by id and line, never by its file."""
+    """One line of dropped.jsonl. The item is named by id and line, never by its file, and a detail that holds a word of
+    the patient's key is left out."""
+    detail = "" if names_somebody(drop.item, drop.detail) else one_line(drop.detail, _MOST_DETAIL)
     values = {
         "source": drop.item.source,
         "line": drop.item.number,
@@ -102,7 +105,7 @@ def dropped_line(drop: Drop) -> str:
         "rule": drop.rule,
         "reason": drop.reason,
         "language": drop.language,
-        "detail": one_line(drop.detail, _MOST_DETAIL),
+        "detail": detail,
     }
     return json.dumps({name: value for name, value in values.items() if value != ""}, ensure_ascii=False) + "\n"
 

@@ -52,7 +52,7 @@ def examine_benchmarks(config: Config, console: Console) -> Iterator[Section]:
     processor = _processor(config)
     for card in cards:
         try:
-            benchmark = load(card, config.eval.benchmark_root)
+            benchmark = load(card, config.eval.benchmark_root, config.data.media)
         except UnusableData as error:
             yield card.title, [Finding(False, str(error), "correct benchmark_root, or the card")]
             continue
@@ -130,42 +130,40 @@ def _asking(benchmark: Benchmark, config: Config, processor: Processor | str) ->
             f"two models that differ on {shares} of the items are told apart from {least} points on (80 % power, items"
             f" independent); {len(clusters):,} clusters ({benchmark.card.cluster}), {kish:.1f} items each by Kish",
         ),
-        *_probes(benchmark.card, samples, benchmark, config),
     ]
+    about, num_probed = _probes(benchmark.card, samples, benchmark, config)
+    found += about
     if isinstance(processor, str) or benchmark.missing_images:
         why = "images are missing" if benchmark.missing_images else processor
         return [*found, Finding(True, f"tokens and seconds are not estimated: {why}")]
-    return [*found, frames_fit(samples, config), _cost(benchmark.card, samples, config, processor)]
+    return [*found, frames_fit(samples, config), _cost(samples, num_probed, config, processor)]
 
 
-def _probes(card: Card, samples: Sequence[Sample], benchmark: Benchmark, config: Config) -> list[Finding]:
-    """Which probes will be asked, and how many items each has."""
+def _probes(card: Card, samples: Sequence[Sample], benchmark: Benchmark, config: Config) -> tuple[list[Finding], int]:
+    """Which probes will be asked and how many questions each is, and all of these together."""
     wanted = card.probes if config.eval.probes is None else config.eval.probes
-    if not wanted:
-        return []
-    if benchmark.missing_images:
-        return [Finding(True, f"probes: {', '.join(wanted)}, not made because images are missing")]
-    found = []
+    if wanted and benchmark.missing_images:
+        return [Finding(True, f"probes: {', '.join(wanted)}, not made because images are missing")], 0
+    found, total = [], 0
     for name in wanted:
         try:
             probed = make([name], samples, config.seed)
         except ProbeImpossible as error:
-            found.append(
-                Finding(config.eval.probes is None, str(error), "" if config.eval.probes is None else "leave it out")
-            )
+            asked_for = config.eval.probes is not None
+            found.append(Finding(not asked_for, str(error), "leave it out of probes=[..]" if asked_for else ""))
             continue
         found += [Finding(True, f"probe {one.probe.name}: {len(one.samples):,} questions") for one in probed]
-    return found
+        total += sum(len(one.samples) for one in probed)
+    return found, total
 
 
-def _cost(card: Card, samples: Sequence[Sample], config: Config, processor: Processor) -> Finding:
+def _cost(samples: Sequence[Sample], num_probed: int, config: Config, processor: Processor) -> Finding:
     measured = measure(processor, quick_subset(samples, NUM_MEASURED))
     lengths = [one for one in measured.lengths if isinstance(one, int)]
     if not lengths:
         return Finding(False, f"no prompt can be encoded: {measured.lengths[0]}", "model.path=ANOTHER")
-    probes = len(card.probes if config.eval.probes is None else config.eval.probes)
-    completions = sum(num_completions(one, config.eval.num_samples) for one in samples) + probes * len(samples)
-    read = statistics.fmean(lengths) * len(samples) * (1 + probes)
+    completions = sum(num_completions(one, config.eval.num_samples) for one in samples) + num_probed
+    read = statistics.fmean(lengths) * (len(samples) + num_probed)
     written = completions * config.grpo.max_completion_length
     device = config.compute.device
     seconds = read / READ_PER_SECOND[device] + written / WRITTEN_PER_SECOND[device]

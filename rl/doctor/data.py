@@ -115,6 +115,8 @@ def check_template(processor: Processor, splits: DataSplits, config: Config) -> 
     findings.append(_assistant_begins(processor, example, prompt))
     if not (fit := frames_fit(samples, config)).good:
         findings.append(fit)
+    if labelled := next((one for one in samples if any(media.labels for media in one.media)), None):
+        findings.append(_labels_interleave(labelled, processor))
     if largest := largest_image(processor, samples):
         findings.append(_largest_fits(largest, config))
     if any(map(num_frames, samples)) and not media_token_ids(processor):
@@ -125,6 +127,19 @@ def check_template(processor: Processor, splits: DataSplits, config: Config) -> 
         )
     taught = splits.sft if trains_sft(config) else []
     return [*findings, _responses_fit(tokenizer, taught, prefill_of(prompt), config)]
+
+
+def _labels_interleave(sample: Sample, processor: Processor) -> Finding:
+    """That the chat template leaves each label before its frame: some write all images first."""
+    labels = [label for media in sample.media for label in media.labels or ()]
+    rest, between = render_prompt(sample, processor), []
+    for label in labels:
+        before, found, rest = rest.partition(label)
+        between.append(before.strip() if found else "")
+    # What stands before the first label is the turn's beginning; between two labels there must be a frame.
+    good = all(between[1:]) and labels[-1] in render_prompt(sample, processor)
+    fix = "" if good else "the chat template moves images before the text: data.media.frame_labels=false"
+    return Finding(good, f"each frame has its label before it: {', '.join(labels[:2])} ..", fix)
 
 
 def _largest_fits(largest: LargestImage, config: Config) -> Finding:

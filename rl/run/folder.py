@@ -40,7 +40,8 @@ _PACKAGES = (
 # What a resumed run may change: where it runs and what it tells, not what it learns.
 _MAY_CHANGE = (
     *("out_dir", "resume", "allow_changes", "wandb", "wandb_project", "compute", "eval"),
-    *("grpo.save_steps", "sft.save_steps"),
+    *("grpo.save_steps", "sft.save_steps", "stages.interleaved.save_steps", "stages.captions.save_steps"),
+    "stages.evaluate",
     # Where frames are kept and who reads them; not what they show.
     *("data.media.cache_dir", "data.media.workers"),
     # What rewards in child processes may take; not what they pay.

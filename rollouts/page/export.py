@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +131,19 @@ class _Images:
 
     def add_all(self, page: dict[str, Any]) -> None:
         for medium in page["media"]:
+            # What is sent on reads no file of this machine.
+            medium["source"] = False
             for frame in medium["frames"]:
-                frame["problem"] = frame["problem"] or self._add(frame["sha256"])
+                frame["problem"] = frame["problem"] or self._add("", frame["sha256"], self._viewer.images.png)
+                if frame["mask"] is not None and self._add("outline ", frame["mask"], self._viewer.images.outline):
+                    frame["mask"] = None
 
-    def _add(self, sha256: str) -> str | None:
-        if sha256 in self.urls:
+    def _add(self, what: str, sha256: str, read: Callable[[str], bytes]) -> str | None:
+        name = what + sha256
+        if name in self.urls:
             return None
         try:
-            png = self._viewer.images.png(sha256)
+            png = read(sha256)
         except (OSError, ValueError) as error:
             return str(error)
         if self._num_bytes + len(png) > MAX_IMAGE_BYTES:
@@ -146,5 +152,5 @@ class _Images:
                 " groups"
             )
         self._num_bytes += len(png)
-        self.urls[sha256] = "data:image/png;base64," + base64.b64encode(png).decode()
+        self.urls[name] = "data:image/png;base64," + base64.b64encode(png).decode()
         return None

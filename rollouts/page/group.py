@@ -18,6 +18,7 @@ from rollouts.measures import k3
 from rollouts.page.images import Images
 from rollouts.page.index import Index, check_unpacked, conform
 from rollouts.page.listing import finite
+from rollouts.page.media.words import medium_page
 from rollouts.prompt.prefill import prefill_of
 from rollouts.records import LETTERS
 from rollouts.store.codec import SCHEMA, Row
@@ -136,24 +137,10 @@ def group_page(index: Index, images: Images, side: int, step: int, prompt_id: st
         "prompt_text": _text(first["prompt_text"]),
         # What the chat template wrote of every answer, so that no completion holds it.
         "prefill": prefill_of(first["prompt_text"] or ""),
-        "media": [_medium(images, medium) for medium in first["media"] or ()],
+        "media": [medium_page(medium, images.problem) for medium in first["media"] or ()],
         "visits": [{"step": at, "right": right, "judged": judged} for at, right, judged in visits],
         "completions": [_completion(index, side, row, light.get(row["sample_index"], {})) for row in rows],
     }
-
-
-def _medium(images: Images, medium: Row) -> dict[str, Any]:
-    names = medium["frames"] if medium["frames"] is not None else [medium["sha256"]]
-    indices = medium["frame_indices"]
-    frames = [
-        {
-            "sha256": name,
-            "problem": images.problem(str(name)),
-            "index": indices[at] if indices and at < len(indices) else None,
-        }
-        for at, name in enumerate(names)
-    ]
-    return {"kind": medium["kind"], "frames": frames}
 
 
 def _completion(index: Index, side: int, row: Row, light: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from threading import Lock
 
 from rollouts.imaging.pictures import MAX_PIXELS, picture
+from rollouts.page.media.outlines import BadImage, outline_png
 from rollouts.records import BadSample
-from rollouts.store.folder import Refused, inside, read_at_most
+from rollouts.store.folder import inside, read_at_most
 from rollouts.store.layout import media_path
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -23,10 +24,6 @@ MAX_FILE_BYTES = 160_000_000
 _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _THUMBNAIL_PIXELS = 112
 _MAX_THUMBNAILS = 2048
-
-
-class BadImage(Refused):
-    """The file is no PNG that is safe to show; the message says why."""
 
 
 def check_png(data: bytes) -> bytes:
@@ -111,6 +108,10 @@ class Images:
             while len(self._thumbnails) > _MAX_THUMBNAILS:
                 self._thumbnails.popitem(last=False)
         return small
+
+    def outline(self, sha256: str) -> bytes:
+        """The edge of the mask with this hash, transparent beside it. Raises like `png`."""
+        return outline_png(self.png(sha256))
 
     def _find(self, sha256: str) -> Path:
         missing: Exception = FileNotFoundError(f"image {sha256} is not in the folder media")

@@ -122,6 +122,14 @@ def _add_images(app: FastAPI, viewer: Viewer) -> None:
     def image(sha256: str) -> Response:
         return Response(viewer.images.png(sha256), media_type="image/png")
 
+    @app.get("/outline/{sha256}.png")
+    def outline(sha256: str) -> Response:
+        return Response(viewer.images.outline(sha256), media_type="image/png")
+
+    @app.get("/source.png")
+    def source(step: int, prompt: str, medium: int, index: int) -> Response:
+        return Response(viewer.source(step, prompt, medium, index), media_type="image/png")
+
     @app.get("/thumb/{sha256}.png")
     def thumbnail(sha256: str) -> Response:
         return Response(viewer.images.thumbnail(sha256), media_type="image/png")

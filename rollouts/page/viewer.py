@@ -12,7 +12,9 @@ from rollouts.page.images import Images
 from rollouts.page.index import Index
 from rollouts.page.labels import EXPECTED, append_label
 from rollouts.page.listing import by_step, counts, metrics_by_step
+from rollouts.page.media.sources import NoSource, Sources
 from rollouts.page.tokens import load_tokenizer, token_texts
+from rollouts.store.codec import Row
 from rollouts.store.folder import Refused
 from rollouts.store.layout import StoreError
 
@@ -23,7 +25,9 @@ LOOK_SECONDS = 2.0
 class Viewer:
     """One or two runs and what answers questions about them."""
 
-    def __init__(self, runs: Sequence[Path]) -> None:
+    def __init__(self, runs: Sequence[Path], sources: Sources | None = None) -> None:
+        """`sources`: where the media of the first run lie, so that all their slices can be seen; None = not said."""
+        self.sources = sources
         self.index = Index(runs)
         self.images = Images(runs)
         # Loaded at the first question for tokens, and again until there is one: a run writes its model last.
@@ -108,9 +112,23 @@ class Viewer:
     def group(self, step: int, prompt: str) -> dict[str, Any]:
         """A group of the first run, and beside it the nearest visit of the same prompt in the second."""
         page = group_page(self.index, self.images, 0, step, prompt)
+        if self.sources is not None:
+            for told, medium in zip(page["media"], self._media(step, prompt), strict=True):
+                told["source"] = self.sources.has(page["sample_id"], medium)
         if len(self.index.runs) > 1:
             page["other"] = self._other(step, prompt)
         return page
+
+    def source(self, step: int, prompt: str, medium: int, index: int) -> bytes:
+        """One slice or frame of a medium's own file, the model saw it or not. Raises NoSource, NoSuchGroup."""
+        media = self._media(step, prompt)
+        if self.sources is None or not 0 <= medium < len(media):
+            raise NoSource("say where the data is: python -m rollouts.view RUN --sources FILE.jsonl")
+        rows = read_group(self.index, 0, step, prompt, ("sample_id",))
+        return self.sources.png(str(rows[0]["sample_id"]), media[medium], index)
+
+    def _media(self, step: int, prompt: str) -> list[Row]:
+        return read_group(self.index, 0, step, prompt, ("media",))[0]["media"] or []
 
     def _other(self, step: int, prompt: str) -> dict[str, Any] | None:
         nearest = self.index.ask(

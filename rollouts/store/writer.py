@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rollouts.imaging import pictures
+from rollouts.imaging.flat.chunks import without_words
 from rollouts.media import encoded_files, frames, with_hash
 from rollouts.records import SCHEMA_VERSION, Media, Rollout
 from rollouts.store.codec import SCHEMA, Row, line_from_rollout, media_row
@@ -183,8 +184,8 @@ class RunWriter:
                 f"image {image.path or ''} has SHA-256 {found}, its record says {image.sha256}: the file changed since"
                 " it was loaded"
             )
-        if not pictures.is_plain_png(data):
-            data = _as_png(image)
+        # Nothing but the picture is kept: a name may stand in the texts of a file.
+        data = without_words(data) if pictures.is_plain_png(data) else _as_png(image)
         write_atomically(path, data, durable=False)
         self._unsynced.append(path)
         self._media[image.sha256] = hashlib.sha256(data).hexdigest()

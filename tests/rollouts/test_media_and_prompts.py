@@ -99,5 +99,18 @@ def test_every_frame_has_its_placeholder_before_the_text() -> None:
     assert [message["role"] for message in build_messages(sample, system="tags")] == ["system", "user"]
 
 
+def test_a_label_stands_before_its_frame_and_nothing_before_a_frame_without() -> None:
+    labels = ("Slice 3 of 9:", "Slice 7 of 9:")
+    volume = Media(kind="volume", frames=(_png((0, 0, 0)),) * 2, labels=labels)
+    sample = Sample(
+        id="q", question="Where?", answer_type="open", gold_text="left",
+        media=(Media(kind="image", data=_png((0, 0, 0))), volume),
+    )  # fmt: skip
+    (message,) = build_messages(sample)
+    parts = [part.get("text", part["type"]) for part in message["content"]]
+    assert parts == ["image", "Slice 3 of 9:", "image", "Slice 7 of 9:", "image", "Where?"]
+    assert media_files.blank(volume).labels == labels
+
+
 def test_a_response_has_the_four_tags_in_order() -> None:
     assert response("I see a cyst", "B") == "<think>I see a cyst</think>\n<answer>B</answer>"

@@ -83,8 +83,13 @@ def _other_language(asked: Question) -> bool:
 
 def _names_the_patient(asked: Question) -> bool:
     """A word of the patient's key, as it stands in a table or a file name, in any text."""
-    keys = {word for word in words(asked.made.item.patient) if len(word) >= 3}
-    return bool(keys) and any(keys & set(words(text)) for text in _texts(asked.made))
+    return names_somebody(asked.made.item, *_texts(asked.made))
+
+
+def names_somebody(item: Item, *texts: str) -> bool:
+    """Whether a text holds a word of at least three letters of the item's patient's key."""
+    keys = {word for word in words(item.patient) if len(word) >= 3}
+    return bool(keys) and any(keys & set(words(text)) for text in texts)
 
 
 def _texts(made: Made) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 
+from rl.curate.filters.quality import names_somebody
 from rl.curate.items import Item, Made
 from rl.curate.llm.replies import synthesis_form
 from rl.curate.llm.writer import Request
 from rl.curate.recipe.schema import SynthesisRule
 from rl.curate.rules.asking import Result, Work, dropped
 from rl.curate.rules.cleaning import clean_caption
-from rl.curate.text import words
 
 PROMPT = "synthesis_1"
 # A date, a number of a hospital, an address: never sent.
@@ -67,8 +67,7 @@ def facts_of(work: Work, item: Item, names: Sequence[str]) -> list[str]:
 
 def personal(item: Item, facts: Sequence[str]) -> bool:
     """Whether a fact holds a date, a long number, an address, a title with a name, or a word of the patient's key."""
-    keys = {word for word in words(item.patient) if len(word) >= 3}
-    return any(_PERSONAL.search(fact) or keys & set(words(fact)) for fact in facts)
+    return any(_PERSONAL.search(fact) for fact in facts) or names_somebody(item, *facts)
 
 
 def _request(work: Work, settings: SynthesisRule, item: Item, facts: Sequence[str]) -> Request:

@@ -83,6 +83,8 @@ def _table_rows(path: Path, source: Source) -> list[TableRow]:
 def _columns(rows: Iterable[TableRow], source: Source) -> dict[str, str]:
     """Our field -> column. Raises TableFault for a column that the table does not have."""
     there = {column for row in rows for column in row.values}
+    if not there:
+        return {}
     for field, column in source.fields.items():
         if column not in there:
             hint = did_you_mean(column, there, f"; there are {', '.join(sorted(there)[:20])}")

@@ -75,6 +75,17 @@ def path_of(value: Any, kind: str, fields: tuple[str, ...]) -> tuple[str, dict[s
     return value["path"].strip().rstrip("/") or "/", said
 
 
+def mask_of(value: Any, num_media: int) -> Mask:
+    """The mask of a row with so many images, volumes and videos. Raises BadSample."""
+    name, said = path_of(value, "mask", MASK_SAYS)
+    label = said.get("label")
+    if label is not None and (not isinstance(label, int) or isinstance(label, bool) or label < 1):
+        raise BadSample(f"label is {quote(label)}, expected the value or the segment that is meant, from 1")
+    if num_media != 1:
+        raise BadSample(f"mask belongs to the row's one image or volume, and the row has {num_media}")
+    return Mask(name, label)
+
+
 def wanted(
     name: str, kind: MediaKind, said: Mapping[str, Any], modality: str, settings: MediaConfig, room: FrameRoom | None
 ) -> Wanted:

@@ -14,7 +14,7 @@ from typing import Any
 from rl.config import MediaConfig
 from rl.data.images import ImageReader
 from rl.data.media.budget import FrameRoom
-from rl.data.media.given import SAYS, Wanted, path_of, wanted
+from rl.data.media.given import SAYS, Mask, Wanted, mask_of, path_of, wanted
 from rl.data.media.labels import frame_labels
 from rl.data.media.pool import read_all
 from rollouts.records import BadSample, Media, patient_key
@@ -27,7 +27,7 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 Room = Callable[[Sequence[str]], FrameRoom]
 _SALT = "patient_salt"
 # The fields of a row that are read here.
-FIELDS = ("image", "images", "volume", "video", "patient")
+FIELDS = ("image", "images", "volume", "video", "mask", "patient")
 
 
 def no_bar(_: str, __: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -125,8 +125,19 @@ class MediaReader:
             raise BadSample("has both 'image' and 'images'; one of them says it all")
         images = [row["image"]] if "image" in row else _list_of(row, "images")
         kinds = [kind for kind in ("volume", "video") if kind in row]
+        mask = mask_of(row["mask"], len(images) + len(kinds)) if "mask" in row else None
         found = [self._one("image", value, row, 0, 0) for value in images]
-        return [*found, *(self._one(kind, row[kind], row, len(images), len(kinds)) for kind in kinds)]
+        found += [self._one(kind, row[kind], row, len(images), len(kinds)) for kind in kinds]
+        return found if mask is None else [self._masked(found[0], mask, row)]
+
+    def _masked(self, one: Media | Wanted, mask: Mask, row: Mapping[str, Any]) -> Wanted:
+        """The row's one medium with its mask: read by a process of its own, a plain picture, too."""
+        if isinstance(one, Wanted):
+            return dataclasses.replace(one, mask=mask)
+        if one.kind != "image":
+            raise BadSample("mask belongs to an image or to a volume in one file or folder, not to a list of files")
+        name = path_of(row["image"] if "image" in row else row["images"][0], "image", SAYS["image"])[0]
+        return dataclasses.replace(wanted(name, "image", {}, text_of(row, "modality"), self._settings, None), mask=mask)
 
     def _one(self, kind: Any, value: Any, row: Mapping[str, Any], num_images: int, num_media: int) -> Media | Wanted:
         modality = text_of(row, "modality")
@@ -167,6 +178,13 @@ class MediaReader:
             "ask": dataclasses.asdict(ask),
             "rules": {
                 of: {"window": rule.window, "max_frames": rule.max_frames} for of, rule in one.by_modality.items()
+            },
+            "mask": None
+            if one.mask is None
+            else {
+                "path": str((self._root / one.mask.name).absolute()),
+                "name": one.mask.name,
+                "label": one.mask.label,
             },
             "cache": str(Path(self._settings.cache_dir).absolute()),
         }

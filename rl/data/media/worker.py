@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from rollouts.imaging.ask import Ask
+from rollouts.imaging.masks.reader import read_mask
 from rollouts.imaging.read import read
+from rollouts.media import sizes
 from rollouts.records import BadSample, Media, to_dict
 
 # Address space of one process: a file that asks for more is refused, and the machine goes on.
@@ -31,7 +33,7 @@ def read_task(task: Mapping[str, Any]) -> Media:
     """One medium, its frames in the cache. Raises BadSample.
 
     `task`: `path`, `name` (what errors call it), `ask` (fields of Ask), `rules` (modality -> window and max_frames, for
-    a file that names its modality), `cache` (a folder).
+    a file that names its modality), `mask` (its path, name and label, or None), `cache` (a folder).
     """
     path, name, cache = Path(task["path"]), task["name"], Path(task["cache"])
     ask = Ask(**{**task["ask"], "slices": _pair(task["ask"]["slices"])})
@@ -41,10 +43,30 @@ def read_task(task: Mapping[str, Any]) -> Media:
         ask = dataclasses.replace(ask, **rule)
     media = read(path, ask, name=name, cache=cache).media()
     provenance = {name: value for name, value in media.provenance.items() if name not in SAID_BY_MEDIA}
+    files = None
+    if task["mask"]:
+        mask = read_mask(Path(task["mask"]["path"]), path, ask, label=task["mask"]["label"], name=task["mask"]["name"])
+        indices = media.frame_indices or (0,)
+        pngs = mask.pngs(indices, sizes(media))
+        files = tuple(_kept(png, cache / "masks") for png in pngs)
+        told = [*mask.notes, f"{mask.cut(indices)} of {len(indices)} frames shown hold a marked pixel"]
+        provenance["notes"] = [*provenance.get("notes", ()), *(f"mask: {note}" for note in told)]
     # What names the frames without reading them: where they come from and what was asked, but not the salt, which
     # differs from machine to machine.
     asked = f"{media.source_sha256}\n{dataclasses.replace(ask, patient_salt='').key()}"
-    return dataclasses.replace(media, provenance=provenance, sha256=hashlib.sha256(asked.encode()).hexdigest())
+    shown = hashlib.sha256(asked.encode()).hexdigest()
+    return dataclasses.replace(media, provenance=provenance, sha256=shown, mask_files=files)
+
+
+def _kept(png: bytes, folder: Path) -> str:
+    """The path of a file with these bytes, named after them."""
+    path = folder / f"{hashlib.sha256(png).hexdigest()}.png"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        writing = path.with_suffix(f".{os.getpid()}")
+        writing.write_bytes(png)
+        writing.replace(path)
+    return str(path)
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

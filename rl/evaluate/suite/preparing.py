@@ -107,7 +107,7 @@ def prepare(config: Config) -> list[Prepared]:
 
 
 def _prepared(card: Card, config: Config, step: int) -> Prepared:
-    benchmark = load(card, config.eval.benchmark_root)
+    benchmark = load(card, config.eval.benchmark_root, config.data.media)
     refuse_unfit(benchmark, tell_only=config.eval.on_mismatch == "tell")
     samples = benchmark.samples
     if config.eval.benchmark_items is not None:

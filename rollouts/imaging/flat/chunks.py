@@ -37,6 +37,21 @@ def _png_fault(data: bytes) -> str | None:
     return "is cut: the file ends before its end mark"
 
 
+def without_words(png: bytes) -> bytes:
+    """The same still picture without texts, dates, EXIF, profiles and private chunks, in which a name may stand. Of a
+    whole PNG (`fault_of`)."""
+    kept, place = [PNG], len(PNG)
+    while place + 12 <= len(png):
+        end = place + 12 + int.from_bytes(png[place : place + 4], "big")
+        name = png[place + 4 : place + 8]
+        if name[:1].isupper() or name == b"tRNS":
+            kept.append(png[place:end])
+        if name == b"IEND":
+            break
+        place = end
+    return b"".join(kept)
+
+
 def gif_frames(data: bytes) -> tuple[int, bool]:
     """Whole frames of a GIF, and whether its end mark stands behind them."""
     if len(data) < 13:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rollouts.imaging.pictures import MAX_PIXELS
+from rollouts.imaging.video.ends import ends_early
 from rollouts.records import BadSample
 
 _NAMES = {"mov": "MP4", "matroska": "Matroska", "avi": "AVI", "mpegts": "MPEG-TS", "mpeg": "MPEG-PS"}
@@ -36,6 +37,8 @@ class Packets(NamedTuple):
     leading: int
     # One is cut off or has a wrong checksum.
     damaged: bool
+    # The file goes on behind its end, by its own boxes.
+    cut: bool
     # Seconds at which the header and the packets of all streams end, where the latter is early; None = it is not.
     early: tuple[float, float] | None
 
@@ -69,10 +72,12 @@ class Stream(NamedTuple):
         expected = len(packets.stamps) - packets.hidden - early
         promised = max(expected, packets.promised - (packets.present - len(packets.stamps)) - early)
         lost = self.codec in _ONE_EACH and num_frames < expected
-        cut = packets.present < packets.promised or packets.early is not None
+        cut = packets.cut or packets.present < packets.promised or packets.early is not None
         if not (broke or lost or cut or packets.damaged):
             return ""
         how = "cut" if cut else "damaged"
+        if packets.cut and num_frames >= promised:
+            return f"the file is cut: it ends inside its last part, {num_frames} frames can be read"
         if packets.early is not None and num_frames >= promised:
             said, there = packets.early
             return f"its header says {said:.1f} s and its frames end at {there:.1f} s; the file is cut"
@@ -108,7 +113,7 @@ def look(container: Any, file: Path | bytes) -> Stream:
         file=file,
         container=name,
         codec=context.name,
-        packets=_packets(container, stream, name),
+        packets=_packets(container, stream, name, isinstance(file, Path) and ends_early(file)),
         time_base=Fraction(stream.time_base),
         size=(context.width, context.height),
         aspect=Fraction(aspect) if aspect else None,
@@ -125,7 +130,7 @@ def _moving(container: Any) -> list[Any]:
     return [stream for stream in container.streams.video if "attached_pic" not in str(stream.disposition)]
 
 
-def _packets(container: Any, stream: Any, name: str) -> Packets:
+def _packets(container: Any, stream: Any, name: str, cut: bool) -> Packets:
     stamps: list[int | None] = []
     lasts: list[int] = []
     keys: list[int] = []
@@ -158,6 +163,7 @@ def _packets(container: Any, stream: Any, name: str) -> Packets:
         hidden=hidden,
         leading=leading if keys else 0,
         damaged=damaged,
+        cut=cut,
         early=_early(container, name, ends),
     )
 

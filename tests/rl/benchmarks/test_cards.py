@@ -8,6 +8,7 @@ import pytest
 
 from rl.benchmarks import card as cards
 from rl.benchmarks.card import CardError
+from tests.paths import REPOSITORY
 
 GOOD = """\
 name: mine
@@ -109,3 +110,13 @@ def test_an_unknown_card_is_told_with_the_one_that_was_meant() -> None:
         cards.find(["slake_e"])
     with pytest.raises(CardError, match="there is no such file"):
         cards.find(["/nowhere/card.yaml"])
+
+
+def test_the_card_of_the_page_is_one(tmp_path: Path) -> None:
+    """examples/evaluate.md shows a card of one's own, and what is said of a typing error in it."""
+    text = (REPOSITORY / "examples" / "evaluate.md").read_text(encoding="utf-8")
+    card = text.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "ward.yaml").write_text(card)
+    assert cards.find([str(tmp_path / "ward.yaml")])[0].cluster == "patient"
+    said = fault(tmp_path, card.replace("letter: right", "anwser: right"))
+    assert "line 7: there is no role of a column 'anwser'; did you mean 'answer'?" in said

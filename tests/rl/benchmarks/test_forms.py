@@ -11,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from rewards.answers.read import parse
 from rl.benchmarks.baselines import accepted
 from rl.benchmarks.card import Form
 from rl.benchmarks.loading import MERGED, load
 from rl.benchmarks.odd_rows import tail_options
+from rl.config import MediaConfig
 from rollouts.records import Sample
 from tests.rl.benchmarks.set_cases import MCQ, card_of, picture, read, reason, sample, shipped, write_jsonl
 
@@ -289,7 +291,7 @@ def test_a_csv_keeps_every_cell_as_text_and_m3d_reads_volumes(tmp_path: Path) ->
     assert benchmark.missing_images == {}
     (found,) = benchmark.samples
     assert found.options == ("NA", "None", "3.0", "4") and found.gold_letters == ("B",)
-    assert found.media[0].kind == "volume" and found.media[0].frame_indices == (2, 6, 10, 14, 18, 22, 26, 30)
+    assert found.media[0].kind == "volume" and found.media[0].frame_indices == (4, 12, 20, 28)
     yes = mcq(tmp_path / "yes", ["No", "Yes", "Both", "Neither"], "B")
     assert letters(yes, "The answer is B") == "B" and letters(yes, "A. No. B. Yes") != "B"
 
@@ -340,3 +342,27 @@ def test_a_mark_of_an_image_between_words_becomes_words(tmp_path: Path) -> None:
         "It rose (image)"
     )
     write_jsonl(tmp_path / "mine.jsonl", [])
+
+
+def test_a_video_is_read_by_the_reader_of_media_and_may_have_a_caption_or_options(tmp_path: Path) -> None:
+    frames = [Image.new("L", (8, 8), grey) for grey in range(0, 200, 10)]
+    (tmp_path / "videos").mkdir()
+    frames[0].save(tmp_path / "videos" / "a.gif", save_all=True, append_images=frames[1:], duration=100, loop=0)
+    rows = [
+        {"id": "1", "video": "a.gif", "caption": "A needle is moved.", "clip": "c1"},
+        {
+            "id": "2",
+            "video": "a.gif",
+            "question": "Which tool?",
+            "options": ["needle", "saw"],
+            "answer": "A",
+            "clip": "c1",
+        },
+        {"id": "3", "video": "gone.mp4", "caption": "Nothing."},
+    ]
+    benchmark = read(shipped("video"), tmp_path, rows, "video.jsonl")
+    caption, choice, gone = benchmark.samples
+    assert (caption.answer_type, choice.answer_type) == ("report", "mcq")
+    assert caption.media[0].kind == "video" and caption.media[0].num_frames == MediaConfig().max_frames
+    assert caption.tags["cluster"] == choice.tags["cluster"] == caption.media[0].source_sha256
+    assert benchmark.missing_images == {"gone.mp4": "is not there"} and gone.media[0].sha256 == ""

@@ -24,6 +24,7 @@ from rl.data.sets import UnusableData
 from rl.evaluate.asking import HeldOut
 from rl.evaluate.suite import asking, facts
 from rl.evaluate.suite.asking import Where
+from rl.evaluate.suite.comparing import NotTheSame, compare, print_comparison
 from rl.evaluate.suite.curve import curve
 from rl.evaluate.suite.folder import from_rows, sum_up
 from rl.evaluate.suite.numbers import rows, scores, summary
@@ -321,3 +322,27 @@ def test_reports_get_metrics_with_signatures_beside_a_constant_report(tmp_path: 
     assert found["best_blind"]["name"] == "constant" and found["touches_blind"] is True
     assert found["metrics"]["rouge_l"]["signature"].startswith("rouge_l|") and found["metrics"]["cider_d"]["value"] > 0
     assert one["not_computed"] == {"nearest": "no training reports are here"}
+
+
+def test_any_number_of_evaluations_is_compared_item_by_item(tmp_path: Path) -> None:
+    """Base 1 of 4 right, the second 4 of 4: +75 points on the clean items; the third is the base again: a tie."""
+    folders = [evaluated(tmp_path / name, script) for name, script in (("a", {}), ("b", RIGHT), ("c", {}))]
+    for name, folder in zip("abc", folders, strict=True):
+        sum_up(folder, model=name, judge="rules")
+    found = compare(folders)
+    better, same = (other["benchmarks"]["mine"] for other in found["others"])
+    assert better["difference"]["value"] == pytest.approx(0.75) and better["difference"]["verdict"] == "win"
+    assert (same["difference"]["value"], same["difference"]["verdict"]) == (0.0, "tie")
+    assert better["strata"]["organ/heart"]["difference"]["num_items"] == 2
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_comparison(found, console)
+    assert "+75.0" in console.export_text()
+    summary = json.loads((folders[1] / "summary.json").read_text())
+    (folders[1] / "summary.json").write_text(json.dumps({**summary, "parser": "another"}))
+    with pytest.raises(NotTheSame, match="read by the rules another"):
+        compare(folders)
+    (folders[1] / "summary.json").write_text(json.dumps({**summary, "judge": "gpt"}))
+    with pytest.raises(NotTheSame, match="another judge, gpt, not rules"):
+        compare(folders)
+    with pytest.raises(NotTheSame, match="holds no evaluation on benchmarks"):
+        compare([folders[0], tmp_path])

@@ -12,7 +12,8 @@ from rl.policy.batching import Row, make_micro_batches
 from rl.stages.course import sequences_of
 from rl.stages.packing import pack, share_filled
 from rollouts.prompt.documents import share_sequence
-from rollouts.prompt.processing import EncodedPrompt
+from rollouts.prompt.families import FAMILIES
+from rollouts.prompt.processing import EncodedPrompt, prompt_positions
 
 
 def test_the_first_open_sequence_with_room_takes_a_document() -> None:
@@ -72,3 +73,5 @@ def test_documents_of_a_sequence_are_segments_of_their_own() -> None:
     # The first token of each is predicted by nothing: 11, 12 behind places 0, 1; 11 behind place 3.
     assert batch.sources.tolist() == [0, 1, 3] and batch.targets.tolist() == [11, 12, 11]
     assert torch.equal(batch.input_ids, torch.tensor([[10, 11, 12, 10, 11]]))
+    # Each begins at position 0, wherever it stands.
+    assert prompt_positions(FAMILIES["internvl"], torch.nn.Module(), whole).tolist() == [0, 1, 2, 0, 1]

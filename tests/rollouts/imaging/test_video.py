@@ -16,6 +16,7 @@ from rollouts.imaging.ask import Ask
 from rollouts.imaging.frames import Frames
 from rollouts.imaging.read import read
 from rollouts.imaging.video import reader
+from rollouts.imaging.video.ends import ends_early
 from rollouts.imaging.video.shown import part_of, shown_at
 from rollouts.imaging.video.upright import squared, turn_of
 from rollouts.records import BadSample
@@ -135,8 +136,27 @@ def test_a_matroska_file_that_ends_before_its_header_says_is_cut(tmp_path: Path)
     path = write(tmp_path / "v.mkv", 50, options={"g": "5", "bf": "0"})  # 5 s
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 5])
-    with pytest.raises(BadSample, match=r"its header says 5.0 s and its frames end at \d\.\d s; the file is cut|of 50"):
+    with pytest.raises(BadSample, match=r"the file is cut"):
         clip(path)
+    # Its boxes mended to end where the file does, the length in its header still tells.
+    segment = data.index(b"\x18\x53\x80\x67") + 4
+    path.write_bytes(data[:segment] + b"\x01" + b"\xff" * 7 + data[segment + 8 : len(data) * 2 // 5])
+    with pytest.raises(
+        BadSample, match=r"its header says 5\.0 s and its frames end at \d\.\d s; the file is cut|of 50"
+    ):
+        clip(path)
+
+
+def test_a_fragmented_film_that_is_cut_says_so_by_its_boxes(tmp_path: Path) -> None:
+    options = {"g": "5", "bf": "0", "movflags": "frag_keyframe+empty_moov"}
+    data = write(tmp_path / "v.mp4", 20, options=options).read_bytes()
+    assert not ends_early(tmp_path / "v.mp4") and numbers(clip(tmp_path / "v.mp4")) == list(range(20))
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 2 // 3])
+    assert ends_early(tmp_path / "cut.mp4")
+    with pytest.raises(BadSample, match="cut"):
+        clip(tmp_path / "cut.mp4")
+    (tmp_path / "more.mp4").write_bytes(data + b"\xff" * 100)
+    assert not ends_early(tmp_path / "more.mp4"), "rubbish behind whole boxes cuts nothing"
 
 
 def test_pixels_become_squares_where_asked(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ export class GroupPage {
       e: () => onCard((card) => card.toggle("isTranscript")), t: () => this.cycleTokens(),
       y: () => !isExport && onCard((card) => card.label(true)), n: () => !isExport && onCard((card) => card.label(false)), u: () => !isExport && onCard((card) => card.label(null)),
       c: () => this.link(this.selected), "]": () => this.media.show(this.media.at + 1), "[": () => this.media.show(this.media.at - 1),
+      m: () => this.media.outline(), s: () => this.media.all(),
       "+": () => this.media.zoomTo(this.media.zoom * 1.5), "=": () => this.media.zoomTo(this.media.zoom * 1.5), "-": () => this.media.zoomTo(this.media.zoom / 1.5), 0: () => this.media.zoomTo(1),
       Escape: () => go(isExport ? overviewHref() : groupsHref(this.route.q, this.route.sort)),
     };

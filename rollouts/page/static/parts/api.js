@@ -45,6 +45,16 @@ export function imageUrl(sha256, small = false) {
   return `/${small ? "thumb" : "media"}/${encodeURIComponent(sha256)}.png`;
 }
 
+export function outlineUrl(sha256) {
+  if (isExport) return carriedData.images[`outline ${sha256}`] || "";
+  return `/outline/${encodeURIComponent(sha256)}.png`;
+}
+
+// One slice or frame of a medium's own file; an exported page has none.
+export function sourceUrl(step, prompt, medium, index) {
+  return "/source.png?" + new URLSearchParams({ step, prompt, medium, index });
+}
+
 export function exportUrl(q, sort) {
   return "/api/export?" + new URLSearchParams({ q, sort, limit: 50 });
 }

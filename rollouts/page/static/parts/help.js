@@ -5,7 +5,7 @@ import { sessionFacts } from "/static/api.js";
 
 const KEYS = [
   ["/", "find"], ["j k", "next, previous group (or row of the list)"], ["← →  h l  1–9", "choose a completion"], ["Enter", "all of it, and back"], ["t", "tokens: by log-prob, by KL, plain"],
-  ["e", "judge's transcript"], ["y n u", "verdict is right, is wrong, take the label back"], ["[ ]", "slice or frame before, after"], ["+ − 0", "zoom"], ["c", "copy the address of this completion"],
+  ["e", "judge's transcript"], ["y n u", "verdict is right, is wrong, take the label back"], ["[ ]", "slice or frame before, after; on the picture also the wheel and the arrows"], ["m", "outline of the mask"], ["s", "all slices of the source"], ["+ − 0", "zoom"], ["c", "copy the address of this completion"],
   ["Esc", "back to the list"], ["g", "overview"], ["d", "light or dark"], ["?", "this sheet"],
 ];
 const FIELDS = [

@@ -200,7 +200,14 @@ def test_a_file_that_holds_up_its_process_is_one_fault(folder: Path, tmp_path: P
     """A process that has no time at all stands for a library that never comes back, a task that is none for one that
     fails in its own way."""
     ask = {"kind": "volume", "slices": None, "max_frames": 1}
-    good = {"path": str(folder / "ct.nii.gz"), "name": "ct", "ask": ask, "rules": {}, "cache": str(tmp_path)}
+    good = {
+        "path": str(folder / "ct.nii.gz"),
+        "name": "ct",
+        "ask": ask,
+        "rules": {},
+        "mask": None,
+        "cache": str(tmp_path),
+    }
     tasks = {"good": good, "dies": {**good, "name": "x", "ask": {"kind": "volume"}}, "again": {**good, "name": "y"}}
     found = read_all(tasks, workers=1)
     assert found["good"].num_frames == found["again"].num_frames == 1
@@ -213,3 +220,30 @@ def test_labels_count_only_where_there_is_one_a_frame(folder: Path) -> None:
     (sample,), _ = read(folder, {"volume": "scan"}, frame_labels=True)
     with pytest.raises(BadSample, match="4 frames has 1 labels"):
         dataclasses.replace(sample.media[0], labels=("one",))
+
+
+def test_a_mask_lies_on_the_frames_that_are_shown(folder: Path) -> None:
+    marked = np.zeros((24, 20, 12), np.uint8)
+    # Voxels 6..9 of columns, slices 4 and 5: of the slices shown (1, 4, 7, 10) one holds a mark.
+    marked[6:10, 8:12, 4:6] = 2
+    nibabel.save(nibabel.Nifti1Image(marked, np.diag([-1.0, -1.0, 5.0, 1.0])), folder / "mask.nii.gz")
+    Image.new("L", (6, 6), 255).save(folder / "mask.png")
+    Image.new("L", (9, 9), 255).save(folder / "large.png")
+    samples, bad_rows = read(
+        folder,
+        {"volume": "ct.nii.gz", "mask": {"path": "mask.nii.gz", "label": 2}},
+        {"image": "scan/slice3.png", "mask": "mask.png"},
+        {"image": "scan/slice3.png", "mask": "large.png"},
+        {"volume": "ct.nii.gz", "image": "scan/slice3.png", "mask": "mask.png"},
+        {"volume": "ct.nii.gz", "mask": {"path": "mask.nii.gz", "label": 0}},
+    )
+    volume, picture = (sample.media[0] for sample in samples)
+    areas = [int((np.asarray(Image.open(path)) > 0).sum()) for path in volume.mask_files]
+    assert volume.frame_indices == (1, 4, 7, 10) and areas == [0, 16, 0, 0]
+    assert "mask: 1 of 4 frames shown hold a marked pixel" in volume.provenance["notes"]
+    assert picture.kind == "image" and len(picture.mask_files) == 1
+    assert [row.reason for row in bad_rows] == [
+        "mask large.png: 9 x 9, the image is 6 x 6: another size; it is not stretched",
+        "mask belongs to the row's one image or volume, and the row has 2",
+        "label is 0, expected the value or the segment that is meant, from 1",
+    ]

@@ -1,0 +1,144 @@
+"""Everyday pictures through the reader of all media: pages, folders, animations, windows, notes of what was done."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rollouts.imaging.ask import Ask
+from rollouts.imaging.flat.chunks import fault_of, gif_frames
+from rollouts.imaging.pictures import picture
+from rollouts.imaging.read import read
+from rollouts.records import BadSample
+from tests.rollouts.imaging.clips import card, number_of
+
+
+def saved(path: Path, image: Image.Image, **settings: Any) -> Path:
+    image.save(path, **settings)
+    return path
+
+
+def animated(path: Path, count: int, lasts: list[int] | int) -> Path:
+    images = [Image.fromarray(card(index)) for index in range(count)]
+    more = {"lossless": True} if path.suffix == ".webp" else {}
+    images[0].save(path, save_all=True, append_images=images[1:], duration=lasts, loop=0, **more)
+    return path
+
+
+@pytest.mark.parametrize("end", [".gif", ".png", ".webp"])
+def test_an_animation_is_spaced_by_the_times_of_its_frames(tmp_path: Path, end: str) -> None:
+    # Shown for 0.1 s each, but frame 2 for 4 s: the middles of two parts of 4.5 s are 1.125 and 3.375 s.
+    path = animated(tmp_path / f"a{end}", 6, [100, 100, 4000, 100, 100, 100])
+    everything = read(path, Ask("video"))
+    assert [number_of(image) for image in everything.images()] == [0, 1, 2, 3, 4, 5]
+    assert everything.times == pytest.approx((0, 0.1, 0.2, 4.2, 4.3, 4.4))
+    assert read(path, Ask("video", max_frames=2)).indices == (2,)
+    assert [number_of(image) for image in read(path, Ask("video", start=4.25)).images()] == [3, 4, 5]
+    as_volume = read(path, Ask("volume", max_frames=3))
+    assert as_volume.indices == (1, 3, 5) and as_volume.times is None, "slices have places, not times"
+
+
+def test_frames_of_no_time_stand_as_long_as_browsers_show_them(tmp_path: Path) -> None:
+    assert read(animated(tmp_path / "a.gif", 3, 10), Ask("video")).times == pytest.approx((0.0, 0.1, 0.2))
+
+
+def test_one_page_of_several_is_named(tmp_path: Path) -> None:
+    pages = [Image.fromarray(card(index)) for index in range(3)]
+    path = saved(tmp_path / "t.tif", pages[0], save_all=True, append_images=pages[1:])
+    with pytest.raises(BadSample, match=r'image t\.tif: has 3 pages: give it as "volume" or "video", or take one with'):
+        read(path, Ask("image"))
+    assert number_of(read(path, Ask("image", page=2)).image(0)) == 2
+    with pytest.raises(BadSample, match="page is 3, and there are 3: 0 to 2"):
+        read(path, Ask("image", page=3))
+    assert [number_of(image) for image in read(path, Ask("volume")).images()] == [0, 1, 2]
+    with pytest.raises(BadSample, match="means nothing for a volume, all of whose pages are read"):
+        read(path, Ask("volume", page=1))
+
+
+def test_slices_of_a_folder_follow_the_numbers_in_their_names(tmp_path: Path) -> None:
+    for number in (10, 9, 1, 2):
+        saved(tmp_path / f"slice{number}.png", Image.fromarray(card(number)))
+    assert [number_of(image) for image in read(tmp_path, Ask("volume")).images()] == [1, 2, 9, 10]
+
+
+def test_deep_slices_share_one_scale_and_say_which(tmp_path: Path) -> None:
+    for index, high in enumerate((1000, 4000)):
+        values = np.linspace(0, high, 64, dtype=np.uint16).reshape(8, 8)
+        saved(tmp_path / f"s{index}.png", Image.fromarray(values))
+    frames = read(tmp_path, Ask("volume"))
+    brightest = [int(np.asarray(image).max()) for image in frames.images()]
+    assert brightest == [64, 255], "1000 of 4000 is a quarter of white"
+    assert "more than 8 bits: black is 0, white is 4000" in frames.provenance.notes
+    windowed = read(tmp_path, Ask("volume", window=(500.5, 1001)))
+    assert [int(np.asarray(image).max()) for image in windowed.images()] == [255, 255]
+    assert windowed.provenance.window == "row"
+
+
+def test_eight_bits_have_no_window(tmp_path: Path) -> None:
+    path = saved(tmp_path / "p.png", Image.fromarray(card(5)))
+    with pytest.raises(BadSample, match="window lung has no effect"):
+        read(path, Ask("image", window="lung"))
+    with pytest.raises(BadSample, match="plane='axial' means nothing for picture files"):
+        read(path, Ask("volume", plane="axial"))
+
+
+def test_pixels_are_those_that_everybody_sees_and_notes_say_what_was_done(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    clear = np.zeros((20, 30, 4), np.uint8)
+    clear[:10] = (200, 10, 10, 255)
+    for name, image, settings, note in (
+        ("turned.jpg", Image.fromarray(card(3)), {"exif": exif}, "turned upright as its EXIF says"),
+        ("clear.png", Image.fromarray(clear), {}, "transparent parts shown on white"),
+        ("palette.png", Image.fromarray(card(3)).quantize(16), {}, ""),
+        ("plain.png", Image.fromarray(card(3)), {}, ""),
+    ):
+        path = saved(tmp_path / name, image, **settings)
+        frames = read(path, Ask("image"))
+        assert (np.asarray(frames.image(0)) == np.asarray(picture(path.read_bytes()))).all()
+        assert frames.provenance.notes == ((note,) if note else ())
+        assert frames.provenance.size == frames.image(0).size
+
+
+def test_mixed_depths_have_no_one_scale(tmp_path: Path) -> None:
+    saved(tmp_path / "a.png", Image.fromarray(card(1)))
+    saved(tmp_path / "b.png", Image.fromarray(np.full((48, 64), 3000, np.uint16)))
+    with pytest.raises(BadSample, match="some of the frames have 8 bits and some more"):
+        read(tmp_path, Ask("volume"))
+
+
+def test_a_flipped_bit_of_a_png_is_seen_by_its_checksum() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(card(9)).save(buffer, "PNG")
+    data = buffer.getvalue()
+    assert fault_of(data) is None and fault_of(data + b"rubbish") is None
+    for place in range(8, len(data) - 12):
+        spoiled = data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]
+        assert fault_of(spoiled) is not None, place
+    assert all("cut" in str(fault_of(data[:end])) for end in range(8, len(data) - 4))
+    with pytest.raises(BadSample, match="is damaged: a part of it has a wrong checksum"):
+        picture(data[:60] + bytes([data[60] ^ 1]) + data[61:])
+
+
+def test_a_cut_gif_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    data = animated(tmp_path / "a.gif", 4, 100).read_bytes()
+    assert gif_frames(data) == (4, True)
+    for end in range(13, len(data), 7):
+        frames, whole = gif_frames(data[:end])
+        assert not whole and frames <= 4
+        (tmp_path / "cut.gif").write_bytes(data[:end])
+        with pytest.raises(BadSample):
+            read(tmp_path / "cut.gif", Ask("video"))
+
+
+def test_what_runs_programs_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "p.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n")
+    with pytest.raises(BadSample, match="a text file, no image"):
+        read(tmp_path / "p.eps", Ask("image"))
+    with pytest.raises(BadSample, match="does not open"):
+        picture((tmp_path / "p.eps").read_bytes())
