@@ -19,15 +19,15 @@ from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.benchmarks.card import Card, Expect, Form, find
 from rl.benchmarks.loading import BenchmarkError, load
-from rl.config import Config, EvalConfig
+from rl.config import Config, EvalConfig, MetricConfig
 from rl.data.sets import UnusableData
 from rl.evaluate.asking import HeldOut
 from rl.evaluate.suite import asking, facts
 from rl.evaluate.suite.asking import Where
 from rl.evaluate.suite.comparing import NotTheSame, compare, print_comparison
 from rl.evaluate.suite.curve import curve
-from rl.evaluate.suite.folder import from_rows, sum_up
-from rl.evaluate.suite.numbers import rows, scores, summary
+from rl.evaluate.suite.folder import from_rows, open_door, sum_up
+from rl.evaluate.suite.numbers import reports, rows, scores, summary
 from rl.evaluate.suite.numbers.reports import rouge_l
 from rl.evaluate.suite.preparing import cards_of, facts_of, is_local, prepare, refuse_far_judge
 from rl.evaluate.suite.table import print_summary
@@ -37,6 +37,7 @@ from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter
+from tests.fakes import other_python
 
 ROUTES = {"mcq": "option_match", "yes_no": "yes_no", "open": "judge", "report": "rouge_l"}
 CARD = """\
@@ -168,14 +169,14 @@ def test_every_number_comes_again_from_the_rows_alone(tmp_path: Path) -> None:
     first = sum_up(folder, model="tiny", judge="rules")
     (tmp_path / "set" / "mine.jsonl").unlink()
     (folder / "summary.json").unlink()
-    again = from_rows(folder)
+    again = from_rows(folder, MetricConfig())
     assert again["benchmarks"] == first["benchmarks"]
     written = json.loads((folder / "summary.json").read_text())
     assert written["benchmarks"] == json.loads(json.dumps(first["benchmarks"]))
     with pytest.raises(UnusableData, match="holds no evaluation of benchmarks"):
-        from_rows(tmp_path / "set")
+        from_rows(tmp_path / "set", MetricConfig())
     with pytest.raises(UnusableData, match="there is no such folder"):
-        from_rows(tmp_path / "nowhere")
+        from_rows(tmp_path / "nowhere", MetricConfig())
 
 
 def test_samples_give_pass_at_k_and_probes_a_paired_difference(tmp_path: Path) -> None:
@@ -346,3 +347,24 @@ def test_any_number_of_evaluations_is_compared_item_by_item(tmp_path: Path) -> N
         compare(folders)
     with pytest.raises(NotTheSame, match="holds no evaluation on benchmarks"):
         compare([folders[0], tmp_path])
+
+
+@pytest.mark.full_run_only(reason="starts another Python")
+def test_metrics_of_a_model_are_asked_of_another_python_and_never_0(tmp_path: Path) -> None:
+    """Two reports; the stand-in for radeval scores words that only one side has, minus 1, and 0.01 a pair."""
+    card = card_in(tmp_path)
+    card = dataclasses.replace(card, scorer="report", headline="rouge_l", metrics=("radcliq", "green", "rouge_l"))
+    said = [answered(1.0, name=f"r{place}") for place in range(2)]
+    without = reports.metrics(card, said)
+    assert without["radcliq"]["value"] is None and "metric.python is not set" in without["radcliq"]["not_computed"]
+    python = other_python.make(tmp_path / "venv", with_package=True)
+    opened = open_door(MetricConfig(python=python))
+    found = reports.metrics(card, said, opened)
+    assert opened is not None
+    opened.close()
+    # Equal words: 0 - 1, and two pairs.
+    assert found["radcliq"]["value"] == pytest.approx(-0.98) and found["radcliq"]["direction"] == -1
+    assert "no file green.bin" in found["green"]["not_computed"] and found["green"]["value"] is None
+    with pytest.raises(UnusableData, match="is no program"):
+        open_door(MetricConfig(python="/nowhere/python"))
+    assert open_door(MetricConfig()) is None
