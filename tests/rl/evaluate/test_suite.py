@@ -26,18 +26,21 @@ from rl.evaluate.suite import asking, facts
 from rl.evaluate.suite.asking import Where
 from rl.evaluate.suite.comparing import NotTheSame, compare, print_comparison
 from rl.evaluate.suite.curve import curve
-from rl.evaluate.suite.folder import from_rows, open_door, sum_up
-from rl.evaluate.suite.numbers import reports, rows, scores, summary
+from rl.evaluate.suite.folder import from_rows, sum_up
+from rl.evaluate.suite.numbers import rows, scores, summary
 from rl.evaluate.suite.numbers.reports import rouge_l
 from rl.evaluate.suite.preparing import cards_of, facts_of, is_local, prepare, refuse_far_judge
+from rl.evaluate.suite.run import Suite
 from rl.evaluate.suite.table import print_summary
 from rl.probes.table import make
+from rl.run.progress import Display
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
-from rollouts.prompt.processing import EncodedPrompt
+from rollouts.page.index import Index
+from rollouts.prompt.processing import EncodedPrompt, ImageSettings, load_processor
 from rollouts.records import Completion
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter
-from tests.fakes import other_python
+from tests.paths import REPOSITORY
 
 ROUTES = {"mcq": "option_match", "yes_no": "yes_no", "open": "judge", "report": "rouge_l"}
 CARD = """\
@@ -69,16 +72,20 @@ ROWS = [
 
 
 class Scripted:
-    """An engine that says what its script holds for an item, "B" otherwise; items of `refuses` never come."""
+    """An engine that says what its script holds for an item, "B" otherwise."""
 
     def __init__(self, script: dict[str, str]) -> None:
         self.script = script
+        self.asked, self.dies_at = 0, 10**9
 
     def sample_stream(
         self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion]]:
         for batch in batches:
             for request in list(batch)[::-1]:
+                self.asked += 1
+                if self.asked > self.dies_at:
+                    raise RuntimeError("the engine died")
                 said = self.script.get(request.prompt_id, self.script.get(request.prompt_id.partition("#")[0], "B"))
                 text = f"<think>t</think>\n<answer>{said}</answer>"
                 yield request.key, Completion((1, 2), text, "stop", (0.0, 0.0), request.seed, 0)
@@ -140,6 +147,9 @@ def test_official_counts_every_row_and_clean_only_what_is_in_no_doubt(tmp_path: 
     assert (one["clean"]["value"], one["clean"]["num_items"], one["clean"]["num_clusters"]) == (1.0, 4, 2)
     assert one["unusable"][0]["id"] == "7" and one["mismatches"] == ["1 rows cannot be asked, the card knows of 0"]
     assert one["strata"]["organ"]["heart"]["value"] == 1.0
+    # Their rules pay the same five of the six rows that were asked.
+    foreign = one["as_in"]["medevalkit"]
+    assert foreign["value"] == pytest.approx(5 / 6) and foreign["num_paid_there_only"] == 0
     assert one["strata"]["answer_type"]["open"]["num_items"] == 1
 
 
@@ -349,22 +359,42 @@ def test_any_number_of_evaluations_is_compared_item_by_item(tmp_path: Path) -> N
         compare([folders[0], tmp_path])
 
 
-@pytest.mark.full_run_only(reason="starts another Python")
-def test_metrics_of_a_model_are_asked_of_another_python_and_never_0(tmp_path: Path) -> None:
-    """Two reports; the stand-in for radeval scores words that only one side has, minus 1, and 0.01 a pair."""
-    card = card_in(tmp_path)
-    card = dataclasses.replace(card, scorer="report", headline="rouge_l", metrics=("radcliq", "green", "rouge_l"))
-    said = [answered(1.0, name=f"r{place}") for place in range(2)]
-    without = reports.metrics(card, said)
-    assert without["radcliq"]["value"] is None and "metric.python is not set" in without["radcliq"]["not_computed"]
-    python = other_python.make(tmp_path / "venv", with_package=True)
-    opened = open_door(MetricConfig(python=python))
-    found = reports.metrics(card, said, opened)
-    assert opened is not None
-    opened.close()
-    # Equal words: 0 - 1, and two pairs.
-    assert found["radcliq"]["value"] == pytest.approx(-0.98) and found["radcliq"]["direction"] == -1
-    assert "no file green.bin" in found["green"]["not_computed"] and found["green"]["value"] is None
-    with pytest.raises(UnusableData, match="is no program"):
-        open_door(MetricConfig(python="/nowhere/python"))
-    assert open_door(MetricConfig()) is None
+def test_the_page_of_rollouts_shows_an_evaluation(tmp_path: Path) -> None:
+    """Its index reads every row and has no problem with any."""
+    folder = evaluated(tmp_path, RIGHT, num_samples=2, probes=["blank"])
+    index = Index([folder])
+    try:
+        assert index.refresh() and index.problems == {}
+        # Six items with three completions each, and six greyed ones with one.
+        assert index.ask("SELECT count(*) FROM rows") == [(6 * 3 + 6,)]
+    finally:
+        index.close()
+
+
+def test_a_killed_evaluation_goes_on_with_the_benchmark_that_was_not_done(tmp_path: Path) -> None:
+    """Through the processor of the embedded model. The engine dies in the second benchmark; asked again, the first one
+    is not asked a second time."""
+    (tmp_path / "set").mkdir()
+    card_in(tmp_path / "set")
+    other = (tmp_path / "set" / "mine.yaml").read_text().replace("name: mine", "name: other")
+    (tmp_path / "set" / "other.yaml").write_text(other)
+    settings = EvalConfig(
+        benchmarks=tuple(str(tmp_path / "set" / f"{name}.yaml") for name in ("mine", "other")),
+        benchmark_root=str(tmp_path / "set"), on_mismatch="tell", num_samples=1, probes=("blank",),
+    )  # fmt: skip
+    config = Config(eval=settings)
+    processor = load_processor(REPOSITORY / "examples" / "tiny" / "model", ImageSettings())
+    engine = Scripted(RIGHT)
+    prepared = prepare(config)
+    with Display(io.StringIO()) as display:
+        suite = Suite(prepared, engine, RulesJudge(), processor, config)
+        engine.dies_at = 20
+        with pytest.raises(RuntimeError, match="died"):
+            suite.measure(tmp_path / "out", "tiny", 0, display, model="tiny")
+        engine.dies_at, engine.asked = 10**9, 0
+        found = suite.measure(tmp_path / "out", "tiny", 0, display, model="tiny")
+    # Six items with a greedy and a sampled completion, and their greyed twins, of one benchmark.
+    assert engine.asked == 6 * 2 + 6
+    assert [one["name"] for one in found["benchmarks"]] == ["mine", "other"]
+    assert found["macro"]["num_items"] == 8 and found["judge"] == RulesJudge().describe()
+    assert found["benchmarks"][0]["clean"] == {**found["benchmarks"][0]["clean"], "value": 1.0, "num_items": 4}

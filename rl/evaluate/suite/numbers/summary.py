@@ -18,6 +18,7 @@ from rewards.metrics.door import MetricDoor
 from rl.benchmarks.card import Card
 from rl.evaluate.suite.facts import Facts, KeptBlind
 from rl.evaluate.suite.numbers import reports, scores
+from rl.evaluate.suite.numbers.foreign import items_as_in, reports_of_others
 from rl.evaluate.suite.numbers.rows import Answered, clean, clean_made, plain
 from rl.statistics.estimates import Estimate, estimate, macro_mean
 from rl.statistics.pairs import minimum_detectable
@@ -100,6 +101,7 @@ def _of_items(facts: Facts, answers: Sequence[Answered], items: Sequence[Answere
         "best_blind": best,
         "touches_blind": touches(scored, best),
         "detectable": detectable(scored),
+        "as_in": items_as_in(items) if bounded else {},
         "probes": probes,
     }
 
@@ -196,6 +198,7 @@ def _of_reports(
         "headline": card.headline,
         "score": _plain(scored),
         "metrics": metrics,
+        "as_in": reports_of_others(written),
         "baselines": blinds,
         "best_blind": best,
         "touches_blind": touches(scored, best),
