@@ -91,11 +91,11 @@ def open_door(metric: MetricConfig) -> MetricDoor | None:
         raise UnusableData(str(error)) from None
 
 
-def from_rows(folder: Path, metric: MetricConfig) -> dict[str, Any]:
-    """Compute every number of an evaluation again from its stored rows and print it. Raises UnusableData,
-    StoreError."""
+def from_rows(folder: Path, metric: MetricConfig | None = None) -> dict[str, Any]:
+    """Compute every number of an evaluation again from its stored rows and print it; `metric`: for metrics that need a
+    model. Raises UnusableData, StoreError."""
     if not folder.is_dir():
         raise UnusableData(f"--from-rows {folder}: there is no such folder")
-    summary = sum_up(folder, open_door(metric))
+    summary = sum_up(folder, open_door(metric or MetricConfig()))
     print_summary(summary)
     return summary

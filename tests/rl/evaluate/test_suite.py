@@ -19,7 +19,8 @@ from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.benchmarks.card import Card, Expect, Form, find
 from rl.benchmarks.loading import BenchmarkError, load
-from rl.config import Config, EvalConfig, MetricConfig
+from rl.compare.__main__ import main as compare_command
+from rl.config import Config, EvalConfig
 from rl.data.sets import UnusableData
 from rl.evaluate.asking import HeldOut
 from rl.evaluate.suite import asking, facts
@@ -27,6 +28,7 @@ from rl.evaluate.suite.asking import Where
 from rl.evaluate.suite.comparing import NotTheSame, compare, print_comparison
 from rl.evaluate.suite.curve import curve
 from rl.evaluate.suite.folder import from_rows, sum_up
+from rl.evaluate.suite.in_training import BenchmarksOfRun
 from rl.evaluate.suite.numbers import rows, scores, summary
 from rl.evaluate.suite.numbers.reports import rouge_l
 from rl.evaluate.suite.preparing import cards_of, facts_of, is_local, prepare, refuse_far_judge
@@ -179,14 +181,14 @@ def test_every_number_comes_again_from_the_rows_alone(tmp_path: Path) -> None:
     first = sum_up(folder, model="tiny", judge="rules")
     (tmp_path / "set" / "mine.jsonl").unlink()
     (folder / "summary.json").unlink()
-    again = from_rows(folder, MetricConfig())
+    again = from_rows(folder)
     assert again["benchmarks"] == first["benchmarks"]
     written = json.loads((folder / "summary.json").read_text())
     assert written["benchmarks"] == json.loads(json.dumps(first["benchmarks"]))
     with pytest.raises(UnusableData, match="holds no evaluation of benchmarks"):
-        from_rows(tmp_path / "set", MetricConfig())
+        from_rows(tmp_path / "set")
     with pytest.raises(UnusableData, match="there is no such folder"):
-        from_rows(tmp_path / "nowhere", MetricConfig())
+        from_rows(tmp_path / "nowhere")
 
 
 def test_samples_give_pass_at_k_and_probes_a_paired_difference(tmp_path: Path) -> None:
@@ -348,6 +350,8 @@ def test_any_number_of_evaluations_is_compared_item_by_item(tmp_path: Path) -> N
     console = Console(record=True, width=200, file=io.StringIO())
     print_comparison(found, console)
     assert "+75.0" in console.export_text()
+    assert compare_command([*map(str, folders), "--out", str(tmp_path / "all.json")]) == 0
+    assert json.loads((tmp_path / "all.json").read_text())["base"] == folders[0].name
     summary = json.loads((folders[1] / "summary.json").read_text())
     (folders[1] / "summary.json").write_text(json.dumps({**summary, "parser": "another"}))
     with pytest.raises(NotTheSame, match="read by the rules another"):
@@ -397,4 +401,29 @@ def test_a_killed_evaluation_goes_on_with_the_benchmark_that_was_not_done(tmp_pa
     assert engine.asked == 6 * 2 + 6
     assert [one["name"] for one in found["benchmarks"]] == ["mine", "other"]
     assert found["macro"]["num_items"] == 8 and found["judge"] == RulesJudge().describe()
+    assert not prepared[0].facts.is_published
     assert found["benchmarks"][0]["clean"] == {**found["benchmarks"][0]["clean"], "value": 1.0, "num_items": 4}
+
+
+def test_a_training_run_measures_before_between_and_after(tmp_path: Path) -> None:
+    """SFT with probes, step 20 greedily, GRPO with probes; then a curve in this order, and a metric for each."""
+    card_in(tmp_path / "set")
+    settings = EvalConfig(
+        benchmarks=(str(tmp_path / "set" / "mine.yaml"),), benchmark_root=str(tmp_path / "set"), on_mismatch="tell",
+        num_samples=1, probes=("blank",),
+    )  # fmt: skip
+    config = Config(eval=settings)
+    processor = load_processor(REPOSITORY / "examples" / "tiny" / "model", ImageSettings())
+    engine = Scripted({})
+    with Display(io.StringIO()) as display:
+        suite = Suite(prepare(config), engine, RulesJudge(), processor, config)
+        of_run = BenchmarksOfRun(suite, tmp_path / "run", display)
+        assert of_run.whole("SFT", 0, "sft") == {"benchmark/mine": 0.25}
+        engine.asked, engine.script = 0, RIGHT
+        assert of_run.step(20) == {"benchmark/mine": 1.0}
+        assert engine.asked == 6  # one greedy completion an item, no probes
+        of_run.whole("GRPO", 40, "grpo")
+        of_run.finish()
+    points = json.loads((tmp_path / "run" / "evaluations" / "curve.json").read_text())["points"]
+    assert [point["label"] for point in points] == ["SFT", "step_000020", "GRPO"]
+    assert [point["scores"]["mine"]["value"] for point in points] == [0.25, 1.0, 1.0]
