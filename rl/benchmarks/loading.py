@@ -76,8 +76,8 @@ class Benchmark:
 
     def taught(self) -> list[Sample]:
         """Training rows that blind baselines may learn from."""
-        usable = {part.name for part in self.card.training if part.baselines}
-        return [sample for name, samples in self.training.items() if name in usable for sample in samples]
+        compared_only = {part.name for part in self.card.training if not part.baselines}
+        return [one for name, samples in self.training.items() if name not in compared_only for one in samples]
 
 
 class _Found(NamedTuple):
