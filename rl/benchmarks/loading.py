@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl.benchmarks.card import Card, Form, Training
-from rl.benchmarks.files import HUB, FileFault, Numbered, candidates, hub_rows, rows_of, some_files
+from rl.benchmarks.files import HUB, READERS, FileFault, Numbered, candidates, hub_rows, rows_of, some_files
 from rl.benchmarks.pictures import Pictures
 from rl.benchmarks.questions import CARD, CLUSTER, FLAW, Item, form_of, image_key, item_of, matches
 from rl.config import DataConfig, MediaConfig
@@ -178,13 +178,14 @@ def _open(card: Card, root: str) -> list[_Found]:
             raise FileFault("the card names no data set on the Hub; give benchmark_root=FOLDER")
         rows = hub_rows(source.hub, source.revision, source.subset, source.split)
         return [_with_form(card, None, rows)]
-    paths = candidates(Path(root), source.files, card.name)
+    patterns = [*source.files, *(f"{card.name}*{ending}" for ending in READERS)]
+    paths = candidates(Path(root), patterns, card.name)
     if not paths:
         raise FileFault(
             f"none of its files ({', '.join(source.files)}) is below {root}; there is {some_files(Path(root))}"
         )
     if source.many:
-        paths = next(fit for pattern in source.files if (fit := candidates(Path(root), [pattern], card.name)))
+        paths = next(fit for pattern in patterns if (fit := candidates(Path(root), [pattern], card.name)))
     found, faults = [], []
     for path in paths:
         try:
