@@ -38,10 +38,11 @@ class BothModels(NamedTuple):
 
 def learn_and_evaluate(
     config: Config, folder: Path, splits: DataSplits, sft_path: Path, scorer: Scorer, num_steps: int, display: Display,
-    benchmarks: Sequence[Prepared] = (),
+    benchmarks: Sequence[Prepared] = (), known_sft: EvalResult | None = None,
 ) -> BothModels:  # fmt: skip
     """GRPO from the SFT model in `sft_path`, between the evaluations of both, on the held-out items and on
-    `benchmarks`; the new model is saved in `folder/model`."""
+    `benchmarks`; the new model is saved in `folder/model`. `known_sft`: the SFT model's answers to the held-out items,
+    where it was asked the same already."""
     with display.phase("workers"):
         cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
         raise_if_server_gone()
@@ -52,7 +53,7 @@ def learn_and_evaluate(
         evaluation = RunEvaluation(cluster.rollout, scorer, splits.eval, processor, config)
         asked = _benchmarks(benchmarks, cluster, scorer.rubric, processor, config, folder, display)
         with _tracker(config, folder, done) as tracker:
-            sft = evaluation.whole("SFT", 0, display)
+            sft = evaluation.known(known_sft) if known_sft else evaluation.whole("SFT", 0, display)
             warn_of_format(sft, config, display)
             on_benchmarks = asked.whole("SFT", 0, str(sft_path)) if asked else {}
             raise_if_server_gone()

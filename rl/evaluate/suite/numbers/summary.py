@@ -17,6 +17,7 @@ from typing import Any
 from rl.benchmarks.card import Card
 from rl.evaluate.suite.facts import Facts, KeptBlind
 from rl.evaluate.suite.numbers import reports, scores
+from rl.evaluate.suite.numbers.foreign import items_as_in, reports_of_others
 from rl.evaluate.suite.numbers.rows import Answered, clean, clean_made, plain
 from rl.statistics.estimates import Estimate, estimate, macro_mean
 from rl.statistics.pairs import minimum_detectable
@@ -99,6 +100,7 @@ def _of_items(facts: Facts, answers: Sequence[Answered], items: Sequence[Answere
         "best_blind": best,
         "touches_blind": touches(scored, best),
         "detectable": detectable(scored),
+        "as_in": items_as_in(items) if bounded else {},
         "probes": probes,
     }
 
@@ -193,6 +195,7 @@ def _of_reports(facts: Facts, answers: Sequence[Answered], written: Sequence[Ans
         "headline": card.headline,
         "score": _plain(scored),
         "metrics": metrics,
+        "as_in": reports_of_others(written),
         "baselines": blinds,
         "best_blind": best,
         "touches_blind": touches(scored, best),
