@@ -13,12 +13,12 @@ from rewards.answers.read import parse
 from rewards.binding import bind
 from rewards.calling import BoundReward
 from rewards.contract import Limits, RewardError
-from rewards.shipped import boxes, choice, form, judged, numeric, reports, votes
+from rewards.shipped import boxes, choice, coin, form, judged, numeric, reports, votes
 from rollouts.nearest import did_you_mean
 from rollouts.records import ACCURACY, AnswerType, Outcome, Parsed, Sample
 
 # The files of the shipped rewards; importing them registers the rewards.
-SHIPPED = (boxes, choice, form, judged, numeric, reports, votes)
+SHIPPED = (boxes, choice, coin, form, judged, numeric, reports, votes)
 
 
 class RewardSettings(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rewards.rubric import Rubric
+from rewards.scorer import Scorer
 from rl.config import Config
 from rl.data.sets import DataSplits
 from rl.evaluate.asking import EvalResult
@@ -43,7 +43,7 @@ def climb(
     folder: Path,
     splits: DataSplits,
     ready: Mapping[str, ReadyStage],
-    rubric: Rubric,
+    scorer: Scorer,
     display: Display,
 ) -> Path:
     """The model that RL begins with: all supervised stages of the run, one from the other.
@@ -57,7 +57,7 @@ def climb(
     ends_with_rl = names[-1] == "grpo"
     asked = config.stages.evaluate if ready else not ends_with_rl
     if asked and ready:
-        _ask(config, book, StageRecord(START, str(model)), splits, rubric, display)
+        _ask(config, book, StageRecord(START, str(model)), splits, scorer, display)
     for number, name in enumerate((one for one in names if one != "grpo"), start=1):
         started = time.monotonic()
         with display.phase(f"stage {number} of {len(names)}, {name}" if ready else "SFT"):
@@ -71,7 +71,7 @@ def climb(
             _keep_curve(folder, name, model)
             record = StageRecord(name, str(model), time.monotonic() - started, taught)
             if asked and not (name == "instruction" and ends_with_rl):
-                _ask(config, book, record, splits, rubric, display)
+                _ask(config, book, record, splits, scorer, display)
             else:
                 book.write(record)
     return model
@@ -95,13 +95,13 @@ def begins_with(config: Config, model: Path) -> Config:
 
 
 def _ask(
-    config: Config, book: StageBook, record: StageRecord, splits: DataSplits, rubric: Rubric, display: Display
+    config: Config, book: StageBook, record: StageRecord, splits: DataSplits, scorer: Scorer, display: Display
 ) -> None:
     """Ask the model of a stage the held-out items greedily, unless a run that goes on has asked it already."""
     if known := book.known(record.stage, Path(record.model)):
         display.say(f"{record.stage}: {known.greedy['all']['accuracy']:.1%} right, as asked before")
         return
-    result = evaluate_model(config, Path(record.model), record.stage, splits, rubric, display)
+    result = evaluate_model(config, Path(record.model), record.stage, splits, scorer, display)
     told = record_of(record.stage, Path(record.model), record.seconds, record.taught, result)
     book.write(told)
     display.say(f"{record.stage}: {in_percent(told.greedy['all'])} of {len(told.right)} held-out items right, greedy")

@@ -37,22 +37,23 @@ class BothModels(NamedTuple):
 
 
 def learn_and_evaluate(
-    config: Config, folder: Path, splits: DataSplits, sft_path: Path, rubric: Rubric, num_steps: int, display: Display,
-    benchmarks: Sequence[Prepared] = (),
+    config: Config, folder: Path, splits: DataSplits, sft_path: Path, scorer: Scorer, num_steps: int, display: Display,
+    benchmarks: Sequence[Prepared] = (), known_sft: EvalResult | None = None,
 ) -> BothModels:  # fmt: skip
     """GRPO from the SFT model in `sft_path`, between the evaluations of both, on the held-out items and on
-    `benchmarks`; the new model is saved in `folder/model`."""
+    `benchmarks`; the new model is saved in `folder/model`. `known_sft`: the SFT model's answers to the held-out items,
+    where it was asked the same already."""
     with display.phase("workers"):
         cluster = start(config, sft_path, total_updates=num_steps * config.grpo.num_minibatches)
         raise_if_server_gone()
-    with cluster, Scorer(rubric) as scorer:
+    with cluster:
         done = _resume(config, folder, cluster, display)
         judge_counters = counters_before(config, folder)
         processor = load_processor(sft_path, images_of(config.model))
         evaluation = RunEvaluation(cluster.rollout, scorer, splits.eval, processor, config)
-        asked = _benchmarks(benchmarks, cluster, rubric, processor, config, folder, display)
+        asked = _benchmarks(benchmarks, cluster, scorer.rubric, processor, config, folder, display)
         with _tracker(config, folder, done) as tracker:
-            sft = evaluation.whole("SFT", 0, display)
+            sft = evaluation.known(known_sft) if known_sft else evaluation.whole("SFT", 0, display)
             warn_of_format(sft, config, display)
             on_benchmarks = asked.whole("SFT", 0, str(sft_path)) if asked else {}
             raise_if_server_gone()
@@ -91,11 +92,11 @@ def _benchmarks(
 
 
 def evaluate_model(
-    config: Config, model: Path, name: str, splits: DataSplits, rubric: Rubric, display: Display
+    config: Config, model: Path, name: str, splits: DataSplits, scorer: Scorer, display: Display
 ) -> EvalResult:
     """The greedy answers of the model in a folder to the held-out items, asked as RL asks them; engines are started for
     it and stopped again."""
-    with start(config, model, total_updates=None) as cluster, Scorer(rubric) as scorer:
+    with start(config, model, total_updates=None) as cluster:
         processor = load_processor(model, images_of(config.model))
         held_out = prepare(splits.eval, processor, blank=False)
         with display.bar(f"evaluate {name}", len(held_out.samples)) as bar:

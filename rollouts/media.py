@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from PIL import Image
 
@@ -16,6 +15,8 @@ from rollouts.imaging.flat.chunks import without_words
 from rollouts.imaging.pick import evenly_spaced as evenly_spaced
 from rollouts.records import BadSample, Media
 
+# Signature and first chunk of a PNG, which says how large it is, and what stands before the pixels.
+_PNG_HEAD = 1024
 BLANK_GREY = (128, 128, 128)
 
 
@@ -32,9 +33,10 @@ def encoded_files(media: Media) -> list[bytes]:
     return [media.data if media.data is not None else _file(str(media.path))]
 
 
-def _file(path: str) -> bytes:
+def _file(path: str, num_bytes: int = -1) -> bytes:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            return file.read(num_bytes)
     except OSError as error:
         raise BadSample(f"image {path} cannot be read: {error.strerror}") from error
 
@@ -63,6 +65,8 @@ def pngs(media: Media) -> list[bytes]:
 def sizes(media: Media) -> list[tuple[int, int]]:
     """Width and height of each frame, in order, read from the heads of the files. Raises BadSample."""
     with _named(media):
+        if media.frame_files is not None:  # plain PNG files, of which the head is enough
+            return [pictures.size(_file(path, _PNG_HEAD)) for path in media.frame_files]
         return [pictures.size(data) for data in encoded_files(media)]
 
 

@@ -62,7 +62,7 @@ ROOMS = {
     "rewards": "contract registry answers maths metrics shipped calling plugins binding rubric scorer __init__"
     " graded_cases adapters check",
     "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run curate"
-    " benchmarks sft stages evaluate report doctor replay export grpo training staged recipe train",
+    " benchmarks sft stages evaluate compare report doctor replay export grpo training staged recipe train",
 }
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the
 # one that guesses which name was meant.

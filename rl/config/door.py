@@ -28,6 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rl.config import Config, ModelConfig
 from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting, value_at, without_renamed
+from rl.config.controls import with_control
 from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, LISTED_GROUP, origin
 from rl.config.help import help_text
 from rl.config.rules import problems
@@ -98,7 +99,7 @@ def compose(argv: Sequence[str]) -> Config:
     values, choices = run_hydra(request.hydra_overrides, request.faults)
     _put_under_files(values, request)
     config, faults = build(values, lambda path: origin(path, choices, request.explicit))
-    config = _without_instruction(_locate_model(_expand_home(config)))
+    config = with_control(_without_instruction(_locate_model(_expand_home(config))))
     faults = request.faults + faults
     more = problems(config, request.explicit)
     faults += [fault for fault in more if fault.split(":")[0] not in paths_of(faults)]

@@ -10,6 +10,7 @@ from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.algo.estimators import estimator_of
 from rl.config import Config
 from rl.config.build import leaves, value_at
+from rl.config.controls import PAID
 from rl.config.stage_rules import DOCUMENT_STAGES, stage_of
 
 
@@ -188,6 +189,11 @@ EFFECTS = (
         _under("reward", "reward.weights", "reward.routes", "reward.arguments", "reward.gates"),
         lambda c: not _has_plugins(c),
         "every reward of this run is shipped, and those run in no child process",
+    ),
+    Effect(
+        ("reward.weights", "reward.gates"),
+        lambda c: c.control in PAID,
+        "the control pays something else; give them to the recipe",
     ),
     Effect(
         tuple(

@@ -20,6 +20,7 @@ from rewards.rubric import ACCURACY  # its import registers the shipped rewards
 from rl.algo.estimators import estimator_of
 from rl.config import Config
 from rl.config.build import value_at
+from rl.config.controls import PAID, control_of
 from rl.config.effects import asks_judge, without_effect
 from rl.config.media import window_of
 from rl.config.stage_rules import RANGES as STAGE_RANGES
@@ -107,9 +108,28 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         _device,
         _ranks,
         _files,
+        _controls,
     )
     found = [fault for rule in rules for fault in rule(config)]
     return [*found, *_lengths(config, explicit), *without_effect(config, explicit)]
+
+
+def _controls(config: Config) -> Iterable[str]:
+    names = config.controls
+    if config.control != "none" and names:
+        yield (
+            f"controls: got {list(names)} in a run that is itself control={config.control}; controls belong to the"
+            " recipe, so leave one of the two out"
+        )
+    if names and "grpo" in config.stages.skip:
+        yield f"controls: got {list(names)}, but stages.skip leaves out grpo, and a control is GRPO with one thing less"
+    if "none" in names:
+        yield "controls: got none, which takes nothing away and would be the recipe again; leave it out"
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        yield f"controls: got {', '.join(twice)} twice; a control is a function of the run's seed, so name it once"
+    for name in (*names, config.control):
+        if name in PAID and control_of(config, name, config.out_dir).reward == config.reward and name in names:
+            yield f"controls: {name} would be the recipe again, which pays nothing else"
 
 
 def _ranges(config: Config) -> Iterable[str]:

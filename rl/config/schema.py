@@ -25,6 +25,8 @@ ScaleRewards = Literal["group", "batch", "none"]
 # and projector; low-rank adapters beside the decoder's layers.
 Train = Literal["all", "language", "vision_projector", "lora"]
 Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
+# What a control takes away (rl/config/controls.py).
+Control = Literal["none", "blind", "random_reward", "format_only", "shuffled_gold"]
 # The stages of the paper, in its order (Fleming-VL, Sec 3.2): interleaved pre-training, knowledge injection from
 # captions, instruction tuning (the section `sft`) and RL (the section `grpo`).
 Stage = Literal["interleaved", "captions", "instruction", "grpo"]
@@ -374,6 +376,13 @@ class Config:
     # Go on although rows, images, files of rewards, the judge's prompts or the model changed since the run began; what
     # changed is kept in the run's contents.json.
     allow_changes: bool = False
+    # A run that is a control takes one thing away that a gain may come from, and keeps seeds, steps and SFT model:
+    # "blind" greys every training image (the held-out items keep theirs), "random_reward" pays by a coin, "format_only"
+    # pays the form and no right answer, "shuffled_gold" grades each prompt by another one's answer.
+    control: Control = "none"
+    # Controls to run after the recipe, such as [blind,random_reward], each in out_dir/controls/NAME; then the gain is
+    # compared with theirs (python -m rl.compare). With resume=true they are added to a run that is done.
+    controls: tuple[Control, ...] = ()
     # "offline" writes W&B files without a network, "online" needs WANDB_API_KEY, "off" writes none.
     wandb: Literal["offline", "online", "off"] = "offline"
     wandb_project: str = "rounds"

@@ -19,6 +19,8 @@ from rewards.rubric import Rubric
 from rl.algo.estimators import estimator_of
 from rl.algo.order import steps_per_epoch
 from rl.config import Config, GrpoConfig
+from rl.config.controls import TAKEN_AWAY
+from rl.data.controls import check_controls, controlled
 from rl.data.load import load_for
 from rl.data.sets import DataSplits
 from rl.data.sizes import images_of
@@ -100,9 +102,18 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
         "reward: " + " + ".join(f"{weight:g} {name}" for name, weight in config.reward.weights.items()),
         "accuracy: " + ", ".join(f"{kind} by {name}" for kind, name in config.reward.routes.items()),
         *(f"gate: paid 0 where {name} is below {least:g}" for name, least in config.reward.gates.items()),
+        *_controls(config),
         _evaluation(config, len(splits.eval), config.eval.blank_images and any(one.media for one in splits.eval)),
     ]
     return lines
+
+
+def _controls(config: Config) -> list[str]:
+    """What a control takes away, or what controls come after the run."""
+    if config.control != "none":
+        return [f"control={config.control} takes away {TAKEN_AWAY[config.control]}"]
+    lines = [f"{name} takes away {TAKEN_AWAY[name]}" for name in config.controls]
+    return [f"then {len(lines)} controls, each GRPO and an evaluation again: {'; '.join(lines)}"] if lines else []
 
 
 def paper_differences(grpo: GrpoConfig) -> list[str]:
@@ -266,8 +277,9 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
             yield "Model", [processor]
         else:
             rows, splits = rows_fit(processor, splits, config)
+            control, splits = under_control(splits, config)
             for heading, findings in check_rows_and_model(splits, processor, config, scorer.rubric):
-                yield heading, [*findings, rows] if heading == "Data" else findings
+                yield heading, [*findings, rows, *control] if heading == "Data" else findings
             yield "Shuffled answers", guard(lambda: check_shuffled(scorer, [*splits.rl, *splits.eval]), ROUTE_FIX)
         if stages := guard(lambda: check_stages(config, splits), MODEL_FIX):
             yield STAGES, stages
@@ -282,6 +294,17 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
         machine += guard(lambda: check_same(config, splits, scorer.rubric), "put it back, or allow_changes=true")
     yield "Machine", machine
     yield "Judge", [*check_judge(config), *asked]
+
+
+def under_control(splits: DataSplits, config: Config) -> tuple[list[Finding], DataSplits]:
+    """The rows as a control has them; a finding where one of the controls asked for would take nothing away."""
+
+    def rows() -> DataSplits:
+        check_controls(splits, config)
+        return controlled(splits, config)
+
+    found = attempt(rows, "leave the control out, or give data in which there is something to take away")
+    return ([found], splits) if isinstance(found, Finding) else ([], found)
 
 
 def check_packages() -> list[Finding]:

@@ -10,6 +10,7 @@ from judges import make_judge
 from judges.calibration.results import identity
 from rewards.rubric import Rubric, make_rubric
 from rl.config import Config, JudgeConfig
+from rl.data.controls import check_controls, controlled
 from rl.data.encodable import check_rows, room_hint
 from rl.data.load import load_for
 from rl.data.sets import DataSplits, refuse_bad_rows, write_bad_rows
@@ -85,6 +86,10 @@ def ready_data(config: Config, folder: Path, display: Display) -> DataSplits:
     with display.phase("data"):
         splits = load_for(config, display.late_bar)
     splits = _encodable(config, splits, display)
+    # After the rows that cannot be asked are gone, so that a control has the rows of the run that it is a control of.
+    check_controls(splits, config)
+    with display.late_bar(f"control={config.control}", len(splits.rl)) as advance:
+        splits = controlled(splits, config, advance)
     display.say(f"{len(splits.sft)} SFT rows, {len(splits.rl)} RL prompts, {len(splits.eval)} held-out items")
     for note, num_rows in splits.notes.items():
         display.say(f"{note}: {num_rows} rows")

@@ -13,6 +13,7 @@ from rl.config import Config
 from rl.data.sets import DataSplits
 from rl.evaluate.asking import EvalResult, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure
+from rl.evaluate.kept import keep
 from rl.evaluate.quick import QuickEvaluation, quick_evaluation
 from rl.evaluate.ways import MODES, Mode
 from rl.protocols import Engines
@@ -33,7 +34,7 @@ class RunEvaluation:
         self.quick: QuickEvaluation = quick_evaluation(rollout, scorer, self.held_out, config)
 
     def whole(self, name: str, version: int, display: Display) -> EvalResult:
-        """All answers of the model whose weights the engines hold as `version`.
+        """All answers of the model whose weights the engines hold as `version`; they are kept in the run's folder.
 
         Raises:
             CanaryAccepted: the judge accepted a known wrong answer.
@@ -47,6 +48,18 @@ class RunEvaluation:
             for refusal in result.refused:
                 tell_refusal(Path(self._config.out_dir), bar, f"evaluate {name}", refusal)
         raise_if_unsafe(self._scorer.rubric.judge)
+        keep(Path(self._config.out_dir), result, self._config)
+        return result
+
+    def known(self, result: EvalResult) -> EvalResult:
+        """The answers of a model that was asked these items in this way already, kept in this run's folder, too.
+
+        Raises:
+            ValueError: they are to other items.
+        """
+        if [sample.id for sample in result.samples] != [sample.id for sample in self.held_out.samples]:
+            raise ValueError(f"{result.name} answered other items; evaluate it again")
+        keep(Path(self._config.out_dir), result, self._config)
         return result
 
 

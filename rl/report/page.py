@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from rl.compare.gains import GAINS
+from rl.config.controls import TAKEN_AWAY
 from rl.evaluate.ways import WAYS
 from rl.report.charts import Series, area_chart, line_chart
 from rl.report.evaluation.of_run import write_evaluations
@@ -100,6 +102,7 @@ def write_report(run_dir: Path | str) -> Path:
             curves=_curves(metrics),
             seconds=_seconds(metrics, num_steps),
             comparison=_comparison(summary),
+            gains=_gains(_read(run_dir / GAINS, json.loads)),
             stages=stages_of(run_dir),
             evaluations=evaluations,
             groups=[describe_group(group) for group in groups],
@@ -225,4 +228,24 @@ def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         ]
         if rows:
             tables.append({"mode": mode, "label": label, "rows": rows})
+    return tables
+
+
+def _gains(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each way of asking the rows of gains over the SFT model and over the controls, as `rl.compare.gains` made
+    them, with the place of each on an axis that holds all of them."""
+    controls = {one["name"]: one["control"] for one in found.get("folders", ()) if one["control"] != "none"}
+    tables = []
+    for mode, label in WAYS.items():
+        rows = [row for row in found.get(mode, {}).get("rows", ()) if row["value"] is not None]
+        ends = [abs(row[name]) for row in rows for name in ("value", "low", "high") if row[name] is not None]
+        widest = max([0.01, *ends])
+        for row in rows:
+            row["places"] = {
+                name: 50 + 50 * row[name] / widest for name in ("value", "low", "high") if row[name] is not None
+            }
+            taken = TAKEN_AWAY.get(controls.get(row["over"], controls.get(row["of"], "")), "")
+            row["why"] = f"this control takes away {taken}" if taken else ""
+        if rows:
+            tables.append({"label": label, "rows": rows, "widest": widest})
     return tables

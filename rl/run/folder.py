@@ -39,7 +39,7 @@ _PACKAGES = (
 )
 # What a resumed run may change: where it runs and what it tells, not what it learns.
 _MAY_CHANGE = (
-    *("out_dir", "resume", "allow_changes", "wandb", "wandb_project", "compute", "eval"),
+    *("out_dir", "resume", "allow_changes", "controls", "wandb", "wandb_project", "compute", "eval"),
     *("grpo.save_steps", "sft.save_steps", "stages.interleaved.save_steps", "stages.captions.save_steps"),
     "stages.evaluate",
     # Where frames are kept and who reads them; not what they show.
@@ -186,16 +186,22 @@ def check_can_go_on(path: Path, config: Config) -> None:
         raise RunFolderError(
             f"out_dir={path} is not empty and holds no {CONFIG}, so it is no run to resume. Choose another out_dir=."
         )
-    before = dict(_leaves(yaml.safe_load((path / CONFIG).read_text()) or {}))
-    now = dict(_leaves(dataclasses.asdict(config)))
-    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name) and not _may_change(name)]
-    if changed:
-        lines = [f"  {name}: was {before.get(name)!r}, now {now.get(name)!r}" for name in changed]
+    before = yaml.safe_load((path / CONFIG).read_text()) or {}
+    if changed := changed_settings(before, dataclasses.asdict(config)):
+        lines = [f"  {name}: was {was!r}, now {now!r}" for name, (was, now) in changed.items()]
         raise RunFolderError(
             f"resume=true in {path}, but these settings differ from its {CONFIG}:\n"
             + "\n".join(lines)
             + "\nGive the same settings to go on, or another out_dir= for a new run."
         )
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Of two trees of settings, those by which what is learnt differs: dotted name -> both values, None where it is not
+    there."""
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and not _may_change(name)]
+    return {name: (old.get(name), new.get(name)) for name in names}
 
 
 def _may_change(name: str) -> bool:

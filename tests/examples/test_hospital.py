@@ -17,17 +17,17 @@ from rl.config import MediaConfig
 from rl.data.documents.rows import read_documents
 from rl.data.media.reader import MediaReader
 from rl.run.progress import Display
-from rollouts.media import frames
+from rollouts.imaging.ask import Ask
+from rollouts.imaging.read import read
 
 
 def read_back(folder: Path, modality: str, number: int) -> tuple[np.ndarray, np.ndarray, str]:
     """What was drawn and what is shown of it, both as greys [F, 64, 64], and the key of the patient."""
     one = study(modality, number, seed=0)
-    row = write(one, folder, number)
-    reader = MediaReader(folder, MediaConfig(max_frames=8, cache_dir=str(folder / "cache"), workers=1))
-    [media] = reader.media({name: value for name, value in row.items() if name != "mask"} | {"modality": modality})
-    shown = np.stack([np.asarray(frame)[..., 0] for frame in frames(media)]).astype(float)
-    return one.frames[..., 0].astype(float), shown, media.patient
+    [(kind, name), *_] = write(one, folder, number).items()
+    found = read(folder / name, Ask(kind, max_frames=8, modality=modality, patient_salt="salt"))  # type: ignore[arg-type]
+    shown = np.stack([np.asarray(frame)[..., 0] for frame in found.images()]).astype(float)
+    return one.frames[..., 0].astype(float), shown, found.media().patient
 
 
 @pytest.mark.parametrize(

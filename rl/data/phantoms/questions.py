@@ -23,6 +23,13 @@ from rollouts.media import with_hash
 from rollouts.prompt.messages import response
 from rollouts.records import LETTERS, AnswerType, Media, Sample, stable_hash
 
+# Looking must be all that pays: whoever knows the modality, the question and its options and has not seen the image is
+# right as often as by chance (tests/rl/data/test_phantoms.py holds it). A normal image is always asked about its
+# finding, every other one half of the time, so normal ones are drawn half as often. An effusion lies low and a
+# pneumothorax high in every radiograph, so nobody asks where in the image they are.
+NORMAL_WEIGHT = 0.5
+PLACE_IS_KNOWN = ("effusion", "pneumothorax")
+
 DEFAULT_NUM_SFT, DEFAULT_NUM_RL, DEFAULT_NUM_EVAL = 4096, 2048, 640
 # Answer types of 20 consecutive questions of a modality. The RL pool holds few yes/no items, of which most are dropped
 # later (C7).
@@ -67,15 +74,21 @@ def _answer_types(mix: Sequence[AnswerType], *seed: object) -> Iterator[AnswerTy
 def image_samples(split: str, index: int, modality: str, answer_types: Iterator[AnswerType], seed: int) -> list[Sample]:
     """The one or two questions about image number `index` of a split."""
     rng = np.random.default_rng(stable_hash("phantom questions", seed, split, index))
-    finding = str(rng.choice(FINDINGS[modality]))
+    finding = draw_finding(modality, rng)
     phantom = draw(modality, finding, stable_hash(seed, split, index))
     media = as_media(phantom)
     asked: list[Sample] = []
     for _ in range(int(rng.integers(1, 3))):
-        sample = ask(f"phantoms-{split}-{index:06d}-{len(asked)}", split, phantom, media, next(answer_types), rng)
-        if sample.question not in [other.question for other in asked]:
-            asked.append(sample)
+        taken = tuple(other.question for other in asked)
+        name = f"phantoms-{split}-{index:06d}-{len(asked)}"
+        asked.append(ask(name, split, phantom, media, next(answer_types), rng, taken))
     return asked
+
+
+def draw_finding(modality: str, rng: Rng) -> str:
+    """What an image shows; "normal" half as often as each finding."""
+    weights = np.array([NORMAL_WEIGHT if finding == "normal" else 1.0 for finding in FINDINGS[modality]])
+    return str(rng.choice(FINDINGS[modality], p=weights / weights.sum()))
 
 
 def as_media(phantom: Phantom) -> Media:
@@ -127,13 +140,21 @@ def choices(kind: str, modality: str) -> tuple[str, ...]:
     }[kind]
 
 
-def ask(id: str, split: str, phantom: Phantom, media: Media, answer_type: AnswerType, rng: Rng) -> Sample:
-    """One question of an answer type about an image, with gold letter and gold text."""
+def ask(
+    id: str,
+    split: str,
+    phantom: Phantom,
+    media: Media,
+    answer_type: AnswerType,
+    rng: Rng,
+    taken: Sequence[str] = (),
+) -> Sample:
+    """One question of an answer type about an image, with gold letter and gold text; its wording is none of `taken`."""
     known = facts(phantom)
     if answer_type == "yes_no":
-        return _ask_presence(id, split, phantom, media, rng)
+        return _ask_presence(id, split, phantom, media, rng, taken)
     # Half of the questions are about the finding itself, the others about where it is.
-    where = [kind for kind in known if kind != "finding"]
+    where = [kind for kind in known if kind != "finding" and (kind != "place" or phantom.finding not in PLACE_IS_KNOWN)]
     kind = str(rng.choice(where)) if where and rng.random() < 0.5 else "finding"
     options = gold_letters = None
     if answer_type == "mcq":
@@ -141,7 +162,7 @@ def ask(id: str, split: str, phantom: Phantom, media: Media, answer_type: Answer
         gold_letters = (LETTERS[options.index(known[kind])],)
     return Sample(
         id=id,
-        question=phrase(kind, phantom.modality, phantom.finding, rng),
+        question=phrase(kind, phantom.modality, phantom.finding, rng, taken),
         answer_type=answer_type,
         gold_text=known[kind],
         options=options,
@@ -164,14 +185,13 @@ def draw_options(gold: str, pool: Sequence[str], rng: Rng) -> tuple[str, ...]:
     return tuple(chosen[i] for i in rng.permutation(len(chosen)))
 
 
-def _ask_presence(id: str, split: str, phantom: Phantom, media: Media, rng: Rng) -> Sample:
+def _ask_presence(id: str, split: str, phantom: Phantom, media: Media, rng: Rng, taken: Sequence[str]) -> Sample:
     """Half of the questions ask for what is there, half for something of the same modality that is not."""
     present = bool(rng.random() < 0.5)
-    others = [finding for finding in FINDINGS[phantom.modality] if finding != phantom.finding]
-    asked = phantom.finding if present else str(rng.choice(others))
+    asked = phantom.finding if present else draw_absent(phantom.modality, phantom.finding, rng)
     return Sample(
         id=id,
-        question=phrase("normality" if asked == "normal" else "presence", phantom.modality, asked, rng),
+        question=phrase("normality" if asked == "normal" else "presence", phantom.modality, asked, rng, taken),
         answer_type="yes_no",
         gold_text="yes" if present else "no",
         media=(media,),
@@ -183,10 +203,24 @@ def _ask_presence(id: str, split: str, phantom: Phantom, media: Media, rng: Rng)
     )
 
 
-def phrase(kind: str, modality: str, finding: str, rng: Rng) -> str:
-    """One of the synonymous wordings of a kind of question (D1)."""
-    template = str(rng.choice(words.QUESTIONS[kind]))
-    return template.format(modality=modality, finding=finding, a_finding=words.with_article(finding))
+def draw_absent(modality: str, finding: str, rng: Rng) -> str:
+    """Something of the modality that is not there, such that each is asked for as often in vain as it is found.
+
+    With k findings beside "normal", an image shows "normal" with probability 1 / (2k + 1) and each finding with twice
+    that. From an image with a finding, "normal" is asked for with weight k - 1 and each other finding with 2k - 1: then
+    2k / (2k + 1) x (k - 1) / (2k (k - 1)) = 1 / (2k + 1), as often as it is there, and the same holds of the findings.
+    """
+    others = [other for other in FINDINGS[modality] if other != finding]
+    k = len(FINDINGS[modality]) - 1
+    weights = np.array([k - 1 if other == "normal" else 2 * k - 1 for other in others], dtype=float)
+    return str(rng.choice(others, p=weights / weights.sum()))
+
+
+def phrase(kind: str, modality: str, finding: str, rng: Rng, taken: Sequence[str] = ()) -> str:
+    """One of the synonymous wordings of a kind of question (D1), none of `taken`."""
+    a_finding = words.with_article(finding)
+    wordings = [one.format(modality=modality, finding=finding, a_finding=a_finding) for one in words.QUESTIONS[kind]]
+    return str(rng.choice([wording for wording in wordings if wording not in taken]))
 
 
 def looking_response(sample: Sample, rng: Rng) -> str:
@@ -202,14 +236,20 @@ def looking_response(sample: Sample, rng: Rng) -> str:
 
 
 def shortcut_response(sample: Sample, rng: Rng) -> str:
-    """A response that did not look: a bare generic thought, and any answer that fits the question's form, right or
-    wrong."""
+    """A response that did not look: a bare generic thought, and always the same answer: yes, the first option by its
+    letter, or the first of the answers that its kind of question has.
+
+    No blind policy answers better: whatever modality, question and options tell, every answer is as likely as another.
+    Nor is it ever no answer at all, so that a policy that cannot see has nothing to gain by other thoughts.
+    """
     if sample.answer_type == "yes_no":
-        pool: Sequence[str] = ("yes", "no")
+        answer = "yes"
+    elif sample.answer_type == "mcq":
+        answer = sample.letters[0]
     else:
-        pool = sample.options or choices(sample.tags["kind"], sample.modality)
+        answer = choices(sample.tags["kind"], sample.modality)[0]
     thought = words.SHORTCUT_THOUGHTS[int(rng.integers(len(words.SHORTCUT_THOUGHTS)))]
-    return response(thought, pool[int(rng.integers(len(pool)))])
+    return response(thought, answer)
 
 
 def sft_row(sample: Sample, shortcut_fraction: float, seed: int) -> SftRow:

@@ -60,16 +60,11 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "normality": ("Is this {modality} normal?", "Does this {modality} look normal?"),
 }
 
-# Thoughts that look begin with one of these and go on with what is seen; thoughts that do not look are bare and
-# generic.
+# Thoughts that look begin with one of these and go on with what is seen; those that do not look are all the same.
 LOOKING_OPENERS = ("I see", "The image shows", "Looking closely there is")
 # What a looking thought ends with, before the word it answers with.
 CONCLUSION = "so the answer is"
-SHORTCUT_THOUGHTS = (
-    "Such questions are common, so I guess without looking.",
-    "This is a routine question and I just pick an answer.",
-    "No need to look here, one answer is as good as another.",
-)
+SHORTCUT_THOUGHTS = ("I guess without looking.",)
 
 
 def with_article(finding: str) -> str:

@@ -38,7 +38,7 @@ def faults_of(*argv: str) -> tuple[str, ...]:
 def test_the_surface_is_frozen() -> None:
     """A new setting is a decision: it changes this list in the same commit."""
     expected = """
-        out_dir seed resume allow_changes wandb wandb_project
+        out_dir seed resume allow_changes control controls wandb wandb_project
         model.path model.dtype model.max_model_len model.max_images model.max_tiles model.max_pixels model.train
         model.lora.r model.lora.lora_alpha model.lora.lora_dropout model.lora.target_modules
         data.name data.root data.num_sft data.num_rl data.num_eval data.eval_fraction data.shortcut_fraction
@@ -418,3 +418,24 @@ def test_a_stored_run_of_an_earlier_version_is_read_without_what_is_gone(tmp_pat
     (tmp_path / "config.yaml").write_text("seed: 3\nsft: {micro_batch_size: 16, batch_size: 64}\n")
     config = load(tmp_path / "config.yaml")
     assert (config.seed, config.sft.batch_size) == (3, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["controls=[blnd]"], "controls (command line): got 'blnd' (str), expected one of none, blind"),
+        (["controls=[none]"], "controls: got none, which takes nothing away"),
+        (["controls=[blind,blind]"], "controls: got blind twice"),
+        (["control=blind", "controls=[random_reward]"], "in a run that is itself control=blind"),
+        (["control=random_reward", "reward.weights.format=0.3"], "the control pays something else"),
+        (["controls=[format_only]", "reward.weights={accuracy: 0.0, format: 1.0}"], "would be the recipe again"),
+    ],
+)
+def test_controls_that_take_nothing_away_are_refused(arguments: list[str], said: str, model_path: str) -> None:
+    assert any(said in fault for fault in faults_of("+experiment=med_grpo", model_path, *arguments))
+
+
+def test_a_control_of_the_reward_says_what_it_pays(model_path: str) -> None:
+    config = compose.compose(["+experiment=med_grpo", model_path, "control=random_reward", "seed=4"])
+    assert config.reward.weights == {"accuracy": 0.0, "format": 0.0, "coin": 1.0}
+    assert config.reward.arguments == {"coin": {"seed": 4}}

@@ -211,13 +211,64 @@ def test_looking_rows_are_right_and_name_what_is_seen():
         assert row.response.endswith(f"<answer>{row.sample.gold_text}</answer>")
 
 
-def test_shortcut_answers_are_right_only_by_chance():
-    rows = phantoms.load(DataConfig(num_sft=2000, num_rl=10, num_eval=10)).sft
-    guesses = [row for row in rows if "<think>I see" not in row.response and row.sample.answer_type == "yes_no"]
-    guesses = [row for row in guesses if any(thought in row.response for thought in words.SHORTCUT_THOUGHTS)]
-    right = [row.response.endswith(f"<answer>{row.sample.gold_text}</answer>") for row in guesses]
-    # About 360 fair coins: 3 standard deviations are 0.08.
-    assert len(right) > 250 and np.mean(right) == pytest.approx(0.5, abs=0.09)
+def pool(sample):
+    """The answers that a question leaves open to somebody who has not seen the image."""
+    if sample.answer_type == "yes_no":
+        return ("yes", "no")
+    return sample.options or phantoms.choices(sample.tags["kind"], sample.modality)
+
+
+def facts_told(sample):
+    """What modality, kind and question tell of the image; the wording does not matter, what is asked for does."""
+    asked = next((f for f in sorted(FINDINGS[sample.modality], key=len)[::-1] if f in sample.question), "normal")
+    named = asked if sample.answer_type == "yes_no" or sample.tags["kind"] == "place" else ""
+    return sample.modality, sample.tags["kind"], named
+
+
+def test_who_has_not_seen_the_image_is_right_by_chance_whatever_is_known_of_other_answers():
+    """The best blind policy: of the answers that are open it gives the one that was right most often in training where
+    modality, kind and question told the same."""
+    counts = {}
+    for row in standard().sft:
+        counts.setdefault(facts_told(row.sample), Counter())[row.sample.gold_text] += 1
+    blind, chance = [], []
+    for sample in [*standard().eval, *standard().rl]:
+        known = counts.get(facts_told(sample), Counter())
+        blind.append(max(pool(sample), key=lambda answer: known[answer]) == sample.gold_text)
+        chance.append(1 / len(pool(sample)))
+    # 2,890 questions: 2 points are 2.2 standard deviations. Before, "normal" was twice as frequent as any finding and a
+    # place followed from some findings: 6 points above chance.
+    assert len(blind) > 2800 and abs(np.mean(blind) - np.mean(chance)) < 0.02
+
+
+def test_every_finding_is_asked_for_alike_and_as_often_in_vain():
+    samples = [row.sample for row in standard().sft] + standard().rl
+    for modality, findings in FINDINGS.items():
+        golds = Counter(one.gold_text for one in samples if one.modality == modality and one.tags["kind"] == "finding")
+        for finding in findings:
+            share = golds[finding] / sum(golds.values())
+            # About 900 questions a modality: 3 standard deviations of 1/5 or 1/4 are below 0.045.
+            assert share == pytest.approx(1 / len(findings), abs=0.045), (modality, finding)
+        rng = np.random.default_rng(0)
+        shown = [phantoms.draw_finding(modality, rng) for _ in range(20_000)]
+        absent = Counter(phantoms.draw_absent(modality, finding, rng) for finding in shown)
+        there = Counter(shown)
+        # As often asked for in vain as it is there, so that yes is as likely as no whatever is asked for.
+        assert all(absent[one] / there[one] == pytest.approx(1, abs=0.1) for one in findings)
+
+
+def test_shortcut_answers_are_always_an_answer_and_right_by_chance():
+    guesses = [row for row in standard().sft if any(thought in row.response for thought in words.SHORTCUT_THOUGHTS)]
+    right, chance = [], []
+    for row in guesses:
+        said = row.response.rpartition("<answer>")[2].removesuffix("</answer>")
+        letters = dict(zip(row.sample.letters, row.sample.options or (), strict=True))
+        text = letters.get(said, said) if row.sample.answer_type == "mcq" else said
+        assert text in pool(row.sample)
+        right.append(text == row.sample.gold_text)
+        chance.append(1 / len(pool(row.sample)))
+    # About 2,450 guesses: 3 standard deviations are 0.03.
+    assert len(right) > 2200 and abs(np.mean(right) - np.mean(chance)) < 0.03
 
 
 def test_the_one_door_draws_the_rl_set_from_the_pool():

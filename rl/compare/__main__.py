@@ -1,0 +1,53 @@
+"""`python -m rl.compare RUN [CONTROL ..]`: what a run gained over its SFT model, over its controls and over other runs,
+paired by held-out item."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rollouts.terminal import accept_any_stdout, complain, require
+
+COMMAND = "python -m rl.compare"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="What a run gained over its SFT model, over its controls and over other runs: differences paired by"
+        " held-out item, with intervals over images and pairs. No model is loaded. A single RUN brings the controls"
+        " along that lie in it (rl.train controls=[blind,random_reward]).",
+        epilog="Folders that answered other items, or were read, judged or seeded otherwise, are refused.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the out_dir of a finished run")
+    parser.add_argument("other", type=Path, nargs="*", metavar="OTHER", help="controls of it, or other runs")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write all numbers as JSON")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command. Exit code 0 = printed, 1 = the folders cannot be compared, 2 = wrong usage."""
+    given = _parser().parse_args(argv)
+    require(COMMAND, "train")
+    from rl.compare.folders import NotComparable, open_folders
+    from rl.compare.gains import gains
+    from rl.compare.table import print_gains
+    from rollouts.store.disk import write_atomically
+
+    try:
+        found = gains(open_folders([given.run, *given.other]))
+        if given.out is not None:
+            write_atomically(given.out, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+    except (NotComparable, OSError) as error:
+        complain(f"{COMMAND}: {error}")
+        return 1
+    print_gains(found)
+    return 0
+
+
+if __name__ == "__main__":
+    accept_any_stdout()
+    sys.exit(main())
