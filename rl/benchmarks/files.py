@@ -7,7 +7,7 @@ import csv
 import fnmatch
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,11 +78,10 @@ def rows_of(path: Path, under: str = "") -> Iterator[Numbered]:
 
     An object of objects gives its rows with their names as the column "key". Raises FileFault.
     """
-    readers = {".json": _json, ".jsonl": _json_lines, ".csv": _table, ".tsv": _table, ".parquet": _parquet}
-    if path.suffix.lower() not in readers:
-        raise FileFault(f"{path} is no file of rows; expected {', '.join(readers)}")
+    if path.suffix.lower() not in READERS:
+        raise FileFault(f"{path} is no file of rows; expected {', '.join(READERS)}")
     try:
-        yield from readers[path.suffix.lower()](path, under)
+        yield from READERS[path.suffix.lower()](path, under)
     except (OSError, TextFault, csv.Error, pa.ArrowException) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise FileFault(f"{path} cannot be read: {shorten(str(reason), 300)}") from error
@@ -160,3 +159,9 @@ def hub_rows(name: str, revision: str, subset: str, split: str) -> Iterator[Numb
         if isinstance(feature, datasets.Image):
             table = table.cast_column(column, datasets.Image(decode=False))
     yield from (Numbered(number, dict(row)) for number, row in enumerate(table, start=1))
+
+
+# Ending of a file of rows -> its reader.
+READERS: dict[str, Callable[[Path, str], Iterator[Numbered]]] = {
+    ".json": _json, ".jsonl": _json_lines, ".csv": _table, ".tsv": _table, ".parquet": _parquet,
+}  # fmt: skip

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl.benchmarks.card import Card, Form, Training
-from rl.benchmarks.files import HUB, FileFault, Numbered, candidates, hub_rows, rows_of, some_files
+from rl.benchmarks.files import HUB, READERS, FileFault, Numbered, candidates, hub_rows, rows_of, some_files
 from rl.benchmarks.pictures import Pictures
 from rl.benchmarks.questions import CARD, CLUSTER, FLAW, Item, form_of, image_key, item_of, matches
 from rl.config import DataConfig, MediaConfig
@@ -76,8 +76,8 @@ class Benchmark:
 
     def taught(self) -> list[Sample]:
         """Training rows that blind baselines may learn from."""
-        usable = {part.name for part in self.card.training if part.baselines}
-        return [sample for name, samples in self.training.items() if name in usable for sample in samples]
+        compared_only = {part.name for part in self.card.training if not part.baselines}
+        return [one for name, samples in self.training.items() if name not in compared_only for one in samples]
 
 
 class _Found(NamedTuple):
@@ -170,21 +170,29 @@ def _root_of(card: Card, root: str | None) -> str:
     return root if root == HUB else str(Path(root).expanduser())
 
 
-def _open(card: Card, root: str) -> list[_Found]:
-    """The files of rows. Raises FileFault where none is there or none has the columns of a form."""
+def _open(card: Card, root: str, *, training: bool = False) -> list[_Found]:
+    """The files of rows: those that the card names, or else one that bears the card's name; for `training` only those
+    that are named. A file called after training is never the benchmark. Raises FileFault where none is there or none
+    has the columns of a form."""
     source = card.source
     if root == HUB:
         if not source.hub:
             raise FileFault("the card names no data set on the Hub; give benchmark_root=FOLDER")
         rows = hub_rows(source.hub, source.revision, source.subset, source.split)
         return [_with_form(card, None, rows)]
-    paths = candidates(Path(root), source.files, card.name)
+    patterns = [*source.files, *([] if training else [f"{card.name}*{ending}" for ending in READERS])]
+
+    def found_by(names: Sequence[str]) -> list[Path]:
+        there = candidates(Path(root), names, card.name)
+        return there if training or Path(root).is_file() else [one for one in there if "train" not in one.name.lower()]
+
+    paths = found_by(patterns)
     if not paths:
         raise FileFault(
             f"none of its files ({', '.join(source.files)}) is below {root}; there is {some_files(Path(root))}"
         )
     if source.many:
-        paths = next(fit for pattern in source.files if (fit := candidates(Path(root), [pattern], card.name)))
+        paths = next(fit for pattern in patterns if (fit := found_by([pattern])))
     found, faults = [], []
     for path in paths:
         try:
@@ -342,7 +350,7 @@ def _taught(card: Card, part: Training, root: str, notes: list[str]) -> tuple[Sa
     source = dataclasses.replace(card.source, files=part.files, under=part.under)
     as_card = dataclasses.replace(card, where=part.where, source=source)
     try:
-        found = _open(as_card, root if Path(root).is_dir() else str(Path(root).parent))
+        found = _open(as_card, root if Path(root).is_dir() else str(Path(root).parent), training=True)
         ids = _ids(card, root) if part.other_ids else None
         pictures = Pictures(_image_folders(card, found, root))
         items, unusable = _read(as_card, found, pictures, ids, other_ids=part.other_ids)

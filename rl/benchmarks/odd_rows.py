@@ -37,7 +37,7 @@ def tail_options(row: Row) -> dict[str, Any]:
 def _lettered(tail: str) -> list[str]:
     """The texts of "(A) one (B) two": each letter is looked for behind the one before."""
     texts: list[str] = []
-    place = 0
+    place, tail = 0, f"{tail} "  # the last option may be empty
     for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ":
         mark = f"({letter}) " if not texts else f" ({letter}) "
         at = tail.find(mark, place)

@@ -315,7 +315,9 @@ def _options(value: Any) -> list[str]:
         if any(letters) and letters != list(LETTERS[: len(letters)]):
             raise BadSample(f"option letters are {letters}, expected {list(LETTERS[: len(letters)])}")
         value = [next((one[name] for name in ("content", "value", "text") if name in one), None) for one in value]
-    return list(without_labels(tuple(" ".join(_text(one, "option").split()) for one in value)))
+    return list(
+        without_labels(tuple("" if _is_nothing(one) else " ".join(_text(one, "option").split()) for one in value))
+    )
 
 
 def _choice(cells: _Cells, options: list[str], card: Card) -> _Gold:
@@ -326,11 +328,16 @@ def _choice(cells: _Cells, options: list[str], card: Card) -> _Gold:
     folded = [_folded(option) for option in options]
     index = _gold_index(cells, options, folded, card)
     twins = [LETTERS[place] for place, one in enumerate(folded) if folded.count(one) > 1]
-    if not twins:
+    empty = [LETTERS[place] for place, one in enumerate(folded) if not one]
+    if not twins and not empty:
         return _Gold("mcq", options[index], tuple(options), (LETTERS[index],))
     # Shown with their letters, so that the letter can be answered, as the authors count it.
-    shown = tuple(f"{text} [{LETTERS[at]}]" if LETTERS[at] in twins else text for at, text in enumerate(options))
-    return _Gold("mcq", shown[index], shown, (LETTERS[index],), flaw=f"options {', '.join(twins)} have the same text")
+    marked = {*twins, *empty}
+    shown = tuple(
+        f"{text} [{LETTERS[at]}]".strip() if LETTERS[at] in marked else text for at, text in enumerate(options)
+    )
+    flaw = f"options {', '.join(twins)} have the same text" if twins else f"option {empty[0]} is empty"
+    return _Gold("mcq", shown[index], shown, (LETTERS[index],), flaw=flaw)
 
 
 def _folded(text: str) -> str:

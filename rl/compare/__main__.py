@@ -19,7 +19,8 @@ def _parser() -> argparse.ArgumentParser:
         prog=COMMAND,
         description="What a run gained over its SFT model, over its controls and over other runs: differences paired by"
         " held-out item, with intervals over images and pairs. No model is loaded. A single RUN brings the controls"
-        " along that lie in it (rl.train controls=[blind,random_reward]).",
+        " along that lie in it (rl.train controls=[blind,random_reward]). Evaluations on benchmarks (rl.evaluate"
+        " benchmark=[..]), any number of them, are each compared with the first.",
         epilog="Folders that answered other items, or were read, judged or seeded otherwise, are refused.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the out_dir of a finished run")
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Exit code 0 = printed, 1 = the folders cannot be compared, 2 = wrong usage."""
     given = _parser().parse_args(argv)
     require(COMMAND, "train")
+    if (given.run / "benchmarks").is_dir():
+        return _evaluations([given.run, *given.other], given.out)
     from rl.compare.folders import NotComparable, open_folders
     from rl.compare.gains import gains
     from rl.compare.table import print_gains
@@ -45,6 +48,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(f"{COMMAND}: {error}")
         return 1
     print_gains(found)
+    return 0
+
+
+def _evaluations(folders: Sequence[Path], out: Path | None) -> int:
+    """Evaluations on benchmarks (`rl.evaluate benchmark=[..]`): each minus the first."""
+    from rl.data.sets import UnusableData
+    from rl.evaluate.suite.comparing import compare, print_comparison
+    from rollouts.store.disk import write_atomically
+    from rollouts.store.layout import StoreError
+
+    try:
+        found = compare(folders)
+        if out is not None:
+            write_atomically(out, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+    except (UnusableData, StoreError, OSError) as error:
+        complain(f"{COMMAND}: {error}")
+        return 1
+    print_comparison(found)
     return 0
 
 

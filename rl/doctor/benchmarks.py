@@ -24,7 +24,7 @@ from rl.evaluate.suite.asking import num_completions
 from rl.evaluate.suite.facts import blinds_of, kept
 from rl.evaluate.suite.numbers import reports
 from rl.evaluate.suite.numbers.summary import DISCORDANT
-from rl.evaluate.suite.preparing import cards_of
+from rl.evaluate.suite.preparing import cards_of, refuse_far_judge
 from rl.evaluate.suite.table import NAMES
 from rl.probes.probe import ProbeImpossible
 from rl.probes.table import make
@@ -47,7 +47,7 @@ WRITTEN_PER_SECOND = {"cuda": 2_000.0, "cpu": 400.0}
 def examine_benchmarks(config: Config, console: Console) -> Iterator[Section]:
     """Each benchmark as a heading with findings; tables of baselines are printed beside them. Raises UnusableData where
     a card itself cannot be used."""
-    cards = cards_of(config)
+    cards = cards_of(config, any_judge=True)
     run_data = _run_data(config)
     processor = _processor(config)
     for card in cards:
@@ -56,7 +56,8 @@ def examine_benchmarks(config: Config, console: Console) -> Iterator[Section]:
         except UnusableData as error:
             yield card.title, [Finding(False, str(error), "correct benchmark_root, or the card")]
             continue
-        yield card.title, [*_rows(benchmark), *_overlaps(benchmark, run_data), *_asking(benchmark, config, processor)]
+        found = [*_rows(benchmark), *_overlaps(benchmark, run_data), *_asking(benchmark, config, processor)]
+        yield card.title, [*found, *_judge(card, config)]
         _print_blinds(benchmark, console)
 
 
@@ -75,6 +76,16 @@ def _rows(benchmark: Benchmark) -> list[Finding]:
         found.append(Finding(False, missing, f"put them below benchmark_root ({folders})"))
     found += [Finding(True, note) for note in benchmark.notes]
     return [*found, *(Finding(True, f"trap: {trap}") for trap in card.traps), _licence(card)]
+
+
+def _judge(card: Card, config: Config) -> list[Finding]:
+    """Whether the judge of this configuration may, and can, grade the card's answers."""
+    try:
+        refuse_far_judge(card, config.judge)
+    except UnusableData as error:
+        said = str(error).removeprefix(f"benchmark {card.name}: ").splitlines()
+        return [Finding(False, said[0], " ".join(said[1:]) or "judge=openai judge.base_url=URL judge.model=NAME")]
+    return []
 
 
 def _licence(card: Card) -> Finding:

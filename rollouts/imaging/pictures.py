@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 50_000_000
 # Formats that are read, by Pillow's names. Others run programs (EPS) or are no pictures of patients.
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "AVIF", "BMP", "JPEG2000", "PPM")
+# Frames of an animation, and pixels in all of them: each is decoded to reach those behind it.
+MAX_FRAMES = 20_000
+MAX_ANIMATED = 4_000_000_000
 # What transparent pixels are shown on.
 GROUND = (255, 255, 255, 255)
 _ORIENTATION, _SUBFILE, _PHOTOMETRIC, _BITS = 0x0112, 254, 262, 258
@@ -96,14 +99,28 @@ def num_frames(data: bytes) -> int:
     """Frames or pages of a file that is whole, 1 for an ordinary picture. Raises BadSample."""
     with _opened(data, None) as image:
         _refuse_damage(data)
-        return len(_frames(image))
+        count = len(_frames(image))
+        if count > MAX_FRAMES or count * image.width * image.height > MAX_ANIMATED:
+            raise BadSample(
+                f"has {count:,} frames of {image.width} x {image.height}, at most {MAX_FRAMES:,} frames and"
+                f" {MAX_ANIMATED:,} pixels are read: make it a video"
+            )
+        return count
 
 
 def frame(data: bytes, index: int, scale: Scale | None = None) -> Image.Image:
     """One frame of a file, upright RGB; `scale` is that of the whole volume, None = the frame's own. Raises
     BadSample."""
+    return next(several(data, (index,), scale))
+
+
+def several(data: bytes, indices: Sequence[int], scale: Scale | None = None) -> Iterator[Image.Image]:
+    """Frames of a file, whose indices rise, in one pass: the frames of an animation are built on those before them.
+    Raises BadSample."""
     with _opened(data, None) as image:
-        return _rgb(_seek(image, _frames(image)[index]), data, scale)
+        there = _frames(image)
+        for index in indices:
+            yield _rgb(_seek(image, there[index]), data, scale)
 
 
 def extremes(data: bytes, frames: Sequence[int] | None = None) -> Extremes | None:
@@ -197,6 +214,8 @@ def _opened(data: bytes, formats: tuple[str, ...] | None) -> Iterator[Image.Imag
     """The file's picture, not yet decoded; whatever goes wrong with it inside the block becomes a BadSample."""
     if not data:
         raise BadSample("is an empty file")
+    if data.startswith(chunks.TIFF):  # before Pillow, which warns of what is cut and goes on
+        _refuse_damage(data)
     try:
         with Image.open(io.BytesIO(data), formats=formats or FORMATS) as image:
             _refuse_size(image)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from shlex import quote
 from typing import Any
 
@@ -37,6 +39,7 @@ def evaluate_model(config: Config, display: Display) -> dict[str, Any]:
         summary = suite.measure(folder.path, name, 0, display, model=config.model.path)
         print_summary(summary)
         display.say(f"numbers: {folder.path / SUMMARY}")
+        # A command of its own, which knows more than this one.
+        subprocess.run([sys.executable, "-m", "rl.report", str(folder.path)])
         display.say(f"rows: python -m rollouts.view {quote(str(folder.path))}")
-        display.say(f"report: python -m rl.report {quote(str(folder.path))}")
         return summary

@@ -42,8 +42,8 @@ class Prepared:
         return [*self.samples, *(one for probed in self.probed for one in probed.samples)]
 
 
-def cards_of(config: Config) -> list[Card]:
-    """The cards of `eval.benchmarks`, that may be judged by this judge.
+def cards_of(config: Config, *, any_judge: bool = False) -> list[Card]:
+    """The cards of `eval.benchmarks`, that may be judged by this judge; `any_judge`: whoever judges.
 
     Raises:
         UnusableData: no such card, a card that cannot be used, rows that may not go where the judge is.
@@ -52,7 +52,7 @@ def cards_of(config: Config) -> list[Card]:
         cards = find(config.eval.benchmarks)
     except CardError as error:
         raise UnusableData(str(error)) from None
-    for card in cards:
+    for card in () if any_judge else cards:
         refuse_far_judge(card, config.judge)
     return cards
 

@@ -7,6 +7,7 @@ all frames together. A window of centre and width, or in Hounsfield units, is us
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rollouts.imaging import greys, pictures
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.cache import hash_files
-from rollouts.imaging.flat.chunks import GIF, PNG
+from rollouts.imaging.flat.chunks import GIF, PNG, TIFF
 from rollouts.imaging.notes import Provenance
 from rollouts.imaging.source import Source, refuse_unused
 from rollouts.imaging.video.shown import Shown, part_of
@@ -31,10 +32,7 @@ _STARTS = (
     PNG,
     *GIF,
     b"\xff\xd8\xff",
-    b"II*\0",
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
+    *TIFF,
     b"BM",
     b"\0\0\0\x0cjP  \r\n\x87\n",
     b"\xff\x4f\xff\x51",
@@ -163,15 +161,14 @@ def _times(paths: Sequence[Path], places: Sequence[_Place], ask: Ask) -> Shown |
 def _load(places: Sequence[_Place], scale: greys.Scale | None, windowed: bool, several: bool) -> Iterator[np.ndarray]:
     import numpy
 
-    data, path = b"", None
-    for place in places:
-        with _named(place.path, several):
-            if place.path != path:
-                data, path = place.path.read_bytes(), place.path
+    for path, run in itertools.groupby(places, key=lambda place: place.path):
+        pages = [place.page for place in run]
+        with _named(path, several):
+            data = path.read_bytes()
             if windowed:
-                yield pictures.values(data, place.page)
+                yield from (pictures.values(data, page) for page in pages)
             else:
-                yield numpy.asarray(pictures.frame(data, place.page, scale))
+                yield from (numpy.asarray(image) for image in pictures.several(data, pages, scale))
 
 
 def _sample(places: Sequence[_Place], several: bool) -> np.ndarray:

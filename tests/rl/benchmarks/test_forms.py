@@ -92,6 +92,10 @@ def test_options_of_one_text_are_asked_by_letter_and_left_out_of_clean(tmp_path:
     assert bad.sample.options == ("4.6 [A]", "4.6 [B]", "4.61", "4.62") and bad.sample.gold_letters == ("D",)
     assert letters(bad.sample, "4.62") == "D"
     assert benchmark.num_clean == 1
+    # MedMCQA 0447b9a2: the arrows that told four options apart were lost.
+    lost = {"question": "Which?\nAnswer Choices: (A)  (B)  (C)  (D)", "label": ["A"], "id": "c"}
+    (item,) = read(shipped("medmcqa"), tmp_path / "lost", [lost], "medmcqa.jsonl").items
+    assert item.flaw == "options A, B, C, D have the same text" and item.sample.options == ("[A]", "[B]", "[C]", "[D]")
     folded = {"question": "Q", "options": ["Bone", "Thyroid Gland", "Skin", "Thyroid gland"], "letter": "C"}
     assert read(card_of(MCQ), tmp_path / "o", [folded]).items[0].flaw == "options B, D have the same text"
 

@@ -108,3 +108,17 @@ def test_a_file_in_the_folder_of_the_card_s_name_comes_first(tmp_path: Path) -> 
     write_jsonl(tmp_path / "mine" / "mine.jsonl", ROWS)
     assert len(load(card_of(MCQ), str(tmp_path)).items) == 3
     assert len(load(card_of(MCQ), str(tmp_path / "mine.jsonl")).items) == 1
+
+
+def test_training_rows_and_those_of_the_benchmark_are_never_mistaken_for_each_other(tmp_path: Path) -> None:
+    """Without a training file nothing is taught; a training file alone is no benchmark."""
+    row = {"id": "1", "question": "Q", "opa": "a", "opb": "b", "opc": "c", "opd": "d", "cop": 1}
+    write_jsonl(tmp_path / "test" / "medmcqa.jsonl", [row])
+    assert load(shipped("medmcqa"), str(tmp_path / "test")).taught() == []
+    write_jsonl(tmp_path / "medmcqa_train.jsonl", [{**row, "id": "2", "cop": 2}])
+    benchmark = load(shipped("medmcqa"), str(tmp_path))
+    assert [one.gold_text for one in benchmark.samples] == ["b"]
+    assert [one.gold_text for one in benchmark.taught()] == ["c"]
+    (tmp_path / "test" / "medmcqa.jsonl").unlink()
+    with pytest.raises(BenchmarkError, match="none of its files"):
+        load(shipped("medmcqa"), str(tmp_path))

@@ -19,6 +19,7 @@ from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.benchmarks.card import Card, Expect, Form, find
 from rl.benchmarks.loading import BenchmarkError, load
+from rl.compare.__main__ import main as compare_command
 from rl.config import Config, EvalConfig
 from rl.data.sets import UnusableData
 from rl.evaluate.asking import HeldOut
@@ -27,16 +28,21 @@ from rl.evaluate.suite.asking import Where
 from rl.evaluate.suite.comparing import NotTheSame, compare, print_comparison
 from rl.evaluate.suite.curve import curve
 from rl.evaluate.suite.folder import from_rows, sum_up
+from rl.evaluate.suite.in_training import BenchmarksOfRun
 from rl.evaluate.suite.numbers import rows, scores, summary
 from rl.evaluate.suite.numbers.reports import rouge_l
 from rl.evaluate.suite.preparing import cards_of, facts_of, is_local, prepare, refuse_far_judge
+from rl.evaluate.suite.run import Suite
 from rl.evaluate.suite.table import print_summary
 from rl.probes.table import make
+from rl.run.progress import Display
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
-from rollouts.prompt.processing import EncodedPrompt
+from rollouts.page.index import Index
+from rollouts.prompt.processing import EncodedPrompt, ImageSettings, load_processor
 from rollouts.records import Completion
 from rollouts.store.reader import read_rollouts
 from rollouts.store.writer import RunWriter
+from tests.paths import REPOSITORY
 
 ROUTES = {"mcq": "option_match", "yes_no": "yes_no", "open": "judge", "report": "rouge_l"}
 CARD = """\
@@ -68,16 +74,20 @@ ROWS = [
 
 
 class Scripted:
-    """An engine that says what its script holds for an item, "B" otherwise; items of `refuses` never come."""
+    """An engine that says what its script holds for an item, "B" otherwise."""
 
     def __init__(self, script: dict[str, str]) -> None:
         self.script = script
+        self.asked, self.dies_at = 0, 10**9
 
     def sample_stream(
         self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion]]:
         for batch in batches:
             for request in list(batch)[::-1]:
+                self.asked += 1
+                if self.asked > self.dies_at:
+                    raise RuntimeError("the engine died")
                 said = self.script.get(request.prompt_id, self.script.get(request.prompt_id.partition("#")[0], "B"))
                 text = f"<think>t</think>\n<answer>{said}</answer>"
                 yield request.key, Completion((1, 2), text, "stop", (0.0, 0.0), request.seed, 0)
@@ -139,6 +149,9 @@ def test_official_counts_every_row_and_clean_only_what_is_in_no_doubt(tmp_path: 
     assert (one["clean"]["value"], one["clean"]["num_items"], one["clean"]["num_clusters"]) == (1.0, 4, 2)
     assert one["unusable"][0]["id"] == "7" and one["mismatches"] == ["1 rows cannot be asked, the card knows of 0"]
     assert one["strata"]["organ"]["heart"]["value"] == 1.0
+    # Their rules pay the same five of the six rows that were asked.
+    foreign = one["as_in"]["medevalkit"]
+    assert foreign["value"] == pytest.approx(5 / 6) and foreign["num_paid_there_only"] == 0
     assert one["strata"]["answer_type"]["open"]["num_items"] == 1
 
 
@@ -337,6 +350,8 @@ def test_any_number_of_evaluations_is_compared_item_by_item(tmp_path: Path) -> N
     console = Console(record=True, width=200, file=io.StringIO())
     print_comparison(found, console)
     assert "+75.0" in console.export_text()
+    assert compare_command([*map(str, folders), "--out", str(tmp_path / "all.json")]) == 0
+    assert json.loads((tmp_path / "all.json").read_text())["base"] == folders[0].name
     summary = json.loads((folders[1] / "summary.json").read_text())
     (folders[1] / "summary.json").write_text(json.dumps({**summary, "parser": "another"}))
     with pytest.raises(NotTheSame, match="read by the rules another"):
@@ -346,3 +361,69 @@ def test_any_number_of_evaluations_is_compared_item_by_item(tmp_path: Path) -> N
         compare(folders)
     with pytest.raises(NotTheSame, match="holds no evaluation on benchmarks"):
         compare([folders[0], tmp_path])
+
+
+def test_the_page_of_rollouts_shows_an_evaluation(tmp_path: Path) -> None:
+    """Its index reads every row and has no problem with any."""
+    folder = evaluated(tmp_path, RIGHT, num_samples=2, probes=["blank"])
+    index = Index([folder])
+    try:
+        assert index.refresh() and index.problems == {}
+        # Six items with three completions each, and six greyed ones with one.
+        assert index.ask("SELECT count(*) FROM rows") == [(6 * 3 + 6,)]
+    finally:
+        index.close()
+
+
+def test_a_killed_evaluation_goes_on_with_the_benchmark_that_was_not_done(tmp_path: Path) -> None:
+    """Through the processor of the embedded model. The engine dies in the second benchmark; asked again, the first one
+    is not asked a second time."""
+    (tmp_path / "set").mkdir()
+    card_in(tmp_path / "set")
+    other = (tmp_path / "set" / "mine.yaml").read_text().replace("name: mine", "name: other")
+    (tmp_path / "set" / "other.yaml").write_text(other)
+    settings = EvalConfig(
+        benchmarks=tuple(str(tmp_path / "set" / f"{name}.yaml") for name in ("mine", "other")),
+        benchmark_root=str(tmp_path / "set"), on_mismatch="tell", num_samples=1, probes=("blank",),
+    )  # fmt: skip
+    config = Config(eval=settings)
+    processor = load_processor(REPOSITORY / "examples" / "tiny" / "model", ImageSettings())
+    engine = Scripted(RIGHT)
+    prepared = prepare(config)
+    with Display(io.StringIO()) as display:
+        suite = Suite(prepared, engine, RulesJudge(), processor, config)
+        engine.dies_at = 20
+        with pytest.raises(RuntimeError, match="died"):
+            suite.measure(tmp_path / "out", "tiny", 0, display, model="tiny")
+        engine.dies_at, engine.asked = 10**9, 0
+        found = suite.measure(tmp_path / "out", "tiny", 0, display, model="tiny")
+    # Six items with a greedy and a sampled completion, and their greyed twins, of one benchmark.
+    assert engine.asked == 6 * 2 + 6
+    assert [one["name"] for one in found["benchmarks"]] == ["mine", "other"]
+    assert found["macro"]["num_items"] == 8 and found["judge"] == RulesJudge().describe()
+    assert not prepared[0].facts.is_published
+    assert found["benchmarks"][0]["clean"] == {**found["benchmarks"][0]["clean"], "value": 1.0, "num_items": 4}
+
+
+def test_a_training_run_measures_before_between_and_after(tmp_path: Path) -> None:
+    """SFT with probes, step 20 greedily, GRPO with probes; then a curve in this order, and a metric for each."""
+    card_in(tmp_path / "set")
+    settings = EvalConfig(
+        benchmarks=(str(tmp_path / "set" / "mine.yaml"),), benchmark_root=str(tmp_path / "set"), on_mismatch="tell",
+        num_samples=1, probes=("blank",),
+    )  # fmt: skip
+    config = Config(eval=settings)
+    processor = load_processor(REPOSITORY / "examples" / "tiny" / "model", ImageSettings())
+    engine = Scripted({})
+    with Display(io.StringIO()) as display:
+        suite = Suite(prepare(config), engine, RulesJudge(), processor, config)
+        of_run = BenchmarksOfRun(suite, tmp_path / "run", display)
+        assert of_run.whole("SFT", 0, "sft") == {"benchmark/mine": 0.25}
+        engine.asked, engine.script = 0, RIGHT
+        assert of_run.step(20) == {"benchmark/mine": 1.0}
+        assert engine.asked == 6  # one greedy completion an item, no probes
+        of_run.whole("GRPO", 40, "grpo")
+        of_run.finish()
+    points = json.loads((tmp_path / "run" / "evaluations" / "curve.json").read_text())["points"]
+    assert [point["label"] for point in points] == ["SFT", "step_000020", "GRPO"]
+    assert [point["scores"]["mine"]["value"] for point in points] == [0.25, 1.0, 1.0]

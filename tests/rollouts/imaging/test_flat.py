@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rollouts.imaging import pictures
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.flat.chunks import fault_of, gif_frames
 from rollouts.imaging.pictures import picture
@@ -134,6 +135,31 @@ def test_a_cut_gif_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
         (tmp_path / "cut.gif").write_bytes(data[:end])
         with pytest.raises(BadSample):
             read(tmp_path / "cut.gif", Ask("video"))
+
+
+def test_a_cut_tiff_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    # Pages of noise, of which Pillow shows those before the cut without a word.
+    pages = [Image.fromarray(np.random.default_rng(page).integers(0, 255, (9, 11), np.uint8)) for page in range(4)]
+    for form in ({}, {"big_tiff": True}, {"compression": "tiff_lzw"}):
+        data = saved(tmp_path / "t.tif", pages[0], save_all=True, append_images=pages[1:], **form).read_bytes()
+        assert fault_of(data) is None and len(read(tmp_path / "t.tif", Ask("volume"))) == 4
+        for end in range(8, len(data) - 12, 13):
+            (tmp_path / "cut.tif").write_bytes(data[:end])
+            with pytest.raises(BadSample):
+                list(read(tmp_path / "cut.tif", Ask("volume")).images())
+    circle = data[:4] + (8).to_bytes(4, "little") + b"\0\0" + (8).to_bytes(4, "little") + data[14:]
+    assert fault_of(circle) == "is damaged: its pages follow each other in a circle"
+
+
+def test_an_animation_that_would_take_hours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = animated(tmp_path / "a.gif", 6, 100)
+    monkeypatch.setattr(pictures, "MAX_FRAMES", 5)
+    with pytest.raises(BadSample, match="has 6 frames of 64 x 48, at most 5 frames"):
+        read(path, Ask("video"))
+    monkeypatch.setattr(pictures, "MAX_FRAMES", 20_000)
+    monkeypatch.setattr(pictures, "MAX_ANIMATED", 10_000)
+    with pytest.raises(BadSample, match="10,000 pixels are read: make it a video"):
+        read(path, Ask("video"))
 
 
 def test_what_runs_programs_is_no_picture(tmp_path: Path) -> None:

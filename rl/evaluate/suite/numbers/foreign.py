@@ -1,0 +1,52 @@
+"""The same stored answers as other projects grade them, so that the gap to a published number is seen row by row. Never
+the headline: each of these graders pays answers that are wrong (`rewards/metrics/foreign.py` says which)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from rewards.metrics.foreign import Asked, as_in, reports_as_in
+from rewards.metrics.result import TextRow
+from rl.evaluate.suite.numbers.rows import Answered, is_right
+from rl.statistics.estimates import estimate
+
+OF_ITEMS, OF_REPORTS = ("medevalkit", "mmmu"), ("medevalkit", "r2gen")
+# Ids of rows that are graded otherwise, kept for the reader's eyes.
+MOST_KEPT = 200
+
+
+def items_as_in(items: Sequence[Answered]) -> dict[str, Any]:
+    """Grader -> its mean over every row (official) with an interval, how many rows it pays that we do not and the other
+    way round, and the ids of some of them. Rows for which it has no rule have no value there."""
+    found = {}
+    for grader in OF_ITEMS:
+        values = [_graded(grader, one) for one in items]
+        if all(value is None for value in values):
+            continue
+        ours = [is_right(one.greedy) for one in items]
+        both = [
+            (one.id, a, b) for one, a, b in zip(items, ours, values, strict=True) if a is not None and b is not None
+        ]
+        more, less = [name for name, a, b in both if b > a], [name for name, a, b in both if b < a]
+        found[grader] = {
+            **dataclasses.asdict(estimate(values, [one.cluster for one in items])),
+            "num_paid_there_only": len(more), "num_paid_here_only": len(less),
+            "paid_there_only": more[:MOST_KEPT], "paid_here_only": less[:MOST_KEPT],
+        }  # fmt: skip
+    return found
+
+
+def _graded(grader: str, one: Answered) -> float | None:
+    if one.answer_type not in ("mcq", "yes_no", "open") or not one.references:
+        return None
+    gold = tuple(one.gold_choice) if one.answer_type == "mcq" else one.references
+    asked = Asked(one.answer_type, one.greedy.answer, gold, one.options)  # type: ignore[arg-type]  # checked above
+    return as_in(grader, asked)
+
+
+def reports_of_others(written: Sequence[Answered]) -> dict[str, dict[str, float]]:
+    """Grader -> metric -> its value over the set, on the scale of the original."""
+    rows = [TextRow(one.greedy.answer, one.references, "zh" if one.language == "zh" else "en") for one in written]
+    return {grader: reports_as_in(grader, rows) for grader in OF_REPORTS}
