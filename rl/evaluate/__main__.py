@@ -47,12 +47,16 @@ def _from_rows(arguments: Sequence[str]) -> int:
     if len(folders) != 1 or folders[0].startswith("-"):
         complain(f"{COMMAND} {FROM_ROWS} FOLDER: expected one folder of an evaluation, got {folders or 'none'}")
         return 2
+    from rl.data.sets import UnusableData
     from rl.evaluate.suite.folder import from_rows
-    from rl.run import failures
+    from rollouts.store.disk import DiskFull
+    from rollouts.store.layout import StoreError
 
-    with failures.exit_on_failure(COMMAND):
-        metric = MetricConfig(settings.get("metric.python"), settings.get("metric.model_dir"))
-        from_rows(Path(folders[0]), metric)
+    try:  # `failures` knows every kind of failure, and loads torch for that
+        from_rows(Path(folders[0]), MetricConfig(settings.get("metric.python"), settings.get("metric.model_dir")))
+    except (UnusableData, StoreError, DiskFull) as error:
+        complain(f"{COMMAND}: {error}")
+        return 1
     return 0
 
 
