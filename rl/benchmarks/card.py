@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
+from rewards.metrics.door import MODEL_METRICS
 from rewards.metrics.reports import METRICS
 from rl.benchmarks.odd_rows import FUNCTIONS
 from rl.config.files import CONF_DIR, card_names
@@ -326,7 +327,7 @@ def _faults(card: Card) -> list[Fault]:
     found += [(("probes",), said) for said in _unknown("probe", card.probes, [*PROBES, *FAMILIES])]
     found += [(("strata",), said) for said in _unknown("tag", card.strata, [*card.tags, *OF_EVERY_CARD])]
     of_reports = card.scorer == "report"
-    known = list(METRICS) if of_reports else ["macro_f1"]
+    known = [*METRICS, *MODEL_METRICS] if of_reports else ["macro_f1"]
     found += [(("metrics",), said) for said in _unknown("metric", card.metrics, known)]
     heads = ["rouge_l", "meteor", "cider", "cider_d"] if of_reports else ["accuracy", "rubric_points"]
     found += [(("headline",), said) for said in _unknown("headline", [card.headline], heads)]

@@ -194,6 +194,7 @@ _PLACES = {
     "stages.captions": ("root",),
     "judge": ("cache", "calibration", "canaries"),
     "eval": ("benchmark_root",),
+    "metric": ("python", "model_dir"),
 }
 
 

@@ -202,6 +202,12 @@ EFFECTS = (
         lambda c: not c.eval.benchmarks,
         "eval.benchmarks names none",
     ),
+    Effect(
+        ("metric.python", "metric.model_dir"),
+        lambda c: not c.eval.benchmarks,
+        "eval.benchmarks names none, and metrics of a model are computed on reports of benchmarks",
+    ),
+    Effect(("metric.model_dir",), lambda c: c.metric.python is None, "metric.python names no Python to read them"),
     Effect(("eval.quick_items",), lambda c: c.eval.every_steps == 0, "eval.every_steps is 0"),
     Effect(("allow_changes",), lambda c: not c.resume, "resume is not set, and a new run has nothing to compare"),
     Effect(("wandb_project",), lambda c: c.wandb == "off", "wandb=off writes no W&B files"),

@@ -366,6 +366,17 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
+class MetricConfig:
+    """Report metrics that need a model (radgraph, chexbert, radcliq, ratescore, green, crimson), where a card names
+    them. They run in another Python, with local weights, and are "not computed" where something is missing."""
+
+    # Its interpreter, of an environment with radeval 2.2 or later, as /path/to/venv/bin/python; null = not computed.
+    python: str | None = None
+    # Folder of their weights, as the Hugging Face hub lays them out; null = what that environment's caches hold.
+    model_dir: str | None = None
+
+
+@dataclass(frozen=True)
 class Config:
     """One run."""
 
@@ -395,3 +406,4 @@ class Config:
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    metric: MetricConfig = field(default_factory=MetricConfig)

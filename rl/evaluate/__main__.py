@@ -10,7 +10,7 @@ from pathlib import Path
 from judges import make_judge
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
-from rl.config import Config, door
+from rl.config import Config, MetricConfig, door
 from rl.config.files import card_names
 from rollouts.terminal import accept_any_stdout, complain, leave, require
 
@@ -20,7 +20,7 @@ PURPOSE = """\
 Measures one model without training: on the held-out items of the data, or on benchmarks.
   benchmark=[slake_en,vqa_rad] benchmark_root=FOLDER   on cards of conf/benchmark, into a folder like a run's
   models=[A,B,C] benchmark=[..]                        several checkpoints, each in its folder, as a curve
-  --from-rows FOLDER                                   every number of such a folder again, without a model
+  --from-rows FOLDER [metric.python=PYTHON]            every number of such a folder again, without a model
 Cards: {cards}"""
 
 
@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _from_rows(arguments: Sequence[str]) -> int:
     """`--from-rows FOLDER` needs neither a model nor the benchmark's files."""
-    folders = [one for one in arguments if one != FROM_ROWS and not one.startswith(("benchmark=", "model.path="))]
+    settings = dict(one.split("=", 1) for one in arguments if one.startswith(("metric.python=", "metric.model_dir=")))
+    known = ("benchmark=", "model.path=", *settings)
+    folders = [one for one in arguments if one != FROM_ROWS and not one.startswith(known)]
     if len(folders) != 1 or folders[0].startswith("-"):
         complain(f"{COMMAND} {FROM_ROWS} FOLDER: expected one folder of an evaluation, got {folders or 'none'}")
         return 2
@@ -51,7 +53,8 @@ def _from_rows(arguments: Sequence[str]) -> int:
     from rl.run import failures
 
     with failures.exit_on_failure(COMMAND):
-        from_rows(Path(folders[0]))
+        metric = MetricConfig(settings.get("metric.python"), settings.get("metric.model_dir"))
+        from_rows(Path(folders[0]), metric)
     return 0
 
 

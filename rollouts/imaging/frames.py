@@ -15,7 +15,7 @@ from rollouts.imaging.geometry import plane_of
 from rollouts.imaging.notes import Provenance
 from rollouts.imaging.pick import evenly_in_time, evenly_spaced
 from rollouts.imaging.pictures import MAX_PIXELS, to_png
-from rollouts.imaging.source import Source
+from rollouts.imaging.source import Source, named
 from rollouts.records import BadSample, Media, MediaKind
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Frames:
         kind: MediaKind,
         provenance: Provenance,
         *,
+        name: str = "",
         source: Source | None = None,
         scale: windows.Scale | None = None,
         ask: Ask | None = None,
@@ -43,6 +44,8 @@ class Frames:
         self.provenance = provenance
         # PNG of each frame in the cache; None = not cached.
         self.files = files
+        # What errors call it.
+        self.name = name
         self._source, self._scale, self._ask = source, scale, ask
 
     def __len__(self) -> int:
@@ -94,17 +97,18 @@ class Frames:
         )
 
     def _images(self, wanted: Sequence[int]) -> Iterator[Image.Image]:
-        if self.files is not None:
-            for index in wanted:
-                with Image.open(self.files[index]) as image:
-                    yield image.convert("RGB")
-            return
-        assert self._source is not None and self._ask is not None
-        for values in self._source.load([self.indices[index] for index in wanted]):
-            yield _shown(values, self._scale, self._source, self._ask)
+        with named(self.name):
+            if self.files is not None:
+                for index in wanted:
+                    with Image.open(self.files[index]) as image:
+                        yield image.convert("RGB")
+                return
+            assert self._source is not None and self._ask is not None
+            for values in self._source.load([self.indices[index] for index in wanted]):
+                yield _shown(values, self._scale, self._source, self._ask)
 
 
-def prepare(source: Source, ask: Ask) -> Frames:
+def prepare(source: Source, ask: Ask, name: str = "") -> Frames:
     """Choose frames and one scale for all of them. Raises BadSample where the window does not fit the values, or the
     part asked for is empty."""
     chosen = choose_frames(source, ask)
@@ -133,7 +137,7 @@ def prepare(source: Source, ask: Ask) -> Frames:
         colour=scale is None,
         notes=notes,
     )
-    return Frames(ask.kind, provenance, source=source, scale=scale, ask=ask)
+    return Frames(ask.kind, provenance, name=name, source=source, scale=scale, ask=ask)
 
 
 def choose_frames(source: Source, ask: Ask) -> tuple[int, ...]:

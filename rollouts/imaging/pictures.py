@@ -214,6 +214,8 @@ def _opened(data: bytes, formats: tuple[str, ...] | None) -> Iterator[Image.Imag
     """The file's picture, not yet decoded; whatever goes wrong with it inside the block becomes a BadSample."""
     if not data:
         raise BadSample("is an empty file")
+    if data.startswith(chunks.TIFF):  # before Pillow, which warns of what is cut and goes on
+        _refuse_damage(data)
     try:
         with Image.open(io.BytesIO(data), formats=formats or FORMATS) as image:
             _refuse_size(image)

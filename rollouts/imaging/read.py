@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from rollouts.imaging.dicom import reader as dicom
 from rollouts.imaging.flat import reader as flat
 from rollouts.imaging.frames import Frames, prepare
 from rollouts.imaging.nifti import reader as nifti
-from rollouts.imaging.source import Source
+from rollouts.imaging.source import Source, named
 from rollouts.imaging.video import reader as video
 from rollouts.records import BadSample
 
@@ -45,6 +44,8 @@ READERS: tuple[Reader, ...] = (
     Reader(flat.NAME, flat.begins, flat.open_source),
     Reader("a video (MP4, WebM, AVI, ..)", video.begins, video.open_source, ("av",)),
 )
+# How a DICOM data set begins that was written without the header of a file: group 0008, in either order of bytes.
+_HEADERLESS = (b"\x08\x00\x05\x00", b"\x08\x00\x00\x00", b"\x08\x00\x08\x00", b"\x00\x08\x00\x05", b"\x00\x08\x00\x00")
 # What is given in place of a picture, by its first bytes.
 _NO_PICTURE = (
     (b"PK\x03\x04", "a ZIP archive; unpack it"),
@@ -79,17 +80,18 @@ def read(path: Path | str, ask: Ask, *, name: str | None = None, cache: Path | N
         BadSample: `volume scan: 2 series ..`: what was got, what was expected, what to do.
     """
     path = Path(path)
-    with _named(f"{ask.kind} {path.name if name is None else name}"):
+    whole_name = f"{ask.kind} {path.name if name is None else name}"
+    with named(whole_name):
         paths = files_of(path, ask)
         if cache is None:
-            return prepare(open_source(paths, ask), ask)
+            return prepare(open_source(paths, ask), ask, whole_name)
         kept = Cache(cache)
         key = kept.key(paths, ask)
         entry = kept.find(key)
         if entry is None:
-            frames = prepare(open_source(paths, ask), ask)
+            frames = prepare(open_source(paths, ask), ask, whole_name)
             entry = kept.keep(key, frames.provenance, frames.images())
-        return Frames(ask.kind, entry.provenance, files=entry.files)
+        return Frames(ask.kind, entry.provenance, name=whole_name, files=entry.files)
 
 
 def open_source(paths: Sequence[Path], ask: Ask) -> Source:
@@ -123,6 +125,8 @@ def _what_it_is(head: bytes) -> str:
     for begin, what in _NO_PICTURE:
         if head.startswith(begin) or lowered.startswith(begin.lower()):
             return what
+    if head[:4] in _HEADERLESS:
+        return "a DICOM file without its header (no DICM at byte 128); write it again with one"
     if head[257:262] == b"ustar":
         return "a tar archive; unpack it"
     if head.startswith(b"\x1f\x8b"):
@@ -173,16 +177,3 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _refuse_walk(error: OSError) -> None:
     raise error
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Puts the medium's name before what is wrong with it; a file that cannot be read is a BadSample too."""
-    try:
-        yield
-    except BadSample as error:
-        raise BadSample(f"{name}: {error}") from error
-    except OSError as error:
-        raise BadSample(f"{name}: cannot be read: {error.strerror or type(error).__name__}") from error
-    except MemoryError as error:
-        raise BadSample(f"{name}: does not fit in memory") from error

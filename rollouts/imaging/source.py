@@ -13,6 +13,7 @@ longest side; and in `cache.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,3 +67,18 @@ def refuse_unused(ask: Ask, format_name: str, *names: str) -> None:
     for name in names:
         if (value := getattr(ask, name)) != getattr(_DEFAULTS, name):
             raise BadSample(f"{name}={value!r} means nothing for {format_name}; leave it out")
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Puts a medium's name before what is wrong with it; a file that cannot be read is a BadSample too."""
+    try:
+        yield
+    except BadSample as error:
+        if not name or str(error).startswith(f"{name}: "):
+            raise
+        raise BadSample(f"{name}: {error}") from error
+    except OSError as error:
+        raise BadSample(f"{name}: cannot be read: {error.strerror or type(error).__name__}") from error
+    except MemoryError as error:
+        raise BadSample(f"{name}: does not fit in memory") from error

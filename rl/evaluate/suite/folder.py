@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import rewards.answers
+from rewards.metrics.door import MetricDoor, NotComputed, door
+from rl.config import MetricConfig
 from rl.data.sets import UnusableData
 from rl.evaluate.suite import facts
 from rl.evaluate.suite.numbers.rows import read_step
@@ -20,9 +22,10 @@ from rollouts.store.disk import write_atomically
 from rollouts.store.layout import DamagedStore, list_steps
 
 
-def sum_up(folder: Path, **about: Any) -> dict[str, Any]:
-    """Compute every number of a folder from its rows, and write summary.json. `about`: what the rows do not say (model,
-    judge); what an earlier summary says of it stays.
+def sum_up(folder: Path, door: MetricDoor | None = None, **about: Any) -> dict[str, Any]:
+    """Compute every number of a folder from its rows, and write summary.json. `door`: to the Python of metrics that
+    need a model; None = those are not computed. `about`: what the rows do not say (model, judge); what an earlier
+    summary says of it stays.
 
     Raises:
         UnusableData: the folder holds no evaluation of benchmarks. StoreError: its rows cannot be read.
@@ -38,7 +41,7 @@ def sum_up(folder: Path, **about: Any) -> dict[str, Any]:
     for one in known:
         if one.step not in steps:
             raise DamagedStore(f"{folder} has no rows of {one.card.label} (step {one.step})")
-        records.append(record(one, read_step(steps[one.step])))
+        records.append(record(one, read_step(steps[one.step]), door))
     before = _summary_of(folder)
     kept = {name: before[name] for name in ("model", "judge", "policy_version", "parser", "versions") if name in before}
     summary: dict[str, Any] = {
@@ -77,11 +80,22 @@ def parser_version() -> str:
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
-def from_rows(folder: Path) -> dict[str, Any]:
-    """Compute every number of an evaluation again from its stored rows and print it. Raises UnusableData,
-    StoreError."""
+def open_door(metric: MetricConfig) -> MetricDoor | None:
+    """The door to the Python of metrics that need a model; None where none is named. Raises UnusableData where it is no
+    program, or the folder of weights no folder."""
+    if metric.python is None:
+        return None
+    try:
+        return door(metric.python, metric.model_dir or "")
+    except NotComputed as error:
+        raise UnusableData(str(error)) from None
+
+
+def from_rows(folder: Path, metric: MetricConfig | None = None) -> dict[str, Any]:
+    """Compute every number of an evaluation again from its stored rows and print it; `metric`: for metrics that need a
+    model. Raises UnusableData, StoreError."""
     if not folder.is_dir():
         raise UnusableData(f"--from-rows {folder}: there is no such folder")
-    summary = sum_up(folder)
+    summary = sum_up(folder, open_door(metric or MetricConfig()))
     print_summary(summary)
     return summary

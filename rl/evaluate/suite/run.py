@@ -16,7 +16,7 @@ from rl.benchmarks.card import Card
 from rl.config import Config
 from rl.data.sets import UnusableData
 from rl.evaluate.suite import asking, facts
-from rl.evaluate.suite.folder import sum_up
+from rl.evaluate.suite.folder import open_door, sum_up
 from rl.evaluate.suite.preparing import Prepared
 from rl.protocols import Engines
 from rl.refusals import tell_refusal
@@ -37,6 +37,7 @@ class Suite:
     config: Config
 
     def __post_init__(self) -> None:
+        open_door(self.config.metric)  # a program that is none is told before anything is asked
         for one in self.prepared:
             if fault := media_fault(self.processor.family, one.samples):
                 raise UnusableData(f"benchmark {one.benchmark.card.name}: {fault}")
@@ -59,9 +60,9 @@ class Suite:
             if one.facts.step not in done:
                 self._ask(one, writer, folder, name, version, display, quick)
         writer.close()
-        return sum_up(
-            folder, model=model, judge=self.judge.describe() if self.judge else "none", policy_version=version
-        )
+        judge = self.judge.describe() if self.judge else "none"
+        door = None if quick else open_door(self.config.metric)
+        return sum_up(folder, door, model=model, judge=judge, policy_version=version)
 
     def _ask(
         self, one: Prepared, writer: RunWriter, folder: Path, name: str, version: int, display: Display, quick: bool

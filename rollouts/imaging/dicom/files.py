@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Files up to this size are read whole; larger ones frame by frame.
 _WHOLE_BYTES = 256 << 20
+_FRAME_BY_FRAME_BYTES = 16 << 20
 _MAX_FRAMES = 100_000
 # What a deflated file may grow to.
 _INFLATED_BYTES = 512 << 20
@@ -303,8 +304,9 @@ def stored(head: FileHead, frames: Sequence[int]) -> Iterator[np.ndarray]:
 def _arrays(head: FileHead, frames: Sequence[int], options: dict[str, Any]) -> Iterator[np.ndarray]:
     pydicom = _pydicom()
     palette = pydicom.dcmread(head.path, stop_before_pixels=True) if head.photometric == "PALETTE COLOR" else None
-    # pydicom reads frames out of a file, but not out of a deflated one.
-    source = pydicom.dcmread(head.path) if head.syntax == _DEFLATED else head.path
+    # Out of a large file pydicom reads single frames; out of a data set it reads deflated and mixed-up files as well.
+    small = head.path.stat().st_size <= _FRAME_BY_FRAME_BYTES
+    source = pydicom.dcmread(head.path) if small or head.syntax == _DEFLATED else head.path
     for array in pydicom.pixels.iter_pixels(source, indices=list(frames), **options):
         yield array if palette is None else pydicom.pixels.apply_color_lut(array, palette)
 

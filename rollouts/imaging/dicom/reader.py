@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NAME = "DICOM"
 # Air is -1024 HU; scanners fill what they have not seen with less, mostly without saying so.
 _NO_TISSUE_BELOW = -1100.0
+# Values of a medium that may stay in memory between measuring and showing: 64 MB.
+_KEPT_VALUES = 16 << 20
 _UNKNOWN_PLACE = "orientation unknown"
 
 
@@ -131,11 +133,12 @@ def _source(stack: series.Stack, grid: Grid | None, ask: Ask, notes: Sequence[st
         raise BadSample("start and end in seconds choose a part of a video file; here use slices")
     if grid is not None and own:
         numbers = [numbers[grid.slice_of(frame)] for frame in range(len(slices))]
+    kept = Kept()
     return Source(
         count=len(slices) if grid is None else grid.count,
-        load=lambda wanted: _load(slices, grid, wanted),
+        load=lambda wanted: _load(slices, grid, wanted, kept.fetch),
         provenance=_provenance(slices, (*notes, *each)),
-        greys=None if head.is_colour else _greys(stack, ask),
+        greys=None if head.is_colour else _greys(stack, ask, kept),
         axes="" if grid is None else grid.arrangement.axes,
         spacing=_spacing(slices[0], grid),
         aspect=slices[0].aspect,
@@ -154,7 +157,12 @@ def _spacing(item: Slice, grid: Grid | None) -> tuple[float, float, float] | Non
     return None if item.spacing is None else (item.thickness or 1.0, *item.spacing)
 
 
-def _load(slices: Sequence[Slice], grid: Grid | None, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+def _load(
+    slices: Sequence[Slice],
+    grid: Grid | None,
+    wanted: Sequence[int],
+    fetch: Callable[[Sequence[Slice]], Iterator[np.ndarray]],
+) -> Iterator[np.ndarray]:
     if grid is None:
         yield from fetch([slices[index] for index in wanted])
     elif grid.is_native:
@@ -178,14 +186,36 @@ def fetch(slices: Sequence[Slice]) -> Iterator[np.ndarray]:
         start = behind
 
 
-def _greys(stack: series.Stack, ask: Ask) -> windows.Greys:
+class Kept:
+    """Values of the slices that were measured for the automatic scale, where they are few: they are decoded once."""
+
+    def __init__(self) -> None:
+        self._values: dict[int, np.ndarray] = {}
+
+    def keep(self, slices: Sequence[Slice]) -> Iterator[np.ndarray]:
+        """As `fetch`, and remembers them if they are few."""
+        few = sum(item.head.rows * item.head.columns for item in slices) <= _KEPT_VALUES
+        for item, values in zip(slices, fetch(slices), strict=True):
+            if few:
+                self._values[id(item)] = values
+            yield values
+
+    def fetch(self, slices: Sequence[Slice]) -> Iterator[np.ndarray]:
+        """As the function `fetch`."""
+        if all(id(item) in self._values for item in slices):
+            yield from (self._values[id(item)] for item in slices)
+        else:
+            yield from fetch(slices)
+
+
+def _greys(stack: series.Stack, ask: Ask, kept: Kept) -> windows.Greys:
     slices = stack.slices
     first = slices[0]
     modality = first.head.modality or ask.modality
     own, own_notes = _own_window(slices)
     said = {item.in_hounsfield for item in slices}
     return windows.Greys(
-        sample=lambda: _sample(slices, modality),
+        sample=lambda: _sample(slices, modality, kept),
         in_hounsfield=said.pop() if len(said) == 1 else None,
         modality=modality,
         own=own,
@@ -211,12 +241,12 @@ def _own_window(slices: Sequence[Slice]) -> tuple[windows.Window | windows.Table
     return windows.Window((low + high) / 2, high - low, "LINEAR_EXACT"), (note,)
 
 
-def _sample(slices: Sequence[Slice], modality: str) -> np.ndarray:
+def _sample(slices: Sequence[Slice], modality: str, kept: Kept) -> np.ndarray:
     import numpy
 
     head = slices[0].head
     frame_step, step, _ = windows.steps((len(slices), head.rows, head.columns))
-    some = [windows.sampled(frame, step) for frame in fetch(slices[::frame_step])]
+    some = [windows.sampled(frame, step) for frame in kept.keep(slices[::frame_step])]
     sample = numpy.concatenate([one.ravel() for one in some])
     if modality == "CT" and (inside := sample >= _NO_TISSUE_BELOW).any():
         return sample[inside]

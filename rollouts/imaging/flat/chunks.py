@@ -1,23 +1,25 @@
-"""Whether a PNG or GIF is whole, which Pillow does not ask: checksums, and where the file ends. Pure."""
+"""Whether a PNG, GIF or TIFF is whole, which Pillow does not ask: checksums, and where the file ends. Pure."""
 
 from __future__ import annotations
 
 import zlib
+from typing import Literal
 
 PNG = b"\x89PNG\r\n\x1a\n"
 GIF = (b"GIF87a", b"GIF89a")
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Chunks that change what is seen, besides the critical ones, whose names begin with a capital.
 _SEEN = (b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf")
 
 
 def fault_of(data: bytes) -> str | None:
-    """Why these bytes are a damaged PNG or GIF; None where nothing is wrong, and for other formats."""
+    """Why these bytes are a damaged PNG, GIF or TIFF; None where nothing is wrong, and for other formats."""
     if data.startswith(PNG):
         return _png_fault(data)
     if data.startswith(GIF):
         frames, whole = gif_frames(data)
         return None if whole else f"is cut: the file ends inside or before its frame {frames + 1}, without its end mark"
-    return None
+    return _tiff_fault(data) if data.startswith(TIFF) else None
 
 
 def _png_fault(data: bytes) -> str | None:
@@ -50,6 +52,23 @@ def without_words(png: bytes) -> bytes:
             break
         place = end
     return b"".join(kept)
+
+
+def _tiff_fault(data: bytes) -> str | None:
+    """Follows the chain of pages, which Pillow takes to end where it leaves the file (TIFF 6.0, section 2; BigTIFF)."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    offset, counter, entry = (8, 8, 20) if b"+" in data[:4] else (4, 2, 12)
+    place = int.from_bytes(data[8:16] if offset == 8 else data[4:8], order)
+    seen: set[int] = set()
+    while place:
+        if place in seen:
+            return "is damaged: its pages follow each other in a circle"
+        seen.add(place)
+        end = place + counter + entry * int.from_bytes(data[place : place + counter], order)
+        if place + counter > len(data) or end + offset > len(data):
+            return f"is cut or damaged: page {len(seen)} lies behind the end of the file"
+        place = int.from_bytes(data[end : end + offset], order)
+    return None
 
 
 def gif_frames(data: bytes) -> tuple[int, bool]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rollouts.imaging import greys, pictures
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.cache import hash_files
-from rollouts.imaging.flat.chunks import GIF, PNG
+from rollouts.imaging.flat.chunks import GIF, PNG, TIFF
 from rollouts.imaging.notes import Provenance
 from rollouts.imaging.source import Source, refuse_unused
 from rollouts.imaging.video.shown import Shown, part_of
@@ -32,10 +32,7 @@ _STARTS = (
     PNG,
     *GIF,
     b"\xff\xd8\xff",
-    b"II*\0",
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
+    *TIFF,
     b"BM",
     b"\0\0\0\x0cjP  \r\n\x87\n",
     b"\xff\x4f\xff\x51",

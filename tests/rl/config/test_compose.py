@@ -79,7 +79,7 @@ def test_the_surface_is_frozen() -> None:
         compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps eval.quick_items
         eval.benchmarks eval.benchmark_root eval.benchmark_every_steps eval.benchmark_items eval.probes
-        eval.on_mismatch
+        eval.on_mismatch metric.python metric.model_dir
     """
     of_stage = """data root num_documents packed train max_tiles learning_rate weight_decay warmup_ratio
         lr_scheduler_type batch_size micro_batch_tokens num_epochs max_grad_norm save_steps"""

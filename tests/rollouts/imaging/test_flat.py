@@ -137,6 +137,20 @@ def test_a_cut_gif_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
             read(tmp_path / "cut.gif", Ask("video"))
 
 
+def test_a_cut_tiff_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    # Pages of noise, of which Pillow shows those before the cut without a word.
+    pages = [Image.fromarray(np.random.default_rng(page).integers(0, 255, (9, 11), np.uint8)) for page in range(4)]
+    for form in ({}, {"big_tiff": True}, {"compression": "tiff_lzw"}):
+        data = saved(tmp_path / "t.tif", pages[0], save_all=True, append_images=pages[1:], **form).read_bytes()
+        assert fault_of(data) is None and len(read(tmp_path / "t.tif", Ask("volume"))) == 4
+        for end in range(8, len(data) - 12, 13):
+            (tmp_path / "cut.tif").write_bytes(data[:end])
+            with pytest.raises(BadSample):
+                list(read(tmp_path / "cut.tif", Ask("volume")).images())
+    circle = data[:4] + (8).to_bytes(4, "little") + b"\0\0" + (8).to_bytes(4, "little") + data[14:]
+    assert fault_of(circle) == "is damaged: its pages follow each other in a circle"
+
+
 def test_an_animation_that_would_take_hours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = animated(tmp_path / "a.gif", 6, 100)
     monkeypatch.setattr(pictures, "MAX_FRAMES", 5)

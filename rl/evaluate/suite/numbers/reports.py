@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from rewards.metrics.door import MODEL_METRICS, MetricDoor, compute_by_model
 from rewards.metrics.reports import compute
 from rewards.metrics.result import MetricResult, TextRow
 from rl.benchmarks.card import Card
@@ -26,10 +27,16 @@ def headline(card: Card, answers: Sequence[Answered]) -> list[float | None]:
     return [None] * len(answers) if found.items is None else list(found.items)
 
 
-def metrics(card: Card, answers: Sequence[Answered]) -> dict[str, Any]:
-    """Metric -> value, low, high, signature, direction; or why it is not computed."""
+def metrics(card: Card, answers: Sequence[Answered], door: MetricDoor | None = None) -> dict[str, Any]:
+    """Metric -> value, low, high, signature, direction; or why it is not computed. `door`: to those that need a
+    model."""
     texts, clusters = list(map(_row, answers)), [one.cluster for one in answers]
-    return {name: _plain(compute(name, texts), clusters) for name in card.metrics if name != "macro_f1"}
+    found = {
+        name: compute_by_model(name, texts, door) if name in MODEL_METRICS else compute(name, texts)
+        for name in card.metrics
+        if name != "macro_f1"
+    }
+    return {name: _plain(result, clusters) for name, result in found.items()}
 
 
 def _row(answer: Answered) -> TextRow:

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rewards.metrics.door import MetricDoor
 from rl.benchmarks.card import Card
 from rl.evaluate.suite.facts import Facts, KeptBlind
 from rl.evaluate.suite.numbers import reports, scores
@@ -29,8 +30,8 @@ BLIND_PROBES = ("blank", "swapped", "text_only")
 DISCORDANT = (0.1, 0.2, 0.3)
 
 
-def record(facts: Facts, answers: Sequence[Answered]) -> dict[str, Any]:
-    """Everything that is said of one benchmark."""
+def record(facts: Facts, answers: Sequence[Answered], door: MetricDoor | None = None) -> dict[str, Any]:
+    """Everything that is said of one benchmark. `door`: to metrics that need a model."""
     card = facts.card
     closed = card.scorer != "report"
     items = [one for one in plain(answers) if closed or one.answer_type != "report"]
@@ -40,7 +41,7 @@ def record(facts: Facts, answers: Sequence[Answered]) -> dict[str, Any]:
         **_of_facts(facts),
         **_how_written(answers),
         **_of_items(facts, answers, items),
-        **({"reports": _of_reports(facts, answers, written)} if written else {}),
+        **({"reports": _of_reports(facts, answers, written, door)} if written else {}),
     }
 
 
@@ -169,7 +170,9 @@ def detectable(scored: Estimate) -> dict[str, float]:
     return {str(psi): minimum_detectable(psi, scored.num_items, scored.deff or 1.0) for psi in DISCORDANT}
 
 
-def _of_reports(facts: Facts, answers: Sequence[Answered], written: Sequence[Answered]) -> dict[str, Any]:
+def _of_reports(
+    facts: Facts, answers: Sequence[Answered], written: Sequence[Answered], door: MetricDoor | None
+) -> dict[str, Any]:
     """Metrics of reports, beside those of reports that were written without looking."""
     card = facts.card
     made = [one for one in answers if one.probe and one.answer_type == "report"]
@@ -179,7 +182,7 @@ def _of_reports(facts: Facts, answers: Sequence[Answered], written: Sequence[Ans
     def value(answer: Answered) -> float | None:
         return values[answer.id]
 
-    metrics = reports.metrics(card, written)
+    metrics = reports.metrics(card, written, door)
     blinds = {}
     for name in ("constant", "frequent", "nearest"):
         if kept := facts.blinds.get(name):
