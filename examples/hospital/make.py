@@ -65,6 +65,16 @@ def document_rows(rows: Sequence[dict[str, Any]], seed: int) -> Iterator[dict[st
         yield {"id": f"{first['patient']}+{second['patient']}", "content": content}
 
 
+def with_thoughts(questions: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each question with the thought that instruction tuning teaches for it: what the study shows, then the answer, as
+    in data=phantoms; with a neutral sentence instead the embedded model forgets to look."""
+    seen = {next(iter(_shown(row).values())): row["caption"] for row in rows}
+    for one in questions:
+        gold = one["options"]["ABCD".index(one["answer"])] if "options" in one else one["answer"]
+        caption = seen[next(iter(_shown(one).values()))]
+        yield {**one, "think": f"I see {caption}, so the answer is {gold}."}
+
+
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("image", "volume", "video") if name in row}
 
@@ -100,8 +110,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl.train import main as train
 
     code = curate([str(asked.out / "recipe.yaml"), "--out", str(asked.out / "questions.jsonl")])
-    if code or not asked.train:
+    if code:
         return code
+    questions = asked.out / "questions.jsonl"
+    lines = [json.loads(line) for line in questions.read_text(encoding="utf-8").splitlines()]
+    _write_lines(questions, with_thoughts(lines, rows))
+    if not asked.train:
+        return 0
     return train(["+experiment=hospital", *places(asked.out), *asked.settings])
 
 

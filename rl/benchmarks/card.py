@@ -17,7 +17,7 @@ import yaml
 from rewards.metrics.door import MODEL_METRICS
 from rewards.metrics.reports import METRICS
 from rl.benchmarks.odd_rows import FUNCTIONS
-from rl.config.files import CONF_DIR
+from rl.config.files import CONF_DIR, card_names
 from rl.probes.table import FAMILIES, PROBES
 from rollouts.annotations import Misfit, read
 from rollouts.nearest import did_you_mean
@@ -203,7 +203,7 @@ class Card:
 
 def names() -> list[str]:
     """The shipped cards, by name."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return card_names()
 
 
 def find(wanted: Sequence[str]) -> list[Card]:

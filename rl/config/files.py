@@ -18,6 +18,11 @@ APPENDED_GROUP = "experiment"
 LISTED_GROUP = "stage"
 
 
+def card_names() -> list[str]:
+    """The cards of conf/benchmark by name, which are no group of settings."""
+    return sorted(path.stem for path in (CONF_DIR / "benchmark").glob("*.yaml"))
+
+
 def settings_by_file(choices: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """File name -> settings, for each file that is chosen; later files override earlier ones. `choices`: group ->
     option."""

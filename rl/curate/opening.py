@@ -13,6 +13,7 @@ from rl.curate.items import Item, Kind
 from rl.curate.leaks.copies import hashes
 from rl.curate.looking import Look
 from rl.curate.recipe.schema import Source
+from rl.data.media.given import SAYS
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.frames import Frames
 from rollouts.imaging.masks.places import place_of
@@ -34,6 +35,7 @@ def ask_of(kind: Kind, media: dict[str, Any], modality: str = "", salt: str = ""
     if kind == "image":
         return Ask("image", modality=modality, patient_salt=salt)
     said: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in media.items()}
+    said = {name: value for name, value in said.items() if name in SAYS[kind]}
     said = {"max_frames": _FRAMES, "modality": modality, "patient_salt": salt, **said}
     return Ask(kind, **said)
 
@@ -70,6 +72,7 @@ def open_item(root: Path, source: Source, item: Item, salt: str = "") -> Look:
         mask_fault=marked.fault,
         num_cut=marked.num_cut,
         place=marked.place,
+        may_hold_text=any("text may be burned" in note for one in media for note in one.provenance.notes),
     )
 
 

@@ -3,6 +3,7 @@ here."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -38,6 +39,17 @@ RULES: dict[str, Rule] = {
     "procedure": clip_rule,
     "video_mcq": clip_choice_rule,
     "synthesis": synthesis_rule,
+}
+# What a file's own code of its modality is called in questions, where the recipe says nothing.
+MODALITIES = {
+    "CT": "CT",
+    "MR": "MRI",
+    "US": "ultrasound",
+    "PT": "PET",
+    "MG": "mammogram",
+    "ES": "endoscopy",
+    **dict.fromkeys(("CR", "DX", "RG"), "radiograph"),
+    **dict.fromkeys(("OP",), "fundus photograph"),
 }
 # The name in `dropped` of what happens to an item before any rule.
 READING, LEAKS, BALANCE = "reading", "leaks", "balance"
@@ -117,7 +129,9 @@ def _usable(plan: Plan, items: Sequence[Item], looks: Mapping[str, Look], outcom
         elif look.num_cut == 0 and look.place is not None:
             outcome.drops.append(Drop(item, READING, "no frame shown holds what is marked"))
         else:
-            usable.append(item)
+            usable.append(
+                item if item.modality else dataclasses.replace(item, modality=MODALITIES.get(look.modality, ""))
+            )
     masked = [looks[item.id] for item in items if item.mask and item.kind != "image" and not looks[item.id].mask_fault]
     if masked:
         uncut = sum(look.num_cut == 0 and look.place is not None for look in masked)

@@ -12,6 +12,7 @@ from rl.curate.filters.quality import names_somebody
 from rl.curate.items import Drop, Item
 from rl.curate.letters import Ordered
 from rl.curate.recipe.schema import Source
+from rl.data.media.given import SAYS
 from rollouts.records import BadSample
 from rollouts.rows.sample import sample_of
 from rollouts.terminal import one_line
@@ -90,7 +91,10 @@ def _media(item: Item, source: Source, root: Path, out: Path) -> dict[str, Any]:
         fields |= {"image": images[0]} if len(images) == 1 else {"images": images}
     for kind, path in item.media:
         if kind != "image":
-            fields[kind] = {"path": path_of(path), **source.media} if source.media else path_of(path)
+            said = {name: value for name, value in source.media.items() if name in SAYS[kind]}
+            fields[kind] = {"path": path_of(path), **said} if said else path_of(path)
+    if item.mask and len(item.media) == 1:
+        fields["mask"] = path_of(item.mask)
     return fields
 
 

@@ -21,11 +21,14 @@ from rl.config.door import from_command_line
 from rollouts.terminal import accept_any_stdout, open_console, require
 
 COMMAND = "python -m rl.doctor"
+PURPOSE = """\
+Composes a run without starting it, and checks what would stop it.
+  benchmark=[slake_en,vqa_rad] benchmark_root=FOLDER   checks benchmarks instead, with what blindness earns"""
 
 
 def main(argv: Sequence[str]) -> int:
     """The command. Returns its exit code."""
-    config = from_command_line(argv, COMMAND, "Composes a run without starting it, and checks what would stop it.")
+    config = from_command_line(argv, COMMAND, PURPOSE)
     require(COMMAND, "train")
     if config.eval.benchmarks:
         return _benchmarks(config)

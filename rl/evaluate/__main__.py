@@ -11,6 +11,7 @@ from judges import make_judge
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config, MetricConfig, door
+from rl.config.files import card_names
 from rollouts.terminal import accept_any_stdout, complain, leave, require
 
 COMMAND = "python -m rl.evaluate"
@@ -19,7 +20,8 @@ PURPOSE = """\
 Measures one model without training: on the held-out items of the data, or on benchmarks.
   benchmark=[slake_en,vqa_rad] benchmark_root=FOLDER   on cards of conf/benchmark, into a folder like a run's
   models=[A,B,C] benchmark=[..]                        several checkpoints, each in its folder, as a curve
-  --from-rows FOLDER [metric.python=PYTHON]            every number of such a folder again, without a model"""
+  --from-rows FOLDER [metric.python=PYTHON]            every number of such a folder again, without a model
+Cards: {cards}"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _from_rows(arguments)
     models = [one for one in arguments if one.startswith(MODELS)]
     arguments = [one for one in arguments if not one.startswith(MODELS)]
-    config = door.from_command_line(arguments, COMMAND, PURPOSE)
+    config = door.from_command_line(arguments, COMMAND, PURPOSE.format(cards=" ".join(card_names())))
     if models and not config.eval.benchmarks:
         complain("models=[..] compares models on benchmarks: say which, as benchmark=[slake_en]")
         return 2
@@ -47,12 +49,16 @@ def _from_rows(arguments: Sequence[str]) -> int:
     if len(folders) != 1 or folders[0].startswith("-"):
         complain(f"{COMMAND} {FROM_ROWS} FOLDER: expected one folder of an evaluation, got {folders or 'none'}")
         return 2
+    from rl.data.sets import UnusableData
     from rl.evaluate.suite.folder import from_rows
-    from rl.run import failures
+    from rollouts.store.disk import DiskFull
+    from rollouts.store.layout import StoreError
 
-    with failures.exit_on_failure(COMMAND):
-        metric = MetricConfig(settings.get("metric.python"), settings.get("metric.model_dir"))
-        from_rows(Path(folders[0]), metric)
+    try:  # `failures` knows every kind of failure, and loads torch for that
+        from_rows(Path(folders[0]), MetricConfig(settings.get("metric.python"), settings.get("metric.model_dir")))
+    except (UnusableData, StoreError, DiskFull) as error:
+        complain(f"{COMMAND}: {error}")
+        return 1
     return 0
 
 

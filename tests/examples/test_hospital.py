@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 
 from examples.hospital.files import write
-from examples.hospital.make import caption_rows, document_rows, write_studies
+from examples.hospital.make import caption_rows, document_rows, with_thoughts, write_studies
 from examples.hospital.patients import MODALITIES, NUM_CLIP_FRAMES, study
 from rl.config import MediaConfig
 from rl.data.documents.rows import read_documents
@@ -71,6 +71,16 @@ def test_a_normal_study_has_no_mask_and_others_have_one_on_their_grid(tmp_path: 
         row = write(study("CT", number, 0), tmp_path, number)
         assert ("mask" in row) != is_normal
     assert len(kinds) == 2
+
+
+def test_a_thought_says_what_the_study_shows_and_then_the_answer() -> None:
+    rows = [{"volume": "studies/P1", "caption": "a nodule on the left", "label": "nodule"}]
+    asked = [
+        {"id": "a", "volume": "studies/P1", "options": ["cyst", "nodule"], "answer": "B"},
+        {"id": "b", "volume": "studies/P1", "answer": "nodule"},
+    ]
+    thought = "I see a nodule on the left, so the answer is nodule."
+    assert [one["think"] for one in with_thoughts(asked, rows)] == [thought, thought]
 
 
 def test_captions_and_documents_tell_every_patient_once_and_can_be_read(tmp_path: Path) -> None:

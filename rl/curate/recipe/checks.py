@@ -10,13 +10,14 @@ from rl.curate.opening import ask_of
 from rl.curate.recipe.lines import Place
 from rl.curate.recipe.schema import ASKING, RULES, ChoiceRule, ClipChoiceRule, LabelRule, PlaceRule, Recipe, Source
 from rl.curate.wordings.pools import KINDS, Pools, slot_fault
+from rl.data.media.given import SAYS
 from rollouts.nearest import did_you_mean
 from rollouts.records import BadSample
 from rollouts.texts.reading import shorten
 
 _MOST_DISTRACTORS = 25
 # What the object of a volume or a video may say beside its path.
-_SAID = ("window", "plane", "max_frames", "slices", "series", "where", "volume_index", "start", "end")
+_SAID = tuple(dict.fromkeys((*SAYS["volume"], *SAYS["video"])))
 _NAME = re.compile(r"[\w.-]{1,60}")
 
 
@@ -76,16 +77,17 @@ def _source_faults(
 
 
 def _media_fault(source: Source) -> str:
-    """What is wrong with how volumes and videos are to be read; "" = at least one of both can be read so."""
+    """What is wrong with how volumes and videos are to be read; "" = nothing."""
     problems = []
     for kind in ("volume", "video"):
         if unknown := next((name for name in source.media if name not in _SAID), None):
-            return f"there is no setting {shorten(unknown)!r}{did_you_mean(unknown, _SAID, f'; there are {_SAID}')}"
+            known = ", ".join(_SAID)
+            return f"there is no setting {shorten(unknown)!r}{did_you_mean(unknown, _SAID, f'; there are {known}')}"
         try:
             ask_of(kind, source.media)
         except (BadSample, TypeError) as error:
             problems.append(str(error))
-    return problems[0] if len(problems) == 2 else ""
+    return problems[0] if problems else ""
 
 
 def _pattern_fault(pattern: str) -> str:

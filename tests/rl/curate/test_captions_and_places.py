@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rl.config import MediaConfig
 from rl.curate.recipe.door import read_recipe
 from rl.curate.rules.cleaning import clean_caption, num_panels
 from rl.curate.rules.places import key_of
 from rl.curate.wordings.pools import KINDS, Pools, chinese, slot_fault
+from rl.data.jsonl.rows import read_lines
+from rl.data.media.reader import MediaReader
 from rollouts.imaging.masks.places import place_of
 from tests.rl.curate.small_sets import curated, picture, reasons, recipe, table
 
@@ -196,3 +199,25 @@ def test_the_settings_of_media_are_checked_at_the_door(tmp_path: Path) -> None:
         read_recipe(recipe(tmp_path, text))
     with pytest.raises(RecipeError, match="did you mean 'window'"):
         read_recipe(recipe(tmp_path, text.replace("window: lnug", "windw: lung")))
+
+
+def test_a_volume_whose_frames_shown_miss_the_mark_is_dropped_and_masks_reach_the_reader(tmp_path: Path) -> None:
+    for number, place in ((0, 2), (1, 6)):  # 8 slices, of which 2 are shown: 2 and 6; 1 marks slice 5 alone
+        for index in range(8):
+            picture(tmp_path / f"v{number}" / f"{index}.png", 10 * number + index, 96)
+            marked = Image.new("L", (96, 96))
+            if index == (place if number == 0 else 5):
+                marked.paste(255, (8, 8, 24, 24))
+            (tmp_path / f"m{number}").mkdir(exist_ok=True)
+            marked.save(tmp_path / f"m{number}" / f"{index}.png")
+    table(tmp_path, [{"volume": f"v{i}", "mask": f"m{i}", "label": "mass"} for i in range(2)])
+    text = PLACES % ("CT", "sides: [image]") + "    media: {max_frames: 2}\n"
+    made = curated(recipe(tmp_path, text))
+    assert [(row["volume"], row["mask"], row["answer"]) for row in made] == [
+        ({"path": "v0", "max_frames": 2}, "m0", "upper left")
+    ]
+    assert reasons(tmp_path / "data.jsonl") == {"no frame shown holds what is marked": 1}
+    assert "1 of 2 masks of volumes and clips are cut by no frame shown" in (tmp_path / "card.md").read_text()
+    reader = MediaReader(tmp_path, MediaConfig(cache_dir=str(tmp_path / "frames")))
+    lines, bad = read_lines(tmp_path / "data.jsonl", reader)
+    assert not bad and lines[0].sample.media[0].mask_files is not None

@@ -71,7 +71,7 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar(3, 3) == 1.0
 
 
-@pytest.mark.parametrize(("first", "second"), [(0, 9), (12, 30), (150, 90)])
+@pytest.mark.parametrize(("first", "second"), [(0, 9), (12, 30), (150, 90), (7_000, 7_300)])
 def test_mcnemar_equals_scipys_binomial_with_half_of_the_observed_point(first: int, second: int) -> None:
     smaller, n = min(first, second), first + second
     mid = 2 * stats.binom.cdf(smaller, n, 0.5) - stats.binom.pmf(smaller, n, 0.5)

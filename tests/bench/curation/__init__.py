@@ -1,0 +1,1 @@
+"""Curation of three label sets with natural frequencies, measured."""
