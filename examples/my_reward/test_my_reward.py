@@ -33,6 +33,7 @@ def test_a_completion_without_thoughts_is_paid_nothing(completion):
     assert brevity(parse(completion)).value == 0.0
 
 
+@pytest.mark.full_run_only(reason="the reward runs in a child process")
 def test_it_works_beside_a_shipped_reward():
     name = f"{FILE}:brevity"
     rubric = Rubric({"option_match": 0.9, name: 0.1}, arguments={name: {"most_words": 4}})

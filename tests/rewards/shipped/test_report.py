@@ -73,6 +73,7 @@ def members(*answers: str) -> list[Member]:
     return [Member(parse(f"<answer>{answer}</answer>"), answer) for answer in answers]
 
 
+@pytest.mark.full_run_only(reason="asks another Python")
 def test_radcliq_is_negated_and_sees_other_reports_beside_the_group(radeval_python, background):
     sample = Sample("q", "Report.", "report", "lungs\nclear")
     asked = members("lungs clear", "", "lungs opaque")
@@ -97,6 +98,7 @@ def test_radcliq_that_cannot_work_ends_a_run_before_it_starts(radeval_python, ba
             Rubric({"radcliq": 1.0}, arguments={"radcliq": given_arguments})
 
 
+@pytest.mark.full_run_only(reason="asks another Python")
 def test_a_python_without_the_package_is_an_error_and_no_number(bare_python, background):
     rubric = Rubric({"radcliq": 1.0}, arguments={"radcliq": {"background": background, "python": bare_python}})
     with Scorer(rubric) as scorer:

@@ -22,6 +22,7 @@ from rl.data.sets import BadRow
 from rollouts.media import frames
 from rollouts.records import BadSample, Sample
 
+pytestmark = pytest.mark.full_run_only(reason="media are read in processes of their own")
 QA = {"question": "Where?", "answer": "there"}
 
 
