@@ -67,7 +67,7 @@ _NO_PICTURE = (
 )
 
 
-def read(path: Path | str, ask: Ask, *, name: str | None = None, cache: Path | None = None) -> Frames:
+def read(path: Path | str, ask: Ask, *, name: str | None = None, cache: Path | str | None = None) -> Frames:
     """Read a medium.
 
     Args:
@@ -85,7 +85,7 @@ def read(path: Path | str, ask: Ask, *, name: str | None = None, cache: Path | N
         paths = files_of(path, ask)
         if cache is None:
             return prepare(open_source(paths, ask), ask, whole_name)
-        kept = Cache(cache)
+        kept = Cache(Path(cache))
         key = kept.key(paths, ask)
         entry = kept.find(key)
         if entry is None:

@@ -103,7 +103,7 @@ def _choose_series(slices: Sequence[Slice], wanted: str) -> list[Slice]:
     lines = "; ".join(told(number, uid, items) for number, (uid, items) in enumerate(groups[:12], start=1))
     more = f"; and {len(groups) - 12} more" if len(groups) > 12 else ""
     said = f"there is no such series among {len(groups)}" if wanted else f"{len(groups)} series (SeriesInstanceUID)"
-    raise BadSample(f"{said}; name one by its number or UID: {lines}{more}")
+    raise BadSample(f"{said}; name one by its number or UID; {lines}{more}")
 
 
 def _where(slices: list[Slice], ask: Ask) -> list[Slice]:
