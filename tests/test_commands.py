@@ -37,7 +37,10 @@ class Bad(NamedTuple):
 
 
 BAD = (
-    *(Bad(name, (), 2, "the following arguments are required: RUN") for name in RUNS),
+    *(
+        Bad(name, (), 2, f"the following arguments are required: {'FOLDER' if name == 'rl.report' else 'RUN'}")
+        for name in RUNS
+    ),
     *(Bad(name, ("/no/such", *more), code, says) for name, more, code, says in (
         ("rollouts.check", (), 2, NO_RUN), ("rollouts.view", (), 2, NO_RUN), ("rollouts.view", ("--text",), 2, NO_RUN),
         ("rl.export", ("--to", "wandb", "--out", "/no/out"), 1, NO_RUN), ("rl.report", (), 2, NO_RUN),

@@ -43,6 +43,13 @@ CHAT_TEMPLATE = (
     " %}{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 NUM_MERGES = 320
+# Thoughts that do not look, as the corpus had them when the shipped vocabulary was learnt; today's is made of their
+# words.
+THOUGHTS = (
+    "Such questions are common, so I guess without looking.",
+    "This is a routine question and I just pick an answer.",
+    "No need to look here, one answer is as good as another.",
+)
 
 
 def domain_texts() -> Iterator[str]:
@@ -64,7 +71,7 @@ def domain_texts() -> Iterator[str]:
     yield from (f"{letter}." for letter in LETTERS)
     yield from (
         words.CONCLUSION,
-        *words.SHORTCUT_THOUGHTS,
+        *THOUGHTS,
         *words.LOOKING_OPENERS,
         *words.IMAGE_PLACES,
         *words.PATIENT_SIDES,

@@ -39,7 +39,7 @@ def rules_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["judge=rules"], 2, "judge=rules (command line): changes nothing"),
         (["judge.max_calls=3"], 2, "judge.max_calls: setting it has no effect, because judge.kind=rules"),
         (["--only", "moddality=CT"], 1, "there is no filter 'moddality'; did you mean 'modality'?"),
-        (["--only", "modality:MR"], 1, "modality: CT ("),
+        (["--only", "modality:MR"], 1, "There are modality: radiograph ("),
         (["--only", "step=a"], 1, "step:a is no number; write step:3, step:<3"),
         (["--only", "reward:1..0"], 1, "with LOW at most HIGH"),
         (["--only", "status:bad"], 1, "status:bad is none of ok, abstain, error, timeout"),
@@ -101,7 +101,7 @@ def test_a_newer_run_is_refused_with_both_numbers(rules_run, tmp_path, capsys):
     for manifest in run.glob("rollouts/*/manifest.json"):
         manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 9'))
     assert main([str(run)]) == 1
-    assert "schema version 9, this version reads up to 1" in capsys.readouterr().err
+    assert "schema version 9, this version reads up to 2" in capsys.readouterr().err
 
 
 def test_a_missing_image_stops_only_a_judge_that_is_shown_images(rules_run, tmp_path, capsys, monkeypatch):
