@@ -184,10 +184,10 @@ def test_the_lists_satisfy_pyproject(repository: Path) -> None:
     )
     by_name = {name.lower(): version for name, version in pinned.items()}
     extras = project["optional-dependencies"]
-    lists = [project["dependencies"], *(extras[name] for name in ("train", "view", "cpu", "real", "dev"))]
+    lists = [project["dependencies"], *(extras[name] for name in ("train", "media", "view", "cpu", "real", "dev"))]
     wanted = [need for texts in lists for text in texts if (need := Requirement(text)).name != "rounds-rl"]
     assert [str(need) for need in wanted if by_name[need.name.lower()] not in need.specifier] == []
-    assert set(extras) == {"train", "view", "cpu", "gpu", "real", "dev"}
+    assert set(extras) == {"train", "media", "view", "cpu", "gpu", "real", "dev"}
 
 
 def test_set_up_finds_every_package_folder(repository: Path) -> None:

@@ -18,4 +18,5 @@ def coin(completion: str, group_key: str, seed: int = 0) -> Outcome:
     arXiv:2506.10947.
     """
     place = group_key.partition("/")[2]
-    return Outcome(float(stable_hash(COIN, seed, place, completion) % 2), reason="a coin was thrown")
+    text = completion.encode("utf-8", "surrogatepass").hex()  # half a pair of UTF-16 is a text of a model, too
+    return Outcome(float(stable_hash(COIN, seed, place, text) % 2), reason="a coin was thrown")

@@ -16,12 +16,11 @@ from typing import Any
 from rl.compare.folders import GRPO, SFT, Folder, check_comparable, open_folders
 from rl.evaluate.kept import Kept
 from rl.evaluate.ways import Mode
+from rl.run.folder import GAINS
 from rl.statistics.estimates import estimate
 from rl.statistics.pairs import holm, paired_difference
 from rollouts.store.disk import write_atomically
 
-# In the folder of a run with controls: what `gains` says of them.
-GAINS = "controls.json"
 SIGNIFICANCE = 0.05
 
 

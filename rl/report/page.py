@@ -17,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from rl.compare.gains import GAINS
 from rl.config.controls import TAKEN_AWAY
 from rl.evaluate.ways import WAYS
 from rl.report.charts import Series, area_chart, line_chart
@@ -25,7 +24,7 @@ from rl.report.evaluation.of_run import write_evaluations
 from rl.report.groups import choose_groups, describe_group
 from rl.report.stages import stages_of
 from rl.report.templating import REPORT, environment
-from rl.run.folder import CONFIG, SUMMARY
+from rl.run.folder import CONFIG, GAINS, SUMMARY
 from rl.run.progress import duration
 from rl.run.tracking import read_metrics
 from rollouts.store.disk import write_atomically

@@ -23,6 +23,8 @@ from rl.config import Config
 from rollouts.store.disk import write_atomically
 
 CONFIG, SUMMARY, VERSIONS, LOCK, PLUGIN_LOG = "config.yaml", "summary.json", "versions.json", ".lock", "plugins.log"
+# What is left of the gain over each control.
+GAINS = "controls.json"
 PLUGINS = logging.getLogger("rewards.plugins")
 _PACKAGES = (
     "rounds-rl",

@@ -28,6 +28,7 @@ def weights(folder: Path):
     return load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
 
 
+@pytest.mark.slow
 def test_stages_go_on_from_each_other_and_a_second_call_trains_only_what_is_new(untrained, tmp_path, capfd):
     stages = (Stage("first", 1, taught(1), 1e-3, "constant"), Stage("second", 1, taught(2), 1e-3))
     measured: list[Path] = []
@@ -51,6 +52,7 @@ def test_stages_go_on_from_each_other_and_a_second_call_trains_only_what_is_new(
     assert all(line["updates"] == line["threads"] == 1 and line["seconds"] >= 0 for line in noted)
 
 
+@pytest.mark.slow
 def test_what_finishes_a_stage_is_what_the_next_one_starts_from(untrained, tmp_path):
     stages = (Stage("first", 1, taught(1), 1e-3), Stage("second", 1, taught(2), 1e-3))
 

@@ -15,7 +15,14 @@ from tests.fakes import fake_rollouts
 from tests.paths import REPOSITORY
 
 # Files that are started by a command of ours, and print to a pipe that is read as bytes.
-CHILDREN = {"rewards/maths/sympy_child.py", "rewards/plugins/child.py", "judges/local/guard.py", "rollouts/children.py"}
+CHILDREN = {
+    "judges/local/guard.py",
+    "rewards/maths/sympy_child.py",
+    "rewards/metrics/door_child.py",
+    "rewards/plugins/child.py",
+    "rl/data/media/worker.py",
+    "rollouts/children.py",
+}
 OLD_LOCALES = ("ascii", "latin-1", "gbk")
 
 

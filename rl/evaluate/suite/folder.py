@@ -22,6 +22,17 @@ from rollouts.store.disk import write_atomically
 from rollouts.store.layout import DamagedStore, list_steps
 
 
+# Where a training run keeps its evaluations, a folder each.
+OF_RUN = "evaluations"
+
+
+def ordered(folder: Path) -> list[str]:
+    """The evaluations of a run: SFT, the steps, GRPO."""
+    there = sorted(path.parent.name for path in folder.glob(f"*/{SUMMARY}"))
+    places = {"SFT": 0, "GRPO": 2}
+    return sorted(there, key=lambda name: (places.get(name, 1), name))
+
+
 def sum_up(folder: Path, door: MetricDoor | None = None, **about: Any) -> dict[str, Any]:
     """Compute every number of a folder from its rows, and write summary.json. `door`: to the Python of metrics that
     need a model; None = those are not computed. `about`: what the rows do not say (model, judge); what an earlier

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rl.evaluate.suite.curve import curve, headline_of
+from rl.evaluate.suite.folder import OF_RUN, ordered
 from rl.evaluate.suite.run import Suite
 from rl.evaluate.suite.table import print_summary
-from rl.run.folder import SUMMARY
 from rl.run.progress import Display
-
-FOLDER = "evaluations"
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class BenchmarksOfRun:
         probes. A headline without a value is left out."""
         name = f"step_{step:06d}"
         summary = self.suite.measure(
-            self.folder / FOLDER / name,
+            self.folder / OF_RUN / name,
             name,
             step,
             self.display,
@@ -41,20 +39,13 @@ class BenchmarksOfRun:
 
     def whole(self, name: str, version: int, model: str) -> dict[str, float]:
         """The same of the SFT model or the one after RL, with samples and probes; prints what was found."""
-        summary = self.suite.measure(self.folder / FOLDER / name, name, version, self.display, model=model)
+        summary = self.suite.measure(self.folder / OF_RUN / name, name, version, self.display, model=model)
         print_summary(summary)
         return metrics_of(summary)
 
     def finish(self) -> None:
         """Write and print the curve over all that were measured, the SFT model first and the last model last."""
-        curve(self.folder / FOLDER, ordered(self.folder / FOLDER))
-
-
-def ordered(folder: Path) -> list[str]:
-    """The evaluations of a run: SFT, the steps, GRPO."""
-    there = sorted(path.parent.name for path in folder.glob(f"*/{SUMMARY}"))
-    places = {"SFT": 0, "GRPO": 2}
-    return sorted(there, key=lambda name: (places.get(name, 1), name))
+        curve(self.folder / OF_RUN, ordered(self.folder / OF_RUN))
 
 
 def metrics_of(summary: Mapping[str, Any]) -> dict[str, float]:

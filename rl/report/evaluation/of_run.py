@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rl.evaluate.suite.in_training import FOLDER, ordered
+from rl.evaluate.suite.folder import OF_RUN, ordered
 from rl.report.evaluation.flips import summary_of
 from rl.report.evaluation.numbers import headlines
 from rl.report.evaluation.page import write_evaluation_report
@@ -25,14 +25,14 @@ def write_evaluations(run_dir: Path, troubles: list[str]) -> list[dict[str, Any]
         DiskFull: there is no room.
     """
     found = []
-    names = ordered(run_dir / FOLDER)
+    names = ordered(run_dir / OF_RUN)
     for name in names:
-        folder = run_dir / FOLDER / name
+        folder = run_dir / OF_RUN / name
         try:
-            write_evaluation_report(folder, run_dir / FOLDER / SFT if SFT in names and name != SFT else None)
+            write_evaluation_report(folder, run_dir / OF_RUN / SFT if SFT in names and name != SFT else None)
             scores = headlines(summary_of(folder))
         except StoreError as error:
             troubles.append(f"The evaluation {name} is not shown: {error}")
             continue
-        found.append({"name": name, "address": f"{FOLDER}/{quote(name)}/{REPORT}", "scores": scores})
+        found.append({"name": name, "address": f"{OF_RUN}/{quote(name)}/{REPORT}", "scores": scores})
     return found

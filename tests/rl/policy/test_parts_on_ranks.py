@@ -56,6 +56,7 @@ def _two_ranks(rank: int, folder: Path, store: Path, port_file: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow  # two ranks with all parts are a test of test_objectives.py
 def test_two_ranks_learn_what_one_does_whatever_the_mask(tmp_path: Path) -> None:
     folder = make_internvl(tmp_path / "model")
     spread = [[any(b[place].prompt.media for place in part) for part in split_rows(b, 2)] for b in _minibatches(folder)]
