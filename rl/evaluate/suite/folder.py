@@ -21,7 +21,6 @@ from rl.run.folder import SUMMARY, versions
 from rollouts.store.disk import write_atomically
 from rollouts.store.layout import DamagedStore, list_steps
 
-
 # Where a training run keeps its evaluations, a folder each.
 OF_RUN = "evaluations"
 
