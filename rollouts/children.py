@@ -11,15 +11,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 # Longest wait for the kernel to take away what was killed; memory of a GPU takes its time.
 REAP_SECONDS = 60.0
 _LOOK_SECONDS = 0.005
+_STOP_SECONDS = 0.2
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -99,6 +101,65 @@ def end(process: subprocess.Popen[bytes], grace_seconds: float = 0.0) -> None:
         wait(process, grace_seconds)
     kill(process)
     process.wait(REAP_SECONDS)
+
+
+def close(process: subprocess.Popen[bytes]) -> None:
+    """End a child at once, with its group, and close our ends of its pipes. A second call does nothing."""
+    end(process)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was not sent goes with it
+                pipe.close()
+
+
+def ask(
+    process: subprocess.Popen[bytes], line: bytes, seconds: float, stopped: Callable[[], bool] = lambda: False
+) -> bytes:
+    """Send a line to a child and wait for the line that answers it, `seconds` in all. `stopped`: looked at every 0.2 s
+    while waiting; once it is true, that is the end of the time.
+
+    Raises TimeoutError, EOFError where the child closed its output, OSError where it takes nothing any more.
+    """
+    assert process.stdin is not None
+    until, sent, number = _Until(seconds, stopped), 0, process.stdin.fileno()
+    # Not all at once: a child that does not read would keep us here.
+    os.set_blocking(number, False)
+    while sent < len(line):
+        until.ready(number, selectors.EVENT_WRITE)
+        sent += os.write(number, line[sent : sent + 65536])
+    return _line(process, until)
+
+
+def read_line(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[], bool] = lambda: False) -> bytes:
+    """The line that a child writes next, of one that writes nothing more until it is asked. As `ask`."""
+    return _line(process, _Until(seconds, stopped))
+
+
+def _line(process: subprocess.Popen[bytes], until: _Until) -> bytes:
+    assert process.stdout is not None
+    parts, number = [b""], process.stdout.fileno()
+    while not parts[-1].endswith(b"\n"):
+        until.ready(number, selectors.EVENT_READ)
+        if not (part := os.read(number, 1 << 16)):
+            raise EOFError("the child closed its output")
+        parts.append(part)
+    return b"".join(parts)
+
+
+class _Until:
+    """So many seconds from now, or until `stopped` says so."""
+
+    def __init__(self, seconds: float, stopped: Callable[[], bool]) -> None:
+        self._seconds, self._stopped = seconds, stopped
+        self._deadline = time.monotonic() + seconds
+
+    def ready(self, number: int, event: int) -> None:
+        """Wait until a pipe can be read or written. Raises TimeoutError."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(number, event)
+            while not selector.select(min(_STOP_SECONDS, max(0.0, self._deadline - time.monotonic()))):
+                if self._stopped() or time.monotonic() >= self._deadline:
+                    raise TimeoutError(f"no answer within {self._seconds:.3g} s")
 
 
 def last_words(log: int, num_bytes: int = 4_000) -> str:

@@ -4,15 +4,12 @@ the next question gets a new one."""
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import json
 import os
-import selectors
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +56,17 @@ class SympyProcess:
         call starts another."""
         with self._lock:
             try:
-                child = self._running()
-                assert child.stdin is not None
-                child.stdin.write(request.encode() + b"\n")
-                child.stdin.flush()
-                return self._read_line(child, self._answer_seconds)
+                answer: dict[str, Any] = json.loads(
+                    children.ask(self._running(), request.encode() + b"\n", self._answer_seconds)
+                )
+                return answer
             except BaseException as error:
                 self._end()
-                if isinstance(error, (OSError, ValueError)) and not isinstance(error, TimeoutError):
+                if isinstance(error, TimeoutError):
+                    raise TimeoutError(f"the sympy process gave {error}") from error
+                if isinstance(error, EOFError):
+                    raise RuntimeError("the sympy process ended") from error
+                if isinstance(error, (OSError, ValueError)):
                     raise RuntimeError(f"the sympy process failed: {error}") from error
                 raise
 
@@ -81,30 +81,13 @@ class SympyProcess:
                 stderr=subprocess.DEVNULL,
             )
             self._owner = os.getpid()
-            self._read_line(self._child, START_SECONDS)
+            children.read_line(self._child, START_SECONDS)  # it says that it is there
         return self._child
-
-    def _read_line(self, child: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
-        assert child.stdout is not None
-        deadline, line = time.monotonic() + seconds, b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError(f"the sympy process did not answer within {seconds:g} s")
-                if not (read := os.read(child.stdout.fileno(), 65536)):
-                    raise RuntimeError("the sympy process ended")
-                line += read
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
     def _end(self) -> None:
         child, self._child = self._child, None
         if child is not None and self._owner == os.getpid():
-            children.end(child)
-            for pipe in (child.stdin, child.stdout):
-                with contextlib.suppress(OSError):
-                    pipe and pipe.close()
+            children.close(child)
 
     def close(self) -> None:
         """End the process; a later question starts another."""

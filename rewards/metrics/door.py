@@ -9,15 +9,12 @@ out; the child sees no network setting, no key and no setting of this process. W
 from __future__ import annotations
 
 import atexit
-import contextlib
 import json
 import os
-import selectors
 import subprocess
 import tempfile
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -103,17 +100,7 @@ class MetricDoor:
         return answer["columns"], str(answer["version"])
 
     def _asked(self, request: bytes) -> dict[str, Any]:
-        child = self._running()
-        assert child.stdin is not None
-        deadline, sent = time.monotonic() + self._timeout, 0
-        os.set_blocking(child.stdin.fileno(), False)
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdin, selectors.EVENT_WRITE)
-            while sent < len(request):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise NotComputed(f"{self._python} took no reports within {self._timeout:g} s")
-                sent += os.write(child.stdin.fileno(), request[sent : sent + 65536])
-        return self._line(child, deadline - time.monotonic())
+        return self._line(lambda: children.ask(self._running(), request, self._timeout))
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._owner != os.getpid() or children.has_ended(self._child):
@@ -133,7 +120,8 @@ class MetricDoor:
                 env=self._environment(),
             )
             self._owner = os.getpid()
-            self._line(self._child, START_SECONDS)
+            child = self._child
+            self._line(lambda: children.read_line(child, START_SECONDS))
         return self._child
 
     def _environment(self) -> dict[str, str]:
@@ -144,29 +132,24 @@ class MetricDoor:
             found |= {"HF_HOME": self._model_dir, "XDG_CACHE_HOME": self._model_dir}
         return found
 
-    def _line(self, child: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
-        assert child.stdout is not None
-        deadline, parts = time.monotonic() + seconds, [b""]
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
-            while not parts[-1].endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise NotComputed(f"{self._python} gave no numbers within {seconds:.3g} s")
-                if not (read := os.read(child.stdout.fileno(), 65536)):
-                    children.wait(child, 5.0)
-                    words = children.last_words(self._log.fileno(), 300) if self._log else ""
-                    raise NotComputed(f"{self._python} {children.how_it_ended(child) or 'closed its output'}. {words}")
-                parts.append(read)
-        answer: dict[str, Any] = json.loads(b"".join(parts))
-        return answer
+    def _line(self, wait: Callable[[], bytes]) -> dict[str, Any]:
+        """The object of the line that `wait` waits for. Raises NotComputed."""
+        try:
+            answer: dict[str, Any] = json.loads(wait())
+            return answer
+        except TimeoutError as error:
+            raise NotComputed(f"{self._python} gave {error}") from None
+        except EOFError:
+            assert self._child is not None
+            children.wait(self._child, 5.0)
+            words = children.last_words(self._log.fileno(), 300) if self._log else ""
+            how = children.how_it_ended(self._child) or "closed its output"
+            raise NotComputed(f"{self._python} {how}. {words}") from None
 
     def _end(self) -> None:
         child, self._child = self._child, None
         if child is not None and self._owner == os.getpid():
-            children.end(child)
-            for pipe in (child.stdin, child.stdout):
-                with contextlib.suppress(OSError):
-                    pipe and pipe.close()
+            children.close(child)
         if self._log is not None:
             self._log.close()
             self._log = None

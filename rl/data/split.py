@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+from rl.data.families import families
 from rl.data.sets import SftRow, UnusableData
 from rollouts.media import with_hash
 from rollouts.prompt.messages import response
@@ -29,8 +30,8 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"data.eval_fraction is {fraction}, expected more than 0 and less than 1")
-    families = _families(samples)
-    drawn = sorted((stable_hash(seed, "held-out", name) / _UNIT, name) for name in set(families))
+    found = families([list(image_keys(sample)) for sample in samples])
+    drawn = sorted((stable_hash(seed, "held-out", name) / _UNIT, name) for name in set(found))
     if len(drawn) < 2:
         raise UnusableData(
             f"all {len(samples)} questions share images, so none can be held out; give more images, or a split of"
@@ -39,7 +40,7 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
     num_held_out = sum(number < fraction for number, _ in drawn)
     # a handful of images may all fall on one side; each side gets at least one
     held_out = {name for _, name in drawn[: min(max(num_held_out, 1), len(drawn) - 1)]}
-    named = list(zip(samples, families, strict=True))
+    named = list(zip(samples, found, strict=True))
     train = [dataclasses.replace(sample, split="train") for sample, name in named if name not in held_out]
     held = [dataclasses.replace(sample, split="eval") for sample, name in named if name in held_out]
     return train, held
@@ -65,25 +66,6 @@ def in_words(key: str) -> str:
     """What a key of `image_keys` stands for: image, question, pair, patient."""
     first = key.split(" ", 1)[0]
     return "patient" if key.startswith(_PATIENT) else first if first in ("question", "pair") else "image"
-
-
-def _families(samples: Sequence[Sample]) -> list[str]:
-    """The name of each sample's family: the smallest key that can be reached over shared keys (union-find)."""
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for sample in samples:
-        first, *others = [root(key) for key in image_keys(sample)]
-        for other in others:
-            first, other = sorted((root(first), root(other)))
-            parent[other] = first
-    return [root(next(image_keys(sample))) for sample in samples]
 
 
 def subset(samples: Sequence[Sample], count: int | None, seed: int, purpose: str) -> list[Sample]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rl.curate.items import Item
 from rl.curate.leaks.copies import Copy, near
 from rl.curate.looking import Look
+from rl.data.families import families
 from rollouts.records import stable_hash
 
 _UNIT = float(1 << 63)  # stable_hash gives 63 bits
@@ -30,24 +31,10 @@ def patient_key(item: Item, look: Look, recipe: str) -> str:
     return look.patient
 
 
-def families(items: Sequence[Item], looks: Mapping[str, Look], recipe: str) -> dict[str, str]:
+def families_of(items: Sequence[Item], looks: Mapping[str, Look], recipe: str) -> dict[str, str]:
     """Item id -> name of its family: items that share a medium or a patient, over any number of steps."""
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    keys = {item.id: _keys(item, looks[item.id], recipe) for item in items}
-    for one in keys.values():
-        first, *others = [root(key) for key in one]
-        for other in others:
-            first, other = sorted((root(first), root(other)))
-            parent[other] = first
-    return {name: root(one[0]) for name, one in keys.items()}
+    named = families([_keys(item, looks[item.id], recipe) for item in items])
+    return {item.id: name for item, name in zip(items, named, strict=True)}
 
 
 def _keys(item: Item, look: Look, recipe: str) -> list[str]:
@@ -60,7 +47,7 @@ def split(items: Sequence[Item], looks: Mapping[str, Look], recipe: str, fractio
     hash of their own, so that new items do not move old ones."""
     if fraction is None and not any(item.split for item in items):
         return Split({})
-    family = families(items, looks, recipe)
+    family = families_of(items, looks, recipe)
     given: dict[str, set[str]] = {}
     for item in items:
         given.setdefault(family[item.id], set()).add(item.split)

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event, Lock
@@ -68,7 +66,7 @@ class _Reader:
         if self._process is None:
             self._process = _start()
         try:
-            line = _exchange(self._process, json.dumps(task).encode() + b"\n", self._seconds, self._stop)
+            line = children.ask(self._process, json.dumps(task).encode() + b"\n", self._seconds, self._stop.is_set)
         except TimeoutError:
             self.close()
             return f"{what}: was not read within {self._seconds:.0f} s; leave it out, or make it smaller"
@@ -83,10 +81,7 @@ class _Reader:
     def close(self) -> None:
         """End the process. A later `read` starts another."""
         if self._process is not None:
-            children.end(self._process)
-            for stream in (self._process.stdin, self._process.stdout):
-                if stream is not None:
-                    stream.close()
+            children.close(self._process)
             self._process = None
 
 
@@ -98,24 +93,6 @@ def _start() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"},
     )
-
-
-def _exchange(process: subprocess.Popen[bytes], line: bytes, seconds: float, stop: Event) -> bytes:
-    """Send a line and wait for the one that answers it. Raises OSError or EOFError where the process is gone,
-    TimeoutError where it does not answer."""
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(line)
-    process.stdin.flush()
-    reply, deadline = b"", time.monotonic() + seconds
-    while not reply.endswith(b"\n"):
-        if stop.is_set() or time.monotonic() > deadline:
-            raise TimeoutError
-        if select.select([process.stdout], [], [], 0.2)[0]:
-            part = os.read(process.stdout.fileno(), 1 << 20)
-            if not part:
-                raise EOFError
-            reply += part
-    return reply
 
 
 def _media(fields: Mapping[str, Any]) -> Media:

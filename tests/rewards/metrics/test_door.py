@@ -70,7 +70,7 @@ def test_no_python_no_package_and_no_answer_in_time_are_told(bare_python, radeva
     bare.close()
     slow = MetricDoor(radeval_python, timeout_seconds=1.0)
     found = compute_by_model("radcliq", [TextRow("wait", ("wait",))], slow)
-    assert "no numbers within 1 s" in found.reason
+    assert "no answer within 1 s" in found.reason
     slow.close()
     with pytest.raises(NotComputed, match="is no program"):
         MetricDoor("/nowhere/python")
