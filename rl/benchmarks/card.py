@@ -27,10 +27,12 @@ FOLDER = CONF_DIR / "benchmark"
 # are alternatives, the first that is there counts.
 ROLES = (
     "id question answer letter index options image images modality language findings impression aliases rubric volume"
-    " video conversation"
+    " video conversation pair"
 ).split()
 # Roles a file need not have: without an id the row's place names it, without the others a stratum is not there.
 OPTIONAL = frozenset({"id", "modality", "language", "aliases"})
+# The stratum of `Card.combination`.
+COMBINATION = "combination"
 # Strata that need no tag. Options that are letters or figures make their own letters doubtful (MedXpertQA).
 OF_EVERY_CARD = ("answer_type", "modality", "source", "letter_options")
 Scorer = Literal["rubric", "report", "rubric_judge"]
@@ -178,6 +180,9 @@ class Card:
     cluster: str = "image"
     # Tags, "answer_type", "modality", "source".
     strata: tuple[str, ...] = ("answer_type",)
+    # "modality" and tags whose combinations are looked for in the training rows: the stratum `combination` then says
+    # whether an item's own was seen, recombined (each part was, never together) or novel (Med-MAT). () = it is not.
+    combination: tuple[str, ...] = ()
     prompt: Literal["plain", "short", "letter", "report"] = "plain"
     # What is asked where rows hold no question (reports).
     question: str = ""
@@ -199,6 +204,11 @@ class Card:
     def label(self) -> str:
         """Name and version, as stored with every result."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def all_strata(self) -> tuple[str, ...]:
+        """The strata of its tables."""
+        return (*self.strata, *([COMBINATION] if self.combination else []))
 
 
 def names() -> list[str]:
@@ -269,7 +279,7 @@ def _with_lists(values: Any) -> Any:
     """One text where a list of them is meant is a list of one: `files: test.json`."""
     if not isinstance(values, Mapping):
         return values
-    listed = ("files", "images", "strata", "probes", "baselines", "traps", "metrics", "needs", "optional")
+    listed = "files images strata combination probes baselines traps metrics needs optional".split()
     made = {}
     for name, value in values.items():
         if name in ("columns", "tags", "where", "values"):
@@ -326,6 +336,7 @@ def _faults(card: Card) -> list[Fault]:
         found.append((("baselines",), "the baseline 'constant' needs the report, as `constant:`"))
     found += [(("probes",), said) for said in _unknown("probe", card.probes, [*PROBES, *FAMILIES])]
     found += [(("strata",), said) for said in _unknown("tag", card.strata, [*card.tags, *OF_EVERY_CARD])]
+    found += [(("combination",), said) for said in _unknown("tag", card.combination, ["modality", *card.tags])]
     of_reports = card.scorer == "report"
     known = [*METRICS, *MODEL_METRICS] if of_reports else ["macro_f1"]
     found += [(("metrics",), said) for said in _unknown("metric", card.metrics, known)]

@@ -123,6 +123,7 @@ def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures) -> 
         language=card.language,
         tags=tags,
         rubric=_rubric(cells),
+        pair_id=cells.text("pair") or None,
     )
     return Item(sample, gold.flaw, cluster, line)
 

@@ -1,5 +1,5 @@
-"""What groups of answers say, as pure functions of stored rows: all right in a group, answers that change, the same
-answer to both of a pair.
+"""What groups of answers say, as pure functions of stored rows: all right in a group, the same answer to both of a
+pair, which letters are chosen.
 
 A row without a verdict (nobody could judge it) is never a wrong answer: a group that holds one is unjudged unless
 another of its rows is wrong already. An answer that could not be read is wrong, and says nothing of what was chosen.
@@ -36,12 +36,6 @@ class Groups:
         """Groups without a verdict; they are in no share."""
         return sum(right is None for right in self.all_right.values())
 
-    @property
-    def share(self) -> float | None:
-        """Share of the judged groups that are all right; None = there is none."""
-        judged = [right for right in self.all_right.values() if right is not None]
-        return sum(judged) / len(judged) if judged else None
-
 
 def all_right(rows: Sequence[Answered]) -> Groups:
     """Groups of which every row is right: ProbMed's accuracy of an image in one dimension, MediConfusion's of a set."""
@@ -61,20 +55,23 @@ def _both(verdicts: Sequence[bool | None]) -> bool | None:
 class Confusion:
     """Pairs of which both got the same answer though their right answers differ (MediConfusion)."""
 
-    num_pairs: int
-    # Pairs in which an answer could not be read: in no share, because a model that refuses would look less confused.
-    num_unread: int
-    num_same: int
+    # Pair -> 1 where both got the same answer, else 0; None = an answer could not be read: it is in no share, because a
+    # model that refuses would look less confused.
+    same: Mapping[str, float | None]
 
     @property
-    def share(self) -> float | None:
-        """Same answer to both, of the pairs that were read; None = none was."""
-        read = self.num_pairs - self.num_unread
-        return self.num_same / read if read else None
+    def num_pairs(self) -> int:
+        """All pairs, those that could not be read among them."""
+        return len(self.same)
+
+    @property
+    def num_unread(self) -> int:
+        """Pairs in which an answer could not be read."""
+        return sum(one is None for one in self.same.values())
 
 
 def confusion(rows: Sequence[Answered]) -> Confusion:
-    """How many pairs got the same answer twice.
+    """Which pairs got the same answer twice.
 
     Raises:
         ValueError: a group is no pair.
@@ -84,21 +81,7 @@ def confusion(rows: Sequence[Answered]) -> Confusion:
         pairs.setdefault(row.group, []).append(row.said)
     if odd := [name for name, said in pairs.items() if len(said) != 2]:
         raise ValueError(f"confusion is of pairs, but {len(odd)} groups have another size, such as {odd[0]!r}")
-    unread = sum(None in said for said in pairs.values())
-    return Confusion(len(pairs), unread, sum(None not in said and said[0] == said[1] for said in pairs.values()))
-
-
-def changed(plain: Sequence[str | None], probed: Sequence[str | None]) -> list[float | None]:
-    """For each pair of answers 1.0 where they differ, 0.0 where they are the same, None where either could not be read:
-    the flips of a probe, and of swapped images the sensitivity to the image.
-
-    Raises:
-        ValueError: other lengths.
-    """
-    if len(plain) != len(probed):
-        raise ValueError(f"{len(plain)} plain and {len(probed)} probed answers; flips are of pairs")
-    pairs = zip(plain, probed, strict=True)
-    return [None if one is None or other is None else float(one != other) for one, other in pairs]
+    return Confusion({name: None if None in said else float(said[0] == said[1]) for name, said in pairs.items()})
 
 
 def letters(rows: Sequence[Answered]) -> dict[str, float]:

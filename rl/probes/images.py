@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rl.probes.probe import Probe, Setting, needs_image, variant
+from rl.probes.probe import Probe, Setting, alike, folded, needs_image, variant
 from rollouts.media import blank, with_hash
 from rollouts.records import Sample, stable_hash
 
@@ -18,33 +18,20 @@ def _text_only(sample: Sample, setting: Setting) -> list[Sample]:
 def _swapped(sample: Sample, setting: Setting) -> list[Sample]:
     """The images of another item of the same modality and source with another gold answer, if it can be one that was
     asked the same question: its image then shows something else for sure."""
-    own = _hashes(sample)
-    others = [
-        other
-        for other in setting.samples
-        if (other.modality, other.source) == (sample.modality, sample.source)
-        and other.media
-        and _kinds(other) == _kinds(sample)
-        and not own & _hashes(other)
-        and _folded(other.gold_text) != _folded(sample.gold_text)
-    ]
-    same = [other for other in others if _folded(other.question) == _folded(sample.question)]
-    if not others:
-        return []
-    chosen = min(same or others, key=lambda other: stable_hash("swapped", setting.seed, sample.id, other.id))
-    return [variant(sample, "swapped", media=chosen.media, boxes=())]
+    for key in ((*alike(sample), folded(sample.question)), alike(sample)):
+        by_gold = setting.with_images.get(key, {})
+        golds = sorted(gold for gold in by_gold if gold != folded(sample.gold_text))
+        start = stable_hash("swapped", setting.seed, sample.id)
+        for place in range(len(golds)):
+            others = by_gold[golds[(start + place) % len(golds)]]
+            turn = (others[(start + step) % len(others)] for step in range(len(others)))
+            if other := next((one for one in turn if not _hashes(one) & _hashes(sample)), None):
+                return [variant(sample, "swapped", media=other.media, boxes=())]
+    return []
 
 
 def _hashes(sample: Sample) -> set[str]:
     return {with_hash(medium).sha256 for medium in sample.media}
-
-
-def _kinds(sample: Sample) -> list[str]:
-    return [medium.kind for medium in sample.media]
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 PROBES = (

@@ -11,10 +11,11 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from rl.data.sets import UnusableData
-from rollouts.records import Sample
+from rollouts.records import Sample, stable_hash
 
 # Tags of an item that a probe made.
 PROBE, VARIANT = "probe", "variant"
@@ -34,6 +35,27 @@ class Setting:
     samples: Sequence[Sample]
     # Every choice follows from it and from the item's id, or its image's hash.
     seed: int = 0
+
+    @cached_property
+    def with_images(self) -> Mapping[tuple[str, ...], Mapping[str, Sequence[Sample]]]:
+        """Items with images by `alike`, once with their question and once without it, then by gold answer; of each gold
+        in an order of the seed. Made once, so that a large set takes no longer an item than a small one."""
+        found: dict[tuple[str, ...], dict[str, list[Sample]]] = {}
+        for one in sorted(self.samples, key=lambda one: stable_hash("with images", self.seed, one.id)):
+            if one.media:
+                for key in (alike(one), (*alike(one), folded(one.question))):
+                    found.setdefault(key, {}).setdefault(folded(one.gold_text), []).append(one)
+        return found
+
+
+def alike(sample: Sample) -> tuple[str, ...]:
+    """What items must share for one's images to stand in another's place: modality, source, kinds of media."""
+    return (sample.modality, sample.source, *(medium.kind for medium in sample.media))
+
+
+def folded(text: str) -> str:
+    """A text without differences of case and blanks."""
+    return " ".join(text.casefold().split())
 
 
 @dataclass(frozen=True)

@@ -96,11 +96,6 @@ def clean_caption(caption: str, *, min_words: int, file_name: str = "", clip: bo
     return Cleaned(text[:1].upper() + text[1:])
 
 
-def _unless_a_mark(match: re.Match[str]) -> str:
-    """What stands in brackets, unless it is a mark or a figure's number."""
-    return "" if _MARKS.search(match[0]) or _FIGURE_INSIDE.search(match[0]) else match[0]
-
-
 def num_panels(text: str) -> int:
     """How many panels of a figure a caption tells of; 1 = no more than one can be seen."""
     letters = {(match[1] or match[2]).lower() for match in _PANEL.finditer(text)}

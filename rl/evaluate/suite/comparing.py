@@ -67,7 +67,8 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
     Returns:
         base (name of the first), benchmarks, and under "others" for each further one its name and, by benchmark,
         `difference` (fields of `rl.statistics.pairs.Difference`, it minus the base), `adjusted` (p after Holm over the
-        headlines) and `strata`: stratum/value -> the same with Holm over the strata of the benchmark.
+        headlines), `metrics`: metric of the whole set -> its difference, and `strata`: stratum/value -> the same
+        with Holm over the strata of the benchmark.
 
     Raises:
         NotTheSame: fewer than two, other parsers, other cards, other items.
@@ -140,7 +141,7 @@ def _benchmark(facts: Facts, ours: Sequence[Answered], theirs: Sequence[Answered
     before, after = _values(facts, ours), _values(facts, theirs)
     clusters = [one.cluster for one in ours]
     strata: dict[str, Any] = {}
-    for stratum in facts.card.strata:
+    for stratum in facts.card.all_strata:
         for value in sorted({one.stratum(stratum) for one in ours} - {""}):
             places = [place for place, one in enumerate(ours) if one.stratum(stratum) == value]
             first, second = ([side[place] for place in places] for side in (before, after))
@@ -148,8 +149,10 @@ def _benchmark(facts: Facts, ours: Sequence[Answered], theirs: Sequence[Answered
             strata[f"{stratum}/{value}"] = {"difference": dataclasses.asdict(difference)}
     adjusted = holm_by_name({name: one["difference"]["p_value"] for name, one in strata.items() if _tested(one)})
     difference = paired_difference(before, after, clusters)
+    metrics = reports.differences(facts.card, ours, theirs) if facts.card.scorer == "report" else {}
     return {
         "difference": dataclasses.asdict(difference),
+        "metrics": {name: {"difference": dataclasses.asdict(one)} for name, one in metrics.items()},
         "strata": {name: {**one, "adjusted": adjusted.get(name)} for name, one in strata.items()},
     }
 
@@ -167,6 +170,7 @@ def print_comparison(found: Mapping[str, Any], console: Console | None = None) -
         rows: list[Any] = []
         for name, one in other["benchmarks"].items():
             rows.append(_row(name, one))
+            rows += [_row(f"  {metric}", inner) for metric, inner in one["metrics"].items()]
             rows += [_row(f"  {stratum}", inner) for stratum, inner in one["strata"].items()]
             rows.append(None)
         columns = ("benchmark", "items", "difference", "verdict", "p (Holm)", "least seen")
@@ -187,7 +191,7 @@ def _row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
         return (name, "0", "none judged", "", "", "")
     low, high = difference.low, difference.high
     ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
-    adjusted = "" if one["adjusted"] is None else f"{one['adjusted']:.3f}"
+    adjusted = "" if one.get("adjusted") is None else f"{one['adjusted']:.3f}"
     least = "" if difference.detectable is None else f"{100 * difference.detectable:.1f}"
     return (
         name, f"{difference.num_items:,}", f"{100 * difference.value:+.1f}{ends}", difference.verdict, adjusted, least

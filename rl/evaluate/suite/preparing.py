@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from judges.settings import JudgeConfig
 from rl.benchmarks.baselines import Blind
-from rl.benchmarks.card import Card, CardError, find
+from rl.benchmarks.card import COMBINATION, Card, CardError, find
 from rl.benchmarks.loading import Benchmark, BenchmarkError, load, refuse_unfit
 from rl.benchmarks.overlap import overlap
 from rl.config import Config
@@ -20,6 +20,7 @@ from rl.evaluate.suite.facts import Facts, blinds_of, kept
 from rl.evaluate.suite.numbers import reports
 from rl.probes.probe import Probed, ProbeImpossible
 from rl.probes.table import make, named
+from rl.probes.unseen import strata
 from rollouts.records import Sample
 
 # Where an endpoint that names none is asked.
@@ -112,10 +113,26 @@ def _prepared(card: Card, config: Config, step: int) -> Prepared:
     samples = benchmark.samples
     if config.eval.benchmark_items is not None:
         samples = list(quick_subset(samples, config.eval.benchmark_items))
+    samples, unknown = _with_combinations(card, samples, benchmark)
     probed, without = _probes(card, samples, config)
     blinds, not_computed = blinds_of(benchmark, samples, reports.rouge_l)
-    facts = facts_of(benchmark, samples, blinds, {**not_computed, **without}, step)
+    facts = facts_of(benchmark, samples, blinds, {**not_computed, **without, **unknown}, step)
     return Prepared(benchmark, tuple(samples), tuple(probed), facts)
+
+
+def _with_combinations(
+    card: Card, samples: Sequence[Sample], benchmark: Benchmark
+) -> tuple[list[Sample], dict[str, str]]:
+    """The items with what training has seen of their combination as a tag, where the card asks for it; or why it is not
+    known."""
+    if not card.combination:
+        return list(samples), {}
+    try:
+        seen = strata(benchmark.taught(), samples, card.combination)
+    except ProbeImpossible as error:
+        return list(samples), {COMBINATION: str(error)}
+    told = [({COMBINATION: seen[sample.id]} if sample.id in seen else {}) for sample in samples]
+    return [replace(one, tags={**one.tags, **tag}) for one, tag in zip(samples, told, strict=True)], {}
 
 
 def facts_of(

@@ -94,6 +94,20 @@ def print_probes(one: Mapping[str, Any], console: Console) -> None:
             console.print(table(f"{one['name']}: probes", columns, rows))
 
 
+def _of_groups(one: Mapping[str, Any]) -> list[str]:
+    """What the benchmark's own groups say, in sentences."""
+    found = one.get("groups")
+    if not found:
+        return []
+    lines = [f"{one['name']}: all of a group right in {_with_interval(found['all_right'])} % of the groups"]
+    if confused := found["confused"]:
+        lines.append(
+            f"{one['name']}: the same answer to both of a pair in {_with_interval(confused)} % of"
+            f" {found['num_pairs']:,} pairs ({found['num_unread']:,} could not be read)"
+        )
+    return lines
+
+
 def _notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
         "95 % intervals over images (or what the card's cluster names). score: items whose gold is not in doubt, each"
@@ -107,6 +121,7 @@ def _notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
                 f"{one['name']}: the interval reaches {NAMES.get(best['name'], best['name'])}"
                 f" ({_percent(best['value'])}), so the score does not show that anything was seen."
             )
+        lines += _of_groups(one)
         lines += [f"{one['name']}: {said}" for said in one["mismatches"]]
         if one["num_asked"] + len(one["unusable"]) < one["num_rows"]:
             lines.append(f"{one['name']}: {one['num_asked']:,} of {one['num_rows']:,} rows were asked")

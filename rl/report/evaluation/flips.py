@@ -99,10 +99,7 @@ def _reason(first: Facts, second: Facts | None, parsers: tuple[Any, Any]) -> str
     if first.card.label != second.card.label:
         return f"it is {first.card.label} there and {second.card.label} here, which ask or grade differently"
     if parsers[0] != parsers[1]:
-        return (
-            f"answers were read by the rules {parsers[0]} there and {parsers[1]} here; compute one of them again with"
-            " rl.evaluate --from-rows"
-        )
+        return f"answers were read by the rules {parsers[0]} there and {parsers[1]} here; ask one of the models again"
     return ""
 
 

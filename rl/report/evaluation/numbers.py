@@ -84,8 +84,10 @@ def _of_benchmark(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for stratum, values in (one.get("strata") or {}).items():
         for value, estimate in values.items():
             yield {"part": "stratum", "name": f"{stratum}={value}", **_flat(estimate)}
-    for name, estimate in (one.get("sampled") or {}).items():
-        yield {"part": "sampled", "name": name, **_flat(estimate)}
+    groups = one.get("groups") or {}
+    of_groups = {name: groups[name] for name in ("all_right", "confused") if groups.get(name)}
+    for part_name, found in (("groups", of_groups), ("sampled", one.get("sampled") or {})):
+        yield from ({"part": part_name, "name": name, **_flat(estimate)} for name, estimate in found.items())
     for reference in one.get("references") or ():
         for model, value in reference["values"].items():
             told = "comparable" if reference["comparable"] else f"not comparable: {reference['why']}"

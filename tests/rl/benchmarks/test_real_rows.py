@@ -3,6 +3,7 @@ files are not beside the checkout)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from rl.benchmarks.card import find
 from rl.benchmarks.loading import Benchmark, load
 from rl.benchmarks.overlap import overlap
 from rl.evaluate.suite.numbers.reports import rouge_l
+from rl.probes.unseen import strata
 
 
 def real(real_data: Path, name: str, file: str, root: str = "benchmarks") -> Benchmark:
@@ -27,12 +29,21 @@ def percent(found: blind.Blind) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "images", "num_exact", "of_classes"),
-    [("slake_en", 781, 72, 52.9, (355, 60)), ("slake_zh", 736, 70, 56.0, (347, 72))],
+    ("name", "rows", "images", "num_exact", "of_classes", "of_combinations"),
+    [
+        ("slake_en", 781, 72, 52.9, (355, 60), {"seen": 1059, "recombined": 2}),
+        ("slake_zh", 736, 70, 56.0, (347, 72), {"seen": 1032, "recombined": 1}),
+    ],
 )
 @pytest.mark.full_run_only(reason="reads 14,000 rows, some ten seconds")
 def test_slake_leaks_across_languages_and_is_half_answered_by_its_questions(
-    real_data: Path, name: str, rows: int, images: int, num_exact: float, of_classes: tuple[int, int]
+    real_data: Path,
+    name: str,
+    rows: int,
+    images: int,
+    num_exact: float,
+    of_classes: tuple[int, int],
+    of_combinations: dict[str, int],
 ) -> None:
     """72 of 96 English test images (781 of 1,061 rows) are in Chinese training; question only 52.9 and 55.9 % by exact
     words (56.0 here: blanks at the ends of a question do not count)."""
@@ -44,6 +55,10 @@ def test_slake_leaks_across_languages_and_is_half_answered_by_its_questions(
     kinds = [one.answer_type for one in benchmark.samples]
     assert (kinds.count("yes_no"), kinds.count("mcq")) == of_classes
     assert len(benchmark.items) - benchmark.num_clean == 1
+    # Nearly every combination of modality, place and kind of question stands in training: unseen ones cannot be asked
+    # of this set.
+    seen = strata(benchmark.taught(), benchmark.samples, benchmark.card.combination)
+    assert Counter(seen.values()) == of_combinations
 
 
 def _own(benchmark: Benchmark) -> set[str]:

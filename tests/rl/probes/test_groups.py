@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rl.probes.groups import Answered, all_right, changed, confusion, letters
+from rl.probes.groups import Answered, all_right, confusion, letters
 from rl.probes.probe import ProbeImpossible
-from rl.probes.unseen import hold_out, strata
+from rl.probes.unseen import strata
 from rollouts.records import Sample
 
 
@@ -21,9 +21,7 @@ def test_a_group_is_right_when_all_of_it_is_and_unjudged_before_it_is_right() ->
     ]  # fmt: skip
     groups = all_right(rows)
     assert groups.all_right == {"right": True, "wrong": False, "open": None, "lost": False}
-    # 1 of the 3 judged groups.
-    assert groups.share == pytest.approx(1 / 3) and groups.num_unjudged == 1
-    assert all_right([]).share is None
+    assert groups.num_unjudged == 1
 
 
 def test_confusion_is_the_same_answer_to_both_and_unread_pairs_are_counted_apart() -> None:
@@ -32,17 +30,13 @@ def test_confusion_is_the_same_answer_to_both_and_unread_pairs_are_counted_apart
     unread = [Answered("2", True, "A"), Answered("2", False, None)]
     told_apart = [Answered("3", True, "A"), Answered("3", True, "B")]
     found = confusion([*both_a, *unread, *told_apart])
-    assert (found.num_pairs, found.num_unread, found.num_same, found.share) == (3, 1, 1, 0.5)
+    assert (found.num_pairs, found.num_unread, found.same) == (3, 1, {"1": 1.0, "2": None, "3": 0.0})
     assert all_right([*both_a, *unread, *told_apart]).all_right == {"1": False, "2": False, "3": True}
-    assert confusion(unread).share is None
     with pytest.raises(ValueError, match="1 groups have another size, such as '4'"):
         confusion([*both_a, Answered("4", True, "A")])
 
 
-def test_flips_and_letters() -> None:
-    assert changed(["A", "B", None, "C"], ["A", "C", "B", None]) == [0.0, 1.0, None, None]
-    with pytest.raises(ValueError, match="1 plain and 2 probed"):
-        changed(["A"], ["A", "B"])
+def test_the_share_of_each_letter() -> None:
     rows = [Answered("1", True, "B"), Answered("2", True, "A"), Answered("3", True, "B"), Answered("4", True, None)]
     assert letters(rows) == {"A": pytest.approx(1 / 3), "B": pytest.approx(2 / 3)}
 
@@ -70,16 +64,3 @@ def test_combinations_are_seen_recombined_or_novel() -> None:
     }
     with pytest.raises(ProbeImpossible, match="no training row does"):
         strata([item("CT", "", "")], asked)
-
-
-def test_held_out_combinations_keep_every_part_in_training() -> None:
-    rows = [item(m, a, t, n) for m in ("CT", "MR") for a in ("chest", "head") for t in ("d", "p") for n in range(3)]
-    for seed in range(5):
-        train, held = hold_out([*rows, item("US", "", "")], 0.25, seed)
-        # 2 of 8 combinations, 3 rows each; the row without parts stays in training.
-        assert len(held) == 6 and len(train) == 19
-        assert set(strata(train, held).values()) == {"recombined"}
-    with pytest.raises(ProbeImpossible, match="none of 2 combinations"):
-        hold_out([item("CT", "chest", "d"), item("MR", "head", "p")], 0.5)
-    with pytest.raises(ValueError, match="more than 0 and less than 1"):
-        hold_out(rows, 1.0)

@@ -92,6 +92,23 @@ def test_swapped_takes_an_image_of_another_answer_and_of_the_same_kind() -> None
         assert chosen["a"].media == others[3].media
 
 
+def test_every_item_of_a_large_set_gets_an_image_of_another_answer() -> None:
+    items = [
+        mcq(f"{number}", gold="ABC"[number % 3], media=(image(number),), question=f"What is it, {number % 7}?")
+        for number in range(210)
+    ]
+    by_id = {one.id: one for one in items}
+    answers = {one.media: one.gold_letters for one in items if one.question.endswith("0?")}
+    swapped = made("swapped", *items)
+    assert len(swapped) == 210
+    for one in swapped:
+        own = by_id[one.pair_id or ""]
+        assert one.media != own.media
+        if own.question.endswith("0?"):
+            assert answers[one.media] != own.gold_letters, "an image that was asked the same"
+    assert len({one.media for one in swapped}) > 20, "not one image for all"
+
+
 def test_an_item_without_a_partner_is_left_out_and_a_set_without_any_is_refused() -> None:
     with pytest.raises(ProbeImpossible, match=r"swapped .* 2 x nothing in this set"):
         table.make(["swapped"], [mcq("a"), mcq("b", media=(image(5),))])

@@ -12,7 +12,8 @@ from rewards.metrics.reports import compute
 from rewards.metrics.result import MetricResult, TextRow
 from rl.benchmarks.card import Card
 from rl.evaluate.suite.numbers.rows import Answered
-from rl.statistics.corpus import Corpus, corpus_estimate
+from rl.statistics.corpus import Corpus, corpus_difference, corpus_estimate
+from rl.statistics.pairs import Difference
 
 
 def rouge_l(said: str, reference: str) -> float:
@@ -37,6 +38,22 @@ def metrics(card: Card, answers: Sequence[Answered], door: MetricDoor | None = N
         if name != "macro_f1"
     }
     return {name: _plain(result, clusters) for name, result in found.items()}
+
+
+def differences(card: Card, ours: Sequence[Answered], theirs: Sequence[Answered]) -> dict[str, Difference]:
+    """Metric of the whole set -> theirs minus ours on the same items, for those that need no model and are defined for
+    both."""
+    clusters = [one.cluster for one in ours]
+    found = {}
+    for name in card.metrics:
+        if name in MODEL_METRICS or name == "macro_f1":
+            continue
+        first, second = (compute(name, list(map(_row, answers))) for answers in (ours, theirs))
+        if first.value is not None and second.value is not None:
+            found[name] = corpus_difference(
+                Corpus(first.sums, first.finish), Corpus(second.sums, second.finish), clusters
+            )
+    return found
 
 
 def _row(answer: Answered) -> TextRow:

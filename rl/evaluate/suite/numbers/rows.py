@@ -70,6 +70,8 @@ class Answered:
     tags: Mapping[str, str]
     greedy: Said
     sampled: tuple[Said, ...]
+    # Items that must be right together, by the benchmark's own word; "" = this stands alone.
+    group: str = ""
 
     def stratum(self, name: str) -> str:
         """The value of one of the card's strata; "" = it has none."""
@@ -99,6 +101,7 @@ def _answered(group: Sequence[dict[str, Any]], folder: Path) -> Answered:
     return Answered(
         id=row["sample_id"],
         pair_id=row["pair_id"] or "" if PROBE in tags else "",
+        group="" if PROBE in tags else row["pair_id"] or "",
         probe=tags.get(PROBE, ""),
         variant=tags.get(VARIANT, ""),
         card=tags[CARD],

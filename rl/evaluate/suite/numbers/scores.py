@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl.evaluate.suite.numbers.rows import Answered, Said, is_right
+from rl.probes import groups
 from rl.statistics.corpus import Corpus, corpus_estimate
 from rl.statistics.estimates import Estimate, estimate
 from rl.statistics.pairs import Difference, paired_difference
@@ -75,6 +76,58 @@ def _passes(score: Callable[[int, int, int], float], k: int) -> Value:
 def _vote(said: Said) -> Vote:
     verdict = is_right(said)
     return Vote(said.choice, None if verdict is None else verdict == 1.0)
+
+
+class Pairs(NamedTuple):
+    """Items that must be right together (ProbMed, MediConfusion)."""
+
+    # Share of the groups of which all is right.
+    all_right: Estimate
+    # Groups without a verdict; they are in no share.
+    num_unjudged: int
+    # Of pairs whose right answers differ: how many there are, how many could not be read, and the share of the others
+    # that got one answer twice; None = there is no such pair.
+    num_pairs: int
+    num_unread: int
+    confused: Estimate | None
+
+
+def grouped(answers: Sequence[Answered]) -> Pairs | None:
+    """Groups of the benchmark's own, with intervals over clusters; None where it has none."""
+    members: dict[str, list[Answered]] = {}
+    for one in answers:
+        if one.group:
+            members.setdefault(one.group, []).append(one)
+    if not members:
+        return None
+    told = [_told(one) for group in members.values() for one in group]
+    found = groups.all_right(told)
+    clusters = {name: group[0].cluster for name, group in members.items()}
+    twos = {name for name, group in members.items() if len(group) == 2 and len({one.gold_choice for one in group}) == 2}
+    of_twos = [one for one in told if one.group in twos]
+    pairs = groups.confusion(of_twos)
+    return Pairs(
+        estimate(
+            [None if right is None else float(right) for right in found.all_right.values()],
+            [clusters[name] for name in found.all_right], bounds=(0.0, 1.0),
+        ),
+        found.num_unjudged,
+        pairs.num_pairs,
+        pairs.num_unread,
+        estimate(list(pairs.same.values()), [clusters[name] for name in pairs.same], bounds=(0.0, 1.0))
+        if twos
+        else None,
+    )  # fmt: skip
+
+
+def letters(answers: Sequence[Answered]) -> dict[str, float]:
+    """Share of each letter among the answers to multiple choice that were read: one that stands out is a bias."""
+    return groups.letters([_told(one) for one in answers if one.answer_type == "mcq"])
+
+
+def _told(answer: Answered) -> groups.Answered:
+    verdict = right(answer)
+    return groups.Answered(answer.group, None if verdict is None else verdict == 1.0, answer.greedy.choice)
 
 
 class Probe(NamedTuple):

@@ -3,9 +3,10 @@
 `summary.json` of an evaluation's folder holds `{"kind": "benchmarks", "model": .., "benchmarks": [record, ..], "macro":
 estimate, "parser": .., "versions": ..}`. A record has the fields that `record` returns, in this order: what the card
 says (name, version, title, headline, traps, references ..), what was read (num_rows .. overlap), the scores (`clean`
-and `official`), metrics, strata, samples, baselines, `best_blind`, `touches_blind`, probes. An estimate is an object
-with the fields of `rl.statistics.estimates.Estimate`, a difference one with those of `rl.statistics.pairs.Difference`;
-shares are 0 to 1. Every number is computed of stored rows (`rows.read_step`) and kept facts (`facts.Facts`).
+and `official`), metrics, strata, groups, letters, samples, baselines, `best_blind`, `touches_blind`, probes. An
+estimate is an object with the fields of `rl.statistics.estimates.Estimate`, a difference one with those of
+`rl.statistics.pairs.Difference`; shares are 0 to 1. Every number is computed of stored rows (`rows.read_step`) and kept
+facts (`facts.Facts`).
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def _of_items(facts: Facts, answers: Sequence[Answered], items: Sequence[Answere
         "official": _plain(official(items, facts, value, bounded)),
         "num_unscored": scored.num_unscored,
         "metrics": metrics,
-        "strata": _plain(scores.strata(good, card.strata, value)),
+        "strata": _plain(scores.strata(good, card.all_strata, value)),
+        "groups": None if (groups := scores.grouped(good)) is None else _plain(groups._asdict()),
+        "letters": scores.letters(good),
         "sampled": _plain(scores.sampled(good)),
         "baselines": blinds,
         "best_blind": best,
