@@ -69,11 +69,13 @@ RENAMED = {
 
 # Settings of earlier versions that only moved: a stored value goes with them.
 MOVED = {"data.max_frames": "data.media.max_frames"}
+# What a run did whose stored settings do not name one yet, where that is not today's default.
+MEANT = {"grpo.old_logprobs": "policy"}
 
 
-def without_renamed(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Stored settings without those that this version does not have any more, and with those that moved where they are
-    now."""
+def carried_over(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Settings that a run of an earlier version stored, as this version says them: without those that it does not have
+    any more, with those that moved where they are now, and with what was done where nothing could be said yet."""
     gone = {*RENAMED, *MOVED}
     kept = {
         str(section): {name: one for name, one in value.items() if f"{section}.{name}" not in gone}
@@ -89,6 +91,10 @@ def without_renamed(values: Mapping[Any, Any]) -> dict[str, Any]:
             for parent in parents:
                 place = place.setdefault(parent, {})
             place.setdefault(last, values[section][name])
+    for path, value in MEANT.items():
+        section, name = path.split(".")
+        if isinstance(kept.get(section), dict):
+            kept[section].setdefault(name, value)
     return kept
 
 

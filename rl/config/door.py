@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rl.config import Config, ModelConfig
-from rl.config.build import Leaf, build, is_mapping, leaves, sections, unknown_setting, value_at, without_renamed
+from rl.config.build import Leaf, build, carried_over, is_mapping, leaves, sections, unknown_setting, value_at
 from rl.config.controls import with_control
 from rl.config.files import APPENDED_GROUP, COMMAND_LINE, CONF_DIR, LISTED_GROUP, origin
 from rl.config.help import help_text
@@ -162,7 +162,7 @@ def load(path: Path | str) -> Config:
     """The configuration that a run stored as config.yaml, by this version or an earlier one. Raises ConfigError for
     unknown names and wrong types, FileNotFoundError."""
     values = OmegaConf.to_container(OmegaConf.load(path))
-    config, faults = build(without_renamed(values) if isinstance(values, Mapping) else {}, lambda _: str(path))
+    config, faults = build(carried_over(values) if isinstance(values, Mapping) else {}, lambda _: str(path))
     if faults:
         raise ConfigError(faults)
     return config

@@ -237,17 +237,22 @@ def asks_judge(config: Config) -> bool:
     return any(not isinstance(one, registry.Reward) or "judge" in one.supplied for one in _rewards_of(config))
 
 
+def idle_settings(config: Config) -> dict[str, str]:
+    """Settings that nothing reads in this combination, by their dotted paths, and why."""
+    estimator = estimator_of(config.grpo.loss_type).without_effect(config.grpo)
+    idle = {path: effect.why for effect in EFFECTS if effect.idle(config) for path in effect.paths}
+    return idle | {f"grpo.{name}": why for name, why in estimator.items()}
+
+
 def without_effect(config: Config, explicit: set[str]) -> list[str]:
     """Sentences on the settings that the user changed on the command line although nothing reads them in this
     combination."""
     default = {path: leaf.default for path, leaf in leaves().items()}
-    found: dict[str, str] = {}
-    estimator = estimator_of(config.grpo.loss_type).without_effect(config.grpo)
-    of_estimator = (Effect((f"grpo.{name}",), lambda _: True, why) for name, why in estimator.items())
-    for effect in (*EFFECTS, *of_estimator):
-        if effect.idle(config):
-            touched = (path for path in effect.paths if path in explicit and value_at(config, path) != default[path])
-            found |= {path: f"{path}: setting it has no effect, because {effect.why}" for path in touched}
+    found = {
+        path: f"{path}: setting it has no effect, because {why}"
+        for path, why in idle_settings(config).items()
+        if path in explicit and value_at(config, path) != default[path]
+    }
     if config.judge.kind != "rules" and "judge.kind" in explicit and not asks_judge(config):
         found["judge.kind"] = (
             "judge.kind: setting it has no effect, because no reward of reward.weights and reward.routes asks the judge"

@@ -12,7 +12,7 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +20,8 @@ from typing import Any, Self
 import yaml
 
 from rl.config import Config
+from rl.config.build import build, carried_over
+from rl.config.effects import idle_settings
 from rollouts.store.disk import write_atomically
 
 CONFIG, SUMMARY, VERSIONS, LOCK, PLUGIN_LOG = "config.yaml", "summary.json", "versions.json", ".lock", "plugins.log"
@@ -46,6 +48,9 @@ _MAY_CHANGE = (
     "stages.evaluate",
     # Where frames are kept and who reads them; not what they show.
     *("data.media.cache_dir", "data.media.workers"),
+    # What a forward pass holds; no result depends on it but for rounding.
+    *("grpo.micro_batch_tokens", "sft.micro_batch_tokens"),
+    *("stages.interleaved.micro_batch_tokens", "stages.captions.micro_batch_tokens"),
     # What rewards in child processes may take; not what they pay.
     *("reward.plugin_timeout_seconds", "reward.plugin_memory_gib", "reward.plugin_workers"),
     # Where and how patiently the judge is asked, what it may spend, and how it is watched; not who judges.
@@ -199,15 +204,23 @@ def check_can_go_on(path: Path, config: Config) -> None:
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Of two trees of settings, those by which what is learnt differs: dotted name -> both values, None where it is not
-    there."""
-    old, new = dict(_leaves(before)), dict(_leaves(now))
-    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name) and not _may_change(name)]
-    return {name: (old.get(name), new.get(name)) for name in names}
+    """Of two stored trees of settings, those by which what is learnt differs: dotted name -> both values, None where it
+    is not there. A tree of an earlier version counts as what it meant (`rl.config.build.carried_over`): a setting that
+    it does not have yet has its default. What nothing reads in either run is no difference."""
+    trees = [carried_over(tree) for tree in (before, now)]
+    configs = [build(tree, str)[0] for tree in trees]
+    old, new = (
+        dict(_leaves(dataclasses.asdict(config))) | dict(_leaves(tree))
+        for config, tree in zip(configs, trees, strict=True)
+    )
+    idle = set.intersection(*({*idle_settings(config)} for config in configs))
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    told = [name for name in names if not _is_within(name, _MAY_CHANGE) and not _is_within(name, idle)]
+    return {name: (old.get(name), new.get(name)) for name in told}
 
 
-def _may_change(name: str) -> bool:
-    return any(name == allowed or name.startswith(f"{allowed}.") for allowed in _MAY_CHANGE)
+def _is_within(name: str, settings: Iterable[str]) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in settings)
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from rl.config import Config, GrpoConfig
-from rl.run.folder import RunFolder, RunFolderError
+from rl.config.door import compose
+from rl.run.folder import RunFolder, RunFolderError, changed_settings
 from tests.paths import REPOSITORY
 
 
@@ -133,3 +134,53 @@ def test_a_run_goes_on_with_another_limit_for_rewards_in_child_processes(tmp_pat
     )
     with RunFolder(patient) as folder:
         assert "plugin_timeout_seconds: 60.0" in (folder.path / "config.yaml").read_text()
+
+
+def stored_by(version: str, path: Path) -> None:
+    """Settings that `python -m rl.train +experiment=med_grpo` of an earlier version stored."""
+    text = (REPOSITORY / f"tests/cases/stored_settings/{version}.yaml").read_text()
+    path.mkdir()
+    (path / "config.yaml").write_text(text.replace("out_dir: runs/med_grpo", f"out_dir: {path}"))
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    stored_by("0.3", tmp_path / "run")
+    command = ["+experiment=med_grpo", f"out_dir={tmp_path / 'run'}", "resume=true"]
+    # Since then: controls, stages, media and metrics, none of which this run has.
+    with RunFolder(compose(command)) as folder:
+        assert not folder.is_new
+        assert "control: none" in (folder.path / "config.yaml").read_text()
+    stored = tmp_path / "other"
+    stored_by("0.3", stored)
+    other = [*command[:1], f"out_dir={stored}", "resume=true"]
+    for change, told in {
+        "control=blind": r"control: was 'none', now 'blind'",
+        "stages.skip=[captions]": r"stages\.skip: was \['interleaved', 'captions'\], now \['captions'\]",
+        "grpo.epsilon=0.1": r"grpo\.epsilon: was 0\.2, now 0\.1",
+    }.items():
+        with pytest.raises(RunFolderError, match=told):
+            RunFolder(compose([*other, change]))
+
+
+def test_what_an_earlier_version_did_without_a_word_is_told_where_this_one_does_otherwise(tmp_path: Path) -> None:
+    stored_by("0.2", tmp_path / "run")
+    command = ["+experiment=med_grpo", f"out_dir={tmp_path / 'run'}", "resume=true"]
+    with pytest.raises(RunFolderError) as error:
+        RunFolder(compose(command))
+    assert [line for line in str(error.value).splitlines() if line.startswith("  ")] == [
+        "  grpo.old_logprobs: was 'policy', now 'engine'"
+    ]
+    with RunFolder(compose([*command, "grpo.old_logprobs=policy"])) as folder:
+        assert not folder.is_new
+
+
+def test_settings_that_nothing_reads_are_no_change() -> None:
+    now = dataclasses.asdict(Config())
+    judge = now | {"judge": now["judge"] | {"prompt": "equivalence_2"}}
+    assert changed_settings(now, judge) == {}  # judge.kind=rules asks nobody
+    asked = {name: tree | {"judge": tree["judge"] | {"kind": "openai"}} for name, tree in (("a", now), ("b", judge))}
+    assert changed_settings(asked["a"], asked["b"]) == {"judge.prompt": ("equivalence_1", "equivalence_2")}
+    # What one of the two reads is one, and what this version does not know.
+    assert changed_settings(now, asked["b"]).keys() == {"judge.kind", "judge.prompt"}
+    strange = now | {"grpo": now["grpo"] | {"top_p": 1.0}}
+    assert changed_settings(strange, now) == {"grpo.top_p": (1.0, None)}
