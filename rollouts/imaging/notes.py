@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Written into every provenance and into the names of cached frames: another version reads again.
-READER_VERSION = "1"
+READER_VERSION = "2"
 
 
 @dataclass(frozen=True)

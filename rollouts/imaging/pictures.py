@@ -35,7 +35,7 @@ MAX_FRAMES = 20_000
 MAX_ANIMATED = 4_000_000_000
 # What transparent pixels are shown on.
 GROUND = (255, 255, 255, 255)
-_ORIENTATION, _SUBFILE, _PHOTOMETRIC, _BITS = 0x0112, 254, 262, 258
+_ORIENTATION, _SUBFILE, _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT = 0x0112, 254, 262, 258, 339
 # How EXIF may stand in a PNG: its own chunk, XMP, and as ImageMagick wrote it before there was one.
 _EXIF_IN_PNG = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type")
 _UPRIGHT = {
@@ -95,6 +95,15 @@ def size(data: bytes) -> tuple[int, int]:
         return (image.height, image.width) if turned else (image.width, image.height)
 
 
+def sizes(data: bytes, frames: Sequence[int]) -> set[tuple[int, int]]:
+    """Widths and heights of these frames, upright. Raises BadSample."""
+    with _opened(data, None) as image:
+        if image.format != "TIFF":  # whose pages alone have sizes of their own
+            return {size(data)}
+        there = _frames(image)
+        return {_seek(image, there[index]).size for index in frames}
+
+
 def num_frames(data: bytes) -> int:
     """Frames or pages of a file that is whole, 1 for an ordinary picture. Raises BadSample."""
     with _opened(data, None) as image:
@@ -126,11 +135,14 @@ def several(data: bytes, indices: Sequence[int], scale: Scale | None = None) -> 
 def extremes(data: bytes, frames: Sequence[int] | None = None) -> Extremes | None:
     """Over these frames of a file, None = all; None where they hold 8 bits, which need no scale. Raises BadSample."""
     with _opened(data, None) as image:
-        if not _is_deep(image):
-            return None
         there = _frames(image)
         chosen = there if frames is None else [there[index] for index in frames]
-        return join(extremes_of(_values(_seek(image, index))) for index in chosen)
+        if image.format != "TIFF" and not _is_deep(image):
+            return None
+        deep = [_is_deep(_seek(image, index)) for index in chosen]
+        if len(set(deep)) > 1:
+            raise BadSample("some of its pages have 8 bits and some more: there is no one scale for them")
+        return join(extremes_of(_values(_seek(image, index))) for index in chosen) if all(deep) else None
 
 
 def values(data: bytes, index: int) -> np.ndarray:
@@ -177,11 +189,11 @@ def notes(data: bytes) -> tuple[str, ...]:
     """What a reader should know of how the file is shown, in words. Raises BadSample."""
     found = []
     with _opened(data, None) as image:
-        if image.format != "TIFF" and _orientation(image, data) != 1:
+        if image.format != "TIFF" and _orientation(image, data) in _UPRIGHT:
             found.append("turned upright as its EXIF says")
         if _is_deep_colour(image, data):
             found.append("16-bit colour: its upper 8 bits")
-        if _may_be_clear(image) and not _is_opaque(image):
+        if not _is_deep(image) and _may_be_clear(image) and not _is_opaque(image):
             found.append("transparent parts shown on white")
     return tuple(found)
 
@@ -219,11 +231,14 @@ def _opened(data: bytes, formats: tuple[str, ...] | None) -> Iterator[Image.Imag
     try:
         with Image.open(io.BytesIO(data), formats=formats or FORMATS) as image:
             _refuse_size(image)
+            _refuse_signed_bytes(image)
             yield image
     except BadSample:
         raise
     except Exception as error:  # a boundary: Pillow's readers raise a dozen kinds on damaged files
         text = re.sub(r" ?<_io\.BytesIO object at 0x[0-9a-f]+>", "", str(error)) or type(error).__name__
+        if data.startswith(chunks.TIFF) and (stored := chunks.tiff_values(data)):
+            text = f"a TIFF of {stored}; save it with 8 or 16 bits, or one channel of 32-bit floats ({text})"
         raise BadSample(f"does not open: {text}") from error
 
 
@@ -235,6 +250,12 @@ def _refuse_damage(data: bytes) -> None:
 def _refuse_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise BadSample(f"has {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read")
+
+
+def _refuse_signed_bytes(image: Image.Image) -> None:
+    tags: Any = getattr(image, "tag_v2", {})
+    if tags.get(_SAMPLE_FORMAT, (1,))[0] == 2 and tags.get(_BITS, (8,))[0] == 8:
+        raise BadSample("holds signed values of 8 bits, which would be shown wrong: save it with 16 bits")
 
 
 def several_frames(data: bytes, count: int) -> str:
@@ -326,7 +347,11 @@ def _values(image: Image.Image) -> np.ndarray:
     import numpy  # here, because most pictures need none
 
     image.load()
-    return numpy.asarray(image)
+    found = numpy.asarray(image)
+    tags: Any = getattr(image, "tag_v2", {})
+    # Pillow knows 32 bits with a sign only.
+    unsigned = image.mode == "I" and tags.get(_BITS) == (32,) and tags.get(_SAMPLE_FORMAT, (1,)) == (1,)
+    return found.view(numpy.uint32) if unsigned else found
 
 
 def _greys(image: Image.Image, values: np.ndarray, scale: Scale) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -53,7 +54,17 @@ _NO_PICTURE = (
     (b"7z\xbc\xaf", "a 7z archive; unpack it"),
     (b"\xfd7zXZ", "an xz archive; unpack it"),
     (b"BZh", "a bzip2 archive; unpack it"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it"),
+    (b"version https://git-lfs", "a pointer of Git LFS in place of the file; fetch it with git lfs pull"),
     (b"%PDF", "a PDF document"),
+    (b"<svg", "an SVG drawing; convert it to PNG"),
+    (b"8BPS", "a Photoshop file; convert it to PNG"),
+    (b"ObjectType", "a MetaImage file; convert it to NIfTI"),
+    (b"NDims", "a MetaImage file; convert it to NIfTI"),
+    (b"\0\0\0\1\0", "a FreeSurfer MGH file; convert it to NIfTI"),
+    (b"\0\0\0\1", "a bare stream of video; put it into MP4"),
+    (b"ID3", "a sound"),
+    (b"fLaC", "a sound"),
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
     (b"<?xml", "an XML document"),
@@ -102,10 +113,28 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
         if fitting := [path for path, head in heads if reader.begins(head)]:
             if absent := [module for module in reader.needs if module in terminal.missing("media")]:
                 raise BadSample(f"{reader.name} needs {', '.join(absent)}: pip install 'rounds-rl[media]'")
-            return reader.open_source(fitting, ask)
+            return _with_left_out(reader.open_source(fitting, ask), heads, fitting)
     if len(heads) > 1:
         raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
-    raise BadSample(f"{_what_it_is(heads[0][1])}, no {ask.kind}; {', '.join(_known())} can be read")
+    what, known = _what_it_is(heads[0][1]), ", ".join(_known())
+    raise BadSample(f"{what} (no {ask.kind})" if ";" in what else f"{what}, no {ask.kind}; {known} can be read")
+
+
+def _with_left_out(source: Source, heads: list[tuple[Path, bytes]], fitting: list[Path]) -> Source:
+    """The source with a note on files of its folder that the reader was not given: one may be a damaged slice."""
+    there = set(fitting)
+    others = [path for path, _ in heads if path not in there and nifti.header_of(path) not in there]
+    others = [path for path in others if not _is_of_a_desktop(path)]
+    if not others:
+        return source
+    note = f"{len(others)} file{'s' if len(others) > 1 else ''} of another kind left out"
+    known = source.provenance
+    return dataclasses.replace(source, provenance=dataclasses.replace(known, notes=(*known.notes, note)))
+
+
+def _is_of_a_desktop(path: Path) -> bool:
+    """Whether a file is one that desktops leave in any folder."""
+    return path.name.startswith(".") or path.name.lower() in ("thumbs.db", "desktop.ini")
 
 
 def format_of(path: Path) -> str:
@@ -125,6 +154,10 @@ def _what_it_is(head: bytes) -> str:
     for begin, what in _NO_PICTURE:
         if head.startswith(begin) or lowered.startswith(begin.lower()):
             return what
+    if head[4:8] == b"ftyp":  # AVIF is read; video.begins leaves the others
+        return "a HEIC picture; convert it to PNG"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "a sound"
     if head[:4] in _HEADERLESS:
         return "a DICOM file without its header (no DICM at byte 128); write it again with one"
     if head[257:262] == b"ustar":
@@ -147,7 +180,7 @@ def files_of(path: Path, ask: Ask) -> list[Path]:
     if not path.is_dir():
         if not path.is_file():
             raise BadSample("is no file and no folder")
-        return [path]
+        return [nifti.header_of(path) or path]
     if ask.kind == "image":
         raise BadSample("is a folder; give one file of it, or all of them as volume or video")
     found = sorted(_walk(path), key=lambda file: _by_numbers(file.relative_to(path).as_posix()))

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from rollouts.imaging.dicom.headers import TELLING_APART, FileHead, image_type_of
+from rollouts.imaging.dicom.headers import TELLING_APART, TELLING_WORDS, FileHead, image_type_of, word_or_hash
 from rollouts.imaging.windows import Table, Window
 from rollouts.records import BadSample
 
@@ -131,12 +131,16 @@ def voi(found: Callable[..., Any], head: FileHead) -> tuple[Window | Table | Non
 
 
 def image_tags(found: Callable[..., Any]) -> dict[str, str]:
-    """Numbers that may tell images at one place apart, as texts, and ImageType."""
+    """Numbers and short words that may tell images at one place apart, as texts, and ImageType."""
     tags = {}
     for keyword, sequence in TELLING_APART.items():
         place = found(keyword, sequence)
-        if place is not None and (value := number(place, keyword)) is not None:
+        if place is None:
+            continue
+        if (value := number(place, keyword)) is not None:
             tags[keyword] = f"{value:g}"
+        elif keyword in TELLING_WORDS and (word := text(place, keyword)):
+            tags[keyword] = word_or_hash(word)
     place = found("ImageType")
     if place is not None:
         tags["ImageType"] = image_type_of(texts(place, "ImageType"))

@@ -6,6 +6,7 @@ number and no word of a list.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import logging
@@ -18,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rollouts.imaging.dicom import headers
+from rollouts.imaging.dicom import headers, streams
 from rollouts.imaging.dicom.elements import number, table, text, texts, whole
 from rollouts.imaging.dicom.groups import slices_of
 from rollouts.imaging.dicom.headers import FileHead, Slice
@@ -180,9 +181,16 @@ def _head(path: Path, dataset: Any, modality: str, salt: str) -> FileHead:
         overlay_in_pixels=any((whole(dataset, (group, 0x0102)) or 0) > 0 for group in _overlays(dataset)),
         notes=tuple(_notes(dataset)),
     )
-    if not head.is_video:
-        _check_length(head, dataset, frames)
-    return head
+    _refuse_samples(head, dataset)
+    return head if head.is_video else _checked(head, dataset, frames)
+
+
+def _refuse_samples(head: FileHead, dataset: Any) -> None:
+    told = whole(dataset, "SamplesPerPixel")
+    if told not in (None, head.samples):
+        raise BadSample(
+            f"SamplesPerPixel is {told}, and {head.photometric} has {head.samples}: the header contradicts itself"
+        )
 
 
 def _laterality(dataset: Any) -> str:
@@ -201,6 +209,9 @@ def _notes(dataset: Any) -> Iterator[str]:
         yield "text may be burned into the picture"
     if text(dataset, "LossyImageCompression") == "01":
         yield "compressed with loss"
+    shape, polarity = text(dataset, "PresentationLUTShape").upper(), text(dataset, "PhotometricInterpretation").upper()
+    if (shape, polarity) in (("INVERSE", "MONOCHROME2"), ("IDENTITY", "MONOCHROME1")):
+        yield f"PresentationLUTShape {shape} contradicts {polarity}, which is followed"
     if "PixelPaddingValue" in dataset and number(dataset, "PixelPaddingValue") is None:
         yield "PixelPaddingValue is damaged and left aside"
 
@@ -232,8 +243,9 @@ def _pixel_hash(path: Path, dataset: Any) -> str:
     return ""
 
 
-def _check_length(head: FileHead, dataset: Any, frames_told: int) -> None:
-    """Refuse pixel data that hold fewer or more frames than the header says. Raises BadSample."""
+def _checked(head: FileHead, dataset: Any, frames_told: int) -> FileHead:
+    """Refuse pixel data that hold fewer or more frames than the header says, or of another size; with the colours that
+    they prove where the header's cannot be. Raises BadSample."""
     raw = next(dataset.get_item(tag) for tag in _PIXELS.values() if tag in dataset)
     told = f"NumberOfFrames says {frames_told} frame{'s' if frames_told != 1 else ''}"
     if _pydicom().uid.UID(head.syntax).is_encapsulated if head.syntax else False:
@@ -241,16 +253,37 @@ def _check_length(head: FileHead, dataset: Any, frames_told: int) -> None:
             found = _encapsulated_frames(raw.value, head.frames)
             if found != head.frames:
                 raise BadSample(f"{told}, the pixel data hold {found}; nobody can say which is right")
-        return
-    samples = 1 if not head.is_colour or head.photometric == "PALETTE COLOR" else 3
-    bits = head.rows * head.columns * samples * head.bits_allocated
+            return _as_compressed(head, raw.value)
+        return head
+    bits = whole_bits = head.rows * head.columns * head.samples * head.bits_allocated
     bits = bits * 2 // 3 if head.photometric == "YBR_FULL_422" else bits
     actual = len(raw.value) if isinstance(raw.value, bytes) else raw.length
     expected = -(-bits * head.frames // 8)
+    if bits < whole_bits and 0 <= actual - whole_bits * head.frames // 8 <= 1:
+        return _with_colours(head, "YBR_FULL", "colour is stored as fine as brightness, though YBR_FULL_422 says not")
     if actual < expected:
         raise BadSample(f"the file is cut: {actual:,} of {expected:,} bytes of pixel data")
     if (actual - expected) * 8 >= bits:
         raise BadSample(f"{told}, the pixel data hold {actual * 8 // bits} frames; nobody can say which is right")
+    return head
+
+
+def _as_compressed(head: FileHead, data: bytes) -> FileHead:
+    """Refuse a first compressed frame that contradicts the header. Raises BadSample."""
+    encaps, buffer = _pydicom().encaps, io.BytesIO(data)
+    encaps.parse_basic_offsets(buffer)
+    found = streams.coded(next(encaps.generate_fragments(buffer), b""))
+    if found is None:
+        return head
+    if fault := streams.fault_of(found, head.rows, head.columns, head.samples):
+        raise BadSample(f"{fault}: nobody can say which is right")
+    colours = streams.colours_of(found, head.photometric)
+    note = f"the compressed data contradict {head.photometric}: read as {colours}"
+    return _with_colours(head, colours, note) if colours else head
+
+
+def _with_colours(head: FileHead, colours: str, note: str) -> FileHead:
+    return dataclasses.replace(head, colours=colours, notes=(*head.notes, note))
 
 
 def _encapsulated_frames(data: bytes, frames: int) -> int:
@@ -306,7 +339,9 @@ def _arrays(head: FileHead, frames: Sequence[int], options: dict[str, Any]) -> I
     palette = pydicom.dcmread(head.path, stop_before_pixels=True) if head.photometric == "PALETTE COLOR" else None
     # Out of a large file pydicom reads single frames; out of a data set it reads deflated and mixed-up files as well.
     small = head.path.stat().st_size <= _FRAME_BY_FRAME_BYTES
-    source = pydicom.dcmread(head.path) if small or head.syntax == _DEFLATED else head.path
+    source: Any = pydicom.dcmread(head.path) if small or head.colours or head.syntax == _DEFLATED else head.path
+    if head.colours:
+        source.PhotometricInterpretation = head.colours
     for array in pydicom.pixels.iter_pixels(source, indices=list(frames), **options):
         yield array if palette is None else pydicom.pixels.apply_color_lut(array, palette)
 

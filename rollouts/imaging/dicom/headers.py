@@ -105,7 +105,15 @@ TELLING_APART = {
     "PhaseNumber": "",
     "ImageIndex": "",
     "StackID": "FrameContentSequence",
+    "SeriesNumber": "",
+    "ConvolutionKernel": "",
 }
+# Those that may be words: short ones as they are, others as a hash.
+TELLING_WORDS = ("StackID", "ConvolutionKernel")
+# "B30f", "FC08", "A"; and the kernels of GE, which are words.
+_SHORT_WORD = re.compile(
+    r"[A-Za-z]{1,2}(?:[0-9]{1,3}[a-z]{0,2})?|STANDARD|BONE(?:PLUS)?|LUNG|SOFT|DETAIL|EDGE|CHEST|ULTRA"
+)
 _LETTERS = re.compile(r"[LRAPHF]{1,3}")
 _UID = re.compile(r"[0-9.]{1,64}")
 
@@ -130,6 +138,8 @@ class FileHead:
     high_bit: int = 15
     signed: bool = False
     photometric: str = ""
+    # What the pixel data prove to be where PhotometricInterpretation cannot be right; "" = it can.
+    colours: str = ""
     syntax: str = ""
     syntax_name: str = ""
     pixel_sha256: str = ""
@@ -153,6 +163,11 @@ class FileHead:
     def is_colour(self) -> bool:
         """Whether its pixels have three values."""
         return not self.photometric.startswith("MONOCHROME")
+
+    @property
+    def samples(self) -> int:
+        """Values a pixel as they are stored: of a palette one, the index."""
+        return 3 if self.is_colour and self.photometric != "PALETTE COLOR" else 1
 
 
 @dataclass(frozen=True)
@@ -196,6 +211,11 @@ def word_of(text: str, known: frozenset[str]) -> str:
 def uid_of(text: str) -> str:
     """The text if it has the form of a UID; a hash of any other text, so that two stay two; "" for none."""
     return text if not text or _UID.fullmatch(text) else f"x{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def word_or_hash(text: str) -> str:
+    """A short code as it is; a hash of any other text, so that two stay two and a name stays inside."""
+    return text if _SHORT_WORD.fullmatch(text) else f"x{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def orientation_of(texts: list[str]) -> str:

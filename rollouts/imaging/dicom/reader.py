@@ -15,6 +15,7 @@ from rollouts.imaging.dicom.headers import PICTURES, FileHead, Slice
 from rollouts.imaging.dicom.values import values_of
 from rollouts.imaging.notes import Provenance
 from rollouts.imaging.source import Source, refuse_unused
+from rollouts.imaging.video.shown import Shown, part_of
 from rollouts.records import BadSample
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def _read_all(paths: Sequence[Path], ask: Ask) -> tuple[list[Slice], list[str]]:
     videos = {item.head.path for item in found if item.head.is_video}
     if videos and len({item.head.path for item in found}) > 1:
         raise BadSample(f"{len(videos)} videos beside other images; give one file")
-    return found, [f"{len(left_out)} DICOM files without a picture left out"] if left_out else []
+    files_out = f"{len(left_out)} DICOM file{'s' if len(left_out) > 1 else ''}"
+    return found, [f"{files_out} without a picture left out"] if left_out else []
 
 
 def _file(number: int, paths: Sequence[Path]) -> str:
@@ -128,9 +130,10 @@ def _source(stack: series.Stack, grid: Grid | None, ask: Ask, notes: Sequence[st
     each = (note for item in {item.head.path: item for item in slices}.values() for note in item.head.notes)
     numbers = [item.instance_number for item in slices]
     own = grid is None or grid.is_native
-    times = head.times if ask.kind == "video" and grid is None and len(slices) == head.frames else None
-    if (ask.start, ask.end) != (None, None):
-        raise BadSample("start and end in seconds choose a part of a video file; here use slices")
+    part = _part(stack, grid, ask)
+    if part is not None:
+        places, shown = part
+        slices, notes = tuple(slices[place] for place in places), (*notes, *shown.notes)
     if grid is not None and own:
         numbers = [numbers[grid.slice_of(frame)] for frame in range(len(slices))]
     kept = Kept()
@@ -144,11 +147,22 @@ def _source(stack: series.Stack, grid: Grid | None, ask: Ask, notes: Sequence[st
         aspect=slices[0].aspect,
         positions=None if grid is None else grid.positions,
         places=None if grid is None else places_of(stack, grid),
-        times=times,
-        end=head.end if times is not None else None,
+        times=None if part is None else part[1].times,
+        end=None if part is None else part[1].end,
         size=(head.columns, head.rows) if grid is None else grid.size,
         instance_numbers=None if None in numbers or not own else tuple(numbers),  # type: ignore[arg-type]
     )
+
+
+def _part(stack: series.Stack, grid: Grid | None, ask: Ask) -> tuple[range, Shown] | None:
+    """Which frames of a cine are asked for and when they are shown; None for what has no times. Raises BadSample."""
+    head = stack.slices[0].head
+    is_cine = ask.kind == "video" and grid is None and len(stack.slices) == head.frames
+    if is_cine and head.times is not None and head.end is not None:
+        return part_of(Shown(head.times, head.end), ask)
+    if (ask.start, ask.end) != (None, None):
+        raise BadSample("start and end are seconds, and its frames have no times; use slices")
+    return None
 
 
 def _spacing(item: Slice, grid: Grid | None) -> tuple[float, float, float] | None:

@@ -22,11 +22,12 @@ def values_of(item: Slice, stored: np.ndarray) -> np.ndarray:
     if head.modality_table is not None:
         values = head.modality_table.look_up(stored)
     else:
-        values = stored.astype(numpy.float32)
-        if item.slope != 1.0:
-            values *= numpy.float32(item.slope)
-        if item.intercept != 0.0:
-            values += numpy.float32(item.intercept)
+        with numpy.errstate(over="ignore", invalid="ignore"):
+            values = stored.astype(numpy.float32)
+            if item.slope != 1.0:
+                values *= numpy.float32(item.slope)
+            if item.intercept != 0.0:
+                values += numpy.float32(item.intercept)
     if missing is not None and missing.any():
         values[missing] = numpy.nan
     values[~numpy.isfinite(values)] = numpy.nan

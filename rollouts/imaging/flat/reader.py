@@ -123,7 +123,7 @@ def _look(paths: Sequence[Path], ask: Ask) -> _Looked:
             pages = _pages(data, ask)
             places += [_Place(path, page) for page in pages]
             found.append(pictures.extremes(data, pages))
-            sizes.add(pictures.size(data))
+            sizes |= pictures.sizes(data, pages)
             notes.update(dict.fromkeys(pictures.notes(data)))
     if len(sizes) > 1:
         notes["frames are of several sizes"] = None

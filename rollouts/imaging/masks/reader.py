@@ -161,15 +161,20 @@ def _of_segments(files: Sequence[Path], source: Source, label: int | None) -> Ma
         )
     marked = numpy.zeros((source.count, rows, columns), bool)
     origins = numpy.asarray(source.places.origins)
-    for frame in range(frames):
-        apart = numpy.linalg.norm(origins - numpy.asarray(found.places.origins[frame]), axis=1)
-        nearest = int(apart.argmin())
+    apart = numpy.linalg.norm(origins[None] - numpy.asarray(found.places.origins)[:, None], axis=2)
+    notes: tuple[str, ...] = ()
+    chosen = range(frames)
+    if source.count == 1 and frames > 1:  # of a whole series, and the image is one of its slices
+        chosen = range(int(apart.argmin()), int(apart.argmin()) + 1)
+        notes = (f"{frames - 1} frames of the segmentation lie at other slices",)
+    for frame in chosen:
+        nearest = int(apart[frame].argmin())
         beside = Places((found.places.origins[frame],), found.places.to_column, found.places.to_row)
         _refuse_grid(beside, source.places._replace(origins=(source.places.origins[nearest],)), (1, rows, columns))
         marked[nearest] |= found.marked[frame]
     absent = label is not None and label not in found.there
     holds = ", ".join(str(number) for number in found.there[:8]) or "none"
-    return Marked(marked, (f"segment {label} does not occur; there are {holds}",) if absent else ())
+    return Marked(marked, (*notes, f"segment {label} does not occur; there are {holds}") if absent else notes)
 
 
 def _refuse_shape(shape: tuple[int, ...], source: Source) -> None:

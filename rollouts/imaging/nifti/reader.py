@@ -5,7 +5,7 @@ A file without orientation codes, or whose two orientations contradict each othe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +38,8 @@ _NO_GREYS = {
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 # One axis is that of the slices where its step is longer than the next by this factor.
 _THICKER = 1.05
+# An sform and a qform within so many degrees, and so much of a step's length, are one.
+_SAME_DIRECTION, _SAME_STEP = 1.0, 0.01
 
 
 class Volume(NamedTuple):
@@ -214,6 +216,8 @@ def _choose(header: Any, ask: Ask) -> tuple[tuple[int, int, int], int, int]:
     """Shape of one volume, which one is read, and how many there are. Raises BadSample."""
     dims = [int(value) for value in header["dim"]]
     number = dims[0]
+    if 3 < number <= 7:  # 0 volumes is one, as NIfTI's own library has it
+        dims[4 : number + 1] = [value or 1 for value in dims[4 : number + 1]]
     shown = " x ".join(str(value) for value in dims[1 : 1 + max(1, min(number, 7))])
     if not 1 <= number <= 7 or any(value < 1 for value in dims[1 : number + 1]):
         raise BadSample(f"its header is damaged: {number} dimensions of {shown}")
@@ -278,6 +282,15 @@ def _image_of(path: Path) -> Path | None:
     return next((file for file in beside if file.is_file()), None)
 
 
+def header_of(path: Path) -> Path | None:
+    """The header beside a pair's data file, which says nothing of itself; None for any other file."""
+    name = path.name.removesuffix(".gz")
+    if not name.lower().endswith(".img"):
+        return None
+    beside = (path.with_name(name[:-4] + end) for end in (".hdr", ".hdr.gz", ".HDR"))
+    return next((file for file in beside if file.is_file()), None)
+
+
 def _parts(path: Path) -> list[Path]:
     image = _image_of(path) if path.name.lower().removesuffix(".gz").endswith(".hdr") else None
     return [path] if image is None else [path, image]
@@ -329,10 +342,26 @@ def _orientation(header: Any) -> tuple[np.ndarray, bool, tuple[str, ...]]:
     if not found:
         return to_lps @ _by_spacing(header), False, (*notes, "orientation unknown: no side of the patient may be named")
     affine = next(iter(found.values()))
-    if len(found) == 2 and _axes(found["sform"]) != _axes(found["qform"]):
-        why = "orientation unknown, as sform and qform contradict each other: no side of the patient may be named"
-        return to_lps @ affine, False, (*notes, why)
+    if len(found) == 2:
+        if _axes(found["sform"]) != _axes(found["qform"]):
+            why = "orientation unknown, as sform and qform contradict each other: no side of the patient may be named"
+            return to_lps @ affine, False, (*notes, why)
+        notes = (*notes, *_differ(found["sform"], found["qform"]))
     return to_lps @ affine, True, notes
+
+
+def _differ(sform: np.ndarray, qform: np.ndarray) -> Iterator[str]:
+    """How far the qform lies from the sform, which is followed; nothing where they are one."""
+    import numpy
+
+    steps, others = (numpy.linalg.norm(one[:3, :3], axis=0) for one in (sform, qform))
+    cosines = ((sform[:3, :3] / steps) * (qform[:3, :3] / others)).sum(axis=0)
+    degrees = float(numpy.degrees(numpy.arccos(numpy.clip(cosines, -1, 1))).max())
+    parts = [f"{degrees:.1f} degrees"] if degrees > _SAME_DIRECTION else []
+    if float(numpy.abs(steps / others - 1).max()) > _SAME_STEP:
+        parts.append(f"steps of {' x '.join(f'{value:.4g}' for value in others)} mm")
+    if parts:
+        yield f"the qform differs by {' and '.join(parts)} from the sform, which is followed"
 
 
 def _is_sound(affine: np.ndarray) -> bool:

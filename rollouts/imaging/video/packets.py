@@ -15,6 +15,8 @@ _NAMES = {"mov": "MP4", "matroska": "Matroska", "avi": "AVI", "mpegts": "MPEG-TS
 _SAY_LENGTH = ("MP4", "Matroska", "AVI")
 # A file whose packets end so many seconds, or so large a share, before its header says is cut.
 _ENDS_EARLY, _SHARE_EARLY = 1.0, 0.02
+# How the brands of still pictures begin that are packed as an MP4 is.
+HEIF = (b"hei", b"hev", b"mif", b"avi", b"msf")
 # A stream of these has one frame a packet, so that a packet without one is a damaged packet.
 _ONE_EACH = ("h264", "hevc", "vp9", "av1", "mjpeg")
 
@@ -101,7 +103,7 @@ def stream_of(container: Any) -> Any:
 def look(container: Any, file: Path | bytes) -> Stream:
     """Read all packets of an opened container. Raises BadSample, and what the library raises."""
     stream = stream_of(container)
-    if str(container.metadata.get("major_brand", "")).startswith(("hei", "hev", "mif", "avi", "msf")):
+    if str(container.metadata.get("major_brand", "")).encode().startswith(HEIF):
         raise BadSample("a HEIF or AVIF picture, no video; convert it to PNG")
     context = stream.codec_context
     names = container.format.name.split(",")

@@ -22,7 +22,8 @@ from rollouts.imaging.notes import Provenance
 from rollouts.imaging.pick import evenly_in_time
 from rollouts.imaging.pictures import GROUND, MAX_PIXELS
 from rollouts.imaging.source import Source, refuse_unused
-from rollouts.imaging.video.packets import Stream, look, stream_of
+from rollouts.imaging.video.ends import lacks_its_end
+from rollouts.imaging.video.packets import HEIF, Stream, look, stream_of
 from rollouts.imaging.video.shown import Shown, part_of, shown_at
 from rollouts.imaging.video.upright import squared, turn_of
 from rollouts.records import BadSample
@@ -62,6 +63,8 @@ class Decoded(NamedTuple):
 
 def begins(head: bytes) -> bool:
     """Whether a file's first bytes are those of a container of video."""
+    if head[4:8] == b"ftyp" and head[8:12].startswith(HEIF):
+        return False
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
         return True
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
@@ -88,8 +91,7 @@ def open_bytes(data: bytes, ask: Ask, known: Provenance) -> Source:
 
 def _source(file: Path | bytes, containers: str, ask: Ask, known: Provenance) -> Source:
     refuse_unused(ask, "a video", "series", "where", "plane", "page", "volume_index")
-    with _opened(file, containers) as container:
-        stream = look(container, file)
+    stream = _looked(file, containers)
     ordered = stream.packets.in_order
     by_seeking = ordered is not None and _is_long(stream)
     decoded = _decode(stream, containers, ask, only_first=by_seeking)
@@ -127,6 +129,17 @@ def _source(file: Path | bytes, containers: str, ask: Ask, known: Provenance) ->
         end=part.end,
         size=next(iter(decoded.sizes)) if len(decoded.sizes) == 1 else None,
     )
+
+
+def _looked(file: Path | bytes, containers: str) -> Stream:
+    """What the file's packets say. Raises BadSample, which tells where the file is cut before its first frame."""
+    try:
+        with _opened(file, containers) as container:
+            return look(container, file)
+    except BadSample as error:
+        if isinstance(file, Path) and lacks_its_end(file):
+            raise BadSample(f"the file is cut, so that none of its frames can be read ({error})") from error
+        raise
 
 
 @contextmanager

@@ -49,6 +49,8 @@ def part_of(shown: Shown, ask: Ask) -> tuple[range, Shown]:
     if ask.start is None and ask.end is None:
         return everything, shown
     start, end = ask.start or 0.0, shown.end if ask.end is None else ask.end
+    if start >= shown.end and ask.end is None:
+        raise BadSample(f"the part from {start:g} s on is asked for, and the video ends at {shown.end:.2f} s")
     if start >= shown.end or end > shown.end + _BEHIND_END:
         raise BadSample(f"the part from {start:g} s to {end:g} s is asked for, and the video ends at {shown.end:.2f} s")
     # A hair later, as where frames are chosen in time: what appears at `start` is the first, at `end` none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,41 @@ def test_mixed_depths_have_no_one_scale(tmp_path: Path) -> None:
     saved(tmp_path / "b.png", Image.fromarray(np.full((48, 64), 3000, np.uint16)))
     with pytest.raises(BadSample, match="some of the frames have 8 bits and some more"):
         read(tmp_path, Ask("volume"))
+
+
+def stored_tiff(path: Path, values: np.ndarray, sample_format: int) -> Path:
+    """A TIFF of one channel as it is stored, which Pillow cannot write: 1 unsigned, 2 signed, 3 floats."""
+    data, bits = values.tobytes(), values.dtype.itemsize * 8
+    rows, columns = values.shape
+    tags = [(256, columns), (257, rows), (258, bits), (259, 1), (262, 1), (273, 134), (277, 1), (278, rows)]
+    entries = [*tags, (279, len(data)), (339, sample_format)]
+    ifd = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries)
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(entries)) + ifd + b"\0" * 4 + data)
+    return path
+
+
+def test_numbers_of_a_tiff_that_pillow_takes_for_others_are_read_right_or_refused(tmp_path: Path) -> None:
+    ramp = np.arange(48).reshape(6, 8)
+    # Up to 47 x 90 million, above the largest signed number: the greys rise all the same.
+    large = stored_tiff(tmp_path / "u.tif", (ramp * 90_000_000).astype("<u4"), 1)
+    shown = np.asarray(read(large, Ask("image")).image(0))[..., 0].astype(int)
+    assert (np.diff(shown.ravel()) > 0).all() and shown[0, 0] == 0 and shown[-1, -1] == 255
+    for name, values, kind, told in (
+        ("s.tif", (ramp - 20).astype(np.int8), 2, "holds signed values of 8 bits"),
+        ("d.tif", ramp.astype("<f8"), 3, "a TIFF of 1 channel of 64-bit floats; save it with 8 or 16 bits"),
+    ):
+        with pytest.raises(BadSample, match=told):
+            read(stored_tiff(tmp_path / name, values, kind), Ask("image"))
+
+
+def test_pages_of_one_tiff_share_a_depth_and_tell_their_sizes(tmp_path: Path) -> None:
+    small, deep = Image.new("L", (8, 6), 9), Image.fromarray(np.full((6, 8), 900, np.uint16))
+    for pages in ([small, deep], [deep, small]):
+        path = saved(tmp_path / "a.tif", pages[0], save_all=True, append_images=pages[1:])
+        with pytest.raises(BadSample, match="some of its pages have 8 bits and some more"):
+            read(path, Ask("volume"))
+    sizes = saved(tmp_path / "b.tif", small, save_all=True, append_images=[Image.new("L", (4, 4), 9)])
+    assert "frames are of several sizes" in read(sizes, Ask("volume")).provenance.notes
 
 
 def test_a_flipped_bit_of_a_png_is_seen_by_its_checksum() -> None:

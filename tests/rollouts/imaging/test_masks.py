@@ -282,6 +282,15 @@ def test_a_segmentation_stands_where_its_frames_say(tmp_path: Path) -> None:
     assert absent.area == 0 and "segment 5 does not occur; there are 1, 2" in absent.notes
 
 
+def test_one_slice_takes_its_own_frame_of_a_segmentation(tmp_path: Path) -> None:
+    scan = series(tmp_path / "ct")
+    seg = segmentation(tmp_path / "seg.dcm", [(10.0, 1, ~MARK), (30.0, 1, MARK)], AXIAL, (-10, -20))
+    mask = read_mask(seg, scan / "4.dcm", Ask("image"))
+    assert (mask.marked[0] == MARK).all() and "1 frames of the segmentation lie at other slices" in mask.notes
+    with pytest.raises(BadSample, match="another grid"):
+        read_mask(seg, scan / "2.dcm", Ask("image"))
+
+
 def test_a_segmentation_may_run_the_other_way(tmp_path: Path) -> None:
     # Rows to the patient's right from the far end: first pixel at x = -10 + 7 x 3, y = -20 + 5 x 2.
     turned = segmentation(tmp_path / "seg.dcm", [(30.0, 1, MARK[::-1, ::-1])], [-1, 0, 0, 0, -1, 0], (11, -10))

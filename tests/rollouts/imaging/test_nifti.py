@@ -148,6 +148,32 @@ def test_sides_are_unknown_where_the_header_contradicts_itself(tmp_path: Path) -
     assert frames.axes == "" and any("contradict" in note for note in frames.provenance.notes)
 
 
+def test_a_qform_that_lies_elsewhere_is_told_and_the_sform_followed(tmp_path: Path) -> None:
+    # Turned about the first axis by 20 degrees, which leaves the nearest axes as they are; steps of 1 x 1 x 3 mm.
+    cosine, sine = np.cos(np.radians(20)), np.sin(np.radians(20))
+    turned = np.array([[1, 0, 0, 0], [0, cosine, -3 * sine, 0], [0, sine, 3 * cosine, 0], [0, 0, 0, 1]])
+    for name, sform, qform, told in (
+        ("a.nii", RAS, turned, "the qform differs by 20.0 degrees from the sform, which is followed"),
+        ("b.nii", np.diag([2.0, 1, 3, 1]), RAS, "the qform differs by steps of 1 x 1 x 3 mm from the sform"),
+        ("c.nii", RAS, RAS, ""),
+    ):
+        image = nibabel.Nifti1Image(VALUES, sform)
+        image.set_qform(qform, 1)
+        image.set_sform(sform, 2)
+        nibabel.save(image, tmp_path / name)
+        frames = read(tmp_path / name, Ask("volume", window=OWN, square_pixels=False))
+        assert [note.startswith(told) for note in frames.provenance.notes] == ([True] if told else [])
+        assert np.array_equal(greys(frames), SHOWN)
+
+
+def test_the_data_file_of_a_pair_is_read_by_its_header(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Pair(VALUES, RAS), tmp_path / "v.img")
+    assert np.array_equal(shown(tmp_path / "v.img"), SHOWN)
+    assert read(tmp_path, Ask("volume")).provenance.notes == (), "the .img is no file of another kind"
+    no_times = patched(patched(write(tmp_path / "w.nii"), 40, "<h", 4), 48, "<h", 0)
+    assert np.array_equal(shown(no_times), SHOWN), "0 volumes of a 4D file is one"
+
+
 def test_a_damaged_sform_gives_way_to_the_qform(tmp_path: Path) -> None:
     path = patched(write(tmp_path / "v.nii"), 280, "<12f", *([0.0] * 12))
     patched(path, 252, "<h", 1)

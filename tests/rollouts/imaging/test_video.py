@@ -120,6 +120,16 @@ def test_a_cut_video_is_refused_with_both_numbers_or_read_up_to_there(tmp_path: 
         assert (np.asarray(image) == picture).all()
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "c.mkv", "d.avi"])
+def test_a_video_that_is_cut_before_its_first_frame_says_that_it_is_cut(tmp_path: Path, name: str) -> None:
+    # An MP4 has its index at its end, so that no frame can be found without it.
+    path = tmp_path / f"cut-{name}"
+    data = made(tmp_path, name).read_bytes()
+    path.write_bytes(data[: len(data) // 2 if name == "a.mp4" else 300])
+    with pytest.raises(BadSample, match="the file is cut, so that none of its frames can be read"):
+        clip(path, on_cut="note")
+
+
 def faststart(path: Path) -> bytes:
     """The same film with its index before its pictures, so that a cut takes pictures and not the index."""
     moved = path.with_name("moved.mp4")

@@ -131,7 +131,13 @@ def test_monochrome1_is_inverted_once_and_last(tmp_path: Path) -> None:
     )
     # Black to white is 0.5 to 4.5, inverted: 255, 255 - 32, 255 - 96, ..
     assert shown(path, window="dicom")[0].tolist() == [255, 223, 159, 96, 32, 0]
-    assert image(path).provenance.inverted is True
+    assert image(path).provenance.inverted is True and not any("Shape" in note for note in image(path).provenance.notes)
+    contradicting = dicoms.write(tmp_path / "b", ONE, PresentationLUTShape="INVERSE", Modality="CR")
+    assert image(contradicting).provenance.inverted is False
+    assert (
+        "PresentationLUTShape INVERSE contradicts MONOCHROME2, which is followed"
+        in image(contradicting).provenance.notes
+    )
 
 
 def test_unused_bits_hold_an_overlay_or_count(tmp_path: Path) -> None:
@@ -187,6 +193,10 @@ def test_a_file_of_several_frames_is_no_image_unless_one_is_taken(tmp_path: Path
     assert shown(path, page=1, window=(62, 24))[0, 0] == 0
     video = read(path, Ask("video"))
     assert video.times == pytest.approx((0, 0.1, 0.2))
+    part = read(path, Ask("video", start=0.1, end=0.2))
+    assert part.times == pytest.approx((0.1,)) and len(part) == 1
+    with pytest.raises(BadSample, match=r"the video ends at 0\.30 s"):
+        read(path, Ask("video", start=2))
     stack = read(path, Ask("volume"))
     assert stack.times is None
     assert "order: as in the file; places in the patient are unknown" in stack.provenance.notes

@@ -98,6 +98,18 @@ def test_images_at_one_place_name_the_field_that_chooses(tmp_path: Path) -> None
     assert "knows no PatientName" in refused(folder, where={"PatientName": "x"})
 
 
+def test_kernels_and_stacks_are_told_apart_by_short_words_and_longer_ones_by_a_hash(tmp_path: Path) -> None:
+    each = [{"ConvolutionKernel": kernel} for kernel in ("B30f", "B70f") * 2]
+    folder = dicoms.series(tmp_path / "a", [0, 0, 5, 5], each)
+    assert 'differ in ConvolutionKernel (B30f, B70f); choose with "where": {"ConvolutionKernel": "B30f"}' in refused(
+        folder
+    )
+    assert greys(volume(folder, where={"ConvolutionKernel": "B70f"})) == [10, 30]
+    named = [{"ConvolutionKernel": kernel} for kernel in ("MUELLER", "SCHMIDT") * 2]
+    told = refused(dicoms.series(tmp_path / "b", [0, 0, 5, 5], named))
+    assert "differ in ConvolutionKernel (x" in told and "MUELLER" not in told and "SCHMIDT" not in told
+
+
 def test_images_at_one_place_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
     assert "4 images at 2 positions; no field tells them apart" in refused(dicoms.series(tmp_path, [0, 0, 5, 5]))
 
@@ -196,7 +208,20 @@ def test_files_that_hold_no_picture_are_left_out_and_counted(tmp_path: Path) -> 
     (folder / "notes.txt").write_text("read me")
     frames = volume(folder)
     assert len(frames) == 2
-    assert frames.provenance.notes == ("1 DICOM files without a picture left out",)
+    assert frames.provenance.notes == (
+        "1 DICOM file without a picture left out",
+        "1 file of another kind left out",
+    )
+
+
+def test_a_slice_that_is_no_longer_dicom_is_missed_and_files_of_desktops_are_not(tmp_path: Path) -> None:
+    folder = dicoms.series(tmp_path, [0, 5, 10])
+    (folder / "Thumbs.db").write_bytes(b"x")
+    (folder / ".DS_Store").write_bytes(b"x")
+    assert volume(folder).provenance.notes == ()
+    (folder / "IM0002").write_bytes(b"\0" * 2000)
+    frames = volume(folder)
+    assert len(frames) == 2 and frames.provenance.notes == ("1 file of another kind left out",)
 
 
 def test_a_damaged_file_of_a_series_is_named_by_its_number(tmp_path: Path) -> None:
