@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -63,7 +62,11 @@ class Ask:
 
     def key(self) -> str:
         """All that is asked, as one line of text; equal for equal asks."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `Ask(**fields)` gives it back."""
+        return {**vars(self), "where": dict(self.where)}
 
 
 def _check(ask: Ask) -> None:

@@ -26,7 +26,7 @@ from rollouts.imaging.notes import READER_VERSION, Provenance
 
 _RECORD = "read.json"
 # A file changed within this many seconds may change again within the clock's tick: its hash is not remembered.
-_SETTLED_AFTER = 2.0
+SETTLED_AFTER = 2.0
 
 
 class Entry(NamedTuple):
@@ -54,7 +54,7 @@ class Cache:
             record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
             provenance = Provenance.from_dict(record["provenance"])
             files = tuple(folder / name for name in record["files"])
-            whole = [path.stat().st_size for path in files] == list(record["files"].values())
+            whole = [os.stat(path).st_size for path in files] == list(record["files"].values())
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return Entry(provenance, files) if whole and len(files) == len(provenance.indices) else None
@@ -95,7 +95,7 @@ class Cache:
             if len(known := remembered.read_text(encoding="ascii").strip()) == 64:
                 return known
         source = hash_files(paths)
-        if time.time() - max(stat.st_mtime for _, stat in stats) > _SETTLED_AFTER:
+        if time.time() - max(stat.st_mtime for _, stat in stats) > SETTLED_AFTER:
             remembered.parent.mkdir(parents=True, exist_ok=True)
             writing = remembered.with_suffix(f".{os.getpid()}")
             writing.write_text(source, encoding="ascii")

@@ -97,7 +97,7 @@ def read(path: Path | str, ask: Ask, *, name: str | None = None, cache: Path | s
         if cache is None:
             return prepare(open_source(paths, ask), ask, whole_name)
         kept = Cache(Path(cache))
-        key = kept.key(paths, ask)
+        key = kept.key(whole_of(paths), ask)
         entry = kept.find(key)
         if entry is None:
             frames = prepare(open_source(paths, ask), ask, whole_name)
@@ -187,6 +187,11 @@ def files_of(path: Path, ask: Ask) -> list[Path]:
     if not found:
         raise BadSample("is a folder without files")
     return found
+
+
+def whole_of(paths: Sequence[Path]) -> list[Path]:
+    """These files, and those beside them without which they say nothing: the data of a pair."""
+    return list(dict.fromkeys(part for path in paths for part in nifti.parts_of(path)))
 
 
 def _by_numbers(name: str) -> list[tuple[int, str]]:

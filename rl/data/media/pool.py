@@ -10,15 +10,14 @@ import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event, Lock
-from typing import Any
 
+from rl.data.media.remembered import Task, media_of
 from rollouts import children
 from rollouts.records import Media
 
 # Longest wait for one medium: an hour of video takes some minutes.
 SECONDS = 900.0
 _COMMAND = (sys.executable, "-m", "rl.data.media.worker")
-Task = Mapping[str, Any]
 
 
 def read_all(
@@ -76,7 +75,7 @@ class _Reader:
             self.close()
             return f"{what}: the process that read it {how}; the file is damaged, or needs more memory than there is"
         reply = json.loads(line)
-        return _media(reply["media"]) if "media" in reply else str(reply["fault"])
+        return media_of(reply["media"]) if "media" in reply else str(reply["fault"])
 
     def close(self) -> None:
         """End the process. A later `read` starts another."""
@@ -93,9 +92,3 @@ def _start() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"},
     )
-
-
-def _media(fields: Mapping[str, Any]) -> Media:
-    """The record of a reply."""
-    made: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    return Media(**made)

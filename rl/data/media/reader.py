@@ -13,10 +13,12 @@ from typing import Any
 
 from rl.config import MediaConfig
 from rl.data.images import ImageReader
+from rl.data.media import remembered
 from rl.data.media.budget import FrameRoom
 from rl.data.media.given import SAYS, Mask, Wanted, mask_of, path_of, wanted
 from rl.data.media.labels import frame_labels
 from rl.data.media.pool import read_all
+from rl.data.media.remembered import Task
 from rollouts.records import BadSample, Media, patient_key
 from rollouts.rows.sample import text_of, value_text
 from rollouts.texts.reading import quote
@@ -85,8 +87,16 @@ class MediaReader:
         self._waiting = {}
         if waiting:
             with bar("volumes, videos and medical pictures", len(waiting)) as advance:
-                tasks = {key: self._task(one) for key, one in waiting.items()}
-                self._read |= read_all(tasks, self._settings.workers, advance)
+                tasks: dict[str, Task] = {}
+                for key, one in waiting.items():
+                    task = self._task(one)
+                    if (media := remembered.find(task)) is None:
+                        tasks[key] = task
+                    else:
+                        self._read[key] = media
+                        advance(1)
+                if tasks:
+                    self._read |= read_all(tasks, self._settings.workers, advance)
 
     def media(self, row: Mapping[str, Any]) -> tuple[Media, ...]:
         """Images first, then the volume, then the video. Raises BadSample."""
@@ -175,7 +185,7 @@ class MediaReader:
         return {
             "path": str((self._root / one.name).absolute()),
             "name": one.name,
-            "ask": dataclasses.asdict(ask),
+            "ask": ask.to_dict(),
             "rules": {
                 of: {"window": rule.window, "max_frames": rule.max_frames} for of, rule in one.by_modality.items()
             },

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rl.data.media import remembered
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.masks.reader import read_mask
 from rollouts.imaging.read import read
@@ -55,7 +56,9 @@ def read_task(task: Mapping[str, Any]) -> Media:
     # differs from machine to machine.
     asked = f"{media.source_sha256}\n{dataclasses.replace(ask, patient_salt='').key()}"
     shown = hashlib.sha256(asked.encode()).hexdigest()
-    return dataclasses.replace(media, provenance=provenance, sha256=shown, mask_files=files)
+    media = dataclasses.replace(media, provenance=provenance, sha256=shown, mask_files=files)
+    remembered.keep(task, media)
+    return media
 
 
 def _kept(png: bytes, folder: Path) -> str:

@@ -85,7 +85,7 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
         load=lambda wanted: (_frame(volume, index) for index in wanted),
         provenance=Provenance(
             format="NIfTI" if volume.version == 1 else "NIfTI-2",
-            source_sha256=hash_files(_parts(paths[0])),
+            source_sha256=hash_files(parts_of(paths[0])),
             decoder="nibabel",
             notes=notes,
         ),
@@ -291,7 +291,8 @@ def header_of(path: Path) -> Path | None:
     return next((file for file in beside if file.is_file()), None)
 
 
-def _parts(path: Path) -> list[Path]:
+def parts_of(path: Path) -> list[Path]:
+    """The file, and the data file beside it where it is the header of a pair."""
     image = _image_of(path) if path.name.lower().removesuffix(".gz").endswith(".hdr") else None
     return [path] if image is None else [path, image]
 

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,6 +80,18 @@ def test_the_same_bytes_under_other_names_are_found(tmp_path: Path) -> None:
     assert len(entries) == 1
     assert sorted(path.name for path in entries[0].iterdir()) == ["000000.png", "000001.png", "read.json"]
     assert not any(b"Muster" in path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file())
+
+
+def test_pairs_with_one_header_are_two_sources(tmp_path: Path) -> None:
+    shown = []
+    for number in (100, 200):
+        values = np.full((4, 6, 2), number, np.int16)
+        values[0] = 0
+        nibabel.save(nibabel.Nifti1Pair(values, np.eye(4)), tmp_path / f"{number}.img")
+        frames = read(tmp_path / f"{number}.hdr", Ask("volume", window=(128, 256)), cache=tmp_path / "cache")
+        shown.append(int(np.asarray(frames.image(0)).max()))
+    assert (tmp_path / "100.hdr").read_bytes() == (tmp_path / "200.hdr").read_bytes()
+    assert shown == [100, 200]
 
 
 def test_a_damaged_entry_is_written_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,36 @@ def test_a_second_start_reads_no_source_again(folder: Path, tmp_path: Path) -> N
     (after,), _ = read(tmp_path, {"volume": "second.nii.gz"})
     assert before.media == after.media, "a copy under another name is the same medium"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "frames").rglob("*.png")} == made
+
+
+def test_what_was_read_is_found_again_without_a_process_and_not_where_something_changed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.zeros((24, 20, 12), np.uint8)
+    mask[4:8, 4:8, 5] = 1
+    nibabel.save(nibabel.Nifti1Image(mask, np.diag([-1.0, -1.0, 5.0, 1.0])), tmp_path / "mask.nii.gz")
+    (tmp_path / "ct.nii.gz").write_bytes((folder / "ct.nii.gz").read_bytes())
+    for path in tmp_path.iterdir():
+        os.utime(path, (1e9, 1e9))
+    row = {"volume": "ct.nii.gz", "mask": "mask.nii.gz", "patient": "Jane Doe"}
+    # A rule for a modality that the row does not name: the file is asked, once.
+    settings = {"window_by_modality": {"CT": "soft"}, "max_frames": 12}
+    (before,), _ = read(tmp_path, row, **settings)
+    asked = []
+    monkeypatch.setattr(
+        "rl.data.media.reader.read_all", lambda tasks, *_: asked.extend(tasks) or dict.fromkeys(tasks, "")
+    )
+    (after,), bad_rows = read(tmp_path, row, **settings)
+    assert after == before and bad_rows == [] and asked == []
+    assert "Doe" not in "".join(path.read_text() for path in (tmp_path / "cache" / "read").iterdir())
+    read(tmp_path, {**row, "volume": {"path": "ct.nii.gz", "plane": "coronal"}}, **settings)
+    assert len(asked) == 1, "another ask"
+    Path(before.media[0].mask_files[5]).unlink()
+    read(tmp_path, row, **settings)
+    assert len(asked) == 2, "a file of the cache is gone"
+    os.utime(tmp_path / "mask.nii.gz", (1e9, 1e9 + 1))
+    read(tmp_path, row, **settings)
+    assert len(asked) == 3, "the mask changed"
 
 
 def test_what_a_row_says_goes_before_its_modality_and_that_before_all(folder: Path) -> None:
