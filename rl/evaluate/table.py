@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from rl.evaluate.asking import EvalResult
@@ -29,7 +29,9 @@ def print_table(
     modes = [mode for mode in MODES if mode in comparison]
     console.print(_summary(comparison, modes))
     for mode in (mode for mode in modes if mode != "blank"):
-        console.print(_by_stratum(comparison, mode, baseline or {}))
+        console.print(_by_stratum(comparison, mode))
+    if baseline or "blank" in comparison:
+        console.print(_blind(comparison, baseline or {}))
     console.print(_notes(comparison, modes))
 
 
@@ -45,47 +47,74 @@ def _summary(comparison: Mapping[str, Any], modes: Sequence[str]) -> Table:
                 _change(row),
                 _p(row["p_value"]),
                 _verdict(row),
-                _percent(row["sft"]["format_rate"]),
-                _percent(row["grpo"]["format_rate"]),
             )
         )
-    columns = ("asked", "SFT", "GRPO", "difference", "p", "verdict", "format SFT", "format GRPO")
+    columns = ("asked", "SFT", "GRPO", "change", "p", "verdict")
     title = f"SFT and GRPO model on the same {comparison['num_items']} held-out items, accuracy in %"
     return table(title, columns, rows)
 
 
-def _by_stratum(comparison: Mapping[str, Any], mode: str, baseline: Mapping[str, Mapping[str, Any]]) -> Table:
+def _by_stratum(comparison: Mapping[str, Any], mode: str) -> Table:
     rows: list[Sequence[str | Text] | None] = []
-    blank = comparison.get("blank", {})
-    for name, row in comparison[mode].items():
+    for name, kind in _kinds({name: row["grpo"]["num_items"] for name, row in comparison[mode].items()}).items():
+        row = comparison[mode][name]
         worse = f"{mode}/{name}" in comparison["worse"]
         rows.append(
             (
-                name,
+                kind,
                 str(row["grpo"]["num_items"]),
                 _with_interval(row["sft"]),
                 _with_interval(row["grpo"]),
                 plain(_signed(row["difference"]), "bold red" if worse else ""),
                 _p(row["p_value"]),
                 _verdict(row),
-                _percent(baseline[name]["accuracy"]) if name in baseline else "",
-                _percent(blank[name]["sft"]["accuracy"]) if name in blank else "",
-                _percent(blank[name]["grpo"]["accuracy"]) if name in blank else "",
             )
         )
         rows += [None] if name in _ENDS else []
-    columns = ("kind", "items", "SFT", "GRPO", "difference", "p", "verdict", "majority", "blank SFT", "GRPO")
+    columns = (_kind(), "items", "SFT", "GRPO", "change", "p", "verdict")
     return table(f"{WAYS[mode]}, by kind of item", columns, rows)
+
+
+def _blind(comparison: Mapping[str, Any], baseline: Mapping[str, Mapping[str, Any]]) -> Table:
+    blank = comparison.get("blank", {})
+    first = next(comparison[mode] for mode in MODES if mode in comparison)
+    counts = {name: row["grpo"]["num_items"] for name, row in first.items()}
+    rows: list[Sequence[str | Text] | None] = []
+    for name, kind in _kinds(counts).items():
+        own = [_percent(blank[name][model]["accuracy"]) if name in blank else "" for model in ("sft", "grpo")]
+        rows.append((kind, str(counts[name]), _percent(baseline[name]["accuracy"]) if name in baseline else "", *own))
+        rows += [None] if name in _ENDS else []
+    columns = (_kind(), "items", "majority answer", "SFT, image blanked", "GRPO, image blanked")
+    return table("what blindness earns, by kind of item", columns, rows)
+
+
+def _kinds(counts: Mapping[str, int]) -> dict[str, str]:
+    """Name of each stratum -> how a table calls it: `modality/CT` is CT. A stratum of the items of another one, such as
+    `answer_type/open`, is left out."""
+    called: dict[str, str] = {}
+    for name, count in counts.items():
+        short = name.rpartition("/")[2]
+        if short not in called.values():
+            called[name] = short
+        elif count != counts[next(other for other, known in called.items() if known == short)]:
+            called[name] = name
+    return called
+
+
+def _kind() -> Column:
+    """Names of kinds are not broken where a terminal is narrow: the intervals beside them are, behind the number."""
+    return Column("kind", no_wrap=True)
 
 
 def _notes(comparison: Mapping[str, Any], modes: Sequence[str]) -> Group:
     items, clusters = comparison["num_items"], comparison.get("num_clusters", comparison["num_items"])
     alone = "every item has its own image" if clusters == items else f"{items} items share {clusters} images or pairs"
     lines = [
-        f"95 % intervals over clusters: {alone}, and an item sampled several times counts once. Difference: paired"
-        f" bootstrap; p: {_tests(comparison, modes)}. win / loss: the interval of the difference lies above / below 0;"
+        f"95 % intervals over clusters: {alone}, and an item sampled several times counts once. Change: paired"
+        f" bootstrap; p: {_tests(comparison, modes)}. win / loss: the interval of the change lies above / below 0;"
         " tie (N): it does not, and a true difference of N points would have been found in 80 % of such comparisons."
     ]
+    lines.append(f"Well-formed, SFT and GRPO: {', '.join(_format(comparison, mode) for mode in modes)} %.")
     for model in ("sft", "grpo"):
         unscored = sum(comparison[mode]["all"][model]["num_unscored"] for mode in modes)
         if unscored:
@@ -98,6 +127,11 @@ def _notes(comparison: Mapping[str, Any], modes: Sequence[str]) -> Group:
     else:
         lines.append("No kind of item got worse by more than chance explains (Holm, 5 %).")
     return Group(*lines)
+
+
+def _format(comparison: Mapping[str, Any], mode: str) -> str:
+    row = comparison[mode]["all"]
+    return f"{WAYS[mode]} {_percent(row['sft']['format_rate'])} and {_percent(row['grpo']['format_rate'])}"
 
 
 def _change(row: Mapping[str, Any]) -> str:
@@ -125,12 +159,14 @@ def print_one(
         mode: {name: measure(result, mode, member) for name, member in strata(result.samples)} for mode in modes
     }
     rows: list[Sequence[str | Text] | None] = []
-    for name, row in numbers[modes[0]].items():
+    kinds = _kinds({name: row["num_items"] for name, row in numbers[modes[0]].items()})
+    for name, kind in kinds.items():
+        row = numbers[modes[0]][name]
         cells = [_with_interval(numbers[mode][name]) for mode in modes]
         majority = _percent(baseline[name]["accuracy"]) if name in baseline else ""
-        rows.append((name, str(row["num_items"]), *cells, majority, _percent(row["format_rate"])))
+        rows.append((kind, str(row["num_items"]), *cells, majority, _percent(row["format_rate"])))
         rows += [None] if name in _ENDS else []
-    columns = ("kind", "items", *(WAYS[mode] for mode in modes), "majority", "format")
+    columns: tuple[str | Column, ...] = (_kind(), "items", *(WAYS[mode] for mode in modes), "majority", "format")
     console.print(table(f"{result.name} on {len(result.samples)} held-out items, accuracy in %", columns, rows))
     unscored = sum(numbers[mode]["all"]["num_unscored"] for mode in modes)
     if unscored:

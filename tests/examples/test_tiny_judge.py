@@ -176,7 +176,6 @@ def test_the_key_of_the_server_is_in_none_of_its_files(judge: Judge) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_real_server_that_is_killed_comes_back_and_no_verdict_is_lost(loop: asyncio.Runner, tmp_path: Path) -> None:
     judge = make_judge(LOCAL, cache_path=tmp_path / "judge.sqlite", start=True)
     assert isinstance(judge, LocalJudge)

@@ -34,10 +34,8 @@ SMALL = (
 
 
 def command(folder: Path, cache: Path, *more: str) -> list[str]:
-    """The main command, paid by rule unless a judge is named: most of these tests need none, and its server takes half
-    a minute to start."""
-    judge = () if any(one.startswith("judge=") for one in more) else ("judge=rules",)
-    return [sys.executable, "-m", "rl.train", *SMALL, f"out_dir={folder}", f"sft.cache_dir={cache}", *judge, *more]
+    """The main command, with the judge of the experiment."""
+    return [sys.executable, "-m", "rl.train", *SMALL, f"out_dir={folder}", f"sft.cache_dir={cache}", *more]
 
 
 def run(folder: Path, cache: Path, *more: str) -> str:
@@ -65,9 +63,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, str]:
-    """A finished run and what it printed."""
+    """A finished run and what it printed; it leaves nothing in the folder of temporary files."""
     folder = tmp_path_factory.mktemp("runs") / "first"
-    return folder, run(folder, cache)
+    before = set(os.listdir(tempfile.gettempdir()))
+    output = run(folder, cache)
+    assert not set(os.listdir(tempfile.gettempdir())) - before
+    return folder, output
 
 
 def test_a_run_leaves_everything_its_folder_promises(finished: tuple[Path, str]) -> None:
@@ -87,7 +88,7 @@ def test_a_run_leaves_everything_its_folder_promises(finished: tuple[Path, str])
     for mode in ("greedy", "sampled", "blank"):
         assert summary["comparison"][mode]["all"]["grpo"]["num_items"] == 24
     assert "evaluate GRPO" in output and "report.html" in output
-    assert "judge=rules" in output, "the log says plainly who judged"
+    assert "judge=local" in output, "the log says plainly who judged"
 
 
 @pytest.mark.timeout(900)
@@ -108,16 +109,12 @@ def test_a_run_does_not_go_on_over_a_row_that_changed_since_it_began(
 
 
 def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_with_it(
-    cache: Path, tmp_path: Path
+    finished: tuple[Path, str],
 ) -> None:
     experiment = yaml.safe_load((REPOSITORY / "conf/experiment/med_grpo.yaml").read_text())
     assert {"override /judge": "local"} in experiment["defaults"]
-    folder = tmp_path / "run"
-    before = set(os.listdir(tempfile.gettempdir()))
-    output = run(
-        folder, cache, "judge=local", "grpo.num_steps=1", "grpo.prompts_per_step=16", "eval.blank_images=false"
-    )
-    assert "judge=local" in output and "judge=local" in json.loads((folder / "summary.json").read_text())["judge"]
+    folder, _ = finished
+    assert "judge=local" in json.loads((folder / "summary.json").read_text())["judge"]
     paid = [one.outcomes["accuracy"] for one in read_rollouts(folder)]
     judged = [outcome for outcome in paid if (outcome.evidence or {}).get("layer")]
     asked = [outcome for outcome in judged if outcome.evidence.get("layer") in ("judge", "cache")]
@@ -126,7 +123,6 @@ def test_the_judge_of_the_experiment_is_a_server_of_the_run_that_pays_and_ends_w
     (port,) = set(re.findall(r"'port': (\d+)", (folder / "judge_server.log").read_text()))
     commands = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert not [one for one in commands if f"--port {port}" in one]
-    assert not set(os.listdir(tempfile.gettempdir())) - before
 
 
 def test_a_quick_subset_is_evaluated_on_the_way_and_step_0_is_the_sft_model(finished: tuple[Path, str]) -> None:

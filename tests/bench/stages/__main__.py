@@ -1,5 +1,8 @@
 """`python -m tests.bench.stages --out FOLDER`: the four stages, and each left out once, on the same held-out items.
 
+`--on fleming_vl` (embedded data, drawn in memory) or `--on hospital` (the made-up hospital's files, which are
+written first); `--only all_four` for the seeds without the ablation.
+
 Prints, for each seed, the accuracy of the last model of each variant with its interval, and what leaving a stage out
 changed (paired by item). Runs that are finished in FOLDER are read and not made again, so the command
 can be called as often as wanted.
@@ -14,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from examples.hospital.make import places
 from rl.stages.book import StageBook, StageRecord, added, in_percent
 from rollouts.terminal import open_console, table
 
@@ -26,13 +30,25 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def run(folder: Path, skip: Sequence[str], seed: int, more: Sequence[str]) -> None:
+def run(experiment: str, folder: Path, skip: Sequence[str], seed: int, more: Sequence[str]) -> None:
     """One run of the recipe, unless it is there and finished."""
     if (folder / "summary.json").is_file():
         return
     settings = [f"out_dir={folder}", f"seed={seed}", f"stages.skip=[{','.join(skip)}]", *more]
     settings += ["resume=true"] if folder.is_dir() else []
-    subprocess.run([sys.executable, "-m", "rl.train", "+experiment=fleming_vl", *settings], check=True)
+    subprocess.run([sys.executable, "-m", "rl.train", f"+experiment={experiment}", *settings], check=True)
+
+
+def hospital(folder: Path) -> list[str]:
+    """The settings that say where the made-up hospital lies, which is written unless it is there."""
+    if not (folder / "questions.jsonl").is_file():
+        subprocess.run([sys.executable, "-m", "examples.hospital.make", "--out", str(folder)], check=True)
+    return places(folder)
+
+
+def named(variant: str) -> str:
+    """A variant as folders are called."""
+    return variant.replace(" ", "_")
 
 
 def last_of(folder: Path) -> tuple[StageRecord, float]:
@@ -47,13 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the runs are kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="settings of every run")
+    parser.add_argument("--on", choices=("fleming_vl", "hospital"), default="fleming_vl", help="the experiment")
+    parser.add_argument("--only", choices=[named(name) for name in VARIANTS], help="this variant alone")
     asked = parser.parse_args(argv)
+    settings = [*asked.settings, *(hospital(asked.out / "hospital") if asked.on == "hospital" else ())]
     for seed in asked.seeds:
         rows = []
         whole: StageRecord | None = None
         for name, skip in VARIANTS.items():
-            folder = asked.out / f"{name.replace(' ', '_')}-{seed}"
-            run(folder, skip, seed, asked.settings)
+            if asked.only not in (None, named(name)):
+                continue
+            folder = asked.out / f"{named(name)}-{seed}"
+            run(asked.on, folder, skip, seed, settings)
             last, seconds = last_of(folder)
             whole = whole or last
             change = added(whole, last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -357,7 +358,10 @@ def test_the_tables_tell_what_was_measured() -> None:
     text = output.getvalue()
     # 30 of 40: Wilson 59.8 to 85.8
     assert "75.0 (59.8-85.8)" in text
-    assert "modality/us" in text
+    assert re.search(r"^ us +20 +", text, re.M), "a stratum is called by its own name"
     assert "2 completions" not in text
     assert "3 completions of the SFT model could not be judged" in text
     assert "No kind of item got worse" in text
+    narrow = io.StringIO()
+    print_table(compare(before, after), majority_baseline(samples, samples), Console(file=narrow, width=80))
+    assert "(59.8-85.8)" in narrow.getvalue() and max(map(len, narrow.getvalue().splitlines())) <= 80
