@@ -14,7 +14,7 @@ from rewards.answers.text import Token, key
 from rewards.answers.words import lexicon
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib")  # of species: "C. difficile", "E. coli"
+_LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib|lamblia|vivax")  # of species: "E. coli"
 PAD = [Token("", "end", -1, -1, "")] * 2  # before and behind the tokens of an answer: each has two neighbours
 
 
@@ -123,7 +123,8 @@ def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list
         if joined and not listed and index - 2 not in covered:
             continue  # "hepatitis B and C": where the first is a name, the second is one
         signed = len(stream) == 6 and stream[index + 1].text in ("+", "-")
-        own = letter in (starts.get(index + 1), starts.get(index + 2))
+        named = {starts[place] for place in (index + 1, index + 2) if place in starts}
+        own = letter in named or (bool(named) and letter in options.letters and stream[index + 1].text == ".")
         by = "label" if len(spoken) == 1 and not signed else _shape(stream, index, own, options, listed)
         mentions += [Mention(letter, index, index, by)] if by else []
     return mentions
@@ -143,7 +144,7 @@ def _letters_only(stream: list[Token], free: list[int], options: Options, num_sp
 
 
 def _shape(stream: list[Token], index: int, own: bool, options: Options, listed: bool) -> str:
-    """The shape rule: "label", "letter" (perhaps) or "" (a name). `own`: its text follows. `listed`: behind a label."""
+    """The shape rule: "label", "letter" (perhaps) or "" (a name). `own`: a text follows. `listed`: behind a label."""
     before, token, after = stream[index - 1 : index + 2]
     left, right = _left(stream, index), "end" if own else _right(stream, index, options)
     inside = token.text.upper() in options.letters
@@ -203,8 +204,7 @@ def _right(stream: list[Token], index: int, options: Options) -> str:
     if both and after.text in ".&/+-'" and not (_lone(later) and later.text in options.letters):
         return "end" if after.text == "." and later.text[:1].isupper() and len(later.text) > 1 else "name"  # "A.P."
     if after.text == "." and later.kind == "w" and later.text.islower() and len(later.text) > 2:
-        alone = index == 2 and all(other.kind in ("p", "end") for other in stream[index + 3 :])
-        return "name" if alone or _LATIN.fullmatch(later.text) else "end"  # "C. difficile"; "G. lamblia" alone
+        return "name" if _LATIN.fullmatch(later.text) else "end"  # "C. difficile"
     return "name" if glued and after.text in ("+", "-") and not _lone(later) else "end"  # "A+"
 
 
