@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from rollouts.imaging import greys, pictures
+from rollouts.imaging.flat import reader as flat
+from rollouts.imaging.read import HEAD, what_it_is
 from rollouts.media import evenly_spaced
 from rollouts.records import BadSample, Media
 from rollouts.texts.reading import shorten
@@ -143,6 +145,10 @@ class ImageReader:
 
     def _bytes(self, what: str, name: str) -> bytes:
         path = self._path(what, name)
+        if path.is_dir():
+            raise BadSample(
+                f"image {shorten(name)} is a folder; give one file of it, or all of them as volume or video"
+            )
         if not path.is_file():
             raise BadSample(f"image {shorten(name)} does not exist")
         try:
@@ -155,6 +161,8 @@ class ImageReader:
             data = self._bytes("image", name)
         except BadSample as error:
             return str(error)
+        if data and not flat.begins(data[:HEAD]):
+            return f"image {shorten(name)} does not open: it is {what_it_is(data[:HEAD])}"
         if fault := pictures.fault(data):
             return f"image {shorten(name)} {fault}"
         return Media(kind="image", path=str(path), sha256=hashlib.sha256(data).hexdigest())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 
 from rollouts.imaging.ask import Ask, AskKind, Plane
 from rollouts.imaging.frames import Frames
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open_console(errors=True).status("reading"):
             frames = _read(asked)
             if asked.out is not None:
-                sheet(frames).save(asked.out)
+                sheet(frames).save(asked.out, optimize=True)
     except BadSample as error:
         complain(f"{COMMAND}: {_on_lines(str(error))}")
         return 2
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for index in shown:
         console.print(plain(frames.provenance.line(index)))
     if asked.out is not None:
-        console.print(plain(f"{len(frames)} frames on {asked.out}"))
+        console.print(plain(f"{len(frames)} frame{'s' if len(frames) > 1 else ''} on {asked.out}"))
     else:
         console.print(plain("--out sheet.png draws them"))
     return 0
@@ -177,20 +177,32 @@ def _on_lines(text: str) -> str:
 
 def sheet(frames: Frames) -> Image.Image:
     """All frames as small pictures on one, with slice, place or time under each. Raises BadSample."""
-    count = len(frames)
-    columns = min(count, max(1, math.ceil(math.sqrt(count))))
-    rows = -(-count // columns)
-    wide, high = _THUMBNAIL + _GAP, _THUMBNAIL + _CAPTION + _GAP
+    smalls = [_small(image) for image in frames.images()]
+    cell = max(small.height for small in smalls)  # flat frames stand close to each other
+    columns = _columns(len(smalls), cell)
+    rows = -(-len(smalls) // columns)
+    wide, high = _THUMBNAIL + _GAP, cell + _CAPTION + _GAP
     whole = Image.new("RGB", (columns * wide + _GAP, rows * high + _GAP), _GROUND)
     draw = ImageDraw.Draw(whole)
-    for index, image in enumerate(frames.images()):
-        scale = _THUMBNAIL / max(image.size)
-        small = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
+    for index, small in enumerate(smalls):
         left, top = _GAP + index % columns * wide, _GAP + index // columns * high
-        whole.paste(small, (left + (_THUMBNAIL - small.width) // 2, top + (_THUMBNAIL - small.height) // 2))
+        whole.paste(small, (left + (_THUMBNAIL - small.width) // 2, top + (cell - small.height) // 2))
         caption = one_line(frames.provenance.line(index).partition(", slice ")[2] or _time_of(frames, index), 36)
-        draw.text((left + 2, top + _THUMBNAIL + 2), caption, fill=_INK)
-    return whole
+        draw.text((left + 2, top + cell + 2), caption, fill=_INK)
+    grey = whole.convert("L")
+    return grey if ImageChops.difference(grey.convert("RGB"), whole).getbbox() is None else whole
+
+
+def _small(image: Image.Image) -> Image.Image:
+    """A frame whose longer side is that of a thumbnail."""
+    scale = _THUMBNAIL / max(image.size)
+    return image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
+
+
+def _columns(count: int, cell: int) -> int:
+    """How many frames stand beside each other: up to three in a row, more so that the sheet is about as wide as it is
+    high."""
+    return count if count <= 3 else max(1, round(math.sqrt(count * (cell + _CAPTION + _GAP) / (_THUMBNAIL + _GAP))))
 
 
 def _time_of(frames: Frames, index: int) -> str:

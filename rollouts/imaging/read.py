@@ -116,7 +116,7 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
             return _with_left_out(reader.open_source(fitting, ask), heads, fitting)
     if len(heads) > 1:
         raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
-    what, known = _what_it_is(heads[0][1]), ", ".join(_known())
+    what, known = what_it_is(heads[0][1]), ", ".join(_known())
     raise BadSample(f"{what} (no {ask.kind})" if ";" in what else f"{what}, no {ask.kind}; {known} can be read")
 
 
@@ -147,7 +147,9 @@ def _known() -> list[str]:
     return [reader.name for reader in READERS]
 
 
-def _what_it_is(head: bytes) -> str:
+def what_it_is(head: bytes) -> str:
+    """What a file that no reader opens is, by its first bytes (`HEAD` of them), and what to do: "a ZIP archive; unpack
+    it"."""
     if not head:
         return "an empty file"
     lowered = head.lstrip().lower()

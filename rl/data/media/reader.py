@@ -78,6 +78,10 @@ class MediaReader:
         except BadSample:
             return
 
+    def tasks(self, row: Mapping[str, Any]) -> list[Task]:
+        """What a process is told to read for a row (`rl.data.media.worker.read_task`). Raises BadSample."""
+        return [self._task(one) for one in self._of_row(row) if isinstance(one, Wanted)]
+
     def prepare(self, bar: Bar = no_bar) -> None:
         """Read everything that was looked at, or find it in the cache."""
         for row in self._asked:

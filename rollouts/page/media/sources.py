@@ -47,6 +47,8 @@ class Sources:
 
     def __init__(self, data_file: Path) -> None:
         """Raises OSError where there is no such file, NoSource where it is no file of JSON lines."""
+        if data_file.is_dir():
+            raise NoSource(f"--sources {data_file} is a folder; give the run's data file (data.root), a .jsonl")
         self._root = data_file.parent
         self._given: dict[str, list[_Given]] = {}
         self._open: OrderedDict[tuple[str, int], Frames] = OrderedDict()

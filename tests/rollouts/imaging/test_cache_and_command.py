@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rollouts.imaging.__main__ import main
+from rollouts.imaging.__main__ import main, sheet
 from rollouts.imaging.ask import Ask
 from rollouts.imaging.cache import Cache
 from rollouts.imaging.frames import Frames
@@ -144,10 +144,16 @@ def test_the_command_prints_what_was_done_and_draws_the_frames(
     assert "CT axial, lung -600/1500, slice 1 of 3, z 0 mm, IM 3" in printed
     assert "gap: 10 mm between slices 2 and 3 (usual step 7.5 mm)" not in printed  # 10 is no more than 1.5 x 7.5
     assert "uneven steps: 5 to 10 mm" in printed
-    with Image.open(out) as sheet:
-        assert sheet.size == (2 * 230 + 6, 246 + 6)
+    with Image.open(out) as picture:
+        assert picture.size == (2 * 230 + 6, 149 + 16 + 6 + 6)  # 6 x 4 pixels become 224 x 149
     assert main([str(scan), "--json", "--window", "40/400"]) == 0
     assert json.loads(capsys.readouterr().out)["window_bounds"] == [[-160.0, 239.0]]
+
+
+def test_flat_frames_stand_close_to_each_other_on_the_sheet(tmp_path: Path) -> None:
+    # 8 coronal frames of 8 x 4 pixels become 224 x 112; a cell is 230 x 134, sqrt(8 * 134 / 230) = 2.2 columns.
+    frames = read(dicoms.series(tmp_path, [0, 1, 2, 3], shape=(8, 8)), Ask("volume", plane="coronal"))
+    assert sheet(frames).size == (2 * 230 + 6, 4 * 134 + 6)
 
 
 def test_the_command_finds_out_the_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

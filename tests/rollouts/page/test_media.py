@@ -73,6 +73,8 @@ def test_a_source_that_changed_or_is_gone_is_not_shown(made: read_volume.ReadVol
         assert one.group(1, made.prompt)["media"][0]["source"] is False
     finally:
         one.close()
+    with pytest.raises(NoSource, match=r"is a folder; give the run's data file"):
+        Sources(tmp_path)
     silent = viewing(made.run)
     try:
         assert "source" not in silent.group(1, made.prompt)["media"][0]
