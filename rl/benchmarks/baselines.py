@@ -70,17 +70,21 @@ def majority(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:
 
 
 def options_only(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:
-    """The option whose text was most often right in training, the question unseen; chance where none was. What is asked
-    without options gets the majority answer of its type."""
-    counts = collections.Counter(folded(one.gold_text) for one in taught)
+    """The option whose text was most often right in training, question and image unseen; chance where none was. Rows of
+    one modality learn from training rows of the same, where there are any. What is asked without options gets the
+    majority answer of its type."""
+    counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for one in taught:
+        for modality in {one.modality, ""}:
+            counts[modality][folded(one.gold_text)] += 1
     rest = majority(samples, taught).values
-    values = tuple(
-        _share_of_best([counts[folded(option)] for option in one.options or ()], (one.gold_letters or ("",))[0])
-        if one.answer_type == "mcq"
-        else other
-        for one, other in zip(samples, rest, strict=True)
-    )
-    return Blind("options_only", "the option whose text was most often right in training", values)
+    values = []
+    for one, other in zip(samples, rest, strict=True):
+        known = counts[one.modality if one.modality in counts else ""]
+        shown = [known[folded(option)] for option in one.options or ()]
+        values.append(_share_of_best(shown, (one.gold_letters or ("",))[0]) if one.answer_type == "mcq" else other)
+    what = "the option whose text was most often right in training rows of its modality"
+    return Blind("options_only", what, tuple(values))
 
 
 def _share_of_best(counts: Sequence[int], gold: str) -> float:

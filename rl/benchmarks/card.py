@@ -33,6 +33,8 @@ ROLES = (
 OPTIONAL = frozenset({"id", "modality", "language", "aliases"})
 # The stratum of `Card.combination`.
 COMBINATION = "combination"
+# The headline of a card whose items count only together: the share of its groups that are right in all of their items.
+ALL_RIGHT = "all_right"
 # Strata that need no tag. Options that are letters or figures make their own letters doubtful (MedXpertQA).
 OF_EVERY_CARD = ("answer_type", "modality", "source", "letter_options")
 Scorer = Literal["rubric", "report", "rubric_judge"]
@@ -100,6 +102,8 @@ class Form:
     files: tuple[str, ...] = ()
     # Rows that are meant in this form, beside the card's `where`.
     where: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    # Hash of the rows in this form, where it is another than `Expect.content`, or where only this one is known.
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,15 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """A part of a set that is too large, or too uneven, to be asked whole: as many rows of each stratum."""
+
+    # "modality", or a tag; a row without it is not drawn.
+    by: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Reference:
     """One column of a table of others, with its origin and whether its numbers may be compared with ours."""
 
@@ -171,6 +184,8 @@ class Card:
     where: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     # A file of ids that says which rows are meant (PubMedQA's 500): a JSON object or list; "" = all.
     ids_file: str = ""
+    # How many rows of each value of a tag are asked, drawn by the hash of their ids; None = all.
+    draw: Draw | None = None
     # Tag -> column, or alternatives; strata and the reader's eyes use them.
     tags: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     # False: questions of text alone.
@@ -195,8 +210,9 @@ class Card:
     probes: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ("chance", "majority")
     training: tuple[Training, ...] = ()
-    # The constant report of the baseline "constant".
+    # The constant report of the baseline "constant", and what it adds where references have an impression, too.
     constant: str = ""
+    constant_impression: str = ""
     traps: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
 
@@ -336,11 +352,13 @@ def _faults(card: Card) -> list[Fault]:
         found.append((("baselines",), "the baseline 'constant' needs the report, as `constant:`"))
     found += [(("probes",), said) for said in _unknown("probe", card.probes, [*PROBES, *FAMILIES])]
     found += [(("strata",), said) for said in _unknown("tag", card.strata, [*card.tags, *OF_EVERY_CARD])]
+    by = [card.draw.by] if card.draw else []
+    found += [(("draw", "by"), said) for said in _unknown("tag", by, ["modality", *card.tags])]
     found += [(("combination",), said) for said in _unknown("tag", card.combination, ["modality", *card.tags])]
     of_reports = card.scorer == "report"
     known = [*METRICS, *MODEL_METRICS] if of_reports else ["macro_f1"]
     found += [(("metrics",), said) for said in _unknown("metric", card.metrics, known)]
-    heads = ["rouge_l", "meteor", "cider", "cider_d"] if of_reports else ["accuracy", "rubric_points"]
+    heads = ["rouge_l", "meteor", "cider", "cider_d"] if of_reports else ["accuracy", "rubric_points", ALL_RIGHT]
     found += [(("headline",), said) for said in _unknown("headline", [card.headline], heads)]
     clusters = ["image", "row", "question", *card.tags]
     found += [(("cluster",), said) for said in _unknown("cluster", [card.cluster], clusters)]

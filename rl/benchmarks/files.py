@@ -48,9 +48,10 @@ def _files_below(root: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def candidates(root: Path, patterns: Sequence[str], name: str) -> list[Path]:
-    """The files below `root` that fit a pattern, those of the first pattern first; what lies in a folder of the card's
-    name goes before the rest. `root` itself, where it is a file. Raises FileFault where there is no such place."""
+def candidates(root: Path, patterns: Sequence[str], names: Sequence[str], *, only_own: bool = False) -> list[Path]:
+    """The files below `root` that fit a pattern, those of the first pattern first; what lies in a folder of one of the
+    card's names ("vqa_rad", "VQA-RAD") goes before the rest, or stands alone with `only_own`. `root` itself, where it
+    is a file. Raises FileFault where there is no such place."""
     if root.is_file():
         return [root]
     if not root.is_dir():
@@ -62,8 +63,15 @@ def candidates(root: Path, patterns: Sequence[str], name: str) -> list[Path]:
         for path in below
         if fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, f"*/{pattern}")
     )
-    own = [path for path in fitting if name in Path(path).parts[:-1]]
-    return [root / path for path in [*own, *(path for path in fitting if path not in own)]]
+    wanted = {_plain(name) for name in names} - {""}
+    own = {path: None for path in fitting if wanted & {_plain(part) for part in Path(path).parts[:-1]}}
+    rest = [] if own and only_own else [path for path in fitting if path not in own]
+    return [root / path for path in [*own, *rest]]
+
+
+def _plain(name: str) -> str:
+    """A name as folders spell it in different ways: letters and digits alone, capitals not counted."""
+    return "".join(one for one in name.casefold() if one.isalnum())
 
 
 def some_files(root: Path, most: int = 8) -> str:
@@ -123,10 +131,16 @@ def _table(path: Path, under: str) -> Iterator[Numbered]:
     names = reader.fieldnames or []
     if len(set(names)) < len(names):
         raise FileFault(f"{path}: a column stands twice in {shorten(', '.join(names), 200)}")
+    images: dict[str, str] = {}
     for number, row in enumerate(reader, start=1):
         if None in row:
             raise FileFault(f"{path}, row {number}: more cells than columns; quotes are not closed, or not doubled")
-        yield Numbered(number, {name: value for name, value in row.items() if value is not None})
+        values = {name: value for name, value in row.items() if value is not None}
+        if delimiter == "\t" and {"index", "image"} <= values.keys():
+            # VLMEvalKit writes an image once; further rows name the index of the one that holds it.
+            values["image"] = images.get(values["image"], values["image"])
+            images[values["index"]] = values["image"]
+        yield Numbered(number, values)
 
 
 def _parquet(path: Path, under: str) -> Iterator[Numbered]:

@@ -7,21 +7,22 @@ import collections
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from rl.benchmarks.card import Card, Form, Training
-from rl.benchmarks.files import HUB, READERS, FileFault, Numbered, candidates, hub_rows, rows_of, some_files
+from rl.benchmarks.card import Card, Training
+from rl.benchmarks.files import HUB, FileFault
+from rl.benchmarks.finding import Found, ids_of, image_folders, open_files, root_of
 from rl.benchmarks.pictures import Pictures
-from rl.benchmarks.questions import CARD, CLUSTER, FLAW, Item, form_of, image_key, item_of, matches
+from rl.benchmarks.questions import CARD, CLUSTER, FLAW, Item, image_key, item_of, made_of, matches
 from rl.config import DataConfig, MediaConfig
 from rl.data.load import SOURCES
 from rl.data.sets import BadRow, UnusableData
 from rollouts.media import with_hash
-from rollouts.records import BadSample, Sample
-from rollouts.texts.reading import TextFault, file_text, parse, shorten
+from rollouts.records import BadSample, Sample, stable_hash
+from rollouts.texts.reading import shorten
 
 # Names of rows or images shown on one screen.
 NUM_SHOWN = 10
@@ -80,14 +81,6 @@ class Benchmark:
         return [one for name, samples in self.training.items() if name not in compared_only for one in samples]
 
 
-class _Found(NamedTuple):
-    """Rows of one file, and the form they are in."""
-
-    path: Path | None
-    form: Form
-    rows: Iterator[Numbered]
-
-
 def load(card: Card, root: str | None, media: MediaConfig | None = None, *, training: bool = True) -> Benchmark:
     """The benchmark of a card.
 
@@ -102,12 +95,12 @@ def load(card: Card, root: str | None, media: MediaConfig | None = None, *, trai
     """
     if card.source.data:
         return _of_the_project(card, root)
-    place = _root_of(card, root)
+    notes: list[str] = []
     try:
-        found = _open(card, place)
-        folders = _image_folders(card, found, place)
-        pictures = Pictures(folders, media or MediaConfig(), card.modality)
-        items, unusable = _read(card, found, pictures, _ids(card, place))
+        place = root_of(card, root)
+        found = open_files(card, place, notes)
+        pictures = Pictures(image_folders(card, found, place), media or MediaConfig(), card.modality)
+        items, unusable = _drawn(card, *_read(card, found, pictures, ids_of(card, place)))
     except FileFault as error:
         raise BenchmarkError(f"benchmark {card.name}: {error}") from None
     if not items:
@@ -115,13 +108,12 @@ def load(card: Card, root: str | None, media: MediaConfig | None = None, *, trai
         raise BenchmarkError(f"benchmark {card.name}: no row can be asked ({len(unusable)} cannot)\n{shown}")
     items = _together(items)
     file = "the Hub" if found[0].path is None else ", ".join(str(one.path) for one in found[:3])
-    notes: list[str] = []
     parts = {part.name: _taught(card, part, place, notes) for part in card.training} if training else {}
     return Benchmark(
         card=card,
         items=tuple(items),
         unusable=tuple(unusable),
-        mismatches=tuple(_mismatches(card, items, unusable)),
+        mismatches=tuple(_mismatches(card, found[0].form.content or card.expect.content, items, unusable)),
         missing_images=dict(pictures.missing),
         num_images=pictures.num_images,
         file=file,
@@ -158,101 +150,9 @@ def _labelled(card: Card, sample: Sample, line: int) -> Item:
     )
 
 
-def _root_of(card: Card, root: str | None) -> str:
-    if card.source.root:
-        return str(Path(card.source.root).expanduser())
-    if root is None:
-        where = f", or benchmark_root=hub for {card.source.hub} where there is a network" if card.source.hub else ""
-        raise BenchmarkError(
-            f"benchmark {card.name}: nothing says where its files are ({', '.join(card.source.files)}); give"
-            f" benchmark_root=FOLDER{where}"
-        )
-    return root if root == HUB else str(Path(root).expanduser())
-
-
-def _open(card: Card, root: str, *, training: bool = False) -> list[_Found]:
-    """The files of rows: those that the card names, or else one that bears the card's name; for `training` only those
-    that are named. A file called after training is never the benchmark. Raises FileFault where none is there or none
-    has the columns of a form."""
-    source = card.source
-    if root == HUB:
-        if not source.hub:
-            raise FileFault("the card names no data set on the Hub; give benchmark_root=FOLDER")
-        rows = hub_rows(source.hub, source.revision, source.subset, source.split)
-        return [_with_form(card, None, rows)]
-    patterns = [*source.files, *([] if training else [f"{card.name}*{ending}" for ending in READERS])]
-
-    def found_by(names: Sequence[str]) -> list[Path]:
-        there = candidates(Path(root), names, card.name)
-        return there if training or Path(root).is_file() else [one for one in there if "train" not in one.name.lower()]
-
-    paths = found_by(patterns)
-    if not paths:
-        raise FileFault(
-            f"none of its files ({', '.join(source.files)}) is below {root}; there is {some_files(Path(root))}"
-        )
-    if source.many:
-        paths = next(fit for pattern in patterns if (fit := found_by([pattern])))
-    found, faults = [], []
-    for path in paths:
-        try:
-            found.append(_with_form(card, path, rows_of(path, source.under)))
-        except FileFault as error:
-            faults.append(str(error))
-            continue
-        if not source.many:
-            return found
-    if not found:
-        raise FileFault("\n".join(["no file is in a form of this card", *(f"  {fault}" for fault in faults[:5])]))
-    return found
-
-
-def _with_form(card: Card, path: Path | None, rows: Iterator[Numbered]) -> _Found:
-    first = next(rows, None)
-    where = path or "the Hub"
-    if first is None:
-        raise FileFault(f"{where} holds no row")
-    form, missing = form_of(first.values, card, path.name if path else "")
-    if form is None:
-        there = ", ".join(map(str, list(first.values)[:20]))
-        raise FileFault(f"{where} has the columns {shorten(there, 300)}; {missing}")
-    return _Found(path, form, _chained(first, rows))
-
-
-def _chained(first: Numbered, rows: Iterator[Numbered]) -> Iterator[Numbered]:
-    yield first
-    yield from rows
-
-
-def _image_folders(card: Card, found: Sequence[_Found], root: str) -> list[Path]:
-    tops = dict.fromkeys([*(one.path.parent for one in found if one.path), *([] if root == HUB else [Path(root)])])
-    tops = {top if top.is_dir() else top.parent: None for top in tops}
-    # The files of many sets lie beside the folder of images, or below a sibling of their own folder.
-    above = {top.parent: None for top in tops if root != HUB and Path(root) in top.parents}
-    return [top / name for top in [*tops, *above] for name in (*card.source.images, "", "images")]
-
-
-def _ids(card: Card, root: str) -> frozenset[str] | None:
-    """The ids that are meant; None = all. Raises FileFault where the file of ids is not there."""
-    if not card.ids_file:
-        return None
-    folder = Path(root) if Path(root).is_dir() else Path(root).parent
-    paths = candidates(folder, [card.ids_file, f"*{card.ids_file}"], card.name) if root != HUB else []
-    if not paths:
-        raise FileFault(
-            f"the rows that count are listed in {card.ids_file}, which is not below {folder}: all rows together are"
-            " another set"
-        )
-    try:
-        values = parse(file_text(paths[0]), whole_file=True)
-    except TextFault as error:
-        raise FileFault(f"{paths[0]}: {error}") from None
-    return frozenset(str(one) for one in values)
-
-
 def _read(
     card: Card,
-    found: Sequence[_Found],
+    found: Sequence[Found],
     pictures: Pictures,
     ids: frozenset[str] | None,
     *,
@@ -262,23 +162,53 @@ def _read(
     unusable: list[BadRow] = []
     taken: dict[str, int] = {}
     for one in found:
+        # "anatomy-test-00000-of-00001-7": files of many folders may have one name.
+        file = "" if one.path is None or len(found) == 1 else f"{one.path.parent.name}-{one.path.stem}-"
         for line, row in one.rows:
             if not matches(row, card.where) or not matches(row, one.form.where):
                 continue
             if ids is not None and other_ids == bool(ids & {str(row.get(name)) for name in _ID_COLUMNS}):
                 continue
-            name = next((str(row[key]) for key in ("qid", "id", "question_id", "index", "key") if row.get(key)), "")
+            if one.path:
+                row = {"file": one.path.stem, **row}
             try:
-                item = item_of(row, one.form, card, line, pictures)
+                made = made_of(row, one.form)
             except BadSample as error:
-                unusable.append(BadRow(line, name, str(error)))
+                unusable.append(BadRow(line, _name_of(row), str(error)))
                 continue
-            if item.sample.id in taken:
-                unusable.append(BadRow(line, name, f"the id is taken by row {taken[item.sample.id]}"))
-                continue
-            taken[item.sample.id] = line
-            items.append(item)
+            for asked in made:
+                try:
+                    item = item_of(asked, one.form, card, line, pictures, file)
+                    if item.sample.id in taken:
+                        raise BadSample(f"the id is taken by row {taken[item.sample.id]}")
+                except BadSample as error:
+                    unusable.append(BadRow(line, _name_of(asked), str(error)))
+                    continue
+                taken[item.sample.id] = line
+                items.append(item)
     return items, unusable
+
+
+def _name_of(row: Mapping[str, Any]) -> str:
+    return next((str(row[key]) for key in ("qid", "id", "question_id", "index", "key") if row.get(key)), "")
+
+
+def _drawn(card: Card, items: Sequence[Item], unusable: Sequence[BadRow]) -> tuple[list[Item], list[BadRow]]:
+    """The rows that the card draws of each stratum, in their order: those whose ids have the smallest hashes. Rows that
+    cannot be asked are of no stratum, and none of them is drawn."""
+    if card.draw is None:
+        return list(items), list(unusable)
+    strata: dict[str, list[Item]] = collections.defaultdict(list)
+    for item in items:
+        by = item.sample.modality if card.draw.by == "modality" else item.sample.tags.get(card.draw.by, "")
+        if by:
+            strata[by].append(item)
+    chosen = {
+        item.sample.id
+        for members in strata.values()
+        for item in sorted(members, key=lambda one: stable_hash("draw", one.sample.id))[: card.draw.rows]
+    }
+    return [item for item in items if item.sample.id in chosen], []
 
 
 def _together(items: Sequence[Item]) -> list[Item]:
@@ -315,17 +245,17 @@ def _flawed(item: Item, flaw: str) -> Item:
     return item._replace(flaw=reason, sample=dataclasses.replace(item.sample, tags={**item.sample.tags, FLAW: reason}))
 
 
-def _mismatches(card: Card, items: Sequence[Item], unusable: Sequence[BadRow]) -> Iterator[str]:
+def _mismatches(card: Card, content: str, items: Sequence[Item], unusable: Sequence[BadRow]) -> Iterator[str]:
     """What is not as the card says, in sentences."""
     expect, num_rows = card.expect, len(items) + len(unusable)
     if expect.rows is not None and num_rows not in published_rows(card):
         yield f"{num_rows:,} rows, the published set has {' or '.join(f'{one:,}' for one in published_rows(card))}"
     if len(unusable) > expect.unusable:
         yield f"{len(unusable):,} rows cannot be asked, the card knows of {expect.unusable:,}"
-    if expect.content and num_rows in published_rows(card):
+    if content and num_rows in published_rows(card):
         got = content_hash([one.sample for one in items])
-        if got != expect.content:
-            yield f"the rows have the hash {got}, the card expects {expect.content}: questions, options or golds differ"
+        if got != content:
+            yield f"the rows have the hash {got}, the card expects {content}: questions, options or golds differ"
 
 
 def published_rows(card: Card) -> tuple[int, ...]:
@@ -350,9 +280,9 @@ def _taught(card: Card, part: Training, root: str, notes: list[str]) -> tuple[Sa
     source = dataclasses.replace(card.source, files=part.files, under=part.under)
     as_card = dataclasses.replace(card, where=part.where, source=source)
     try:
-        found = _open(as_card, root if Path(root).is_dir() else str(Path(root).parent), training=True)
-        ids = _ids(card, root) if part.other_ids else None
-        pictures = Pictures(_image_folders(card, found, root))
+        found = open_files(as_card, root if Path(root).is_dir() else str(Path(root).parent), notes, training=True)
+        ids = ids_of(card, root) if part.other_ids else None
+        pictures = Pictures(image_folders(card, found, root), names_only=("volume", "video"))
         items, unusable = _read(as_card, found, pictures, ids, other_ids=part.other_ids)
     except FileFault:
         notes.append(f"{part.name} is not there ({', '.join(part.files)}): no baseline learns from it")

@@ -36,6 +36,8 @@ class Pictures:
     # How volumes and videos are read (`data.media` of the configuration), and what the card says they are.
     settings: MediaConfig = field(default_factory=MediaConfig)
     modality: str = ""
+    # Roles whose files are not opened, because only their names count: volumes and videos of a training part.
+    names_only: Sequence[str] = ()
     # Name -> why there is no such image.
     missing: dict[str, str] = field(default_factory=dict)
     _seen: dict[str, Media] = field(default_factory=dict)
@@ -72,6 +74,8 @@ class Pictures:
         return self._seen[name]
 
     def _named(self, name: str, role: str) -> Media:
+        if name not in self._seen and role in self.names_only:
+            self._seen[name] = Media(kind="image", path=name)
         if name not in self._seen:
             self._seen[name] = self._sequence(name, role) if role in ("volume", "video") else self._found(name)
         return self._seen[name]

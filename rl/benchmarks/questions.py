@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rl.benchmarks.baselines import WRITTEN
-from rl.benchmarks.card import OPTIONAL, Card, Form
+from rl.benchmarks.card import ALL_RIGHT, OPTIONAL, Card, Form
 from rl.benchmarks.named_options import named_options
-from rl.benchmarks.odd_rows import FUNCTIONS
+from rl.benchmarks.odd_rows import FUNCTIONS, lettered, literal
 from rl.benchmarks.pictures import Pictures
 from rl.data.markup import bare_question
 from rl.data.vqa_rad.answers import aliases, distinct
@@ -26,7 +26,10 @@ from rollouts.texts.reading import is_blank, is_missing, is_value, quote, trim
 
 Row = Mapping[str, Any]
 # Tags of every sample of a benchmark, beside those of its card.
-CARD, CLUSTER, FLAW, FORM = "benchmark", "cluster", "flaw", "form"
+CARD, CLUSTER, FLAW = "benchmark", "cluster", "flaw"
+# Tags of a report whose sections are told apart, and of an item that counts only together with the rest of its group.
+SECTIONS = ("findings", "impression")
+IN_GROUPS = "in_groups"
 _SHORT = {"en": "Answer with a word or a short phrase.", "zh": "请用一个词或短语回答。"}
 _REPORT = {
     "en": "Write the report of this study: findings, then impression.",
@@ -90,22 +93,32 @@ def matches(row: Row, where: Mapping[str, str | tuple[str, ...]]) -> bool:
     )
 
 
-def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures) -> Item:
-    """The question of a row. Raises BadSample with what was got and what was expected."""
-    if form.function:
-        row = FUNCTIONS[form.function](row)
+def made_of(row: Row, form: Form) -> list[Row]:
+    """The rows with plain columns that a row of a file stands for: itself, what the form's function makes of it, none
+    where it is not meant. Raises BadSample."""
+    made: Any = FUNCTIONS[form.function](row) if form.function else row
+    return made if isinstance(made, list) else [made]
+
+
+def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures, file: str = "") -> Item:
+    """The question of a row of `made_of`. `file`: goes before the line where a row has no id, since lines repeat where
+    a card has many files. Raises BadSample with what was got and what was expected."""
     cells = _Cells(row, form)
     tags = {tag: found for tag, column in card.tags.items() if (found := cells.text_in(column))}
+    tags |= {name: cells.text(name) for name in SECTIONS if form.function and cells.value("impression") is not None}
     media = _media(cells, card, pictures)
     said = cells.text("question") or cells.text("conversation") or card.question or _REPORT[card.language]
     question = _bare(said, len(media))
-    row_id = cells.text("id") or str(line)
+    row_id = cells.text("id") or f"{file}{line}"
     gold = _gold(cells, card, question, tags)
     cluster = _cluster(card, row_id, question, media, tags)
     tags |= {CARD: card.label, CLUSTER: cluster, **({FLAW: gold.flaw} if gold.flaw else {})}
     written = "" if cells.value("options") is not None else cells.text_in(form.columns.get("answer", "answer"))
     if written and written != gold.text:
         tags[WRITTEN] = written
+    pair = cells.text("pair")
+    if card.headline == ALL_RIGHT and pair:
+        tags[IN_GROUPS] = pair
     if "letter_options" in card.strata:
         tags["letter_options"] = _kind_of_options(gold.options or ())
     sample = Sample(
@@ -123,7 +136,7 @@ def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures) -> 
         language=card.language,
         tags=tags,
         rubric=_rubric(cells),
-        pair_id=cells.text("pair") or None,
+        pair_id=pair or None,
     )
     return Item(sample, gold.flaw, cluster, line)
 
@@ -152,7 +165,13 @@ class _Cells:
         if column is None:
             return None
         names = [column] if isinstance(column, str) else list(column)
-        if role in ("options", "images") and len(names) > 1:
+        if role == "options" and len(names) > 1:
+            # An empty cell between others keeps its letter; those behind the last option are none.
+            found = [None if _is_nothing(self.row.get(name)) else self.row[name] for name in names]
+            while found and found[-1] is None:
+                found.pop()
+            return found
+        if role == "images" and len(names) > 1:
             return [self.row[name] for name in names if not _is_nothing(self.row.get(name))]
         return next((self.row[name] for name in names if not _is_nothing(self.row.get(name))), None)
 
@@ -308,7 +327,7 @@ def _options(value: Any) -> list[str]:
     if value is None or (isinstance(value, (list, tuple)) and not value):
         return []
     if isinstance(value, str):
-        value = [part for part in value.split("\n") if part.strip()]
+        value = _listed(value)
     if not isinstance(value, (list, tuple)):
         raise BadSample(f"options is {quote(value)}, expected a list of texts")
     if all(isinstance(one, Mapping) for one in value):
@@ -319,6 +338,16 @@ def _options(value: Any) -> list[str]:
     return list(
         without_labels(tuple("" if _is_nothing(one) else " ".join(_text(one, "option").split()) for one in value))
     )
+
+
+def _listed(text: str) -> list[Any]:
+    """The options that a text spells: a list as Python or JSON writes it, one option a line, or behind each other with
+    letters of their own, "(A) one (B) two"."""
+    if text.lstrip().startswith("["):
+        found = literal(text)
+        return found if isinstance(found, list) else [found]
+    lines = [part for part in text.split("\n") if part.strip()]
+    return lines if len(lines) != 1 else lettered(text.strip()) or lines
 
 
 def _choice(cells: _Cells, options: list[str], card: Card) -> _Gold:
@@ -371,8 +400,8 @@ def _by_letter(text: str, options: Sequence[str], folded: Sequence[str]) -> int:
         place = LETTERS.index(letter)
         if not found[2] or _folded(found[2]) == folded[place]:
             return place
-    if folded.count(_folded(text)) == 1 and not found:
-        return folded.index(_folded(text))
+    if folded.count(_folded(text)) == 1 and not (found and not found[2] and letter in LETTERS[: len(options)]):
+        return folded.index(_folded(text))  # "E. coli" is no label, however much it looks like one
     if folded.count(_folded(text)) > 1:
         raise BadSample(f"the gold {quote(text)} is the text of {folded.count(_folded(text))} options")
     raise BadSample(f"the gold answer {quote(text)} is not among the options {quote(list(options))}")

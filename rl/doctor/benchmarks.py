@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from rewards.metrics.result import TextRow
 from rl.benchmarks.card import Card
 from rl.benchmarks.loading import Benchmark, load, missing_images, screen
 from rl.benchmarks.overlap import overlap, overlap_with_run
@@ -34,6 +35,7 @@ from rollouts.prompt.lengths import measure
 from rollouts.prompt.processing import Processor, load_processor
 from rollouts.records import BadSample, Sample
 from rollouts.terminal import table
+from rollouts.texts.reading import shorten
 
 Section = tuple[str, list[Finding]]
 # Prompts that are encoded to say how many tokens a benchmark has; the others are taken to be like them.
@@ -200,9 +202,16 @@ def _print_blinds(benchmark: Benchmark, console: Console) -> None:
         score = estimate(list(one.values.values()), [clusters[item] for item in one.values])
         ends = "" if score.low is None or score.high is None else f" ({100 * score.low:.1f}-{100 * score.high:.1f})"
         value = "none" if score.value is None else f"{100 * score.value:.1f}{ends}"
-        rows.append((NAMES.get(name, name), f"{score.num_items:,}", value, one.what[:70]))
+        rows.append((NAMES.get(name, name), f"{score.num_items:,}", value, shorten(one.what, 70)))
     if rows:
         columns = ("baseline", "items", "score in %", "what it does")
         console.print(table(f"{benchmark.card.name}: earned without looking, every row", columns, rows))
     for name, why in without.items():
         console.print(f"no baseline {name}: {why}")
+    if constant := reports.constant_of(benchmark.card, samples):
+        written = [one for one in samples if one.answer_type == "report"]
+        texts = [TextRow(constant, (one.gold_text, *one.aliases)) for one in written]
+        told = ", ".join(
+            f"{name} {100 * value:.1f}" for name, value in reports.of_constant(benchmark.card, texts, constant).items()
+        )
+        console.print(f"the constant report in every metric, x 100: {told}")

@@ -26,6 +26,7 @@ from rl.benchmarks.card import Card
 from rl.benchmarks.loading import Benchmark
 from rl.benchmarks.thumbnails import thumbnail
 from rl.data.sets import BadRow
+from rl.evaluate.suite.numbers.reports import constant_of
 from rollouts.annotations import Misfit, read
 from rollouts.records import Sample
 from rollouts.store.disk import write_atomically
@@ -121,7 +122,7 @@ def _of_reports(
     if not reports:
         return
     if name == "constant":
-        found.append(constant_report(reports, benchmark.card.constant, metric))
+        found.append(constant_report(reports, constant_of(benchmark.card, reports), metric))
     elif not taught:
         without[name] = "no training reports are here"
     else:

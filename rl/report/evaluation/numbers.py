@@ -88,10 +88,21 @@ def _of_benchmark(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     of_groups = {name: groups[name] for name in ("all_right", "confused") if groups.get(name)}
     for part_name, found in (("groups", of_groups), ("sampled", one.get("sampled") or {})):
         yield from ({"part": part_name, "name": name, **_flat(estimate)} for name, estimate in found.items())
+    for grader, metric, made in foreign(one):
+        note = f"a constant report: {made['constant']:.4f}" if "constant" in made else ""
+        yield {"part": f"as in {grader}", "name": metric, **_flat(made), "note": note}
     for reference in one.get("references") or ():
         for model, value in reference["values"].items():
             told = "comparable" if reference["comparable"] else f"not comparable: {reference['why']}"
             yield {"part": f"reference, {reference['source']}", "name": model, "value": value, "note": told}
+
+
+def foreign(one: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Grader, metric and value of the same answers as other projects grade them."""
+    found = [(grader, "accuracy", made) for grader, made in (one.get("as_in") or {}).items()]
+    written = (one.get("reports") or {}).get("as_in") or {}
+    none = {"low": None, "high": None}
+    return [*found, *((grader, name, {**none, **made}) for grader, of in written.items() for name, made in of.items())]
 
 
 def _blind_note(part: Mapping[str, Any]) -> str:

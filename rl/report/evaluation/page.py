@@ -10,7 +10,7 @@ from typing import Any
 
 from rl.evaluate.suite.table import NAMES
 from rl.report.evaluation.flips import Compared, compare_folders, summary_of
-from rl.report.evaluation.numbers import Headline, headlines, methods, scale_of
+from rl.report.evaluation.numbers import Headline, foreign, headlines, methods, scale_of
 from rl.report.templating import REPORT, environment
 from rollouts.store.disk import write_atomically
 
@@ -86,6 +86,7 @@ def _benchmark(one: Mapping[str, Any], compared: Compared | None) -> dict[str, A
         "metrics_of": [
             (name, made, scale_of(name)) for part in parts for name, made in (part.get("metrics") or {}).items()
         ],
+        "foreign": foreign(one),
         "strata_of": [
             (name, value, made)
             for name, values in (one.get("strata") or {}).items()

@@ -338,7 +338,9 @@ def test_reports_of_both_forms(tmp_path: Path) -> None:
     row = {"id": "open_i_1020", "findings": "Clear lungs", "impression": "Normal.", "image": ["a/0.png"]}
     (tmp_path / "medevalkit_iu_xray.json").write_text(json.dumps([row]))
     (found,) = load(shipped("iu_xray_296"), str(tmp_path)).samples
-    assert found.gold_text == "Clear lungs. Normal."
+    assert found.gold_text == "Findings: Clear lungs Impression: Normal."
+    assert "Findings: .. Impression: .." in found.question
+    assert (found.tags["findings"], found.tags["impression"]) == ("Clear lungs", "Normal.")
 
 
 def test_a_mark_of_an_image_between_words_becomes_words(tmp_path: Path) -> None:

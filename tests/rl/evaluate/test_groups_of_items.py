@@ -11,8 +11,11 @@ import pytest
 from rich.console import Console
 
 from rl.benchmarks.card import Card, CardError, find
+from rl.benchmarks.questions import IN_GROUPS
 from rl.config import Config, EvalConfig
-from rl.evaluate.suite.numbers import reports, rows, scores
+from rl.evaluate.suite.facts import Facts, KeptBlind
+from rl.evaluate.suite.numbers import reports, rows, scores, summary
+from rl.evaluate.suite.numbers.foreign import reports_of_others
 from rl.evaluate.suite.preparing import prepare
 from rl.evaluate.suite.table import print_summary
 
@@ -102,6 +105,58 @@ def test_groups_are_right_together_and_pairs_may_be_confused() -> None:
     assert found.confused is not None and found.confused.value == pytest.approx(0.5)
     assert scores.grouped([answered("alone", "", "A", "B", 0.0)]) is None
     assert scores.letters([answered("a", "", "A", "A", 1.0), answered("b", "", "B", "A", 0.0)]) == {"A": 1.0}
+
+
+def of_group(name: str, group: str, said: str | None, value: float | None, **more: object) -> rows.Answered:
+    gold = "A" if name.endswith("1") else "B"
+    return answered(name, group, gold, said, value, **{"tags": {IN_GROUPS: group}, "options": ("x", "y"), **more})
+
+
+def test_a_card_of_groups_counts_a_group_as_one_item_in_score_baselines_and_probes() -> None:
+    """MediConfusion: s: both right, 1. t: "A" to both, 0, where single items would earn half. u: an answer that nobody
+    could judge beside a right one: no verdict. v: not read beside a right one: 0. So 1 of 3. By chance a pair earns
+    1/4. t and u got one answer twice, of three pairs that were read. Blank: s loses its second, t stays wrong; v's
+    second was left out of the probe, so v is no pair there."""
+    plain = [
+        of_group("s1", "s", "A", 1.0), of_group("s2", "s", "B", 1.0), of_group("t1", "t", "A", 1.0),
+        of_group("t2", "t", "A", 0.0), of_group("u1", "u", "A", 1.0), of_group("u2", "u", "A", None),
+        of_group("v1", "v", "A", 1.0), of_group("v2", "v", None, 0.0),
+    ]  # fmt: skip
+    blank = [
+        dataclasses.replace(one, id=f"{one.id}#blank", pair_id=one.id, probe="blank", group="",
+                            greedy=dataclasses.replace(one.greedy, value=0.0, choice="A"))
+        for one in plain if one.id[0] in "st" or one.id == "v1"
+    ]  # fmt: skip
+    good = rows.clean([*plain, *blank])
+    assert [(one.id, one.greedy.value) for one in good] == [("s1", 1.0), ("t1", 0.0), ("u1", None), ("v1", 0.0)]
+    assert [one.greedy.choice for one in good] == ["A | B", "A | A", "A | A", None]
+    assert {one.pair_id for one in rows.clean_made([*plain, *blank], "blank")} == {"s1", "t1"}
+    card = find(["mediconfusion"])[0]
+    chance = KeptBlind("an option at random", {one.id: 0.5 for one in plain})
+    kept = Facts(card, 1, 8, 8, 8, (), (), (352,), "dataset.json", (), (), {"chance": chance}, {})
+    found = summary.record(kept, [*plain, *blank])
+    assert found["clean"]["value"] == pytest.approx(1 / 3) and found["clean"]["num_items"] == 3
+    assert found["official"]["value"] == pytest.approx(5 / 7), "every question by itself"
+    assert found["baselines"]["chance"]["score"]["value"] == 0.25
+    assert found["probes"]["blank"]["score"]["value"] == 0.0 and found["probes"]["blank"]["plain"]["value"] == 0.5
+    assert found["groups"]["num_unread"] == 1 and found["groups"]["confused"]["value"] == pytest.approx(2 / 3)
+
+
+def test_a_constant_report_stands_beside_every_metric_in_the_form_of_the_references() -> None:
+    """References with an impression meet a constant with one; MedEvalKit puts a full stop behind both."""
+    card = dataclasses.replace(find(["iu_xray_296"])[0], metrics=("rouge_l", "bleu_1_coco", "radcliq"))
+    constant = reports.constant_of(card, [])
+    assert constant == card.constant
+    tags = {"findings": card.constant, "impression": card.constant_impression}
+    gold = f"Findings: {card.constant} Impression: {card.constant_impression}"
+    written = [
+        answered(name, "", gold, "nothing", 1.0, answer_type="report", tags=tags) for name in ("a", "b")
+    ]  # fmt: skip
+    found = reports.metrics(card, written)
+    assert [found[name]["constant"] for name in ("rouge_l", "bleu_1_coco")] == pytest.approx([1.0, 1.0])
+    assert found["rouge_l"]["value"] == 0.0 and "constant" not in found["radcliq"]
+    others = reports_of_others(written, reports.constant_of(card, written))
+    assert others["medevalkit"]["rouge_l"] == {"value": 0.0, "constant": pytest.approx(1.0, abs=1e-3)}
 
 
 def test_metrics_of_two_sets_of_reports_are_compared_as_whole_sets() -> None:

@@ -46,7 +46,24 @@ def _graded(grader: str, one: Answered) -> float | None:
     return as_in(grader, asked)
 
 
-def reports_of_others(written: Sequence[Answered]) -> dict[str, dict[str, float]]:
-    """Grader -> metric -> its value over the set, on the scale of the original."""
-    rows = [TextRow(one.greedy.answer, one.references, "zh" if one.language == "zh" else "en") for one in written]
-    return {grader: reports_as_in(grader, rows) for grader in OF_REPORTS}
+def reports_of_others(written: Sequence[Answered], constant: str = "") -> dict[str, dict[str, dict[str, float]]]:
+    """Grader -> metric -> `value` over the set, on the scale of the original, and with a constant report that of it for
+    every study as `constant`."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for grader in OF_REPORTS:
+        values = reports_as_in(grader, [_report(grader, one, one.greedy.answer) for one in written])
+        blind = reports_as_in(grader, [_report(grader, one, constant) for one in written]) if constant else {}
+        found[grader] = {
+            name: {"value": value, **({"constant": blind[name]} if name in blind else {})}
+            for name, value in values.items()
+        }
+    return found
+
+
+def _report(grader: str, one: Answered, said: str) -> TextRow:
+    """A report against its references; MedEvalKit puts a full stop behind both sections, whether there is one or
+    not."""
+    references = one.references
+    if grader == "medevalkit" and "impression" in one.tags:
+        references = (f"Findings: {one.tags.get('findings', '')} Impression: {one.tags['impression']}.",)
+    return TextRow(said, references, "zh" if one.language == "zh" else "en")

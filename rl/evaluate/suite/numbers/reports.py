@@ -4,16 +4,18 @@ interval over clusters and a signature that says how it was made."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rewards.metrics.door import MODEL_METRICS, MetricDoor, compute_by_model
 from rewards.metrics.reports import compute
 from rewards.metrics.result import MetricResult, TextRow
 from rl.benchmarks.card import Card
+from rl.benchmarks.odd_rows import two_sections
 from rl.evaluate.suite.numbers.rows import Answered
 from rl.statistics.corpus import Corpus, corpus_difference, corpus_estimate
 from rl.statistics.pairs import Difference
+from rollouts.records import Sample
 
 
 def rouge_l(said: str, reference: str) -> float:
@@ -29,15 +31,33 @@ def headline(card: Card, answers: Sequence[Answered]) -> list[float | None]:
 
 
 def metrics(card: Card, answers: Sequence[Answered], door: MetricDoor | None = None) -> dict[str, Any]:
-    """Metric -> value, low, high, signature, direction; or why it is not computed. `door`: to those that need a
-    model."""
+    """Metric -> value, low, high, signature, direction; or why it is not computed. `constant` beside them is what the
+    card's constant report earns on the same references, where it has one. `door`: to those that need a model."""
     texts, clusters = list(map(_row, answers)), [one.cluster for one in answers]
     found = {
         name: compute_by_model(name, texts, door) if name in MODEL_METRICS else compute(name, texts)
         for name in card.metrics
         if name != "macro_f1"
     }
-    return {name: _plain(result, clusters) for name, result in found.items()}
+    made = {name: _plain(result, clusters) for name, result in found.items()}
+    for name, value in of_constant(card, texts, constant_of(card, answers)).items():
+        made[name]["constant"] = value
+    return made
+
+
+def constant_of(card: Card, reports: Iterable[Answered | Sample]) -> str:
+    """The card's constant report in the form of its references: with an impression where they have one; "" = the card
+    has none."""
+    with_impression = any("impression" in one.tags for one in reports)
+    return two_sections(card.constant, card.constant_impression) if card.constant and with_impression else card.constant
+
+
+def of_constant(card: Card, texts: Sequence[TextRow], constant: str) -> dict[str, float]:
+    """What one report for every study earns in the card's metrics that need no model and are defined on this set."""
+    rows = [dataclasses.replace(one, said=constant) for one in texts]
+    names = [name for name in card.metrics if constant and name not in MODEL_METRICS and name != "macro_f1"]
+    found = {name: compute(name, rows).value for name in names}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def differences(card: Card, ours: Sequence[Answered], theirs: Sequence[Answered]) -> dict[str, Difference]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rl.benchmarks.loading import MERGED
-from rl.benchmarks.questions import CARD, CLUSTER, FLAW
+from rl.benchmarks.questions import CARD, CLUSTER, FLAW, IN_GROUPS
 from rl.probes.probe import PROBE, VARIANT
 from rollouts.records import ACCURACY
 from rollouts.store.layout import DamagedStore, StepFiles
@@ -72,6 +73,13 @@ class Answered:
     sampled: tuple[Said, ...]
     # Items that must be right together, by the benchmark's own word; "" = this stands alone.
     group: str = ""
+    # Keys of the items that this one stands for, where a group counts as one.
+    members: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The items that this one stands for, each by the one that stands for its repeats."""
+        return self.members or (self.merged or self.id,)
 
     def stratum(self, name: str) -> str:
         """The value of one of the card's strata; "" = it has none."""
@@ -179,7 +187,41 @@ def clean(answers: Sequence[Answered]) -> list[Answered]:
             continue
         name = one.merged or one.id
         kept[name] = one if name not in kept else _better(kept[name], one)
-    return list(kept.values())
+    return _groups(list(kept.values()))
+
+
+def _groups(answers: Sequence[Answered]) -> list[Answered]:
+    """Items that count only together (`IN_GROUPS`) as one each, under the id of the first, which is right where all of
+    them are; others as they are."""
+    groups: dict[tuple[str, str], list[Answered]] = {}
+    for one in answers:
+        groups.setdefault((one.tags.get(IN_GROUPS) or one.id, one.variant), []).append(one)
+    return [_whole(members) if IN_GROUPS in members[0].tags else members[0] for members in groups.values()]
+
+
+def _whole(members: Sequence[Answered]) -> Answered:
+    """A group as one answer."""
+    sampled = zip(*(one.sampled for one in members), strict=False)
+    return dataclasses.replace(
+        members[0],
+        members=tuple(one.merged or one.id for one in members),
+        greedy=_all_right([one.greedy for one in members]),
+        sampled=tuple(_all_right(one) for one in sampled),
+    )
+
+
+def _all_right(said: Sequence[Said]) -> Said:
+    """The completions of a group as one: wrong where one is, unjudged where one is that and none is wrong; what was
+    said is what was said to each."""
+    values = [is_right(one) for one in said]
+    wrong = any(value == 0.0 for value in values)
+    choices = [one.choice for one in said]
+    return dataclasses.replace(
+        said[0],
+        value=0.0 if wrong else None if None in values else 1.0,
+        answer=" | ".join(one.answer for one in said),
+        choice=None if None in choices else " | ".join(choice or "" for choice in choices),
+    )
 
 
 def clean_made(answers: Sequence[Answered], probe: str) -> list[Answered]:
@@ -196,7 +238,10 @@ def clean_made(answers: Sequence[Answered], probe: str) -> list[Answered]:
         key = item, one.variant
         moved = dataclasses.replace(one, pair_id=item)
         kept[key] = moved if key not in kept else _better(kept[key], moved)
-    return list(kept.values())
+    made = _groups(list(kept.values()))
+    # A group that lost a member to the probe is no group of its own.
+    sizes = Counter(tag for one in answers if (tag := one.tags.get(IN_GROUPS)) and not one.probe and not one.flaw)
+    return [one for one in made if not one.members or len(one.members) == sizes[one.tags[IN_GROUPS]]]
 
 
 def _better(first: Answered, second: Answered) -> Answered:

@@ -12,6 +12,7 @@ facts (`facts.Facts`).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,8 +98,8 @@ def _of_items(facts: Facts, answers: Sequence[Answered], items: Sequence[Answere
         "num_unscored": scored.num_unscored,
         "metrics": metrics,
         "strata": _plain(scores.strata(good, card.all_strata, value)),
-        "groups": None if (groups := scores.grouped(good)) is None else _plain(groups._asdict()),
-        "letters": scores.letters(good),
+        "groups": None if (groups := scores.grouped(items)) is None else _plain(groups._asdict()),
+        "letters": scores.letters(items),
         "sampled": _plain(scores.sampled(good)),
         "baselines": blinds,
         "best_blind": best,
@@ -134,7 +135,11 @@ def _blinds(
             key = one.merged or one.id
             if one.id in blind.values and not one.flaw:
                 values[key] = max(values.get(key, 0.0), blind.values[one.id])
-        by_item = {one.id: values[key] for one in good if (key := one.merged or one.id) in values}
+        by_item = {
+            one.id: math.prod(values[key] for key in one.keys)  # all of a group: as if its members were guessed apart
+            for one in good
+            if all(key in values for key in one.keys)
+        }
         score, difference = scores.differences(good, value, by_item)
         made[name] = {"what": blind.what, "score": _plain(score), "difference": _plain(difference)}
     return made
@@ -201,7 +206,7 @@ def _of_reports(
         "headline": card.headline,
         "score": _plain(scored),
         "metrics": metrics,
-        "as_in": reports_of_others(written),
+        "as_in": reports_of_others(written, reports.constant_of(card, written)),
         "baselines": blinds,
         "best_blind": best,
         "touches_blind": touches(scored, best),
