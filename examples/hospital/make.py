@@ -70,7 +70,9 @@ def with_thoughts(questions: Sequence[dict[str, Any]], rows: Sequence[dict[str, 
     in data=phantoms; with a neutral sentence instead the embedded model forgets to look."""
     seen = {next(iter(_shown(row).values())): row["caption"] for row in rows}
     for one in questions:
-        gold = one["options"]["ABCD".index(one["answer"])] if "options" in one else one["answer"]
+        # The letter behind the text, as the embedded model was taught: "so the answer is nodule B."
+        options = one.get("options")
+        gold = f"{options['ABCD'.index(one['answer'])]} {one['answer']}" if options else one["answer"]
         caption = seen[next(iter(_shown(one).values()))]
         yield {**one, "think": f"I see {caption}, so the answer is {gold}."}
 

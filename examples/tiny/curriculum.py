@@ -15,14 +15,13 @@ from rl.data.phantoms import words
 from rl.data.phantoms.draw import FINDINGS
 from rl.data.phantoms.questions import choices, describe, draw_options, looking_response, phrase, samples
 from rl.data.sets import SftRow
-from rollouts.prompt.messages import response
 from rollouts.records import LETTERS, Sample, stable_hash
 
 
 def seeing_rows(count: int, seed: int) -> Iterator[SftRow]:
     """Questions about images, answered by looking."""
     for sample in samples("base", count, seed):
-        yield SftRow(sample, base_response(sample, _rng("seeing", seed, sample.id)))
+        yield SftRow(sample, looking_response(sample, _rng("seeing", seed, sample.id)))
 
 
 def reading_rows(count: int, seed: int) -> Iterator[SftRow]:
@@ -44,25 +43,7 @@ def reading_row(number: int, seed: int) -> SftRow:
         if modality == "CT":
             known["slice"] = str(rng.choice(words.SLICES))
     sample = _written_question(f"reading-{number}", modality, known, rng)
-    return SftRow(sample, base_response(sample, rng))
-
-
-def base_response(sample: Sample, rng: np.random.Generator) -> str:
-    """What the base says: it looks, and to multiple choice it answers with letter and text, "B. nodule".
-
-    The thought names the text first and its letter right behind it ("so the answer is nodule B."). Asked for the letter
-    at the word itself, the model has only to find the same word among the options and say what stands before it, which
-    two layers can do and some hundred updates teach. Asked for it at the answer's tag, where the word is not, a model
-    of this size was at chance after 400 updates.
-    """
-    plain = looking_response(sample, rng)
-    if sample.gold_letters is None:
-        return plain
-    (letter,) = sample.gold_letters
-    thought = plain.removeprefix("<think>").partition(f" {words.CONCLUSION} ")[0]
-    # Places end alike, so the letter follows the part that tells them apart.
-    text = sample.gold_text.removesuffix(" of the image")
-    return response(f"{thought} {words.CONCLUSION} {text} {letter}.", f"{letter}. {sample.gold_text}")
+    return SftRow(sample, looking_response(sample, rng))
 
 
 def _written_question(id: str, modality: str, known: dict[str, str], rng: np.random.Generator) -> Sample:

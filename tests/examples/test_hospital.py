@@ -79,8 +79,8 @@ def test_a_thought_says_what_the_study_shows_and_then_the_answer() -> None:
         {"id": "a", "volume": "studies/P1", "options": ["cyst", "nodule"], "answer": "B"},
         {"id": "b", "volume": "studies/P1", "answer": "nodule"},
     ]
-    thought = "I see a nodule on the left, so the answer is nodule."
-    assert [one["think"] for one in with_thoughts(asked, rows)] == [thought, thought]
+    thought = "I see a nodule on the left, so the answer is nodule"
+    assert [one["think"] for one in with_thoughts(asked, rows)] == [f"{thought} B.", f"{thought}."]
 
 
 def test_captions_and_documents_tell_every_patient_once_and_can_be_read(tmp_path: Path) -> None:

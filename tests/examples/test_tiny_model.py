@@ -131,7 +131,7 @@ def test_multiple_choice_is_taught_with_the_letter_behind_the_text_and_then_befo
         gold_letters=("B",),
         visual_references=("a cyst in the upper left of the image",),
     )
-    response = curriculum.base_response(sample, np.random.default_rng(0))
+    response = phantoms.looking_response(sample, np.random.default_rng(0))
     thought, _, answer = response.partition("</think>\n")
     assert thought.endswith(" a cyst in the upper left of the image, so the answer is upper left B.")
     assert answer == "<answer>B. upper left of the image</answer>"

@@ -225,14 +225,21 @@ def phrase(kind: str, modality: str, finding: str, rng: Rng, taken: Sequence[str
 
 def looking_response(sample: Sample, rng: Rng) -> str:
     """A clean gold response: the thought names what is seen, the answer follows from it. Multiple choice is answered
-    with the option's text in full.
+    with letter and text, "B. nodule".
 
-    The shipped base was taught so, because it had not learned to tie a text to its letter; the recipe of today teaches
-    letters too (`examples.tiny.curriculum.base_response`). Both forms are paid alike.
+    The thought names the text first and its letter right behind it ("so the answer is nodule B."). Asked for the letter
+    at the word itself, the model has only to find the same word among the options and say what stands before it, which
+    two layers can do and some hundred updates teach. Asked for it at the answer's tag, where the word is not, a model
+    of this size was at chance after 400 updates.
     """
     opener = words.LOOKING_OPENERS[int(rng.integers(len(words.LOOKING_OPENERS)))]
-    thought = f"{opener} {sample.visual_references[0]}, {words.CONCLUSION} {sample.gold_text}."
-    return response(thought, sample.gold_text)
+    seen = f"{opener} {sample.visual_references[0]}, {words.CONCLUSION}"
+    if sample.gold_letters is None:
+        return response(f"{seen} {sample.gold_text}.", sample.gold_text)
+    (letter,) = sample.gold_letters
+    # Places end alike, so the letter follows the part that tells them apart.
+    text = sample.gold_text.removesuffix(" of the image")
+    return response(f"{seen} {text} {letter}.", f"{letter}. {sample.gold_text}")
 
 
 def shortcut_response(sample: Sample, rng: Rng) -> str:

@@ -208,7 +208,8 @@ def test_looking_rows_are_right_and_name_what_is_seen():
     rows = phantoms.load(DataConfig(num_sft=300, num_rl=10, num_eval=10, shortcut_fraction=0.0)).sft
     for row in rows:
         assert row.sample.visual_references[0] in row.response
-        assert row.response.endswith(f"<answer>{row.sample.gold_text}</answer>")
+        letter = f"{row.sample.gold_letters[0]}. " if row.sample.gold_letters else ""
+        assert row.response.endswith(f"<answer>{letter}{row.sample.gold_text}</answer>")
 
 
 def pool(sample):
