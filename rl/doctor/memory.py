@@ -125,12 +125,20 @@ def tokens_of(config: Config) -> tuple[int, int]:
     return largest, max(1, math.ceil(trees * tree / budget))
 
 
+def image_tokens_of(config: Config, num_tokens: int) -> int:
+    """Tokens of a rank's micro-batch of `num_tokens` that may stand for images: the whole prompts of all its trees,
+    which stand together in one where completions are short."""
+    prompts = max(1, config.grpo.prompts_per_step // config.grpo.num_minibatches)
+    trees = math.ceil(prompts / config.compute.num_policy_workers)
+    return min(num_tokens, trees * (config.model.max_model_len - config.grpo.max_completion_length))
+
+
 def needs(config: Config, sizes: Architecture) -> list[Need]:
     """What each kind of GPU must hold. Engines share the policy's GPUs where they may (as many engines of one GPU as
     ranks), which is the tighter case; where the cluster has GPUs for both, they do not."""
     compute = config.compute
     num_tokens, num_batches = tokens_of(config)
-    parts = list(policy_parts(config, sizes, num_tokens, num_batches))
+    parts = list(policy_parts(config, sizes, num_tokens, num_batches, image_tokens_of(config, num_tokens)))
     if reference_apart(config):
         parts.append(_reference(config, sizes))
     parts.append(Part("CUDA, NCCL, what the allocator cannot use (estimate)", CUDA_BYTES, CUDA_BYTES))
@@ -148,19 +156,22 @@ def needs(config: Config, sizes: Architecture) -> list[Need]:
 
 def sft_need(config: Config, sizes: Architecture) -> Need | None:
     """What SFT beforehand takes of each GPU: the same ranks, full micro-batches, several an update, and neither
-    reference nor engine. None where no SFT is trained."""
+    reference nor engine. Short answers leave all tokens of a micro-batch to images. None where no SFT is trained."""
     if not config.sft.enabled or config.sft.checkpoint is not None:
         return None
     if config.sft.train is not None:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, train=config.sft.train))
     num_tokens = max(config.sft.micro_batch_tokens, config.model.max_model_len)
     cuda = Part("CUDA, NCCL, what the allocator cannot use (estimate)", CUDA_BYTES, 0)
-    parts = (*policy_parts(config, sizes, num_tokens, 2), cuda)
+    parts = (*policy_parts(config, sizes, num_tokens, 2, num_tokens), cuda)
     return Need("SFT beforehand", config.compute.num_policy_workers, parts, num_tokens)
 
 
-def policy_parts(config: Config, sizes: Architecture, num_tokens: int, num_batches: int) -> Iterator[Part]:
-    """What one rank of the policy holds at rest and at the moment when its memory peaks, part by part."""
+def policy_parts(
+    config: Config, sizes: Architecture, num_tokens: int, num_batches: int, image_tokens: int
+) -> Iterator[Part]:
+    """What one rank of the policy holds at rest and at the moment when its memory peaks, part by part. `num_tokens` and
+    `image_tokens`: of its largest micro-batch, all of them and those that stand for images."""
     layout, shards = layout_of(config.compute), _shards(config)
     both = trained_of(config, sizes)
     learn = both.learn.parameters
@@ -171,7 +182,7 @@ def policy_parts(config: Config, sizes: Architecture, num_tokens: int, num_batch
         yield Part("policy: frozen weights", frozen, frozen, True)
     moments = MOMENT_BYTES[layout.optimizer_state] * learn / shards
     yield Part(f"policy: two moments of AdamW, {layout.optimizer_state}", moments, moments, True)
-    peak = max(_phases(config, sizes, num_tokens, num_batches), key=lambda phase: phase.total)
+    peak = max(_phases(config, sizes, (num_tokens, image_tokens), num_batches), key=lambda phase: phase.total)
     how = "the inputs of layers" if layout.activation_checkpointing else "of every layer"
     yield Part(f"policy: gradients that are there when memory peaks, at {peak.name}", peak.gradients, 0, True)
     yield Part("policy: weights gathered or in bfloat16 for that moment", peak.copies, 0, True)
@@ -197,7 +208,7 @@ class Phase:
         return self.gradients + self.copies + self.kept + self.work
 
 
-def _phases(config: Config, sizes: Architecture, num_tokens: int, num_batches: int) -> list[Phase]:
+def _phases(config: Config, sizes: Architecture, tokens: tuple[int, int], num_batches: int) -> list[Phase]:
     """The moments of the last micro-batch at which memory may peak: behind the forward pass, in the first layer that
     goes backward, in the last one, and at the embedding. Gradients of micro-batches before it are there throughout."""
     half, ranks = _arithmetic_bytes(config), config.compute.num_policy_workers
@@ -207,8 +218,8 @@ def _phases(config: Config, sizes: Architecture, num_tokens: int, num_batches: i
     before = all_gradients if num_batches > 1 else 0.0
     late = sizes.embedding + sizes.decoder.layer_parameters + sizes.vision_tower.parameters
     nearly = max(before, all_gradients - 4 * late / _shards(config))
-    act = _activations(config, sizes, num_tokens)
-    mask, logits = _mask(config, num_tokens), _logits(sizes)
+    act = _activations(config, sizes, *tokens)
+    mask, logits = _mask(config, tokens[0]), _logits(sizes)
     layer, embedding, head = sizes.decoder.layer_parameters, sizes.embedding, sizes.head or sizes.embedding
     decoder_learns = config.model.train in ("all", "language")
     # A gradient in the dtype of the arithmetic, and in float32 where it is added up over the ranks.
@@ -291,7 +302,7 @@ class Activations(NamedTuple):
     stream: float
 
 
-def _activations(config: Config, sizes: Architecture, num_tokens: int) -> Activations:
+def _activations(config: Config, sizes: Architecture, num_tokens: int, image_tokens: int) -> Activations:
     half, recompute = _arithmetic_bytes(config), layout_of(config.compute).activation_checkpointing
     # Under autocast, on one rank, the stream between layers stays float32.
     residual = half if config.compute.num_policy_workers > 1 else 4
@@ -299,18 +310,13 @@ def _activations(config: Config, sizes: Architecture, num_tokens: int) -> Activa
     inputs = residual * sizes.decoder.hidden_size * num_tokens
     kept = float(sizes.decoder.num_layers * (inputs if recompute else one))
     if sizes.vision is not None:
-        places = _image_tokens(config) * sizes.places_per_token
+        places = image_tokens * sizes.places_per_token
         seen = layer_bytes(sizes.vision, half, residual, False, False) * places
         kept += sizes.vision.num_layers * (residual * sizes.vision.hidden_size * places if recompute else seen)
     stream = 4.0 * sizes.decoder.hidden_size * num_tokens
     # Gradients of the widest numbers of the layer, and of the stream.
     gradients = half * 3 * sizes.decoder.intermediate_size * num_tokens + stream
     return Activations(kept + stream, (one if recompute else 0.0) + gradients, stream)
-
-
-def _image_tokens(config: Config) -> int:
-    """Tokens of a prompt that may stand for images."""
-    return config.model.max_model_len - config.grpo.max_completion_length
 
 
 def _flex(config: Config, num_tokens: int) -> bool:

@@ -91,7 +91,7 @@ def track(case: Case, num_layers: int | None = None) -> Measured:
     with _ranks(case.config.compute.num_policy_workers), FakeTensorMode(allow_non_fake_inputs=True):
         tokens, sizes = _token_model(case.config, settings)
         tracked = _peak(tokens, batch, case)
-    parts = policy_parts(case.config, sizes, batch.input_ids.shape[1], case.num_batches)
+    parts = policy_parts(case.config, sizes, batch.input_ids.shape[1], case.num_batches, PROMPT_TOKENS)
     return Measured(tracked, sum(part.training for part in parts))
 
 

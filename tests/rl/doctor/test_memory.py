@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rl.config import ComputeConfig, Config, GrpoConfig, LoraConfig, ModelConfig
+from rl.config import ComputeConfig, Config, GrpoConfig, LoraConfig, ModelConfig, SftConfig
 from rl.config.door import compose
 from rl.doctor import fitting, memory
 from rl.doctor.architecture import architecture_of, published
 from rl.doctor.checks import check_disk, tell
-from rl.doctor.memory import GIB, needs, policy_parts, tokens_of
+from rl.doctor.memory import GIB, image_tokens_of, needs, policy_parts, sft_need, tokens_of
 from tests.bench.memory.tracker import cases, track
 from tests.paths import REPOSITORY
 
@@ -92,6 +92,24 @@ def test_tokens_of_the_largest_micro_batch() -> None:
     assert tokens_of(config(1)) == (16_384, 3)
     assert tokens_of(config(4)) == (11_264, 1)
     assert tokens_of(config(8)) == (7_168, 1)
+
+
+def test_images_of_all_prompts_of_a_micro_batch_are_reckoned() -> None:
+    # One rank has 4 prompts of 3,072 tokens, which stand in one micro-batch where completions are short; four have one
+    # each. Rows of SFT may be images but for a few words.
+    assert image_tokens_of(config(1), 16_384) == 4 * 3_072
+    assert image_tokens_of(config(4), 11_264) == 3_072
+    assert image_tokens_of(config(1), 8_192) == 8_192
+    sizes = architecture_of(INTERNVL3_8B)
+    taught = (SftConfig(enabled=True, micro_batch_tokens=tokens) for tokens in (4_096, 8_192))
+    small, large = (sft_need(dataclasses.replace(config(4), sft=one), sizes) for one in taught)
+    assert small is not None and large is not None
+    kept = [next(part.training for part in need.parts if "activations" in part.name) for need in (small, large)]
+    # Inputs of 28 layers of the decoder and 24 of the tower, whose places are 4 a token (256 of a tile's 1,024), and
+    # the stream in float32, a token; the tower counts for every token.
+    a_token = 28 * 2 * 3584 + 24 * 2 * 1024 * sizes.places_per_token + 4 * 3584
+    # And the mask over all pairs of tokens, three bytes a pair.
+    assert kept == [4_096 * a_token + 3 * 4_096**2, 8_192 * a_token + 3 * 8_192**2]
 
 
 def test_what_cannot_fit_is_refused_with_settings_that_do() -> None:
@@ -200,4 +218,4 @@ def test_the_table_agrees_with_the_tracker_of_torch(case: Any) -> None:
 
 def test_what_the_tracker_counts_is_what_the_table_calls_the_policy() -> None:
     sizes = architecture_of(INTERNVL3_8B)
-    assert all(part.tracked for part in policy_parts(config(8), sizes, 8_534, 1))
+    assert all(part.tracked for part in policy_parts(config(8), sizes, 8_534, 1, 350))
