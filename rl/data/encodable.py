@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from rl.config import Config
 from rl.data.sets import BadRow, DataSplits
-from rollouts.prompt.lengths import Advance, measure
+from rl.data.sizes import images_of
+from rollouts.prompt.lengths import Advance, Measured, measure
+from rollouts.prompt.processing import load_processor
 from rollouts.records import Sample
 
 
@@ -23,17 +25,24 @@ class Encodable(NamedTuple):
     num_encoded: int
     # Tokens of the longest prompt among RL and held-out rows that can be encoded, too long or not; 0 without any.
     longest: int
+    # Tokens of the longest SFT row that is too long, with its response; 0 = none is.
+    longest_taught: int = 0
 
 
 def check_rows(processor: Any, splits: DataSplits, config: Config, advance: Advance = lambda _: None) -> Encodable:
-    """Tell the rows that the processor refuses, and those of the RL set and the held-out items whose prompt and
-    completion do not fit into `model.max_model_len`."""
-    taught = [row.sample for row in splits.sft]
-    samples = [*taught, *splits.rl, *splits.eval]
-    measured = measure(processor, samples, advance)
+    """Tell the rows that the processor refuses, those of the RL set and the held-out items whose prompt and completion
+    do not fit into `model.max_model_len`, and those of SFT whose prompt and response do not, with SFT's own tiles."""
+    taught, asked_of = [row.sample for row in splits.sft], [*splits.rl, *splits.eval]
+    samples = [*taught, *asked_of]
+    tiled = _of_sft(processor, config)
+    if tiled is processor:
+        measured = measure(processor, samples, advance)
+    else:
+        of_sft, of_others = measure(tiled, taught, advance), measure(processor, asked_of, advance)
+        measured = Measured(of_sft.lengths + of_others.lengths, of_sft.num_encoded + of_others.num_encoded)
     room = config.model.max_model_len - config.grpo.max_completion_length
     asked = measured.lengths[len(taught) :]
-    faults = [length if isinstance(length, str) else "" for length in measured.lengths[: len(taught)]]
+    faults, longest_taught = _faults_of_sft(tiled, measured.lengths, splits, config)
     faults += [length if isinstance(length, str) else _too_long(length, room, config) for length in asked]
     sides = iter(faults)
     kept = replace(
@@ -46,7 +55,45 @@ def check_rows(processor: Any, splits: DataSplits, config: Config, advance: Adva
     longest = max((length for length in asked if isinstance(length, int)), default=0)
     if bad_rows:
         kept = replace(kept, bad_rows=[*splits.bad_rows, *bad_rows])
-    return Encodable(kept, bad_rows, len(samples), measured.num_encoded, longest)
+    return Encodable(kept, bad_rows, len(samples), measured.num_encoded, longest, longest_taught)
+
+
+def _of_sft(processor: Any, config: Config) -> Any:
+    """The processor as SFT has it: with more tiles an image where `sft.max_tiles` says so and the family cuts tiles."""
+    tiles = config.sft.max_tiles
+    if not _is_taught(config) or tiles in (None, config.model.max_tiles) or not processor.family.cuts_tiles:
+        return processor
+    return load_processor(config.model.path, images_of(replace(config.model, max_tiles=tiles)))
+
+
+def _is_taught(config: Config) -> bool:
+    return config.sft.enabled and config.sft.checkpoint is None
+
+
+def _faults_of_sft(
+    processor: Any, lengths: list[int | str], splits: DataSplits, config: Config
+) -> tuple[list[str], int]:
+    """Why each row of SFT cannot be taught, "" = it can; and tokens of the longest that is too long. `lengths`: of
+    prompts, those of SFT first."""
+    limit, tiles = config.model.max_model_len, config.sft.max_tiles or config.model.max_tiles
+    cut = f", images of up to {tiles} tiles included: sft.max_tiles makes them fewer" if tiles > 1 else ""
+    faults, longest = [], 0
+    for length, row in zip(lengths, splits.sft, strict=False):
+        if isinstance(length, str):
+            faults.append(length)
+            continue
+        whole = length + _taught(processor, row.response, limit - length) if _is_taught(config) else 0
+        longest = max(longest, whole if whole > limit else 0)
+        told = f"its prompt and response have {whole} tokens of model.max_model_len={limit}{cut}"
+        faults.append(told if whole > limit else "")
+    return faults, longest
+
+
+def _taught(processor: Any, response: str, room: int) -> int:
+    """Tokens behind a prompt, or as many bytes where these fit into the room: no token is shorter. What the template
+    has written of the response already is counted twice, a few tokens."""
+    most = len(response.encode(errors="replace")) + 1
+    return most if most <= room else len(processor.tokenizer(response, add_special_tokens=False)["input_ids"]) + 1
 
 
 def _too_long(length: int, room: int, config: Config) -> str:
@@ -66,8 +113,8 @@ def _bad_rows(samples: list[Sample], faults: list[str]) -> list[BadRow]:
 
 
 def room_hint(checked: Encodable, config: Config) -> str:
-    """The setting with which no prompt would be too long; "" where none is."""
-    needed = checked.longest + config.grpo.max_completion_length
+    """The setting with which no prompt and no row of SFT would be too long; "" where none is."""
+    needed = max(checked.longest + config.grpo.max_completion_length, checked.longest_taught)
     if needed <= config.model.max_model_len:
         return ""
     smaller = "" if config.model.max_pixels else ", and model.max_pixels=N makes large images of Qwen2.5-VL smaller"

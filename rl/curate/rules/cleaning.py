@@ -3,6 +3,7 @@ not to the image (D1, D7)."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,16 +12,24 @@ from rl.curate.text import fold, words
 
 MAX_CHARS = 4_000
 # One panel is a picture; with more, one caption tells of several.
-_PANEL = re.compile(r"(?:^|[\s;,.(])\(?([A-Za-z]|[0-9]{1,3})\)(?=[\s:,.;]|$)|(?:^|[.;:\s])\(?([A-H])[:.]\s(?=[A-Z])")
+_PANEL = re.compile(
+    r"(?:^|[\s;,.(])\(?([A-Za-z]|[0-9]{1,3})\)(?=[\s:,.;]|$)|(?:^|[.;:\s])\(?([A-H])[:.]\s(?=[A-Z])"
+    r"|(?:^|[.;。；]\s*|\d\s+)([A-H])\s*(?:[:：]|,\s)(?=\s*\S)"
+)
 _PANELS_IN_WORDS = re.compile(
     r"\b(?:panels?|subfigures?)\s+\(?[A-Za-z0-9]\b|\bfrom left to right\b|\((?:left|right|top|bottom)\)"
+    r"|\b(?:left|right|top|bottom|upper|lower|middle)[- ](?:panel|row|image)s?\b"
+    r"|(?:^|[.;]\s*)(?:left|top):\s.*[.;]\s*(?:right|bottom):"
     r"|[（(]?[左右上下]图|\((?:[A-Za-z](?:\s*[,&–-]\s*[A-Za-z])+)\)",
     re.IGNORECASE,
 )
 # A whole sentence of these goes; what is left is the caption.
 _NOT_SEEN = re.compile(
-    r"\b(?:see (?:the )?text|see (?:fig|table)|same patient|as in (?:fig|figure)|reprinted|reproduced|courtesy of"
+    r"\b(?:see (?:the )?text|see (?:above|below|fig|table)|refer to|in the text|same (?:patient|case)"
+    r"|(?:described|discussed|mentioned) (?:above|below|elsewhere)|as in (?:fig|figure)|reprinted|reproduced"
+    r"|courtesy of|credits?:|source:|contributed by|(?:image|photo(?:graph)?) by|radiopaedia|wikimedia"
     r"|copyright|©|permission|licen[cs]ed?|adapted from|from ref|et al\b|doi\b|https?:|www\."
+    r"|at \d+ (?:days?|weeks?|months?|years?)\b"
     r"|follow[- ]?up (?:after|at|on|in)|(?:days?|weeks?|months?|years?) (?:after|later|before|post)"
     r"|scale bar|original magnification|magnification|h\s?&\s?e\b|ha?ematoxylin|stain(?:ed|ing)?\b"
     r"|19\d\d|20\d\d|\d{1,2}[./-]\d{1,2}[./-]\d{2,4})"
@@ -28,20 +37,28 @@ _NOT_SEEN = re.compile(
     re.IGNORECASE,
 )
 _AGE = re.compile(
-    r"\b(?:a |an |the )?\d{1,3}[ -](?:year|month|week|day)s?[ -]old(?: (?:man|woman|boy|girl|male|female|patient|child"
-    r"|infant))?|\baged? \d{1,3}\b|(?:男|女)[性，,]?\s?\d{1,3}\s?岁|\d{1,3}\s?岁(?:男|女)?性?",
+    r"\b(?:(?:in|of|from|for) )?(?:a |an |the )?\d{1,3}[ -]?(?:(?:year|yr|month|week|day)s?[ -]old|y/?o\b)"
+    r"(?: (?:man|woman|boy|girl|male|female|patient|child|infant))?|\b\d{2}[MF]\b|\baged? \d{1,3}\b"
+    r"|(?:男|女)[性，,]?\s?\d{1,3}\s?岁|\d{1,3}\s?岁(?:男|女)?性?",
     re.IGNORECASE,
 )
 _FIGURE = re.compile(
-    r"^\s*(?:fig(?:ure)?s?|plate|image|case)\.?\s*\(?\d+\s*[a-z]?\)?\s*(?:[.:,)–-]|(?=[A-Z]))\s*"
+    r"^\s*(?:supplement(?:ary|al)\s+)?(?:fig(?:ure)?s?|plate|image|case|video|movie|clip)\.?\s*\(?S?\d+\s*[a-z]?"
+    r"(?:\s*[-–]\s*\d*[a-z]?(?=[.:,)| ]))?\)?\s*(?:[.:,)|–-]|(?=[A-Z]))\s*"
     r"|^\s*图\s*\d+[a-zA-Z]?\s*[.:：、]?\s*",
     re.IGNORECASE,
 )
 _FIGURE_INSIDE = re.compile(r"\bfig(?:ure)?s?\.?\s*\d|\btable \d|图\s*\d|表\s*\d", re.IGNORECASE)
 # Marks drawn for the reader of the paper. They may have been cropped away, and they give the place away.
 _MARKS = re.compile(r"\barrow(?:head)?s?\b|\basterisks?\b|\bstars?\b|\bcircled?\b|\*|箭头|星号", re.IGNORECASE)
-_IN_BRACKETS = re.compile(r"\s*[(（][^()（）]{0,80}[)）]")
-_TITLED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.? [A-Z][a-z]+|\b(?:MRN|DOB|patient (?:id|name))\b", re.IGNORECASE)
+_IN_BRACKETS = re.compile(r"\s*(?:[(（][^()（）]{0,80}[)）]|\[[^\[\]]{0,80}\])")
+# Numbers of a paper's list of references, and what is left of a web page.
+_CITED = re.compile(r"\s*(?:\[\d+(?:\s*[,–-]\s*\d+)*\]|\(refs?\.? \d[\d ,–-]*\))", re.IGNORECASE)
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,80}>")
+_NAMED = re.compile(r"\b[Pp]atient,?:? [A-Z][a-z]+ [A-Z][a-z]+")
+_TITLED = re.compile(
+    r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.? (?:[A-Z]\. ?)*[A-Z][a-z]+|\b(?:MRN|DOB|patient (?:id|name))\b", re.IGNORECASE
+)
 # What a clip's caption tells that is not to be seen (D7).
 _UNSEEN_IN_CLIP = re.compile(
     r"\bnarrat|\bvoice|\bsays?\b|\bspeak|\bspoken|\bsound|\baudio|\bmusic|\bsubscri|\bchannel\b|\bon-?screen text"
@@ -53,6 +70,11 @@ _FILE_NAME = re.compile(
     r"^\S+\.(?:png|jpe?g|tiff?|dcm|nii(?:\.gz)?|bmp|gif|mp4|webm|avi)$|^[A-Za-z]*[_\d-]+$", re.IGNORECASE
 )
 _SENTENCES = re.compile(r"(?<![Ff]ig\.)(?<![Ff]igs\.)(?<!No\.)(?<!vs\.)(?<=[.!?;])\s+(?=[A-Z0-9(])|(?<=[。！？；])")
+
+
+def _begins_with_age(sentence: str) -> bool:
+    found = _AGE.match(sentence)
+    return found is not None and found[0][0].isascii()
 
 
 class Cleaned(NamedTuple):
@@ -69,7 +91,7 @@ def clean_caption(caption: str, *, min_words: int, file_name: str = "", clip: bo
     brackets. What cannot be cut (several panels, a mark that the sentence rests on, a name) drops the caption.
     `file_name`: of the medium; a caption that repeats it says nothing.
     """
-    text = " ".join(caption[: MAX_CHARS * 4].split())
+    text = " ".join(_CITED.sub("", _TAG.sub("", html.unescape(caption[: MAX_CHARS * 4]))).split())
     if not text:
         return Cleaned(reason="no caption")
     if num_panels(text) > 1:
@@ -78,13 +100,14 @@ def clean_caption(caption: str, *, min_words: int, file_name: str = "", clip: bo
         return Cleaned(reason="longer than a caption")
     if _FILE_NAME.match(text) or (file_name and words(text) == words(file_name)):
         return Cleaned(reason="the caption is a file name")
-    if _TITLED.search(text):
+    if _TITLED.search(text) or _NAMED.search(text):
         return Cleaned(reason="may name somebody")
     text = _FIGURE.sub("", text)
     text = _IN_BRACKETS.sub(
         lambda match: "" if _MARKS.search(match[0]) or _FIGURE_INSIDE.search(match[0]) else match[0], text
     )
-    text = " ".join(one for one in _SENTENCES.split(text) if not _NOT_SEEN.search(one))
+    # A sentence that begins with an age tells who was ill, and without it says nothing whole.
+    text = " ".join(one for one in _SENTENCES.split(text) if not _NOT_SEEN.search(one) and not _begins_with_age(one))
     text = " ".join(_AGE.sub("", text).split()).strip(" ,;:，；：").lstrip(".。 ")
     text = re.sub(r"\s+([,.;:])", r"\1", text)
     if _MARKS.search(text) or _FIGURE_INSIDE.search(text):
@@ -98,7 +121,7 @@ def clean_caption(caption: str, *, min_words: int, file_name: str = "", clip: bo
 
 def num_panels(text: str) -> int:
     """How many panels of a figure a caption tells of; 1 = no more than one can be seen."""
-    letters = {(match[1] or match[2]).lower() for match in _PANEL.finditer(text)}
+    letters = {(match[1] or match[2] or match[3]).lower() for match in _PANEL.finditer(text)}
     if _PANELS_IN_WORDS.search(text):
         return max(2, len(letters))
     return max(1, len(letters))

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rl.config import Config, DataConfig, GrpoConfig, ModelConfig
+from rl.config import Config, DataConfig, GrpoConfig, ModelConfig, SftConfig
 from rl.data.encodable import check_rows, room_hint
 from rl.data.load import load
 from rl.data.sets import BadRows, DataSplits, SftRow, refuse_bad_rows
 from rl.doctor.data import check_taught, rows_fit
 from rl.run.progress import Display
 from rollouts.prompt import lengths
+from rollouts.prompt.families import ImageSettings
 from rollouts.prompt.messages import response
 from rollouts.prompt.processing import encode, load_processor
 from rollouts.records import Media, Sample
@@ -114,6 +115,37 @@ def test_a_prompt_too_long_in_tokens_is_told_with_the_length_that_would_do(qwen:
     assert room_hint(checked, config).startswith(f"model.max_model_len={length + 64} ")
     roomy = dataclasses.replace(config, model=ModelConfig(max_model_len=length + 64))
     assert check_rows(qwen, splits, roomy).bad_rows == () and not room_hint(checked, roomy)
+
+
+def test_a_row_of_sft_is_too_long_with_its_own_tiles_and_its_response(tmp_path: Path) -> None:
+    path = make_internvl(tmp_path)
+    processor = load_processor(path)
+    wide = asked("wide", "Is it there?", picture(280, 56))
+    row = SftRow(wide, response("Hm.", "yes"))
+    tiled = len(encode(load_processor(path, ImageSettings(max_tiles=6)), wide).token_ids)
+    one = len(encode(processor, wide).token_ids)
+    assert tiled >= one + 20
+    # A byte is a token here; one more ends the turn.
+    taught = len(row.response) + 1
+    for tiles, room, told in (
+        (
+            6,
+            tiled + taught - 1,
+            f"have {tiled + taught} tokens of model.max_model_len={tiled + taught - 1}, images of up to 6",
+        ),
+        (6, tiled + taught, ""),
+        (None, one + taught, ""),
+        (None, one + taught - 1, f"its prompt and response have {one + taught} tokens"),
+    ):
+        config = Config(
+            model=ModelConfig(path=str(path), max_model_len=room),
+            grpo=GrpoConfig(max_completion_length=8),
+            sft=SftConfig(enabled=True, max_tiles=tiles),
+        )
+        checked = check_rows(processor, DataSplits([row], [], []), config)
+        assert [told in bad.reason for bad in checked.bad_rows] == ([True] if told else []), (tiles, room)
+    kept = dataclasses.replace(config, sft=SftConfig(enabled=True, checkpoint="a/model"))
+    assert check_rows(processor, DataSplits([row], [], []), kept).bad_rows == (), "nothing is taught"
 
 
 def test_half_a_surrogate_pair_is_found_among_the_texts_of_a_batch(qwen: Any) -> None:
