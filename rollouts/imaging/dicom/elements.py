@@ -105,6 +105,16 @@ def _entries(data: Any, count: int, place: Any) -> tuple[int, ...]:
     return tuple(int(value) & 0xFFFF for value in (data if _is_list(data) else [data]))
 
 
+def largest_colour(dataset: Any) -> int:
+    """The largest entry of a palette's three tables; 0 where they are written in segments."""
+    largest = 0
+    for name in ("Red", "Green", "Blue"):
+        descriptor = numbers(dataset, f"{name}PaletteColorLookupTableDescriptor", forgiving=True) or [0]
+        data = dataset.get(f"{name}PaletteColorLookupTableData")
+        largest = max([largest, *_entries(data, int(descriptor[0]) or _MAX_ENTRIES, dataset)])
+    return largest
+
+
 def voi(found: Callable[..., Any], head: FileHead) -> tuple[Window | Table | None, str]:
     """A frame's own first window or table, or None with a note that says why. `found` gives the data set that holds a
     keyword."""

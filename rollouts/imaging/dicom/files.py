@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollouts.imaging.dicom import headers, streams
-from rollouts.imaging.dicom.elements import number, table, text, texts, whole
+from rollouts.imaging.dicom.elements import largest_colour, number, table, text, texts, whole
 from rollouts.imaging.dicom.groups import slices_of
 from rollouts.imaging.dicom.headers import FileHead, Slice
 from rollouts.imaging.pictures import MAX_PIXELS
@@ -343,7 +343,12 @@ def _arrays(head: FileHead, frames: Sequence[int], options: dict[str, Any]) -> I
     if head.colours:
         source.PhotometricInterpretation = head.colours
     for array in pydicom.pixels.iter_pixels(source, indices=list(frames), **options):
-        yield array if palette is None else pydicom.pixels.apply_color_lut(array, palette)
+        if palette is None:
+            yield array
+            continue
+        colours = pydicom.pixels.apply_color_lut(array, palette)
+        # 16-bit tables mostly repeat eight bits in the upper byte; some hold eight bits in the lower one.
+        yield colours >> 8 if (largest_colour(palette) or colours.max(initial=0)) > 255 else colours
 
 
 def _refuse_undecodable(head: FileHead) -> None:
@@ -368,8 +373,7 @@ def _coloured(head: FileHead, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind != "u":
         raise BadSample("is colour with signed or fractional values, which nobody can show")
     if head.photometric == "PALETTE COLOR":
-        # 16-bit tables mostly repeat eight bits in the upper byte; some hold eight bits in the lower one.
-        return array.astype(numpy.uint8) if array.max(initial=0) < 256 else (array >> 8).astype(numpy.uint8)
+        return array.astype(numpy.uint8)
     return (array >> max(0, head.bits_stored - 8)).astype(numpy.uint8)
 
 

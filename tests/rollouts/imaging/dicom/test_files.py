@@ -185,6 +185,17 @@ def test_palettes_of_16_bits_are_not_black(tmp_path: Path, shift: int) -> None:
     assert np.asarray(image(path).image(0))[0, :3].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
 
 
+def test_a_dark_frame_is_dark_by_the_whole_palette(tmp_path: Path) -> None:
+    # Entries of 16 bits: 200 is almost black, whichever entries the picture uses.
+    elements: dict[str, Any] = {}
+    for name in ("Red", "Green", "Blue"):
+        elements[f"{name}PaletteColorLookupTableDescriptor"] = [2, 0, 16]
+        elements[f"{name}PaletteColorLookupTableData"] = words(200, 65280)
+    stored = np.zeros((2, 4), np.uint8)
+    path = dicoms.write(tmp_path / "a", stored, PhotometricInterpretation="PALETTE COLOR", Modality="US", **elements)
+    assert np.asarray(image(path).image(0)).max() == 0
+
+
 def test_a_file_of_several_frames_is_no_image_unless_one_is_taken(tmp_path: Path) -> None:
     three = np.stack([ONE, ONE + 50, ONE + 100]).astype(np.uint16)
     path = dicoms.write(tmp_path / "a", three, Modality="XA", FrameTime=100)
