@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rl.benchmarks.archives import Archives
 from rl.config import MediaConfig
 from rollouts.imaging import pictures
 from rollouts.imaging.ask import Ask
@@ -43,6 +44,7 @@ class Pictures:
     _seen: dict[str, Media] = field(default_factory=dict)
     # Folder -> its files by their names in small letters.
     _listed: dict[Path, dict[str, Path]] = field(default_factory=dict)
+    _archives: Archives | None = None
 
     @property
     def num_images(self) -> int:
@@ -119,8 +121,8 @@ class Pictures:
         return Media(kind="image", path=str(path), sha256=hashlib.sha256(data).hexdigest())
 
     def path_of(self, name: str) -> Path | None:
-        """The file of this name; where there is none, the one whose name differs in capitals only, "a.JPG" for
-        "a.jpg". None = there is none. A name that leads out of the folders is none."""
+        """The file of this name; where there is none, the one whose name differs in capitals only, "a.JPG" for "a.jpg",
+        or one in a zip file beside the rows. None = there is none. A name that leads out of the folders is none."""
         if (
             name.startswith("/")
             or ".." in Path(name).parts
@@ -138,7 +140,9 @@ class Pictures:
                 self._listed[inside] = {one.name.lower(): one for one in there if one.is_file()}
             if found := self._listed[inside].get(Path(name).name.lower()):
                 return found
-        return None
+        if self._archives is None:
+            self._archives = Archives(self.folders, Path(self.settings.cache_dir))
+        return self._archives.path_of(name)
 
     def _array(self, path: Path) -> Media:
         """A volume saved by NumPy (M3D): evenly spaced slices along its first axis that is longer than one, on one

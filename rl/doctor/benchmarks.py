@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Column
 
 from rewards.metrics.result import TextRow
 from rl.benchmarks.card import Card
@@ -202,9 +203,9 @@ def _print_blinds(benchmark: Benchmark, console: Console) -> None:
         score = estimate(list(one.values.values()), [clusters[item] for item in one.values])
         ends = "" if score.low is None or score.high is None else f" ({100 * score.low:.1f}-{100 * score.high:.1f})"
         value = "none" if score.value is None else f"{100 * score.value:.1f}{ends}"
-        rows.append((NAMES.get(name, name), f"{score.num_items:,}", value, shorten(one.what, 70)))
+        rows.append((NAMES.get(name, name), f"{score.num_items:,}", value, shorten(one.what, 120)))
     if rows:
-        columns = ("baseline", "items", "score in %", "what it does")
+        columns = ("baseline", "items", "score in %", Column("what it does", overflow="fold"))
         console.print(table(f"{benchmark.card.name}: earned without looking, every row", columns, rows))
     for name, why in without.items():
         console.print(f"no baseline {name}: {why}")

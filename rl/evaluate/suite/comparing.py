@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from rl.data.sets import UnusableData
 from rl.evaluate.suite.facts import Facts, read_all
 from rl.evaluate.suite.numbers import reports
 from rl.evaluate.suite.numbers.rows import Answered, clean, plain, read_step
 from rl.evaluate.suite.numbers.summary import KIND, value_of
+from rl.evaluate.suite.table import in_two
 from rl.run.folder import SUMMARY
 from rl.statistics.pairs import Difference, holm_by_name, paired_difference
 from rollouts.store.layout import DamagedStore, list_steps
@@ -173,26 +175,25 @@ def print_comparison(found: Mapping[str, Any], console: Console | None = None) -
             rows += [_row(f"  {metric}", inner) for metric, inner in one["metrics"].items()]
             rows += [_row(f"  {stratum}", inner) for stratum, inner in one["strata"].items()]
             rows.append(None)
-        columns = ("benchmark", "items", "difference", "verdict", "p (Holm)", "least seen")
+        columns = ("benchmark", "items", "difference", "p (Holm)", "seen from")
         console.print(table(f"{other['name']} minus {found['base']}, in points", columns, rows))
     console.print(
         safe(
             "win or loss: the 95 % interval over images (or the card's cluster) lies above or below 0. A tie says"
-            " nothing where the difference that is looked for is below the least that is seen (80 % power). Holm over"
-            " the headlines; over the strata of one benchmark apart."
+            " nothing where the difference that is looked for is below the one that is seen in 80 of 100 cases (seen"
+            " from). Holm over the headlines; over the strata of one benchmark apart."
         ),
         soft_wrap=True,
     )
 
 
-def _row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(name: str, one: Mapping[str, Any]) -> tuple[str | Text, ...]:
     difference = Difference(**one["difference"])
     if difference.value is None:
-        return (name, "0", "none judged", "", "", "")
+        return (name, "0", "none judged", "", "")
     low, high = difference.low, difference.high
     ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
     adjusted = "" if one.get("adjusted") is None else f"{one['adjusted']:.3f}"
     least = "" if difference.detectable is None else f"{100 * difference.detectable:.1f}"
-    return (
-        name, f"{difference.num_items:,}", f"{100 * difference.value:+.1f}{ends}", difference.verdict, adjusted, least
-    )  # fmt: skip
+    said = f"{100 * difference.value:+.1f}{ends} {difference.verdict}"
+    return (name, f"{difference.num_items:,}", in_two(said), adjusted, least)

@@ -16,7 +16,8 @@ BLIND_MARK = "(blind)"
 NAMES = {
     "chance": "chance", "majority": "majority answer", "options_only": "options only",
     "question_only": "question only", "question_exact": "question only, exact words", "constant": "constant report",
-    "frequent": "most frequent report", "nearest": "report of the nearest image",
+    "frequent": "most frequent report", "nearest": "report of the nearest image", "blank": "image blanked",
+    "swapped": "image swapped", "text_only": "text only",
 }  # fmt: skip
 
 
@@ -25,7 +26,9 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     console = console or open_console()
     records = summary["benchmarks"]
     rows = [row for one in records for row in _headlines(one)]
-    columns = ("benchmark", "items", "score", "official", "best blind", "no model scores", "least seen")
+    columns = ["benchmark", "items", "score", "official", "best blind", "seen from", "not judged"]
+    if not any(row[-1] for row in rows):  # a column that 80 characters have no room for
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     console.print(table(f"{summary.get('model', 'a model')} in %", columns, rows))
     if summary.get("macro"):
         console.print(f"mean of the accuracies: {_with_interval(summary['macro'])}")
@@ -39,7 +42,9 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
 def _headlines(one: Mapping[str, Any]) -> list[Sequence[str | Text]]:
     found: list[Sequence[str | Text]] = []
     if one["clean"] is not None:
-        found.append(_headline(one["name"], one, one["clean"], _with_interval(one["official"]), one.get("detectable")))
+        name = one["name"] if one["headline"] == "accuracy" else f"{one['name']} {one['headline']}"
+        official = _percent(one["official"]["value"])
+        found.append(_headline(name, one, one["clean"], official, one.get("detectable")))
     if reports := one.get("reports"):
         name = f"{one['name']} {reports['headline']}"
         found.append(_headline(name, reports, reports["score"], "", None))
@@ -54,11 +59,11 @@ def _headline(
     return (
         name,
         f"{score['num_items']:,}",
-        plain(f"{_with_interval(score)}{f' {BLIND_MARK}' if marked else ''}", "bold red" if marked else ""),
+        in_two(_with_interval(score), f" {BLIND_MARK}" if marked else "", "bold red" if marked else ""),
         official,
-        f"{NAMES.get(best['name'], best['name'])} {_percent(best['value'])}" if best else "none",
-        str(score["num_unscored"]) if score["num_unscored"] else "",
+        f"{NAMES.get(best['name'], best['name'])}\n{_percent(best['value'])}" if best else "none",
         f"{100 * least['0.2']:.1f}" if least else "",
+        str(score["num_unscored"]) if score["num_unscored"] else "",
     )
 
 
@@ -82,15 +87,15 @@ def print_probes(one: Mapping[str, Any], console: Console) -> None:
         rows = [
             (
                 name, f"{probe['score']['num_items']:,}",
-                _with_interval(probe["plain"]), _with_interval(probe["score"]),
-                _difference(probe["difference"]),
-                _with_interval(probe["retained"]) if probe["retained"] else "",
+                f"{_percent(probe['score']['value'])} / {_percent(probe['plain']['value'])}",
+                in_two(_difference(probe["difference"])),
+                in_two(_with_interval(probe["retained"])) if probe["retained"] else "",
                 _percent(probe["changed"]["value"]),
             )
             for name, probe in (part.get("probes") or {}).items()
         ]  # fmt: skip
         if rows:
-            columns = ("probe", "items", "as they are", "probed", "difference", "retained", "answers changed")
+            columns = ("probe", "items", "probed / plain", "difference", "retained", "changed")
             console.print(table(f"{one['name']}: probes", columns, rows))
 
 
@@ -111,7 +116,7 @@ def _of_groups(one: Mapping[str, Any]) -> list[str]:
 def _notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [
         "95 % intervals over images (or what the card's cluster names). score: items whose gold is not in doubt, each"
-        " once; official: every row, as its authors count it. least seen: the difference of two models that this set"
+        " once; official: every row, as its authors count it. seen from: the difference of two models that this set"
         " tells in 80 of 100 cases where they differ on a fifth of it, in points."
     ]
     for one in records:
@@ -142,6 +147,14 @@ def _with_interval(score: Mapping[str, Any]) -> str:
         return "none judged"
     ends = "" if score["low"] is None else f" ({100 * score['low']:.1f}-{100 * score['high']:.1f})"
     return f"{100 * score['value']:.1f}{ends}"
+
+
+def in_two(text: str, mark: str = "", style: str = "") -> Text:
+    """A value with its interval on a line below it, so that a table of many columns has room in 80 characters."""
+    value, _, ends = text.partition(" (")
+    ends, _, verdict = ends.partition(") ")
+    lines = (f"{value} {verdict}".strip() + mark, *([f"({ends.rstrip(')')})"] if ends else []))
+    return Text("\n").join(plain(line, style) for line in lines)
 
 
 def _difference(found: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from rl.benchmarks import baselines
 from rl.benchmarks.card import Draw, Form
 from rl.benchmarks.loading import load
 from rl.benchmarks.overlap import overlap
+from rl.config import MediaConfig
 from tests.rl.benchmarks.set_cases import MCQ, card_of, picture, read, sample, shipped, write_jsonl
 
 
@@ -252,6 +255,24 @@ def test_images_are_found_in_every_folder_between_the_rows_and_the_root(tmp_path
            "image_path": "Images/set/a.png", "modality_type": "CT"}  # fmt: skip
     write_json(tmp_path / "OmniMedVQA" / "QA_information" / "Open-access" / "set.json", [row])
     assert load(shipped("omnimedvqa"), str(tmp_path)).missing_images == {}
+
+
+def test_images_may_lie_in_the_zip_files_that_a_set_comes_in(tmp_path: Path) -> None:
+    """SLAKE's imgs.zip beside test.json, unpacked by nobody; a torn archive and a name that leads out hold nothing."""
+    row = {"qid": 1, "img_name": "xmlab1/source.jpg", "q_lang": "en", "question": "Is it?", "answer": "Yes",
+           "answer_type": "CLOSED", "modality": "CT"}  # fmt: skip
+    write_json(tmp_path / "set" / "test.json", [row, {**row, "qid": 2, "img_name": "xmlab2/source.jpg"}])
+    data = picture(tmp_path / "p.png", 33).read_bytes()
+    with zipfile.ZipFile(tmp_path / "set" / "imgs.zip", "w") as archive:
+        archive.writestr("imgs/xmlab1/source.JPG", data)
+        archive.writestr("imgs/other/xmlab2source.jpg", data)
+    (tmp_path / "set" / "torn.zip").write_bytes(b"PK")
+    media = MediaConfig(cache_dir=str(tmp_path / "frames"))
+    benchmark = load(shipped("slake_en"), str(tmp_path / "set"), media)
+    assert benchmark.missing_images == {"xmlab2/source.jpg": "is not there"}
+    assert benchmark.samples[0].media[0].sha256 == hashlib.sha256(data).hexdigest()
+    (taken,) = (tmp_path / "frames" / "unpacked").iterdir()
+    assert taken.read_bytes() == data and load(shipped("slake_en"), str(tmp_path / "set"), media).items
 
 
 def test_a_file_that_is_in_no_form_of_a_card_of_many_is_told(tmp_path: Path) -> None:
