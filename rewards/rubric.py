@@ -13,6 +13,7 @@ from rewards.answers.read import parse
 from rewards.binding import bind
 from rewards.calling import BoundReward
 from rewards.contract import Limits, RewardError
+from rewards.relabelled import with_letters
 from rewards.shipped import boxes, choice, coin, form, judged, numeric, reports, votes
 from rollouts.nearest import did_you_mean
 from rollouts.records import ACCURACY, AnswerType, Outcome, Parsed, Sample
@@ -128,6 +129,8 @@ class Rubric:
         """Read a completion as an answer to this sample: options count only where they were shown, which they were not
         on an open item. `prefill`: what the chat template has written of the answer (rollouts/prompt/prefill.py)."""
         shown = sample.options if sample.answer_type in ("mcq", "multi", "yes_no") else None
+        if sample.labels != sample.letters:
+            completion = with_letters(completion, sample.labels)
         return parse(completion, shown, prefill=prefill, finish_reason=finish_reason)
 
     def total(self, parsed: Parsed, outcomes: Mapping[str, Outcome]) -> Scored:

@@ -23,6 +23,12 @@ MediaKind = Literal["image", "volume", "video"]
 AnswerType = Literal["mcq", "multi", "yes_no", "open", "numeric", "report", "box"]
 Status = Literal["ok", "abstain", "error", "timeout"]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# The tag that says that options are shown with other labels than their letters, and its values.
+LABELS = "labels"
+OTHER_LABELS = {
+    "digits": tuple(map(str, range(1, 27))),
+    "roman": ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"),
+}
 # The name under which the reward that says right or wrong stands in weights and outcomes, whichever measures it.
 ACCURACY = "accuracy"
 
@@ -166,6 +172,13 @@ class Sample:
     def letters(self) -> tuple[str, ...]:
         """The letters of the options in order; empty where there are none."""
         return tuple(LETTERS[: len(self.options)]) if self.options else ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What stands before each option where it is shown: its letter, or by the tag LABELS a digit or a roman
+        number."""
+        known = OTHER_LABELS.get(self.tags.get(LABELS, ""))
+        return known[: len(self.letters)] if known and len(known) >= len(self.letters) else self.letters
 
 
 def check_sample(sample: Sample) -> None:

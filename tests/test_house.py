@@ -59,8 +59,8 @@ ROOMS = {
     "judges": "settings verdict cases gateway guards model local rules build __init__ calibration calibrate",
     "rollouts": "annotations nearest terminal texts children measures records imaging media rows store prompt"
     " engine page transcript view diff check",
-    "rewards": "contract registry answers maths metrics shipped calling plugins binding rubric scorer __init__"
-    " graded_cases adapters check",
+    "rewards": "contract registry answers relabelled maths metrics shipped calling plugins binding rubric scorer"
+    " __init__ graded_cases adapters check",
     "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run curate"
     " benchmarks sft stages evaluate compare report doctor replay export grpo training staged recipe train",
 }

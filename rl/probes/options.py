@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
-from rl.probes.probe import Probe, Setting, needs_options, variant
-from rollouts.records import LETTERS, Sample, stable_hash
+from rl.probes.probe import VARIANT, Probe, Setting, needs_options, variant
+from rollouts.records import LABELS, LETTERS, OTHER_LABELS, Sample, stable_hash
 
 NUM_ORDERS = 4
 # Options that speak of all others, and stay last because that is where such an option stands.
@@ -21,7 +22,6 @@ _NAMES_LETTERS = re.compile(
     r"|\(?\b[A-Z]\)?\s*(,|and|or|&|/|\+)\s*\(?[A-Z]\b\)?"
     r"|选项\s*[A-Z]|[A-Z]\s*[和与或、]\s*[A-Z]",
 )
-_ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 # A list of the options that still stands in the question would contradict the new order.
 _TAIL = re.compile(r"\n?\s*(answer choices|options|choices|选项)\s*[:：]?\s*\(?A[).:：].*", re.IGNORECASE | re.DOTALL)
 
@@ -86,35 +86,20 @@ def _unlabelled(sample: Sample) -> str:
     if fault := needs_options(sample):
         return fault
     texts = {option.strip().rstrip(".").upper() for option in sample.options or ()}
-    if texts & {*map(str, range(1, 27)), *_ROMAN}:
+    if texts & {label for labels in OTHER_LABELS.values() for label in labels}:
         return "an option reads like one of the new labels"
-    if len(sample.options or ()) > len(_ROMAN):
-        return f"more than {len(_ROMAN)} options"
+    if len(sample.options or ()) > (most := min(map(len, OTHER_LABELS.values()))):
+        return f"more than {most} options"
     return ""
 
 
 def _relabelled(sample: Sample, setting: Setting) -> list[Sample]:
-    """The item asked with its options labelled 1, 2, .. and I, II, .. in the question itself. It is asked as an open
-    question whose accepted answers are the right option's label and its text: letters play no part any more."""
-    options = sample.options or ()
-    right = LETTERS.index((sample.gold_letters or ("A",))[0])
-    label: Callable[[int], str]
-    made = []
-    for name, label in (("digits", lambda place: str(place + 1)), ("roman", lambda place: _ROMAN[place])):
-        lines = [f"{label(place)}. {option}" for place, option in enumerate(options)]
-        asks = "Answer with the number of the option." if sample.language == "en" else "请用选项的编号作答。"
-        question = "\n".join([_TAIL.sub("", sample.question) or sample.question, *lines, asks])
-        says, text = label(right), options[right]
-        wordings = (says, f"({says})", f"{says}.", f"{says})", f"option {says}", f"选项{says}")
-        accepted = (*wordings, *(f"{says}{mark} {text}" for mark in (".", ")", ":")), *sample.aliases)
-        made.append(
-            variant(
-                sample, "relabel", name,
-                question=question, answer_type="open", options=None, gold_letters=None, gold_text=text,
-                aliases=tuple(dict.fromkeys(accepted)),
-            )
-        )  # fmt: skip
-    return made
+    """The item with its options labelled 1, 2, .. and I, II, ..; it stays multiple choice, and an answer is read and
+    paid as that of the plain item is."""
+    asks = "请用选项的编号作答。" if sample.language == "zh" else "Answer with the number of the option."
+    question = f"{_TAIL.sub('', sample.question) or sample.question}\n{asks}"
+    made = [variant(sample, "relabel", name, question=question) for name in OTHER_LABELS]
+    return [replace(one, tags={**one.tags, LABELS: one.tags[VARIANT]}) for one in made]
 
 
 PROBES = (

@@ -45,7 +45,7 @@ def question_text(sample: Sample) -> str:
     the record, unseen."""
     lines = [sample.question.strip()]
     if sample.answer_type in ("mcq", "multi"):
-        lines += [f"{letter}. {option}" for letter, option in zip(sample.letters, sample.options or (), strict=True)]
+        lines += [f"{label}. {option}" for label, option in zip(sample.labels, sample.options or (), strict=True)]
     return "\n".join(lines)
 
 

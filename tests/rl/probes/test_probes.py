@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rewards.rubric import make_rubric
+from rl.config import RewardConfig
 from rl.probes import table
 from rl.probes.corruptions import DAMAGE, corrupted
 from rl.probes.options import is_catch_all, orders
@@ -170,13 +172,29 @@ def test_a_list_of_options_inside_the_question_goes_with_the_old_order() -> None
 
 def test_relabelled_options_stand_in_the_question_and_no_letter_is_left() -> None:
     digits, roman = made("relabel", mcq("a"))
-    assert question_text(digits).splitlines()[1:4] == ["1. cyst", "2. mass", "3. stone"]
-    assert question_text(roman).splitlines()[1:4] == ["I. cyst", "II. mass", "III. stone"]
-    assert (digits.answer_type, digits.gold_text, digits.options) == ("open", "mass", None)
-    assert {"2", "2. mass"} <= set(digits.aliases) and {"II", "II) mass"} <= set(roman.aliases)
-    assert not {"1", "3", "I", "III", "B"} & {*digits.aliases, *roman.aliases}
+    assert question_text(digits).splitlines()[1:5] == [
+        "Answer with the number of the option.", "1. cyst", "2. mass", "3. stone"
+    ]  # fmt: skip
+    assert question_text(roman).splitlines()[2:5] == ["I. cyst", "II. mass", "III. stone"]
+    assert (digits.answer_type, digits.gold_letters, digits.options) == ("mcq", ("B",), ("cyst", "mass", "stone"))
     with pytest.raises(ProbeImpossible, match="reads like one of the new labels"):
         table.make(["relabel"], [mcq("a", ("2", "4", "8"))])
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "letters"),
+    [
+        (0, "2", "B"), (0, "(2)", "B"), (0, "2. mass", "B"), (0, "The answer is 2.", "B"), (0, "option 3", "C"),
+        (0, "mass", "B"), (0, "2 cm", ""), (0, "4", ""),
+        (1, "II", "B"), (1, "iii.", "C"), (1, "I", "A"), (1, "I think it is the mass", "B"), (1, "II: mass", "B"),
+    ],
+)  # fmt: skip
+def test_an_answer_by_another_label_is_read_as_its_letter(number: int, said: str, letters: str) -> None:
+    """The plain item and its relabelled ones go through one reader, so that their difference is that of the labels."""
+    item = made("relabel", mcq("a"))[number]
+    rubric = make_rubric(RewardConfig(routes={"mcq": "option_match"}), None)
+    found = rubric.parse(item, f"<think>2 of 3</think>\n<answer>{said}</answer>")
+    assert "".join(found.letters) == letters
 
 
 def test_corruptions_grow_with_their_severity_and_know_the_image_only() -> None:
