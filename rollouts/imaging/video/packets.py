@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from rollouts.records import BadSample
 _NAMES = {"mov": "MP4", "matroska": "Matroska", "avi": "AVI", "mpegts": "MPEG-TS", "mpeg": "MPEG-PS"}
 # Containers whose header says how long they are; the others' length is estimated.
 _SAY_LENGTH = ("MP4", "Matroska", "AVI")
+# Streams of packets, of constant rate, and the most frames that a codec holds back to put them in order.
+_STREAMS, _REORDERED = ("MPEG-TS", "MPEG-PS"), 17
 # A file whose packets end so many seconds, or so large a share, before its header says is cut.
 _ENDS_EARLY, _SHARE_EARLY = 1.0, 0.02
 # How the brands of still pictures begin that are packed as an MP4 is.
@@ -65,6 +68,16 @@ class Stream(NamedTuple):
     # Seconds a frame, by the header.
     step: float | None
     notes: tuple[str, ...]
+
+    @property
+    def lacks_last(self) -> bool:
+        """Whether frames between the last ones are missing, as where a stream of packets without a length is cut: those
+        that others are built on come first."""
+        ordered = self.packets.in_order
+        if self.container not in _STREAMS or not ordered or self.step is None:
+            return False
+        steps = [float((after - before) * self.time_base) for before, after in pairwise(ordered[-_REORDERED:])]
+        return any(step > 1.5 * self.step for step in steps)
 
     def fault(self, num_frames: int, broke: bool) -> str:
         """What is wrong where `num_frames` frames were decoded and the decoder `broke`, or not; "" = nothing."""

@@ -103,6 +103,8 @@ def _source(file: Path | bytes, containers: str, ask: Ask, known: Provenance) ->
         notes = (*notes, fault)
     elif not decoded.stamps:
         raise BadSample("holds no frame that can be read")
+    if stream.lacks_last:
+        notes = (*notes, "some of the last frames are missing: the file may be cut")
     if by_seeking:
         notes = (*notes, "long: only the frames shown were decoded, and those they are built on")
     places, part = part_of(_shown(stream, stamps), ask)

@@ -130,6 +130,17 @@ def test_a_video_that_is_cut_before_its_first_frame_says_that_it_is_cut(tmp_path
         clip(path, on_cut="note")
 
 
+def test_a_stream_of_packets_that_is_cut_lacks_frames_between_its_last(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.ts", 12, "libx264", options={"bf": "3"}, rate=25)
+    assert clip(whole).provenance.notes == ()
+    data = whole.read_bytes()
+    (tmp_path / "cut.ts").write_bytes(data[: len(data) // 2 // 188 * 188])
+    frames = clip(tmp_path / "cut.ts")
+    shown = numbers(frames)
+    assert shown != list(range(len(shown))), "a frame between the others is not there"
+    assert "some of the last frames are missing: the file may be cut" in frames.provenance.notes
+
+
 def faststart(path: Path) -> bytes:
     """The same film with its index before its pictures, so that a cut takes pictures and not the index."""
     moved = path.with_name("moved.mp4")
