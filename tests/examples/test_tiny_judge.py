@@ -101,7 +101,7 @@ def test_pairs_repeat_and_say_what_follows_from_their_readings() -> None:
 
 
 def test_held_out_pairs_are_judged_right(reader: Reader) -> None:
-    asked = held_out(500)
+    asked = held_out(300)
     found = table(asked, reader.decisions(asked))
     assert found.failed == 0
     assert found.accuracy >= 0.97 and found.kappa >= 0.93, (found.accuracy, found.kappa)
@@ -144,7 +144,7 @@ def test_attacks_on_questions_of_all_medicine_are_not_accepted_either(reader: Re
 def test_a_real_server_says_what_the_model_says_and_accepts_no_attack(
     loop: asyncio.Runner, judge: Judge, reader: Reader
 ) -> None:
-    asked = [*list(pairs(60, seed=11, held_out=True)), *(pair for _, pair in attacks()[::4])]
+    asked = [*list(pairs(40, seed=11, held_out=True)), *(pair for _, pair in attacks()[::12])]
     verdicts = ask(loop, judge, asked)
     assert [verdict.failure for verdict in verdicts] == [None] * len(asked)
     doubted = [verdict.reason.startswith("accepted, but") for verdict in verdicts]
