@@ -4,7 +4,8 @@ what would stop it.
 With `benchmark=[..]` it loads and checks benchmarks instead (rl/doctor/benchmarks.py).
 
 No Ray and no engine is started and nothing is written; each endpoint of the judge is asked one question, as by the run.
-Exit code 0 when every check passes, 1 when one does not, 2 when the configuration itself cannot be used.
+Exit code 0 when no check fails, 1 when one does, 2 when the configuration itself cannot be used. What could not be
+looked at, such as a model on a Hub that does not answer, is no failure; it is marked and counted.
 """
 
 from __future__ import annotations
@@ -42,13 +43,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         rubric = make_rubric(config.reward, make_judge(JudgeConfig()))
     except RewardError as error:
-        return tell([("Rewards", [Finding(False, f"a reward cannot work: {error}")])], console)
+        return tell([("Rewards", [Finding(False, f"a reward cannot work: {error}")])], console).bad
     with Scorer(rubric) as scorer:
-        bad = tell(examine(config, scorer), console)
-    console.print(
-        f"\n{bad} check{'' if bad == 1 else 's'} failed." if bad else "\nAll checks passed: the run can start."
-    )
-    return 1 if bad else 0
+        told = tell(examine(config, scorer), console)
+    console.print(f"\n{told.in_words if any(told) else 'All checks passed: the run can start.'}")
+    return 1 if told.bad else 0
 
 
 def _benchmarks(config: Config) -> int:
@@ -59,9 +58,9 @@ def _benchmarks(config: Config) -> int:
 
     console = open_console()
     with failures.exit_on_failure(COMMAND):
-        bad = tell(examine_benchmarks(config, console), console)
-    console.print(f"\n{bad} check{'' if bad == 1 else 's'} failed." if bad else "\nAll checks passed.")
-    return 1 if bad else 0
+        told = tell(examine_benchmarks(config, console), console)
+    console.print(f"\n{told.in_words}")
+    return 1 if told.bad else 0
 
 
 if __name__ == "__main__":

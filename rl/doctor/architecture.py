@@ -14,10 +14,17 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from rl.policy.parts import LANGUAGE, PROJECTOR, VISION, part_of
 from rollouts.prompt.families import Family, family_of
+from rollouts.prompt.hub import refuse_out_of_reach
 
 PUBLISHED = Path(__file__).with_name("published.json")
 
@@ -84,10 +91,11 @@ def settings_of(path: str) -> dict[str, Any]:
     """The config.json of a folder, or of a Hub id whose sizes are shipped or can be had.
 
     Raises:
-        OSError: there is no such folder, and the Hub cannot be reached.
+        OSError: there is no such folder or Hub id. HubOutOfReach: or the Hub does not answer.
     """
     if not (Path(path) / "config.json").is_file() and path in published():
         return dict(published()[path]["config"])
+    refuse_out_of_reach(path)
     settings, _ = PreTrainedConfig.get_config_dict(path)
     return dict(settings)
 
@@ -97,16 +105,24 @@ def architecture_of(path: str) -> Architecture:
     """The sizes of the model at a folder or Hub id.
 
     Raises:
+        OSError, UnknownFamily: see `outline_of`.
+    """
+    family, model = outline_of(path)
+    return measure(path, family, model, model.config)
+
+
+def outline_of(path: str) -> tuple[Family, PreTrainedModel]:
+    """The model at a folder or Hub id without its weights: modules, names and shapes on the meta device.
+
+    Raises:
         OSError: see `settings_of`.
         UnknownFamily: nothing is known of its family.
     """
     settings = settings_of(path)
     family = family_of(str(settings.get("model_type", "")), path)
-    config = AutoConfig.for_model(**settings)
     kind = AutoModelForImageTextToText if family.reads_images else AutoModelForCausalLM
     with torch.device("meta"):
-        model = kind.from_config(config)
-    return measure(path, family, model, config)
+        return family, kind.from_config(AutoConfig.for_model(**settings))
 
 
 def measure(name: str, family: Family, model: nn.Module, config: PreTrainedConfig) -> Architecture:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -38,7 +38,7 @@ from rl.doctor.data import (
 from rl.doctor.fitting import check_memory
 from rl.doctor.judge import check_judge, estimate
 from rl.doctor.memory import GIB, checkpoint_bytes
-from rl.doctor.model import check_model, start_of
+from rl.doctor.model import MODEL_FIX, check_model, start_of, unseen_model
 from rl.doctor.parts import check_parts
 from rl.doctor.stages import STAGES, check_stages
 from rl.drawing import why_whole
@@ -48,6 +48,7 @@ from rl.run.failures import EXPECTED
 from rl.run.folder import RunFolderError, check_can_go_on, holder_of
 from rl.run.progress import Display
 from rl.run.tracking import check_login
+from rollouts.prompt.hub import HubOutOfReach
 from rollouts.prompt.processing import Processor, load_processor
 from rollouts.terminal import missing, one_line, plain, printable
 
@@ -56,7 +57,6 @@ CHECKPOINTS_KEPT = 2
 SPARE_BYTES = 1 << 30
 RAY_SECONDS = 5.0
 MEMORY_TITLE = "Memory of each GPU in GiB: while training, while drawing"
-MODEL_FIX = "model.path=A_FOLDER_WITH_A_MODEL_AND_ITS_PROCESSOR"
 ROUTE_FIX = "give every answer type of the data a route in reward.routes"
 
 
@@ -178,7 +178,7 @@ def check_disk(config: Config, steps: int) -> Finding:
         text = (
             f"disk: {free / GIB:.1f} GiB free; the size of {start_of(config)} is not known: {one_line(str(error), 200)}"
         )
-        return Finding(True, text)
+        return Finding(True, text, checked=not isinstance(error, HubOutOfReach))
     kept = min(-(-steps // config.grpo.save_steps), CHECKPOINTS_KEPT)
     models = 2 * (2 if config.model.dtype == "bfloat16" else 4) * sizes.total.parameters
     needed = checkpoint_bytes(config, sizes) * (kept + 1) + models + SPARE_BYTES
@@ -225,6 +225,8 @@ def attempt(make: Callable[[], T], fix: str) -> T | Finding:
     """What `make` makes; where its subject is unusable altogether, what it raises as a finding."""
     try:
         return make()
+    except HubOutOfReach as error:
+        return Finding(True, f"not checked: {error.name} is not on this machine, and {error.why}", checked=False)
     except (*EXPECTED, ValueError, ImportError) as error:
         return Finding(False, str(error), fix)
 
@@ -271,10 +273,12 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
     if isinstance(splits, Finding):
         yield "Data", [splits]
     else:
-        processor = attempt(lambda: load_processor(start_of(config), images_of(config.model)), MODEL_FIX)
-        if isinstance(processor, Finding):
+        processor = _processor(config)
+        if isinstance(processor, list):
             yield "Data", check_data(splits, config)
-            yield "Model", [processor]
+            yield "Model", processor
+            if all(finding.good for finding in processor):
+                yield "What learns", guard(lambda: check_parts(config), "correct model.train or model.lora")
         else:
             rows, splits = rows_fit(processor, splits, config)
             control, splits = under_control(splits, config)
@@ -294,6 +298,16 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
         machine += guard(lambda: check_same(config, splits, scorer.rubric), "put it back, or allow_changes=true")
     yield "Machine", machine
     yield "Judge", [*check_judge(config), *asked]
+
+
+def _processor(config: Config) -> Processor | list[Finding]:
+    """That of the model the run starts from, or why there is none."""
+    try:
+        return load_processor(start_of(config), images_of(config.model))
+    except HubOutOfReach as error:
+        return unseen_model(error)
+    except (*EXPECTED, ValueError, ImportError) as error:
+        return [Finding(False, str(error), MODEL_FIX)]
 
 
 def under_control(splits: DataSplits, config: Config) -> tuple[list[Finding], DataSplits]:
@@ -326,15 +340,36 @@ def check_same(config: Config, splits: DataSplits, rubric: Rubric) -> list[Findi
     return [Finding(True, "what the run learns from is what it began with, or allow_changes is set")]
 
 
-def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> int:
-    """Print the findings as they come; returns how many are bad."""
-    bad = 0
+class Told(NamedTuple):
+    """How many findings were bad, and how many could not be looked at."""
+
+    bad: int
+    unchecked: int
+
+    @property
+    def in_words(self) -> str:
+        """The last line."""
+        not_made = f"{self.unchecked} check{'' if self.unchecked == 1 else 's'} could not be made (marked ?)"
+        if self.bad:
+            failed = f"{self.bad} check{'' if self.bad == 1 else 's'} failed"
+            return f"{failed}; {not_made}." if self.unchecked else f"{failed}."
+        if self.unchecked:
+            return f"Every check that could be made passed; {not_made}, so a run may still be refused."
+        return "All checks passed."
+
+
+def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> Told:
+    """Print the findings as they come; returns how many are bad or could not be looked at."""
+    bad = unchecked = 0
     for heading, findings in sections:
         console.print(plain(f"\n{heading}", "bold"))
         for finding in findings:
             mark, style = ("\u2713", "green") if finding.good else ("\u2717", "bold red")
+            if not finding.checked:
+                mark, style = "?", "bold yellow"
+                unchecked += 1
             console.print(Text.assemble((f"  {mark} ", style), printable(finding.text)), soft_wrap=True)
             if finding.fix:
                 console.print(plain(f"    mend it: {finding.fix}", "yellow"), soft_wrap=True)
             bad += not finding.good
-    return bad
+    return Told(bad, unchecked)

@@ -37,6 +37,8 @@ class Finding(NamedTuple):
     text: str
     # How to mend it; "" where nothing is wrong.
     fix: str = ""
+    # False = it could not be looked at: nothing is known to be wrong, and nothing to be right.
+    checked: bool = True
 
 
 def describe(samples: Sequence[Sample]) -> str:

@@ -14,6 +14,7 @@ from rl.doctor.data import Finding
 from rl.doctor.memory import GIB, Need, Part, checkpoint_bytes, needs, sft_need, trained_of
 from rl.stages.settings import as_staged, document_stages
 from rl.workers.placement import reference_apart
+from rollouts.prompt.hub import HubOutOfReach
 from rollouts.terminal import one_line
 
 # Settings changed together at most, and answers given at most: an error fits on one screen.
@@ -121,7 +122,8 @@ def check_memory(config: Config) -> list[Finding]:
     try:
         sizes = architecture_of(config.sft.checkpoint or config.model.path)
     except OSError as error:
-        return [Finding(True, f"memory: the sizes of {config.model.path} cannot be had: {one_line(str(error), 200)}")]
+        text = f"memory: the sizes of {config.model.path} cannot be had: {one_line(str(error), 200)}"
+        return [Finding(True, text, checked=not isinstance(error, HubOutOfReach))]
     findings = [Finding(True, _in_words(config, sizes))]
     if fault := _heads(config, sizes):
         findings.append(fault)

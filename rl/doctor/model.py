@@ -6,16 +6,38 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl.config import Config
+from rl.doctor.architecture import published
 from rl.doctor.data import Finding
+from rollouts.prompt.hub import HubOutOfReach
 from rollouts.prompt.messages import instruction_place, render_prompt
 from rollouts.prompt.prefill import prefill_of
 from rollouts.prompt.processing import Processor, media_fault, media_token_ids
 from rollouts.records import Sample
 
+MODEL_FIX = "model.path=A_FOLDER_WITH_A_MODEL_AND_ITS_PROCESSOR"
+
 
 def start_of(config: Config) -> Path:
     """The folder or Hub id whose processor the run asks with: that of a given SFT model, else the model's."""
     return Path(config.sft.checkpoint or config.model.path)
+
+
+def unseen_model(error: HubOutOfReach) -> list[Finding]:
+    """What is said of a model whose files cannot be had: what its published configuration says, and what nobody has
+    looked at."""
+    family = str(published().get(error.name, {}).get("config", {}).get("model_type", ""))
+    known = f"{error.name} is of the family {family}, by the configuration that is shipped with this version"
+    nothing = f"nothing is known of {error.name}"
+    unseen = (
+        "not checked: its processor and chat template, whether every row can be encoded and fits into"
+        " model.max_model_len, and whether rewards read what is taught"
+    )
+    fix = f"where there is a network: hf download {error.name}; or {MODEL_FIX}"
+    return [
+        Finding(True, known) if family else Finding(True, nothing, checked=False),
+        Finding(True, f"its files are not on this machine, and {error.why}; a run needs them", fix, checked=False),
+        Finding(True, unseen, checked=False),
+    ]
 
 
 def check_model(processor: Processor, samples: Sequence[Sample]) -> list[Finding]:

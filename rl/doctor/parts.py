@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from rl.config import Config
+from rl.doctor.architecture import outline_of
 from rl.doctor.data import Finding
 from rl.doctor.model import start_of
 from rl.policy.parts import MASKS, Parts
-from rl.policy.token_model import outline
-from rollouts.prompt.processing import load_family
 
 
 def check_parts(config: Config) -> list[Finding]:
     """The mask and what it is for, then each part with its parameters.
 
     Raises:
+        OSError: its configuration cannot be had.
         ValueError: the model has no such part, or `model.lora.target_modules` names something that can have no adapter.
     """
-    path = start_of(config)
-    family = load_family(path)
+    family, model = outline_of(str(start_of(config)))
     settings = config.model
-    parts = Parts(outline(path, family), family, settings.train, settings.lora)
+    parts = Parts(model, family, settings.train, settings.lora)
     lines = [f"model.train={settings.train}: {MASKS[settings.train].purpose}"]
     for size in parts.sizes():
         where = f" beside {parts.adapter.num_layers} linear layers" if parts.adapter and size.part == "adapters" else ""
@@ -33,9 +32,8 @@ def learning_parts(config: Config) -> tuple[dict[str, int], dict[str, int]]:
     Raises:
         ValueError: see `check_parts`.
     """
-    path = start_of(config)
-    family = load_family(path)
-    parts = Parts(outline(path, family), family, config.model.train, config.model.lora)
+    family, model = outline_of(str(start_of(config)))
+    parts = Parts(model, family, config.model.train, config.model.lora)
     sizes = parts.sizes()
     learns = {one.part: one.trained for one in sizes if one.trained}
     frozen = {one.part: one.parameters - one.trained for one in sizes if one.parameters > one.trained}

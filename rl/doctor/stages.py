@@ -14,6 +14,7 @@ from rl.run.failures import EXPECTED
 from rl.run.progress import Display
 from rl.stages.ready import ReadyStage, in_words, ready_stage
 from rl.stages.settings import all_stages, as_staged, document_stages
+from rollouts.prompt.hub import HubOutOfReach
 from rollouts.prompt.processing import load_family
 
 STAGES = "Stages"
@@ -41,6 +42,9 @@ def _of_stage(config: Config, name: str, splits: DataSplits) -> Iterator[Finding
         yield from told(config, ready)
         staged = as_staged(config, name, load_family(config.model.path))
         learns, frozen = learning_parts(staged)
+    except HubOutOfReach as error:
+        yield Finding(True, f"{name}: not checked: {error.name} is not on this machine, and {error.why}", checked=False)
+        return
     except (*EXPECTED, ValueError) as error:
         yield Finding(False, f"{name}: {error}", fix)
         return

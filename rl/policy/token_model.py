@@ -12,13 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
 from rl.algo.logprobs import Measure, chunked_logprobs, entropy, nothing
 from rl.policy.attention import Attention, make_mask, may_use_flex, position_ids, use_tree_attention
@@ -178,13 +172,6 @@ def load_token_model(
     if frozen:
         hold_frozen_matrices(model.requires_grad_(False), DTYPES[dtype])
     return TokenModel(model.to(device).eval(), family, temperature, banned, DTYPES[dtype], attention)
-
-
-def outline(path: str | Path, family: Family) -> PreTrainedModel:
-    """The model of a folder or Hub id without its weights: modules, names and shapes on the meta device."""
-    kind = AutoModelForImageTextToText if family.reads_images else AutoModelForCausalLM
-    with torch.device("meta"):
-        return kind.from_config(AutoConfig.from_pretrained(str(path)))
 
 
 def load_model(path: str | Path, family: Family, *, dtype: torch.dtype, attention: str) -> PreTrainedModel:

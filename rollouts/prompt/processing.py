@@ -24,6 +24,7 @@ from transformers import AutoProcessor, AutoTokenizer, PretrainedConfig, PreTrai
 from rollouts.media import blank as blank_media
 from rollouts.media import frames
 from rollouts.prompt.families import ONE_TILE, BadImageSettings, Family, ImageSettings, family_of, images_fault
+from rollouts.prompt.hub import refuse_out_of_reach
 from rollouts.prompt.messages import BadTemplate, Message, question_text, render_prompt
 from rollouts.prompt.prefill import prefill_of
 from rollouts.records import BadSample, Sample
@@ -229,12 +230,14 @@ def load_family(path: str | Path) -> Family:
 
     Raises:
         FileNotFoundError: there is no such folder, or no config.json in it.
+        HubOutOfReach: it is a Hub id, and neither this machine nor the Hub has its files.
         UnknownFamily: its `model_type` is not in rollouts/prompt/families.py.
     """
     if Path(path).is_absolute() and not Path(path).is_dir():
         raise FileNotFoundError(f"no model folder at {path}; expected a folder in Hugging Face format, see model.path")
     if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
         raise FileNotFoundError(f"{path} holds no config.json; expected a folder in Hugging Face format")
+    refuse_out_of_reach(path)
     settings, _ = PretrainedConfig.get_config_dict(str(path))
     return family_of(str(settings.get("model_type", "")), str(path))
 

@@ -285,7 +285,7 @@ def test_an_unknown_family_is_a_finding_that_says_what_to_add(tmp_path: Path) ->
     folder = make_llama(tmp_path / "model")
     settings = (folder / "config.json").read_text()
     (folder / "config.json").write_text(settings.replace('"model_type": "llama"', '"model_type": "gemma9"'))
-    config = Config(out_dir=str(tmp_path / "run"), model=ModelConfig(path=str(folder)), data=DataConfig(num_eval=4))
+    config = Config(out_dir=str(tmp_path / "run"), model=ModelConfig(path=str(folder)), data=DataConfig(num_sft=8, num_rl=32, num_eval=4))
     found = dict(doctor.examine(config, HonestScorer()))
     (finding,) = found["Model"]
     assert not finding.good and "'gemma9'; known are" in finding.text and "families.py" in finding.text
@@ -350,6 +350,6 @@ def test_data_that_cannot_be_read_is_a_finding_and_the_machine_is_still_checked(
     output = io.StringIO()
     found = list(doctor.examine(config, HonestScorer()))
     assert [heading for heading, _ in found] == ["Data", "Machine", "Judge"]
-    assert doctor.tell(found, Console(file=output, width=200)) == 1
+    assert doctor.tell(found, Console(file=output, width=200)) == (1, 0)
     assert "\u2717 data.root" in output.getvalue()
     assert "mend it: correct data.root" in output.getvalue()

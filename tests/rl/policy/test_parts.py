@@ -15,12 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rl.config import LoraConfig, Train
+from rl.doctor.architecture import outline_of
 from rl.policy.batching import Row
 from rl.policy.lora import NoSuchLayer
 from rl.policy.objectives import GrpoObjective
 from rl.policy.parts import MASKS, FrozenPartChanged, NothingLearns, part_of
 from rl.policy.policy import ADAPTER, Policy
-from rl.policy.token_model import load_model, outline
+from rl.policy.token_model import load_model
 from rollouts.engine.checksum import checksum
 from rollouts.prompt.processing import load_family
 from tests.fakes.tiny_models import MAKERS, SEEING
@@ -67,7 +68,7 @@ def test_every_value_of_the_setting_has_a_mask() -> None:
 
 def test_the_entries_of_the_families_name_modules_that_are_there(seeing: Path) -> None:
     family = load_family(seeing)
-    modules = dict(outline(seeing, family).named_modules())
+    modules = dict(outline_of(str(seeing))[1].named_modules())
     assert {family.vision_tower, family.projector, family.decoder} <= set(modules)
     # Nothing of the decoder is taken for a part of the vision tower, and the layers of the tower are in it.
     assert part_of(f"{family.decoder}.layers.0.mlp.up_proj.weight", family) == "language model"
