@@ -1,9 +1,10 @@
 """Who sees whom in a micro-batch of trees, where each token stands, and the attention that reads it.
 
-There are two forms of the same mask. The dense one, [T, 1, L, L], fits every device and lets scaled dot product
-attention compute all L x L pairs, of which a tree of eight completions needs a sixth to a tenth. FlexAttention's block
-mask skips blocks of 128 x 128 that nobody looks into, but has no backward pass on a CPU and takes a compilation, so
-that short micro-batches are quicker without it.
+There are three forms of the same mask. The dense one, [T, 1, L, L], lets scaled dot product attention compute all
+L x L pairs, of which a tree of eight completions needs a sixth to a tenth. FlexAttention's block mask skips blocks of
+128 x 128 that nobody looks into, but has no backward pass on a CPU and takes a compilation, so that short micro-batches
+are quicker without it. On a CPU, where padding is paid for like any other token, trees stand end to end without it, and
+each has a dense mask of its own.
 
 Legend: T trees of a micro-batch, L their padded length.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from rl.policy.batching import PADDING, PROMPT, MicroBatch
+from rl.policy.batching import PADDING, PROMPT, MicroBatch, Tree
 
 Attention = Literal["auto", "dense", "flex"]
 # Tokens of a tree from which block masks pay on CUDA; below, the dense mask is a few megabytes and no block is empty.
@@ -31,6 +32,23 @@ FLEX_TOKENS = 1024
 BLOCK = 128
 # The name under which transformers finds `attend`.
 TREE_ATTENTION = "rounds_trees"
+
+
+class EndToEnd(NamedTuple):
+    """The masks of trees that stand one behind the other in one sequence [1, S]; no tree sees another."""
+
+    # Tokens of each, S together.
+    lengths: list[int]
+    # [1, 1, length, length] each.
+    masks: list[Tensor]
+
+
+class Laid(NamedTuple):
+    """A micro-batch as a model takes it: its tokens as they lie now, and what its attention is told of them."""
+
+    batch: MicroBatch
+    # `attention_mask`, `position_ids`, and `trees` where they stand end to end, by names that a model hands on.
+    arguments: dict[str, Any]
 
 
 def may_use_flex(kind: Attention, device: torch.device) -> bool:
@@ -44,15 +62,61 @@ def uses_flex(kind: Attention, device: torch.device, num_tokens: int) -> bool:
     return may_use_flex(kind, device) and (kind == "flex" or num_tokens >= FLEX_TOKENS)
 
 
-def make_mask(
-    batch: MicroBatch, dtype: torch.dtype, device: torch.device, kind: Attention = "auto", pad_id: int = 0
-) -> tuple[MicroBatch, Tensor | BlockMask]:
-    """The mask of a micro-batch, made on the device it is used on, and the micro-batch that it fits: padded to whole
-    blocks where the mask has blocks, as it was elsewhere. Both forms are made of the same `segments`."""
-    if not uses_flex(kind, device, batch.input_ids.shape[1]):
-        return batch, attention_mask(batch, dtype, device)
-    padded = pad_to_multiple(batch, BLOCK, pad_id)
-    return padded, block_mask(padded, device)
+def attends_by_tree(kind: Attention, device: torch.device) -> bool:
+    """Whether a decoder on this device needs the attention below, and not only that of transformers."""
+    return may_use_flex(kind, device) or device.type == "cpu"
+
+
+def lay_out(
+    batch: MicroBatch,
+    prompt_positions: Sequence[Tensor],
+    dtype: torch.dtype,
+    device: torch.device,
+    kind: Attention = "auto",
+    pad_id: int = 0,
+) -> Laid:
+    """The micro-batch as it is computed on this device, with its mask, made there: end to end on a CPU, padded to whole
+    blocks where the mask has blocks, else as it was. All forms are made of the same `segments`.
+
+    Args:
+        prompt_positions: of each tree's prompt, [P] or [3, P].
+    """
+    flex = uses_flex(kind, device, batch.input_ids.shape[1])
+    if flex:
+        batch = pad_to_multiple(batch, BLOCK, pad_id)
+    positions = position_ids(batch, prompt_positions)
+    if flex:
+        return Laid(batch, {"attention_mask": block_mask(batch, device), "position_ids": positions.to(device)})
+    if device.type != "cpu":
+        mask = attention_mask(batch, dtype, device)
+        return Laid(batch, {"attention_mask": mask, "position_ids": positions.to(device)})
+    return Laid(
+        end_to_end(batch),
+        {
+            "attention_mask": None,
+            "position_ids": without_padding(positions, batch.trees),
+            "trees": masks_end_to_end(batch, dtype),
+        },
+    )
+
+
+def end_to_end(batch: MicroBatch) -> MicroBatch:
+    """The micro-batch with its trees one behind the other, [1, S], and no padding."""
+    length = batch.input_ids.shape[1]
+    starts = torch.tensor([0, *(tree.length for tree in batch.trees[:-1])]).cumsum(0)
+    return dataclasses.replace(
+        batch,
+        input_ids=without_padding(batch.input_ids, batch.trees),
+        segments=without_padding(batch.segments, batch.trees),
+        offsets=without_padding(batch.offsets, batch.trees),
+        sources=batch.sources % length + starts[batch.sources // length],
+    )
+
+
+def without_padding(values: Tensor, trees: Sequence[Tree]) -> Tensor:
+    """[1, S] of [T, L], or [3, 1, S] of [3, T, L]."""
+    rows = [values[..., place, : tree.length] for place, tree in enumerate(trees)]
+    return torch.cat(rows, dim=-1).unsqueeze(-2)
 
 
 def attention_mask(batch: MicroBatch, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
@@ -61,10 +125,21 @@ def attention_mask(batch: MicroBatch, dtype: torch.dtype, device: torch.device |
 
     A padding token sees itself, so that no row of the softmax is empty.
     """
-    segments = batch.segments.to(device or "cpu")
-    places = torch.arange(segments.shape[1], device=segments.device)
+    return _dense(batch.segments, dtype, device or torch.device("cpu"))
+
+
+def masks_end_to_end(batch: MicroBatch, dtype: torch.dtype) -> EndToEnd:
+    """The same for each tree by itself, without its padding, on the CPU."""
+    lengths = [tree.length for tree in batch.trees]
+    rows = (batch.segments[place : place + 1, :length] for place, length in enumerate(lengths))
+    return EndToEnd(lengths, [_dense(row, dtype, torch.device("cpu")) for row in rows])
+
+
+def _dense(segments: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    segments = segments.to(device)
+    places = torch.arange(segments.shape[1], device=device)
     visible = _visible(segments.unsqueeze(2), segments.unsqueeze(1), places.unsqueeze(1), places)
-    mask = torch.zeros(visible.shape, dtype=dtype, device=segments.device)
+    mask = torch.zeros(visible.shape, dtype=dtype, device=device)
     return mask.masked_fill_(~visible, torch.finfo(dtype).min).unsqueeze(1)
 
 
@@ -120,10 +195,16 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | BlockMask | None,
     scaling: float | None = None,
+    trees: EndToEnd | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it, [T, heads, L, width] to [T, L, heads, width]: FlexAttention where the mask
-    has blocks, else the scaled dot product attention of transformers."""
+    has blocks, else the scaled dot product attention of transformers, tree by tree where they stand end to end."""
+    if trees is not None:
+        parts = (tensor.split(trees.lengths, dim=2) for tensor in (query, key, value))
+        pieces = zip(*parts, trees.masks, strict=True)
+        outputs = [sdpa_attention_forward(module, *piece, scaling=scaling, **others)[0] for piece in pieces]
+        return torch.cat(outputs, dim=1), None
     if not isinstance(attention_mask, BlockMask):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     # Under autocast rotary embeddings leave queries and keys in fp32; autocast knows scaled dot products, not this one.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 
 from rl.algo.logprobs import Measure, chunked_logprobs, entropy, nothing
-from rl.policy.attention import Attention, make_mask, may_use_flex, position_ids, use_tree_attention
+from rl.policy.attention import Attention, attends_by_tree, lay_out, use_tree_attention
 from rl.policy.batching import MicroBatch
 from rl.policy.parts import hold_frozen_matrices
 from rollouts.prompt.families import Family, UnknownFamily
@@ -59,7 +59,7 @@ class TokenModel(nn.Module):
         self.dtype = dtype
         self.measure: Measure = entropy
         self.attention: Attention = attention
-        if may_use_flex(attention, self.device):
+        if attends_by_tree(attention, self.device):
             use_tree_attention(self.decoder)
         self.head = ScoringHead(model.get_output_embeddings())
         # By FSDP2: then its weights come in the dtype of the arithmetic, and a rank may not leave out a layer.
@@ -86,13 +86,12 @@ class TokenModel(nn.Module):
     def forward(self, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         prompts = [tree.prompt for tree in batch.trees]
         media = collate_media([part.media for prompt in prompts for part in prompt.parts])
-        batch, mask = make_mask(batch, self.dtype, self.device, self.attention, self.pad_id)
-        positions = position_ids(batch, [prompt_positions(self.family, self.model, prompt) for prompt in prompts])
+        positions = [prompt_positions(self.family, self.model, prompt) for prompt in prompts]
+        batch, told = lay_out(batch, positions, self.dtype, self.device, self.attention, self.pad_id)
         with self._arithmetic():
             output = self.model.base_model(
                 **self._inputs(batch.input_ids.to(self.device), seen=bool(media)),
-                attention_mask=mask,
-                position_ids=positions.to(self.device),
+                **told,
                 use_cache=False,
                 **{name: self._to_device(tensor) for name, tensor in media.items()},
             )

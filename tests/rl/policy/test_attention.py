@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -12,7 +13,17 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.attention.flex_attention import BlockMask, create_mask
 
 from rl.policy import attention
-from rl.policy.attention import BLOCK, attention_mask, block_mask, make_mask, pad_to_multiple, uses_flex
+from rl.policy.attention import (
+    BLOCK,
+    attention_mask,
+    block_mask,
+    end_to_end,
+    lay_out,
+    masks_end_to_end,
+    pad_to_multiple,
+    uses_flex,
+    without_padding,
+)
 from rl.policy.batching import MicroBatch, Row, make_micro_batches
 from rl.policy.token_model import load_token_model
 from rollouts.prompt.processing import EncodedPrompt
@@ -71,6 +82,7 @@ def test_a_model_gives_the_same_log_probs_with_block_masks(family: str, tmp_path
     dense = load_token_model(folder, temperature=0.9, banned=())
     flex = load_token_model(folder, temperature=0.9, banned=(), attention="flex")
     assert flex.decoder.config._attn_implementation == attention.TREE_ATTENTION
+    assert dense.decoder.config._attn_implementation == attention.TREE_ATTENTION  # on a CPU
     if flex.family.reads_images:
         assert flex.model.config.vision_config._attn_implementation == "sdpa"
     batches = make_micro_batches(some_rows(folder), 700)
@@ -88,13 +100,60 @@ def test_which_mask_is_made() -> None:
     assert not uses_flex("dense", CUDA, 100_000)
     assert uses_flex("flex", CUDA, 10)
     batch = random_trees(0)
-    same, mask = make_mask(batch, torch.float32, CPU)
-    assert same is batch
-    assert isinstance(mask, torch.Tensor)
-    padded, mask = make_mask(batch, torch.float32, CPU, "flex", pad_id=5)
-    assert isinstance(mask, BlockMask)
+    positions = [torch.arange(len(tree.prompt.token_ids)) for tree in batch.trees]
+    packed, told = lay_out(batch, positions, torch.float32, CPU)
+    num_tokens = sum(tree.length for tree in batch.trees)
+    assert packed.input_ids.shape == told["position_ids"].shape == (1, num_tokens)
+    assert told["attention_mask"] is None and told["trees"].lengths == [tree.length for tree in batch.trees]
+    padded, told = lay_out(batch, positions, torch.float32, CPU, "flex", pad_id=5)
+    assert isinstance(told["attention_mask"], BlockMask)
+    assert padded.input_ids.shape == told["position_ids"].shape
     assert padded.input_ids.shape[1] % BLOCK == 0
     assert (padded.input_ids[:, batch.input_ids.shape[1] :] == 5).all()
+
+
+def test_trees_end_to_end_hold_every_token_once_and_nothing_else() -> None:
+    # Prompts 1 1 1 1 and 1 1 1, each with the completions (2 3) and (4 5 6): 4 + 1 + 2 and 3 + 1 + 2 tokens.
+    rows = [
+        Row(EncodedPrompt(name, "", (1,) * size, {}, fingerprint=name), completion)
+        for name, size in (("p", 4), ("q", 3))
+        for completion in ((2, 3), (4, 5, 6))
+    ]
+    [batch] = make_micro_batches(rows, 64)
+    packed = end_to_end(batch)
+    assert batch.input_ids.shape == (2, 7)
+    assert packed.input_ids.tolist() == [[1, 1, 1, 1, 2, 4, 5, 1, 1, 1, 2, 4, 5]]
+    assert packed.segments.tolist() == [[0, 0, 0, 0, 1, 2, 2, 0, 0, 0, 1, 2, 2]]
+    # The first tree is as it was; what lay at 7 + 2 of the padded second lies at 7 + 2 still, because the first has no
+    # padding. Of one with padding in front of it: the order by length puts the longer first, so swap them.
+    assert packed.sources.tolist() == batch.sources.tolist() == [3, 4, 3, 5, 6, 9, 10, 9, 11, 12]
+    swapped = dataclasses.replace(
+        batch, trees=batch.trees[::-1], segments=batch.segments.flip(0), input_ids=batch.input_ids.flip(0),
+        offsets=batch.offsets.flip(0), sources=(batch.sources + 7) % 14,
+    )  # fmt: skip
+    assert swapped.sources.tolist() == [10, 11, 10, 12, 13, 2, 3, 2, 4, 5]
+    assert end_to_end(swapped).sources.tolist() == [9, 10, 9, 11, 12, 2, 3, 2, 4, 5]
+    three = torch.arange(42).view(3, 2, 7)
+    assert without_padding(three, batch.trees)[0].tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]
+
+
+def test_attention_end_to_end_is_that_of_padded_trees() -> None:
+    for seed in range(20):
+        batch = random_trees(seed)
+        num_trees, length = batch.input_ids.shape
+        torch.manual_seed(seed)
+        padded = [torch.randn(num_trees, heads, length, 32) for heads in (4, 2, 2)]
+        packed = [
+            torch.cat([one[place : place + 1, :, : tree.length] for place, tree in enumerate(batch.trees)], dim=2)
+            for one in padded
+        ]
+        module = torch.nn.Module()
+        module.num_key_value_groups = 2  # type: ignore[assignment]
+        with torch.no_grad():
+            expected, _ = attention.attend(module, *padded, attention_mask(batch, torch.float32), scaling=0.2)
+            got, _ = attention.attend(module, *packed, None, scaling=0.2, trees=masks_end_to_end(batch, torch.float32))
+        rows = [expected[place, : tree.length] for place, tree in enumerate(batch.trees)]
+        assert (torch.cat(rows) - got[0]).abs().max() < 2e-6
 
 
 def test_padding_moves_no_source() -> None:
