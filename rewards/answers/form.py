@@ -38,6 +38,6 @@ def _is_blank(body: str) -> bool:
     """True for nothing but blanks, invisible characters and dots, and for an echo of the template's placeholder."""
     if len(body) > 200:
         return not body.strip()
-    visible = "".join(char for char in body if unicodedata.category(char) != "Cf").strip()
-    core = visible.strip("[]{}<>()*_\"'` \n\t").casefold().rstrip(" .…")
+    visible = body if body.isascii() else "".join(char for char in body if unicodedata.category(char) != "Cf")
+    core = visible.strip().strip("[]{}<>()*_\"'` \n\t").casefold().rstrip(" .…")
     return not core or bool(_ECHO.fullmatch(core))

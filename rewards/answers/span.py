@@ -46,11 +46,15 @@ def lowered(text: str) -> str:
     return text.replace("◁", "«").replace("▷", "»").encode("latin-1", "replace").lower().decode("latin-1")
 
 
+# As they are looked up.
+_MARKS = tuple((lowered(opening), lowered(closing)) for opening, closing in THOUGHTS.values())
+
+
 def cut(completion: str) -> Span:
     """The thoughts and the answer bodies of a completion (rules 1 and 2); tag case is ignored."""
     folded = lowered(completion)
     think, end = None, 0
-    for opening, closing in ((lowered(opening), lowered(closing)) for opening, closing in THOUGHTS.values()):
+    for opening, closing in _MARKS:
         opened, closed = _last(folded, opening), _last(folded, closing)
         if opened > closed:
             return Span(None, (), "", False, "the thoughts are never closed: a truncated completion has no answer")
