@@ -5,24 +5,30 @@ they were defined at first and as they are made of today (`tests/bench/pure_step
 GRPOTrainer. A streamed step may be below a floor, because it samples and trains at the same time. The parts take turns,
 so that a noisy machine disturbs all of them; ratios of medians are printed. The learning rate is next to nothing, so
 that every part draws and trains on the same tokens.
+
+`--cpu` measures what other work on the machine changes little: the CPU seconds of a step, by process, of one run. Under
+what schedule ever, a step on two cores takes half of their sum at least.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
-from rl.run.tracking import read_metrics
+from rl.run.tracking import METRICS, read_metrics
 
 PARTS = ("sync", "gen", "old_log_prob", "ref", "reward", "record", "update_actor", "step")
 # Parts of `tests.bench.pure_step` that make a floor.
@@ -32,16 +38,22 @@ FLOORS = {
 }
 # The first step of a process compiles and fills caches.
 WARM_UP_STEPS = 1
+POLL_SECONDS = 0.2
+
+
+def command(folder: Path, steps: int, overrides: list[str]) -> list[str]:
+    """Arguments of the main command for a run of `steps` steps."""
+    return [
+        "+experiment=med_grpo", f"out_dir={folder}", f"grpo.num_steps={steps}", "grpo.learning_rate=1e-12",
+        "data.num_eval=16", "eval.num_samples=0", "eval.blank_images=false", "wandb=off",
+        *(() if any(one.startswith("judge=") for one in overrides) else ("judge=rules",)), *overrides,
+    ]  # fmt: skip
 
 
 def run_rounds(folder: Path, steps: int, overrides: list[str]) -> tuple[list[dict[str, Any]], Path]:
     """A run of `steps` steps by the main command; its metrics and its SFT model."""
     shutil.rmtree(folder, ignore_errors=True)
-    _python(
-        "rl.train", "+experiment=med_grpo", f"out_dir={folder}", f"grpo.num_steps={steps}", "grpo.learning_rate=1e-12",
-        "data.num_eval=16", "eval.num_samples=0", "eval.blank_images=false", "wandb=off",
-        *(() if any(one.startswith("judge=") for one in overrides) else ("judge=rules",)), *overrides,
-    )  # fmt: skip
+    _python("rl.train", *command(folder, steps, overrides))
     summary = json.loads((folder / "summary.json").read_text())
     return read_metrics(folder)[WARM_UP_STEPS:], Path(summary["sft_model"])
 
@@ -90,6 +102,42 @@ def _least(seconds: list[float], rounds: int) -> float:
     return sum(min(seconds[place::num_steps]) for place in range(num_steps))
 
 
+def cpu_seconds(folder: Path, steps: int, overrides: list[str]) -> dict[str, float]:
+    """CPU seconds a step of each process of a run, most first, from its first step told to its last."""
+    run = subprocess.Popen([sys.executable, "-m", "rl.train", *command(folder, steps, overrides)])
+    root, marks = psutil.Process(run.pid), list[tuple[int, dict[int, tuple[str, float]]]]()
+    while run.poll() is None:
+        used: dict[int, tuple[str, float]] = {}
+        for process in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):  # gone meanwhile
+                times = process.cpu_times()
+                used[process.pid] = _role(" ".join(process.cmdline())), times.user + times.system
+        told = len(read_metrics(folder)) if (folder / METRICS).is_file() else 0
+        if WARM_UP_STEPS <= told and (not marks or told > marks[-1][0]):
+            marks.append((told, used))
+        time.sleep(POLL_SECONDS)
+    if run.returncode != 0 or len(marks) < 2:
+        sys.exit(f"the run ended with {run.returncode} after {len(marks)} steps that were seen; its error is above")
+    (first, before), (last, after) = marks[0], marks[-1]
+    seconds: dict[str, float] = {}
+    for pid, (name, value) in after.items():
+        seconds[name] = seconds.get(name, 0.0) + (value - before.get(pid, ("", 0.0))[1]) / (last - first)
+    return dict(sorted(seconds.items(), key=lambda pair: -pair[1]))
+
+
+def _role(text: str) -> str:
+    """Whose a command line is: a worker by its kind, the command itself, or the rest of Ray."""
+    workers = [kind for kind in ("RolloutWorker", "PolicyWorker", "ReferenceWorker") if f"ray::{kind}" in text]
+    return workers[0] if workers else "rl.train" if "-m rl.train" in text else "the rest of Ray"
+
+
+def show_cpu(seconds: dict[str, float]) -> None:
+    table = Table("process", "CPU s/step")
+    for name, value in (*seconds.items(), ("all", sum(seconds.values()))):
+        table.add_row(name, f"{value:.3f}")
+    Console().print(table)
+
+
 def show(result: dict[str, Any]) -> None:
     table = Table("part", "median s/step", "share of the step")
     step = result["seconds"]["step"]
@@ -107,10 +155,15 @@ def main() -> None:
         "--steps", type=int, default=6, help="GRPO steps of each part, the first of which does not count"
     )
     parser.add_argument("--rounds", type=int, default=2, help="how often all parts take their turn")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU seconds by process, and nothing else")
     parser.add_argument("--no-trl", action="store_true", help="leave TRL out")
     parser.add_argument("--json", type=Path, help="also write everything measured to this file")
     parser.add_argument("overrides", nargs="*", help="settings of the run, such as grpo.prompts_per_step=8")
     arguments = parser.parse_args()
+    if arguments.cpu:
+        with tempfile.TemporaryDirectory() as parent:
+            show_cpu(cpu_seconds(Path(parent) / "run", arguments.steps, arguments.overrides))
+        return
     result = measure(arguments.steps, arguments.rounds, arguments.overrides, not arguments.no_trl)
     show(result)
     if arguments.json:
