@@ -171,6 +171,26 @@ EFFECTS = (
         "compute.device is cpu, so the moments are in the host's memory anyway",
     ),
     Effect(
+        ("compute.reference",),
+        lambda c: c.compute.device == "cpu",
+        "compute.device is cpu, where one process holds the reference in the host's memory",
+    ),
+    Effect(
+        ("compute.reference",),
+        lambda c: c.grpo.beta == 0,
+        "grpo.beta is 0, and nothing holds the policy back",
+    ),
+    Effect(
+        ("compute.reference",),
+        lambda c: c.model.train == "lora",
+        "under an adapter (model.train=lora) lies the reference itself",
+    ),
+    Effect(
+        ("compute.reference",),
+        lambda c: c.compute.reference == "sharded" and c.compute.num_policy_workers == 1,
+        "compute.num_policy_workers is 1, and one rank shares nothing; compute.reference=cpu leaves its GPU",
+    ),
+    Effect(
         ("compute.fsdp_size", "compute.gradient_sync"),
         lambda c: c.compute.num_policy_workers == 1,
         "compute.num_policy_workers is 1, and one rank shares nothing",

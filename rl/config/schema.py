@@ -328,6 +328,10 @@ class ComputeConfig:
     # The two moments of AdamW, 8 bytes a parameter: in float32; in bfloat16, rounded up or down by chance so that small
     # changes are not lost on average, 4 bytes; or in the host's memory ("cpu"), moved in and out at each update.
     optimizer_state: Literal["float32", "bfloat16", "cpu"] = "float32"
+    # Where the frozen reference lies (cuda): "whole" on every rank's GPU; "sharded", a part on each, as the policy is
+    # (fsdp_size), gathered layer by layer for a pass; or "cpu", the same parts in the host's memory, from where each
+    # layer is brought in. In the dtype of model.dtype, but for norms and embeddings.
+    reference: Literal["whole", "sharded", "cpu"] = "whole"
     # Threads of each worker on CPU; None = all cores, or half of them where groups work at once (grpo.old_logprobs).
     num_threads: int | None = None
     # No answer of a worker for so long ends the run with an error.

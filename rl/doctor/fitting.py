@@ -108,13 +108,24 @@ def _candidates(config: Config) -> Iterator[Change]:
     for state in ("bfloat16", "cpu"):
         if compute.optimizer_state not in (state, "cpu"):
             yield Change("compute.optimizer_state", state)
-    if reference_apart(config):
-        yield Change("grpo.beta", 0.0)
+    yield from _about_the_reference(config)
     if config.model.train != "lora":
         yield Change("model.train", "lora")
     yield Change("compute.tensor_parallel_size", 2 * compute.tensor_parallel_size)
     for factor in (2, 4, 8):
         yield Change("compute.num_policy_workers", factor * compute.num_policy_workers)
+
+
+def _about_the_reference(config: Config) -> Iterator[Change]:
+    """Where else it could lie, and to do without it."""
+    if not reference_apart(config):
+        return
+    now = config.compute.reference
+    if now == "whole" and config.compute.num_policy_workers > 1:
+        yield Change("compute.reference", "sharded")
+    if now != "cpu":
+        yield Change("compute.reference", "cpu")
+    yield Change("grpo.beta", 0.0)
 
 
 def check_memory(config: Config) -> list[Finding]:

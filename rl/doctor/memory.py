@@ -336,10 +336,18 @@ def _mask(config: Config, num_tokens: int) -> float:
 
 
 def _reference(config: Config, sizes: Architecture) -> Part:
-    """The frozen start, whole on each rank's GPU: matrices of linear layers in the dtype of the arithmetic."""
-    linear = sizes.total.matrices - sizes.embedding
-    size = _arithmetic_bytes(config) * linear + 4.0 * (sizes.total.parameters - linear)
-    return Part(f"reference, {config.model.dtype}, whole", size, size)
+    """The frozen start, matrices of linear layers in the dtype of the arithmetic. In shards, here or in the host's
+    memory, it needs room for what is gathered meanwhile: the head, or two layers, one of which is on its way."""
+    half, linear = _arithmetic_bytes(config), sizes.total.matrices - sizes.embedding
+    whole = half * linear + 4.0 * (sizes.total.parameters - linear)
+    name = f"reference, {config.model.dtype}"
+    if config.compute.reference == "whole":
+        return Part(f"{name}, whole", whole, whole)
+    gathered = half * max(sizes.head or sizes.embedding, 2 * sizes.decoder.layer_parameters)
+    if config.compute.reference == "cpu":
+        return Part(f"{name}, in the host's memory: what a pass brings in", gathered, gathered)
+    resting = whole / _shards(config)
+    return Part(f"{name}, its shard and what a pass gathers", resting + gathered, resting + gathered)
 
 
 def _engine_weights(config: Config, sizes: Architecture) -> float:

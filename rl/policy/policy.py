@@ -302,7 +302,8 @@ class Policy:
 
 
 class Reference:
-    """The frozen model of a folder: log-probs only, no gradient, no process group."""
+    """The frozen model of a folder: log-probs only, no gradient. Whole it needs no process group; in shards
+    (`Layout.reference`) it is one rank of several, all of which are asked at the same time."""
 
     def __init__(
         self,
@@ -313,8 +314,10 @@ class Reference:
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: str = "cpu",
         attention: Attention = "auto",
+        layout: Layout = PLAIN,
     ) -> None:
         banned = media_token_ids(load_processor(path))
+        self.alone = layout.reference == "whole"
         self.tokens = load_token_model(
             path,
             temperature=temperature,
@@ -324,11 +327,14 @@ class Reference:
             attention=attention,
             frozen=True,
         )
+        if not self.alone:
+            shard(self.tokens, layout.fsdp_size, in_host_memory=layout.reference == "cpu")
         self.micro_batch_tokens = micro_batch_tokens
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
-        """Log-prob of every completion token under the reference, one list a row, in the order given."""
-        return _log_probs(self.tokens, rows, self.micro_batch_tokens, alone=True)
+        """Log-prob of every completion token under the reference, one list a row, in the order given. In shards all
+        ranks must call it, a rank without rows with an empty list."""
+        return _log_probs(self.tokens, rows, self.micro_batch_tokens, alone=self.alone)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.utils.checkpoint import checkpoint
 
 from rl.config import ComputeConfig
@@ -35,6 +35,8 @@ class Layout:
     gradient_sync: Literal["update", "micro_batch"] = "update"
     # How the optimiser keeps its two moments (rl/policy/optimizer.py).
     optimizer_state: Literal["float32", "bfloat16", "cpu"] = "float32"
+    # Where a reference lies: whole on each rank, in shards, or in shards in the host's memory.
+    reference: Literal["whole", "sharded", "cpu"] = "whole"
 
 
 # As simple as can be: what a process gets that says nothing.
@@ -49,6 +51,7 @@ def layout_of(compute: ComputeConfig) -> Layout:
         fsdp_size=compute.fsdp_size,
         gradient_sync=compute.gradient_sync,
         optimizer_state=compute.optimizer_state,
+        reference=compute.reference,
     )
 
 
@@ -69,19 +72,30 @@ def recompute_layers(tokens: TokenModel) -> None:
         layer.forward = again  # of this object
 
 
-def shard(tokens: TokenModel, fsdp_size: int | None = None) -> None:
+def shard(tokens: TokenModel, fsdp_size: int | None = None, *, in_host_memory: bool = False) -> None:
     """FSDP2 over all ranks; nothing to do for one. With bfloat16, weights are gathered and multiplied in it, the shards
     and the sums of gradients stay float32.
+
+    Args:
+        in_host_memory: shards lie in the host's memory, and a group's are brought to the device for its own pass; that
+            is something to do for one rank, too, whose process group must stand then.
 
     Raises:
         ValueError: the ranks do not divide into groups of `fsdp_size`.
     """
-    if world_size() == 1:
+    if world_size() == 1 and not in_host_memory:
         return
     mesh = make_mesh(tokens.device.type, world_size(), fsdp_size)
     half = tokens.dtype != torch.float32
     policy = MixedPrecisionPolicy(param_dtype=tokens.dtype, reduce_dtype=torch.float32) if half else None
-    wrap = partial(fully_shard, mesh=mesh, reshard_after_forward=True, mp_policy=policy or MixedPrecisionPolicy())
+    offload = CPUOffloadPolicy(pin_memory=tokens.device.type == "cuda") if in_host_memory else OffloadPolicy()
+    wrap = partial(
+        fully_shard,
+        mesh=mesh,
+        reshard_after_forward=True,
+        mp_policy=policy or MixedPrecisionPolicy(),
+        offload_policy=offload,
+    )
     for layer in layers_of(tokens):
         wrap(layer)
     embedding, head = tokens.model.get_input_embeddings(), tokens.head

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from rl.config import Config
 from rl.policy.batching import Row
 from rl.policy.policy import Reference
+from rl.policy.sharding import PLAIN, layout_of
 from rl.workers.parcels import opens_letters
-from rl.workers.worker_setup import WorkerInfo, half_the_threads, ready_since, set_threads
+from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 
 
 class ReferenceWorker:
-    """Holds a Reference; `start` loads it. Several of them share the rows and know nothing of one another."""
+    """Holds a Reference; `start` loads it. Several of them share the rows, and know nothing of one another where each
+    holds the whole (compute.reference)."""
 
     # Whether a worker of the other kind works on the same cores at the same time; see `share_cores`.
     shares_cores = False
@@ -28,16 +30,20 @@ class ReferenceWorker:
         return os.getpid()
 
     def start(self) -> WorkerInfo:
-        """Load the reference."""
+        """Load the reference; join the others where it lies in shards."""
         started = time.monotonic()
         set_threads()
+        compute = self.config.compute
+        if compute.device == "cuda" and compute.reference != "whole":
+            join_process_group(compute.device, compute.worker_timeout_seconds, alone_too=compute.reference == "cpu")
         self.reference = Reference(
             self.model_path,
             temperature=self.config.grpo.temperature,
             micro_batch_tokens=self.config.grpo.micro_batch_tokens,
             dtype=self.config.model.dtype,
-            device=self.config.compute.device,
-            attention=self.config.compute.attention,
+            device=compute.device,
+            attention=compute.attention,
+            layout=layout_of(compute) if compute.device == "cuda" else PLAIN,
         )
         return ready_since(started)
 

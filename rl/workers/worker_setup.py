@@ -48,9 +48,10 @@ def half_the_threads(halve: bool) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def join_process_group(device: str, timeout_seconds: float) -> None:
-    """Join the ranks of this group (gloo on CPU, NCCL on CUDA); alone, there is nothing to join."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+def join_process_group(device: str, timeout_seconds: float, alone_too: bool = False) -> None:
+    """Join the ranks of this group (gloo on CPU, NCCL on CUDA); alone, there is nothing to join, unless a group of one
+    is asked for."""
+    if alone_too or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(seconds=timeout_seconds))
 
 

@@ -285,7 +285,11 @@ def test_an_unknown_family_is_a_finding_that_says_what_to_add(tmp_path: Path) ->
     folder = make_llama(tmp_path / "model")
     settings = (folder / "config.json").read_text()
     (folder / "config.json").write_text(settings.replace('"model_type": "llama"', '"model_type": "gemma9"'))
-    config = Config(out_dir=str(tmp_path / "run"), model=ModelConfig(path=str(folder)), data=DataConfig(num_sft=8, num_rl=32, num_eval=4))
+    config = Config(
+        out_dir=str(tmp_path / "run"),
+        model=ModelConfig(path=str(folder)),
+        data=DataConfig(num_sft=8, num_rl=32, num_eval=4),
+    )
     found = dict(doctor.examine(config, HonestScorer()))
     (finding,) = found["Model"]
     assert not finding.good and "'gemma9'; known are" in finding.text and "families.py" in finding.text

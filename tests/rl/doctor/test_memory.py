@@ -76,6 +76,16 @@ def test_parts_by_hand_on_one_gpu() -> None:
     assert gib_of(config(8), "moments") == pytest.approx(7.40, abs=0.01)
 
 
+def test_a_reference_by_hand() -> None:
+    # 2 bytes for matrices of linear layers, 4 for the embedding (2.03 GiB), norms and biases; head: 151,674 x 3,584,
+    # 1.01 GiB in bfloat16; two layers of 233.1 M parameters: 0.87.
+    whole = 2 * (7.944 - 0.5436) / 1.0737 + 2.03
+    assert gib_of(config(8), "reference") == pytest.approx(whole, abs=0.02)
+    assert gib_of(config(8, reference="sharded"), "reference") == pytest.approx(whole / 8 + 1.01, abs=0.02)
+    assert gib_of(config(8, reference="sharded", fsdp_size=4), "reference") == pytest.approx(whole / 4 + 1.01, abs=0.02)
+    assert gib_of(config(8, reference="cpu"), "reference") == pytest.approx(1.01, abs=0.01)
+
+
 def test_adapters_by_hand() -> None:
     # r = 64 beside seven matrices: 28 x 64 x (2 (3584 + 3584) + 2 (3584 + 512) + 3 (3584 + 18944)) = 161.5 M.
     assert memory.lora_parameters(64, architecture_of(INTERNVL3_8B).decoder) == 161_480_704
@@ -148,7 +158,7 @@ TOLD = [
     ("internvl3_8b", "compute=h200", "model.train=lora"),
     ("internvl3_8b", "compute=h200"),
     ("internvl3_8b", "compute=h100x8"),
-    ("internvl3_38b", "compute=h100x64", "grpo.prompts_per_step=192", "grpo.beta=0"),
+    ("internvl3_38b", "compute=h100x64", "grpo.prompts_per_step=192", "compute.reference=sharded"),
 ]
 # What that page promises: model, layout, and what has to be said besides.
 FITTING = [
@@ -163,6 +173,7 @@ FITTING = [
     ("qwen2_5_vl_7b", "h100x8", ()),
     ("internvl3_8b", "h100x64", ("grpo.prompts_per_step=192",)),
     ("internvl3_38b", "h100x64", ("grpo.prompts_per_step=192", "grpo.beta=0")),
+    ("internvl3_38b", "h100x64", ("grpo.prompts_per_step=192", "compute.reference=sharded")),
 ]
 
 

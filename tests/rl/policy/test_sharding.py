@@ -15,7 +15,8 @@ import torch.distributed as dist
 from rl.config import ComputeConfig
 from rl.policy.batching import Row, make_micro_batches
 from rl.policy.objectives import GrpoObjective
-from rl.policy.policy import Policy
+from rl.policy.policy import Policy, Reference
+from rl.policy.ranks import piece_of
 from rl.policy.sharding import Layout, layers_of, layout_of, make_mesh
 from rollouts.prompt.processing import encode, load_processor
 from tests.fakes.tiny_models import MAKERS, make_llama
@@ -123,6 +124,25 @@ CASES = (
 )
 
 
+class Frozen(NamedTuple):
+    """A reference on two ranks."""
+
+    layout: Layout
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+FROZEN = (
+    Frozen(Layout(reference="sharded")),
+    Frozen(Layout(reference="cpu")),
+    Frozen(Layout(reference="sharded"), "bfloat16"),
+    Frozen(Layout(reference="cpu", fsdp_size=1)),
+)
+
+
+def reference_with(folder: Path, case: Frozen) -> Reference:
+    return Reference(folder, temperature=0.9, micro_batch_tokens=60, dtype=case.dtype, layout=case.layout)
+
+
 @contextmanager
 def counted(name: str) -> Iterator[list[int]]:
     """Bytes of each call of a collective: the larger of what goes in and what comes out."""
@@ -157,6 +177,14 @@ def _two_ranks(rank: int, folders: dict[str, Path], store: Path) -> None:
             metrics = policy.update(mine, totals_of(rows))
         result = {"values": values, "metrics": metrics, "gathered": gathered, "scattered": scattered}
         torch.save({**result, "weights": policy.weights()}, store / f"{number}_{rank}.pt")
+    rows = rows_of(folders["internvl"])
+    for number, frozen in enumerate(FROZEN):
+        reference = reference_with(folders["internvl"], frozen)
+        held = sum(piece_of(parameter).rows.nbytes for parameter in reference.tokens.parameters())
+        values = reference.log_probs(parts_of(rows)[rank])
+        # All rows are on the first rank: the other one gathers with it and has nothing to say.
+        lonely = reference.log_probs(rows if rank == 0 else [])
+        torch.save({"values": values, "lonely": lonely, "held": held}, store / f"frozen_{number}_{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -166,13 +194,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def on_ranks(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
-    store = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(_two_ranks, args=(folders, store), nprocs=2)
-    return [
-        [torch.load(store / f"{number}_{rank}.pt", weights_only=True) for rank in (0, 1)]
-        for number in range(len(CASES))
-    ]
+def store(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks wrote down, policies and references."""
+    written = tmp_path_factory.mktemp("ranks")
+    torch.multiprocessing.spawn(_two_ranks, args=(folders, written), nprocs=2)
+    return written
+
+
+def of_both_ranks(store: Path, name: str) -> list[dict[str, Any]]:
+    return [torch.load(store / f"{name}_{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def on_ranks(store: Path) -> list[list[dict[str, Any]]]:
+    return [of_both_ranks(store, f"{number}") for number in range(len(CASES))]
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))
@@ -191,6 +226,24 @@ def test_two_ranks_one_of_them_without_an_image_learn_what_one_does(
     assert all(torch.equal(one, results[1]["weights"][name]) for name, one in results[0]["weights"].items()), (
         "both ranks hold the same model"
     )
+
+
+@pytest.mark.parametrize("number", range(len(FROZEN)))
+def test_a_reference_in_shards_says_what_a_whole_one_says(number: int, store: Path, folders: dict[str, Path]) -> None:
+    case, folder = FROZEN[number], folders["internvl"]
+    rows = rows_of(folder)
+    whole = reference_with(folder, Frozen(Layout()))
+    bound = 1e-5 if case.dtype == "float32" else 0.05
+    results = of_both_ranks(store, f"frozen_{number}")
+    given = [*zip(results, parts_of(rows), ("values", "values"), strict=True), (results[0], rows, "lonely")]
+    for result, part, name in given:
+        for ours, theirs in zip(result[name], whole.log_probs(part), strict=True):
+            assert ours == pytest.approx(theirs, abs=bound)
+    assert results[1]["lonely"] == []
+    if case == FROZEN[0]:  # what both hold is the whole, about half each
+        size = sum(parameter.nbytes for parameter in whole.tokens.parameters())
+        assert sum(result["held"] for result in results) == size
+        assert max(result["held"] for result in results) < 0.55 * size
 
 
 def test_ranks_gather_half_the_bytes_in_bfloat16_and_add_up_gradients_once_an_update(
