@@ -60,7 +60,8 @@ RANGES: dict[str, str] = {
     "sft.micro_batch_tokens sft.num_epochs sft.save_steps": (">= 1"),
     "data.num_sft data.num_rl data.num_eval data.media.max_frames data.media.max_tokens data.media.longest_side "
     "data.media.workers": ">= 1",
-    "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size compute.fsdp_size": ">= 1",
+    "compute.num_policy_workers compute.num_rollout_workers compute.tensor_parallel_size compute.fsdp_size "
+    "compute.max_num_seqs": ">= 1",
     "compute.num_threads judge.max_attempts judge.max_concurrency judge.breaker_failures": ">= 1",
     "judge.max_calls judge.max_tokens judge.panel_quorum": ">= 1",
     "judge.max_reasks judge.price_input judge.price_output": ">= 0",

@@ -303,6 +303,9 @@ class ComputeConfig:
     num_rollout_workers: int = 1
     # GPUs of one engine.
     tensor_parallel_size: int = 1
+    # Completions that an engine draws at once (vLLM's name); null = 64 on CPU, where more draw hardly faster and what
+    # was asked first would finish as late as the rest, and 512 on GPUs.
+    max_num_seqs: int | None = None
     # Share of its GPU's memory that an engine of its own GPU may take (cuda), and its KV cache in GiB (cpu).
     gpu_memory_utilization: float = 0.5
     # KV cache in GiB of an engine that shares a GPU with the policy (cuda), where nothing can be measured. InternVL3-8B

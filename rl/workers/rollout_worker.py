@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 # Exit code of a worker whose engine died.
 ENGINE_DIED = 70
-# On CPU more in flight draws hardly faster, and what was asked first would finish as late as the rest, so that judges
-# would start late.
+# Where compute.max_num_seqs says nothing. On CPU more in flight draws hardly faster, and what was asked first would
+# finish as late as the rest, so that judges would start late.
 MAX_SEQUENCES_IN_FLIGHT = {"cpu": 64, "cuda": 512}
 
 
@@ -127,7 +127,7 @@ def engine_settings(config: Config, *, shares_gpu: bool = False) -> EngineSettin
         max_model_len=config.model.max_model_len,
         max_images=config.model.max_images,
         images=images_of(config.model),
-        max_num_seqs=min(share, MAX_SEQUENCES_IN_FLIGHT[compute.device]),
+        max_num_seqs=min(share, compute.max_num_seqs or MAX_SEQUENCES_IN_FLIGHT[compute.device]),
         cpu_kv_cache_gib=compute.cpu_kv_cache_gib,
         gpu_memory_utilization=compute.gpu_memory_utilization,
         shares_gpu=shares_gpu,

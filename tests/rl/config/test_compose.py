@@ -71,7 +71,7 @@ def test_the_surface_is_frozen() -> None:
         judge.panel judge.panel_rule judge.panel_quorum judge.canary_fraction judge.canaries judge.on_canary
         judge.calibration judge.min_kappa judge.min_sensitivity judge.min_specificity
         compute.ray_address compute.device compute.num_policy_workers compute.num_rollout_workers
-        compute.tensor_parallel_size
+        compute.tensor_parallel_size compute.max_num_seqs
         compute.gpu_memory_utilization compute.gpu_kv_cache_gib compute.cpu_kv_cache_gib compute.gpu_memory_gib
         compute.attention
         compute.activation_checkpointing compute.fsdp_size compute.gradient_sync compute.optimizer_state

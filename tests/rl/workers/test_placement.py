@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable, last_log_lines
 from rl.workers.placement import place, reference_apart
+from rl.workers.rollout_worker import engine_settings
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.requests import EngineSettings
 
@@ -73,6 +75,19 @@ def test_the_base_of_an_adapter_is_the_reference_and_needs_no_process() -> None:
     assert not reference_apart(Config(grpo=GrpoConfig(beta=0.0)))
     assert not reference_apart(Config(model=ModelConfig(train="lora")))
     assert reference_apart(Config(model=ModelConfig(train="language")))
+
+
+def test_an_engine_draws_no_more_at_once_than_it_is_told_and_than_its_share_of_a_step() -> None:
+    def at_once(prompts: int = 16, **compute: Any) -> int:
+        settings = Config(grpo=GrpoConfig(prompts_per_step=prompts), compute=ComputeConfig(**compute))
+        return engine_settings(settings).max_num_seqs
+
+    assert at_once() == 64  # of 16 x 8
+    assert at_once(prompts=4) == 32
+    assert at_once(device="cuda") == 128
+    assert at_once(max_num_seqs=24) == 24
+    assert at_once(max_num_seqs=256) == 128
+    assert at_once(max_num_seqs=256, num_rollout_workers=2) == 64
 
 
 def test_an_engine_of_two_gpus_is_one_process_of_ray_and_starts_its_own_ranks() -> None:
