@@ -15,7 +15,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,18 +119,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     _write_lines(questions, with_thoughts(lines, rows))
     if not asked.train:
         return 0
-    return train(["+experiment=hospital", *places(asked.out), *asked.settings])
+    skipped = " ".join(one for one in asked.settings if one.startswith("stages.skip="))
+    return train(["+experiment=hospital", *places(asked.out, skipped), *asked.settings])
 
 
-def places(folder: Path) -> list[str]:
-    """The settings that say where the hospital lies."""
+def places(folder: Path, skipped: Container[str] = ()) -> list[str]:
+    """The settings that say where the hospital lies, but those of the stages in `skipped`, where they would be an
+    error."""
     found = {
         "data.root": "questions.jsonl",
         "data.media.cache_dir": "frames",
         "stages.interleaved.root": "documents.jsonl",
         "stages.captions.root": "captions.jsonl",
     }
-    return [f"{name}={folder / where}" for name, where in found.items()]
+    # The second part of a name: the stage, where there is one.
+    return [f"{name}={folder / where}" for name, where in found.items() if name.split(".")[1] not in skipped]
 
 
 if __name__ == "__main__":

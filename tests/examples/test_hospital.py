@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 
 from examples.hospital.files import write
-from examples.hospital.make import caption_rows, document_rows, with_thoughts, write_studies
+from examples.hospital.make import caption_rows, document_rows, places, with_thoughts, write_studies
 from examples.hospital.patients import MODALITIES, NUM_CLIP_FRAMES, study
 from rl.config import MediaConfig
 from rl.data.documents.rows import read_documents
@@ -96,3 +96,9 @@ def test_captions_and_documents_tell_every_patient_once_and_can_be_read(tmp_path
         settings = MediaConfig(max_frames=3, cache_dir=str(tmp_path / "cache"), workers=1)
         found = read_documents(path, form, MediaReader(tmp_path, settings))
         assert found.bad_rows == [] and len(found.documents) == len(lines)
+
+
+def test_a_stage_that_is_left_out_is_told_no_place() -> None:
+    everything = [one.partition("=")[0] for one in places(Path("h"))]
+    assert everything == ["data.root", "data.media.cache_dir", "stages.interleaved.root", "stages.captions.root"]
+    assert [one.partition("=")[0] for one in places(Path("h"), "stages.skip=[captions]")] == everything[:3]

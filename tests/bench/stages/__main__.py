@@ -39,11 +39,14 @@ def run(experiment: str, folder: Path, skip: Sequence[str], seed: int, more: Seq
     subprocess.run([sys.executable, "-m", "rl.train", f"+experiment={experiment}", *settings], check=True)
 
 
-def hospital(folder: Path) -> list[str]:
-    """The settings that say where the made-up hospital lies, which is written unless it is there."""
+def data_of(experiment: str, folder: Path, skip: Sequence[str]) -> list[str]:
+    """The settings that say where the data of the stages lie: the made-up hospital, which is written unless it is
+    there; none where they are drawn in memory."""
+    if experiment != "hospital":
+        return []
     if not (folder / "questions.jsonl").is_file():
         subprocess.run([sys.executable, "-m", "examples.hospital.make", "--out", str(folder)], check=True)
-    return places(folder)
+    return places(folder, skip)
 
 
 def named(variant: str) -> str:
@@ -66,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--on", choices=("fleming_vl", "hospital"), default="fleming_vl", help="the experiment")
     parser.add_argument("--only", choices=[named(name) for name in VARIANTS], help="this variant alone")
     asked = parser.parse_args(argv)
-    settings = [*asked.settings, *(hospital(asked.out / "hospital") if asked.on == "hospital" else ())]
     for seed in asked.seeds:
         rows = []
         whole: StageRecord | None = None
@@ -74,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if asked.only not in (None, named(name)):
                 continue
             folder = asked.out / f"{named(name)}-{seed}"
-            run(asked.on, folder, skip, seed, settings)
+            where = data_of(asked.on, asked.out / "hospital", skip)
+            run(asked.on, folder, skip, seed, [*where, *asked.settings])
             last, seconds = last_of(folder)
             whole = whole or last
             change = added(whole, last)
