@@ -35,8 +35,8 @@ def root_of(card: Card, root: str | None) -> str:
 
 def open_files(card: Card, root: str, notes: list[str], *, training: bool = False) -> list[Found]:
     """The files of rows: those that the card names, or else one that bears the card's name; for `training` only those
-    that are named. A file called after training is never the benchmark. Where a card has many files, those in no form
-    of it are a sentence in `notes`.
+    that are named. A file called after training is never the benchmark, unless the card's split is called so. Where a
+    card has many files, those in no form of it are a sentence in `notes`.
 
     Raises:
         FileFault: none is there, or none has the columns of a form.
@@ -52,7 +52,8 @@ def open_files(card: Card, root: str, notes: list[str], *, training: bool = Fals
 
     def found_by(names: Sequence[str]) -> list[Path]:
         there = candidates(Path(root), names, own, only_own=source.many)
-        return there if training or Path(root).is_file() else [one for one in there if "train" not in one.name.lower()]
+        any_name = training or source.split == "train" or Path(root).is_file()
+        return there if any_name else [one for one in there if "train" not in one.name.lower()]
 
     paths = found_by(patterns)
     if not paths:

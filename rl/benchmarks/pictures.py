@@ -106,7 +106,9 @@ class Pictures:
         return next((folder / name for folder in self.folders if (folder / name).is_dir()), None)
 
     def _found(self, name: str) -> Media:
-        path = self.path_of(name)
+        # PathVQA's own files name images without an ending.
+        endings = ("",) if Path(name).suffix else ("", ".jpg", ".png", ".jpeg")
+        path = next((path for ending in endings if (path := self.path_of(f"{name}{ending}"))), None)
         if path is None:
             self.missing[name] = "is not there"
             return Media(kind="image", path=name)

@@ -36,6 +36,7 @@ _REPORT = {
     "zh": "请写出该检查的报告：先写所见，再写印象。",
 }
 _LETTER = re.compile(r"\(?([A-Za-z])\)?(?:[.):、]\s*(.*))?", re.DOTALL)
+_OWN_LABEL = re.compile(r"\(?([A-Z])\)?\s*[.:)、：]\s*(.*)", re.DOTALL)
 _MARK = re.compile(r"[<\[]/?(image|video|img)(?:[ _-]?\d{1,3})?[>\]]", re.IGNORECASE)
 # Orders of a set of things that are written out as other wordings.
 _MOST_IN_SET = 4
@@ -335,9 +336,11 @@ def _options(value: Any) -> list[str]:
         if any(letters) and letters != list(LETTERS[: len(letters)]):
             raise BadSample(f"option letters are {letters}, expected {list(LETTERS[: len(letters)])}")
         value = [next((one[name] for name in ("content", "value", "text") if name in one), None) for one in value]
-    return list(
-        without_labels(tuple("" if _is_nothing(one) else " ".join(_text(one, "option").split()) for one in value))
-    )
+    texts = ["" if _is_nothing(one) else " ".join(_text(one, "option").split()) for one in value]
+    labels = [_OWN_LABEL.fullmatch(text) for text in texts]
+    if len(texts) > 1 and [label[1] if label else "" for label in labels] == list(LETTERS[: len(texts)]):
+        return [label[2] for label in labels if label]  # an empty option, too, has its label ("D:")
+    return list(without_labels(tuple(texts)))
 
 
 def _listed(text: str) -> list[Any]:
@@ -389,6 +392,8 @@ def _gold_index(cells: _Cells, options: Sequence[str], folded: Sequence[str], ca
         text = text[:-1].rstrip()
     if folded.count(_folded(text)) == 1:
         return folded.index(_folded(text))
+    if options.count(text) == 1:  # its twin differs in capitals
+        return options.index(text)
     return _by_letter(text, options, folded)
 
 

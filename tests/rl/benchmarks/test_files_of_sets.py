@@ -212,6 +212,37 @@ def test_pmc_vqa_s_answer_is_a_letter_even_where_options_are_letters(tmp_path: P
     assert "It is B" not in str(found)
 
 
+def test_an_empty_option_has_its_label_taken_off_like_the_others(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "f.jpg")
+    head = "Figure_path,Question,Answer,Choice A,Choice B,Choice C,Choice D,Answer_label\n"
+    (tmp_path / "test_clean.csv").write_text(head + "f.jpg,Which?, A:MRI, A:MRI , B:CT, C:X-ray , D:, A\n")
+    (item,) = load(shipped("pmc_vqa"), str(tmp_path)).items
+    assert item.sample.options == ("MRI", "CT", "X-ray", "[D]") and item.flaw == "option D is empty"
+
+
+def test_of_two_options_that_differ_in_capitals_the_gold_is_the_one_it_is_spelled_as(tmp_path: Path) -> None:
+    form = Form({"question": "question", "options": "options", "answer": "answer"})
+    row = {"question": "Which?", "options": ["Bone", "Thyroid Gland", "Skin", "Thyroid gland"]}
+    (item,) = read(card_of(form), tmp_path, [{**row, "answer": "Thyroid gland"}]).items
+    assert item.sample.gold_letters == ("D",) and item.flaw == "options B, D have the same text"
+
+
+def test_pubmedqa_s_file_on_the_hub_is_called_train(tmp_path: Path) -> None:
+    rows = [{"pubid": 11, "question": "Does it?", "context": {"contexts": ["a", "b"], "labels": ["x", "y"]},
+             "long_answer": "It does.", "final_decision": "maybe"}]  # fmt: skip
+    (tmp_path / "pqa_labeled").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pqa_labeled" / "train-00000-of-00001.parquet")
+    write_json(tmp_path / "test_ground_truth.json", {"11": "maybe"})
+    (found,) = load(shipped("pubmedqa"), str(tmp_path)).samples
+    assert found.gold_letters == ("C",) and "It does" not in str(found)
+
+
+def test_an_image_may_be_named_without_its_ending(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "test_0001.jpg")
+    write_json(tmp_path / "test.json", [{"image": "test_0001", "question": "what?", "answer": "bone"}])
+    assert load(shipped("pathvqa"), str(tmp_path)).missing_images == {}
+
+
 def test_an_empty_cell_between_options_moves_no_letter(tmp_path: Path) -> None:
     row = {"id": "a", "question": "Which?", "opa": "one", "opb": None, "opc": "three", "opd": "four", "cop": 2}
     (item,) = read(shipped("medmcqa"), tmp_path, [row], "medmcqa.jsonl").items
