@@ -195,5 +195,7 @@ def _row(name: str, one: Mapping[str, Any]) -> tuple[str | Text, ...]:
     ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
     adjusted = "" if one.get("adjusted") is None else f"{one['adjusted']:.3f}"
     least = "" if difference.detectable is None else f"{100 * difference.detectable:.1f}"
+    if difference.detectable is not None and difference.detectable > 1:  # so few items show no difference for certain
+        least = "none"
     said = f"{100 * difference.value:+.1f}{ends} {difference.verdict}"
     return (name, f"{difference.num_items:,}", in_two(said), adjusted, least)

@@ -172,4 +172,4 @@ def print_curve(curve: Mapping[str, Any], console: Console | None = None) -> Non
         (point["label"], *(_with_interval(point["scores"][name]) if name in point["scores"] else "" for name in names))
         for point in curve["points"]
     ]
-    console.print(table("models in their order, in %", ("model", *names), rows))
+    console.print(table("headlines in %", ("model", *names), rows))
