@@ -138,8 +138,8 @@ def _of_the_project(card: Card, root: str | None) -> Benchmark:
     notes = tuple(f"{note}: {count:,} rows" for note, count in splits.notes.items())
     return Benchmark(
         card, tuple(_together(items)), tuple(splits.bad_rows), (), {}, len({one.cluster for one in items}),
-        str(root if card.source.data != "phantoms" and root else "the project's generator"), {"its training rows": taught},
-        notes,
+        "the project's generator" if card.source.data == "phantoms" else str(root),
+        {"its training rows": taught}, notes,
     )  # fmt: skip
 
 
