@@ -1,12 +1,14 @@
-"""Cuts an answer into clauses: stretches that say one thing of the options they name.
+"""Cuts an answer into clauses, stretches that say one thing of the options they name, and tells what they say.
 
 It comes as lower-case words in which options stand as "@0", "@1", .. and phrases of `words.yaml` as marks in capitals.
+Only known words state an answer: what fits none of the forms here is not understood, whatever it says.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rewards.answers.mentions import Mention
@@ -15,9 +17,12 @@ from rewards.answers.words import lexicon, mark
 
 ENDS = frozenset(".!?;\n…")
 JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
-_BREAKS = (JOINERS - {"&", "+"}) | {*"()—→-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
+_BREAKS = (JOINERS - {"&", "+"}) | {*"()—→←-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
+_ADJECTIVE = re.compile(r"\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ly|like|sided|shaped)")
+_NOUN = re.compile(r"(?:\w+ed (?:in|on|at|to|within|for|with|by)|(?:\w+ ){1,4}(?:of|with|to|for))(?: the| an?)?")
+_PLACE = re.compile(r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the")  # "a bleed in the", where nothing leads there
 
 
 @dataclass(eq=False)  # a clause is itself, however alike another one reads
@@ -37,6 +42,10 @@ class Clause:
     before: list[str] = field(default_factory=list)  # the words in front of them
     is_either: bool = False  # several stand in a list that is joined by "or" and its like
     particle: bool = False  # they are nothing but the word yes or no
+    leads: bool = False  # it begins the answer
+    states: bool = False  # it says that they are the answer
+    describes: bool = False  # it says what they are like, no word on whether they are the answer
+    speaks: bool = False  # it names none, and may take something back
 
     def fill(self, mentions: list[Mention]) -> Clause:
         """Look up the options that stand in it."""
@@ -47,6 +56,8 @@ class Clause:
             self.before, between = self.words[: self.places[0]], self.words[self.places[0] : self.places[-1]]
             self.is_either = len(self.letters) > 1 and bool({"OR", *"<>-→"} & {*between})
             self.particle = all(mention.particle for mention in self.mentions)
+            self.states, self.describes = _is_statement(self), _describes(self)
+        self.speaks = not self.places and _speaks(self)
         return self
 
 
@@ -62,18 +73,18 @@ def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
         elif index not in inside and token.text not in "'\"@{}<>`":
             hyphen = token.text == "-" and stream[index - 1].end == token.start and stream[index + 1].start == token.end
             items.append("" if hyphen else _CONTRACTED.sub(r"\1 not", token.key))
-    text = re.sub(r"\( (@\d+) \)", r"\1", " ".join(items))
+    parts = ["", *re.sub(r"\( (@\d+) \)", r"≔ \1", " ".join(items)).split(" ")]  # "steatosis (B)" is "steatosis = B"
+    text = " ".join("=" if word == "≔" else word for left, word in itertools.pairwise(parts)
+                    if word != "≔" or (left not in lexicon().sets["known"] and foreign([left])))  # fmt: skip
+    text = re.sub(r"^(@\d+) \)(?= \w[^@]*$)", r"\1 :", text)  # "A) fluid level"
     return mark([item for item in (text if "(" in text else text.replace(" )", "")).split(" ") if item])
 
 
 def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
     """The clauses of an answer in order, none of them empty."""
-    clauses = [Clause([])]
+    clauses = [Clause([], leads=True)]
     leading = False  # "since A is common, B": the comma ends what stands first
-    walk = (
-        sum(first[0] == "@" and second in {*DENIALS, "ANCHOR", "yes"} for first, second in itertools.pairwise(words))
-        > 2
-    )
+    walk = sum(a[0] == "@" and b in {*DENIALS, "ANCHOR", "yes"} for a, b in itertools.pairwise(words)) > 2
     for index, word in enumerate(words):
         current = clauses[-1]
         kind = _kind(words, index, current, walk)
@@ -102,8 +113,10 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     word, said, named = words[index], current.words, current.named
     if word in ENDS:  # not behind the heading "Final answer"
         return "" if word == "\n" and not named and "ANCHOR" in said and is_bare(said) else "end"
-    if word == ":":
-        return "end" if named or _denies_something(said) else ""
+    if word == ":":  # behind "No", "That is not right" and "No fluid", not behind "Wrong", which speaks of what follows
+        denials, back = DENIALS & {*said}, {"that", "that's", "this"} & {*said}
+        denied = denials and (back or denials == {"LACK"} or not (is_bare(said) or "REJECT" in denials))
+        return "end" if named or denied else ""
     if word[0] == "@":
         return "turn" if walk and named else ""  # "A no B no C yes"
     if word in ("DENY", "LACK") and named and not walk:
@@ -117,26 +130,105 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
     if listing and word not in JOINERS and word not in _BREAKS:
         return "turn"  # "instead of A I choose B"
+    if word not in JOINERS or word not in _BREAKS:
+        return "break" if word in _BREAKS else ""
     single = word == "," and (words[index + 2 : index + 3] in (["is"], ["was"]) or {"BETWEEN", "AND"} <= set(said))
-    listed = word in JOINERS and _inside_list(words, index) and not single  # "A, B is wrong", "between B and C, B"
-    return "break" if word in _BREAKS and not listed else ""
+    left = next((other for other in words[index - 1 :: -1] if index and other not in JOINERS), " ")
+    right = next(
+        (other for other in words[index + 1 :] if other not in JOINERS and other not in ("the", "an", "a")), " "
+    )
+    return "" if left[0] == right[0] == "@" and not single else "break"  # "A, B is wrong", "between B and C, B"
 
 
-def _denies_something(said: list[str]) -> bool:
-    """ "No:", "That is not right:" and "No fluid:"; not "Wrong:", which says it of what follows."""
-    denials, backward = DENIALS & {*said}, bool({"that", "that's", "this"} & {*said})
-    return bool(denials) and (backward or denials == {"LACK"} or (not is_bare(said) and "REJECT" not in denials))
-
-
-def _inside_list(words: list[str], index: int) -> bool:
-    """True where a joiner stands between two options, "@0 , AND @1" included."""
-    left = next((word for word in words[index - 1 :: -1] if index and word not in JOINERS), " ")
-    right = next((word for word in words[index + 1 :] if word not in JOINERS and word not in ("the", "an", "a")), " ")
-    return left[0] == right[0] == "@"
-
-
-def is_bare(words: list[str]) -> bool:
+def is_bare(words: Sequence[str]) -> bool:
     """Whether words hold nothing beside options but the words of a bare choice: marks, signs, adverbs, light words."""
-    light, stops = lexicon().sets["light"], lexicon().sets["stops"]
-    others = (word for word in words if word.isalpha() and word not in light and word not in stops)
-    return not any((word.islower() or word[0] > "\u2e80") and not word.endswith("ly") for word in others)
+    return not foreign(words, "bare")
+
+
+def foreign(words: Sequence[str], known: str = "plain") -> list[str]:
+    """The words that are not among the known ones; marks, signs, numbers and adverbs in -ly are none of them."""
+    spelled = (w for w in words if w.isalpha() and (w.islower() or not w.isascii()) and w not in lexicon().sets[known])
+    return [word for word in spelled if not word.endswith("ly") or word.endswith("megaly")]
+
+
+def _is_statement(clause: Clause) -> bool:
+    """Whether a clause says of its options, in words that are known, that they are the answer."""
+    if is_bare(clause.words):
+        return True
+    before, after = clause.words[: clause.places[-1]], clause.words[clause.places[-1] + 1 :]
+    if clause.particle and before[-1:] != [":"]:
+        return not (foreign(before) or "WERE" in after or {*after[:1]} & lexicon().sets["copula"])
+    by_text = clause.mentions[-1].by != "label"
+    asked = clause.question and clause.words[0] != "why"
+    return not asked and _leads_to(before, by_text) and _is_said(after, by_text)
+
+
+def _leads_to(before: list[str], by_text: bool) -> bool:
+    """What stands before an option: "the film shows a large", "the most likely diagnosis in this man is"."""
+    sets = lexicon().sets
+    if not foreign(before):
+        return True
+    link = max((n for n, word in enumerate(before) if word in sets["links"]), default=-1)
+    subject, rest = before[: link + 1], before[link + 1 :]
+    named = by_text or {*rest[-1:]} & {"option", "choice", "letter", "answer"}  # "the vessel is option B"
+    led = (_NOUN if link >= 0 else _PLACE).fullmatch(" ".join(rest)) if by_text else not foreign(rest)
+    if not sets["bars"].isdisjoint(before) or not (led or (by_text and _modifies(rest))):
+        return False
+    if "ANCHOR" in subject:
+        place = max(n for n, word in enumerate(subject) if word == "ANCHOR")
+        heads = [-1, *(n for n, word in enumerate(subject[:place]) if word in sets["links"] or word in ("i", "we"))]
+        told, behind = _modifies(subject[heads[-1] + 1 : place]) or before[link] in sets["link"], subject[place + 1 :]
+        return told and (not foreign(behind) or behind[0] in sets["preposition"])
+    wished = {"i", "we"} & {*subject} and foreign(subject)  # "I wish it were"
+    return not wished and (bool(named) or before[link] not in sets["copula"] or _modifies(subject))
+
+
+def _modifies(words: Sequence[str]) -> bool:
+    """Whether the foreign ones of some words are adjectives, or nouns which say nothing of an answer."""
+    return all(_ADJECTIVE.fullmatch(word) or word in lexicon().sets["modifier"] for word in foreign(words))
+
+
+def _is_said(after: list[str], by_text: bool) -> bool:
+    """What stands behind an option: "is the best next step", "fits the lesions", "with a central scar"."""
+    sets = lexicon().sets
+    while after and (after[0].endswith("ly") or after[0] == "ANCHOR"):
+        after = after[1:]
+    if not foreign(after) or after[0] in sets["follows"]:
+        return True
+    first, rest = after[0], after[1:]
+    if first in sets["copula"]:
+        stop = next((n for n, word in enumerate(rest) if word == "ANCHOR" or word in sets["preposition"]), 2)
+        chosen = "ANCHOR" in rest[stop : stop + 2]  # "is the anticoagulant of choice"
+        of = rest[stop : stop + 2] == ["of", "ANCHOR"]
+        if not chosen and (stop == 0 or rest[0] in ("a", "an") or (not by_text and sets["seen"] & {*rest[:stop]})):
+            return False
+        return of or all(word in sets["modifier"] for word in foreign(rest[:stop], "bare"))
+    beyond = after[next((n for n, word in enumerate(after) if word not in sets["nouns"]), len(after)) :]  # "3 old ribs"
+    return by_text and beyond != after and (not foreign(beyond) or beyond[0] in sets["preposition"])
+
+
+def _describes(clause: Clause) -> bool:
+    """ "C usually shows an edge": what another option is like, no word on whether it is the answer."""
+    behind = [word for word in clause.words[clause.places[-1] + 1 :] if not word.endswith("ly")]
+    behind = behind[{*behind[:1]} <= {"it", "this", "one", "you", "there"} :]  # "in C it would ascend"
+    start = behind[1:2] if behind and behind[0] in lexicon().sets["copula"] else behind[:1]
+    known = lexicon().sets["described" if behind[:1] != start else "describes"]
+    return "HEDGE" not in behind and any(word in known or word in ("WERE", "LACK") for word in start)
+
+
+def _speaks(clause: Clause) -> bool:
+    """Whether a clause without options has the speaker or the answer in words of no list: it may take something back.
+    So may "I, as a model, cannot see images", "I am far from convinced", "scrap that"."""
+    sets, said = lexicon().sets, {*clause.words}
+    aux = clause.words[1:2] == ["DENY"] and clause.words[0] in sets["auxiliary"] and clause.opener != "AND"
+    if clause.mentions or (clause.weak and not aux) or not foreign(clause.words) or sets["sees"] & said:
+        return False
+    linked = not (said.isdisjoint(sets["links"]) and said.isdisjoint(DENIALS))
+    it = len(clause.words) < 5 and clause.words[-1] in ("that", "it", "this") and not linked
+    return bool(
+        it
+        or aux
+        or (sets["speaker"] | {"ANCHOR"}) & said
+        or clause.opener == "EXCEPT"
+        or clause.words[:2] == ["that", "was"]
+    )

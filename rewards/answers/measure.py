@@ -18,7 +18,7 @@ from rewards.answers.read import grade_option, parse
 from rollouts.terminal import accept_any_stdout, complain, open_console, table
 
 # Files of cases, as they are named below tests/cases.
-KINDS = ("*option_cases*.jsonl", "*format_cases*.jsonl")
+KINDS = ("*option_cases*.jsonl", "unseen_*.jsonl", "*format_cases*.jsonl")
 # What is counted of each row.
 COLUMNS = ("rows", "right", "paid wrong", "refused", "unclear", "must pay", "must not pay")
 

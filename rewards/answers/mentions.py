@@ -91,9 +91,9 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     )
     if (number and compared) or (glued and before.text == "-" and earlier.text[1:].isalpha()):
         return True  # "PET-CT"
-    scale = {last.key, beyond.key} <= sets["roman"] or (last.text[-1].isdigit() and beyond.text[:1].isdigit())
+    scale = last.text[-1].isdigit() and beyond.text[:1].isdigit()
     if (after.text in ("-", "/") and scale) or (number and after.key in ("to", "-") and beyond.kind == "n"):
-        return True  # "Stage II-III", "C5/6", "5 to 10"
+        return True  # "C5/6", "5 to 10"
     if after.kind == "s":
         divides = after.text == "/" and (last.kind == "n" or (number and beyond.kind == "w"))
         return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or divides
@@ -103,8 +103,7 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     if measured or (after.text == "-" and beyond.key == "like") or (noun and mention.particle and first.key == "no"):
         return True
     numbered = after.kind == "n" and beyond.key not in sets["unit"]
-    named = numbered or _lone(after) or (len(after.text) > 1 and after.key in sets["roman"])
-    return last.kind == "w" and named and after.text not in ("A", "I", mention.letter)
+    return last.kind == "w" and (numbered or _lone(after)) and after.text not in ("A", "I", mention.letter)
 
 
 def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list[Mention]:
@@ -148,7 +147,10 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
     before, token, after = stream[index - 1 : index + 2]
     left, right = _left(stream, index), "end" if own else _right(stream, index, options)
     inside = token.text.upper() in options.letters
-    if "name" in (left, right) and not (own and before.kind == "c"):
+    spoken = (left == "sign" and right != "name") or (left == "strong" and right == "sign" and before.kind == "c")
+    if spoken and not own:
+        return "letter" if token.text.isupper() and inside else ""
+    if {"name", "sign"} & {left, right} and not (own and before.kind == "c"):
         return ""
     strong = left in ("strong", "any") or before.text == ":"
     if token.text.islower():
@@ -168,16 +170,17 @@ def _shape(stream: list[Token], index: int, own: bool, options: Options, listed:
 
 
 def _left(stream: list[Token], index: int) -> str:
-    """What is before a letter: "start", "edge" (a sign), "strong" ("is") or "any" ("option"), "word", "name"."""
+    """What is before a letter: "start", "edge" (a sign), "strong", "any" ("option"), "word", "sign" (CJK), "name"."""
     (ahead, before, token), sets = stream[index - 2 : index + 1], lexicon().sets
     if before.text in ("", "\n"):
         return "start"
     if before.kind == "c":
-        return "strong" if before.text in sets["zh_label_before"] else "name"
+        return "strong" if before.text in sets["zh_label_before"] else "sign"
     if before.kind in "ps" and before.text != "°":
         glued = before.end == token.start and ahead.end == before.start
         part = (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
-        if (glued and part) or (before.text in ".'(" and ahead.key in sets["figure"]):
+        figure = ahead.key in sets["figure"] and before.text in ("'(" if len(ahead.key) > 4 else ".'(")  # no "image. C"
+        if (glued and part) or figure:
             return "name"  # "anti-B", "N.A", "panel (b)"
         return "start" if before.text in '("' else "edge"
     if before.kind != "w" or before.end == token.start or before.key in sets["name_before"]:
@@ -192,7 +195,7 @@ def _right(stream: list[Token], index: int, options: Options) -> str:
     (token, after, later), sets = stream[index : index + 3], lexicon().sets
     glued = after.start == token.end
     if after.kind == "c":
-        return "closed" if after.text in sets["zh_label_after"] else "name" if glued else "word"
+        return "closed" if after.text in sets["zh_label_after"] else "sign" if glued else "word"
     if after.kind == "w" or (after.kind == "n" and glued):
         foreign = _lone(after) and after.text not in (*options.letters, "I")
         if glued or foreign or after.key in sets["name_after"]:

@@ -32,7 +32,9 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     words = _of_bodies(parts, ())
     reading = _of_bodies(parts, texts) if texts else words
     was_cut = finish_reason == "length" and (parts.unclosed or not parts.tagged)
-    if was_cut and reading.verdict == "stated" and not _stands(reading, parts):
+    whole = parts.unclosed and reading.reason == "commitment" and not re.fullmatch(r"\W*\w\W*", parts.bodies[-1])
+    stands = reading.anchored or whole or "\\boxed{" in parts.tail  # in an open answer tag, by an anchor, in a box
+    if was_cut and reading.verdict == "stated" and not stands:
         reading = words = NOTHING._replace(reason="cut at the length limit before an answer is stated")
     lost = (was_cut and parts.unclosed and reading.verdict != "stated") or (
         not texts and reading.reason == polarity.DIFFER
@@ -78,12 +80,6 @@ def _of_bodies(parts: span.Span, texts: Sequence[str]) -> Reading:
         if len({reading.letters for reading in readings}) == 1
         else UNCLEAR._replace(reason=polarity.DIFFER)
     )
-
-
-def _stands(reading: Reading, parts: span.Span) -> bool:
-    """Whether a cut completion states its answer (rule 20): by an anchor, in a box, or in an open answer tag."""
-    whole = parts.unclosed and reading.reason == "commitment" and not re.fullmatch(r"\W*\w\W*", parts.bodies[-1])
-    return reading.anchored or whole or "\\boxed{" in parts.tail
 
 
 def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Reading:

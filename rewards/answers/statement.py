@@ -1,7 +1,6 @@
 """Decides what an answer commits to, by one table of precedence (ANSWERS.md, "In which order").
 
-Each clause that names options gets the first role of TABLE that fits. The clauses are folded in that order; where two
-readings stand against each other, the answer is unclear: it fails closed.
+Each clause that names options gets the first role of TABLE that fits; they are folded in that order. It fails closed.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from rewards.answers.clauses import DENIALS, ENDS, Clause, is_bare, split, to_words
+from rewards.answers.clauses import DENIALS, ENDS, Clause, foreign, is_bare, split, to_words
 from rewards.answers.mentions import PAD, Options, find
 from rewards.answers.text import tokens
 from rewards.answers.words import lexicon
@@ -82,10 +81,8 @@ def _after_correction(words: list[str]) -> list[str]:
             words = words[:cut] + after  # "it is not actually C"
         elif "@" in " ".join(after):
             return after
-        elif words[cut] == "UNDO" or {"DENY", "REJECT", "OPEN"} & set(after):
-            return []
         else:
-            words = [*words[:cut], ".", *after]
+            words = [] if words[cut] == "UNDO" or {"DENY", "REJECT", "OPEN"} & {*after} else [*words[:cut], ".", *after]
     return words
 
 
@@ -105,23 +102,23 @@ def _role(clause: Clause) -> str:
     """The first row of TABLE that fits."""
     marks = set(clause.words)
     denials = 0 if {"OPEN", "WOULD"} <= marks else _num_denials(clause)
-    offered = len(clause.letters) > 1 and ("BETWEEN" in marks or clause.is_either)
+    offered = (len(clause.letters) > 1 and ("BETWEEN" in marks or clause.is_either)) or clause.words[0] == "BETWEEN"
     fits = {
         "retraction": "PAST" in marks,
-        "denial": denials == 1 and clause.opener != "EXCEPT",
+        "denial": (denials == 1 or (clause.conditional and "WERE" in marks)) and clause.opener != "EXCEPT",
         "exclusion": denials == 0 and clause.opener == "EXCEPT",
         "condition": clause.conditional,
         "alternative": denials > 1 or offered or bool({"OPEN", "TORN"} & marks) or clause.opener in ("OR", "/"),
         "hedge": "HEDGE" in marks,
         "assertion": "ANCHOR" in marks,
-        "mention": True,
     }
-    return next(rule.role for rule in TABLE if fits[rule.role])
+    return next((rule.role for rule in TABLE[:-1] if fits[rule.role]), TABLE[-1].role)
 
 
 def _strength(clause: Clause) -> int:
-    """0 in a reason, 1 for an option among other words, 2 for one that is asserted or stands for itself."""
-    return 0 if clause.weak else 1 + (is_bare(clause.words) or "ANCHOR" in clause.words)
+    """0 in a reason, 1 if not understood, 2 for a statement, 3 for "the answer is B" and for what begins the answer."""
+    told = clause.states and ("ANCHOR" in clause.before or (clause.leads and is_bare(clause.words)))
+    return 0 if clause.weak else 1 + clause.states + told
 
 
 def _takes_back(clause: Clause, named: Clause) -> bool:
@@ -132,111 +129,100 @@ def _takes_back(clause: Clause, named: Clause) -> bool:
 
 
 class State(NamedTuple):
-    """The clauses of an answer by what they say."""
+    """The clauses of an answer; those that commit, the strongest of these, their letters, and the letters denied."""
 
     clauses: list[Clause]
-    committed: list[Clause]  # assertions, hedges and mentions that stand
-    chosen: list[Clause]  # the strongest of them
-    letters: set[str]  # of the chosen
+    committed: list[Clause]
+    chosen: list[Clause]
+    letters: set[str]
     denied: set[str]
-
-    def beside(self, role: str) -> set[str]:
-        """The letters of a role that are not chosen alone."""
-        alone = self.letters if len(self.letters) == 1 else set()
-        return {x for clause in self.clauses if clause.role == role for x in clause.letters} - alone
 
 
 def _open(state: State) -> bool:
     """An alternative beside what is chosen, unless an offer ("between A and C") is followed by a choice."""
     for place, clause in enumerate(state.clauses):
         settled = any(later.role != "hedge" and later in state.chosen for later in state.clauses[place:])
+        offer = settled and ("BETWEEN" in clause.words or clause.question)
         beside = not clause.weak if clause.is_either else bool(clause.letters - state.letters)
-        alternative = (
-            clause.role == "alternative" and beside and not (settled and ("BETWEEN" in clause.words or clause.question))
-        )
-        if alternative or "TORN" in clause.words:
+        if (clause.role == "alternative" and beside and not offer) or "TORN" in clause.words:
             return True
     return False
 
 
 def _joined(state: State) -> bool:
-    """ "B is likely and C fits"; "left and right lung", where one half is no option."""
+    """ "Left and right lung", where one half is no option; "medial, or the other way round"."""
     for left, right in itertools.pairwise(state.clauses):
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
-        half = named in state.chosen and named.mentions[-1].by == "text" and not other.mentions and edge[0] == "@"
+        half = named in state.chosen and named.mentions[-1].by == "text" and edge[0] == "@" and len(other.words) <= 3
+        loose = right.opener == "OR" and left.mentions and left.role not in _NEVER and foreign(right.words)
         pair = {left, right} <= {*state.committed} and (left in state.chosen) != (right in state.chosen)
-        if right.opener in ("AND", "OR") and not right.weak and (pair or (half and len(other.words) <= 3)):
+        if right.opener in ("AND", "OR") and not right.weak and (pair or (not other.mentions and (half or loose))):
             return True
     return False
 
 
-def _another_text(state: State) -> bool:
-    """ "The film shows pneumothorax, so B": a statement that ends in the text of an option which is not chosen."""
-    for clause in state.committed:
-        last, seen = clause.mentions[-1], {"is", "shows", "are", "has", "seen", "present"} & set(clause.words)
-        other = last.by == "text" and not last.particle and last.letter not in state.letters
-        if other and is_bare(clause.words[clause.places[-1] :]) and (seen or not clause.weak):
-            return True
-    return False
+def _competes(clause: Clause, ahead: bool) -> bool:
+    """Whether what is said of another option than the chosen one stands against the choice."""
+    if clause.question or (clause.weak and clause.opener != "WHILE"):
+        seen = clause.states and {"is", "shows", "are", "has", "seen", "present"} & {*clause.words}
+        return not ahead and bool(clause.question or (seen and clause.mentions[-1].by == "text"))
+    listed = len(clause.words) < 3 and clause.mentions[-1].by != "text"  # "left A, right B"
+    return (clause.states or listed) and not clause.weak if ahead else not clause.describes
 
 
-def _said_of_it(state: State) -> bool:
-    """ "Warfarin is contraindicated": what is said of the text of an option is in no list of words."""
-    ends = [[*c.words[c.places[-1] + 1 :], "", "", ""] for c in state.chosen if c.mentions[-1].by == "text"]
-    return any(verb in lexicon().sets["asks"] and not is_bare(behind[:2]) for verb, *behind in ends)
+def _unaccounted(state: State) -> bool:
+    """Another option of which something is said that is neither a denial nor a description, or words of the speaker
+    behind the choice that are in no list. Where all is explained, one of many may be so in unknown words."""
+    places = [place for place, clause in enumerate(state.clauses) if clause in state.chosen] or [0]
+    behind = state.clauses[places[-1] + 1 :]
+    spoken_of = [c for c in state.clauses if c.letters - state.letters and c.role in ("assertion", "hedge", "mention")]
+    others = [c for c in spoken_of if c not in state.chosen and _competes(c, c not in behind)]
+    explained = all(m.by != "label" for c in others for m in c.mentions) and not any(c.opener == "BUT" for c in others)
+    explained &= len({x for c in others for x in c.letters} | (state.denied - state.letters)) > 2
+    doubted = all(clause.question and clause.words[0] != "why" for clause in state.chosen)
+    doubted &= not any("yes" in clause.words for clause in behind)
+    return (bool(others) and not explained) or any(c.speaks or (doubted and foreign(c.words)) for c in behind)
 
 
 def _goes_on(state: State) -> bool:
     """ "B, not C or A": whether A is denied cannot be told. "B 60%, C 40%". "B, C, ..."."""
     last, words = state.clauses[-1], [word for clause in state.clauses for word in clause.words]
     listed = last.opener == "OR" or ("OR" in last.words and last.opener != "(" and last.role in _NEVER)
-    several = len({letter for clause in state.clauses for letter in clause.letters}) > 1
-    if listed and last.mentions and last.mentions[-1].by != "text" and last.mentions[-1].letter not in state.letters:
-        return True
-    return (len(state.letters) > 1 and bool({"%", "…"} & set(words))) or (several and words.count("%") > 1)
+    split_up = words.count("%") > 1 and len({x for clause in state.clauses for x in clause.letters}) > 1
+    by_label = listed and last.mentions and last.mentions[-1].by != "text" and last.letters - state.letters
+    return bool(by_label or (len(state.letters) > 1 and {"%", "…"} & {*words}) or split_up)
 
 
-def _may_be_name(state: State) -> bool:
-    """A letter that may be a name: it is never chosen alone, and nothing else is chosen beside it."""
-    named = [(mention, clause) for clause in state.clauses for mention in clause.mentions]
-    sure = {m.letter for m, clause in named if m.by != "letter" and clause in state.chosen} | state.denied
-    return any(m.by == "letter" and not clause.weak and m.letter not in sure for m, clause in named)
-
-
-# What makes an answer unclear: any of these.
-CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (
-    (_may_be_name, "a letter may be an answer or a name"),
+CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (  # any of these makes an answer unclear
     (_open, "alternatives are left open"),
     (_joined, "an option is joined to something else"),
-    (_another_text, MISMATCH),
-    (_said_of_it, "what is said of the option is not understood"),
-    (lambda state: bool(state.beside("condition")), "the choice hangs on a condition"),
-    (lambda state: bool(state.beside("hedge")), "a second answer is kept open"),
+    (lambda state: any(clause.letters - (state.letters if len(state.letters) == 1 else set()) for clause in
+                       state.clauses if clause.role == "condition" or (clause.role == "hedge" and clause.states)),
+     "the choice hangs on a condition, or a second answer is kept open"),
     (lambda state: any(c.particle and c.letters - state.letters for c in state.committed), "both yes and no are said"),
-    (lambda state: bool(state.letters & state.denied), "the same option is chosen and denied"),
     (_goes_on, "a list goes on, or probabilities are split"),
-)
-
-
-def _is_final(clause: Clause) -> bool:
-    stands = clause.role in ("assertion", "mention") and len(clause.letters) == 1 and not clause.question
-    return stands and _strength(clause) == 2 and ("ANCHOR" in clause.before or clause.opener == "SO")
+    (lambda state: bool(state.letters & state.denied), "the same option is chosen and denied"),
+    (lambda state: not state.letters <= {x for clause in state.chosen if clause.states for x in clause.letters},
+     "what is said of the option is not understood"),
+    (_unaccounted, "something is said beside the choice that is not understood"),
+)  # fmt: skip
 
 
 def _from_final(clauses: list[Clause]) -> list[Clause]:
-    """From the final statement on: it sets aside the walk, the hedge and the alternatives before it (rule 19)."""
-    if (cut := max((place for place, clause in enumerate(clauses) if _is_final(clause)), default=-1)) < 0:
-        return clauses
-    stated = [clause for clause in clauses[:cut] if clause.role in ("assertion", "mention")]
+    """From the final statement on ("so B", "final answer: B", "but B is right"): it sets aside what is before (19)."""
+    cut = -1
+    for place, clause in enumerate(clauses):
+        led = clause.opener == "SO" or "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
+        if led and clause.role in ("assertion", "mention") and len(clause.letters) == 1 and clause.states:
+            cut = cut if clause.weak or clause.question else place
+    stated = [clause for clause in clauses[: max(cut, 0)] if clause.role in ("assertion", "mention")]
     walk = len({x for c in stated for x in c.letters}) > 1 and not any("ANCHOR" in c.words for c in stated)
-    kept = [clause for clause in clauses[:cut] if clause.role in _NEVER or (clause in stated and not walk)]
-    others = {x for clause in clauses[cut + 1 :] for x in clause.letters} - clauses[cut].letters
-    heads = [a for a, b in itertools.pairwise(clauses[cut:]) if len(a.words) == 1 and not is_bare(b.words)]
-    explained = [a for a in heads if len(others) > 1 and a.letters <= others]  # "Answer: C. A: blunted angle. B: .."
-    return kept + [clause for clause in clauses[cut:] if clause not in explained]
+    kept = (c for c in stated if not walk and (c.states or "ANCHOR" not in clauses[cut].words))
+    return [*kept, *clauses[max(cut, 0) :]]
 
 
 def _resolve(clauses: list[Clause]) -> Reading:
+    clauses[0].leads &= any(foreign(clause.words) for clause in clauses)  # no list of options alone
     for clause in clauses:
         clause.role = _role(clause) if clause.mentions else ""
     asides = [c for c in clauses if c.opener == "," and not c.mentions and not DENIALS & {*c.words}]
@@ -245,19 +231,20 @@ def _resolve(clauses: list[Clause]) -> Reading:
             clause.role = "assertion" if clause.role == "exclusion" else "denial"
     clauses = _from_final(clauses)
     agreed = [a for a, b in itertools.pairwise(clauses) if a.question and b.words[0] in ("yes", "ANCHOR")]
-    stated = [clause for clause in clauses if clause.role in ("assertion", "hedge", "mention")]
-    stated = [c for c in stated if not c.question or c in agreed or c.words[0] not in lexicon().sets["asks"]]
+    said = [clause for clause in clauses if clause.role in ("assertion", "hedge", "mention")]
+    stated = [c for c in said if not c.question or c in agreed or c.words[0] not in lexicon().sets["asks"]]
     committed = [clause for clause in stated if not clause.question or clause in agreed] or stated
     sure = [clause for clause in committed if any(mention.by != "letter" for mention in clause.mentions)]
     strongest = max(map(_strength, sure), default=0)
     chosen = [clause for clause in sure if _strength(clause) == strongest]
-    letters = {letter for clause in chosen for letter in clause.letters}
-    denied = {letter for clause in clauses if clause.role in _NEVER for letter in clause.letters}
+    letters, denied = (
+        {x for c in some for x in c.letters} for some in (chosen, [c for c in clauses if c.role in _NEVER])
+    )
     state = State(clauses, committed, chosen, letters, denied)
     if fault := next((reason for conflicts, reason in CONFLICTS if conflicts(state)), ""):
         return UNCLEAR._replace(reason=fault)
     if not letters:
         return NOTHING._replace(reason="only denied: nothing is inferred by elimination")
     anchored = any(is_bare(clause.words) and "ANCHOR" in clause.before for clause in chosen)
-    reason = "commitment" if strongest == 2 else "mention"
+    reason = "commitment" if strongest and any(is_bare(c.words) or "ANCHOR" in c.words for c in chosen) else "mention"
     return Reading(tuple(sorted(letters)), "stated", reason, anchored)

@@ -23,7 +23,7 @@ _TAGS = re.compile(
     r"(?i)(?<!<)</?"
     r"(?:(p|br|div|li|ul|ol|h[1-6])|b|i|em|strong|u|span|code|pre|mark|sup|sub|font)(?:\s[^<>]{0,80})?/?>|\*\*"
 )
-_LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}|[-*•])[ \t]+", re.MULTILINE)
+_LINE_MARKS = re.compile(r"(?m)^[ \t]*(?:(?:#{1,6}|[-*•])[ \t]+|\(?(?:i(?=\)(?s:.){1,300}\bii\))|ii+|iv)\))")
 # Special tokens, LaTeX commands, and a fence with the name of its language, a known one or on a line of its own.
 _WRAPPERS = re.compile(
     r"<\|[^<>|]{0,40}\|>|\\(?:[a-zA-Z]+\*?|[()\[\]])|```(?:(?:json|text|plaintext|plain|markdown|md|latex|tex|python"
@@ -55,7 +55,7 @@ def normalise(text: str) -> str:
         text = unicodedata.normalize("NFKC", text.replace("…", "...").translate(_SUPERSCRIPTS))
         hidden = {char for char in {*text} if unicodedata.category(char) == "Cf" or "\ufe00" <= char <= "\ufe0f"}
         text = re.sub(r"(?<=\d)[—―](?=\d)", "-", text.translate(dict.fromkeys(map(ord, hidden))))
-    return text.translate(_UNIFIED).replace("->", " → ").replace("=>", " → ")
+    return text.translate(_UNIFIED).replace("->", " → ").replace("!=", " ≠ ").replace("=>", " → ")
 
 
 def strip_markup(text: str) -> str:

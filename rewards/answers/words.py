@@ -12,23 +12,23 @@ import yaml
 
 # Groups whose phrases become one capital word in the answer; those of `aside` say nothing and go.
 MARKED = tuple(
-    "correction undo past deny reject nor lack would except if or open between torn hedge anchor"
+    "correction undo past deny reject nor lack would were except if or open between torn hedge anchor"
     " because while so but and aside".split()
 )
 # Groups of words that are looked up and stay as they are, and lists that other files read in their order.
 SETS = tuple(
-    "light stops unit compare joiner asks figure goes_on roman label_after label_before name_before name_after"
-    " zh_label_before zh_label_after".split()
+    "light stops unit compare joiner asks figure goes_on label_after label_before name_before name_after"
+    " zh_label_before zh_label_after link modifier agent preposition fits head describes described speaker sees copula"
+    " auxiliary seen".split()
 )
 LISTS = ("unsure", "says_no", "says_yes", "begins_yes", "field")
 
 
 class Lexicon(NamedTuple):
-    """All words of `words.yaml`."""
+    """All words of `words.yaml`: first word of a phrase -> (words, mark), longest first; "@" stands for an option."""
 
-    # First word of a phrase -> (words, mark), longest first; "@" stands for an option.
     phrases: Mapping[str, list[tuple[tuple[str, ...], str]]]
-    sets: Mapping[str, set[str]]  # those of SETS; "known": words behind which a label may stand
+    sets: Mapping[str, set[str]]  # those of SETS; and of several together, as in `build`
 
 
 def expand(phrase: str) -> list[tuple[str, ...]]:
@@ -59,6 +59,10 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
     by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for words, mark in sorted(marks.items(), key=lambda item: -len(item[0])):
         by_first.setdefault(words[0], []).append((words, mark))
+    sets["bare"], sets["links"] = sets["light"] | sets["stops"], sets["stops"] | sets["link"] | {*":=→—", "ANCHOR"}
+    sets["plain"] = sets["bare"] | sets["label_before"] | sets["unit"] | sets["link"]
+    sets["bars"] = sets["agent"] | {"DENY", "REJECT", "WOULD"}
+    sets["follows"], sets["nouns"] = sets["preposition"] | sets["fits"] | {*":=→—"}, sets["head"] | sets["modifier"]
     sets["known"] = sets["light"] | sets["label_after"] | {words[-1] for words in marks} - {"@"}
     return Lexicon(by_first, sets)
 
@@ -79,11 +83,13 @@ def lexicon() -> Lexicon:
 def mark(items: list[str]) -> list[str]:
     """The items with each phrase as its mark, options in it ("@0") before that; one at its end is only looked at."""
     marked: list[str] = []
-    plain = ["@" if item[0] == "@" else item for item in items]
+    plain, known = ["@" if item[0] == "@" else item for item in items], lexicon().sets["known"]
+    wild = ["~" if word.isalpha() and word not in known else word for word in plain]
     place = 0
     while place < len(items):
         phrases = lexicon().phrases.get(plain[place], ())
-        words, name = next((p for p in phrases if tuple(plain[place : place + len(p[0])]) == p[0]), (("",), None))
+        fitting = (p for p in phrases if [*p[0]] in (plain[place : place + len(p[0])], wild[place : place + len(p[0])]))
+        words, name = next(fitting, (("",), None))
         taken = items[place : place + len(words) - (words[-1] == "@")]
         marked += taken if name is None else [item for item in (*(w for w in taken if w[0] == "@"), name) if item]
         place += len(taken)

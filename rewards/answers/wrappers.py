@@ -23,7 +23,7 @@ def unwrap(answer: str) -> str:
     normal = normalise(answer)
     found = boxes(normal)
     for start, end, content in reversed(found):
-        normal = f"{normal[:start]} {'.' if len(found) > 1 else ''} {content} . {normal[end:]}"
+        normal = f"{normal[:start]} {'.' if len(found) > 1 else ''} answer : {content} . {normal[end:]}"
     if found and (len({key(strip_markup(box[2])) for box in found}) > 1 or not found[-1][2].strip()):
         raise NoCommitment("the boxes disagree or are empty")
     return strip_markup(_without_json(normal))

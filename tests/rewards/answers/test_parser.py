@@ -53,6 +53,12 @@ def in_tags(answer: str) -> str:
         "options/own_option_cases_14.jsonl",
         "options/own_option_cases_15.jsonl",
         "options/own_option_cases_16.jsonl",
+        "options/own_option_cases_17.jsonl",
+        "options/own_option_cases_18.jsonl",
+        "options/unseen_1.jsonl",
+        "options/unseen_2.jsonl",
+        "options/unseen_3.jsonl",
+        "options/unseen_4.jsonl",
     ],
 )
 def test_every_option_case_is_graded_as_written(name):

@@ -27,7 +27,7 @@ def in_tags(answer: str) -> str:
         ("E", "unclear", "outside the options"), ("B. That is wrong. B.", "unclear", "chosen and denied"),
         ("B. Wait, I am not sure it is wrong", "unclear", "taken back"),
         ('{"A": 0.5, "B": 0.5}', "unclear", "distribution"),
-        ("B acceptable", "unclear", "may be an answer or a name"),
+        ("B lymphoma", "unclear", "not understood"),
     ],
 )  # fmt: skip
 def test_every_answer_has_one_of_three_results_and_its_reason(answer, verdict, reason):

@@ -21,7 +21,7 @@ GROUPS = [(language, group) for language, groups in words.source().items() for g
 
 
 def rows() -> Iterator[dict]:
-    for path in sorted(CASES.glob("*.jsonl")):
+    for path in sorted(CASES.glob("*.jsonl"), key=lambda path: path.stat().st_size):  # the small ones are for groups
         yield from rows_of(path)
 
 
@@ -69,7 +69,7 @@ def test_the_example_of_each_row_holds(rule):
 
 def test_the_groups_of_the_table_are_those_of_the_words():
     grammar = {group for rule in TABLE for group in rule.groups.split()}
-    structure = {"because", "while", "so", "but", "and", "aside"}
+    structure = {"because", "while", "so", "but", "and", "aside", "were"}
     assert grammar | structure == {*words.MARKED} | {"light"}
     assert {group for _, group in GROUPS} == {*words.MARKED, *words.SETS, *words.LISTS}
 
