@@ -129,9 +129,19 @@ EFFECTS = (
         "data=phantoms has a split of its own, see data.num_eval",
     ),
     Effect(
-        (*_under("sft", "sft.enabled", "sft.min_format_rate"), "data.num_sft", "data.shortcut_fraction"),
+        (
+            *_under("sft", "sft.enabled", "sft.min_format_rate", "sft.cache_dir"),
+            "data.num_sft",
+            "data.shortcut_fraction",
+        ),
         lambda c: not c.sft.enabled,
         "sft.enabled=false starts RL from the base model",
+    ),
+    Effect(
+        ("sft.cache_dir",),
+        # Where the models of earlier stages lie as well.
+        lambda c: not c.sft.enabled and {*DOCUMENT_STAGES} <= {*c.stages.skip},
+        "sft.enabled=false starts RL from the base model, and no stage before it is trained",
     ),
     Effect(
         (

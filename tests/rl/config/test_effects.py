@@ -31,6 +31,7 @@ __all__ = ["model_path"]  # the fixture, which pytest finds by its name here
         (["compute.gpu_memory_utilization=0.9"], "compute.gpu_memory_utilization"),
         (["sft.checkpoint=examples/tiny/model", "sft.learning_rate=1"], "sft.learning_rate"),
         (["sft.enabled=false", "sft.num_epochs=7"], "sft.num_epochs"),
+        (["sft.enabled=false", "sft.cache_dir=x"], "sft.cache_dir"),
         (["grpo.num_steps=5", "grpo.num_epochs=2"], "grpo.num_epochs"),
         (["wandb=off", "wandb_project=mine"], "wandb_project"),
         (["grpo.refill_rounds=3"], "grpo.refill_rounds"),
@@ -155,3 +156,8 @@ def test_a_file_that_states_what_it_switches_off_would_be_seen() -> None:
     assert idle_settings(settings_in("# @package _global_\nwandb: 'off'\nwandb_project: mine\n", "x")) == [
         "wandb_project"
     ]
+
+
+def test_the_folder_of_models_is_used_by_the_stages_before_an_instruction_tuning_that_is_left_out() -> None:
+    left_out = ["+experiment=fleming_vl", "stages.skip=[instruction]", "sft.cache_dir=x"]
+    assert compose.compose(left_out).sft.cache_dir == "x"
