@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 # Written into every provenance and into the names of cached frames: another version reads again.
-READER_VERSION = "2"
+READER_VERSION = "3"
+_CHECKSUMS = {
+    "CRC-32": "proved by the CRC-32 of the format",
+    "none": "not proved: the format has no checksum, so a flipped bit in the pixels would not be seen",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Provenance:
     reader: str = READER_VERSION
     # SHA-256 of the source, whatever was shown of it; of a series: of its slices' pixels, in no order.
     source_sha256: str = ""
+    # What proves that no bit of the pixels was flipped: "CRC-32" of the format itself, "none"; "" = not looked at.
+    checksum: str = ""
     # Salted hash of the patient's number; "" = unknown.
     patient: str = ""
     # Of the file: words of known lists only; "" = not said.
@@ -96,6 +102,7 @@ class Provenance:
             ("window", self._window() or "none: colour" if self.colour else self._window()),
             ("polarity", "inverted: the lowest value is white" if self.inverted else ""),
             ("source", f"sha256 {self.source_sha256[:16]}.." if self.source_sha256 else ""),
+            ("bytes", _CHECKSUMS.get(self.checksum, "")),
             *(("note", note) for note in self.notes),
         ]
         return [(name, text) for name, text in pairs if text]

@@ -47,6 +47,8 @@ READERS: tuple[Reader, ...] = (
 )
 # How a DICOM data set begins that was written without the header of a file: group 0008, in either order of bytes.
 _HEADERLESS = (b"\x08\x00\x05\x00", b"\x08\x00\x00\x00", b"\x08\x00\x08\x00", b"\x00\x08\x00\x05", b"\x00\x08\x00\x00")
+# How files with a checksum over all their pixels begin: PNG, gzip.
+_SUMMED = (b"\x89PNG\r\n\x1a\n", b"\x1f\x8b")
 # What is given in place of a picture, by its first bytes.
 _NO_PICTURE = (
     (b"PK\x03\x04", "a ZIP archive; unpack it"),
@@ -113,7 +115,7 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
         if fitting := [path for path, head in heads if reader.begins(head)]:
             if absent := [module for module in reader.needs if module in terminal.missing("media")]:
                 raise BadSample(f"{reader.name} needs {', '.join(absent)}: pip install 'rounds-rl[media]'")
-            return _with_left_out(reader.open_source(fitting, ask), heads, fitting)
+            return _with_checksum(_with_left_out(reader.open_source(fitting, ask), heads, fitting), heads, fitting)
     if len(heads) > 1:
         raise BadSample(f"a folder with {len(heads)} files, none of which is {' or '.join(_known())}")
     what, known = what_it_is(heads[0][1]), ", ".join(_known())
@@ -130,6 +132,15 @@ def _with_left_out(source: Source, heads: list[tuple[Path, bytes]], fitting: lis
     note = f"{len(others)} file{'s' if len(others) > 1 else ''} of another kind left out"
     known = source.provenance
     return dataclasses.replace(source, provenance=dataclasses.replace(known, notes=(*known.notes, note)))
+
+
+def _with_checksum(source: Source, heads: list[tuple[Path, bytes]], fitting: list[Path]) -> Source:
+    """The source with what proves its bytes. PNG and gzip carry a CRC-32, which their readers check; DICOM, NIfTI,
+    TIFF, JPEG, GIF and the containers of video carry none over their pixels."""
+    there = set(fitting)
+    summed = all(head.startswith(_SUMMED) for path, head in heads if path in there)
+    checksum = "CRC-32" if summed else "none"
+    return dataclasses.replace(source, provenance=dataclasses.replace(source.provenance, checksum=checksum))
 
 
 def _is_of_a_desktop(path: Path) -> bool:

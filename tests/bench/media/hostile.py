@@ -8,8 +8,9 @@ told. What came out is compared with the whole file's frames:
 - refused: a `BadSample` of ours
 - same: the whole file's frames, to the last pixel
 - noted: other frames, and a note that the whole file has not
-- other: other frames without a note. A format without checksums allows it: with a bit of its pixels or of its slope
-  turned over, a file is another valid file. Cut files, and PNG and gzip, which have checksums, must have none.
+- unproved: other frames without a note, but the reading says that the format has no checksum: with a bit of its pixels
+  or of its slope turned over, a file is another valid file. No cut file may be read so.
+- other: other frames in silence; there must be none.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from PIL import Image
 
 from rollouts import children
 from rollouts.imaging.ask import Ask, AskKind
+from rollouts.imaging.notes import Provenance
 from rollouts.imaging.read import read
 from rollouts.records import BadSample
 
@@ -49,8 +51,6 @@ class Kind(NamedTuple):
     ask: AskKind
     end: str
     whole: Callable[[Path], list[bytes]]
-    # Whether the format has checksums over all that is shown, so that no flipped bit may pass in silence.
-    sums: bool = False
 
 
 def phantom() -> np.ndarray:
@@ -123,11 +123,11 @@ def _dicom(folder: Path) -> list[bytes]:
 KINDS = {
     "dicom": Kind("image", ".dcm", _dicom),
     "nifti": Kind("volume", ".nii", lambda folder: _nifti(folder, ".nii")),
-    "nii.gz": Kind("volume", ".nii.gz", lambda folder: _nifti(folder, ".nii.gz"), sums=True),
+    "nii.gz": Kind("volume", ".nii.gz", lambda folder: _nifti(folder, ".nii.gz")),
     "mp4": Kind("video", ".mp4", _mp4),
     "webm": Kind("video", ".webm", _webm),
     "gif": Kind("video", ".gif", lambda folder: _pictures(9, "GIF", [{}, {"optimize": True}])),
-    "png": Kind("image", ".png", _png, sums=True),
+    "png": Kind("image", ".png", _png),
     "tiff": Kind("volume", ".tif", _tiff),
 }
 
@@ -152,8 +152,8 @@ def spoiled(whole: bytes, rng: random.Random, number: int) -> tuple[str, bytes]:
     return how, bytes(data)
 
 
-def look(path: Path, kind: Kind) -> tuple[list[bytes], tuple[str, ...]]:
-    """Pixels of all frames and the notes. Raises BadSample."""
+def look(path: Path, kind: Kind) -> tuple[list[bytes], Provenance]:
+    """Pixels of all frames, and how they were read. Raises BadSample."""
     page = 0 if path.suffix == ".dcm" and kind.ask == "image" else None
     try:
         frames = read(path, Ask(kind.ask))
@@ -161,19 +161,20 @@ def look(path: Path, kind: Kind) -> tuple[list[bytes], tuple[str, ...]]:
         if page is None or "take one with" not in str(error):
             raise
         frames = read(path, Ask(kind.ask, page=page))
-    return [image.tobytes() for image in frames.images()], frames.provenance.notes
+    return [image.tobytes() for image in frames.images()], frames.provenance
 
 
-def judged(path: Path, kind: Kind, pixels: list[bytes], notes: tuple[str, ...]) -> tuple[str, str]:
-    """How a spoiled file was read beside the whole one's pixels and notes, and what was told."""
+def judged(path: Path, kind: Kind, pixels: list[bytes], whole: Provenance) -> tuple[str, str]:
+    """How a spoiled file was read beside the whole one, and what was told."""
     try:
         got, told = look(path, kind)
     except BadSample as error:
         return "refused", str(error)
     if got == pixels:
         return "same", ""
-    new = [note for note in told if note not in notes]
-    return ("noted", "; ".join(new)) if new else ("other", f"{len(got)} of {len(pixels)} frames")
+    if new := [note for note in told.notes if note not in whole.notes]:
+        return "noted", "; ".join(new)
+    return "unproved" if told.checksum == "none" else "other", f"{len(got)} of {len(pixels)} frames"
 
 
 def work(folder: Path, name: str) -> None:
@@ -259,7 +260,7 @@ def run(name: str, count: int, seed: int) -> list[str]:
             result, told, seconds, memory = reader.ask(f"{number} {base}\n")
             table[how][result] += 1
             slowest, most = max(slowest, seconds), max(most, memory)
-            silent = result == "other" and (how == "cut" or kind.sums)
+            silent = result == "other" or (result == "unproved" and how == "cut")
             if result in ("CRASH", "HANG", "ERROR") or silent or seconds > SECONDS or memory > GIB:
                 faults.append(f"{name} {number} ({how}): {result} {told} {seconds:.1f} s {memory / GIB:.2f} GiB")
         reader.close()

@@ -220,3 +220,15 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("rollouts.terminal.missing", lambda extra: ["pydicom"])
     with pytest.raises(BadSample, match=r"DICOM needs pydicom: pip install 'rounds-rl\[media\]'"):
         read(scan, ASK)
+
+
+@pytest.mark.parametrize(("ending", "checksum"), [(".png", "CRC-32"), (".jpg", "none"), (".tif", "none")])
+def test_a_reading_says_what_proves_its_bytes(
+    ending: str, checksum: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"picture{ending}"
+    Image.fromarray(np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)).save(path)
+    assert read(path, Ask("image"), cache=tmp_path / "cache").provenance.checksum == checksum
+    assert main([str(path)]) == 0
+    said = "proved by the CRC-32" if checksum == "CRC-32" else "a flipped bit in the pixels would not be seen"
+    assert said in capsys.readouterr().out
