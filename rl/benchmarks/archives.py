@@ -4,14 +4,18 @@ of caches, and nothing else is."""
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rollouts.store.disk import write_atomically
+
 # Bytes of one file taken out of an archive; what says that it is larger is none.
 MOST_BYTES = 1 << 28
+# Of a member that is torn, damaged, encrypted or packed in another way.
+_UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
 
 
 @dataclass
@@ -46,12 +50,10 @@ class Archives:
         try:
             with zipfile.ZipFile(path) as archive:
                 data = archive.read(member)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError):  # torn, encrypted, another packing
+        except _UNREADABLE:
             return None
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(data)
-        part.replace(target)
+        write_atomically(target, data, durable=False)
         return target
 
 

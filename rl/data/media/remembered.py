@@ -20,6 +20,7 @@ from rollouts.imaging.cache import SETTLED_AFTER
 from rollouts.imaging.notes import READER_VERSION
 from rollouts.imaging.read import files_of, whole_of
 from rollouts.records import BadSample, Media, to_dict
+from rollouts.store.disk import write_atomically
 
 Task = Mapping[str, Any]
 # Fields of a record that are several files.
@@ -48,10 +49,7 @@ def keep(task: Task, media: Media) -> None:
         files = [name for field in _FILES for name in getattr(media, field) or ()]
         record = {"media": to_dict(media), "sizes": {name: os.stat(name).st_size for name in files}}
         os.makedirs(os.path.dirname(entry), exist_ok=True)
-        writing = f"{entry}.{os.getpid()}"
-        with open(writing, "w", encoding="utf-8") as file:
-            json.dump(record, file)
-        os.replace(writing, entry)
+        write_atomically(Path(entry), json.dumps(record).encode(), durable=False)
 
 
 def media_of(fields: Mapping[str, Any]) -> Media:

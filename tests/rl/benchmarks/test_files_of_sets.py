@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rl.benchmarks import baselines
+from rl.benchmarks.archives import Archives
 from rl.benchmarks.card import Draw, Form
 from rl.benchmarks.loading import load
 from rl.benchmarks.overlap import overlap
@@ -314,3 +315,16 @@ def test_a_file_that_is_in_no_form_of_a_card_of_many_is_told(tmp_path: Path) -> 
     write_jsonl(tmp_path / "two.jsonl", [{"question": "Q", "answer": "x"}])
     benchmark = load(card, str(tmp_path))
     assert len(benchmark.items) == 1 and "two.jsonl has the columns question, answer" in benchmark.notes[0]
+
+
+def test_a_damaged_member_of_a_zip_file_is_an_image_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "imgs.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(range(256)) * 40)
+        begin = archive.infolist()[0].header_offset
+    assert Archives([tmp_path], tmp_path / "cache").path_of("a.png") is not None
+    data = bytearray(path.read_bytes())
+    for place in range(begin + 35, begin + 60):
+        data[place] = 0xFF  # no deflate stream any more
+    path.write_bytes(data)
+    assert Archives([tmp_path], tmp_path / "other").path_of("a.png") is None
