@@ -216,6 +216,7 @@ def test_the_settings_of_media_are_checked_at_the_door(tmp_path: Path) -> None:
         read_recipe(recipe(tmp_path, text.replace("window: lnug", "windw: lung")))
 
 
+@pytest.mark.full_run_only(reason="reads volumes in processes")
 def test_a_volume_whose_frames_shown_miss_the_mark_is_dropped_and_masks_reach_the_reader(tmp_path: Path) -> None:
     for number, place in ((0, 2), (1, 6)):  # 8 slices, of which 2 are shown: 2 and 6; 1 marks slice 5 alone
         for index in range(8):
