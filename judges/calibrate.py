@@ -23,7 +23,7 @@ from judges.calibration.table import print_rows, print_summary
 from judges.cases import LABELS, Case, read_cases
 from judges.settings import JudgeConfig
 from judges.verdict import JudgeConfigError, JudgeError, JudgeProbeFailed
-from rollouts.terminal import accept_any_stdout, complain, open_console
+from rollouts.terminal import DONE, FAILED, Ending, accept_any_stdout, complain, open_console
 
 COMMAND = "python -m judges.calibrate"
 ABOUT = """\
@@ -62,19 +62,15 @@ _OF_RUNS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, 1, 2 or 130 (see EXAMPLES)."""
+    """Run the command and return its exit code (`rollouts.terminal`): FAILED where rows have no verdict."""
     arguments = _arguments(list(sys.argv[1:] if argv is None else argv))
     # Here, because the door of the configuration and the rewards take a second that --help need not wait for.
     from rl.config.door import ConfigError
 
-    try:
+    stopped = f"interrupted; every verdict so far is in {arguments.out}, the same command goes on"
+    with Ending(COMMAND, ConfigError, JudgeError, OSError, stopped=stopped) as ending:
         return _run(arguments, settings_of(arguments.settings))
-    except (ConfigError, JudgeError, OSError) as error:
-        complain(f"{COMMAND}: {error}")
-        return 2
-    except KeyboardInterrupt:
-        complain(f"\n{COMMAND}: interrupted; every verdict so far is in {arguments.out}, the same command goes on")
-        return 130
+    return ending.code
 
 
 def settings_of(overrides: Sequence[str]) -> JudgeConfig:
@@ -139,7 +135,7 @@ def _run(arguments: argparse.Namespace, settings: JudgeConfig) -> int:
         print_rows(grades, console)
         print_summary(summary, time.monotonic() - started, console)
         console.print(f"verdicts: {arguments.out}", soft_wrap=True)
-    return 1 if summary.verdicts.get("failed") else 0
+    return FAILED if summary.verdicts.get("failed") else DONE
 
 
 def _grade(cases: Sequence[Case], results: Results, settings: JudgeConfig) -> list[Grade]:

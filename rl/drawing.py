@@ -39,9 +39,13 @@ class TooManyFailures(RuntimeError):
     """More rewards of a step failed than `grpo.max_failure_rate` allows; training on the rest would be training on
     luck."""
 
+    exit_code = 1  # ours: rollouts.terminal.FAILED
+
 
 class LostCompletions(RuntimeError):
     """The rollout workers returned fewer completions than were asked for."""
+
+    exit_code = 1  # ours: rollouts.terminal.FAILED
 
 
 @dataclass(frozen=True)

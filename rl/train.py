@@ -14,7 +14,7 @@ PURPOSE = "Supervised fine-tuning, then GRPO with vLLM rollouts, then the compar
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 or 143 = interrupted."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     config = from_command_line(list(sys.argv[1:] if argv is None else argv), COMMAND, PURPOSE)
     require(COMMAND, "train", "cpu")
     # Here, because torch, Ray and TRL take seconds that nobody should wait for to read --help or to learn of a typing

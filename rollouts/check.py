@@ -18,7 +18,7 @@ from rollouts.store.codec import KEY_COLUMNS, Row
 from rollouts.store.disk import sha256_file
 from rollouts.store.layout import PARQUET, StepFiles, StoreError, list_steps, media_path
 from rollouts.store.reader import files_of, read_manifest, read_rows
-from rollouts.terminal import accept_any_stdout, complain, printable
+from rollouts.terminal import DONE, FAILED, Ending, accept_any_stdout, printable
 
 COMMAND = "python -m rollouts.check"
 # Problems that are printed; --json holds all of them.
@@ -129,7 +129,7 @@ def _count_problems(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = everything is there and unchanged, 1 = something is not, 2 = the folder is no run."""
+    """The command. Returns its exit code (`rollouts.terminal`): FAILED where something is missing or changed."""
     parser = argparse.ArgumentParser(
         prog=COMMAND,
         description="Read everything that a run has stored and say what is missing, changed or doubled.",
@@ -144,16 +144,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"expect N {what} (default: the most there are)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     asked = parser.parse_args(argv)
-    try:
+    with Ending(COMMAND, StoreError) as ending:
         check = check_run(
             asked.run, num_steps=asked.steps, prompts_per_step=asked.prompts, num_generations=asked.completions
         )
-    except StoreError as error:
-        complain(f"{COMMAND}: {error}")
-        return 2
-    if asked.json:
+        show(check, as_json=asked.json)
+        return DONE if check.ok else FAILED
+    return ending.code
+
+
+def show(check: RunCheck, *, as_json: bool) -> None:
+    """Print what was found."""
+    if as_json:
         print(json.dumps(dataclasses.asdict(check), indent=2))
-        return 0 if check.ok else 1
+        return
     unfinished = f"; not finished: step {', '.join(map(str, check.unfinished_steps))}" if check.unfinished_steps else ""
     print(f"{check.num_steps} steps, {check.num_rollouts} completions, {check.num_media} images{unfinished}")
     for problem in check.problems[:MAX_PRINTED]:
@@ -161,7 +165,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(check.problems) > MAX_PRINTED:
         print(f"and {len(check.problems) - MAX_PRINTED} more; --json holds all of them")
     print(f"{len(check.problems)} problems" if check.problems else "all is there and unchanged")
-    return 0 if check.ok else 1
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from rollouts.records import ACCURACY
 from rollouts.store.layout import StoreError, list_steps
 from rollouts.store.paid import Paid, compare_pairs, read_paid
 from rollouts.store.reader import choose_steps, read_table
-from rollouts.terminal import accept_any_stdout, complain, one_line, open_console, plain, table
+from rollouts.terminal import DONE, Ending, accept_any_stdout, complain, one_line, open_console, plain, table
 
 COMMAND = "python -m rollouts.diff"
 
@@ -212,7 +212,7 @@ def show(report: Mapping[str, Any], texts: Mapping[str, str], console: Console) 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; exit code 0 = compared, 2 = it could not be."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = argparse.ArgumentParser(
         prog=COMMAND,
         description=(
@@ -239,19 +239,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     asked = parser.parse_args(argv)
-    try:
+    with Ending(COMMAND, StoreError, DiffError) as ending:
         report = compare(asked.run_a, asked.run_b, reward=asked.reward, top=asked.top)
         texts = {} if asked.json else questions(asked.run_a, report["groups"])
-    except (StoreError, DiffError) as error:
-        complain(f"{COMMAND}: {error}")
-        return 2
+    if ending.code:
+        return ending.code
     for problem in report["problems"]:
         complain(f"{COMMAND}: left out: {problem}")
     if asked.json:
         print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         show(report, texts, open_console())
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What every command prints: safe texts, one kind of table, one kind of console, and what is not installed.
+"""What every command prints: safe texts, one kind of table, one kind of console, and what is not installed; and the
+exit code it ends with.
 
 Model text, the files of users and the names of a run are hostile: every character that would act on the terminal is
 made visible, and nothing is read as markup.
@@ -12,13 +13,18 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from types import TracebackType
+from typing import NoReturn, Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+# The exit code of every command; tests/test_commands.py holds them to it. FAILED: what was asked for can be done and
+# was not, for a reason of ours, or a check has found something. CANNOT: it cannot be done as it was asked for, because
+# of the settings, the data, the files or what is installed. `kill` gives 143.
+DONE, FAILED, CANNOT, INTERRUPTED = 0, 1, 2, 130
 # Columns of the output where there is no terminal: no cell of a table of numbers is broken.
 WIDTH = 120
 # An extra of pyproject.toml -> the modules by which its presence shows.
@@ -89,6 +95,38 @@ def table(title: str, columns: Sequence[str | Column], rows: Iterable[Sequence[s
     return result
 
 
+class Ending:
+    """Turns what a command expects to go wrong into a message and an exit code: `with Ending(COMMAND, StoreError) as
+    end:` around its work, and `return end.code` behind it. Everything else keeps its traceback, and gives 1."""
+
+    def __init__(self, command: str, *expected: type[Exception], stopped: str = "interrupted") -> None:
+        """`expected`: faults that a person can mend, with messages that say how. `stopped`: what is said at Ctrl-C."""
+        self.code = DONE
+        self._command, self._expected, self._stopped = command, expected, stopped
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, KeyboardInterrupt):
+            self.code = INTERRUPTED
+            complain(f"{self._command}: {self._stopped}")
+        elif isinstance(error, self._expected):
+            self.code = exit_code(error)
+            complain(f"{self._command}: {error}")
+        else:
+            return False
+        return True
+
+
+def exit_code(fault: BaseException) -> int:
+    """The exit code of an expected fault: CANNOT, but for kinds that are failures of ours and say so by an attribute
+    `exit_code`."""
+    return int(getattr(fault, "exit_code", CANNOT))
+
+
 def leave(code: int) -> NoReturn:
     """End a command that has closed everything, at once: the leak reports of Triton's bindings, which vLLM imports,
     stay off its last lines."""
@@ -111,11 +149,12 @@ def missing(extra: str) -> list[str]:
 
 
 def require(command: str, *extras: str) -> None:
-    """Go on where all modules of the extras are installed (none is imported). Raises SystemExit, status 1, with one
+    """Go on where all modules of the extras are installed (none is imported). Ends the process (CANNOT) with one
     line that says what is missing and how to install it."""
     wanting = [extra for extra in extras if missing(extra)]
     if wanting:
         # `cpu` and `gpu` hold `media`, `train` and `view`, so the last extra of a command brings the others with it.
         last = wanting[-1]
         modules = ", ".join(name for extra in wanting for name in missing(extra))
-        raise SystemExit(f"{command} needs {modules}: pip install 'rounds-rl[{last}]'{_INSTEAD.get(last, '')}")
+        complain(f"{command} needs {modules}: pip install 'rounds-rl[{last}]'{_INSTEAD.get(last, '')}")
+        raise SystemExit(CANNOT)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rollouts.store.layout import NotARun, StoreError, list_steps
-from rollouts.terminal import accept_any_stdout, complain, open_console, printable, require
+from rollouts.terminal import CANNOT, DONE, Ending, accept_any_stdout, complain, open_console, printable, require
 from rollouts.transcript import show_text
 
 DEFAULT_PORT = 8765
@@ -79,13 +79,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0 shown, 2 nothing to show or asked wrongly."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = _parser()
     asked = parser.parse_args(argv)
     problem = _contradiction(asked)
     if problem:
         parser.error(problem)
-    try:
+    with Ending("rollouts.view", StoreError, OSError) as ending:
         if asked.text:
             return _text(asked)
         require("python -m rollouts.view", "view")
@@ -93,9 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not list_steps(run) and asked.export:
                 raise NotARun(f"{run} holds no step yet")
         return _export(asked) if asked.export else _serve(asked)
-    except (StoreError, OSError) as error:
-        complain(f"rollouts.view: {error}")
-        return 2
+    return ending.code
 
 
 def _contradiction(asked: argparse.Namespace) -> str | None:
@@ -127,12 +125,12 @@ def _text(asked: argparse.Namespace) -> int:
     except BrokenPipeError:
         # The reader of a pipe, `head` or `less`, has seen enough.
         sys.stderr.close()
-        return 0
+        return DONE
     if not count:
         wanted = f"no group of prompt {asked.prompt!r}" if asked.prompt else "no readable group"
         complain(f"rollouts.view: {wanted} in {asked.run}")
-        return 2
-    return 0
+        return CANNOT
+    return DONE
 
 
 def _runs(asked: argparse.Namespace) -> list[Path]:
@@ -155,7 +153,7 @@ def _export(asked: argparse.Namespace) -> int:
         viewer.close()
     asked.export.write_bytes(page)
     print(f"{asked.export}: {len(page) / 1e6:.1f} MB, opens in any browser without a network")
-    return 0
+    return DONE
 
 
 def _serve(asked: argparse.Namespace) -> int:
@@ -169,7 +167,7 @@ def _serve(asked: argparse.Namespace) -> int:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
         said = f"rollouts.view: port {asked.port} {reason}. Choose another with --port N, or --port 0 for any free one."
         complain(said)
-        return 2
+        return CANNOT
     with listening:
         viewer = Viewer(_runs(asked), Sources(asked.sources) if asked.sources else None)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
@@ -179,7 +177,7 @@ def _serve(asked: argparse.Namespace) -> int:
         if asked.open:
             webbrowser.open(address)
         serve(viewer, listening)
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""How the commands end: with a line of ours that says what to do, at most one traceback, and the exit code that is
-documented; nothing of a library stands behind it."""
+"""How the commands end: with a line of ours that says what to do, at most one traceback, and one rule of exit codes
+(rollouts/terminal.py); nothing of a library stands behind it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from typing import NamedTuple
 
 import pytest
 
+from judges.guards.canaries import CanaryAccepted
+from rl.drawing import LostCompletions, TooManyFailures
+from rl.policy.checkpoints import NotWritten
+from rl.policy.policy import NonFiniteUpdate
+from rl.run.failures import EXPECTED, exit_on_failure
+from rl.workers.failures import WorkerFailed
+from rollouts.engine.requests import EngineDead, PromptMismatch, StaleWeights, WeightsRejected
+from rollouts.store.disk import DiskFull
+from rollouts.terminal import CANNOT, FAILED, exit_code
 from tests.paths import REPOSITORY
 
 pytestmark = pytest.mark.full_run_only(reason="starts commands")
@@ -18,41 +27,47 @@ COMMANDS = (
     *RUNS,
     *SETTINGS,
     "rollouts.diff",
+    "rollouts.imaging",
     "judges.calibrate",
     "rewards.check",
     "rewards.answers.measure",
+    "rl.compare",
     "rl.curate",
 )
+EXAMPLES = ("examples.curate.make", "examples.hospital.make")
 NO_RUN = "is not a run"
 
 
 class Bad(NamedTuple):
-    """A call that cannot work."""
+    """A call that cannot work, whatever the reason: wrong usage, no such file, data of another kind."""
 
     command: str
     arguments: tuple[str, ...]
-    code: int
     # What the last line says.
     says: str
 
 
 BAD = (
     *(
-        Bad(name, (), 2, f"the following arguments are required: {'FOLDER' if name == 'rl.report' else 'RUN'}")
+        Bad(name, (), f"the following arguments are required: {'FOLDER' if name == 'rl.report' else 'RUN'}")
         for name in RUNS
     ),
-    *(Bad(name, ("/no/such", *more), code, says) for name, more, code, says in (
-        ("rollouts.check", (), 2, NO_RUN), ("rollouts.view", (), 2, NO_RUN), ("rollouts.view", ("--text",), 2, NO_RUN),
-        ("rl.export", ("--to", "wandb", "--out", "/no/out"), 1, NO_RUN), ("rl.report", (), 2, NO_RUN),
-        ("rl.replay", (), 1, "config.yaml"), ("rollouts.diff", ("/no/other",), 2, NO_RUN),
-        ("rewards.check", (), 2, "there is no reward named"), ("rewards.answers.measure", (), 2, "holds no cases"),
-        ("judges.calibrate", ("judge=rules", "--out", "/no/out"), 2, "cannot be read"),
+    *(Bad(name, ("/no/such", *more), says) for name, more, says in (
+        ("rollouts.check", (), NO_RUN), ("rollouts.view", (), NO_RUN), ("rollouts.view", ("--text",), NO_RUN),
+        ("rl.export", ("--to", "wandb", "--out", "/no/out"), NO_RUN), ("rl.report", (), NO_RUN),
+        ("rl.replay", (), "config.yaml"), ("rollouts.diff", ("/no/other",), NO_RUN), ("rl.compare", (), "is no run"),
+        ("rl.compare", ("/no/such",), "is given twice"), ("rollouts.imaging", (), "there is no such file"),
+        ("rewards.check", (), "there is no reward named"), ("rewards.answers.measure", (), "holds no cases"),
+        ("judges.calibrate", ("judge=rules", "--out", "/no/out"), "cannot be read"),
+        ("examples.curate.make", ("--count", "x"), "invalid int value"),
     )),
-    *(Bad(name, ("grpo.num_step=3",), 2, f"python -m {name} --help") for name in SETTINGS),
-    *(Bad(name, ("model.path=/no/such",), 2, f"python -m {name} --help") for name in SETTINGS),
-    Bad("rl.curate", ("/no/such.yaml", "--check"), 2, "cannot be read"),
-    Bad("rewards.check", ("format", "--log", "/no/such"), 2, "/no/such"),
-    Bad("judges.calibrate", ("/no/such", "judge=nobody", "--out", "/no/out"), 2, "judge"),
+    *(Bad(name, ("grpo.num_step=3",), f"python -m {name} --help") for name in SETTINGS),
+    *(Bad(name, ("model.path=/no/such",), f"python -m {name} --help") for name in SETTINGS),
+    Bad("rl.evaluate", ("--from-rows", "/no/such"), "there is no such folder"),
+    Bad("rl.curate", ("/no/such.yaml", "--check"), "cannot be read"),
+    Bad("rewards.check", ("format", "--log", "/no/such"), "/no/such"),
+    Bad("judges.calibrate", ("/no/such", "judge=nobody", "--out", "/no/out"), "judge"),
+    Bad("examples.hospital.make", ("data.root=x",), "--train"),
 )  # fmt: skip
 
 
@@ -74,9 +89,49 @@ def test_help_is_all_that_is_printed(command: str) -> None:
 def test_a_call_that_cannot_work_ends_with_what_to_do(bad: Bad) -> None:
     done = called("-m", bad.command, *bad.arguments)
     lines = done.stderr.splitlines()
-    assert (done.returncode, done.stdout) == (bad.code, ""), done
+    assert (done.returncode, done.stdout) == (CANNOT, ""), done
     assert bad.says in lines[-1] and "Traceback" not in done.stderr, done.stderr
     assert len(lines) <= 20
+
+
+def test_every_command_is_held_to_it() -> None:
+    """A file of the packages that runs as a program is in the table, or is the child of another."""
+    there = {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__main__")
+        for package in ("judges", "rewards", "rl", "rollouts")
+        for path in (REPOSITORY / package).rglob("*.py")
+        if '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8")
+    }
+    children = {
+        *("judges.local.guard", "rewards.maths.sympy_child", "rewards.metrics.door_child", "rewards.plugins.child"),
+        *("rl.data.media.worker", "rollouts.children"),
+    }
+    assert there - children == set(COMMANDS)
+    assert {bad.command for bad in BAD} == {*COMMANDS, *EXAMPLES}
+
+
+def test_what_failed_in_the_middle_is_told_from_what_cannot_be_done() -> None:
+    ours = {
+        *(EngineDead, LostCompletions, NonFiniteUpdate, PromptMismatch, StaleWeights, TooManyFailures),
+        *(WeightsRejected, WorkerFailed),
+    }
+    for kind in EXPECTED:
+        assert exit_code(kind("why")) == (FAILED if kind in ours else CANNOT), kind
+    assert [exit_code(kind("why")) for kind in (CanaryAccepted, DiskFull, NotWritten)] == [FAILED] * 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(TooManyFailures("why"), FAILED), (FileNotFoundError("why"), CANNOT), (KeyboardInterrupt(), 130)],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_run_ends_with_the_code_of_its_fault(
+    fault: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left, exit_on_failure("python -m rl.train"):
+        raise fault
+    assert left.value.code == code
+    assert capsys.readouterr().err.startswith("python -m rl.train: " + ("interrupted" if code == 130 else "why"))
 
 
 # A bug of ours in the middle of a command, where bars are shown and signals are held.

@@ -19,7 +19,7 @@ from PIL import Image
 from rl.data.phantoms.draw import FINDINGS, draw
 from rl.data.phantoms.words import image_place, with_article
 from rollouts.records import stable_hash
-from rollouts.terminal import complain
+from rollouts.terminal import CANNOT, DONE, complain
 
 # Of four pictures with and without a finding, how many are normal.
 _NORMAL = 0.6
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(
             f"python -m examples.curate.make: {asked.folder}: {error.strerror}; name a folder that is not there yet"
         )
-        return 2
+        return CANNOT
     rows = [row(asked.folder, index) for index in range(asked.count)]
     with (asked.folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shutil.copy(Path(__file__).with_name("recipe.yaml"), asked.folder / "recipe.yaml")
     print(f"{len(rows)} pictures in {asked.folder}; now:")
     print(f"python -m rl.curate {asked.folder}/recipe.yaml --out {asked.folder}/data.jsonl")
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

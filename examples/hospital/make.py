@@ -23,7 +23,7 @@ from examples.hospital.files import write
 from examples.hospital.patients import MODALITIES, studies
 from rl.run.progress import Display
 from rollouts.records import stable_hash
-from rollouts.terminal import accept_any_stdout, complain
+from rollouts.terminal import CANNOT, DONE, accept_any_stdout, complain
 
 RECIPE = Path(__file__).with_name("recipe.yaml")
 
@@ -86,7 +86,7 @@ def _write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = written, 2 = there is something in the folder already."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.hospital.make",
         description="Write a made-up hospital as files, and the data of all four stages.",
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{asked.settings[0]}: settings are those of the run that --train starts")
     if asked.out.exists() and any(asked.out.iterdir()):
         complain(f"{asked.out} is not empty; remove it, or choose another --out")
-        return 2
+        return CANNOT
     with Display(sys.stderr) as display:
         rows = write_studies(asked.out, asked.patients, asked.seed, display)
     _write_lines(asked.out / "captions.jsonl", caption_rows(rows))
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = [json.loads(line) for line in questions.read_text(encoding="utf-8").splitlines()]
     _write_lines(questions, with_thoughts(lines, rows))
     if not asked.train:
-        return 0
+        return DONE
     skipped = " ".join(one for one in asked.settings if one.startswith("stages.skip="))
     return train(["+experiment=hospital", *places(asked.out, skipped), *asked.settings])
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rollouts.terminal import accept_any_stdout, complain, leave, open_console, require, table
+from rollouts.terminal import Ending, accept_any_stdout, leave, open_console, require, table
 
 if __name__ == "__main__":
     require("python -m examples.real_model.blind", "train", "cpu")
@@ -145,21 +145,18 @@ def compare(run: Path, data: Path, display: Display) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = printed, 1 = refused with a message."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("--data", type=Path, help="the folder of both files (that of the run's data)")
     arguments = parser.parse_args(argv)
-    try:
+    with Ending("python -m examples.real_model.blind", ConfigError, OSError) as ending:
         data = arguments.data
         if data is None and (arguments.run / "config.yaml").is_file():
             data = Path(str(load(arguments.run / "config.yaml").data.root)).parent
         with Display() as display:
             compare(arguments.run, data or Path(), display)
-    except (ConfigError, OSError) as error:
-        complain(f"python -m examples.real_model.blind: {error}")
-        return 1
-    return 0
+    return ending.code
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rollouts.terminal import accept_any_stdout, complain, require
+from rollouts.terminal import Ending, accept_any_stdout, require
 
 if __name__ == "__main__":
     require("python -m examples.real_model.data", "train")
@@ -190,7 +190,7 @@ def write(path: Path, lines: Iterator[dict[str, Any]]) -> Counter[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = written, 1 = refused with a message."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pubmedqa", type=Path, required=True, help="ori_pqal.json")
     parser.add_argument("--test", type=Path, required=True, help="test_ground_truth.json")
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, default=HOME / "smollm2_135m", help="whose tokens count (%(default)s)")
     parser.add_argument("--context-tokens", type=int, default=CONTEXT_TOKENS, help="of an abstract (%(default)s)")
     arguments = parser.parse_args(argv)
-    try:
+    with Ending("python -m examples.real_model.data", BadData, OSError) as ending:
         if arguments.context_tokens < 1:
             raise BadData(f"--context-tokens is {arguments.context_tokens}, expected at least 1")
         articles = read_articles(arguments.pubmedqa)
@@ -212,10 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = write(arguments.out / name, rows(articles, test, context_tokens=budget, count=count))
             told = ", ".join(f"{number} {what}" for what, number in sorted(found.items()))
             print(f"{arguments.out / name}: {told}")
-    except (BadData, OSError) as error:
-        complain(f"python -m examples.real_model.data: {error}")
-        return 1
-    return 0
+    return ending.code
 
 
 if __name__ == "__main__":

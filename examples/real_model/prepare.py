@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rollouts.terminal import accept_any_stdout, complain, require
+from rollouts.terminal import Ending, accept_any_stdout, require
 
 if __name__ == "__main__":
     require("python -m examples.real_model.prepare", "train")
@@ -106,7 +106,7 @@ def prepare(out: Path, *, gguf: Path | None = None, vision: bool = False) -> Che
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = written, 1 = refused with a message."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help=f"the folder to write ({HOME}/smollm2_135m, with --vision .._vision)")
     parser.add_argument("--vision", action="store_true", help="with a small, untrained vision tower")
@@ -114,13 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     out = arguments.out or HOME / ("smollm2_135m_vision" if arguments.vision else "smollm2_135m")
     logging.set_verbosity_error()
-    try:
+    with Ending("python -m examples.real_model.prepare", NoModel, OSError) as ending:
         found = prepare(out, gguf=arguments.gguf, vision=arguments.vision)
-    except (NoModel, OSError) as error:
-        complain(f"python -m examples.real_model.prepare: {error}")
-        return 1
-    print(f"{out}: a well-known sentence has {found.log_prob:.3f} nats a token; {START + found.continuation!r}")
-    return 0
+        print(f"{out}: a well-known sentence has {found.log_prob:.3f} nats a token; {START + found.continuation!r}")
+    return ending.code
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ OnCanary = Literal["stop", "warn"]
 class CanaryAccepted(JudgeError):
     """The judge accepted a known wrong answer while it judged the run's answers; what it pays cannot be trusted."""
 
+    exit_code = 1  # ours: rollouts.terminal.FAILED
+
 
 class CanaryJudge:
     """Judges with `live`, and sends known answers to `probe`, a share of `fraction` (0 to 1) of the live calls. `probe`

@@ -15,7 +15,7 @@ from typing import Any
 
 from rewards.answers.form import grade_format
 from rewards.answers.read import grade_option, parse
-from rollouts.terminal import accept_any_stdout, complain, open_console, table
+from rollouts.terminal import CANNOT, DONE, FAILED, accept_any_stdout, complain, open_console, table
 
 # Files of cases, as they are named below tests/cases.
 KINDS = ("*option_cases*.jsonl", "unseen_*.jsonl", "*format_cases*.jsonl")
@@ -69,7 +69,7 @@ def wrong(rows: Sequence[Mapping[str, Any]], is_format: bool) -> Iterator[Mappin
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; exit code 1 where a row is wrong, 2 where a file holds no such rows."""
+    """Print the table. Returns the exit code (`rollouts.terminal`): FAILED where a row is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m rewards.answers.measure",
         description="Grades files of cases with the answer reader: rows right, paid wrong, refused, and unclear.",
@@ -90,14 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             complain(
                 f"{parser.prog}: {path} holds no cases ({reason}); expected one JSON object a line, as in tests/cases"
             )
-            return 2
+            return CANNOT
         total += counts
         lines.append(_line(path.name, counts))
         for row in wrong(rows, is_format) if asked.wrong else ():
             print(json.dumps(row, ensure_ascii=False))
     title = "the answer reader against its cases"
     open_console().print(table(title, ("file", *COLUMNS), [*lines, None, _line("all", total)]))
-    return int(total["right"] < total["rows"])
+    return FAILED if total["right"] < total["rows"] else DONE
 
 
 def _line(name: str, counts: Counter[str]) -> list[str]:

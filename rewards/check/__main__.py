@@ -23,7 +23,7 @@ from rewards.check.table import show, show_comparison
 from rewards.contract import RewardError
 from rewards.rubric import Rubric
 from rollouts.store.layout import StoreError
-from rollouts.terminal import accept_any_stdout, complain
+from rollouts.terminal import DONE, FAILED, Ending, accept_any_stdout
 
 DESCRIPTION = """\
 Scores the shipped cases (every answer type, English and Chinese), hostile texts and, with --run, the stored rollouts of
@@ -43,24 +43,25 @@ examples:
   python -m rewards.check trl:path/to/file.py:function --json
   python -m rewards.check option_match --log completions.jsonl --paid accuracy_reward
 
-exit status: 0 nothing would break training, or the log was graded; 1 something would break it (it is told last); 2 the
+exit code: 0 nothing would break training, or the log was graded; 1 something would break it (it is told last); 2 the
 reward, the run or the log cannot be used."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 = nothing found, 1 = something would break training, 2 = the reward, its arguments or the run
-    cannot be used."""
+    """The command. Returns its exit code (`rollouts.terminal`): FAILED where something would break training."""
     asked = _parser().parse_args(arguments)
+    with Ending("rewards.check", RewardError, StoreError) as ending:
+        return _checked(asked)
+    return ending.code
+
+
+def _checked(asked: argparse.Namespace) -> int:
     judge = RulesJudge() if asked.judge == "rules" else None
-    try:
-        given = {name: value for name, _, value in (_setting(text) for text in asked.set)}
-        if asked.log:
-            return _grade_log(asked, given, judge)
-        rubric = Rubric({asked.reward: 1.0}, judge=judge, arguments={asked.reward: given} if given else None)
-        found, asks_judge = _check(rubric, asked)
-    except (RewardError, StoreError) as error:
-        complain(f"rewards.check: {error}")
-        return 2
+    given = {name: value for name, _, value in (_setting(text) for text in asked.set)}
+    if asked.log:
+        return _grade_log(asked, given, judge)
+    rubric = Rubric({asked.reward: 1.0}, judge=judge, arguments={asked.reward: given} if given else None)
+    found, asks_judge = _check(rubric, asked)
     if asked.json:
         faults = [fault._asdict() for fault in found.faults]
         print(
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )  # ASCII: a model may write half a surrogate pair
     else:
         show(found, given, judge.describe() if judge and asks_judge else "")
-    return 1 if found.faults else 0
+    return FAILED if found.faults else DONE
 
 
 def _grade_log(asked: argparse.Namespace, given: Mapping[str, Any], judge: Judge | None) -> int:
@@ -83,7 +84,7 @@ def _grade_log(asked: argparse.Namespace, given: Mapping[str, Any], judge: Judge
         print(json.dumps(found.as_dict(), indent=2))
     else:
         show_comparison(asked.log, found, asked.show)
-    return 0
+    return DONE
 
 
 def _check(rubric: Rubric, asked: argparse.Namespace) -> tuple[Report, bool]:

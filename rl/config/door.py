@@ -34,7 +34,7 @@ from rl.config.help import help_text
 from rl.config.rules import problems
 from rollouts.annotations import type_name
 from rollouts.nearest import did_you_mean
-from rollouts.terminal import complain
+from rollouts.terminal import CANNOT, complain
 
 OVERRIDE = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<path>[A-Za-z_][\w./:-]*)(?:=(?P<value>.*))?", re.DOTALL)
 # A reward in a file as a name under a mapping, with the name of an argument behind it or not; Hydra would take it apart
@@ -132,7 +132,7 @@ def _put_under_files(values: dict[str, Any], request: Request) -> None:
 
 
 def from_command_line(argv: Sequence[str], command: str, purpose: str) -> Config:
-    """`compose` for a command: `--help` and `--cfg` print and leave with exit code 0, faults print and leave with 2.
+    """`compose` for a command: `--help` and `--cfg` print and end with DONE, faults print and end with CANNOT.
 
     Args:
         argv: the arguments without the program's name.
@@ -152,7 +152,7 @@ def from_command_line(argv: Sequence[str], command: str, purpose: str) -> Config
     return config
 
 
-def leave(message: str, *, hint: str = "", code: int = 2) -> NoReturn:
+def leave(message: str, *, hint: str = "", code: int = CANNOT) -> NoReturn:
     """Print an error for people on stderr and end the process."""
     complain("\n".join(part for part in (message, hint) if part))
     sys.exit(code)

@@ -23,7 +23,7 @@ from rl.curate.run import carry_out, paired
 from rl.curate.written import dropped_line, row_of, write_whole
 from rl.run.progress import Display
 from rollouts.records import BadSample
-from rollouts.terminal import accept_any_stdout, complain, open_console, table
+from rollouts.terminal import CANNOT, DONE, FAILED, Ending, accept_any_stdout, complain, open_console, table
 
 COMMAND = "python -m rl.curate"
 _EPILOG = f"""a recipe of six lines, for a folder that holds a folder of pictures for each label:
@@ -46,7 +46,7 @@ Beside data.jsonl stand dropped.jsonl (what became no row, and why) and card.md 
 goes on where it was: what was seen and answered is kept in the folder data.curate.
 
 exit code: 0 = written, 1 = a rule is too easy for a guesser that never looks (nothing is written), 2 = the recipe or
-the data cannot be used."""
+the data cannot be used, 130 = interrupted."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns its exit code."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = _parser()
     asked = parser.parse_args(argv)
     if asked.check == (asked.out is not None):
@@ -72,16 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--out {asked.out}: expected a name that ends in .jsonl")
     if asked.out is not None and not asked.out.resolve().parent.is_dir():
         parser.error(f"--out {asked.out}: there is no folder {asked.out.parent}; make it first")
-    try:
+    with Ending(
+        COMMAND, RecipeError, WriterError, OSError,
+        stopped="stopped; nothing was written, and the same command goes on from here",
+    ) as ending:  # fmt: skip
         return _curate(asked.recipe, asked.out)
-    except (RecipeError, WriterError) as error:
-        complain(f"{COMMAND}: {error}")
-    except OSError as error:  # a full disk, a folder that nobody may write to
-        complain(f"{COMMAND}: {error.strerror}: {error.filename}; nothing was changed")
-    except KeyboardInterrupt:
-        complain(f"{COMMAND}: stopped; nothing was written, and the same command goes on from here")
-        return 130
-    return 2
+    return ending.code
 
 
 def _curate(recipe: Path, out: Path | None) -> int:
@@ -105,13 +101,13 @@ def _curate(recipe: Path, out: Path | None) -> int:
             f"{plan.recipe.max_blind:.0%} (marked TOO EASY). Set `cap: auto` or a smaller cap for that rule, or raise"
             " max_blind."
         )
-        return 1
+        return FAILED
     if not lines:
         complain(f"{COMMAND}: no row is left; the reasons stand above")
-        return 2
+        return CANNOT
     if out is not None:
         _write(plan, outcome, out, lines)
-    return 0
+    return DONE
 
 
 def _picture(plan: Plan, item: Item) -> bytes:

@@ -4,8 +4,8 @@ what would stop it.
 With `benchmark=[..]` it loads and checks benchmarks instead (rl/doctor/benchmarks.py).
 
 No Ray and no engine is started and nothing is written; each endpoint of the judge is asked one question, as by the run.
-Exit code 0 when no check fails, 1 when one does, 2 when the configuration itself cannot be used. What could not be
-looked at, such as a model on a Hub that does not answer, is no failure; it is marked and counted.
+Exit code 0 when no check fails, 1 when one does, 2 when nothing could be checked (`rollouts.terminal`). What could not
+be looked at, such as a model on a Hub that does not answer, is no failure; it is marked and counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config, JudgeConfig
 from rl.config.door import from_command_line
-from rollouts.terminal import accept_any_stdout, open_console, require
+from rollouts.terminal import DONE, FAILED, accept_any_stdout, open_console, require
 
 COMMAND = "python -m rl.doctor"
 PURPOSE = """\
@@ -43,11 +43,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         rubric = make_rubric(config.reward, make_judge(JudgeConfig()))
     except RewardError as error:
-        return tell([("Rewards", [Finding(False, f"a reward cannot work: {error}")])], console).bad
+        tell([("Rewards", [Finding(False, f"a reward cannot work: {error}")])], console)
+        return FAILED
     with Scorer(rubric) as scorer:
         told = tell(examine(config, scorer), console)
     console.print(f"\n{told.in_words if any(told) else 'All checks passed: the run can start.'}")
-    return 1 if told.bad else 0
+    return FAILED if told.bad else DONE
 
 
 def _benchmarks(config: Config) -> int:
@@ -60,7 +61,7 @@ def _benchmarks(config: Config) -> int:
     with failures.exit_on_failure(COMMAND):
         told = tell(examine_benchmarks(config, console), console)
     console.print(f"\n{told.in_words}")
-    return 1 if told.bad else 0
+    return FAILED if told.bad else DONE
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config, MetricConfig, door
 from rl.config.files import card_names
-from rollouts.terminal import accept_any_stdout, complain, leave, require
+from rollouts.terminal import CANNOT, Ending, accept_any_stdout, complain, leave, require
 
 COMMAND = "python -m rl.evaluate"
 FROM_ROWS, MODELS = "--from-rows", "models="
@@ -25,7 +25,7 @@ Cards: {cards}"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if FROM_ROWS in arguments:
         return _from_rows(arguments)
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = door.from_command_line(arguments, COMMAND, PURPOSE.format(cards=" ".join(card_names())))
     if models and not config.eval.benchmarks:
         complain("models=[..] compares models on benchmarks: say which, as benchmark=[slake_en]")
-        return 2
+        return CANNOT
     require(COMMAND, "train", "cpu")
     if models:
         return _curve([part.strip() for part in models[-1][len(MODELS) :].strip("[]").split(",")], arguments, config)
@@ -48,18 +48,16 @@ def _from_rows(arguments: Sequence[str]) -> int:
     folders = [one for one in arguments if one != FROM_ROWS and not one.startswith(known)]
     if len(folders) != 1 or folders[0].startswith("-"):
         complain(f"{COMMAND} {FROM_ROWS} FOLDER: expected one folder of an evaluation, got {folders or 'none'}")
-        return 2
+        return CANNOT
     from rl.data.sets import UnusableData
     from rl.evaluate.suite.folder import from_rows
     from rollouts.store.disk import DiskFull
     from rollouts.store.layout import StoreError
 
-    try:  # `failures` knows every kind of failure, and loads torch for that
+    # `failures` knows every kind of failure, and loads torch for that.
+    with Ending(COMMAND, UnusableData, StoreError, DiskFull) as ending:
         from_rows(Path(folders[0]), MetricConfig(settings.get("metric.python"), settings.get("metric.model_dir")))
-    except (UnusableData, StoreError, DiskFull) as error:
-        complain(f"{COMMAND}: {error}")
-        return 1
-    return 0
+    return ending.code
 
 
 def _curve(models: Sequence[str], arguments: Sequence[str], config: Config) -> int:

@@ -13,10 +13,9 @@ from rl.export.wandb import write_wandb
 from rl.run.progress import Display
 from rl.run.tracking import TrackingError
 from rollouts.records import Rollout
-from rollouts.store.disk import DiskFull
-from rollouts.store.layout import StepFiles, StoreError
+from rollouts.store.layout import NotARun, StepFiles, StoreError
 from rollouts.store.reader import readable
-from rollouts.terminal import accept_any_stdout, complain, require
+from rollouts.terminal import Ending, accept_any_stdout, require
 
 COMMAND = "python -m rl.export"
 _EPILOG = f"""examples:
@@ -63,7 +62,7 @@ def _steps_of(text: str | None) -> range:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = written, 1 = it failed with a message, 2 = wrong usage."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = _parser()
     asked = parser.parse_args(argv)
     if asked.to == "inspect" and (asked.online or asked.project != "rounds"):
@@ -77,14 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.out.resolve().is_relative_to(asked.run.resolve() / "rollouts"):
         parser.error(f"--out {asked.out}: lies among the stored rollouts of the run, which are never changed")
     display = Display()
-    try:
+    num = 0
+    with Ending(COMMAND, StoreError, TrackingError, OSError) as ending:
         num = _export(asked, wanted, display)
-    except (StoreError, TrackingError, DiskFull) as error:
-        complain(f"{COMMAND}: {error}")
-        return 1
-    if not num:
-        complain(f"{COMMAND}: no step of {asked.run} was exported (--steps {asked.steps or 'all'})")
-        return 1
+        if not num:
+            raise NotARun(f"no step of {asked.run} was exported (--steps {asked.steps or 'all'})")
+    if ending.code:
+        return ending.code
     look = (
         f"inspect view --log-dir {quote(str(asked.out))}"
         if asked.to == "inspect"

@@ -41,6 +41,12 @@ class CheckpointError(RuntimeError):
     """A checkpoint could not be written, or none that is there can be trusted."""
 
 
+class NotWritten(CheckpointError):
+    """A checkpoint could not be written."""
+
+    exit_code = 1  # ours: rollouts.terminal.FAILED
+
+
 class Stored(Mapping[str, Tensor]):
     """The tensors of a checkpoint by name, read when they are asked for and no more of them than that."""
 
@@ -109,7 +115,7 @@ def save(
     Several ranks: all must call it, each with its pieces, and `root` must be the same folder for all.
 
     Raises:
-        CheckpointError: the disk is full or not writable, on any rank; nothing half-written stays behind, older
+        NotWritten: the disk is full or not writable, on any rank; nothing half-written stays behind, older
             checkpoints are untouched.
     """
     final = root / f"step_{step:06d}"
@@ -123,7 +129,7 @@ def save(
     except OSError as error:
         if first:
             shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(
+        raise NotWritten(
             f"checkpoint {final} could not be written: {error}; free space or set out_dir elsewhere"
         ) from error
     for old in _folders(root)[keep:] if first and keep is not None else []:

@@ -39,6 +39,8 @@ class NonFiniteUpdate(RuntimeError):
     """Reward, advantage, log-prob, loss or gradient was NaN or infinite in several updates in a row; the weights are
     those before the first."""
 
+    exit_code = 1  # ours: rollouts.terminal.FAILED
+
 
 class Policy:
     """A model with its optimiser. All of its state is in `state()`; on CPU equal states and rows give equal bits."""

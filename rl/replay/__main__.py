@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from rl.algo.estimator import ADVANTAGE_SETTINGS
-from rollouts.terminal import accept_any_stdout, require
+from rollouts.terminal import Ending, accept_any_stdout, require
 
 COMMAND = "python -m rl.replay"
 _EPILOG = f"""what may be given: reward=NAME, judge=NAME (files of conf/), any setting under reward. and judge., and
@@ -77,8 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 = interrupted; the same
-    command then goes on."""
+    """The command. Returns its exit code (`rollouts.terminal`); one that was interrupted goes on."""
     asked = _parser().parse_intermixed_args(argv)
     require(COMMAND, "train")
     # Here, because nobody should wait for Hydra and pyarrow to read --help.
@@ -92,21 +91,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl.run.progress import Display
     from rollouts.store.disk import DiskFull
     from rollouts.store.layout import StoreError
-    from rollouts.terminal import complain
 
-    try:
+    expected = (ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull)
+    with Ending(COMMAND, *expected, stopped="interrupted; the same command goes on from the last whole step") as ending:
         with Display() as display:
             out, report = replay(asked.run, asked.overrides, asked.only, asked.times, asked.out, display)
         print_report(report)
         display.say(f"report: {out / 'replay_report.json'}, differences: {out / 'diff.parquet'}")
         display.say(f"look:   python -m rollouts.view {quote(str(asked.run))} {quote(str(out))}")
-    except (ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull) as error:
-        complain(f"{COMMAND}: {error}")
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        print(f"{COMMAND}: interrupted; the same command goes on from the last whole step", file=sys.stderr)
-        return 130
-    return 0
+    return ending.code
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rl.run.folder import CONFIG
-from rollouts.terminal import accept_any_stdout, complain, require
+from rollouts.terminal import CANNOT, DONE, Ending, accept_any_stdout, complain, require
 
 COMMAND = "python -m rl.report"
 _EPILOG = f"""examples:
@@ -44,28 +44,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = written, 1 = something there cannot be read, 2 = the folder is none."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     asked = _parser().parse_args(argv)
     folder, against = asked.run, asked.against
     if (folder / EVALUATION).is_dir():
         if against is not None and not (against / EVALUATION).is_dir():
-            complain(f"rl.report: --against {against} is no evaluation on benchmarks: it has no folder {EVALUATION}/")
-            return 2
+            complain(f"{COMMAND}: --against {against} is no evaluation on benchmarks: it has no folder {EVALUATION}/")
+            return CANNOT
         return _evaluation(folder, against, asked.export)
     if against is not None or asked.export is not None:
-        complain(f"rl.report: --against and --export are for evaluations on benchmarks; {folder} is none")
-        return 2
+        complain(f"{COMMAND}: --against and --export are for evaluations on benchmarks; {folder} is none")
+        return CANNOT
     if not (folder / CONFIG).exists():
         complain(
-            f"rl.report: {folder} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`, or of"
+            f"{COMMAND}: {folder} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`, or of"
             " `python -m rl.evaluate benchmark=[..]`."
         )
-        return 2
+        return CANNOT
     require(COMMAND, "train")
     from rl.report.page import write_report  # needs Jinja2, which may not be there
+    from rollouts.store.layout import StoreError
 
-    print(write_report(folder))
-    return 0
+    with Ending(COMMAND, StoreError, OSError) as ending:
+        print(write_report(folder))
+    return ending.code
 
 
 def _evaluation(folder: Path, against: Path | None, export: str | None) -> int:
@@ -73,23 +75,22 @@ def _evaluation(folder: Path, against: Path | None, export: str | None) -> int:
     from rl.report.evaluation.flips import summary_of
     from rl.report.evaluation.numbers import as_csv, as_latex
     from rl.report.evaluation.page import write_evaluation_report
-    from rollouts.store.disk import DiskFull, write_atomically
+    from rollouts.store.disk import write_atomically
     from rollouts.store.layout import StoreError
 
-    try:
+    with Ending(COMMAND, StoreError, OSError) as ending:
         print(write_evaluation_report(folder, against))
         if export in ("csv", "latex"):
             path = folder / ("results.csv" if export == "csv" else "results.tex")
             made = as_csv if export == "csv" else as_latex
             write_atomically(path, made(summary_of(folder)).encode("utf-8", "backslashreplace"))
             print(path)
-    except (StoreError, DiskFull) as error:
-        complain(f"rl.report: {error}")
-        return 1
+    if ending.code:
+        return ending.code
     if export == "inspect":  # a command of its own, which knows more than this one
         command = [sys.executable, "-m", "rl.export", str(folder), "--to", "inspect", "--out", str(folder / "inspect")]
         return subprocess.run(command).returncode
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

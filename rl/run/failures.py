@@ -23,7 +23,7 @@ from rollouts.prompt.families import BadImageSettings, UnknownFamily
 from rollouts.prompt.messages import BadTemplate
 from rollouts.records import BadSample
 from rollouts.store.layout import StoreError
-from rollouts.terminal import complain
+from rollouts.terminal import Ending, complain
 
 
 class NotReady(RuntimeError):
@@ -41,21 +41,25 @@ EXPECTED = (
 )
 
 
+STOPPED = "interrupted; what was written stays, resume=true goes on from the last checkpoint"
+
+
 @contextmanager
 def exit_on_failure(command: str) -> Iterator[None]:
     """End the process where a run cannot go on. `command` is named in what is printed to standard error.
 
-    An expected failure prints its message and gives exit code 1; Ctrl-C gives 130, `kill` 143. Other exceptions are
-    bugs and keep their traceback.
+    An expected failure prints its message and gives the exit code of its kind (`rollouts.terminal`); Ctrl-C gives 130,
+    `kill` 143. Other exceptions are bugs and keep their traceback.
     """
     handlers = interrupts.install()
+    ending = Ending(command, *EXPECTED, stopped=STOPPED)
     try:
-        yield
-    except EXPECTED as error:
-        complain(f"{command}: {error}")
-        sys.exit(1)
-    except (KeyboardInterrupt, interrupts.Interrupted) as stop:
-        complain(f"{command}: interrupted; what was written stays, resume=true goes on from the last checkpoint")
-        sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
+        with ending:
+            yield
+    except interrupts.Interrupted:
+        complain(f"{command}: {STOPPED}")
+        raise
     finally:
         interrupts.restore(handlers)
+    if ending.code:
+        sys.exit(ending.code)

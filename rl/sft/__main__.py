@@ -14,7 +14,7 @@ PURPOSE = "Trains the SFT model of a configuration, or finds it, and prints its 
 
 
 def main(argv: Sequence[str]) -> int:
-    """The command: 0 = done, 1 = it failed with a message, 2 = wrong usage, 130 or 143 = interrupted."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     config = from_command_line(argv, COMMAND, PURPOSE)
     if before := [name for name in DOCUMENT_STAGES if name not in config.stages.skip]:
         leave(

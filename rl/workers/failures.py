@@ -11,6 +11,8 @@ NUM_LOG_LINES = 15
 class WorkerFailed(RuntimeError):
     """A worker died, or gave no answer in time. Names the worker and ends with its last log lines."""
 
+    exit_code = 1  # ours: rollouts.terminal.FAILED
+
 
 class ClusterUnavailable(RuntimeError):
     """Ray could not be started or joined, or has too few CPUs or GPUs for what the configuration asks."""

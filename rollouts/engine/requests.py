@@ -17,19 +17,27 @@ class StaleWeights(RuntimeError):
     """The engine does not hold the weights it was asked to use, or cannot prove that it does. It draws nothing until it
     has them."""
 
+    exit_code = 1  # ours: rollouts.terminal.FAILED
+
 
 class WeightsRejected(RuntimeError):
     """Weights that arrived damaged or incomplete, or that the live model did not take over."""
+
+    exit_code = 1  # ours: rollouts.terminal.FAILED
 
 
 class PromptMismatch(RuntimeError):
     """The engine expanded a prompt into other tokens than the trainer's processor: both would speak of different
     images."""
 
+    exit_code = 1  # ours: rollouts.terminal.FAILED
+
 
 class EngineDead(RuntimeError):
     """vLLM failed in the middle of its work. Its state is unknown, so it is never asked again; the worker starts
     anew."""
+
+    exit_code = 1  # ours: rollouts.terminal.FAILED
 
 
 class RequestKey(NamedTuple):

@@ -17,7 +17,7 @@ from rollouts.imaging.frames import Frames
 from rollouts.imaging.read import read
 from rollouts.imaging.windows import MODES, PRESETS
 from rollouts.records import BadSample
-from rollouts.terminal import accept_any_stdout, complain, one_line, open_console, plain
+from rollouts.terminal import CANNOT, DONE, accept_any_stdout, complain, one_line, open_console, plain
 
 COMMAND = "python -m rollouts.imaging"
 # Pixels of the longer side of a frame on the sheet, and of the line under it.
@@ -26,7 +26,7 @@ _GROUND, _INK = (32, 32, 32), (230, 230, 230)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = it was read, 2 = it cannot be read as it was asked for."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     asked = _parser().parse_args(argv)
     try:
         with open_console(errors=True).status("reading"):
@@ -35,13 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 sheet(frames).save(asked.out, optimize=True)
     except BadSample as error:
         complain(f"{COMMAND}: {_on_lines(str(error))}")
-        return 2
+        return CANNOT
     except (OSError, ValueError) as error:  # Pillow knows no such ending of a name
         complain(f"{COMMAND}: {asked.out} cannot be written: {error}")
-        return 2
+        return CANNOT
     if asked.json:
         print(json.dumps(frames.provenance.to_dict(), indent=2))
-        return 0
+        return DONE
     console = open_console()
     for name, text in frames.provenance.words():
         console.print(plain(f"{name:<12} {text}"))
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(plain(f"{len(frames)} frame{'s' if len(frames) > 1 else ''} on {asked.out}"))
     else:
         console.print(plain("--out sheet.png draws them"))
-    return 0
+    return DONE
 
 
 def _parser() -> argparse.ArgumentParser:

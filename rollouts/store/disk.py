@@ -18,6 +18,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class DiskFull(OSError):
     """There is no room for a file of the run. What was written before is whole; the message says what to do."""
 
+    exit_code = 1  # ours: rollouts.terminal.FAILED
+
 
 def _full(path: Path, size: int, error: OSError) -> DiskFull:
     try:

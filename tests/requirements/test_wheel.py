@@ -113,6 +113,6 @@ def test_the_core_alone_scores_a_completion_as_a_reward_function_of_trl(wheel: P
     assert graded.returncode == 0, graded.stdout + graded.stderr
     for command, extra in (("rl.train", "cpu"), ("rl.sft", "train"), ("rl.doctor", "train"), ("rollouts.view", "view")):
         refused = run(python, "-m", command, *([tmp_path] if extra == "view" else []), cwd=tmp_path)
-        assert (refused.returncode, refused.stdout) == (1, ""), command
+        assert (refused.returncode, refused.stdout) == (2, ""), command
         assert f"pip install 'rounds-rl[{extra}]'" in refused.stderr.splitlines()[0], refused.stderr
         assert len(refused.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""`python -m rl.train` on input that cannot work: one screen that says what to do, an exit code that is not 0, and
+"""`python -m rl.train` on input that cannot work: one screen that says what to do, exit code 2, and
 nothing left half-written."""
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def test_bad_input_is_told_on_one_screen_and_leaves_nothing_behind(
     before = files_under(tmp_path)
     with pytest.raises(SystemExit) as left:
         train.main(arguments)
-    assert left.value.code not in (0, None)
+    assert left.value.code == 2
     out, err = capfd.readouterr()
     check_told(CASES[name], out + err)
     assert files_under(tmp_path) == before
@@ -144,5 +144,5 @@ def test_the_command_itself_leaves_with_the_exit_code(tmp_path: Path) -> None:
     case = CASES["two runs in one folder"]
     command = [sys.executable, "-m", "rl.train", *arguments_of(case, tmp_path)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 1
+    assert done.returncode == 2
     check_told(case, done.stdout + done.stderr)

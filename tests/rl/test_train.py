@@ -113,7 +113,7 @@ def test_a_run_does_not_go_on_over_a_row_that_changed_since_it_began(
     refused = subprocess.run(
         command(folder, cache, "resume=true"), cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
     )
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert f"RL prompts: {name} changed" in refused.stderr and "allow_changes=true" in refused.stderr
     assert "workers" not in refused.stdout + refused.stderr
 

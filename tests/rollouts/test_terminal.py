@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from rollouts.terminal import complain, one_line, open_console, plain, table
+from rollouts.terminal import CANNOT, DONE, FAILED, INTERRUPTED, Ending, complain, one_line, open_console, plain, table
 
 HOSTILE = "\x1b[2J[red]a[/red]\u202eb\x07"
 
@@ -46,3 +46,32 @@ def test_a_narrow_terminal_folds_numbers_and_cuts_none(capsys: pytest.CaptureFix
 def test_one_line_is_cut_after_its_blanks_are_joined() -> None:
     assert one_line(" a\n\tb\x00 c ", 5) == "a b␀ "
     assert isinstance(plain("a"), Text)
+
+
+class Ours(RuntimeError):
+    """A failure that is not the user's."""
+
+    exit_code = FAILED
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        (None, DONE, ""),
+        (ValueError("no such file"), CANNOT, "it: no such file\n"),
+        (Ours("the engine died"), FAILED, "it: the engine died\n"),
+        (KeyboardInterrupt(), INTERRUPTED, "it: stopped; go on\n"),
+    ],
+)
+def test_a_fault_becomes_a_message_and_the_code_of_its_kind(
+    fault: BaseException | None, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Ending("it", ValueError, Ours, stopped="stopped; go on") as ending:
+        if fault is not None:
+            raise fault
+    assert (ending.code, capsys.readouterr().err) == (code, said)
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(KeyError, match="a bug"), Ending("it", ValueError):
+        raise KeyError("a bug")

@@ -129,8 +129,8 @@ def test_the_command_writes_files_that_a_run_takes(tmp_path: Path, capsys: pytes
         assert row.response == ("<think>It seems to help. More people should be asked.</think>\n<answer>B. no</answer>")
         assert ("It helped 30" in row.sample.question) == (name == "pubmedqa.jsonl")
     # one screen where something is wrong
-    assert main([*arguments, str(tmp_path / "absent")]) == 1
-    assert main([*arguments, str(tmp_path / "model"), "--context-tokens", "0"]) == 1
+    assert main([*arguments, str(tmp_path / "absent")]) == 2
+    assert main([*arguments, str(tmp_path / "model"), "--context-tokens", "0"]) == 2
     said = capsys.readouterr().err
     assert "no model folder at" in said and "--context-tokens is 0, expected at least 1" in said
 

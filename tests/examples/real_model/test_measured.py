@@ -94,4 +94,4 @@ def test_the_rows_of_the_table() -> None:
 def test_a_run_that_has_not_ended_is_told(tmp_path: Path) -> None:
     with Display() as display, pytest.raises(FileNotFoundError, match="expected the folder of a finished run"):
         blind.compare(tmp_path, tmp_path, display)
-    assert blind.main([str(tmp_path)]) == 1
+    assert blind.main([str(tmp_path)]) == 2

@@ -123,7 +123,7 @@ def test_a_model_that_does_not_speak_is_refused_and_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_gguf(tmp_path / "random.gguf", make_llama())
-    assert main(["--gguf", str(path), "--out", str(tmp_path / "out")]) == 1
+    assert main(["--gguf", str(path), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "nats a token, expected -2.500 to 0.000" in said and "Traceback" not in said
     assert not (tmp_path / "out").exists()
@@ -169,7 +169,7 @@ def test_a_gguf_of_another_kind_is_refused(
     changes: dict[str, object], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_gguf(tmp_path / "other.gguf", make_llama(), **changes)
-    assert main(["--gguf", str(path), "--out", str(tmp_path / "out")]) == 1
+    assert main(["--gguf", str(path), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert says in said and str(path) in said and len(said.splitlines()) <= 5
 
@@ -188,7 +188,7 @@ def test_a_file_that_is_no_gguf_and_one_that_ends_too_early(
 
 
 def test_an_output_that_is_there_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--out", str(tmp_path)]) == 1
+    assert main(["--out", str(tmp_path)]) == 2
     assert "is there already; remove it" in capsys.readouterr().err
 
 

@@ -229,7 +229,7 @@ def test_what_cannot_be_checked_says_why(capsys, arguments, message):
 def test_the_command_runs_and_helps():
     done = subprocess.run([sys.executable, "-m", "rewards.check", "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
-    for said in ("--run", "--set", "--judge", "--json", "examples/my_reward/my_reward.py:brevity", "exit status"):
+    for said in ("--run", "--set", "--judge", "--json", "examples/my_reward/my_reward.py:brevity", "exit code"):
         assert said in done.stdout
 
 

@@ -91,9 +91,9 @@ def test_a_wandb_table_holds_every_completion_beside_its_image(tmp_path, monkeyp
 def test_bad_input_is_told(tmp_path, capsys):
     fake_rollouts.written(tmp_path / "run", 2)
     out = ["--out", str(tmp_path / "out")]
-    assert main([str(tmp_path), "--to", "inspect", *out]) == 1
+    assert main([str(tmp_path), "--to", "inspect", *out]) == 2
     assert "is not a run" in capsys.readouterr().err
-    assert main([str(tmp_path / "run"), "--to", "inspect", *out, "--steps", "5..9"]) == 1
+    assert main([str(tmp_path / "run"), "--to", "inspect", *out, "--steps", "5..9"]) == 2
     assert "no step" in capsys.readouterr().err
     for wrong in (
         ["--to", "inspect", "--online"],

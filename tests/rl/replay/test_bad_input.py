@@ -29,51 +29,49 @@ def rules_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "says"),
     [
-        (["reward.weights.formt=0.1"], 2, "there is no reward named 'formt'; did you mean 'format'"),
-        (["reward=medd"], 2, "reward=medd (command line): there is no such option; did you mean 'med'"),
-        (["grpo.beta=0.1"], 2, "grpo.beta (command line): has no effect on a replay"),
-        (["model=tiny"], 2, "model=tiny (command line): has no effect on a replay"),
-        (["reward.weights.format=0.1"], 2, "reward.weights (command line): changes nothing"),
-        (["judge=rules"], 2, "judge=rules (command line): changes nothing"),
-        (["judge.max_calls=3"], 2, "judge.max_calls: setting it has no effect, because judge.kind=rules"),
-        (["--only", "moddality=CT"], 1, "there is no filter 'moddality'; did you mean 'modality'?"),
-        (["--only", "modality:MR"], 1, "There are modality: radiograph ("),
-        (["--only", "step=a"], 1, "step:a is no number; write step:3, step:<3"),
-        (["--only", "reward:1..0"], 1, "with LOW at most HIGH"),
-        (["--only", "status:bad"], 1, "status:bad is none of ok, abstain, error, timeout"),
-        (["--only", "answer_type=open"], 1, "there is no filter 'answer_type'. There are: is, modality, type"),
-        (["--times", "3"], 1, "judge=rules has none"),
-        (["--times", "0"], 1, "expected at least 1"),
-        (["--out", "RUN/new"], 1, "the run itself is never changed"),
+        (["reward.weights.formt=0.1"], "there is no reward named 'formt'; did you mean 'format'"),
+        (["reward=medd"], "reward=medd (command line): there is no such option; did you mean 'med'"),
+        (["grpo.beta=0.1"], "grpo.beta (command line): has no effect on a replay"),
+        (["model=tiny"], "model=tiny (command line): has no effect on a replay"),
+        (["reward.weights.format=0.1"], "reward.weights (command line): changes nothing"),
+        (["judge=rules"], "judge=rules (command line): changes nothing"),
+        (["judge.max_calls=3"], "judge.max_calls: setting it has no effect, because judge.kind=rules"),
+        (["--only", "moddality=CT"], "there is no filter 'moddality'; did you mean 'modality'?"),
+        (["--only", "modality:MR"], "There are modality: radiograph ("),
+        (["--only", "step=a"], "step:a is no number; write step:3, step:<3"),
+        (["--only", "reward:1..0"], "with LOW at most HIGH"),
+        (["--only", "status:bad"], "status:bad is none of ok, abstain, error, timeout"),
+        (["--only", "answer_type=open"], "there is no filter 'answer_type'. There are: is, modality, type"),
+        (["--times", "3"], "judge=rules has none"),
+        (["--times", "0"], "expected at least 1"),
+        (["--out", "RUN/new"], "the run itself is never changed"),
     ],
 )
-def test_what_cannot_be_replayed_is_refused_before_anything_is_written(
-    rules_run, tmp_path, capsys, arguments, code, says
-):
+def test_what_cannot_be_replayed_is_refused_before_anything_is_written(rules_run, tmp_path, capsys, arguments, says):
     out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
-    assert main([str(rules_run), *(text.replace("RUN", str(rules_run)) for text in arguments), *out]) == code
+    assert main([str(rules_run), *(text.replace("RUN", str(rules_run)) for text in arguments), *out]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert not (rules_run / "new").exists()
 
 
 def test_folders_that_are_no_run_are_told_as_such(tmp_path, capsys):
-    assert main([str(tmp_path)]) == 1
+    assert main([str(tmp_path)]) == 2
     assert "holds no config.yaml" in capsys.readouterr().err
     shutil.copy(Path(__file__).parent / "__init__.py", tmp_path / "config.yaml")
-    assert main([str(tmp_path)]) == 1
+    assert main([str(tmp_path)]) == 2
     assert "is not a run: it has no folder 'rollouts'" in capsys.readouterr().err
 
 
 def test_a_folder_that_holds_something_else_is_not_written_into(rules_run, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
-    assert main([str(rules_run), "--out", str(tmp_path)]) == 1
+    assert main([str(rules_run), "--out", str(tmp_path)]) == 2
     assert "is not empty and holds no replay" in capsys.readouterr().err
     other = tmp_path / "other"
     assert main([str(rules_run), "--only", "step:1", "--out", str(other)]) == 0
-    assert main([str(rules_run), "--only", "step:2", "--out", str(other)]) == 1
+    assert main([str(rules_run), "--only", "step:2", "--out", str(other)]) == 2
     assert "holds another replay (only differ)" in capsys.readouterr().err
 
 
@@ -100,7 +98,7 @@ def test_a_newer_run_is_refused_with_both_numbers(rules_run, tmp_path, capsys):
     run = damaged(rules_run, tmp_path)
     for manifest in run.glob("rollouts/*/manifest.json"):
         manifest.write_text(manifest.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 9'))
-    assert main([str(run)]) == 1
+    assert main([str(run)]) == 2
     assert "schema version 9, this version reads up to 2" in capsys.readouterr().err
 
 
@@ -114,7 +112,7 @@ def test_a_missing_image_stops_only_a_judge_that_is_shown_images(rules_run, tmp_
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     with ScriptedJudge(always("correct")) as server:
         asked = ["judge=openai", f"judge.base_url={server.url}", f"judge.model={MODEL}", "judge.show_images=true"]
-        assert main([str(run), *asked, "--out", str(tmp_path / "out2")]) == 1
+        assert main([str(run), *asked, "--out", str(tmp_path / "out2")]) == 2
     assert "and this judge is shown the images" in capsys.readouterr().err
 
 

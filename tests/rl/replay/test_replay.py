@@ -186,7 +186,7 @@ def test_a_stored_verdict_that_is_missing_is_asked_of_the_live_judge_or_ends_the
     shutil.copytree(run, bare)
     for cache in bare.glob("judge.sqlite*"):
         cache.unlink()
-    assert main([str(bare), "--out", str(tmp_path / "out")]) == 1
+    assert main([str(bare), "--out", str(tmp_path / "out")]) == 2
     assert KEY in capsys.readouterr().err
     monkeypatch.setenv(KEY, "made-up")
     with ScriptedJudge(honest(lambda _: "correct")) as server:
