@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollouts.terminal import accept_any_stdout, complain, require
+from rollouts.terminal import CANNOT, Ending, accept_any_stdout, complain, require
 
 COMMAND = "python -m rl.compare"
 
@@ -30,8 +30,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Exit code 0 = printed, 1 = the folders cannot be compared, 2 = wrong usage."""
+    """The command. Returns its exit code (`rollouts.terminal`)."""
     given = _parser().parse_args(argv)
+    resolved = [folder.resolve() for folder in (given.run, *given.other)]
+    if twice := [str(folder) for folder in given.other if resolved.count(folder.resolve()) > 1]:
+        complain(f"{COMMAND}: {twice[0]} is given twice, and differs from itself in nothing; give another folder")
+        return CANNOT
     require(COMMAND, "train")
     if (given.run / "benchmarks").is_dir():
         return _evaluations([given.run, *given.other], given.out)
@@ -40,15 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rl.compare.table import print_gains
     from rollouts.store.disk import write_atomically
 
-    try:
+    with Ending(COMMAND, NotComparable, OSError) as ending:
         found = gains(open_folders([given.run, *given.other]))
         if given.out is not None:
             write_atomically(given.out, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
-    except (NotComparable, OSError) as error:
-        complain(f"{COMMAND}: {error}")
-        return 1
-    print_gains(found)
-    return 0
+    if not ending.code:
+        print_gains(found)
+    return ending.code
 
 
 def _evaluations(folders: Sequence[Path], out: Path | None) -> int:
@@ -58,15 +60,13 @@ def _evaluations(folders: Sequence[Path], out: Path | None) -> int:
     from rollouts.store.disk import write_atomically
     from rollouts.store.layout import StoreError
 
-    try:
+    with Ending(COMMAND, UnusableData, StoreError, OSError) as ending:
         found = compare(folders)
         if out is not None:
             write_atomically(out, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
-    except (UnusableData, StoreError, OSError) as error:
-        complain(f"{COMMAND}: {error}")
-        return 1
-    print_comparison(found)
-    return 0
+    if not ending.code:
+        print_comparison(found)
+    return ending.code
 
 
 if __name__ == "__main__":

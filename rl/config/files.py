@@ -1,4 +1,4 @@
-"""Which file of `conf/` states which setting."""
+"""Which file of `conf/` states which setting, and which command makes what such a file names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ COMMAND_LINE = "command line"
 APPENDED_GROUP = "experiment"
 # The one group of which a run takes any number of options; none by default.
 LISTED_GROUP = "stage"
+
+# What files of conf/ name that is not there before a command has written it; a name that ends in "/" is a folder.
+MADE_BY = {
+    "runs/hospital/": "python -m examples.hospital.make",
+    "runs/real_model/pubmedqa.jsonl": "python -m examples.real_model.data",
+    "runs/real_model/smollm2_135m": "python -m examples.real_model.prepare",
+}
+
+
+def how_to_make(path: str) -> str:
+    """What to run where a path of `conf/` is not there, to be set behind a sentence; "" for a path of one's own."""
+    commands = [one for name, one in MADE_BY.items() if path == name or (name.endswith("/") and path.startswith(name))]
+    return f"; write it with `{commands[0]}`" if commands else ""
 
 
 def card_names() -> list[str]:

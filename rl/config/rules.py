@@ -22,6 +22,7 @@ from rl.config import Config
 from rl.config.build import value_at
 from rl.config.controls import PAID, control_of
 from rl.config.effects import asks_judge, without_effect
+from rl.config.files import how_to_make
 from rl.config.media import window_of
 from rl.config.stage_rules import RANGES as STAGE_RANGES
 from rl.config.stage_rules import stage_faults
@@ -392,7 +393,7 @@ def _files(config: Config) -> Iterable[str]:
             " or a Hub id (organisation/name)" if path == "model.path" else ""
         )
         if not Path(folder).is_dir():
-            yield f"{path}: there is no folder {folder}; {fix}"
+            yield f"{path}: there is no folder {folder}; {fix}{how_to_make(folder)}"
         elif not (Path(folder) / "config.json").is_file():
             yield f"{path}: {folder} holds no config.json, so it is no model; {fix}"
     if data.name == "phantoms":
@@ -406,7 +407,7 @@ def _files(config: Config) -> Iterable[str]:
     elif not found and not (data.name == "vqa_rad" and looks_like_hub_id(data.root)):
         yield (
             f"data.root: expected a {what}, but {data.root}"
-            f" {'is none' if Path(data.root).exists() else 'does not exist'}"
+            f" {'is none' if Path(data.root).exists() else 'does not exist'}{how_to_make(data.root)}"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from rl.config import Config, StageConfig
+from rl.config.files import how_to_make
 from rollouts.prompt.families import Family
 
 # The stages that are trained on documents, in the order in which they run.
@@ -51,7 +52,8 @@ def stage_faults(config: Config, family: Family | None) -> Iterable[str]:
             yield f"stages.{name}.root: stages.{name}.data={stage.data} needs the JSONL file, such as root=PATH"
         elif stage.data != "phantoms" and not Path(str(stage.root)).is_file():
             what = "is a folder" if Path(str(stage.root)).is_dir() else "does not exist"
-            yield f"stages.{name}.root: expected a JSONL file of documents, but {stage.root} {what}"
+            mend = how_to_make(str(stage.root))
+            yield f"stages.{name}.root: expected a JSONL file of documents, but {stage.root} {what}{mend}"
         if stage.train == "vision_projector" and family is not None and not family.reads_images:
             yield (
                 f"stages.{name}.train: got vision_projector, but a model of the family {family.model_type} reads text"

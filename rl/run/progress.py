@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Self
@@ -159,26 +159,32 @@ class Display:
     @contextmanager
     def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
         """Work in `total` parts, of which `done` were done before (a resumed run). Advance it after each part."""
-        task = self.live.add_task(title, total=total, completed=done, numbers="") if self.live is not None else None
-        yield Bar(self, title, total, task, done, time.monotonic(), _first=done)
+        yield self._bar(title, total, done, time.monotonic())
+
+    def _bar(self, title: str, total: int, done: int, started: float) -> Bar:
+        if self.live is None:
+            return Bar(self, title, total, None, done, started, _first=done)
+        task = self.live.add_task(title, total=total, completed=done, numbers="")
+        # Of work that began before it is shown, all the time is told.
+        self.live.tasks[-1].start_time = started
+        return Bar(self, title, total, task, done, started, _first=done)
 
     @contextmanager
     def late_bar(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         """A bar that appears only where the work takes longer than a look; what is yielded says that more parts are
         done."""
         done, started = 0, time.monotonic()
-        with ExitStack() as shown:
-            bar: Bar | None = None
+        bar: Bar | None = None
 
-            def advance(parts: int) -> None:
-                nonlocal bar, done
-                done += parts
-                if bar is None and time.monotonic() - started > _SECONDS_BEFORE_A_BAR:
-                    bar = shown.enter_context(self.bar(title, total, done))
-                if bar is not None:
-                    bar.reach(done)
+        def advance(parts: int) -> None:
+            nonlocal bar, done
+            done += parts
+            if bar is None and time.monotonic() - started > _SECONDS_BEFORE_A_BAR:
+                bar = self._bar(title, total, 0, started)
+            if bar is not None:
+                bar.reach(done)
 
-            yield advance
+        yield advance
 
     def __enter__(self) -> Self:
         if self.live is not None:

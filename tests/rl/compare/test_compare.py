@@ -135,7 +135,7 @@ def test_folders_of_other_items_seeds_or_sampling_are_refused(
 ) -> None:
     run = finished(tmp_path / "run", RUN, 20, 30)
     other = finished(tmp_path / "other", change.get("config", RUN), 20, 30, change.get("asked", items()))
-    assert main([str(run), str(other)]) == 1
+    assert main([str(run), str(other)]) == 2
     shown = capsys.readouterr().err
     assert said in shown and "Traceback" not in shown and len(shown.splitlines()) < 12
 
@@ -162,14 +162,14 @@ def test_a_control_of_another_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_finished_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / "nowhere"), str(tmp_path)]) == 1
+    assert main([str(tmp_path / "nowhere"), str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("is no run: it has no config.yaml") == 2
     going_on = finished(tmp_path / "run", RUN, 20, 30)
     (going_on / "evaluation" / "GRPO.jsonl").unlink()
-    assert main([str(going_on)]) == 1
+    assert main([str(going_on)]) == 2
     assert "keeps no answers of GRPO" in capsys.readouterr().err
     (going_on / "evaluation" / "GRPO.jsonl").write_text('{"schema": 99, "signature": {}}\n')
-    assert main([str(going_on)]) == 1
+    assert main([str(going_on)]) == 2
     assert "schema 99, this version reads 1" in capsys.readouterr().err
 
 
@@ -253,3 +253,11 @@ def test_controls_are_added_to_a_run_that_is_done_and_only_to_that_run(
         assert made.made == [("blind", False, False)]
         with pytest.raises(RunFolderError, match="seed: was 1, now 2"):
             recipe.run_recipe(dataclasses.replace(more, seed=2), display)
+
+
+def test_a_folder_is_not_compared_with_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished(tmp_path / "run", RUN, 20, 30)
+    (tmp_path / "evaluation" / "benchmarks").mkdir(parents=True)
+    for folder in (run, tmp_path / "evaluation"):
+        assert main([str(folder), str(folder / ".." / folder.name)]) == 2
+        assert f"{folder.name} is given twice" in capsys.readouterr().err

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +189,20 @@ def test_a_bar_appears_only_where_it_takes_long(monkeypatch: pytest.MonkeyPatch)
             for _ in range(3):
                 advance(1)
         assert (shown in output.getvalue()) and bool(output.getvalue()) == bool(shown)
+
+
+def test_a_late_bar_tells_the_time_since_the_work_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count(100.0, 30.0)  # each look at the clock is half a minute after the one before
+    monkeypatch.setattr("rl.run.progress.time", SimpleNamespace(monotonic=lambda: next(now)))
+    output = io.StringIO()
+    with Display(output) as display, display.late_bar("look", 3) as advance:
+        advance(1)
+        advance(1)
+    # Begun at 100; shown first at 160, with one of three parts done.
+    assert output.getvalue().splitlines() == [
+        "look 1/3  [1 min 00 s, 2 min 00 s left]",
+        "look 2/3  [1 min 30 s, 45.0 s left]",
+    ]
 
 
 def test_the_doctor_reads_what_sft_teaches_as_the_format_reward_does() -> None:
