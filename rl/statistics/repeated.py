@@ -1,4 +1,4 @@
-"""Scores of several samples of one item: avg@n, pass@k, pass^k and maj@k.
+"""Scores of several samples of one item: avg@n, pass@k, pass^k, maj@k and worst@k.
 
 An item is a cluster of its samples inside the cluster of its image: these functions give one value an item, which
 `rl.statistics.estimates.estimate` then averages with the images as clusters.
@@ -68,6 +68,15 @@ def majority_at_k(votes: Sequence[Vote], k: int | None = None) -> float | None:
         raise ValueError(f"{size} of {len(judged)} samples are more than {MAX_SUBSETS} subsets; take all, or fewer")
     subsets = list(itertools.combinations(judged, size))
     return math.fsum(_winner(subset) for subset in subsets) / len(subsets)
+
+
+def worst_at_k(values: Sequence[float], k: int) -> float:
+    """Expected value of the worst of k samples drawn from n without replacement, HealthBench's worst-at-k
+    (arXiv:2505.08775): the i-th of the values in rising order is the worst of C(n - i, k - 1) of the C(n, k) subsets.
+    `values`: of the judged samples. Raises as `pass_at_k`."""
+    _check(len(values), 0, k)
+    subsets = (math.comb(len(values) - place, k - 1) for place in range(1, len(values) + 1))
+    return math.fsum(math.prod(pair) for pair in zip(sorted(values), subsets, strict=True)) / math.comb(len(values), k)
 
 
 def _winner(votes: Sequence[Vote]) -> float:

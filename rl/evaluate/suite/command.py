@@ -7,15 +7,16 @@ import sys
 from shlex import quote
 from typing import Any
 
-from judges import make_judge
 from judges.local.judge import no_server_left
 from rl.config import Config
+from rl.config.effects import asks_judge
 from rl.data.sizes import images_of
 from rl.evaluate.suite.curve import label_of, with_folder
 from rl.evaluate.suite.preparing import prepare
-from rl.evaluate.suite.run import Suite
+from rl.evaluate.suite.run import Suite, graded_as
 from rl.evaluate.suite.table import print_summary
 from rl.run.folder import SUMMARY, RunFolder
+from rl.run.judging import judge_of, make_ready
 from rl.run.progress import Display
 from rl.workers.rollout_worker import engine_settings
 from rollouts.engine.vllm import VllmEngine
@@ -29,9 +30,9 @@ def evaluate_model(config: Config, display: Display) -> dict[str, Any]:
         prepared = prepare(config)
     with RunFolder(config) as folder, no_server_left():
         processor = load_processor(config.model.path, images_of(config.model))
-        judge = make_judge(config.judge)
-        judge.check_now()
-        display.say(judge.describe())
+        judge = judge_of(config, folder.path)
+        graded = [graded_as(config, one.benchmark.card) for one in prepared]
+        make_ready(judge, next(filter(asks_judge, graded), config), folder.path, display)
         with display.phase("engine"):
             engine = VllmEngine(config.model.path, engine_settings(config), disk_version=0)
         suite = Suite(prepared, engine, judge, processor, config)

@@ -15,7 +15,7 @@ from rl.probes import groups
 from rl.statistics.corpus import Corpus, corpus_estimate
 from rl.statistics.estimates import Estimate, estimate
 from rl.statistics.pairs import Difference, paired_difference
-from rl.statistics.repeated import Vote, avg_at_n, majority_at_k, pass_at_k, pass_hat_k
+from rl.statistics.repeated import Vote, avg_at_n, majority_at_k, pass_at_k, pass_hat_k, worst_at_k
 
 # The value of one item; None = no verdict.
 Value = Callable[[Answered], float | None]
@@ -38,12 +38,16 @@ def of(answers: Sequence[Answered], value: Value, *, bounded: bool = True) -> Es
     )
 
 
-def strata(answers: Sequence[Answered], names: Sequence[str], value: Value) -> dict[str, dict[str, Estimate]]:
+def strata(
+    answers: Sequence[Answered], names: Sequence[str], value: Value, *, bounded: bool = True
+) -> dict[str, dict[str, Estimate]]:
     """Stratum -> its values -> the mean there; items without the stratum are left out of it."""
     found: dict[str, dict[str, Estimate]] = {}
     for name in names:
         there = sorted({one.stratum(name) for one in answers} - {""})
-        found[name] = {what: of([one for one in answers if one.stratum(name) == what], value) for what in there}
+        found[name] = {
+            what: of([one for one in answers if one.stratum(name) == what], value, bounded=bounded) for what in there
+        }
     return found
 
 
@@ -54,11 +58,37 @@ def sampled(answers: Sequence[Answered]) -> dict[str, Estimate]:
         return {}
     n = min(sizes)
     found = {f"avg@{n}": of(answers, lambda one: avg_at_n(_verdicts(one)))}
-    for k in sorted({1, n} | {2**power for power in range(n.bit_length()) if 2**power <= n}):
+    for k in _numbers_up_to(n):
         found[f"pass@{k}"] = of(answers, _passes(pass_at_k, k))
         found[f"pass^{k}"] = of(answers, _passes(pass_hat_k, k))
     found[f"maj@{n}"] = of(answers, lambda one: majority_at_k([_vote(said) for said in one.sampled]))
     return found
+
+
+def sampled_points(answers: Sequence[Answered]) -> dict[str, Estimate]:
+    """avg@n and worst@k of answers that earn points, over the sampled completions, not clipped; nothing where there are
+    none. An item with fewer than k judged samples has no worst@k."""
+    sizes = {len(one.sampled) for one in answers}
+    if not answers or 0 in sizes:
+        return {}
+    n = min(sizes)
+    found = {f"avg@{n}": of(answers, lambda one: _mean([said.value for said in one.sampled]), bounded=False)}
+    for k in _numbers_up_to(n)[1:]:
+        found[f"worst@{k}"] = of(answers, _worst(k), bounded=False)
+    return found
+
+
+def _worst(k: int) -> Value:
+    def value(answer: Answered) -> float | None:
+        judged = [said.value for said in answer.sampled if said.value is not None]
+        return worst_at_k(judged, k) if len(judged) >= k else None
+
+    return value
+
+
+def _numbers_up_to(n: int) -> list[int]:
+    """1, 2, 4 .. and n."""
+    return sorted({1, n} | {2**power for power in range(n.bit_length()) if 2**power <= n})
 
 
 def _verdicts(answer: Answered) -> list[bool | None]:

@@ -2,11 +2,11 @@
 
 `summary.json` of an evaluation's folder holds `{"kind": "benchmarks", "model": .., "benchmarks": [record, ..], "macro":
 estimate, "parser": .., "versions": ..}`. A record has the fields that `record` returns, in this order: what the card
-says (name, version, title, headline, traps, references ..), what was read (num_rows .. overlap), the scores (`clean`
-and `official`), metrics, strata, groups, letters, samples, baselines, `best_blind`, `touches_blind`, probes. An
-estimate is an object with the fields of `rl.statistics.estimates.Estimate`, a difference one with those of
-`rl.statistics.pairs.Difference`; shares are 0 to 1. Every number is computed of stored rows (`rows.read_step`) and kept
-facts (`facts.Facts`).
+says (name, version, title, headline, traps, references ..), what was read (num_rows .. overlap), what has no verdict
+(`unjudged`), the scores (`clean` and `official`), metrics, strata, groups, letters, samples, baselines, `best_blind`,
+`touches_blind`, probes. An estimate is an object with the fields of `rl.statistics.estimates.Estimate`, a difference
+one with those of `rl.statistics.pairs.Difference`; shares are 0 to 1. Every number is computed of stored rows
+(`rows.read_step`) and kept facts (`facts.Facts`).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def record(facts: Facts, answers: Sequence[Answered], door: MetricDoor | None = 
         **_of_card(card),
         **_of_facts(facts),
         **_how_written(answers),
+        "unjudged": unjudged(answers),
         **_of_items(facts, answers, items),
         **({"reports": _of_reports(facts, answers, written, door)} if written else {}),
     }
@@ -65,6 +66,12 @@ def _of_facts(facts: Facts) -> dict[str, Any]:
     return {**kept, "is_published": facts.is_published}
 
 
+def unjudged(answers: Sequence[Answered]) -> dict[str, Any]:
+    """How many completions have no verdict, those of probes among them, and why the first has none."""
+    without = [said for one in answers for said in (one.greedy, *one.sampled) if said.value is None]
+    return {"num_completions": len(without), "such_as": without[0].reason[:300] if without else ""}
+
+
 def _how_written(answers: Sequence[Answered]) -> dict[str, Any]:
     said = [one.greedy for one in plain(answers)]
     return {
@@ -85,6 +92,7 @@ def _of_items(facts: Facts, answers: Sequence[Answered], items: Sequence[Answere
     if not items:
         return {"clean": None, "official": None, "num_unscored": 0}
     value, bounded = value_of(card), card.headline != "rubric_points"
+    shown, sampled = (_as_it_is, scores.sampled) if bounded else (_clipped, scores.sampled_points)
     good = clean(items)
     scored = scores.of(good, value, bounded=bounded)
     kinds = {"chance", "majority", "options_only", "question_only", "question_exact"}
@@ -93,14 +101,17 @@ def _of_items(facts: Facts, answers: Sequence[Answered], items: Sequence[Answere
     best = _best(blinds, probes)
     metrics = {"macro_f1": _plain(scores.macro_f1(good))} if "macro_f1" in card.metrics else {}
     return {
-        "clean": _plain(_clipped(scored) if not bounded else scored),
-        "official": _plain(official(items, facts, value, bounded)),
+        "clean": _plain(shown(scored)),
+        "official": _plain(shown(official(items, facts, value, bounded))),
         "num_unscored": scored.num_unscored,
         "metrics": metrics,
-        "strata": _plain(scores.strata(good, card.all_strata, value)),
+        "strata": {
+            name: {what: _plain(shown(one)) for what, one in found.items()}
+            for name, found in scores.strata(good, card.all_strata, value, bounded=bounded).items()
+        },
         "groups": None if (groups := scores.grouped(items)) is None else _plain(groups._asdict()),
         "letters": scores.letters(items),
-        "sampled": _plain(scores.sampled(good)),
+        "sampled": {name: _plain(shown(one)) for name, one in sampled(good).items()},
         "baselines": blinds,
         "best_blind": best,
         "touches_blind": touches(scored, best),
@@ -115,6 +126,10 @@ def official(items: Sequence[Answered], facts: Facts, value: scores.Value, bound
     values = [value(one) for one in items] + [0.0] * len(facts.unusable)
     clusters = [one.cluster for one in items] + [f"row {row.line}" for row in facts.unusable]
     return estimate(values, clusters, bounds=(0.0, 1.0) if bounded else None)
+
+
+def _as_it_is(scored: Estimate) -> Estimate:
+    return scored
 
 
 def _clipped(scored: Estimate) -> Estimate:
