@@ -1,6 +1,6 @@
 """The door to report metrics that need a model: RadGraph, CheXbert, RadCliQ, RaTEScore, GREEN, CRIMSON.
 
-They run in another Python (`metric.python`) with the package `radeval` 2.2 or later and local weights
+They run in another Python (`metric.python`) with the package `radeval` 2.2.1 or later and local weights
 (`metric.model_dir`), so that neither its packages nor its models meet ours. References and reports go in, numbers come
 out; the child sees no network setting, no key and no setting of this process. What cannot be computed is said
 ("not computed: ..") and is never a number.
@@ -11,15 +11,17 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shlex
 import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewards.metrics.reports import handled, num_redacted
 from rewards.metrics.result import Handling, MetricResult, TextRow, mean_of_column, sums_of
@@ -36,7 +38,7 @@ _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "
 class ModelMetric:
     """A metric behind the door."""
 
-    # What the package calls it, and the column that is taken.
+    # What the package calls it, and the column that is taken; "" = labels of both sides, of which F1 is made.
     metric: str
     column: str
     about: str
@@ -47,8 +49,8 @@ class ModelMetric:
 
 MODEL_METRICS = {
     "radgraph": ModelMetric("radgraph", "radgraph_partial", "RadGraph-XL F1, entities with relations, partial"),
-    "chexbert": ModelMetric("f1chexbert", "f1chexbert_sample_acc_5", "CheXbert, all of 5 labels alike"),
-    "ratescore": ModelMetric("ratescore", "ratescore", "RaTEScore F1"),
+    "chexbert": ModelMetric("f1chexbert", "", "CheXbert, micro F1 of 14 labels, uncertain = stated"),
+    "ratescore": ModelMetric("ratescore", "ratescore", "RaTEScore F1, 0.5 where a side has no entity"),
     "green": ModelMetric("green", "green", "GREEN, 7B"),
     "crimson": ModelMetric("crimson", "crimson", "CRIMSON, (-1, 1]"),
     # It counts errors: an identical pair has about -1, a bad one above 2.
@@ -84,8 +86,9 @@ class MetricDoor:
         self._work: tempfile.TemporaryDirectory[str] | None = None
         self._log: Any = None
 
-    def ask(self, metric: str, refs: Sequence[str], hyps: Sequence[str]) -> tuple[dict[str, list[float]], str]:
-        """The columns of scores of the pairs, and the version of the package. Raises NotComputed."""
+    def ask(self, metric: str, refs: Sequence[str], hyps: Sequence[str]) -> tuple[dict[str, list[float | None]], str]:
+        """The columns of scores of the pairs (None = the metric's model gave none that could be read), and the version
+        of the package. Raises NotComputed."""
         request = json.dumps({"metric": metric, "refs": list(refs), "hyps": list(hyps)}).encode() + b"\n"
         with self._lock:
             try:
@@ -96,8 +99,18 @@ class MetricDoor:
                     raise NotComputed(f"{metric}: the process of {self._python} failed: {error}") from error
                 raise
         if "failed" in answer:
-            raise NotComputed(f"{metric}: {answer['failed']}")
+            raise NotComputed(f"{metric}: {answer['failed']}{self._how_to_get(metric) if 'no_model' in answer else ''}")
         return answer["columns"], str(answer["version"])
+
+    def _how_to_get(self, metric: str) -> str:
+        """What brings the weights of a metric to where the child looks for them: the package itself, with a network."""
+        place = f"HF_HOME={shlex.quote(self._model_dir)} XDG_CACHE_HOME={shlex.quote(self._model_dir)} "
+        asked = f"from radeval import RadEval; RadEval(['{metric}'])(['clear'], ['clear'])"
+        return (
+            ". Nothing is downloaded here; if weights are missing, fetch them once where there is a network:"
+            f' {place if self._model_dir else ""}{shlex.quote(self._python)} -c "{asked}"'
+            f"{'' if self._model_dir else ' (and set metric.model_dir where they lie elsewhere)'}"
+        )
 
     def _asked(self, request: bytes) -> dict[str, Any]:
         return self._line(lambda: children.ask(self._running(), request, self._timeout))
@@ -180,11 +193,13 @@ def door(python: str, model_dir: str = "") -> MetricDoor:
 def compute_by_model(
     name: str, rows: Sequence[TextRow], door: MetricDoor | None, handling: Handling | None = None
 ) -> MetricResult:
-    """One metric of `MODEL_METRICS` over rows, the mean of the rows' own scores.
+    """One metric of `MODEL_METRICS` over rows: the mean of the rows' own scores, for CheXbert F1 over all labels of all
+    rows.
 
-    An empty answer is not sent: it counts 0, for RadCliQ 4.0, and is counted. Of several references the first is used.
-    `door` None: no Python is named, and nothing is computed. English chest radiographs only; Chinese rows are not
-    computed.
+    An empty answer is not sent: it counts 0, for RadCliQ 4.0, for CheXbert as one that states nothing, and is counted.
+    A row that the metric's model gave no readable verdict on is in no mean and is counted. Of several references the
+    first is used. `door` None: no Python is named, and nothing is computed. English chest radiographs only; Chinese
+    rows are not computed.
 
     Raises:
         ValueError: an unknown metric, or no rows.
@@ -203,28 +218,66 @@ def compute_by_model(
         num_redacted(rows), metric.direction,
     )  # fmt: skip
     try:
-        items, version = _items(metric, kept, door)
+        found, version = _of_labels(metric, kept, door) if not metric.column else _of_scores(metric, kept, door)
+        value = found.finish(found.sums.sum(axis=0))
+        if value is None:
+            raise NotComputed("no label is stated on either side" if not metric.column else "no row has a verdict")
     except NotComputed as error:
         return replace(none, reason=f"not computed: {error}")
-    sums = sums_of(items)
-    value = mean_of_column(sums.sum(axis=0))
     signature = f"{name}|{metric.about}|radeval {version}|{told}"
-    return replace(none, value=value, signature=signature, items=tuple(items), sums=sums)
+    unjudged = sum(item is None for item in found.items or ())
+    return replace(none, value=value, signature=signature, num_unjudged=unjudged, **found._asdict())
 
 
-def _items(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[list[float], str]:
+class _Found(NamedTuple):
+    """What MetricResult holds of these names."""
+
+    items: tuple[float | None, ...] | None
+    sums: NDArray[np.float64]
+    finish: Callable[[NDArray[np.float64]], float | None]
+
+
+def _of_scores(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[_Found, str]:
+    """The rows' own scores."""
+    places = [place for place, row in enumerate(rows) if not row.is_empty]
+    columns, version = _asked(metric, rows, places, door)
+    if metric.column not in columns:
+        raise NotComputed(f"radeval {version} gives {sorted(columns)}, expected {metric.column}")
+    items: list[float | None] = [metric.empty] * len(rows)
+    for place, score in zip(places, columns[metric.column], strict=True):
+        items[place] = score
+    return _Found(tuple(items), sums_of(items), mean_of_column), version
+
+
+def _of_labels(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[_Found, str]:
+    """Rows x (true positives, false positives, false negatives) over all labels; an empty answer states none."""
+    columns, version = _asked(metric, rows, range(len(rows)), door)
+    names = [name.removeprefix("ref ") for name in columns if name.startswith("ref ")]
+    if not names or any(f"hyp {name}" not in columns for name in names):
+        raise NotComputed(f"radeval {version} gives {sorted(columns)}, expected labels of both sides")
+    refs, said = (
+        np.array([columns[f"{side} {name}"] for name in names], dtype=np.float64).T for side in ("ref", "hyp")
+    )
+    said[[row.is_empty for row in rows]] = 0
+    counts = [(both.sum(axis=1)) for both in (refs * said, (1 - refs) * said, refs * (1 - said))]
+    return _Found(None, np.stack(counts, axis=1), _micro_f1), version
+
+
+def _micro_f1(sums: NDArray[np.float64]) -> float | None:
+    """2 TP / (2 TP + FP + FN); None where neither side states anything."""
+    hits, wrong, missed = sums
+    return float(2 * hits / (2 * hits + wrong + missed)) if sums.sum() else None
+
+
+def _asked(
+    metric: ModelMetric, rows: Sequence[TextRow], places: Sequence[int], door: MetricDoor | None
+) -> tuple[dict[str, list[float | None]], str]:
+    """The columns of the rows at these places, and the version of the package."""
     if door is None:
         raise NotComputed("metric.python is not set; give the Python of an environment with radeval and its models")
     if any(row.language == "zh" for row in rows):
         raise NotComputed("its models read English only, and there are Chinese rows")
-    places = [place for place, row in enumerate(rows) if not row.is_empty]
-    if not places:
+    if all(row.is_empty for row in rows):
         raise NotComputed("no row has an answer")
     refs = [" ".join(rows[place].references[0].split()) for place in places]
-    columns, version = door.ask(metric.metric, refs, [" ".join((rows[place].said or "").split()) for place in places])
-    if metric.column not in columns:
-        raise NotComputed(f"radeval {version} gives {sorted(columns)}, expected {metric.column}")
-    items = [metric.empty] * len(rows)
-    for place, score in zip(places, columns[metric.column], strict=True):
-        items[place] = score
-    return items, version
+    return door.ask(metric.metric, refs, [" ".join((rows[place].said or "").split()) for place in places])

@@ -52,8 +52,9 @@ class MetricResult:
     reason: str
     # Everything that another number of this name may differ in.
     signature: str
-    # Each row's own number, in order; None = the metric has none for single rows, or nothing was computed.
-    items: tuple[float, ...] | None
+    # Each row's own number, in order; None = the metric has none for single rows, or nothing was computed. A row is
+    # None where the metric's own model gave no verdict that could be read; it is in no sum.
+    items: tuple[float | None, ...] | None
     # Rows x sums, and from their sum to the metric: a resampled corpus is a weighted sum. Empty where not computed.
     sums: NDArray[np.float64]
     finish: Callable[[NDArray[np.float64]], float | None]
@@ -63,6 +64,8 @@ class MetricResult:
     num_redacted: int
     # 1 = more is better, -1 = less is better.
     direction: Literal[1, -1] = 1
+    # Rows without a verdict of the metric's model.
+    num_unjudged: int = 0
 
 
 def mean_of_column(sums: NDArray[np.float64]) -> float | None:
@@ -70,6 +73,6 @@ def mean_of_column(sums: NDArray[np.float64]) -> float | None:
     return float(sums[0] / sums[1]) if sums[1] else None
 
 
-def sums_of(items: Sequence[float]) -> NDArray[np.float64]:
-    """Rows x (value, 1)."""
-    return np.stack([np.asarray(items, dtype=np.float64), np.ones(len(items))], axis=1)
+def sums_of(items: Sequence[float | None]) -> NDArray[np.float64]:
+    """Rows x (value, 1); (0, 0) for a row without a value."""
+    return np.array([(0.0, 0.0) if item is None else (item, 1.0) for item in items], dtype=np.float64).reshape(-1, 2)

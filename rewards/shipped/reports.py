@@ -105,13 +105,16 @@ async def radcliq(
     except NotComputed as error:
         raise RewardError(f"radcliq: {error}") from None
     values = iter(scores)
-    return [
-        Outcome(-next(values), reason="negated RadCliQ-v1") if text else Outcome(empty, reason="no answer")
-        for text in said
-    ]
+    return [_negated(next(values)) if text else Outcome(empty, reason="no answer") for text in said]
 
 
-def _score(said: list[str], reference: str, background: str, python: str, model_dir: str) -> list[float]:
+def _negated(score: float | None) -> Outcome:
+    if score is None:
+        return Outcome(None, "error", "RadCliQ gave no finite score")
+    return Outcome(-score, reason="negated RadCliQ-v1")
+
+
+def _score(said: list[str], reference: str, background: str, python: str, model_dir: str) -> list[float | None]:
     if not said:
         return []
     common = _reports(background)

@@ -33,6 +33,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     if summary.get("macro"):
         console.print(f"mean of the accuracies: {_with_interval(summary['macro'])}")
     for one in records:
+        print_metrics(one, console)
         print_baselines(one, console)
         print_probes(one, console)
     for line in _notes(records):
@@ -67,6 +68,32 @@ def _headline(
     )
 
 
+def print_metrics(one: Mapping[str, Any], console: Console) -> None:
+    """The metrics of a benchmark of reports, each on its own scale beside what one report for every study earns; or why
+    one is not computed."""
+    found = (one.get("reports") or {}).get("metrics") or {}
+    rows = [(name, _value(metric), _number(metric.get("constant"))) for name, metric in found.items()]
+    if rows:
+        console.print(
+            table(f"{one['name']}: metrics, on their own scale", ("metric", "value", "constant report"), rows)
+        )
+    for name, metric in found.items():
+        if metric["value"] is None:
+            console.print(
+                plain(f"{one['name']}: {name} {metric.get('not_computed') or 'is not defined'}"), soft_wrap=True
+            )
+
+
+def _value(metric: Mapping[str, Any]) -> str:
+    ends = "" if metric["low"] is None else f" ({_number(metric['low'])} to {_number(metric['high'])})"
+    unjudged = f", {metric['num_unscored']:,} not judged" if metric.get("num_unscored") else ""
+    return f"{_number(metric['value'])}{ends}{unjudged}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def print_baselines(one: Mapping[str, Any], console: Console) -> None:
     """The baselines of one benchmark beside its score."""
     for part in (one, one.get("reports") or {}):
@@ -99,6 +126,17 @@ def print_probes(one: Mapping[str, Any], console: Console) -> None:
             console.print(table(f"{one['name']}: probes", columns, rows))
 
 
+def not_judged(one: Mapping[str, Any]) -> str:
+    """What is to be said of completions without a verdict; "" where each has one."""
+    found = one.get("unjudged") or {"num_completions": 0}
+    if not found["num_completions"]:
+        return ""
+    return (
+        f"{found['num_completions']:,} completions have no verdict and are in no mean, such as: {found['such_as']}."
+        " The same command with resume=true asks a judge that failed once more, and not the model"
+    )
+
+
 def _of_groups(one: Mapping[str, Any]) -> list[str]:
     """What the benchmark's own groups say, in sentences."""
     found = one.get("groups")
@@ -127,6 +165,8 @@ def _notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
                 f" ({_percent(best['value'])}), so the score does not show that anything was seen."
             )
         lines += _of_groups(one)
+        if told := not_judged(one):
+            lines.append(f"{one['name']}: {told}")
         lines += [f"{one['name']}: {said}" for said in one["mismatches"]]
         if one["num_asked"] + len(one["unusable"]) < one["num_rows"]:
             lines.append(f"{one['name']}: {one['num_asked']:,} of {one['num_rows']:,} rows were asked")

@@ -8,9 +8,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from rl.evaluate.suite.table import NAMES
+from rl.evaluate.suite.table import NAMES, not_judged
 from rl.report.evaluation.flips import Compared, compare_folders, summary_of
-from rl.report.evaluation.numbers import Headline, foreign, headlines, methods, scale_of
+from rl.report.evaluation.numbers import Headline, foreign, headlines, methods
 from rl.report.templating import REPORT, environment
 from rollouts.store.disk import write_atomically
 
@@ -84,7 +84,9 @@ def _benchmark(one: Mapping[str, Any], compared: Compared | None) -> dict[str, A
         ],
         "probes_of": [(name, made) for part in parts for name, made in (part.get("probes") or {}).items()],
         "metrics_of": [
-            (name, made, scale_of(name)) for part in parts for name, made in (part.get("metrics") or {}).items()
+            (name, made, made.get("direction") == -1)  # RadCliQ counts errors, and not in hundredths of anything
+            for part in parts
+            for name, made in (part.get("metrics") or {}).items()
         ],
         "foreign": foreign(one),
         "strata_of": [
@@ -106,7 +108,7 @@ def _notes(one: Mapping[str, Any]) -> list[str]:
         found.append(f"{len(one['unusable']):,} rows cannot be asked; official counts them wrong")
     if one["refused"]:
         found.append(f"{len(one['refused']):,} items were refused by the processor or the engine and have no value")
-    if one.get("num_unscored"):
-        found.append(f"{one['num_unscored']:,} answers could not be judged and are in no mean")
+    if told := not_judged(one):
+        found.append(told)
     found += [f"no baseline {NAMES.get(name, name)}: {why}" for name, why in one["not_computed"].items()]
     return found

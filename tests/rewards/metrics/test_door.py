@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from rewards.metrics.door import MODEL_METRICS, MetricDoor, NotComputed, compute_by_model
@@ -42,18 +44,68 @@ def test_sections_and_xxxx_are_handled_as_in_the_other_metrics(door):
     ("name", "why"),
     [
         ("green", "OSError: no file green.bin in any cache"),  # a missing weight
-        ("ratescore", "not finite"),
-        ("chexbert", "1 scores for 2 reports"),
         ("crimson", "ended with exit code 7"),
         ("radgraph", "expected radgraph_partial"),
     ],
 )
 def test_what_fails_there_is_not_computed(door, name, why):
-    found = compute_by_model(name, ROWS, door)
+    rows = [TextRow("die", ("lungs",))] if name == "crimson" else ROWS
+    found = compute_by_model(name, rows, door)
     assert (found.value, found.items) == (None, None)
     assert found.reason.startswith("not computed: ") and why in found.reason
     # The door opens again.
     assert compute_by_model("radcliq", ROWS, door).value is not None
+
+
+def test_missing_weights_are_told_with_the_command_that_fetches_them(radeval_python, tmp_path):
+    opened = MetricDoor(radeval_python, str(tmp_path))
+    told = compute_by_model("green", ROWS, opened).reason
+    opened.close()
+    assert f"no file green.bin in {tmp_path}" in told and "Nothing is downloaded here" in told
+    command = f"HF_HOME={tmp_path} XDG_CACHE_HOME={tmp_path} {shlex.quote(radeval_python)} -c"
+    assert told.endswith(f"""{command} "from radeval import RadEval; RadEval(['green'])(['clear'], ['clear'])\"""")
+
+
+def test_a_row_that_its_model_did_not_judge_is_in_no_mean(door, radeval_python, tmp_path):
+    """CRIMSON gives NaN and GREEN counts 0 for a reply that cannot be read: neither is a value of the report."""
+    rows = [TextRow("lungs clear", ("lungs clear",)), TextRow("mumble", ("clear",)), TextRow("", ("clear",))]
+    found = compute_by_model("crimson", rows, door)
+    assert (found.items, found.num_unjudged, found.value) == ((0.25, None, 0.0), 1, pytest.approx(0.125))
+    (tmp_path / "green.bin").write_bytes(b"")
+    green = MetricDoor(radeval_python, str(tmp_path))
+    found = compute_by_model("green", rows, green)
+    green.close()
+    # Two pairs are sent: equal words are 0 - 1 + 0.02; no answer counts 0.
+    assert found.items == pytest.approx((-0.98, None, 0.0)) and found.value == pytest.approx(-0.49)
+    assert "no row has a verdict" in compute_by_model("crimson", [TextRow("mumble", ("a",))], door).reason
+
+
+def test_labels_of_both_sides_become_f1_over_all_labels(door):
+    """Edema is stated by both of the first row, Fracture by its report only, Edema by the second reference only; no
+    answer states nothing: TP 1, FP 1, FN 1 + 1, so 2 / (2 + 1 + 2)."""
+    rows = [
+        TextRow("edema and fracture", ("some edema",)), TextRow("clear", ("edema",)), TextRow(" ", ("a fracture",)),
+    ]  # fmt: skip
+    found = compute_by_model("chexbert", rows, door)
+    assert (found.value, found.items, found.num_empty) == (pytest.approx(2 / 5), None, 1)
+    assert found.sums.tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 1]]
+    assert "micro F1 of 14 labels" in found.signature
+    assert "no label is stated" in compute_by_model("chexbert", [TextRow("a", ("b",))], door).reason
+
+
+def test_a_text_without_a_sentence_moves_no_other_score(door):
+    """RaTEScore drops such a text, and would give 1 score for 3 pairs. Such an answer is none, such a reference has no
+    score."""
+    rows = [TextRow("no", ("normal",)), TextRow("lungs clear", ("clear",)), TextRow("lungs clear", ("-",))]
+    assert compute_by_model("ratescore", rows, door).items == (0.0, 0.5, None)
+
+
+def test_word_weights_of_an_earlier_call_are_not_taken_for_a_later_one(door):
+    """RadCliQ keeps them under the address of the list of references, so the list must outlive the call; the stand-in
+    sees to that."""
+    for count in (2, 1, 3):
+        columns, _ = door.ask("radcliq", ["a"] * count, ["a"] * count)
+        assert columns["radcliq_v1"] == pytest.approx([-1 + 0.01 * count] * count)
 
 
 def test_weights_are_read_from_the_folder_that_is_named(radeval_python, tmp_path):

@@ -21,7 +21,7 @@ from rollouts.records import Sample
 def rouge_l(said: str, reference: str) -> float:
     """ROUGE-L F1 of two texts, 0 to 1; an empty answer is 0."""
     (value,) = compute("rouge_l", [TextRow(said, (reference,))]).items or (0.0,)
-    return value
+    return value or 0.0
 
 
 def headline(card: Card, answers: Sequence[Answered]) -> list[float | None]:
@@ -34,15 +34,15 @@ def metrics(card: Card, answers: Sequence[Answered], door: MetricDoor | None = N
     """Metric -> value, low, high, signature, direction; or why it is not computed. `constant` beside them is what the
     card's constant report earns on the same references, where it has one. `door`: to those that need a model."""
     texts, clusters = list(map(_row, answers)), [one.cluster for one in answers]
-    found = {
-        name: compute_by_model(name, texts, door) if name in MODEL_METRICS else compute(name, texts)
-        for name in card.metrics
-        if name != "macro_f1"
-    }
+    found = {name: _computed(name, texts, door) for name in card.metrics if name != "macro_f1"}
     made = {name: _plain(result, clusters) for name, result in found.items()}
-    for name, value in of_constant(card, texts, constant_of(card, answers)).items():
+    for name, value in of_constant(card, texts, constant_of(card, answers), door).items():
         made[name]["constant"] = value
     return made
+
+
+def _computed(name: str, rows: Sequence[TextRow], door: MetricDoor | None) -> MetricResult:
+    return compute_by_model(name, rows, door) if name in MODEL_METRICS else compute(name, rows)
 
 
 def constant_of(card: Card, reports: Iterable[Answered | Sample]) -> str:
@@ -52,11 +52,13 @@ def constant_of(card: Card, reports: Iterable[Answered | Sample]) -> str:
     return two_sections(card.constant, card.constant_impression) if card.constant and with_impression else card.constant
 
 
-def of_constant(card: Card, texts: Sequence[TextRow], constant: str) -> dict[str, float]:
-    """What one report for every study earns in the card's metrics that need no model and are defined on this set."""
+def of_constant(
+    card: Card, texts: Sequence[TextRow], constant: str, door: MetricDoor | None = None
+) -> dict[str, float]:
+    """What one report for every study earns in the card's metrics that are defined on this set; `door`: to those that
+    need a model."""
     rows = [dataclasses.replace(one, said=constant) for one in texts]
-    names = [name for name in card.metrics if constant and name not in MODEL_METRICS and name != "macro_f1"]
-    found = {name: compute(name, rows).value for name in names}
+    found = {name: _computed(name, rows, door).value for name in card.metrics if constant and name != "macro_f1"}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -84,4 +86,6 @@ def _plain(found: MetricResult, clusters: Sequence[str]) -> dict[str, Any]:
     about = {"signature": found.signature, "direction": found.direction, "num_redacted": found.num_redacted}
     if found.value is None:
         return {"value": None, "low": None, "high": None, "not_computed": found.reason, **about}
-    return {**dataclasses.asdict(corpus_estimate(Corpus(found.sums, found.finish), clusters)), **about}
+    made = dataclasses.asdict(corpus_estimate(Corpus(found.sums, found.finish), clusters))
+    without = {"num_items": made["num_items"] - found.num_unjudged, "num_unscored": found.num_unjudged}
+    return {**made, **without, **about}
