@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rl.statistics.labels import kappa, kendall_tau_b, macro_f1
-from rl.statistics.repeated import Vote, avg_at_n, majority_at_k, pass_at_k, pass_hat_k
+from rl.statistics.repeated import Vote, avg_at_n, majority_at_k, pass_at_k, pass_hat_k, worst_at_k
 
 
 def test_pass_at_k_meets_the_oracles(metric_oracles):
@@ -27,6 +27,16 @@ def test_more_samples_than_there_are_is_an_error(n, c, k):
         pass_at_k(n, c, k)
     with pytest.raises(ValueError, match=r"k is|5 right of 4"):
         pass_hat_k(n, c, k)
+
+
+def test_the_worst_of_k_by_hand():
+    # Of 0.2, 0.5, 0.9 the pairs have 0.2, 0.2 and 0.5 as their worst; points may be below 0.
+    assert worst_at_k([0.9, 0.2, 0.5], 2) == pytest.approx(0.3)
+    assert worst_at_k([0.9, 0.2, 0.5], 1) == pytest.approx(1.6 / 3) and worst_at_k([0.9, -0.2], 2) == -0.2
+    # Of answers that are right or wrong the worst is right where all are.
+    assert worst_at_k([1.0, 1.0, 1.0, 0.0], 2) == pytest.approx(pass_hat_k(4, 3, 2))
+    with pytest.raises(ValueError, match="draw more"):
+        worst_at_k([0.5], 2)
 
 
 def test_majority_by_hand():
