@@ -17,7 +17,7 @@ import yaml
 from rewards.metrics.door import MODEL_METRICS
 from rewards.metrics.reports import METRICS
 from rl.benchmarks.odd_rows import FUNCTIONS
-from rl.config.files import CONF_DIR, card_names
+from rl.config.files import CONF_DIR, card_names, table_names
 from rl.probes.table import FAMILIES, PROBES
 from rollouts.annotations import Misfit, read
 from rollouts.nearest import did_you_mean
@@ -232,17 +232,27 @@ def names() -> list[str]:
     return card_names()
 
 
+def of_table(name: str) -> list[str]:
+    """The cards of a table of a paper (conf/benchmark/tables), in its order; a name that is none stands for itself."""
+    if name not in table_names():
+        return [name]
+    cards: list[str] = yaml.safe_load((FOLDER / "tables" / f"{name}.yaml").read_text(encoding="utf-8"))["cards"]
+    return cards
+
+
 def find(wanted: Sequence[str]) -> list[Card]:
-    """The cards of these names or files, in this order.
+    """The cards of these names, files or tables, in this order.
 
     Raises:
         CardError: there is no such card, a file is no card, or two cards bear one name.
     """
     cards: dict[str, Path] = {}
     found = []
-    for one in wanted:
+    for one in [name for group in wanted for name in of_table(group)]:
         path = _path_of(one)
         card = load(path)
+        if cards.get(card.name) == path:
+            raise CardError(f"benchmark {card.name!r} stands twice in benchmark=[{','.join(wanted)}]; leave one out")
         if card.name in cards:
             raise CardError(f"two cards are named {card.name!r}: {cards[card.name]} and {path}; rename one")
         shipped = FOLDER / f"{card.name}.yaml"
@@ -260,8 +270,9 @@ def _path_of(wanted: str) -> Path:
             raise CardError(f"benchmark {wanted!r}: there is no such file")
         return path
     if wanted not in names():
-        near = did_you_mean(wanted, names(), ";")
-        raise CardError(f"benchmark {wanted!r}: there is no such card{near} there are {', '.join(names())}")
+        known = [*names(), *table_names()]
+        near = did_you_mean(wanted, known, ";")
+        raise CardError(f"benchmark {wanted!r}: there is no such card{near} there are {', '.join(known)}")
     return FOLDER / f"{wanted}.yaml"
 
 

@@ -36,6 +36,11 @@ def card_names() -> list[str]:
     return sorted(path.stem for path in (CONF_DIR / "benchmark").glob("*.yaml"))
 
 
+def table_names() -> list[str]:
+    """The tables of papers in conf/benchmark/tables by name, each a list of cards."""
+    return sorted(path.stem for path in (CONF_DIR / "benchmark" / "tables").glob("*.yaml"))
+
+
 def settings_by_file(choices: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """File name -> settings, for each file that is chosen; later files override earlier ones. `choices`: group ->
     option."""

@@ -7,12 +7,9 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.table import Column
 
-from rewards.metrics.result import TextRow
 from rl.benchmarks.card import Card
 from rl.benchmarks.loading import Benchmark, load, missing_images, screen
 from rl.benchmarks.overlap import overlap, overlap_with_run
@@ -20,23 +17,18 @@ from rl.config import Config
 from rl.data.load import load_for
 from rl.data.sets import DataSplits, UnusableData
 from rl.data.sizes import images_of
+from rl.doctor.blind import print_blinds, repeated
 from rl.doctor.data import Finding, frames_fit
 from rl.evaluate.quick import quick_subset
 from rl.evaluate.suite.asking import num_completions
-from rl.evaluate.suite.facts import blinds_of, kept
-from rl.evaluate.suite.numbers import reports
 from rl.evaluate.suite.numbers.summary import DISCORDANT
 from rl.evaluate.suite.preparing import cards_of, refuse_far_judge
-from rl.evaluate.suite.table import NAMES
 from rl.probes.probe import ProbeImpossible
 from rl.probes.table import make
-from rl.statistics.estimates import estimate
 from rl.statistics.pairs import minimum_detectable
 from rollouts.prompt.lengths import measure
 from rollouts.prompt.processing import Processor, load_processor
 from rollouts.records import BadSample, Sample
-from rollouts.terminal import table
-from rollouts.texts.reading import shorten
 
 Section = tuple[str, list[Finding]]
 # Prompts that are encoded to say how many tokens a benchmark has; the others are taken to be like them.
@@ -61,7 +53,7 @@ def examine_benchmarks(config: Config, console: Console) -> Iterator[Section]:
             continue
         found = [*_rows(benchmark), *_overlaps(benchmark, run_data), *_asking(benchmark, config, processor)]
         yield card.title, [*found, *_judge(card, config)]
-        _print_blinds(benchmark, console)
+        print_blinds(benchmark, console)
 
 
 def _rows(benchmark: Benchmark) -> list[Finding]:
@@ -98,15 +90,16 @@ def _licence(card: Card) -> Finding:
 
 def _overlaps(benchmark: Benchmark, run_data: DataSplits | str) -> list[Finding]:
     samples = benchmark.samples
+    told = [Finding(True, said) for said in repeated(benchmark)]
     if not any(one.media for one in samples):
-        return []
+        return told
     found = [overlap(samples, taught, name) for name, taught in benchmark.training.items()]
     if isinstance(run_data, DataSplits) and not benchmark.missing_images:
         found.append(overlap_with_run(samples, run_data, "the training data of this run (data.*)"))
-    said = [Finding(True, str(one)) for one in found]
+    told += [Finding(True, str(one)) for one in found]
     if isinstance(run_data, str):
-        said.append(Finding(True, f"images are not compared with the training data of this run: {run_data}"))
-    return said
+        told.append(Finding(True, f"images are not compared with the training data of this run: {run_data}"))
+    return told
 
 
 def _run_data(config: Config) -> DataSplits | str:
@@ -191,28 +184,3 @@ def _cost(samples: Sequence[Sample], num_probed: int, config: Config, processor:
     return Finding(
         good, text, "" if good else f"model.max_model_len={max(lengths) + config.grpo.max_completion_length}"
     )
-
-
-def _print_blinds(benchmark: Benchmark, console: Console) -> None:
-    """What is earned without looking, with intervals over clusters."""
-    samples = benchmark.samples
-    blinds, without = blinds_of(benchmark, samples, reports.rouge_l)
-    clusters = {item.sample.id: item.cluster for item in benchmark.items}
-    rows: list[Sequence[Any]] = []
-    for name, one in kept(blinds, samples).items():
-        score = estimate(list(one.values.values()), [clusters[item] for item in one.values])
-        ends = "" if score.low is None or score.high is None else f" ({100 * score.low:.1f}-{100 * score.high:.1f})"
-        value = "none" if score.value is None else f"{100 * score.value:.1f}{ends}"
-        rows.append((NAMES.get(name, name), f"{score.num_items:,}", value, shorten(one.what, 120)))
-    if rows:
-        columns = ("baseline", "items", "score in %", Column("what it does", overflow="fold"))
-        console.print(table(f"{benchmark.card.name}: earned without looking, every row", columns, rows))
-    for name, why in without.items():
-        console.print(f"no baseline {name}: {why}")
-    if constant := reports.constant_of(benchmark.card, samples):
-        written = [one for one in samples if one.answer_type == "report"]
-        texts = [TextRow(constant, (one.gold_text, *one.aliases)) for one in written]
-        told = ", ".join(
-            f"{name} {100 * value:.1f}" for name, value in reports.of_constant(benchmark.card, texts, constant).items()
-        )
-        console.print(f"the constant report in every metric, x 100: {told}")

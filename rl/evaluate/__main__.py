@@ -11,7 +11,7 @@ from judges import make_judge
 from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config, MetricConfig, door
-from rl.config.files import card_names
+from rl.config.files import card_names, table_names
 from rollouts.terminal import CANNOT, Ending, accept_any_stdout, complain, leave, require
 
 COMMAND = "python -m rl.evaluate"
@@ -21,7 +21,9 @@ Measures one model without training: on the held-out items of the data, or on be
   benchmark=[slake_en,vqa_rad] benchmark_root=FOLDER   on cards of conf/benchmark, into a folder like a run's
   models=[A,B,C] benchmark=[..]                        several checkpoints, each in its folder, as a curve
   --from-rows FOLDER [metric.python=PYTHON]            every number of such a folder again, without a model
-Cards: {cards}"""
+  benchmark=fleming_table3                             the columns of a paper's table
+Cards: {cards}
+Tables: {tables}"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _from_rows(arguments)
     models = [one for one in arguments if one.startswith(MODELS)]
     arguments = [one for one in arguments if not one.startswith(MODELS)]
-    config = door.from_command_line(arguments, COMMAND, PURPOSE.format(cards=" ".join(card_names())))
+    purpose = PURPOSE.format(cards=" ".join(card_names()), tables=" ".join(table_names()))
+    config = door.from_command_line(arguments, COMMAND, purpose)
     if models and not config.eval.benchmarks:
         complain("models=[..] compares models on benchmarks: say which, as benchmark=[slake_en]")
         return CANNOT

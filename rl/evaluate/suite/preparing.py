@@ -4,13 +4,13 @@ that may not see the rows."""
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from judges.settings import JudgeConfig
 from rl.benchmarks.baselines import Blind
-from rl.benchmarks.card import COMBINATION, Card, CardError, find
+from rl.benchmarks.card import COMBINATION, Card, CardError, find, of_table
 from rl.benchmarks.loading import Benchmark, BenchmarkError, load, refuse_unfit
 from rl.benchmarks.overlap import overlap
 from rl.config import Config
@@ -104,7 +104,32 @@ def prepare(config: Config) -> list[Prepared]:
     if config.eval.probes is not None:
         named(config.eval.probes)  # a wrong name is told before files are read
     cards = cards_of(config)
-    return [_prepared(card, config, step) for step, card in enumerate(cards, start=1)]
+    asked = [one for group in config.eval.benchmarks for one in of_table(group)]
+    ready: dict[str, Prepared] = {}
+    faults: dict[str, UnusableData] = {}
+    for step, (name, card) in enumerate(zip(asked, cards, strict=True), start=1):
+        try:
+            ready[name] = _prepared(card, config, step)
+        except UnusableData as error:
+            faults[card.name] = error
+    if faults:
+        raise _together(faults, list(ready))
+    return list(ready.values())
+
+
+def _together(faults: Mapping[str, UnusableData], ready: Sequence[str]) -> UnusableData:
+    """All that is wrong with several benchmarks, a few lines each, and the command without those; the fault itself
+    where one was asked for."""
+    if len(faults) == 1 and not ready:
+        return next(iter(faults.values()))
+    most = max(1, 16 // len(faults))
+    lines = [f"{len(faults)} of {len(faults) + len(ready)} benchmarks cannot be asked:"]
+    for name, fault in faults.items():
+        said = str(fault).removeprefix(f"benchmark {name}: ").splitlines()
+        lines += [f"  {name}: {said[0]}", *(f"    {one.strip()}" for one in said[1:most])]
+    rest = f"ask the others alone: benchmark=[{','.join(ready)}]" if ready else "ask others"
+    more = "python -m rl.doctor with the same benchmark=[..] tells all of it"
+    return BenchmarkError("\n".join([*lines, f"Put right what is missing ({more}), or {rest}."]))
 
 
 def _prepared(card: Card, config: Config, step: int) -> Prepared:

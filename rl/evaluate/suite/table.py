@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from rl.evaluate.suite.numbers.published import reasons
 from rollouts.terminal import open_console, plain, table
 
 # A mark on a score that blindness may have earned.
@@ -36,6 +37,7 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         print_metrics(one, console)
         print_baselines(one, console)
         print_probes(one, console)
+    print_published(records, console)
     for line in _notes(records):
         console.print(plain(line), soft_wrap=True)
 
@@ -134,6 +136,36 @@ def not_judged(one: Mapping[str, Any]) -> str:
     return (
         f"{found['num_completions']:,} completions have no verdict and are in no mean, such as: {found['such_as']}."
         " The same command with resume=true asks a judge that failed once more, and not the model"
+    )
+
+
+def print_published(records: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """The numbers that others print, each beside the one here and what blindness earns, and why the two may not be
+    compared."""
+    found = [(one["name"], row) for one in records for row in one.get("published") or ()]
+    for source in dict.fromkeys(title_of(row["source"]) for _, row in found):
+        rows = [_published(name, row) for name, row in found if title_of(row["source"]) == source]
+        columns = ("benchmark", "here", "best blind", "printed", "not above blind", "comparable")
+        console.print(table(f"{source} beside these numbers, in %", columns, rows))
+    for one in records:
+        for why, metrics in reasons(one.get("published") or ()).items():
+            console.print(plain(f"{one['name']} {', '.join(metrics)}: not comparable, {why}"), soft_wrap=True)
+
+
+def title_of(source: str) -> str:
+    """The table that a reference is a column of: "Fleming-VL, Table 4" of "Fleming-VL, Table 4 (CIDEr)"."""
+    return source.partition(" (")[0]
+
+
+def _published(name: str, row: Mapping[str, Any]) -> Sequence[str | Text]:
+    metric = [] if row["metric"] == "accuracy" else [f"{row['metric']} {row['as_in']}".strip()]
+    return (
+        "\n".join([name, *metric]),
+        row["reason"] if row["here"]["value"] is None else in_two(_with_interval(row["here"])),
+        "" if row["blind"] is None else _percent(row["blind"]),
+        f"{row['lowest']:g} to {row['highest']:g}",
+        "" if row["num_blind"] is None else f"{row['num_blind']} of {row['num']}",
+        "yes" if row["comparable"] else "no",
     )
 
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rl.evaluate.suite.table import NAMES
+from rl.evaluate.suite.numbers.published import reasons
+from rl.evaluate.suite.table import NAMES, title_of
 
 Estimate = Mapping[str, Any]
 
@@ -103,6 +104,40 @@ def foreign(one: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     written = (one.get("reports") or {}).get("as_in") or {}
     none = {"low": None, "high": None}
     return [*found, *((grader, name, {**none, **made}) for grader, of in written.items() for name, made in of.items())]
+
+
+class Table(NamedTuple):
+    """A published table's columns of one benchmark."""
+
+    source: str
+    # Fields of `numbers.published.published`, one a column.
+    columns: Sequence[Mapping[str, Any]]
+    # Model -> its number in each column, and whether it is not above what blindness earns there; best first.
+    models: Mapping[str, Sequence[tuple[float | None, bool]]]
+    # Why columns may not be compared -> their metrics.
+    why: Mapping[str, Sequence[str]]
+
+
+def tables(one: Mapping[str, Any]) -> list[Table]:
+    """The published tables beside one benchmark."""
+    values = {(ref["source"], ref["metric"]): ref["values"] for ref in one.get("references") or ()}
+    beside = one.get("published") or ()
+    found = []
+    for title in dict.fromkeys(title_of(row["source"]) for row in beside):
+        columns = [row for row in beside if title_of(row["source"]) == title]
+        of = [values[row["source"], row["metric"]] for row in columns]
+        models = {
+            model: [
+                (there.get(model), _is_blind(there.get(model), row)) for row, there in zip(columns, of, strict=True)
+            ]
+            for model in sorted(dict.fromkeys(name for there in of for name in there), key=lambda m: -of[0].get(m, 0.0))
+        }
+        found.append(Table(title, columns, models, reasons(columns)))
+    return found
+
+
+def _is_blind(value: float | None, column: Mapping[str, Any]) -> bool:
+    return value is not None and column["blind"] is not None and value <= round(100 * column["blind"], 1)
 
 
 def _blind_note(part: Mapping[str, Any]) -> str:

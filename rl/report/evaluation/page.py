@@ -10,7 +10,7 @@ from typing import Any
 
 from rl.evaluate.suite.table import NAMES, not_judged
 from rl.report.evaluation.flips import Compared, compare_folders, summary_of
-from rl.report.evaluation.numbers import Headline, foreign, headlines, methods
+from rl.report.evaluation.numbers import Headline, foreign, headlines, methods, tables
 from rl.report.templating import REPORT, environment
 from rollouts.store.disk import write_atomically
 
@@ -89,6 +89,7 @@ def _benchmark(one: Mapping[str, Any], compared: Compared | None) -> dict[str, A
             for name, made in (part.get("metrics") or {}).items()
         ],
         "foreign": foreign(one),
+        "tables_of": tables(one),
         "strata_of": [
             (name, value, made)
             for name, values in (one.get("strata") or {}).items()

@@ -105,6 +105,24 @@ def test_two_cards_of_one_name_are_refused(tmp_path: Path) -> None:
         cards.find([str(shipped)])
 
 
+def test_a_table_of_a_paper_is_its_cards_and_none_of_them_is_asked_twice() -> None:
+    for table, first, num in (("fleming_table3", "omnimedvqa", 6), ("fleming_table4", "mimic_cxr", 2)):
+        found = cards.find([table])
+        assert (found[0].name, len(found)) == (first, num)
+        title = f"Fleming-VL, Table {table[-1]}"
+        assert all(any(ref.source.startswith(title) for ref in card.references) for card in found), table
+    assert [card.name for card in cards.find(["medqa", "fleming_table5"])] == [
+        "medqa",
+        "video",
+        "medframeqa",
+        "m3d_vqa",
+    ]
+    with pytest.raises(CardError, match=r"'vqa_rad' stands twice in benchmark=\[fleming_table3,vqa_rad\]"):
+        cards.find(["fleming_table3", "vqa_rad"])
+    with pytest.raises(CardError, match="did you mean 'fleming_table3'"):
+        cards.find(["flemming_table3"])
+
+
 def test_an_unknown_card_is_told_with_the_one_that_was_meant() -> None:
     with pytest.raises(CardError, match="did you mean 'slake_en'"):
         cards.find(["slake_e"])

@@ -298,6 +298,22 @@ def test_what_cannot_be_asked_is_told_before_a_model_is_loaded(tmp_path: Path) -
         cards_of(Config(eval=EvalConfig(benchmarks=("pathvqs",))))
 
 
+def test_all_that_is_wrong_with_several_benchmarks_is_told_at_once_with_the_command_without_them(
+    tmp_path: Path,
+) -> None:
+    card_in(tmp_path)
+    good = CARD.replace("name: mine", "name: whole").replace("rows: 7", "rows: 7, unusable: 1")
+    (tmp_path / "whole.yaml").write_text(good)
+    names = tuple(str(tmp_path / f"{name}.yaml") for name in ("mine", "whole"))
+    with pytest.raises(BenchmarkError) as caught:
+        prepare(Config(eval=EvalConfig(benchmarks=(*names, "medqa"), benchmark_root=str(tmp_path))))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "2 of 3 benchmarks cannot be asked:" and len(lines) < 20
+    assert "  mine: this is not the published set:" in lines and "1 rows cannot be asked" in lines[2]
+    assert any(line.startswith("  medqa: none of its files") for line in lines)
+    assert lines[-1].endswith(f"or ask the others alone: benchmark=[{names[1]}].")
+
+
 def test_models_in_their_order_are_a_curve(tmp_path: Path) -> None:
     """The headline of each, from the summaries that are there."""
     for name, script in (("step_1", {}), ("step_2", RIGHT)):

@@ -4,13 +4,14 @@ the headline: each of these graders pays answers that are wrong (`rewards/metric
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.metrics.foreign import Asked, as_in, reports_as_in
 from rewards.metrics.result import TextRow
 from rl.evaluate.suite.numbers.rows import Answered, is_right
 from rl.statistics.estimates import estimate
+from rollouts.records import Sample
 
 OF_ITEMS, OF_REPORTS = ("medevalkit", "mmmu"), ("medevalkit", "r2gen")
 # Ids of rows that are graded otherwise, kept for the reader's eyes.
@@ -60,10 +61,23 @@ def reports_of_others(written: Sequence[Answered], constant: str = "") -> dict[s
     return found
 
 
+def constant_as_others(samples: Sequence[Sample], constant: str) -> dict[str, dict[str, float]]:
+    """Grader -> metric -> what one report for every study earns there."""
+    return {
+        grader: reports_as_in(
+            grader, [_row(grader, (one.gold_text, *one.aliases), one.tags, one.language, constant) for one in samples]
+        )
+        for grader in OF_REPORTS
+    }
+
+
 def _report(grader: str, one: Answered, said: str) -> TextRow:
+    return _row(grader, one.references, one.tags, one.language, said)
+
+
+def _row(grader: str, references: tuple[str, ...], tags: Mapping[str, str], language: str, said: str) -> TextRow:
     """A report against its references; MedEvalKit puts a full stop behind both sections, whether there is one or
     not."""
-    references = one.references
-    if grader == "medevalkit" and "impression" in one.tags:
-        references = (f"Findings: {one.tags.get('findings', '')} Impression: {one.tags['impression']}.",)
-    return TextRow(said, references, "zh" if one.language == "zh" else "en")
+    if grader == "medevalkit" and "impression" in tags:
+        references = (f"Findings: {tags.get('findings', '')} Impression: {tags['impression']}.",)
+    return TextRow(said, references, "zh" if language == "zh" else "en")

@@ -4,9 +4,9 @@
 estimate, "parser": .., "versions": ..}`. A record has the fields that `record` returns, in this order: what the card
 says (name, version, title, headline, traps, references ..), what was read (num_rows .. overlap), what has no verdict
 (`unjudged`), the scores (`clean` and `official`), metrics, strata, groups, letters, samples, baselines, `best_blind`,
-`touches_blind`, probes. An estimate is an object with the fields of `rl.statistics.estimates.Estimate`, a difference
-one with those of `rl.statistics.pairs.Difference`; shares are 0 to 1. Every number is computed of stored rows
-(`rows.read_step`) and kept facts (`facts.Facts`).
+`touches_blind`, probes, what others print beside them (`published`). An estimate is an object with the fields of
+`rl.statistics.estimates.Estimate`, a difference one with those of `rl.statistics.pairs.Difference`; shares are 0 to 1.
+Every number is computed of stored rows (`rows.read_step`) and kept facts (`facts.Facts`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rl.benchmarks.card import Card
 from rl.evaluate.suite.facts import Facts, KeptBlind
 from rl.evaluate.suite.numbers import reports, scores
 from rl.evaluate.suite.numbers.foreign import items_as_in, reports_of_others
+from rl.evaluate.suite.numbers.published import published
 from rl.evaluate.suite.numbers.rows import Answered, clean, clean_made, plain
 from rl.statistics.estimates import Estimate, estimate, macro_mean
 from rl.statistics.pairs import minimum_detectable
@@ -38,7 +39,7 @@ def record(facts: Facts, answers: Sequence[Answered], door: MetricDoor | None = 
     closed = card.scorer != "report"
     items = [one for one in plain(answers) if closed or one.answer_type != "report"]
     written = [one for one in plain(answers) if one.answer_type == "report"]
-    return {
+    found = {
         **_of_card(card),
         **_of_facts(facts),
         **_how_written(answers),
@@ -46,6 +47,7 @@ def record(facts: Facts, answers: Sequence[Answered], door: MetricDoor | None = 
         **_of_items(facts, answers, items),
         **({"reports": _of_reports(facts, answers, written, door)} if written else {}),
     }
+    return {**found, "published": published(card, found)}
 
 
 def _of_card(card: Card) -> dict[str, Any]:
