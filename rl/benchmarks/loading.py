@@ -24,8 +24,8 @@ from rollouts.media import with_hash
 from rollouts.records import BadSample, Sample, stable_hash
 from rollouts.texts.reading import shorten
 
-# Names of rows or images shown on one screen.
-NUM_SHOWN = 10
+# Names of rows or images shown on one screen, in at most three lines of 80 characters each.
+NUM_SHOWN = 5
 # Tag of items that ask the same of the same image: one of them, with all their answers, counts in `clean`.
 MERGED = "merged"
 # Columns in which a row's own id may stand, for files of ids.
@@ -104,8 +104,8 @@ def load(card: Card, root: str | None, media: MediaConfig | None = None, *, trai
     except FileFault as error:
         raise BenchmarkError(f"benchmark {card.name}: {error}") from None
     if not items:
-        shown = "\n".join(f"  row {row.line} {shorten(row.id)}: {row.reason}" for row in unusable[:NUM_SHOWN])
-        raise BenchmarkError(f"benchmark {card.name}: no row can be asked ({len(unusable)} cannot)\n{shown}")
+        shown = "\n".join(_shown(unusable))
+        raise BenchmarkError(f"benchmark {card.name}: no row can be asked ({len(unusable):,} cannot)\n{shown}")
     items = _together(items)
     file = "the Hub" if found[0].path is None else ", ".join(str(one.path) for one in found[:3])
     parts = {part.name: _taught(card, part, place, notes) for part in card.training} if training else {}
@@ -305,12 +305,13 @@ def screen(benchmark: Benchmark) -> list[str]:
         f"{card.label}: {total:,}{expected} rows from {benchmark.file}; {len(benchmark.unusable):,} cannot be asked,"
         f" {flawed:,} have gold in doubt, {merged:,} repeat another: {benchmark.num_clean:,} items are clean"
     ]
-    lines += [
-        f"  row {row.line} {shorten(row.id)}: {shorten(row.reason, 200)}" for row in benchmark.unusable[:NUM_SHOWN]
-    ]
-    if len(benchmark.unusable) > NUM_SHOWN:
-        lines.append(f"  and {len(benchmark.unusable) - NUM_SHOWN:,} more")
-    return lines
+    return [*lines, *_shown(benchmark.unusable)]
+
+
+def _shown(rows: Sequence[BadRow]) -> list[str]:
+    """The first rows that cannot be asked, with the reason, and how many more there are."""
+    lines = [f"  row {row.line} {shorten(row.id, 40)}: {shorten(row.reason, 180)}" for row in rows[:NUM_SHOWN]]
+    return [*lines, *([f"  and {len(rows) - NUM_SHOWN:,} more"] if len(rows) > NUM_SHOWN else [])]
 
 
 def missing_images(benchmark: Benchmark) -> str:
@@ -318,7 +319,7 @@ def missing_images(benchmark: Benchmark) -> str:
     missing = benchmark.missing_images
     if not missing:
         return ""
-    shown = [f"  {shorten(name)}: {why}" for name, why in list(missing.items())[:NUM_SHOWN]]
+    shown = [f"  {shorten(name, 80)}: {shorten(why, 70)}" for name, why in list(missing.items())[:NUM_SHOWN]]
     more = [f"  and {len(missing) - NUM_SHOWN:,} more"] if len(missing) > NUM_SHOWN else []
     share = len(missing) / max(1, benchmark.num_images)
     head = f"{len(missing):,} of {benchmark.num_images:,} images ({share:.1%}) are not there or cannot be read:"

@@ -1,7 +1,7 @@
 """`python -m rl.doctor [overrides]`: composes the run without starting it, says what it would do in numbers, and checks
 what would stop it.
 
-With `benchmark=[..]` it loads and checks benchmarks instead (rl/doctor/benchmarks.py).
+With `benchmark=[..]` it loads and checks benchmarks instead (rl/doctor/cards/).
 
 No Ray and no engine is started and nothing is written; each endpoint of the judge is asked one question, as by the run.
 Exit code 0 when no check fails, 1 when one does, 2 when nothing could be checked (`rollouts.terminal`). What could not
@@ -24,7 +24,8 @@ from rollouts.terminal import DONE, FAILED, accept_any_stdout, open_console, req
 COMMAND = "python -m rl.doctor"
 PURPOSE = """\
 Composes a run without starting it, and checks what would stop it.
-  benchmark=[slake_en,vqa_rad] benchmark_root=FOLDER   checks benchmarks instead, with what blindness earns"""
+  benchmark=[slake_en,vqa_rad] benchmark_root=FOLDER   checks benchmarks instead, with what blindness earns
+  benchmark=fleming_table3                             the same of the columns of a paper's table"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _benchmarks(config: Config) -> int:
     """`benchmark=[..]`: cards are checked, and no run is."""
-    from rl.doctor.benchmarks import examine_benchmarks
+    from rl.doctor.cards.examining import examine_benchmarks
     from rl.doctor.checks import tell
     from rl.run import failures
 

@@ -47,10 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _from_rows(arguments: Sequence[str]) -> int:
     """`--from-rows FOLDER` needs neither a model nor the benchmark's files."""
     settings = dict(one.split("=", 1) for one in arguments if one.startswith(("metric.python=", "metric.model_dir=")))
-    known = ("benchmark=", "model.path=", *settings)
-    folders = [one for one in arguments if one != FROM_ROWS and not one.startswith(known)]
-    if len(folders) != 1 or folders[0].startswith("-"):
-        complain(f"{COMMAND} {FROM_ROWS} FOLDER: expected one folder of an evaluation, got {folders or 'none'}")
+    others = [one for one in arguments if one != FROM_ROWS and not one.startswith(tuple(settings))]
+    if useless := [one for one in others if "=" in one and not Path(one).is_dir()]:
+        complain(
+            f"{COMMAND} {FROM_ROWS} FOLDER reads stored rows: {', '.join(useless)} has no effect there; leave it out"
+        )
+        return CANNOT
+    if len(others) != 1 or others[0].startswith("-"):
+        complain(f"{COMMAND} {FROM_ROWS} FOLDER: expected one folder of an evaluation, got {others or 'none'}")
         return CANNOT
     from rl.data.sets import UnusableData
     from rl.evaluate.suite.folder import from_rows
@@ -59,7 +63,7 @@ def _from_rows(arguments: Sequence[str]) -> int:
 
     # `failures` knows every kind of failure, and loads torch for that.
     with Ending(COMMAND, UnusableData, StoreError, DiskFull) as ending:
-        from_rows(Path(folders[0]), MetricConfig(settings.get("metric.python"), settings.get("metric.model_dir")))
+        from_rows(Path(others[0]), MetricConfig(settings.get("metric.python"), settings.get("metric.model_dir")))
     return ending.code
 
 

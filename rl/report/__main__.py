@@ -17,9 +17,12 @@ _EPILOG = f"""examples:
   {COMMAND} runs/med_grpo                                  the report of a run
   {COMMAND} runs/evaluate/mine                             that of an evaluation (rl.evaluate benchmark=[..])
   {COMMAND} runs/evaluate/mine --against runs/evaluate/base   beside another model, with the items that flipped
-  {COMMAND} runs/evaluate/mine --export csv                and its numbers, in results.csv beside the page"""
+  {COMMAND} runs/evaluate/mine --export csv                and its numbers, in results.csv beside the page
+  {COMMAND} runs/evaluate/curve                            several models beside each other (rl.evaluate models=[..])"""
 # Made by rl.evaluate in the folder of an evaluation, and of nothing else.
 EVALUATION = "benchmarks"
+# Made by rl.evaluate models=[..], and by a run of its evaluations.
+CURVE = "curve.json"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if against is not None or asked.export is not None:
         complain(f"{COMMAND}: --against and --export are for evaluations on benchmarks; {folder} is none")
         return CANNOT
+    if (folder / CURVE).is_file():
+        return _curve(folder)
     if not (folder / CONFIG).exists():
         complain(
             f"{COMMAND}: {folder} is not a run: it has no {CONFIG}. Give the out_dir of `python -m rl.train`, or of"
@@ -67,6 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with Ending(COMMAND, StoreError, OSError) as ending:
         print(write_report(folder))
+    return ending.code
+
+
+def _curve(folder: Path) -> int:
+    require(COMMAND, "train")
+    from rl.report.evaluation.curve import write_curve_report
+    from rollouts.store.layout import StoreError
+
+    with Ending(COMMAND, StoreError, OSError) as ending:
+        print(write_curve_report(folder))
     return ending.code
 
 

@@ -70,10 +70,11 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
         base (name of the first), benchmarks, and under "others" for each further one its name and, by benchmark,
         `difference` (fields of `rl.statistics.pairs.Difference`, it minus the base), `adjusted` (p after Holm over the
         headlines), `metrics`: metric of the whole set -> its difference, and `strata`: stratum/value -> the same
-        with Holm over the strata of the benchmark.
+        with Holm over the strata of the benchmark; `not_compared`: benchmarks that only one of the two was asked, a
+        sentence each.
 
     Raises:
-        NotTheSame: fewer than two, other parsers, other cards, other items.
+        NotTheSame: fewer than two, other parsers, no card in common, cards of other versions, other items.
     """
     if len(folders) < 2:
         raise NotTheSame("a comparison is of two evaluations or more")
@@ -85,7 +86,14 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
     return {
         "base": base.name,
         "benchmarks": list(base.facts),
-        "others": [{"name": other.name, "benchmarks": _against(base, other, answers)} for other in others],
+        "others": [
+            {
+                "name": other.name,
+                "benchmarks": _against(base, other, answers),
+                "not_compared": [_alone(base, other, name) for name in sorted(base.facts.keys() ^ other.facts.keys())],
+            }
+            for other in others
+        ],
     }
 
 
@@ -98,14 +106,24 @@ def _faults(base: Evaluation, other: Evaluation) -> list[str]:
             f"{other.name}: its answers were read by the rules {parsers[1]}, those of {base.name} by {parsers[0]};"
             " ask one of the models again"
         )
-    for name, facts in base.facts.items():
-        if name not in other.facts:
-            found.append(f"{other.name}: it was not asked {name}; leave it out of both, or ask it")
-        elif other.facts[name].card.label != facts.card.label:
-            found.append(f"{other.name}: {other.facts[name].card.label}, while {base.name} has {facts.card.label}")
+    common = base.facts.keys() & other.facts.keys()
+    if not common:
+        found.append(
+            f"{other.name}: it was asked {', '.join(other.facts)}, {base.name} {', '.join(base.facts)}: nothing in"
+            " common; ask one of the models what the other was asked"
+        )
+    for name in sorted(common):
+        labels = base.facts[name].card.label, other.facts[name].card.label
+        if labels[0] != labels[1]:
+            found.append(f"{other.name}: {labels[1]}, while {base.name} has {labels[0]}; ask one of the models again")
     if base.summary.get("judge") != other.summary.get("judge"):
         found.append(f"{other.name}: another judge, {other.summary.get('judge')}, not {base.summary.get('judge')}")
     return found
+
+
+def _alone(base: Evaluation, other: Evaluation, name: str) -> str:
+    asked, not_asked = (base, other) if name in base.facts else (other, base)
+    return f"{name}: {asked.name} was asked it, {not_asked.name} was not"
 
 
 def _answers(one: Evaluation, facts: Facts) -> list[Answered]:
@@ -118,6 +136,8 @@ def _answers(one: Evaluation, facts: Facts) -> list[Answered]:
 def _against(base: Evaluation, other: Evaluation, answers: Mapping[str, list[Answered]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, facts in base.facts.items():
+        if name not in other.facts:
+            continue
         theirs = {one.id: one for one in _kept(facts, _answers(other, other.facts[name]))}
         ours = _kept(facts, answers[name])
         missing = {one.id for one in ours} ^ theirs.keys()
@@ -126,9 +146,23 @@ def _against(base: Evaluation, other: Evaluation, answers: Mapping[str, list[Ans
                 f"{other.name}: {len(missing)} items of {name} were not asked of both, such as {min(missing)}; ask the"
                 " same items (eval.benchmark_items, eval.on_mismatch)"
             )
+        if changed := asked_otherwise(ours, theirs):
+            raise NotTheSame(
+                f"{other.name}: {len(changed)} items of {name} have another question, other options or another gold,"
+                f" such as {changed[0]}; ask one of the models again, with the file of the other"
+            )
         found[name] = _benchmark(facts, ours, [theirs[one.id] for one in ours])
     adjusted = holm_by_name({name: one["difference"]["p_value"] for name, one in found.items() if _tested(one)})
     return {name: {**one, "adjusted": adjusted.get(name)} for name, one in found.items()}
+
+
+def asked_otherwise(ours: Sequence[Answered], theirs: Mapping[str, Answered]) -> list[str]:
+    """Ids of items that were not asked alike: another question, other options, or another gold."""
+
+    def asked(one: Answered) -> object:
+        return one.question, one.options, one.references
+
+    return [one.id for one in ours if asked(one) != asked(theirs[one.id])]
 
 
 def _tested(one: Mapping[str, Any]) -> bool:
@@ -177,6 +211,8 @@ def print_comparison(found: Mapping[str, Any], console: Console | None = None) -
             rows.append(None)
         columns = ("benchmark", "items", "difference", "p (Holm)", "seen from")
         console.print(table(f"{other['name']} minus {found['base']}, in points", columns, rows))
+        for said in other["not_compared"]:
+            console.print(safe(f"not compared: {said}"), soft_wrap=True)
     console.print(
         safe(
             "win or loss: the 95 % interval over images (or the card's cluster) lies above or below 0. A tie says"

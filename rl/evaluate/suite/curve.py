@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl.config import Config
+from rl.config import Config, door
 from rl.data.sets import UnusableData
 from rl.evaluate.suite.numbers.summary import KIND
 from rl.evaluate.suite.table import print_curve
-from rl.run.folder import SUMMARY
+from rl.run.folder import CONFIG, SUMMARY
 from rollouts.store.disk import write_atomically
 
 # Where an evaluation goes whose out_dir is not given.
@@ -42,7 +42,8 @@ def evaluate_models(models: Sequence[str], arguments: Sequence[str], config: Con
     curve, in curve.json.
 
     Raises:
-        UnusableData: two models of one name, or one of the evaluations failed.
+        UnusableData: two models of one name, a folder that holds an evaluation of another model or with other settings,
+            or one of the evaluations failed.
     """
     top = Path(config.out_dir if config.out_dir != Config().out_dir else f"{DEFAULT_FOLDER}/curve")
     labels = [label_of(model) for model in models]
@@ -53,13 +54,37 @@ def evaluate_models(models: Sequence[str], arguments: Sequence[str], config: Con
     kept = [one for one in arguments if not one.startswith(("out_dir=", "model.path="))]
     for model, label in zip(models, labels, strict=True):
         if (top / label / SUMMARY).is_file():  # an interrupted curve goes on
+            _refuse_other(top / label, model, config)
             continue
         mine = [f"model.path={model}", f"out_dir={top / label}"]
         mine += ["resume=true"] if (top / label).is_dir() and "resume=true" not in kept else []
         done = subprocess.run([sys.executable, "-m", "rl.evaluate", *kept, *mine])
         if done.returncode:
             raise UnusableData(f"the evaluation of {model} ended with exit code {done.returncode}; see above")
-    return curve(top, labels)
+    found = curve(top, labels)
+    subprocess.run([sys.executable, "-m", "rl.report", str(top)])
+    return found
+
+
+def _refuse_other(folder: Path, model: str, config: Config) -> None:
+    """Raise UnusableData where the evaluation of a folder is not the one that is asked for now."""
+    try:
+        before = door.load(folder / CONFIG)
+    except (OSError, door.ConfigError) as error:
+        raise UnusableData(f"{folder} holds an evaluation, but {CONFIG} cannot be read: {error}") from None
+    model_then = dataclasses.replace(config.model, path=before.model.path)
+    now = dataclasses.replace(
+        config, out_dir=before.out_dir, resume=before.resume, compute=before.compute, model=model_then
+    )
+    others = [one.name for one in dataclasses.fields(now) if getattr(now, one.name) != getattr(before, one.name)]
+    paths = [Path(one) for one in (model, before.model.path)]
+    if all(path.exists() for path in paths) and paths[0].resolve() != paths[1].resolve():
+        others.append(f"model.path ({paths[1]} there)")
+    if others:
+        raise UnusableData(
+            f"{folder} holds an evaluation with other settings of {', '.join(others)}; give another out_dir, or delete"
+            " that folder"
+        )
 
 
 def curve(top: Path, labels: Sequence[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ that may not see the rows."""
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ from rollouts.records import Sample
 
 # Where an endpoint that names none is asked.
 _DEFAULT_ENDPOINT = "https://api.openai.com/v1"
+# Lines that the faults of several benchmarks take together, and characters of a line.
+_SCREEN, _WIDTH = 16, 80
 
 
 @dataclass(frozen=True)
@@ -122,14 +125,26 @@ def _together(faults: Mapping[str, UnusableData], ready: Sequence[str]) -> Unusa
     where one was asked for."""
     if len(faults) == 1 and not ready:
         return next(iter(faults.values()))
-    most = max(1, 16 // len(faults))
+    room = max(1, _SCREEN // len(faults))
     lines = [f"{len(faults)} of {len(faults) + len(ready)} benchmarks cannot be asked:"]
-    for name, fault in faults.items():
+    for name, fault in list(faults.items())[:_SCREEN]:
         said = str(fault).removeprefix(f"benchmark {name}: ").splitlines()
-        lines += [f"  {name}: {said[0]}", *(f"    {one.strip()}" for one in said[1:most])]
+        lines += _fitting([f"  {name}: {said[0]}", *(f"    {one.strip()}" for one in said[1:])], room)
+    lines += [f"  and {len(faults) - _SCREEN} more"] if len(faults) > _SCREEN else []
     rest = f"ask the others alone: benchmark=[{','.join(ready)}]" if ready else "ask others"
     more = "python -m rl.doctor with the same benchmark=[..] tells all of it"
     return BenchmarkError("\n".join([*lines, f"Put right what is missing ({more}), or {rest}."]))
+
+
+def _fitting(lines: Sequence[str], room: int) -> list[str]:
+    """As much of these lines as fits so many of a terminal."""
+    shown: list[str] = []
+    for line in lines:
+        left = room - sum(math.ceil(len(one) / _WIDTH) for one in shown)
+        if left <= 0:
+            break
+        shown.append(line if len(line) <= left * _WIDTH else f"{line[: left * _WIDTH - 3]}...")
+    return shown
 
 
 def _prepared(card: Card, config: Config, step: int) -> Prepared:

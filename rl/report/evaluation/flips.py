@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rl.evaluate.suite.comparing import asked_otherwise
 from rl.evaluate.suite.facts import Facts, read_all
 from rl.evaluate.suite.numbers import reports
 from rl.evaluate.suite.numbers.rows import Answered, clean, plain, read_step
@@ -110,6 +111,10 @@ def _compare(first: Path, second: Path, facts: Facts, other: Facts) -> Compared:
         common = len(before.keys() & after.keys())
         return Compared(
             facts.card.name, f"{len(before)} and {len(after)} items were asked, {common} of them the same ones"
+        )
+    if changed := asked_otherwise(list(before.values()), after):
+        return Compared(
+            facts.card.name, f"{len(changed)} items have another question, other options or another gold there"
         )
     ids = list(before)
     values = [_values(facts, [side[one] for one in ids]) for side in (before, after)]

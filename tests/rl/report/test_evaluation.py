@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rl.evaluate.suite.curve import curve
 from rl.evaluate.suite.folder import sum_up
 from rl.report.__main__ import main
 from rl.report.evaluation.flips import MOST_SHOWN, compare_folders, summary_of
@@ -129,6 +130,32 @@ def test_the_command_writes_page_and_export_and_refuses_what_is_none(folders, tm
     assert "is no evaluation on benchmarks" in capsys.readouterr().err
     assert main([str(tmp_path), "--export", "csv"]) == 2
     assert "--against and --export are for evaluations" in capsys.readouterr().err
+
+
+def test_a_curve_has_a_page_with_each_model_linked_and_its_change(folders, tmp_path, capsys):
+    """Two steps of a run: a chart over steps, a row each with a link into its own page, the change against the
+    first."""
+    for name, folder in zip(("step_000010", "step_000020"), folders, strict=True):
+        shutil.copytree(folder, tmp_path / name)
+    curve(tmp_path, ["step_000010", "step_000020"])
+    assert main([str(tmp_path)]) == 0
+    page = Page((tmp_path / "report.html").read_text())
+    addresses = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert addresses == [f"step_0000{n}0/report.html#b-made_up" for n in (1, 2)]
+    assert "win" in page.words and "Made-up chest images" in page.words and "No changes" not in page.words
+    assert [tag for tag, _ in page.tags].count("svg") == 1
+    summary = json.loads((tmp_path / "step_000020/summary.json").read_text())
+    (tmp_path / "step_000020/summary.json").write_text(json.dumps({**summary, "parser": "another"}))
+    assert main([str(tmp_path)]) == 0
+    assert "read by the rules another" in (tmp_path / "report.html").read_text()
+    (tmp_path / "curve.json").write_text("{")
+    assert main([str(tmp_path)]) == 1 and "curve.json cannot be read" in capsys.readouterr().err
+
+
+def test_published_tables_stand_beside_the_model_with_what_is_blind(folders):
+    """The card prints 61.5 for Model X; the weak model's best blind baseline earns less."""
+    page = Page(write_evaluation_report(folders[0]).read_text())
+    assert "Beside published tables" in page.words and "0 of 1" in page.words and "A paper, Table 3" in page.words
 
 
 def test_a_summary_that_cannot_be_read_is_told(folders, tmp_path, capsys):

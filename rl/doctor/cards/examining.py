@@ -17,7 +17,7 @@ from rl.config import Config
 from rl.data.load import load_for
 from rl.data.sets import DataSplits, UnusableData
 from rl.data.sizes import images_of
-from rl.doctor.blind import print_blinds, repeated
+from rl.doctor.cards.blind import print_blinds, repeated
 from rl.doctor.data import Finding, frames_fit
 from rl.evaluate.quick import quick_subset
 from rl.evaluate.suite.asking import num_completions

@@ -1,0 +1,1 @@
+"""`python -m rl.doctor benchmark=[..]`: cards and their rows looked at without a model."""
