@@ -95,9 +95,9 @@ def _print_strata(
         parts.pop("", None)
         if len(parts) > 1:
             largest = sorted(parts, key=lambda one: (-len(parts[one]), one))[:MOST_VALUES]
-            for value in largest:
-                score = _score(parts[value], clusters)
-                rows.append((f"{stratum}: {shorten(value, 40)}", f"{score.num_items:,}", _percent(score)))
+            for part in largest:
+                score = _score(parts[part], clusters)
+                rows.append((f"{stratum}: {shorten(part, 40)}", f"{score.num_items:,}", _percent(score)))
     if rows:
         console.print(table(f"{benchmark.card.name}: {name}, by stratum", ("stratum", "items", "score in %"), rows))
 

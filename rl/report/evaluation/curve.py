@@ -54,7 +54,7 @@ def _changes(folder: Path, labels: Sequence[str]) -> tuple[dict[str, Mapping[str
         found = compare([folder / label for label in labels])
     except UnusableData as error:
         return {}, str(error)
-    made = {}
+    made: dict[str, Mapping[str, Any]] = {}
     for label, other in zip(labels[1:], found["others"], strict=True):
         made[label] = {name: one["difference"] for name, one in other["benchmarks"].items()}
     return made, ""
