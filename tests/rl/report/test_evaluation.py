@@ -149,7 +149,7 @@ def test_a_curve_has_a_page_with_each_model_linked_and_its_change(folders, tmp_p
     assert main([str(tmp_path)]) == 0
     assert "read by the rules another" in (tmp_path / "report.html").read_text()
     (tmp_path / "curve.json").write_text("{")
-    assert main([str(tmp_path)]) == 1 and "curve.json cannot be read" in capsys.readouterr().err
+    assert main([str(tmp_path)]) == 2 and "curve.json cannot be read" in capsys.readouterr().err
 
 
 def test_published_tables_stand_beside_the_model_with_what_is_blind(folders):
