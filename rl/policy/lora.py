@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rl.config import LoraConfig
-from rl.policy.ranks import full, rank
+from rl.policy.ranks import full, in_dtype, rank
 
 # What PEFT calls all linear layers but the head.
 ALL_LINEAR = "all-linear"
@@ -52,7 +52,8 @@ class Adapter:
             # A vision tower may have layers of the same names.
             exclude_modules=rf"(?!{re.escape(decoder)}\.).*",
         )
-        with torch.random.fork_rng(devices=[]):
+        linear = [model.get_submodule(name) for name in layers]
+        with torch.random.fork_rng(devices=[]), _weights_of_no_size(linear):
             torch.manual_seed(seed)
             self._peft = peft.get_peft_model(model, config)
         self._model = model
@@ -72,17 +73,17 @@ class Adapter:
         finally:
             _thaw(adapters)  # PEFT thaws those it finds; FSDP may hold them as other tensors by then
 
-    def merged(self, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    def merged(self, state: Mapping[str, Tensor], dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """Names and whole tensors of the base model with the adapters added to copies of its weights; the live ones
-        stay apart. Every rank must exhaust it."""
+        stay apart. Every rank must exhaust it. Sums are in float32, the rest in `dtype`."""
         for name, tensor in state.items():
             layer, inside, leaf = name.partition(".base_layer.")
             if ".lora_" in name:
                 continue
             if not inside:
-                yield name, full(tensor)
+                yield name, full(in_dtype(tensor, dtype))
             elif leaf != "weight":
-                yield f"{layer}.{leaf}", full(tensor)
+                yield f"{layer}.{leaf}", full(in_dtype(tensor, dtype))
             else:
                 low_AI, high_OA = (full(state[f"{layer}.lora_{side}.{_NAME}.weight"]) for side in "AB")
                 yield f"{layer}.weight", full(tensor).float() + high_OA @ low_AI * self._scaling
@@ -94,6 +95,20 @@ class Adapter:
         if rank() == 0:
             # Not to be asked of the Hub, which PEFT would do to learn whether embeddings grew.
             self._peft.save_pretrained(str(folder), state_dict=state, save_embedding_layers=False)
+
+
+@contextmanager
+def _weights_of_no_size(layers: Iterable[nn.Module]) -> Iterator[None]:
+    """PEFT puts an adapter where the weight of its layer lies. Where that is not read yet, one number in the shape of
+    the weight stands for it, so that the adapter gets its first weights."""
+    unread = [(layer, layer.weight) for layer in layers if layer.weight.is_meta]
+    for layer, weight in unread:
+        layer.weight = nn.Parameter(torch.empty((), dtype=weight.dtype).expand(weight.shape), requires_grad=False)
+    try:
+        yield
+    finally:
+        for layer, weight in unread:
+            layer.weight = weight.requires_grad_(False)
 
 
 def _thaw(parameters: Iterable[nn.Parameter]) -> None:

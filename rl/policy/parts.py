@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from rl.config import LoraConfig, Train
 from rl.policy.lora import Adapter
-from rl.policy.ranks import full
+from rl.policy.ranks import full, in_dtype
 from rollouts.engine.checksum import checksum
 from rollouts.prompt.families import Family, UnknownFamily
 
@@ -164,12 +164,13 @@ class Parts:
             raise ValueError(f"model.train={self.train} has no adapters to switch off, so its base is gone; use lora")
         return self.adapter.switched_off()
 
-    def merged(self, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    def merged(self, state: Mapping[str, Tensor], dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """Names and whole tensors of the `state_dict` of this model as the base model would have them, adapters added
-        to copies of the weights. Every rank must exhaust it."""
+        to copies of the weights. Every rank must exhaust it. What is nobody's sum is gathered in `dtype`, so that no
+        more than that travels."""
         if self.adapter is not None:
-            return self.adapter.merged(state)
-        return ((name, full(tensor)) for name, tensor in state.items())
+            return self.adapter.merged(state, dtype)
+        return ((name, full(in_dtype(tensor, dtype))) for name, tensor in state.items())
 
     def save_adapter(self, folder: str | Path) -> None:
         """The adapter in PEFT's format, where there is one; every rank must call it, the first writes."""

@@ -8,7 +8,7 @@ the whole minibatch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from rl.policy.optimizer import MOMENTS, learning_rate, make_optimizer, moment_o
 from rl.policy.parts import Parts
 from rl.policy.ranks import Piece, full, piece_of, rank, reduce, sharded_as, world_size
 from rl.policy.sharding import PLAIN, Layout, recompute_layers, shard, sync_gradients
-from rl.policy.token_model import DTYPES, TokenModel, load_token_model
+from rl.policy.token_model import DTYPES, TokenModel, open_token_model
 from rollouts.prompt.families import ONE_TILE, ImageSettings
 from rollouts.prompt.processing import EncodedPrompt, load_processor, media_token_ids
 
@@ -76,7 +76,7 @@ class Policy:
         self.total_updates = total_updates
         self.processor = load_processor(path, images)
         media = media_token_ids(self.processor)
-        self.tokens = load_token_model(
+        self.tokens, fill = open_token_model(
             path, temperature=objective.temperature, banned=media, dtype=dtype, device=device, attention=attention
         )
         self.tokens.measure = objective.measure
@@ -87,6 +87,7 @@ class Policy:
         if layout.activation_checkpointing:
             recompute_layers(self.tokens)
         shard(self.tokens, layout.fsdp_size)
+        fill()
         self.parts.remember_frozen()
         self.export_dtype = DTYPES[dtype]
         self.optimizer = make_optimizer(self.tokens, objective.optimizer, layout.optimizer_state)
@@ -195,13 +196,15 @@ class Policy:
         """All weights by their Hugging Face names in the run's dtype, on `device`, tied ones once, adapters merged;
         every rank must call it, every rank gets them. On the CPU they are copies; on the policy's own device a tensor
         that is whole and of this dtype is the policy's own, so that it must be read before the next update."""
+        return dict(self.each_weight(device))
+
+    def each_weight(self, device: str) -> Iterator[tuple[str, Tensor]]:
+        """The same one after the other, for whoever needs them once and not together; every rank must exhaust it."""
         tied = getattr(self.tokens.model, "all_tied_weights_keys", None) or {}
         state = {name: tensor for name, tensor in self.tokens.model.state_dict().items() if name not in tied}
-        return {name: self._export(tensor, device) for name, tensor in self.parts.merged(state)}
-
-    def _export(self, tensor: Tensor, device: str) -> Tensor:
-        dtype = self.export_dtype if tensor.is_floating_point() else tensor.dtype
-        return tensor.detach().to(device, dtype, copy=device == "cpu").contiguous()
+        for name, tensor in self.parts.merged(state, self.export_dtype):
+            dtype = self.export_dtype if tensor.is_floating_point() else tensor.dtype
+            yield name, tensor.detach().to(device, dtype, copy=device == "cpu").contiguous()
 
     def save_pretrained(self, path: str | Path) -> Path:
         """Model and processor in Hugging Face format, for transformers and vLLM, and in the folder ADAPTER inside it
@@ -320,7 +323,7 @@ class Reference:
     ) -> None:
         banned = media_token_ids(load_processor(path))
         self.alone = layout.reference == "whole"
-        self.tokens = load_token_model(
+        self.tokens, fill = open_token_model(
             path,
             temperature=temperature,
             banned=banned,
@@ -331,6 +334,7 @@ class Reference:
         )
         if not self.alone:
             shard(self.tokens, layout.fsdp_size, in_host_memory=layout.reference == "cpu")
+        fill()
         self.micro_batch_tokens = micro_batch_tokens
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:

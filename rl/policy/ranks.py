@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -24,6 +25,11 @@ def rank() -> int:
 def full(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may be sharded; every rank must call it (a collective), every rank gets it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def in_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers in another dtype; counters and the like stay what they are."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def reduce(values: Tensor, operation: str = "sum") -> Tensor:

@@ -2,7 +2,8 @@
 
 Groups of FSDP2 (`fully_shard`): each layer of decoder and vision tower, embedding and head (one group where they are
 tied), the rest with the root. A group's weights are gathered for its own forward and backward pass and never kept
-longer, so that outside of a pass each rank holds its shard and nothing else.
+longer, so that outside of a pass each rank holds its shard and nothing else. Weights are laid over the ranks before
+they are read, so that no rank ever holds the whole.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def shard(tokens: TokenModel, fsdp_size: int | None = None, *, in_host_memory: b
         wrap(modules)
     # The linear layer is met again on its way through the model.
     wrap(tokens, ignored_params=set(head.parameters()))
-    tokens.is_sharded = True
+    tokens.is_sharded, tokens.rests_on_host = True, in_host_memory
 
 
 def make_mesh(device: str, num_ranks: int, fsdp_size: int | None) -> DeviceMesh:

@@ -6,6 +6,8 @@ over several ranks is said in rl/policy/sharding.py.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -17,10 +19,13 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreT
 from rl.algo.logprobs import Measure, chunked_logprobs, entropy, nothing
 from rl.policy.attention import Attention, attends_by_tree, lay_out, use_tree_attention
 from rl.policy.batching import MicroBatch
+from rl.policy.loading.files import Weights, WholeOnly, weights_of
+from rl.policy.loading.outline import Kind, fill, outline_of
 from rl.policy.parts import hold_frozen_matrices
 from rollouts.prompt.families import Family, UnknownFamily
 from rollouts.prompt.processing import collate_media, load_family, prompt_positions
 
+log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -50,8 +55,11 @@ class TokenModel(nn.Module):
         banned: tuple[int, ...],
         dtype: torch.dtype,
         attention: Attention = "auto",
+        device: str | torch.device = "cpu",
     ) -> None:
         super().__init__()
+        # Where it computes. Its weights may rest elsewhere: nowhere yet, or in the host's memory.
+        self.device = torch.device(device)
         self.model = model
         self.family = family
         self.temperature = temperature
@@ -64,13 +72,11 @@ class TokenModel(nn.Module):
         self.head = ScoringHead(model.get_output_embeddings())
         # By FSDP2: then its weights come in the dtype of the arithmetic, and a rank may not leave out a layer.
         self.is_sharded = False
+        # In shards, and these in the host's memory.
+        self.rests_on_host = False
         self.vocab_size = model.config.get_text_config().vocab_size
         # Never a token that stands for an image; padding is masked, so that nothing else about it matters.
         self.pad_id = next(token for token in range(self.vocab_size) if token not in banned)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
 
     @property
     def decoder(self) -> PreTrainedModel:
@@ -159,29 +165,71 @@ def load_token_model(
     attention: Attention = "auto",
     frozen: bool = False,
 ) -> TokenModel:
+    """The model of a folder, whole; see `open_token_model`."""
+    settings: dict[str, Any] = {"temperature": temperature, "banned": banned, "attention": attention}
+    tokens, fill = open_token_model(path, dtype=dtype, device=device, frozen=frozen, **settings)
+    fill()
+    return tokens
+
+
+def open_token_model(
+    path: str | Path,
+    *,
+    temperature: float,
+    banned: tuple[int, ...],
+    dtype: str = "float32",
+    device: str = "cpu",
+    attention: Attention = "auto",
+    frozen: bool = False,
+) -> tuple[TokenModel, Callable[[], None]]:
     """The model of a folder, in evaluation mode for good: dropout would give the trainer another distribution than the
     engine's. `frozen`: nothing of it learns, so its matrices are held in the dtype of the arithmetic.
+
+    Its weights are not there yet: the function that comes with it reads them, onto `device` or to where `shard` has
+    laid them by then, each rank its own rows.
 
     Raises:
         FileNotFoundError: there is no folder at an absolute path.
         UnknownFamily: see `load_model`.
+        WrongWeights: the files lack a weight, or hold one of another shape.
     """
     family = load_family(path)
-    model = load_model(path, family, dtype=torch.float32, attention=family.attention)
+    model, weights = _opened(path, family)
     if frozen:
         hold_frozen_matrices(model.requires_grad_(False), DTYPES[dtype])
-    return TokenModel(model.to(device).eval(), family, temperature, banned, DTYPES[dtype], attention)
+    tokens = TokenModel(model.eval(), family, temperature, banned, DTYPES[dtype], attention, device)
+    return tokens, lambda: fill(model, weights, "cpu" if tokens.rests_on_host else device)
+
+
+def _opened(path: str | Path, family: Family) -> tuple[PreTrainedModel, Weights]:
+    """The outline of a model and the weights for it; or the whole model, and nothing left to read, where its files can
+    only be read at once."""
+    outline = outline_of(path, _kind(family), family.attention)
+    try:
+        weights = weights_of(path, outline)
+    except WholeOnly as reason:
+        log.info("%s is loaded whole on every rank, because %s", path, reason)
+        return load_model(path, family, dtype=torch.float32, attention=family.attention), Weights(str(path), {})
+    return _known(outline, path, family), weights
 
 
 def load_model(path: str | Path, family: Family, *, dtype: torch.dtype, attention: str) -> PreTrainedModel:
-    """The model of a folder or Hub id with its head, checked against what is known of its family.
+    """The model of a folder or Hub id with its head and all its weights, by transformers, checked against what is known
+    of its family.
 
     Raises:
         UnknownFamily: it is not built as its entry says, or some of its layers see a window only, which the masks of
             trees do not know of.
     """
-    kind = AutoModelForImageTextToText if family.reads_images else AutoModelForCausalLM
-    model = kind.from_pretrained(str(path), dtype=dtype, attn_implementation=attention)
+    kind = _kind(family)
+    return _known(kind.from_pretrained(str(path), dtype=dtype, attn_implementation=attention), path, family)
+
+
+def _kind(family: Family) -> Kind:
+    return AutoModelForImageTextToText if family.reads_images else AutoModelForCausalLM
+
+
+def _known(model: PreTrainedModel, path: str | Path, family: Family) -> PreTrainedModel:
     modules = dict(model.named_modules())
     places = [f"{family.decoder}.layers", *([family.vision_layers] if family.reads_images else [])]
     if absent := [place for place in places if not isinstance(modules.get(place), nn.ModuleList)]:

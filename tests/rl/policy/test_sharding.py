@@ -18,6 +18,7 @@ from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy, Reference
 from rl.policy.ranks import piece_of
 from rl.policy.sharding import Layout, layers_of, layout_of, make_mesh
+from rollouts.engine.checksum import checksum
 from rollouts.prompt.processing import encode, load_processor
 from tests.fakes.tiny_models import MAKERS, make_llama
 from tests.rl.policy.policy_cases import GRPO, TOTAL_UPDATES, difference, sample, some_rows, totals_of
@@ -172,11 +173,12 @@ def _two_ranks(rank: int, folders: dict[str, Path], store: Path) -> None:
         policy = policy_with(folders[case.family], case.layout, case.dtype)
         rows = rows_of(folders[case.family])
         mine = parts_of(rows)[rank] if case.family != "llama" else rows[rank::2]
+        begun = checksum(policy.weights()) if case.dtype == "float32" else ""
         values = policy.log_probs(mine)
         with counted("all_gather_single") as gathered, counted("reduce_scatter_single") as scattered:
             metrics = policy.update(mine, totals_of(rows))
         result = {"values": values, "metrics": metrics, "gathered": gathered, "scattered": scattered}
-        torch.save({**result, "weights": policy.weights()}, store / f"{number}_{rank}.pt")
+        torch.save({**result, "begun": begun, "weights": policy.weights()}, store / f"{number}_{rank}.pt")
     rows = rows_of(folders["internvl"])
     for number, frozen in enumerate(FROZEN):
         reference = reference_with(folders["internvl"], frozen)
@@ -185,12 +187,31 @@ def _two_ranks(rank: int, folders: dict[str, Path], store: Path) -> None:
         # All rows are on the first rank: the other one gathers with it and has nothing to say.
         lonely = reference.log_probs(rows if rank == 0 else [])
         torch.save({"values": values, "lonely": lonely, "held": held}, store / f"frozen_{number}_{rank}.pt")
+    torch.save(memory_of_loading(folders["large"]), store / f"memory_{rank}.pt")
     dist.destroy_process_group()
+
+
+def memory_of_loading(folder: Path) -> dict[str, int]:
+    """By how many bytes this process grows, at most, while a reference is loaded in shards, and those of its
+    weights."""
+    resting = _resident("VmRSS", forget_peak=True)
+    reference = Reference(folder, temperature=0.9, layout=Layout(reference="sharded"))
+    weights = sum(parameter.nbytes for parameter in reference.tokens.parameters())
+    return {"grown": _resident("VmHWM") - resting, "weights": weights}
+
+
+def _resident(name: str, forget_peak: bool = False) -> int:
+    """Bytes of this process's memory, by Linux's names: VmRSS now, VmHWM the most since it was last forgotten."""
+    if forget_peak:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) << 10
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {name: MAKERS[name](tmp_path_factory.mktemp(name)) for name in ("internvl", "qwen2_5_vl", "llama")}
+    made = {name: MAKERS[name](tmp_path_factory.mktemp(name)) for name in ("internvl", "qwen2_5_vl", "llama")}
+    return made | {"large": make_llama(tmp_path_factory.mktemp("large"), layers=16, hidden=512)}
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +238,8 @@ def test_two_ranks_one_of_them_without_an_image_learn_what_one_does(
     case, results = CASES[number], on_ranks[number]
     rows = rows_of(folders[case.family])
     alone = policy_with(folders[case.family], Layout())
+    if case.dtype == "float32":
+        assert {result["begun"] for result in results} == {checksum(alone.weights())}, "read in shards, bit by bit"
     expected = alone.update(rows, totals_of(rows))
     for result in results:
         for name in ("loss", "kl", "entropy", "grad_norm"):
@@ -244,6 +267,13 @@ def test_a_reference_in_shards_says_what_a_whole_one_says(number: int, store: Pa
         size = sum(parameter.nbytes for parameter in whole.tokens.parameters())
         assert sum(result["held"] for result in results) == size
         assert max(result["held"] for result in results) < 0.55 * size
+
+
+def test_a_rank_that_loads_a_shard_never_holds_the_whole(store: Path) -> None:
+    for grown in of_both_ranks(store, "memory"):
+        assert grown["weights"] > 150 << 20
+        # Half of the weights, and one of the 147 tensors at a time.
+        assert 0.45 * grown["weights"] < grown["grown"] < 0.6 * grown["weights"], grown
 
 
 def test_ranks_gather_half_the_bytes_in_bfloat16_and_add_up_gradients_once_an_update(
