@@ -1,6 +1,8 @@
 """Checkpoints that survive a kill at any moment: safetensors and JSON, a manifest of sizes and hashes written last, one
 rename.
 
+A checkpoint may be written by a thread while the ranks go on learning (`Saving`): they wait for the copy alone.
+
 `step_000010.tmp/` is filled and flushed to disk, then renamed to `step_000010/`. Every rank writes the rows that it
 holds, one file each, hashed on the way to the disk; `layout.json` says which rows of which tensor lie where, so that
 any number of ranks can read them again. A folder without a manifest, or one whose files do not match it, is not a
@@ -15,6 +17,7 @@ import logging
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +28,14 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rl.policy.ranks import Piece, exchange, piece_of, rank, world_size
-from rollouts.store.disk import sha256_file, sync_files, sync_folder
+from rollouts.store.disk import sha256_file, sync_files, sync_folder, write_atomically
 
 STATE, LAYOUT, MANIFEST = "state.json", "layout.json", "MANIFEST.json"
 # The one file of tensors of format 1, which has no layout.
 TENSORS = "state.safetensors"
 FORMAT_VERSION = 2
+# What a rank says when a thread of it has written its shard, and how often the first rank looks for it.
+WRITTEN, LOOK_SECONDS = "written_{:05d}.json", 0.05
 # Names of safetensors.
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64", torch.uint8: "U8"}
 log = logging.getLogger(__name__)
@@ -118,23 +123,124 @@ def save(
         NotWritten: the disk is full or not writable, on any rank; nothing half-written stays behind, older
             checkpoints are untouched.
     """
-    final = root / f"step_{step:06d}"
-    partial = final.with_suffix(".tmp")
+    job = _Job(root, step, state, keep)
     pieces = {name: one if isinstance(one, Piece) else piece_of(one) for name, one in tensors.items()}
     first = rank() == 0
     try:
-        _together(lambda: _begin(partial) if first else None)
-        shards = _together(lambda: _write_shard(partial, pieces))
-        _together(lambda: _finish(partial, final, {**state, "step": step}, shards) if first else None)
+        job.begin()
+        shards = _together(lambda: _write_shard(job.partial, pieces))
+        _together(lambda: job.finish(shards) if first else None)
     except OSError as error:
-        if first:
-            shutil.rmtree(partial, ignore_errors=True)
-        raise NotWritten(
-            f"checkpoint {final} could not be written: {error}; free space or set out_dir elsewhere"
-        ) from error
-    for old in _folders(root)[keep:] if first and keep is not None else []:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
+        raise job.given_up(error) from error
+    return job.final
+
+
+class Saving:
+    """The same, written by a thread of each rank while the ranks go on: they wait until what they hold is copied. It
+    counts once all have written, which no rank waits for; until then the checkpoint before it is the newest.
+
+    Several ranks: all must make it and call `wait`, at the same time.
+    """
+
+    def __init__(
+        self, root: Path, step: int, tensors: Mapping[str, Tensor | Piece], state: Mapping[str, Any], keep: int | None
+    ) -> None:
+        """Copy the pieces of this rank into the host's memory and begin.
+
+        Raises:
+            NotWritten: the folder cannot be made, or is not the same one for all ranks.
+        """
+        self._job = _Job(root, step, state, keep)
+        try:
+            self._job.begin()
+        except OSError as error:
+            raise self._job.given_up(error) from error
+        pieces = {name: one if isinstance(one, Piece) else piece_of(one) for name, one in tensors.items()}
+        # The RNG's state and counters are small; what is written is that of now, whatever happens to the tensors.
+        self._pieces = {name: piece._replace(rows=_copied(piece.rows)) for name, piece in pieces.items() if piece.mine}
+        if any(piece.rows.is_cuda for piece in pieces.values()):
+            torch.cuda.synchronize()
+        self._is_written, self._give_up, self._fault = threading.Event(), threading.Event(), ""
+        self._thread = threading.Thread(target=self._write, name=f"checkpoint of step {step}", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> Path:
+        """Until it is on the disk.
+
+        Raises:
+            NotWritten: see `save`.
+        """
+        self._is_written.wait()
+        faults = [fault for fault in exchange(self._fault) if fault]
+        if faults:
+            self._give_up.set()
+        self._thread.join()
+        if faults := faults or [fault for fault in exchange(self._fault) if fault]:
+            raise self._job.given_up(OSError("; ".join(faults)))
+        return self._job.final
+
+    def _write(self) -> None:
+        """Each rank says in a file of its own that it has written its shard; the first one waits for these files. Ranks
+        cannot speak to one another here, because they speak while they learn."""
+        try:
+            shard = _write_shard(self._job.partial, self._pieces)
+            self._pieces = {}
+            written = json.dumps([shard.name, shard.fingerprint, shard.layout])
+            write_atomically(self._job.partial / WRITTEN.format(rank()), written.encode())
+            self._is_written.set()
+            if rank() == 0 and (shards := self._of_all_ranks()):
+                self._job.finish(shards)
+        except Exception as error:  # whatever it is, `wait` must tell it, in the thread that learns
+            self._fault = f"{error} (rank {rank()})" if world_size() > 1 else str(error) or type(error).__name__
+        finally:
+            self._is_written.set()
+
+    def _of_all_ranks(self) -> list[_Shard]:
+        """What all have written, once they have; nothing where one of them gave up."""
+        files = [self._job.partial / WRITTEN.format(number) for number in range(world_size())]
+        while not all(file.exists() for file in files):
+            if self._give_up.wait(LOOK_SECONDS):
+                return []
+        said = [json.loads(file.read_text()) for file in files]
+        for file in files:
+            file.unlink()
+        return [
+            _Shard(name, print_, {key: (tuple(shape), start) for key, (shape, start) in of.items()})
+            for name, print_, of in said
+        ]
+
+
+class _Job:
+    """One checkpoint on its way to the disk."""
+
+    def __init__(self, root: Path, step: int, state: Mapping[str, Any], keep: int | None) -> None:
+        self._root, self._keep = root, keep
+        self._state = {**state, "step": step}
+        self.final = root / f"step_{step:06d}"
+        self.partial = self.final.with_suffix(".tmp")
+
+    def begin(self) -> None:
+        """Make the folder; every rank must call it. Raises OSError on all ranks where one cannot see it."""
+        _together(lambda: _begin(self.partial) if rank() == 0 else None)
+        _together(self._look)
+
+    def _look(self) -> None:
+        if not self.partial.is_dir():
+            raise OSError(f"{self.partial} is not seen here: out_dir must be one folder for all machines of the run")
+
+    def finish(self, shards: list[_Shard]) -> None:
+        """What the first rank does when all have written."""
+        _finish(self.partial, self.final, self._state, shards)
+        for old in _folders(self._root)[self._keep :] if self._keep is not None else []:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def given_up(self, error: OSError) -> NotWritten:
+        """The error to raise; nothing half-written stays behind."""
+        if rank() == 0:
+            shutil.rmtree(self.partial, ignore_errors=True)
+        return NotWritten(
+            f"checkpoint {self.final} could not be written: {error}; free space or set out_dir elsewhere"
+        )
 
 
 def load_latest(root: Path) -> Checkpoint | None:
@@ -190,8 +296,17 @@ def _together(work: Callable[[], T]) -> list[T]:
     return [answer for answer, _ in answers]  # type: ignore[misc]  # None only where the work gives it
 
 
+def _copied(rows: Tensor) -> Tensor:
+    """In the host's memory, on its way there where it comes from a GPU."""
+    if not rows.is_cuda:
+        return rows.detach().clone(memory_format=torch.contiguous_format)
+    return torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True).copy_(rows.detach(), non_blocking=True)
+
+
 def _begin(partial: Path) -> None:
-    shutil.rmtree(partial, ignore_errors=True)
+    """An empty folder; what runs that were killed left half-written goes."""
+    for left in partial.parent.glob("step_*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
 
 

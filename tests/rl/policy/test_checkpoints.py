@@ -6,18 +6,23 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from rl.policy import checkpoints
-from rl.policy.checkpoints import CheckpointError, load_latest, save, verify
+from rl.policy.checkpoints import CheckpointError, Saving, load_latest, save, verify
 from rollouts.engine.checksum import checksum
 from rollouts.store.disk import sha256_file
 from tests.fakes.tiny_models import make_internvl
+from tests.paths import REPOSITORY
 from tests.rl.policy.policy_cases import policy_of, some_rows, totals_of
 
 SHARD = "shard_00000_of_00001.safetensors"
@@ -182,6 +187,78 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     with pytest.raises(CheckpointError, match=r"No space left.*free space"):
         save(tmp_path, 20, TENSORS, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step_000010"]
+
+
+def test_a_thread_writes_what_the_tensors_were_and_the_checkpoint_counts_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10, TENSORS, {"position": 1})
+    weight = TENSORS["weight"].clone()
+    may_write = threading.Event()
+    write = checkpoints._write_shard
+
+    def slowly(partial: Path, pieces: Any) -> Any:
+        assert may_write.wait(30)
+        return write(partial, pieces)
+
+    monkeypatch.setattr(checkpoints, "_write_shard", slowly)
+    saving = Saving(tmp_path, 20, {**TENSORS, "weight": weight}, {"position": 2}, keep=1)
+    weight.zero_()  # the ranks go on
+    found = load_latest(tmp_path)
+    assert found is not None and found.step == 10, "it is not whole yet, and the one before is kept"
+    may_write.set()
+    assert saving.wait() == tmp_path / "step_000020"
+    found = load_latest(tmp_path)
+    assert found is not None and (found.step, found.state["position"]) == (20, 2)
+    assert torch.equal(found.tensors["weight"], TENSORS["weight"])
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000020"]
+    assert not [path.name for path in found.path.iterdir() if "written" in path.name]
+
+
+def test_what_stops_a_writing_thread_is_raised_where_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10, TENSORS, {})
+    for fault, said in ((OSError(28, "No space left on device"), r"No space left.*free space"), (KeyError("f8"), "f8")):
+
+        def fails(partial: Path, _pieces: object, fault: Exception = fault) -> None:
+            (partial / SHARD).write_bytes(b"half")
+            raise fault
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, "_write_shard", fails)
+            saving = Saving(tmp_path, 20, TENSORS, {}, None)
+            with pytest.raises(CheckpointError, match=said):
+                saving.wait()
+        assert [path.name for path in tmp_path.iterdir()] == ["step_000010"]
+
+
+WRITES_FOR_EVER = """
+import sys, time
+from pathlib import Path
+import torch
+from rl.policy import checkpoints
+write = checkpoints._write_shard
+def half(partial, pieces):
+    shard = write(partial, pieces)
+    print("half", flush=True)
+    time.sleep(600)
+checkpoints.save(Path(sys.argv[1]), 10, {"weight/a": torch.ones(3)}, {})
+checkpoints._write_shard = half
+checkpoints.Saving(Path(sys.argv[1]), 20, {"weight/a": torch.zeros(3)}, {}, 1).wait()
+"""
+
+
+def test_a_kill_while_a_thread_writes_leaves_the_one_before_and_the_next_removes_the_rest(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITES_FOR_EVER, str(tmp_path)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "half\n"
+        process.kill()
+    assert (tmp_path / "step_000020.tmp").is_dir()
+    found = load_latest(tmp_path)
+    assert found is not None and found.step == 10 and torch.equal(found.tensors["weight/a"], torch.ones(3))
+    save(tmp_path, 30, TENSORS, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_000010", "step_000030"]
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:

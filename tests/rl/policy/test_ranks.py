@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from rl.policy import checkpoints
 from rl.policy.batching import Row, split_rows
-from rl.policy.checkpoints import load_latest, save
+from rl.policy.checkpoints import CheckpointError, Saving, load_latest, save
 from rl.policy.policy import Policy
-from rl.policy.ranks import exchange
+from rl.policy.ranks import Piece, exchange
 from rl.policy.sharding import Layout
 from rollouts.engine.checksum import checksum
 from tests.fakes.tiny_models import make_internvl
@@ -111,8 +112,13 @@ def _from_two_to_one_and_back(rank: int, folder: Path, store: Path) -> None:
     for step in (1, 2):
         policy.update(mine, totals_of(rows))
         pieces, meta = policy.pieces()
-        save(store / "two", step, pieces, {"policy": meta})
+        if step == 1:
+            save(store / "two", step, pieces, {"policy": meta})
+        else:  # by threads, which wait for one another
+            saving = Saving(store / "two", step, pieces, {"policy": meta}, None)
     sums = [of_all_but_chance(policy)]
+    saving.wait()
+    full = _refused_on_the_second_rank(rank, store / "two", pieces)
     held = sum(piece.rows.nbytes for piece in pieces.values())
     copies = Policy(folder, policy.objective, total_updates=8, layout=Layout(fsdp_size=1, optimizer_state="bfloat16"))
     for _ in range(3):
@@ -127,7 +133,23 @@ def _from_two_to_one_and_back(rank: int, folder: Path, store: Path) -> None:
     join("second")
     sums.append(of_all_but_chance(taken_up(store / "one")))
     torch.distributed.destroy_process_group()
-    torch.save({"sums": sums, "held": held, "copies": same}, store / f"{rank}.pt")
+    torch.save({"sums": sums, "held": held, "copies": same, "full": full}, store / f"{rank}.pt")
+
+
+def _refused_on_the_second_rank(rank: int, root: Path, pieces: dict[str, Piece]) -> str:
+    """What each rank is told of a checkpoint for which one of them has no room."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write, checkpoints._write_shard = checkpoints._write_shard, full if rank == 1 else checkpoints._write_shard
+    try:
+        Saving(root, 3, pieces, {}, None).wait()
+    except CheckpointError as error:
+        return str(error)
+    finally:
+        checkpoints._write_shard = write
+    return ""
 
 
 def test_a_checkpoint_of_two_ranks_goes_to_one_and_back_and_a_damaged_shard_is_named(
@@ -139,6 +161,8 @@ def test_a_checkpoint_of_two_ranks_goes_to_one_and_back_and_a_damaged_shard_is_n
     assert len({*first["sums"], *second["sums"]}) == 1, (first["sums"], second["sums"])
     assert (len(first["sums"]), len(second["sums"])) == (3, 2)
     assert len({*first["copies"]}) == 1
+    assert first["full"] == second["full"] and "No space left on device (rank 1); free space" in first["full"]
+    assert not (tmp_path / "two" / "step_000003.tmp").exists()
     shards = [tmp_path / "two" / "step_000002" / f"shard_0000{rank}_of_00002.safetensors" for rank in (0, 1)]
     for path, result in zip(shards, (first, second), strict=True):
         assert path.stat().st_size < 1.2 * result["held"] + 40_000, "a rank writes what it holds, and a header"
