@@ -335,6 +335,15 @@ class ComputeConfig:
     # (fsdp_size), gathered layer by layer for a pass; or "cpu", the same parts in the host's memory, from where each
     # layer is brought in. In the dtype of model.dtype, but for norms and embeddings.
     reference: Literal["whole", "sharded", "cpu"] = "whole"
+    # Whether threads write checkpoints while the ranks go on learning. These then wait only until their part is copied
+    # into the memory of their machine, 12 bytes a parameter that learns, over all ranks; a run that is killed before a
+    # checkpoint is whole goes on from the one before. null = on GPUs, and not on CPU.
+    background_checkpoints: bool | None = None
+    # How weights come from the policy to the engines. "direct": by handles where an engine stands on the policy's GPU,
+    # and over NCCL (gloo on CPU), a bucket at a time, where it has its own. "store": all of them through Ray's object
+    # store and the memory of the machines, by estimate a minute a step at 8 B parameters; but an engine that dies is
+    # started again. "auto" = direct on GPUs, store on CPU.
+    weight_transport: Literal["auto", "store", "direct"] = "auto"
     # Threads of each worker on CPU; None = all cores, or half of them where groups work at once (grpo.old_logprobs).
     num_threads: int | None = None
     # No answer of a worker for so long ends the run with an error.

@@ -22,8 +22,8 @@ class Ranks(Protocol):
     def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
         """Begin one optimiser update; the function that is returned waits for its metrics."""
 
-    def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> Path:
-        """Write everything that an exact resume needs."""
+    def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> None:
+        """Write everything that an exact resume needs; `save` and `restore` wait until it is written."""
 
     def restore(self, root: str | Path) -> tuple[int, dict[str, Any]] | None:
         """Take up the newest checkpoint: its step and `extra`; None where there is none."""
@@ -47,9 +47,9 @@ class OneRank:
         metrics = self._worker.update((rows, totals))
         return lambda: metrics
 
-    def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> Path:
+    def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> None:
         """See `Ranks.checkpoint`."""
-        return Path(self._worker.checkpoint(str(root), step, dict(extra), keep))
+        self._worker.checkpoint(str(root), step, dict(extra), keep)
 
     def restore(self, root: str | Path) -> tuple[int, dict[str, Any]] | None:
         """See `Ranks.restore`."""

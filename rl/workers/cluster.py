@@ -2,8 +2,7 @@
 of verl.
 
 Groups are verl's `RayWorkerGroup`s on placement groups of our own. Every wait has a deadline, every failure names its
-worker, and no weight
-passes through the driver: the policy puts them into Ray's object store, the engines fetch them there.
+worker, and no weight passes through the driver (rl/workers/transport.py).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from rl.workers.placement import STRATEGY, Placement, place, place_policy, refer
 from rl.workers.policy_worker import Job, PolicyWorker
 from rl.workers.reference_worker import ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
-from rl.workers.transport import Handles, ObjectStore, Transport
+from rl.workers.transport import Transport, transport_for
 from rollouts.engine.requests import PrefixHits
 
 log = logging.getLogger(__name__)
@@ -336,7 +335,7 @@ def bring_up(
         share_cores(learning)
     for group in learning if shares_gpu else ():
         group.before_work = rollout.sleep
-    transport: Transport = (Handles if shares_gpu else ObjectStore)(policy, rollout)
+    transport = transport_for(config.compute, policy, rollout, shares_gpu)
     cluster = Cluster(session, rollout, policy, reference, transport, side_by_side=not shares_gpu)
     cluster.sync(version=0)
     return cluster

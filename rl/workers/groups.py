@@ -73,7 +73,7 @@ class Group:
         self.name = name
         self.size = verl_group.world_size
         self._verl = verl_group
-        self._session = session
+        self.session = session
         self.workers: list[Any] = verl_group.workers
         self._pids = self.ask("pid")
         self._started = self.ask("start")
@@ -96,7 +96,7 @@ class Group:
     def _ask_with_rows(self, method: str, parts: Sequence[Sequence[Row]], *rest: Any) -> list[Any]:
         """Start a call with rows for each worker; their prompts travel once, whoever is asked about them."""
         self.before_work()
-        packed = [self._session.parcels.packed(rows) for rows in parts]
+        packed = [self.session.parcels.packed(rows) for rows in parts]
         return [
             getattr(worker, method).remote(letter, rest, *prompts)
             for worker, (letter, prompts) in zip(self.workers, packed, strict=True)
@@ -109,20 +109,11 @@ class Group:
             WorkerFailed: a worker died, or was silent for longer than compute.worker_timeout_seconds.
             Exception: whatever a worker raised, as it raised it.
         """
-        ranks = {reference: rank for rank, reference in enumerate(references)}
-        answers: list[Any] = [None] * len(references)
-        deadline = time.monotonic() + self._session.timeout
-        while ranks:
-            ready = self._session.first_ready(list(ranks), max(0.0, deadline - time.monotonic()))
-            if ready is None:
-                raise self.failed(min(ranks.values()), f"gave no answer for {self._session.timeout:g} s")
-            rank = ranks.pop(ready)
-            answers[rank] = self.fetch(rank, ready)
-        return answers
+        return wait_together((self, references))[0]
 
     def answered(self, references: Sequence[Any]) -> bool:
         """Whether every answer to one `ask` is there, or will never come."""
-        return all(self._session.first_ready([reference], 0.0) is not None for reference in references)
+        return all(self.session.first_ready([reference], 0.0) is not None for reference in references)
 
     def wait_until_ready(self) -> None:
         self.infos = self.wait(self._started)
@@ -130,7 +121,7 @@ class Group:
     def fetch(self, rank: int, reference: Any) -> Any:
         """One answer of one worker; its death as WorkerFailed."""
         try:
-            return self._session.fetch(reference, self._session.timeout)
+            return self.session.fetch(reference, self.session.timeout)
         except Gone as error:
             raise self.failed(rank, str(error)) from None
         except Exception as error:
@@ -142,7 +133,7 @@ class Group:
 
     def _logs(self, rank: int) -> list[Path]:
         try:
-            return self._session.log_files(self._session.fetch(self._pids[rank], 1.0))
+            return self.session.log_files(self.session.fetch(self._pids[rank], 1.0))
         except Gone:
             return []
 
@@ -185,6 +176,10 @@ class PolicyGroup(Group):
         pairs = [worker.export_weights.options(num_returns=2).remote() for worker in self.workers]
         return pairs[0][0], [checksum for _, checksum in pairs]
 
+    def begin_line(self, size: int) -> Any:
+        """The address of a line with so many ends, of which the first rank is one."""
+        return self.wait(self.ask("serve_line", size))[0]
+
     def lend_weights(self) -> list[tuple[Any, Any]]:
         """References to every rank's weights, as handles of its GPU's memory, and to their checksum."""
         return [tuple(worker.lend_weights.options(num_returns=2).remote()) for worker in self.workers]
@@ -193,14 +188,32 @@ class PolicyGroup(Group):
         """Model and processor in Hugging Face format, written by the first rank."""
         self.wait(self.ask("save_pretrained", str(path)))
 
-    def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> Path:
+    def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> None:
         """Weights, optimiser and random state after `step` as a checkpoint under `root` (rl/policy/checkpoints.py),
-        with `extra` (JSON) beside them."""
-        return Path(self.wait(self.ask("checkpoint", str(root), step, dict(extra), keep))[0])
+        with `extra` (JSON) beside them. It may still be being written when this returns; `save`, `restore` and the next
+        `checkpoint` wait for it."""
+        self.wait(self.ask("checkpoint", str(root), step, dict(extra), keep))
 
     def restore(self, root: str | Path) -> tuple[int, dict[str, Any]] | None:
         """Take up the newest checkpoint under `root` that verifies: its step and `extra`; None where there is none."""
         return self.wait(self.ask("restore", str(root)))[0]
+
+
+def wait_together(*asked: tuple[Group, Sequence[Any]]) -> list[list[Any]]:
+    """The answers of several groups whose workers wait for one another, group by group; the first failure of any of
+    them ends the wait. Raises what `Group.wait` raises."""
+    owners = {reference: (place, rank) for place, (_, refs) in enumerate(asked) for rank, reference in enumerate(refs)}
+    answers: list[list[Any]] = [[None] * len(references) for _, references in asked]
+    session = asked[0][0].session
+    deadline = time.monotonic() + session.timeout
+    while owners:
+        ready = session.first_ready(list(owners), max(0.0, deadline - time.monotonic()))
+        if ready is None:
+            place, rank = min(owners.values())
+            raise asked[place][0].failed(rank, f"gave no answer for {session.timeout:g} s")
+        place, rank = owners.pop(ready)
+        answers[place][rank] = asked[place][0].fetch(rank, ready)
+    return answers
 
 
 class AdapterOff:
@@ -292,15 +305,21 @@ class RolloutGroup(Group):
         ]
         return self._confirming(version, loading)
 
-    def _confirming(self, version: int, references: list[Any]) -> Callable[[str], None]:
-        def confirm(checksum: str) -> None:
-            for rank, answer in enumerate(self.wait(references)):
-                if answer != (version, checksum):
-                    raise StaleWeights(
-                        f"{self.name}-{rank} holds {answer}, wanted {(version, checksum)}; it must not draw"
-                    )
+    def start_hearing(self, version: int) -> list[Any]:
+        """Begin to take over what the policy sends over the line; references to what each engine confirms. An engine
+        that dies later is not started again: nothing keeps the weights for it."""
+        self._weights = None
+        self._asleep = False
+        return self.ask("hear_weights", version)
 
-        return confirm
+    def _confirming(self, version: int, references: list[Any]) -> Callable[[str], None]:
+        return lambda checksum: self.confirm(version, checksum, self.wait(references))
+
+    def confirm(self, version: int, checksum: str, answers: Sequence[Any]) -> None:
+        """Raise StaleWeights unless every engine answered that it holds exactly these weights."""
+        for rank, answer in enumerate(answers):
+            if answer != (version, checksum):
+                raise StaleWeights(f"{self.name}-{rank} holds {answer}, wanted {(version, checksum)}; it must not draw")
 
     def sleep(self) -> None:
         """Engines give the memory of their GPUs back, once they have drawn what they were asked for; the next sync, or
@@ -383,9 +402,9 @@ class RolloutGroup(Group):
     def _with_something(self, drawing: Drawing, heard: float, patience: float) -> Any | None:
         """A call whose engine has something to say; None after `patience` seconds. `heard`: when one last had, by
         time.monotonic()."""
-        call = self._session.first_ready(list(drawing.calls), patience)
-        if call is None and time.monotonic() - heard >= self._session.timeout:
-            raise self.failed(min(drawing.calls.values()), f"drew nothing for {self._session.timeout:g} s")
+        call = self.session.first_ready(list(drawing.calls), patience)
+        if call is None and time.monotonic() - heard >= self.session.timeout:
+            raise self.failed(min(drawing.calls.values()), f"drew nothing for {self.session.timeout:g} s")
         return call
 
     def _draw(self, rank: int, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None) -> Any:
@@ -400,11 +419,11 @@ class RolloutGroup(Group):
             raise error
         self._restarted.add(rank)
         log.warning("%s\nIt is started again.", error)
-        deadline = time.monotonic() + self._session.timeout
+        deadline = time.monotonic() + self.session.timeout
         while time.monotonic() < deadline:
             try:
                 self._pids[rank] = self.workers[rank].pid.remote()
-                self._session.fetch(self._pids[rank], self._session.timeout)
+                self.session.fetch(self._pids[rank], self.session.timeout)
                 break
             except Gone:  # not up again yet
                 time.sleep(0.2)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from rl.algo.denominators import Denominators
-from rl.config import Config
+from rl.config import ComputeConfig, Config
 from rl.data.sizes import images_of
 from rl.policy import checkpoints
 from rl.policy.batching import Row
@@ -25,6 +25,7 @@ from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_g
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.checksum import combined
 from rollouts.engine.handles import Handed, OfCuda, hand_over
+from rollouts.engine.line import Address, Line, serve
 
 # What the policy learns by: rewards, or the taught responses.
 Job = Literal["grpo", "sft"]
@@ -42,6 +43,8 @@ class PolicyWorker:
         self.total_updates = total_updates
         self.job = job
         self.rank = int(os.environ.get("RANK", "0"))
+        # A checkpoint that a thread may still be writing.
+        self._saving: checkpoints.Saving | None = None
 
     def pid(self) -> int:
         """Of this process."""
@@ -97,6 +100,30 @@ class PolicyWorker:
         weights = self.policy.weights()
         return (weights, checksum_of(weights)) if self.rank == 0 else ({}, "")
 
+    def serve_line(self, size: int) -> Address | None:
+        """The first rank begins a line with so many ends (rollouts/engine/line.py)."""
+        if self.rank > 0:
+            return None
+        host = os.environ.get("MASTER_ADDR", "127.0.0.1")
+        self._store, address = serve(host, size, self.config.compute.worker_timeout_seconds)
+        return address
+
+    def join_line(self, address: Address) -> None:
+        """The first rank is its sending end."""
+        if self.rank == 0:
+            seconds = self.config.compute.worker_timeout_seconds
+            self._line = Line(address, 0, self.policy.tokens.device, seconds, self._store)
+
+    def send_weights(self, version: int) -> str:
+        """Send the weights over the line, one after the other; the first rank's checksum counts, the others help to
+        collect them."""
+        weights = self.policy.each_weight(self.config.compute.device)
+        if self.rank == 0:
+            return self._line.send(version, weights)
+        for _ in weights:
+            pass
+        return ""
+
     def lend_weights(self) -> tuple[Handed, str]:
         """Handles of the weights on this rank's GPU, and their checksum. They are kept until `take_back_weights`."""
         self._lent = self.policy.weights(self.config.compute.device)
@@ -108,22 +135,43 @@ class PolicyWorker:
         self._lent = {}
 
     def save_pretrained(self, path: str) -> None:
-        """Model and processor in Hugging Face format; every rank helps, the first writes."""
+        """Model and processor in Hugging Face format; every rank helps, the first writes. A checkpoint that is being
+        written is finished first."""
+        self._finish_checkpoint()
         self.policy.save_pretrained(path)
 
-    def checkpoint(self, root: str, step: int, extra: dict[str, Any], keep: int | None) -> str:
-        """Every rank writes what it holds."""
+    def checkpoint(self, root: str, step: int, extra: dict[str, Any], keep: int | None) -> None:
+        """Every rank writes what it holds, by a thread of its own where `in_background` says so; then what went wrong
+        is raised by the next call that has to do with files."""
+        self._finish_checkpoint()
         pieces, state = self.policy.pieces()
-        return str(checkpoints.save(Path(root), step, pieces, {"policy": state, "extra": extra}, keep))
+        what = (Path(root), step, pieces, {"policy": state, "extra": extra}, keep)
+        if in_background(self.config.compute):
+            self._saving = checkpoints.Saving(*what)
+        else:
+            checkpoints.save(*what)
+
+    def _finish_checkpoint(self) -> None:
+        if self._saving is not None:
+            saving, self._saving = self._saving, None
+            saving.wait()
 
     def restore(self, root: str) -> tuple[int, dict[str, Any]] | None:
         """Take up the newest checkpoint that verifies: its step and what was given as `extra`; None where there is
         none."""
+        self._finish_checkpoint()
         checkpoint = checkpoints.load_latest(Path(root))
         if checkpoint is None:
             return None
         self.policy.load_state(checkpoint.tensors, checkpoint.state["policy"])
         return checkpoint.step, checkpoint.state["extra"]
+
+
+def in_background(compute: ComputeConfig) -> bool:
+    """Whether a thread writes checkpoints; where the settings leave it open, on GPUs, whose ranks would wait for the
+    disk."""
+    chosen = compute.background_checkpoints
+    return compute.device == "cuda" if chosen is None else chosen
 
 
 def objective_of(config: Config, job: Job) -> Objective:

@@ -31,6 +31,7 @@ from rollouts.records import Completion
 
 if TYPE_CHECKING:
     from rollouts.engine.handles import Handed
+    from rollouts.engine.line import Address
     from rollouts.engine.vllm import VllmEngine
 
 # Exit code of a worker whose engine died.
@@ -85,6 +86,20 @@ class RolloutWorker:
             raise EngineDead(f"{self.name} was restarted and holds no weights; sync them first")
         with _death_of_the_engine_is_ours():
             self.engine.borrow_weights(version, handed, checksum)
+            self.engine.confirm(version, checksum)
+        return version, checksum
+
+    def join_line(self, part: tuple[Address, int]) -> None:
+        """Be an end of the line from the policy, from this number on."""
+        assert self.engine is not None, "it was ready when the policy began the line"
+        self.engine.join_line(*part, self.config.compute.worker_timeout_seconds)
+
+    def hear_weights(self, version: int) -> tuple[int, str]:
+        """The same with weights that are being sent over the line."""
+        if self.engine is None:
+            raise EngineDead(f"{self.name} was restarted and is on no line; resume the run")
+        with _death_of_the_engine_is_ours():
+            checksum = self.engine.hear_weights(version)
             self.engine.confirm(version, checksum)
         return version, checksum
 

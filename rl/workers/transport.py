@@ -2,10 +2,12 @@
 
 | placement | home | what travels |
 |---|---|---|
-| CPU, or engines on GPUs of their own | `ObjectStore` | all weights, once to each machine, through Ray's object store |
+| CPU | `ObjectStore` | all weights, once to each machine, through Ray's object store |
+| engines on GPUs of their own | `OverLine` | all weights, once to each GPU, over NCCL, a bucket at a time |
 | engines on the policy's GPUs | `Handles` | handles; the weights stay where they are |
 
-Either way each tensor is summed up where it lies, before and after, and a version counts as given only when all agree.
+`compute.weight_transport` may ask for another one. Each tensor is summed up where it lies, before and after, and a
+version counts as given only when all agree.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from rl.workers.groups import PolicyGroup, RolloutGroup
+from rl.config import ComputeConfig
+from rl.workers.groups import PolicyGroup, RolloutGroup, wait_together
 from rollouts.engine.requests import WeightsRejected
 
 
@@ -41,6 +44,33 @@ class ObjectStore:
         weights, checksums = self._policy.export_weights()
         confirm = self._rollout.start_sync(version, weights, checksums[0])
         return lambda: confirm(self._policy.wait(checksums)[0])
+
+
+class OverLine:
+    """The policy's first rank broadcasts, every GPU of every engine hears, and each loads what has arrived while the
+    next is on its way; nothing holds the whole in between. An engine that dies later is not started again.
+
+    Over gloo it is tested with real engines on CPU; over NCCL it has never run.
+    """
+
+    def __init__(self, policy: PolicyGroup, rollout: RolloutGroup, gpus_per_engine: int = 1) -> None:
+        """Lay the line, once policy and engines are ready."""
+        self._policy = policy
+        self._rollout = rollout
+        address = policy.begin_line(1 + rollout.size * gpus_per_engine)
+        ends = [(address, 1 + number * gpus_per_engine) for number in range(rollout.size)]
+        wait_together((policy, policy.ask("join_line", address)), (rollout, rollout.ask_each("join_line", ends)))
+
+    def start(self, version: int) -> Callable[[], None]:
+        """As `Transport` says."""
+        sent = self._policy.ask("send_weights", version)
+        heard = self._rollout.start_hearing(version)
+
+        def wait() -> None:
+            checksums, answers = wait_together((self._policy, sent), (self._rollout, heard))
+            self._rollout.confirm(version, checksums[0], answers)
+
+        return wait
 
 
 class Handles:
@@ -72,3 +102,10 @@ class Handles:
             self._policy.wait(self._policy.ask("take_back_weights"))
 
         return wait
+
+
+def transport_for(compute: ComputeConfig, policy: PolicyGroup, rollout: RolloutGroup, shares_gpu: bool) -> Transport:
+    """The one that the placement asks for, or the settings."""
+    if compute.weight_transport == "store" or (compute.weight_transport == "auto" and compute.device == "cpu"):
+        return ObjectStore(policy, rollout)
+    return Handles(policy, rollout) if shares_gpu else OverLine(policy, rollout, compute.tensor_parallel_size)

@@ -9,28 +9,78 @@ heads are packed again, and packed layers are compared by what they compute.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from rollouts.engine.line import Address, Line
+
 # Larger tensors are not compared one by one; the checksum covers them on the way.
 MAX_COMPARED_ELEMENTS = 1 << 24
+
+
+# Of what arrives over a line, smaller tensors are kept until they have been compared: norms and biases of a large
+# model, everything of a small one.
+MAX_KEPT_ELEMENTS = 1 << 20
+# The line that ends in a worker of vLLM.
+_LINES: weakref.WeakKeyDictionary[Any, Line] = weakref.WeakKeyDictionary()
+
+
+class Arrived(NamedTuple):
+    """What one worker says of weights that came over its line."""
+
+    num_compared: int
+    different: list[str]
+    shapes: dict[str, tuple[int, ...]]
+    # Of what arrived, and of what was sent.
+    checksum: str
+    sent_checksum: str
 
 
 @torch.no_grad()
 def reload_and_compare(worker: Any, weights: Mapping[str, Tensor]) -> tuple[int, list[str]]:
     """Load `weights` (Hugging Face names) into the worker's live model; returns what `compare_with_live` says
     afterwards."""
-    worker.reload_weights(weights_iterator=list(weights.items()))
-    model = worker.model_runner.get_model()
+    return compare_with_live(_reload(worker, list(weights.items())), weights)
+
+
+def _reload(worker: Any, weights: Iterable[tuple[str, Tensor]]) -> nn.Module:
+    worker.reload_weights(weights_iterator=weights)
+    model: nn.Module = worker.model_runner.get_model()
     for module in model.modules():
         if _is_packed(module) and module.weight.numel():
             module.quant_method.process_weights_after_loading(module)
-    return compare_with_live(model, weights)
+    return model
+
+
+def join_line(worker: Any, address: Address, first_end: int, seconds: float) -> None:
+    """Join a line as one of its ends: an engine of several GPUs has one worker each, in the order of their ranks."""
+    device = next(worker.model_runner.get_model().parameters()).device
+    _LINES[worker] = Line(address, first_end + worker.rank, device, seconds)
+
+
+@torch.no_grad()
+def hear_and_compare(worker: Any, version: int) -> Arrived:
+    """Load what is sent over the worker's line as `version`, while it arrives."""
+    arriving = _LINES[worker].hear(version)
+    kept: dict[str, Tensor] = {}
+
+    def as_they_come() -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in arriving:
+            if tensor.numel() <= MAX_KEPT_ELEMENTS:
+                kept[name] = tensor.clone()
+            yield name, tensor
+
+    try:
+        model = _reload(worker, as_they_come())
+    finally:
+        arriving.drain()
+    return Arrived(*compare_with_live(model, kept), arriving.shapes, arriving.checksum, arriving.sent_checksum)
 
 
 def compare_with_live(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[int, list[str]]:

@@ -2,9 +2,7 @@
 
 Completions are handed over as they finish, with the log-probability of every token under the distribution it was drawn
 from. New weights come through `reload_weights` with Hugging Face names, which works on CPU (where vLLM packs linear
-weights after loading) and on
-CUDA. Later and faster on CUDA: vLLM's own weight transfer (start / update / finish over NCCL or IPC) behind the same
-`load_weights`.
+weights after loading) and on CUDA: as tensors, as handles of this GPU's memory, or over a line from the policy.
 """
 
 from __future__ import annotations
@@ -23,7 +21,15 @@ from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.checksum import combined
 from rollouts.engine.handles import Handed, open_and_compare
-from rollouts.engine.live_weights import checkpoint_shapes, count_elements, reload_and_compare
+from rollouts.engine.line import Address
+from rollouts.engine.live_weights import (
+    Arrived,
+    checkpoint_shapes,
+    count_elements,
+    hear_and_compare,
+    join_line,
+    reload_and_compare,
+)
 from rollouts.engine.requests import (
     EngineDead,
     EngineSettings,
@@ -149,7 +155,7 @@ class VllmEngine:
             difference = f"arrived with checksum {own_checksum[:12]}, sent with {checksum[:12]}"
             raise WeightsRejected(f"{self.name}: weights of version {version} {difference}; send them again")
         self._refuse_incomplete(version, {name: tuple(tensor.shape) for name, tensor in weights.items()})
-        self._load(version, checksum, reload_and_compare, dict(weights))
+        self._take_over(version, checksum, self._load(version, reload_and_compare, dict(weights)))
 
     def borrow_weights(self, version: int, handed: Handed, checksum: str) -> None:
         """The same for weights that lie on this engine's GPU in another process, which keeps them until this
@@ -158,7 +164,23 @@ class VllmEngine:
         if combined(handed.fingerprints) != checksum:
             raise WeightsRejected(f"{self.name}: the handles of version {version} are not those of {checksum[:12]}")
         self._refuse_incomplete(version, handed.shapes)
-        self._load(version, checksum, open_and_compare, handed)
+        self._take_over(version, checksum, self._load(version, open_and_compare, handed))
+
+    def join_line(self, address: Address, first_end: int, seconds: float) -> None:
+        """Be the end, or the ends from `first_end` on, of a line from the policy; all must join at the same time."""
+        self._engine.collective_rpc(join_line, args=(address, first_end, seconds))
+
+    def hear_weights(self, version: int) -> str:
+        """Take over what is being sent over the line; returns its checksum. The rest is as in `load_weights`."""
+        self._forget_weights()
+        answers: list[Arrived] = self._load(version, hear_and_compare, version)
+        for answer in answers:
+            if answer.checksum != answer.sent_checksum:
+                difference = f"arrived with checksum {answer.checksum[:12]}, sent with {answer.sent_checksum[:12]}"
+                raise WeightsRejected(f"{self.name}: weights of version {version} {difference}; send them again")
+            self._refuse_incomplete(version, answer.shapes)
+        self._take_over(version, answers[0].checksum, [(one.num_compared, one.different) for one in answers])
+        return answers[0].checksum
 
     def _forget_weights(self) -> None:
         self._refuse_when_dead()
@@ -173,11 +195,11 @@ class VllmEngine:
                 f"{self.name}: {problem}; send every parameter, whole and under its Hugging Face name"
             )
 
-    def _load(self, version: int, checksum: str, loading: Callable[..., tuple[int, list[str]]], weights: Any) -> None:
-        """Let vLLM's workers load `weights` by a function of theirs, and take over the version where all agree."""
+    def _load(self, version: int, loading: Callable[..., Any], weights: Any) -> list[Any]:
+        """Let vLLM's workers load `weights` by a function of theirs; what each of them says of it."""
         try:
             self._sleeper.wake(WEIGHTS)
-            comparisons = self._engine.collective_rpc(loading, args=(weights,))
+            answers = self._engine.collective_rpc(loading, args=(weights,))
             self._sleeper.wake(KV_CACHE)
             # Features of known images and keys of known prompts belong to the old weights.
             self._engine.reset_mm_cache()
@@ -185,6 +207,10 @@ class VllmEngine:
             self._engine.reset_prefix_cache()
         except Exception as error:  # vLLM raises many kinds; after any of them layers may be half loaded
             raise self._died(f"while it loaded version {version}", error) from error
+        return list(answers)
+
+    def _take_over(self, version: int, checksum: str, comparisons: Sequence[tuple[int, list[str]]]) -> None:
+        """The live models hold these weights, if they say so."""
         for num_compared, different in comparisons:
             if different or not num_compared:
                 what = f"computes with others in {different[:3]}" if different else "has none of their names"

@@ -75,7 +75,7 @@ def test_the_surface_is_frozen() -> None:
         compute.gpu_memory_utilization compute.gpu_kv_cache_gib compute.cpu_kv_cache_gib compute.gpu_memory_gib
         compute.attention
         compute.activation_checkpointing compute.fsdp_size compute.gradient_sync compute.optimizer_state
-        compute.reference compute.num_threads
+        compute.reference compute.background_checkpoints compute.weight_transport compute.num_threads
         compute.worker_timeout_seconds
         eval.num_samples eval.blank_images eval.every_steps eval.quick_items
         eval.benchmarks eval.benchmark_root eval.benchmark_every_steps eval.benchmark_items eval.probes

@@ -17,10 +17,11 @@ from rl.config import ComputeConfig, Config, GrpoConfig
 from rl.policy.batching import Row
 from rl.workers.cluster import Cluster, bring_up
 from rl.workers.failures import WorkerFailed
+from rl.workers.groups import Gone
 from rl.workers.parcels import Parcels, opens_letters
 from rl.workers.placement import Placement, place
 from rl.workers.worker_setup import WorkerInfo
-from rollouts.engine.requests import Request, SamplingSettings, WeightsRejected
+from rollouts.engine.requests import Request, SamplingSettings, StaleWeights, WeightsRejected
 from rollouts.engine.sleeping import KV_CACHE, WEIGHTS, Sleeper
 from rollouts.prompt.processing import EncodedPrompt
 
@@ -35,6 +36,9 @@ class Recorded:
     hosts: dict[str, list[str]]
     calls: list[str] = dataclasses.field(default_factory=list)
     timeout: float = 1.0
+    # What engines say they heard, and the call in which a worker dies; until then the policy still sends.
+    heard: str = "checksum"
+    dies: str = ""
     # Bytes of what was put into the object store, and of what went with calls.
     put_bytes: int = 0
     called_bytes: int = 0
@@ -52,9 +56,12 @@ class Recorded:
         return VerlGroup(name, self)
 
     def first_ready(self, references: Any, seconds: float) -> Any:
-        return references[0]
+        dead = [one for one in references if isinstance(getattr(one, "value", None), Gone)]
+        return (dead or references)[0]
 
     def fetch(self, reference: Answer, seconds: float | None = None) -> Any:
+        if isinstance(reference.value, Gone):
+            raise reference.value
         if isinstance(reference.value, WorkerInfo):
             self.calls.append(f"{reference.name} is ready")
         return reference.value
@@ -86,9 +93,14 @@ class VerlGroup:
         words = [str(one) for argument in arguments for one in (argument if isinstance(argument, list) else [argument])]
         self.session.calls.append(" ".join([f"{self.name}.{method}", *(words if method == "share_cores" else ())]))
         values: list[Any] = [None] * self.world_size
+        if method == "send_weights":
+            values = ["checksum"] * self.world_size
+        if method == "hear_weights":
+            values = [(arguments[0], self.session.heard)] * self.world_size
         if method == "start":
             values = [WorkerInfo(1, host, 0.0) for host in self.session.hosts[self.name]]
-        return [Answer(self.name, value) for value in values]
+        dies = self.session.dies == f"{self.name}.{method}"
+        return [Answer(self.name, Gone("died") if dies else value) for value in values]
 
 
 class Opening:
@@ -169,8 +181,41 @@ def test_with_gpus_of_their_own_all_start_together_and_nobody_sleeps() -> None:
     assert calls.index("policy begins") < calls.index("rollout is ready")
     cluster.policy.log_probs([])
     assert "rollout.sleep" not in calls
-    # Weights cross from GPU to GPU through the object store.
-    assert calls.count("policy.export_weights") == calls.count("rollout.load_weights") == 1
+    # Weights cross from GPU to GPU, over a line that is laid once all are ready.
+    sync = ["policy.send_weights", "rollout.hear_weights"]
+    laid = ["policy.serve_line", "policy.join_line", "rollout.join_line"]
+    assert calls[calls.index("policy.serve_line") :] == [*laid, *sync, "policy.log_probs"]
+    del calls[:]
+    cluster.sync(1)
+    assert calls == sync
+
+
+def test_weights_go_through_the_store_where_the_settings_say_so_and_on_a_cpu() -> None:
+    through_store = ["policy.export_weights", "rollout.load_weights"]
+    stored = dataclasses.replace(CUDA, compute=ComputeConfig(device="cuda", weight_transport="store"))
+    for config, num_gpus in ((stored, 2), (stored, 1), (Config(), 0)):
+        cluster, calls = started(config, num_gpus=num_gpus)
+        del calls[:]
+        cluster.sync(1)
+        assert calls == through_store
+    direct = dataclasses.replace(Config(), compute=ComputeConfig(weight_transport="direct"))
+    assert started(direct, num_gpus=0)[1][-2:] == ["policy.send_weights", "rollout.hear_weights"]
+
+
+def test_an_engine_that_confirms_other_weights_than_were_sent_ends_the_run() -> None:
+    cluster, _ = started(CUDA, num_gpus=2)
+    session: Any = cluster._session
+    session.heard = "others"
+    with pytest.raises(StaleWeights, match=r"rollout-0 holds \(1, 'others'\), wanted \(1, 'checksum'\)"):
+        cluster.sync(1)
+
+
+def test_an_engine_that_dies_while_it_hears_is_named_although_the_policy_still_sends() -> None:
+    cluster, _ = started(CUDA, num_gpus=2)
+    session: Any = cluster._session
+    session.dies = "rollout.hear_weights"
+    with pytest.raises(WorkerFailed, match="worker rollout-0 died"):
+        cluster.sync(1)
 
 
 def test_ranks_that_lend_different_weights_give_no_version() -> None:

@@ -24,6 +24,7 @@ from rl.policy.policy import Policy, Reference
 from rl.workers import processes
 from rl.workers.cluster import Cluster, start
 from rl.workers.failures import ClusterUnavailable, WorkerFailed
+from rl.workers.transport import OverLine
 from rollouts.engine.requests import RequestKey, StaleWeights
 from rollouts.prompt.processing import EncodedPrompt, media_token_ids
 from tests.fakes.tiny_models import make_internvl
@@ -136,6 +137,24 @@ def test_two_ranks_make_the_update_of_one_and_engines_follow_it(
     cluster.sync(version=8)
     drawn = dict(cluster.rollout.sample(requests_of(prompts), settings(8, banned)))
     assert gap(drawn, cluster.policy.log_probs(rows_of(prompts, drawn))) < 1e-4
+
+
+def test_engines_that_hear_the_weights_over_a_line_draw_what_engines_that_fetch_them_draw(
+    cluster: Cluster, prompts: list[EncodedPrompt]
+) -> None:
+    requests = requests_of(prompts)
+    cluster.sync(version=21)
+    fetched = dict(cluster.rollout.sample(requests, settings(21)))
+    line = OverLine(cluster.policy, cluster.rollout)
+    for version in (22, 23):
+        line.start(version)()
+        heard = dict(cluster.rollout.sample(requests, settings(version)))
+        assert {one.policy_version for one in heard.values()} == {version}
+        assert {key: (one.token_ids, one.logprobs) for key, one in heard.items()} == {
+            key: (one.token_ids, one.logprobs) for key, one in fetched.items()
+        }
+    # The next test wants an engine that can be started again.
+    cluster.sync(version=24)
 
 
 def test_the_reference_stays_the_model_it_was(cluster: Cluster, folder: Path, prompts: list[EncodedPrompt]) -> None:

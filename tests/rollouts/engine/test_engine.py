@@ -7,7 +7,9 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from rl.data.load import load
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
+from rollouts.engine.line import Line, serve
 from rollouts.engine.live_weights import compare_with_live, count_elements
 from rollouts.engine.requests import (
     EngineSettings,
@@ -140,6 +143,63 @@ def test_damaged_or_incomplete_weights_are_rejected_and_nothing_is_drawn_with_th
             list(engine.sample(requests, settings(5)))
     engine.load_weights(5, weights, checksum(weights))
     assert len(dict(engine.sample(requests, settings(5)))) == len(requests)
+
+
+def test_weights_that_arrive_over_a_line_are_those_that_were_sent_or_are_rejected(
+    engine: VllmEngine, internvl: Path
+) -> None:
+    policy = policy_of(internvl)
+    expected = checksum(policy.weights())
+    requests = requests_of(prompts_of(internvl, 2))
+    give(engine, policy, 30)
+    before = dict(engine.sample(requests, settings(30)))
+    with sending_to(engine) as send:
+        sent = send(31, policy.weights())
+        assert engine.hear_weights(31) == sent.result() == expected
+        engine.confirm(31, expected)
+        assert [one.token_ids for one in dict(engine.sample(requests, settings(31))).values()] == [
+            one.token_ids for one in before.values()
+        ]
+        incomplete = {name: one for name, one in policy.weights().items() if "layers.0.self_attn.k_proj" not in name}
+        send(32, incomplete)
+        with pytest.raises(WeightsRejected, match=r"lacks .* numbers"):
+            engine.hear_weights(32)
+        send(33, policy.weights(), spoil=True)
+        with pytest.raises(WeightsRejected, match="arrived with checksum"):
+            engine.hear_weights(33)
+        with pytest.raises(StaleWeights, match="holds version None"):
+            list(engine.sample(requests, settings(33)))
+        sent = send(34, policy.weights())
+        assert engine.hear_weights(34) == sent.result() == expected, "the line is as good as before"
+
+
+@contextmanager
+def sending_to(engine: VllmEngine) -> Iterator[Callable[..., Future[str]]]:
+    """The sending end of a line to an engine, in a thread of its own, as the policy is in a process of its own."""
+    store, address = serve("127.0.0.1", 2, 30.0)
+    with ThreadPoolExecutor(1) as thread:
+        joined = thread.submit(Line, address, 0, torch.device("cpu"), 30.0, store)
+        engine.join_line(address, 1, 30.0)
+        line = joined.result()
+
+        def send(version: int, weights: Mapping[str, torch.Tensor], spoil: bool = False) -> Future[str]:
+            if spoil:  # a bit flips on the way
+                line._broadcast, heard = _with_a_flipped_bit(line._broadcast), line._broadcast
+            sent = thread.submit(line.send, version, weights.items())
+            if spoil:
+                thread.submit(setattr, line, "_broadcast", heard)
+            return sent
+
+        yield send
+
+
+def _with_a_flipped_bit(broadcast: Callable[[torch.Tensor], None]) -> Callable[[torch.Tensor], None]:
+    def flipped(tensor: torch.Tensor) -> None:
+        if tensor.nbytes > 100_000:
+            tensor[5_000] ^= 1
+        broadcast(tensor)
+
+    return flipped
 
 
 def test_a_live_model_that_computes_with_old_weights_is_noticed() -> None:
