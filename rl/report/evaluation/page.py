@@ -74,7 +74,7 @@ def _row(one: Headline, other: Headline | None, compared: Compared | None) -> di
 
 def _benchmark(one: Mapping[str, Any], compared: Compared | None) -> dict[str, Any]:
     parts = [part for part in (one if one.get("clean") else None, one.get("reports")) if part]
-    missing = {name: one.get(name) for name in ("clean", "official", "reports", "sampled")}
+    missing = {name: one.get(name) for name in ("clean", "official", "reports", "sampled", "groups")}
     return {
         **one,
         **missing,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from rl.benchmarks.card import Expect, Form, find
+from rl.benchmarks.loading import load
 from rl.evaluate.suite.curve import curve
 from rl.evaluate.suite.folder import sum_up
 from rl.report.__main__ import main
@@ -150,6 +153,27 @@ def test_a_curve_has_a_page_with_each_model_linked_and_its_change(folders, tmp_p
     assert "read by the rules another" in (tmp_path / "report.html").read_text()
     (tmp_path / "curve.json").write_text("{")
     assert main([str(tmp_path)]) == 2 and "curve.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_card_of_reports_alone_has_a_page_with_its_constant_and_what_is_not_computed(tmp_path):
+    """As rl.evaluate writes it, without a Python for the metrics of models: IU-Xray's card on three reports."""
+    studies = [{"id": f"CXR{n}", "report": f"the heart is normal in study {n}"} for n in range(3)]
+    (tmp_path / "annotation.json").write_text(json.dumps({"test": studies}))
+    card = dataclasses.replace(
+        find(["iu_xray"])[0], expect=Expect(), needs_media=False, forms=(Form({"id": "id", "findings": "report"}),)
+    )
+    folder = answer(tmp_path / "model", load(card, str(tmp_path)), "model", 0.5, 1)
+    page = Page(write_evaluation_report(folder, folder).read_text())
+    for said in (
+        "constant report",
+        "rouge_l as in medevalkit",
+        "not computed",
+        "Fleming-VL, Table 4",
+        "r2gen",
+        "Flips",
+    ):
+        assert said in page.words, said
+    assert as_csv(summary_of(folder)) and r"rouge\_l" in as_latex(summary_of(folder))
 
 
 def test_published_tables_stand_beside_the_model_with_what_is_blind(folders):
