@@ -33,6 +33,7 @@ from rollouts.records import AnswerType, BadSample
 
 # A clip range below this is of the size of the gap between engine and trainer in bfloat16.
 NARROW_CLIP = 0.01
+GGUF_FIX = "examples/real_model shows how a folder is made of one, with the tokenizer that it holds"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -392,7 +393,9 @@ def _files(config: Config) -> Iterable[str]:
         fix = "expected a folder in Hugging Face format" + (
             " or a Hub id (organisation/name)" if path == "model.path" else ""
         )
-        if not Path(folder).is_dir():
+        if gguf := gguf_of(Path(folder)):
+            yield f"{path}: {gguf} is a GGUF, which is not read as it is; {fix}. {GGUF_FIX}"
+        elif not Path(folder).is_dir():
             yield f"{path}: there is no folder {folder}; {fix}{how_to_make(folder)}"
         elif not (Path(folder) / "config.json").is_file():
             yield f"{path}: {folder} holds no config.json, so it is no model; {fix}"
@@ -409,6 +412,14 @@ def _files(config: Config) -> Iterable[str]:
             f"data.root: expected a {what}, but {data.root}"
             f" {'is none' if Path(data.root).exists() else 'does not exist'}{how_to_make(data.root)}"
         )
+
+
+def gguf_of(path: Path) -> Path | None:
+    """The GGUF that stands where a model of Hugging Face's format should: the path itself, or in a folder without
+    safetensors."""
+    if path.is_file():
+        return path if path.suffix == ".gguf" else None
+    return None if any(path.glob("*.safetensors")) else next(path.glob("*.gguf"), None)
 
 
 def looks_like_hub_id(path: str) -> bool:

@@ -39,7 +39,7 @@ from rl.doctor.fitting import check_memory
 from rl.doctor.judge import check_judge, estimate
 from rl.doctor.memory import GIB, checkpoint_bytes
 from rl.doctor.model import MODEL_FIX, check_model, start_of, unseen_model
-from rl.doctor.parts import check_parts
+from rl.doctor.parts import LEARN_FIX, check_parts, check_weights
 from rl.doctor.stages import STAGES, check_stages
 from rl.drawing import why_whole
 from rl.protocols import RubricScoring
@@ -249,7 +249,7 @@ def check_rows_and_model(splits: DataSplits, processor: Processor, config: Confi
     yield "Data", check_data(splits, config)
     model = guard(lambda: check_model(processor, [*samples, *(row.sample for row in splits.sft)]), MODEL_FIX)
     yield "Model", model
-    yield "What learns", guard(lambda: check_parts(config), "correct model.train or model.lora")
+    yield "What learns", guard(lambda: what_learns(config), LEARN_FIX)
     if all(finding.good for finding in model):
         yield "Template", guard(lambda: check_template(processor, splits, config), MODEL_FIX)
     taught = splits.sft if trains_sft(config) else []
@@ -278,7 +278,7 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
             yield "Data", check_data(splits, config)
             yield "Model", processor
             if all(finding.good for finding in processor):
-                yield "What learns", guard(lambda: check_parts(config), "correct model.train or model.lora")
+                yield "What learns", guard(lambda: what_learns(config), LEARN_FIX)
         else:
             rows, splits = rows_fit(processor, splits, config)
             control, splits = under_control(splits, config)
@@ -298,6 +298,15 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
         machine += guard(lambda: check_same(config, splits, scorer.rubric), "put it back, or allow_changes=true")
     yield "Machine", machine
     yield "Judge", [*check_judge(config), *asked]
+
+
+def what_learns(config: Config) -> list[Finding]:
+    """The parts of the model and the files of its weights.
+
+    Raises:
+        OSError, UnknownFamily: see `check_parts`.
+    """
+    return [*check_parts(config), *check_weights(config)]
 
 
 def _processor(config: Config) -> Processor | list[Finding]:

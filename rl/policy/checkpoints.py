@@ -238,9 +238,7 @@ class _Job:
         """The error to raise; nothing half-written stays behind."""
         if rank() == 0:
             shutil.rmtree(self.partial, ignore_errors=True)
-        return NotWritten(
-            f"checkpoint {self.final} could not be written: {error}; free space or set out_dir elsewhere"
-        )
+        return NotWritten(f"checkpoint {self.final} could not be written: {error}; free space or set out_dir elsewhere")
 
 
 def load_latest(root: Path) -> Checkpoint | None:

@@ -13,6 +13,9 @@ from rl.algo.order import TooFewSamples
 from rl.data.sets import UnusableData
 from rl.drawing import LostCompletions, TooManyFailures
 from rl.policy.checkpoints import CheckpointError
+from rl.policy.loading.files import WrongWeights
+from rl.policy.lora import NoSuchLayer
+from rl.policy.parts import NothingLearns
 from rl.policy.policy import NonFiniteUpdate
 from rl.run.folder import RunFolderError
 from rl.run.tracking import TrackingError
@@ -36,7 +39,7 @@ EXPECTED = (
     *(UnusableData, BadSample, OSError, JudgeError, RewardError, TooFewSamples),
     *(CheckpointError, RunFolderError, StoreError, TrackingError),
     *(ClusterUnavailable, NotReady, WorkerFailed, EngineDead, PromptMismatch, StaleWeights, WeightsRejected),
-    *(BadImageSettings, BadTemplate, UnknownFamily),
+    *(BadImageSettings, BadTemplate, NoSuchLayer, NothingLearns, UnknownFamily, WrongWeights),
     *(LostCompletions, NonFiniteUpdate, TooManyFailures),
 )
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from rl import train
-from tests.fakes.tiny_models import make_internvl, make_llama
+from tests.fakes.tiny_models import make_internvl, make_llama, make_qwen25vl
 from tests.paths import REPOSITORY
 
 # Lines of an error that fits on a screen, notes of libraries included.
@@ -62,7 +64,65 @@ def template_that_refuses_a_question(folder: Path) -> list[str]:
     return [f"model.path={folder / 'model'}"]
 
 
+def weight_that_is_missing(folder: Path) -> list[str]:
+    file = make_internvl(folder / "model") / "model.safetensors"
+    weights = load_file(file)
+    del weights[next(name for name in weights if name.endswith("layers.1.mlp.up_proj.weight"))]
+    save_file(weights, file, {"format": "pt"})
+    return [f"model.path={folder / 'model'}"]
+
+
+def gguf_instead_of_a_folder(folder: Path) -> list[str]:
+    (folder / "model.Q4_1.gguf").write_bytes(b"GGUF")
+    return [f"model.path={folder / 'model.Q4_1.gguf'}"]
+
+
+def images_beyond_the_budget(folder: Path) -> list[str]:
+    """Photographs of 504 x 504 pixels, 324 tokens each."""
+    model = make_qwen25vl(folder / "model")
+    for file in model.glob("*processor_config.json"):
+        file.write_text(file.read_text().replace("3136", str(504 * 504)))
+    rows = []
+    for index in range(6):
+        Image.effect_noise((504, 504), index + 1).convert("RGB").save(folder / f"{index}.jpg")
+        rows.append({"question": f"What is it, {index}?", "answer": "liver", "image": f"{index}.jpg"})
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return [
+        f"model.path={model}", "model.max_model_len=300", "data=jsonl", f"data.root={folder / 'rows.jsonl'}",
+        "data.num_sft=null", "data.num_rl=null", "data.num_eval=null", "grpo.prompts_per_step=4",
+    ]  # fmt: skip
+
+
+# A GPU of one GiB that nobody has to find.
+TINY_GPU = ["compute=h200", "compute.gpu_memory_gib=1"]
 CASES = {
+    "a run that no GPU of the cluster can hold": Case(
+        lambda _: TINY_GPU,
+        ("the GPU (policy and reference, an engine beside them)", "while drawing of 1", "take a smaller model"),
+    ),
+    "ranks that do not divide": Case(
+        lambda _: ["compute.num_policy_workers=8", "compute.fsdp_size=3"],
+        ("compute.fsdp_size: got 3", "divisor of compute.num_policy_workers=8", "2 or 4 would do"),
+    ),
+    "adapters on a part that is frozen": Case(
+        lambda _: ["model.train=lora", "model.lora.target_modules=[fc1]"],
+        ("fc1 names model.vision_tower", "is frozen with model.train=lora", "expected all-linear or some of down_proj"),
+    ),
+    "staleness where the loss needs the whole step": Case(
+        lambda _: ["grpo.max_staleness=1", "grpo.old_logprobs=policy", "grpo.loss_type=dapo"],
+        ("grpo.max_staleness: got 1", "needs the whole step", "grpo.loss_type=grpo or grpo.max_staleness=0"),
+    ),
+    "flex attention on a CPU": Case(
+        lambda _: ["compute.attention=flex"], ("compute.attention: got flex", "no backward pass", "attention=auto")
+    ),
+    "a weight that is missing": Case(
+        weight_that_is_missing,
+        ("lacks 1 of the 67 tensors", "layers.1.mlp.up_proj.weight", "its config.json describes"),
+    ),
+    "a GGUF": Case(gguf_instead_of_a_folder, ("model.Q4_1.gguf is a GGUF", "expected a folder", "examples/real_model")),
+    "images beyond the pixel budget": Case(
+        images_beyond_the_budget, ("model.max_model_len=300", "model.max_pixels=N makes large images", "smaller")
+    ),
     "a model path that is not there": Case(
         lambda _: ["model.path=/no/such/model"], ("model.path", "/no/such/model", "expected a folder")
     ),
