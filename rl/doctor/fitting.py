@@ -13,7 +13,7 @@ from rl.doctor.architecture import Architecture, architecture_of
 from rl.doctor.data import Finding
 from rl.doctor.memory import GIB, Need, Part, checkpoint_bytes, needs, sft_need, trained_of
 from rl.stages.settings import as_staged, document_stages
-from rl.workers.placement import reference_apart
+from rl.workers.placement import in_background, reference_apart
 from rollouts.prompt.hub import HubOutOfReach
 from rollouts.terminal import one_line
 
@@ -167,9 +167,10 @@ def _in_words(config: Config, sizes: Architecture) -> str:
     }
     named = ", ".join(f"{name} {size.parameters / 1e6:,.0f} M" for name, size in parts.items() if size.parameters)
     disk = checkpoint_bytes(config, sizes) / GIB
+    copied = ", and as much of the machines' memory while it is written" if in_background(config.compute) else ""
     return (
         f"{sizes.name}: {sizes.total.parameters / 1e9:.2f} B parameters ({named}); model.train={config.model.train}"
-        f" trains {both.learn.parameters / 1e6:,.0f} M; a checkpoint takes {disk:.1f} GiB"
+        f" trains {both.learn.parameters / 1e6:,.0f} M; a checkpoint takes {disk:.1f} GiB{copied}"
     )
 
 

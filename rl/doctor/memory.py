@@ -357,7 +357,12 @@ def _engine_weights(config: Config, sizes: Architecture) -> float:
 def _shared_engine(config: Config, sizes: Architecture) -> Iterator[Part]:
     """An engine that sleeps while the policy trains."""
     yield Part("engine: weights", 0, _engine_weights(config, sizes))
-    yield Part("engine: KV cache", 0, config.compute.gpu_kv_cache_gib * GIB)
+    cache = config.compute.gpu_kv_cache_gib * GIB
+    lent = _arithmetic_bytes(config) * sizes.total.parameters if config.compute.weight_transport != "store" else 0
+    if lent <= cache:
+        yield Part("engine: KV cache", 0, cache)
+    else:  # new weights come before the cache is there again
+        yield Part("engine: the policy's copy of new weights, and then its KV cache", 0, lent)
     yield Part("engine: the rest (estimate)", ASLEEP_BYTES, ENGINE_BYTES)
 
 
@@ -378,6 +383,5 @@ def kv_bytes(config: Config, sizes: Architecture) -> float:
 
 
 def checkpoint_bytes(config: Config, sizes: Architecture) -> float:
-    """Of one checkpoint on disk: float32 weights and both moments of what learns, and what is frozen."""
-    both = trained_of(config, sizes)
-    return CHECKPOINT_BYTES_PER_PARAMETER * both.learn.parameters + 4 * both.frozen.parameters
+    """Of one checkpoint on disk: float32 weights and both moments of what learns; what is frozen is not in it."""
+    return CHECKPOINT_BYTES_PER_PARAMETER * trained_of(config, sizes).learn.parameters

@@ -100,3 +100,10 @@ def place_policy(compute: ComputeConfig) -> Placement:
     count = compute.num_policy_workers
     threads = compute.num_threads or max(1, (os.cpu_count() or 1) // count)
     return Placement(count, 1.0 if compute.device == "cuda" else 0.0, threads, "policy")
+
+
+def in_background(compute: ComputeConfig) -> bool:
+    """Whether a thread writes checkpoints; where the settings leave it open, on GPUs, whose ranks would wait for the
+    disk."""
+    chosen = compute.background_checkpoints
+    return compute.device == "cuda" if chosen is None else chosen

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from rl.algo.denominators import Denominators
-from rl.config import ComputeConfig, Config
+from rl.config import Config
 from rl.data.sizes import images_of
 from rl.policy import checkpoints
 from rl.policy.batching import Row
@@ -21,6 +21,7 @@ from rl.policy.policy import Policy
 from rl.policy.sharding import layout_of
 from rl.policy.token_model import DTYPES
 from rl.workers.parcels import opens_letters
+from rl.workers.placement import in_background
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.checksum import combined
@@ -165,13 +166,6 @@ class PolicyWorker:
             return None
         self.policy.load_state(checkpoint.tensors, checkpoint.state["policy"])
         return checkpoint.step, checkpoint.state["extra"]
-
-
-def in_background(compute: ComputeConfig) -> bool:
-    """Whether a thread writes checkpoints; where the settings leave it open, on GPUs, whose ranks would wait for the
-    disk."""
-    chosen = compute.background_checkpoints
-    return compute.device == "cuda" if chosen is None else chosen
 
 
 def objective_of(config: Config, job: Job) -> Objective:
