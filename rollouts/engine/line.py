@@ -74,9 +74,7 @@ class Line:
         """
         patience = timedelta(seconds=seconds)
         store = store or dist.TCPStore(address.host, address.port, address.size, is_master=False, timeout=patience)
-        # Beside whatever groups a process is in already: vLLM's workers and the policy's ranks have their own.
-        kind = dist.ProcessGroupNCCL if device.type == "cuda" else dist.ProcessGroupGloo
-        self._group = kind(dist.PrefixStore("weights", store), end, address.size, patience)
+        self._group = _group(dist.PrefixStore("weights", store), end, address.size, device, patience)
         self._store, self._device = store, device
 
     def send(self, version: int, weights: Iterable[tuple[str, Tensor]]) -> str:
@@ -120,6 +118,18 @@ class Line:
         options = dist.BroadcastOptions()
         options.rootRank, options.rootTensor = 0, 0
         self._group.broadcast([tensor], options).wait()
+
+
+def _group(store: dist.Store, end: int, size: int, device: torch.device, patience: timedelta) -> dist.Backend:
+    """A group beside whatever groups a process is in already, as vLLM makes its own: its workers and the policy's ranks
+    are in one each."""
+    if device.type != "cuda":
+        return dist.ProcessGroupGloo(store, end, size, patience)
+    options = dist.ProcessGroupNCCL.Options()
+    options._timeout = patience
+    group = dist.ProcessGroupNCCL(store, end, size, options)
+    group._set_sequence_number_for_group()
+    return group
 
 
 class Arriving:

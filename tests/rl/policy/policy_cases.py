@@ -15,6 +15,7 @@ from rl.config import GrpoConfig
 from rl.policy.batching import Row
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
+from rl.policy.sharding import PLAIN, Layout
 from rollouts.imaging.pictures import to_png
 from rollouts.prompt.processing import encode, load_processor
 from rollouts.records import Media, Sample
@@ -69,8 +70,9 @@ def totals_of(rows: list[Row]) -> Denominators:
     return denominators([[len(row.completion_ids) for row in rows if row.valid]], 64)[0]
 
 
-def policy_of(folder: Path, **changes: object) -> Policy:
-    return Policy(folder, GrpoObjective(dataclasses.replace(GRPO, **changes)), total_updates=TOTAL_UPDATES)  # type: ignore[arg-type]
+def policy_of(folder: Path, layout: Layout = PLAIN, **changes: object) -> Policy:
+    objective = GrpoObjective(dataclasses.replace(GRPO, **changes))  # type: ignore[arg-type]
+    return Policy(folder, objective, total_updates=TOTAL_UPDATES, layout=layout)
 
 
 def difference(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> float:

@@ -172,3 +172,46 @@ def test_a_checkpoint_of_two_ranks_goes_to_one_and_back_and_a_damaged_shard_is_n
     found = load_latest(tmp_path / "two")
     assert found is not None and found.step == 1
     assert "shard_00001_of_00002.safetensors is not the file that was written" in caplog.text
+
+
+def _two_copies_of_two_shards(rank: int, folder: Path, store: Path) -> None:
+    """Four ranks: two copies of weights and moments, each in two shards."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}/four", rank=rank, world_size=4)
+    policy = policy_of(folder, layout=Layout(fsdp_size=2), **SMOOTH)
+    begun = checksum(policy.weights())
+    rows = _rows_for_ranks(folder)
+    mine = [rows[place] for place in split_rows(rows, 4)[rank]]
+    metrics = [policy.update(mine, totals_of(rows)) for _ in range(2)]
+    pieces, meta = policy.pieces()
+    Saving(store / "four_ranks", 2, pieces, {"policy": meta}, None).wait()
+    held = sum(piece.rows.nbytes for name, piece in pieces.items() if name.startswith("weight/"))
+    result = {"begun": begun, "metrics": metrics, "weights": policy.weights(), "held": held}
+    torch.save(result, store / f"four_{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_copies_of_two_shards_learn_what_one_rank_does_and_are_written_once(tmp_path: Path) -> None:
+    internvl = make_internvl(tmp_path / "model")
+    torch.multiprocessing.spawn(_two_copies_of_two_shards, args=(internvl, tmp_path), nprocs=4)
+    alone = policy_of(internvl, **SMOOTH)
+    begun, rows = checksum(alone.weights()), _rows_for_ranks(internvl)
+    expected = [alone.update(rows, totals_of(rows)) for _ in range(2)]
+    results = [torch.load(tmp_path / f"four_{rank}.pt", weights_only=True) for rank in range(4)]
+    size = sum(parameter.nbytes for parameter in alone.tokens.parameters())
+    for result in results:
+        assert result["begun"] == begun, "read by rows, bit by bit"
+        assert result["held"] == pytest.approx(size / 2, rel=0.05)
+        for ours, theirs in zip(result["metrics"], expected, strict=True):
+            assert ours["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+            assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], abs=1e-5)
+        assert difference(result["weights"], alone.weights()) < 1e-6
+    assert len({checksum(result["weights"]) for result in results}) == 1
+    found = load_latest(tmp_path / "four_ranks")
+    assert found is not None
+    # Once float32 weights and both moments, and not once a copy.
+    files = sum(file.stat().st_size for file in found.path.glob("*.safetensors"))
+    assert files == pytest.approx(3 * size, rel=0.05)
+    alone.load_state(found.tensors, found.state["policy"])
+    assert checksum(alone.weights()) == checksum(results[0]["weights"])
