@@ -22,6 +22,7 @@ DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
 _ADJECTIVE = re.compile(r"\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ly|like|sided|shaped)")
 _NOUN = re.compile(r"(?:\w+ed (?:in|on|at|to|within|for|with|by)|(?:\w+ ){1,4}(?:of|with|to|for))(?: the| an?)?")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _PLACE = re.compile(r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the")  # "a bleed in the", where nothing leads there
 
 
@@ -97,6 +98,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         if not kind:
             continue
         current.question = word == "?"
+        current.conditional |= current.words[:1] in (["had"], ["were"]) and current.opener == "" and len(current.words) > 2
         current.conditional = current.conditional or (word == "IF" and current.named)  # "B if febrile"
         ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
         leading = (word in ("WHILE", "BECAUSE") and not (current.words or current.opener)) or (leading and not ends)
@@ -111,6 +113,8 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     """How a word ends a clause: as "end" of a sentence, "break", "turn" (it begins the next one), "" = it does not."""
     word, said, named = words[index], current.words, current.named
+    if word == "/" and "@" not in "".join(words[max(index - 1, 0) : index + 2]):
+        return ""  # "300/min"
     if word in ENDS:  # not behind the heading "Final answer"
         return "" if word == "\n" and not named and "ANCHOR" in said and is_bare(said) else "end"
     if word == ":":  # behind "No", "That is not right" and "No fluid", not behind "Wrong", which speaks of what follows
@@ -127,6 +131,8 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     aside = paired or "," in said or current.opener == "NOR" or (len(said) > 1 and said[-1] == "DENY")
     if not named and ("DENY" in said or current.opener == "NOR") and (word == "BECAUSE" or (word == "," and aside)):
         return ""  # "it is not due to C", "it is not, however, C"
+    if not named and word == "," and said[-1:] == ["PAST"]:
+        return ""  # "my first thought, B, .."
     listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
     if listing and word not in JOINERS and word not in _BREAKS:
         return "turn"  # "instead of A I choose B"
@@ -153,14 +159,29 @@ def foreign(words: Sequence[str], known: str = "plain") -> list[str]:
 
 def _is_statement(clause: Clause) -> bool:
     """Whether a clause says of its options, in words that are known, that they are the answer."""
+    last, sets = clause.mentions[-1], lexicon().sets
+    before, after = clause.words[: clause.places[-1]], clause.words[clause.places[-1] + 1 :]
+    if last.by == "text" and not last.particle and not _reaches(before):
+        return False
+    if any(_turns_over(clause.words, place) for place in range(len(clause.words))) or any(map(_YEAR.fullmatch, after)):
+        return False
+    by_text, terse = last.by != "label", clause.leads and not before
+    if by_text and after[:1] and after[0] in sets["copula"] and {*after[1:2]} & (sets["described"] - sets["seen"]):
+        return False  # "is given within four hours"
     if is_bare(clause.words):
         return True
-    before, after = clause.words[: clause.places[-1]], clause.words[clause.places[-1] + 1 :]
     if clause.particle and before[-1:] != [":"]:
-        return not (foreign(before) or "WERE" in after or {*after[:1]} & lexicon().sets["copula"])
-    by_text = clause.mentions[-1].by != "label"
+        return not (foreign(before) or "WERE" in after or {*after[:1]} & sets["copula"])
     asked = clause.question and clause.words[0] != "why"
-    return not asked and _leads_to(before, by_text) and _is_said(after, by_text)
+    return not asked and _leads_to(before, by_text) and (_is_said(after, by_text) or (terse and by_text and len(after) == 1 and len(after[0]) > 4))
+
+
+def _turns_over(words: list[str], place: int) -> bool:
+    """Whether a word says that somebody else speaks, or of another time: "a resident would say B", "B in her sister"."""
+    sets = lexicon().sets
+    ahead = [word for word in words[max(place - 2, 0) : place] if word not in ("a", "an", "the", "this")][-1:]
+    within = sets["preposition"] & {*ahead} - {"to", "by"}  # "in a student"
+    return (words[place] in sets["agent"] and not within) or words[place] in sets["astray"]
 
 
 def _leads_to(before: list[str], by_text: bool) -> bool:
@@ -172,7 +193,7 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
     subject, rest = before[: link + 1], before[link + 1 :]
     named = by_text or {*rest[-1:]} & {"option", "choice", "letter", "answer"}  # "the vessel is option B"
     led = (_NOUN if link >= 0 else _PLACE).fullmatch(" ".join(rest)) if by_text else not foreign(rest)
-    if not sets["bars"].isdisjoint(before) or not (led or (by_text and _modifies(rest))):
+    if not {"DENY", "REJECT", "WOULD"}.isdisjoint(before) or not (led or (by_text and _modifies(rest))):
         return False
     if "ANCHOR" in subject:
         place = max(n for n, word in enumerate(subject) if word == "ANCHOR")
@@ -181,6 +202,22 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
         return told and (not foreign(behind) or behind[0] in sets["preposition"])
     wished = {"i", "we"} & {*subject} and foreign(subject)  # "I wish it were"
     return not wished and (bool(named) or before[link] not in sets["copula"] or _modifies(subject))
+
+
+def _reaches(before: list[str]) -> bool:
+    """Whether a preposition before an option leads to it: "typical of", "settle on", not "just below", "allergic to"."""
+    sets, here = lexicon().sets, [*before]
+    while here and here[-1] not in sets["prepositions"] | sets["links"] and _modifies(here[-1:]):
+        here.pop()
+    if not here or here[-1] not in sets["prepositions"]:
+        return True
+    if here[-1] in sets["beside"] or len(here) == 1:
+        return here[-1] not in sets["beside"]
+    head = next((word for word in reversed(here[:-1]) if not word.endswith("ly")), "")
+    if here[-1] == "on":
+        return head in sets["upon"]
+    noun = here[-1] in ("in", "within", "to") and not _ADJECTIVE.fullmatch(head) and head not in sets["beside"]
+    return head in sets["reaching"] or head[:1] == "@" or noun
 
 
 def _modifies(words: Sequence[str]) -> bool:
@@ -224,7 +261,8 @@ def _speaks(clause: Clause) -> bool:
     if clause.mentions or (clause.weak and not aux) or not foreign(clause.words) or sets["sees"] & said:
         return False
     linked = not (said.isdisjoint(sets["links"]) and said.isdisjoint(DENIALS))
-    it = len(clause.words) < 5 and clause.words[-1] in ("that", "it", "this") and not linked
+    it = len(clause.words) < 9 and clause.words[-1] in ("that", "it", "this") and not linked
+    it = it and clause.words[-2] not in sets["prepositions"]
     return bool(
         it
         or aux

@@ -178,7 +178,7 @@ def _left(stream: list[Token], index: int) -> str:
         return "strong" if before.text in sets["zh_label_before"] else "sign"
     if before.kind in "ps" and before.text != "°":
         glued = before.end == token.start and ahead.end == before.start
-        part = (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
+        part = (before.text == "," and ahead.kind == "n") or (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
         figure = ahead.key in sets["figure"] and before.text in ("'(" if len(ahead.key) > 4 else ".'(")  # no "image. C"
         if (glued and part) or figure:
             return "name"  # "anti-B", "N.A", "panel (b)"
@@ -207,7 +207,8 @@ def _right(stream: list[Token], index: int, options: Options) -> str:
     if both and after.text in ".&/+-'" and not (_lone(later) and later.text in options.letters):
         return "end" if after.text == "." and later.text[:1].isupper() and len(later.text) > 1 else "name"  # "A.P."
     if after.text == "." and later.kind == "w" and later.text.islower() and len(later.text) > 2:
-        return "name" if _LATIN.fullmatch(later.text) else "end"  # "C. difficile"
+        outside = token.text not in options.letters
+        return "name" if outside or _LATIN.fullmatch(later.text) else "end"  # "C. difficile"
     return "name" if glued and after.text in ("+", "-") and not _lone(later) else "end"  # "A+"
 
 
@@ -224,7 +225,7 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         same = options.twins.get(last.letter, last.letter) == options.twins.get(mention.letter, mention.letter)
         would = not same and stream[mention.last + 1].key in ("would", "can", "could", "was", "has")
         closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
-        links = {*"(-—"} if last.by == "text" else {*".):-—(}\"'、", "a", "the", "an"}
+        links = {*"(-—", "option", "choice"} if last.by == "text" else {*".):-—(}\"'、", "a", "the", "an"}
         adjacent = {*between} <= links and (between or last.by != "text")
         if {last.by, mention.by} == {"label", "text"} and adjacent and not would and not closed:
             letter = (last if last.by == "label" else mention).letter if same else "?"

@@ -66,6 +66,8 @@ def read(plain: str, options: Options) -> Reading:
     if not mentions or any(mention.letter == "?" for mention in mentions):
         return UNCLEAR._replace(reason=MISMATCH) if mentions else NOTHING
     kept = _after_correction(to_words(stream, mentions))
+    if kept[-1:] in (["AND"], ["OR"], ["BECAUSE"]):
+        return UNCLEAR._replace(reason="the answer ends within a sentence")
     reading = _resolve(split(kept, mentions)) if kept else UNCLEAR._replace(reason="an answer is taken back")
     inside = not options.letters or {*reading.letters} <= {*options.letters}
     return reading if inside else UNCLEAR._replace(reason="a letter outside the options")
@@ -154,7 +156,7 @@ def _joined(state: State) -> bool:
     for left, right in itertools.pairwise(state.clauses):
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
         half = named in state.chosen and named.mentions[-1].by == "text" and edge[0] == "@" and len(other.words) <= 3
-        loose = right.opener == "OR" and left.mentions and left.role not in _NEVER and foreign(right.words)
+        loose = right.opener == "OR" and left.mentions and left.role not in _NEVER and foreign(right.words) and not left.describes
         pair = {left, right} <= {*state.committed} and (left in state.chosen) != (right in state.chosen)
         if right.opener in ("AND", "OR") and not right.weak and (pair or (not other.mentions and (half or loose))):
             return True
@@ -178,6 +180,8 @@ def _unaccounted(state: State) -> bool:
     spoken_of = [c for c in state.clauses if c.letters - state.letters and c.role in ("assertion", "hedge", "mention")]
     others = [c for c in spoken_of if c not in state.chosen and _competes(c, c not in behind)]
     explained = all(m.by != "label" for c in others for m in c.mentions) and not any(c.opener == "BUT" for c in others)
+    weakly = max(map(_strength, state.chosen), default=0) < 3
+    explained &= not (weakly and any("ANCHOR" in c.words or c is spoken_of[-1] for c in others))
     explained &= len({x for c in others for x in c.letters} | (state.denied - state.letters)) > 2
     doubted = all(clause.question and clause.words[0] != "why" for clause in state.chosen)
     doubted &= not any("yes" in clause.words for clause in behind)
@@ -210,9 +214,12 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (  # any of these m
 
 def _from_final(clauses: list[Clause]) -> list[Clause]:
     """From the final statement on ("so B", "final answer: B", "but B is right"): it sets aside what is before (19)."""
-    cut = -1
+    cut, last = -1, max((place for place, clause in enumerate(clauses) if clause.mentions), default=-1)
+    open_end = not any(_strength(clause) == 3 for clause in clauses[:last] if clause.role in ("assertion", "mention"))
+    listed = sum(clause.words[0][0] == "@" and clause.opener in ("", "\n") for clause in clauses) > 1
     for place, clause in enumerate(clauses):
-        led = clause.opener == "SO" or "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
+        ends = open_end and not listed and place == last > 2 and clause.opener in ("", "\n")
+        led = ends or clause.opener == "SO" or "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
         if led and clause.role in ("assertion", "mention") and len(clause.letters) == 1 and clause.states:
             cut = cut if clause.weak or clause.question else place
     stated = [clause for clause in clauses[: max(cut, 0)] if clause.role in ("assertion", "mention")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,10 +19,13 @@ MARKED = tuple(
 # Groups of words that are looked up and stay as they are, and lists that other files read in their order.
 SETS = tuple(
     "light stops unit compare joiner asks figure goes_on label_after label_before name_before name_after"
-    " zh_label_before zh_label_after link modifier agent preposition fits head describes described speaker sees copula"
+    " zh_label_before zh_label_after link modifier agent preposition fits head describes described astray beside upon case_of speaker sees copula"
     " auxiliary seen".split()
 )
 LISTS = ("unsure", "says_no", "says_yes", "begins_yes", "field")
+
+
+INFLECTED = ("link", "fits")  # sets of verbs in their base form
 
 
 class Lexicon(NamedTuple):
@@ -41,6 +45,13 @@ def expand(phrase: str) -> list[tuple[str, ...]]:
     return [tuple(sign for word in way for sign in (word if "㐀" <= word[0] <= "鿿" else [word])) for way in spelled]
 
 
+def inflect(verb: str) -> set[str]:
+    """The regular forms of an English verb: "show", "shows", "showed", "showing". Others stand in the list."""
+    ends = "es" if verb.endswith(("s", "x", "ch", "sh")) else "s"
+    stem, past = verb.removesuffix("e"), verb[:-1] + "i" if re.search("[^aeiou]y$", verb) else verb.removesuffix("e")
+    return {verb, (past + "es" if past[-1] == "i" else verb + ends), past + "ed", stem + "ing"}
+
+
 def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
     """The lexicon of such a file. Raises ValueError for an unknown group, no text, or a phrase of two groups."""
     marks: dict[tuple[str, ...], str] = {}
@@ -53,16 +64,17 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
         for words in itertools.chain.from_iterable(map(expand, () if group in LISTS else phrases)):
             mark = "" if group == "aside" else group.upper()
             if group in SETS:
-                sets[group].update(words)
+                sets[group].update(*map(inflect, words) if group in INFLECTED else [words])
             elif marks.setdefault(words, mark) != mark:
                 raise ValueError(f"words.yaml: {' '.join(words)!r} of {language}/{group} stands in another group too")
     by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     for words, mark in sorted(marks.items(), key=lambda item: -len(item[0])):
         by_first.setdefault(words[0], []).append((words, mark))
-    sets["bare"], sets["links"] = sets["light"] | sets["stops"], sets["stops"] | sets["link"] | {*":=→—", "ANCHOR"}
+    sets["bare"], sets["links"] = sets["light"] | sets["stops"], sets["stops"] | sets["link"] | {*":=→—≈", "ANCHOR"}
     sets["plain"] = sets["bare"] | sets["label_before"] | sets["unit"] | sets["link"]
-    sets["bars"] = sets["agent"] | {"DENY", "REJECT", "WOULD"}
-    sets["follows"], sets["nouns"] = sets["preposition"] | sets["fits"] | {*":=→—"}, sets["head"] | sets["modifier"]
+    sets["prepositions"] = sets["preposition"] | sets["beside"] | {"to", "towards", "toward", "like"}
+    sets["reaching"] = sets["links"] | sets["case_of"] | {"ANCHOR"}
+    sets["follows"], sets["nouns"] = sets["preposition"] | sets["fits"] | {*":=→—≈"}, sets["head"] | sets["modifier"]
     sets["known"] = sets["light"] | sets["label_after"] | {words[-1] for words in marks} - {"@"}
     return Lexicon(by_first, sets)
 
