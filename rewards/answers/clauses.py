@@ -200,7 +200,7 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
         heads = [-1, *(n for n, word in enumerate(subject[:place]) if word in sets["links"] or word in ("i", "we"))]
         told, behind = _modifies(subject[heads[-1] + 1 : place]) or before[link] in sets["link"], subject[place + 1 :]
         return told and (not foreign(behind) or behind[0] in sets["preposition"])
-    wished = {"i", "we"} & {*subject} and foreign(subject)  # "I wish it were"
+    wished = {"i", "we"} & {*subject} and not _modifies(subject)  # "I wish it were"
     return not wished and (bool(named) or before[link] not in sets["copula"] or _modifies(subject))
 
 
@@ -209,15 +209,14 @@ def _reaches(before: list[str]) -> bool:
     sets, here = lexicon().sets, [*before]
     while here and here[-1] not in sets["prepositions"] | sets["links"] and _modifies(here[-1:]):
         here.pop()
+    if sets["beside"] & {*before[:1]} and {*before[1:2]} <= {"it", "this", "them", "which"}:
+        return False  # "above it lies the spleen"
     if not here or here[-1] not in sets["prepositions"]:
         return True
     if here[-1] in sets["beside"] or len(here) == 1:
         return here[-1] not in sets["beside"]
     head = next((word for word in reversed(here[:-1]) if not word.endswith("ly")), "")
-    if here[-1] == "on":
-        return head in sets["upon"]
-    noun = here[-1] in ("in", "within", "to") and not _ADJECTIVE.fullmatch(head) and head not in sets["beside"]
-    return head in sets["reaching"] or head[:1] == "@" or noun
+    return f"{head} {here[-1]}" in sets["toward"] or head == "ANCHOR" or head[0] in "@:" or head in "=→—"
 
 
 def _modifies(words: Sequence[str]) -> bool:
@@ -236,6 +235,9 @@ def _is_said(after: list[str], by_text: bool) -> bool:
     if first in sets["copula"]:
         stop = next((n for n, word in enumerate(rest) if word == "ANCHOR" or word in sets["preposition"]), 2)
         chosen = "ANCHOR" in rest[stop : stop + 2]  # "is the anticoagulant of choice"
+        beyond = rest[rest.index("ANCHOR") + 1 :] if chosen else []
+        if not _modifies(beyond) and beyond[0] not in sets["preposition"] | sets["links"] | {"that", "which"}:
+            return False  # "is a diagnosis one regrets"
         of = rest[stop : stop + 2] == ["of", "ANCHOR"]
         if not chosen and (stop == 0 or rest[0] in ("a", "an") or (not by_text and sets["seen"] & {*rest[:stop]})):
             return False

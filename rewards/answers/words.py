@@ -19,7 +19,7 @@ MARKED = tuple(
 # Groups of words that are looked up and stay as they are, and lists that other files read in their order.
 SETS = tuple(
     "light stops unit compare joiner asks figure goes_on label_after label_before name_before name_after"
-    " zh_label_before zh_label_after link modifier agent preposition fits head describes described astray beside upon case_of speaker sees copula"
+    " zh_label_before zh_label_after link modifier agent preposition fits head describes described astray beside toward speaker sees copula"
     " auxiliary seen".split()
 )
 LISTS = ("unsure", "says_no", "says_yes", "begins_yes", "field")
@@ -63,7 +63,9 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
             raise ValueError(f"words.yaml: {language}/{group} is no list of texts; quote what YAML reads otherwise")
         for words in itertools.chain.from_iterable(map(expand, () if group in LISTS else phrases)):
             mark = "" if group == "aside" else group.upper()
-            if group in SETS:
+            if group == "toward":
+                sets[group].update(f"{form} {words[1]}" for form in inflect(words[0]))
+            elif group in SETS:
                 sets[group].update(*map(inflect, words) if group in INFLECTED else [words])
             elif marks.setdefault(words, mark) != mark:
                 raise ValueError(f"words.yaml: {' '.join(words)!r} of {language}/{group} stands in another group too")
@@ -73,7 +75,6 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
     sets["bare"], sets["links"] = sets["light"] | sets["stops"], sets["stops"] | sets["link"] | {*":=→—≈", "ANCHOR"}
     sets["plain"] = sets["bare"] | sets["label_before"] | sets["unit"] | sets["link"]
     sets["prepositions"] = sets["preposition"] | sets["beside"] | {"to", "towards", "toward", "like"}
-    sets["reaching"] = sets["links"] | sets["case_of"] | {"ANCHOR"}
     sets["follows"], sets["nouns"] = sets["preposition"] | sets["fits"] | {*":=→—≈"}, sets["head"] | sets["modifier"]
     sets["known"] = sets["light"] | sets["label_after"] | {words[-1] for words in marks} - {"@"}
     return Lexicon(by_first, sets)
