@@ -21,7 +21,7 @@ _BREAKS = (JOINERS - {"&", "+"}) | {*"()—→←-", *"BUT BECAUSE WHILE IF SO E
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
 _ADJECTIVE = re.compile(r"\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ly|like|sided|shaped)")
-_NOUN = re.compile(r"(?:\w+ed (?:in|on|at|to|within|for|with|by)|(?:\w+ ){1,4}(?:of|with|to|for))(?: the| an?)?")
+_NOUN = re.compile(r"(?:(?:\w+ed|found|seen|taken|made|shown|cut) (?:in|on|at|to|within|for|with|by)|(?:\w+ ){1,4}(?:of|with|to|for))(?: the| an?)?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _PLACE = re.compile(r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the")  # "a bleed in the", where nothing leads there
 
@@ -84,7 +84,7 @@ def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
 def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
     """The clauses of an answer in order, none of them empty."""
     clauses = [Clause([], leads=True)]
-    leading = False  # "since A is common, B": the comma ends what stands first
+    leading, starts = False, 0  # "since A is common, B": the comma ends what stands first
     walk = sum(a[0] == "@" and b in {*DENIALS, "ANCHOR", "yes"} for a, b in itertools.pairwise(words)) > 2
     for index, word in enumerate(words):
         current = clauses[-1]
@@ -98,6 +98,9 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         if not kind:
             continue
         current.question = word == "?"
+        if word == "IF":  # "B, if febrile"
+            for clause in clauses[starts:]:
+                clause.conditional |= clause.named
         current.conditional |= current.words[:1] in (["had"], ["were"]) and current.opener == "" and len(current.words) > 2
         current.conditional = current.conditional or (word == "IF" and current.named)  # "B if febrile"
         ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
@@ -105,6 +108,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         weak = (current.weak and not ends) or word in ("BECAUSE", "WHILE", "IF")
         conditional = (current.conditional and (not ends or word == "SO")) or word == "IF"
         opener = "" if kind == "end" and word != "\n" else word
+        starts = len(clauses) if kind == "end" else starts
         clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
         clauses[-1].named = kind == "turn" and word[0] == "@"
     return [clause.fill(mentions) for clause in clauses if clause.words]
@@ -166,8 +170,9 @@ def _is_statement(clause: Clause) -> bool:
     if any(_turns_over(clause.words, place) for place in range(len(clause.words))) or any(map(_YEAR.fullmatch, after)):
         return False
     by_text, terse = last.by != "label", clause.leads and not before
-    if by_text and after[:1] and after[0] in sets["copula"] and {*after[1:2]} & (sets["described"] - sets["seen"]):
-        return False  # "is given within four hours"
+    if by_text and after[1:2] and after[0] in sets["copula"]:
+        if after[1] in sets["described"] - sets["seen"] or after[1][0].isdigit():
+            return False  # "is given within four hours", "was 9 %"
     if is_bare(clause.words):
         return True
     if clause.particle and before[-1:] != [":"]:
@@ -199,9 +204,9 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
         place = max(n for n, word in enumerate(subject) if word == "ANCHOR")
         heads = [-1, *(n for n, word in enumerate(subject[:place]) if word in sets["links"] or word in ("i", "we"))]
         told, behind = _modifies(subject[heads[-1] + 1 : place]) or before[link] in sets["link"], subject[place + 1 :]
-        return told and (not foreign(behind) or behind[0] in sets["preposition"])
+        return told and (_modifies(behind) or behind[0] in sets["preposition"])
     wished = {"i", "we"} & {*subject} and not _modifies(subject)  # "I wish it were"
-    return not wished and (bool(named) or before[link] not in sets["copula"] or _modifies(subject))
+    return not wished and (bool(named) or before[link] not in sets["copula"] | {"has", "have"} or _modifies(subject))
 
 
 def _reaches(before: list[str]) -> bool:
@@ -229,8 +234,10 @@ def _is_said(after: list[str], by_text: bool) -> bool:
     sets = lexicon().sets
     while after and (after[0].endswith("ly") or after[0] == "ANCHOR"):
         after = after[1:]
-    if not foreign(after) or after[0] in sets["follows"]:
+    if not foreign(after, "tail") or after[0] in sets["follows"]:
         return True
+    if "ANCHOR" in after and after[0] not in sets["copula"] and _modifies(after):
+        return True  # "makes B the leading diagnosis"
     first, rest = after[0], after[1:]
     if first in sets["copula"]:
         stop = next((n for n, word in enumerate(rest) if word == "ANCHOR" or word in sets["preposition"]), 2)

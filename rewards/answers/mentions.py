@@ -201,6 +201,8 @@ def _right(stream: list[Token], index: int, options: Options) -> str:
         if glued or foreign or after.key in sets["name_after"]:
             return "name"  # "C5", "C T scan", "B cells"
         return "closed" if after.key in sets["label_after"] or after.key.endswith("ly") else "word"
+    if after.text in ("=", "≈") and token.text.upper() not in options.letters:
+        return "name"  # "P = 0.05"
     if after.kind == "n":
         return "end" if later.text in ("%", ".", ")") else "word"  # "B 70%", "1) B 2) C"
     both = glued and later.start == after.end and later.kind in ("w", "n")

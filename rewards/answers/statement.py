@@ -185,6 +185,9 @@ def _unaccounted(state: State) -> bool:
     explained &= len({x for c in others for x in c.letters} | (state.denied - state.letters)) > 2
     doubted = all(clause.question and clause.words[0] != "why" for clause in state.chosen)
     doubted &= not any("yes" in clause.words for clause in behind)
+    again = [c for c in behind if c.letters & state.letters and not (c.states or c.describes or c.weak)]
+    if any(c.mentions[-1].by == "label" and c.words[-1][0] != "@" for c in again):
+        return True  # "B. B is a placeholder"
     return (bool(others) and not explained) or any(c.speaks or (doubted and foreign(c.words)) for c in behind)
 
 
@@ -216,9 +219,10 @@ def _from_final(clauses: list[Clause]) -> list[Clause]:
     """From the final statement on ("so B", "final answer: B", "but B is right"): it sets aside what is before (19)."""
     cut, last = -1, max((place for place, clause in enumerate(clauses) if clause.mentions), default=-1)
     open_end = not any(_strength(clause) == 3 for clause in clauses[:last] if clause.role in ("assertion", "mention"))
+    length = sum(len(clause.words) for clause in clauses[:last])
     listed = sum(clause.words[0][0] == "@" and clause.opener in ("", "\n") for clause in clauses) > 1
     for place, clause in enumerate(clauses):
-        ends = open_end and not listed and place == last > 2 and clause.opener in ("", "\n")
+        ends = open_end and not listed and place == last and length > 12 and clause.opener in ("", "\n")
         led = ends or clause.opener == "SO" or "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
         if led and clause.role in ("assertion", "mention") and len(clause.letters) == 1 and clause.states:
             cut = cut if clause.weak or clause.question else place

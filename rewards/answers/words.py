@@ -75,6 +75,8 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
     sets["bare"], sets["links"] = sets["light"] | sets["stops"], sets["stops"] | sets["link"] | {*":=→—≈", "ANCHOR"}
     sets["plain"] = sets["bare"] | sets["label_before"] | sets["unit"] | sets["link"]
     sets["prepositions"] = sets["preposition"] | sets["beside"] | {"to", "towards", "toward", "like"}
+    sets["prepositions"] -= {"that", "since", "because", "where", "unless", "as", "given", "causing", "showing"}
+    sets["tail"] = sets["bare"] | sets["unit"]
     sets["follows"], sets["nouns"] = sets["preposition"] | sets["fits"] | {*":=→—≈"}, sets["head"] | sets["modifier"]
     sets["known"] = sets["light"] | sets["label_after"] | {words[-1] for words in marks} - {"@"}
     return Lexicon(by_first, sets)
