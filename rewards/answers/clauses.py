@@ -20,7 +20,7 @@ JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
 _BREAKS = (JOINERS - {"&", "+"}) | {*"()—→←-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
-_ADJECTIVE = re.compile(r"\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ly|like|sided|shaped)")
+_ADJECTIVE = re.compile(r"(?!patient)\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ive|ly|like|sided|shaped)")
 _NOUN = re.compile(r"(?:(?:\w+ed|found|seen|taken|made|shown|cut) (?:in|on|at|to|within|for|with|by)|(?:\w+ ){1,4}(?:of|with|to|for))(?: the| an?)?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _PLACE = re.compile(r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the")  # "a bleed in the", where nothing leads there
@@ -104,7 +104,8 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         current.conditional |= current.words[:1] in (["had"], ["were"]) and current.opener == "" and len(current.words) > 2
         current.conditional = current.conditional or (word == "IF" and current.named)  # "B if febrile"
         ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
-        leading = (word in ("WHILE", "BECAUSE") and not (current.words or current.opener)) or (leading and not ends)
+        first = not (current.words or current.opener) or current.words[-1:] == [":"]
+        leading = (word in ("WHILE", "BECAUSE") and first) or (leading and not ends)
         weak = (current.weak and not ends) or word in ("BECAUSE", "WHILE", "IF")
         conditional = (current.conditional and (not ends or word == "SO")) or word == "IF"
         opener = "" if kind == "end" and word != "\n" else word
@@ -167,11 +168,16 @@ def _is_statement(clause: Clause) -> bool:
     before, after = clause.words[: clause.places[-1]], clause.words[clause.places[-1] + 1 :]
     if last.by == "text" and not last.particle and not _reaches(before):
         return False
-    if any(_turns_over(clause.words, place) for place in range(len(clause.words))) or any(map(_YEAR.fullmatch, after)):
+    if any(_turns_over(clause.words, place) for place in range(len(clause.words))) or any(word in sets["times"] or _YEAR.fullmatch(word) for word in after):
         return False
+    before = before[next((n + 1 for n in range(len(before) - 2, -1, -1) if before[n] == ":"), 0) :]
+    mood = before.index("would") if "would" in before[:-1] and not {"ANCHOR", "i", "we", "my"} & {*before} else 0
+    if before[mood + 1 : mood + 2] != ["be"] and foreign(before[:mood]):
+        return False  # "granulomas would speak for B"
     by_text, terse = last.by != "label", clause.leads and not before
     if by_text and after[1:2] and after[0] in sets["copula"]:
-        if after[1] in sets["described"] - sets["seen"] or after[1][0].isdigit():
+        was = after[0] in ("was", "were") and not {"ANCHOR", *sets["seen"]} & {*after}
+        if was or after[1] in sets["described"] - sets["seen"] or after[1][0].isdigit():
             return False  # "is given within four hours", "was 9 %"
     if is_bare(clause.words):
         return True
@@ -248,7 +254,9 @@ def _is_said(after: list[str], by_text: bool) -> bool:
         of = rest[stop : stop + 2] == ["of", "ANCHOR"]
         if not chosen and (stop == 0 or rest[0] in ("a", "an") or (not by_text and sets["seen"] & {*rest[:stop]})):
             return False
-        return of or all(word in sets["modifier"] for word in foreign(rest[:stop], "bare"))
+        if of or chosen:
+            return of or all(word in sets["modifier"] for word in foreign(rest[:stop], "bare"))
+        return {*foreign(rest[:stop], "bare")} <= sets["apt"]
     beyond = after[next((n for n, word in enumerate(after) if word not in sets["nouns"]), len(after)) :]  # "3 old ribs"
     return by_text and beyond != after and (not foreign(beyond) or beyond[0] in sets["preposition"])
 
@@ -267,6 +275,8 @@ def _speaks(clause: Clause) -> bool:
     So may "I, as a model, cannot see images", "I am far from convinced", "scrap that"."""
     sets, said = lexicon().sets, {*clause.words}
     aux = clause.words[1:2] == ["DENY"] and clause.words[0] in sets["auxiliary"] and clause.opener != "AND"
+    if clause.opener == "," and ("PAST" in said or sets["agent"] & said):
+        return True  # "B, he thought"
     if clause.mentions or (clause.weak and not aux) or not foreign(clause.words) or sets["sees"] & said:
         return False
     linked = not (said.isdisjoint(sets["links"]) and said.isdisjoint(DENIALS))

@@ -97,6 +97,8 @@ def _num_denials(clause: Clause) -> int:
     count = (clause.opener == "NOR") + sum(map(is_bare, spans))
     if clause.particle and behind[:1] not in (["is"], ["was"], ["DENY"], ["REJECT"]):
         return count
+    if "WOULD" in behind and "DENY" in behind:
+        return count + 1  # "C would not bleed"
     return count + sum(word in ("DENY", "REJECT", "WOULD") or (word == "LACK" and is_bare(behind)) for word in behind)
 
 
@@ -155,7 +157,8 @@ def _joined(state: State) -> bool:
     """ "Left and right lung", where one half is no option; "medial, or the other way round"."""
     for left, right in itertools.pairwise(state.clauses):
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
-        half = named in state.chosen and named.mentions[-1].by == "text" and edge[0] == "@" and len(other.words) <= 3
+        verb = other.words[0] in lexicon().sets["known"] - lexicon().sets["modifier"]  # "and must be isolated"
+        half = not verb and named in state.chosen and named.mentions[-1].by == "text" and edge[0] == "@" and len(other.words) <= 3
         loose = right.opener == "OR" and left.mentions and left.role not in _NEVER and foreign(right.words) and not left.describes
         pair = {left, right} <= {*state.committed} and (left in state.chosen) != (right in state.chosen)
         if right.opener in ("AND", "OR") and not right.weak and (pair or (not other.mentions and (half or loose))):
