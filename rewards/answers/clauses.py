@@ -21,7 +21,7 @@ _BREAKS = (JOINERS - {"&", "+"}) | {*"()—→←-", *"BUT BECAUSE WHILE IF SO E
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
 _ADJECTIVE = re.compile(r"(?!patient)\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ive|ly|like|sided|shaped)")
-_NOUN = re.compile(r"(?:(?:\w+ed|found|seen|taken|made|shown|cut) (?:in|on|at|to|within|for|with|by)|(?:\w+ ){1,4}(?:of|with|to|for))(?: the| an?)?")
+_NOUN = re.compile(r"(?:\S+ ){0,5}(?:in|on|at|to|within|for|with|by|of|from|towards?)(?: the| an?)?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _PLACE = re.compile(r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the")  # "a bleed in the", where nothing leads there
 
@@ -183,6 +183,9 @@ def _is_statement(clause: Clause) -> bool:
         return True
     if clause.particle and before[-1:] != [":"]:
         return not (foreign(before) or "WERE" in after or {*after[:1]} & sets["copula"])
+    verb = next((n for n, word in enumerate(after) if word in sets["copula"] or word in ("has", "have", "had", "should")), 0)
+    if by_text and not before and after[:1] and after[0] in sets["preposition"] and verb:
+        after = after[verb:]  # "B in early pregnancy is the drug of choice"
     asked = clause.question and clause.words[0] != "why"
     return not asked and _leads_to(before, by_text) and (_is_said(after, by_text) or (terse and by_text and len(after) == 1 and len(after[0]) > 4))
 
@@ -211,7 +214,7 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
         heads = [-1, *(n for n, word in enumerate(subject[:place]) if word in sets["links"] or word in ("i", "we"))]
         told, behind = _modifies(subject[heads[-1] + 1 : place]) or before[link] in sets["link"], subject[place + 1 :]
         return told and (_modifies(behind) or behind[0] in sets["preposition"])
-    wished = {"i", "we"} & {*subject} and not _modifies(subject)  # "I wish it were"
+    wished = not _modifies(subject[max((n for n, word in enumerate(subject) if word in ("i", "we")), default=link) :])
     return not wished and (bool(named) or before[link] not in sets["copula"] | {"has", "have"} or _modifies(subject))
 
 
@@ -240,23 +243,27 @@ def _is_said(after: list[str], by_text: bool) -> bool:
     sets = lexicon().sets
     while after and (after[0].endswith("ly") or after[0] == "ANCHOR"):
         after = after[1:]
+    if after[:1] == ["caused"] and after[1:2] != ["by"]:
+        return False
     if not foreign(after, "tail") or after[0] in sets["follows"]:
         return True
     if "ANCHOR" in after and after[0] not in sets["copula"] and _modifies(after):
         return True  # "makes B the leading diagnosis"
     first, rest = after[0], after[1:]
     if first in sets["copula"]:
-        stop = next((n for n, word in enumerate(rest) if word == "ANCHOR" or word in sets["preposition"]), 2)
+        stop = next((n for n, word in enumerate(rest) if word == "ANCHOR" or word in sets["preposition"]), len(rest))
         chosen = "ANCHOR" in rest[stop : stop + 2]  # "is the anticoagulant of choice"
         beyond = rest[rest.index("ANCHOR") + 1 :] if chosen else []
         if not _modifies(beyond) and beyond[0] not in sets["preposition"] | sets["links"] | {"that", "which"}:
             return False  # "is a diagnosis one regrets"
+        if rest[0] == "what" and {"i", "i'd", "we", "needs", "need"} & {*rest}:
+            return True  # "is what I would mark"
         of = rest[stop : stop + 2] == ["of", "ANCHOR"]
         if not chosen and (stop == 0 or rest[0] in ("a", "an") or (not by_text and sets["seen"] & {*rest[:stop]})):
             return False
         if of or chosen:
             return of or all(word in sets["modifier"] for word in foreign(rest[:stop], "bare"))
-        return {*foreign(rest[:stop], "bare")} <= sets["apt"]
+        return {*foreign(rest[:stop])} <= sets["apt"]
     beyond = after[next((n for n, word in enumerate(after) if word not in sets["nouns"]), len(after)) :]  # "3 old ribs"
     return by_text and beyond != after and (not foreign(beyond) or beyond[0] in sets["preposition"])
 
@@ -281,7 +288,7 @@ def _speaks(clause: Clause) -> bool:
         return False
     linked = not (said.isdisjoint(sets["links"]) and said.isdisjoint(DENIALS))
     it = len(clause.words) < 9 and clause.words[-1] in ("that", "it", "this") and not linked
-    it = it and clause.words[-2] not in sets["prepositions"]
+    it = it and ("DENY" in said or clause.words[-2] not in sets["prepositions"])
     return bool(
         it
         or aux

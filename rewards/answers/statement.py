@@ -225,7 +225,9 @@ def _from_final(clauses: list[Clause]) -> list[Clause]:
     length = sum(len(clause.words) for clause in clauses[:last])
     listed = sum(clause.words[0][0] == "@" and clause.opener in ("", "\n") for clause in clauses) > 1
     for place, clause in enumerate(clauses):
-        ends = open_end and not listed and place == last and length > 12 and clause.opener in ("", "\n")
+        ahead = clauses[place - 1] if clause.opener == "," and not clauses[place - 1].mentions else clause
+        ends = open_end and place == last and length > 12 and ahead.opener in ("", "\n")
+        ends = ends and not (listed and ahead.words[0][0] == "@")
         led = ends or clause.opener == "SO" or "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
         if led and clause.role in ("assertion", "mention") and len(clause.letters) == 1 and clause.states:
             cut = cut if clause.weak or clause.question else place
