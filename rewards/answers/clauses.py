@@ -118,6 +118,8 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     """How a word ends a clause: as "end" of a sentence, "break", "turn" (it begins the next one), "" = it does not."""
     word, said, named = words[index], current.words, current.named
+    if word == "SO" and said[-1:] == ["is"]:
+        return ""  # "the next step is therefore B"
     if word == "/" and "@" not in "".join(words[max(index - 1, 0) : index + 2]):
         return ""  # "300/min"
     if word in ENDS:  # not behind the heading "Final answer"
@@ -282,7 +284,7 @@ def _speaks(clause: Clause) -> bool:
     So may "I, as a model, cannot see images", "I am far from convinced", "scrap that"."""
     sets, said = lexicon().sets, {*clause.words}
     aux = clause.words[1:2] == ["DENY"] and clause.words[0] in sets["auxiliary"] and clause.opener != "AND"
-    if clause.opener == "," and ("PAST" in said or sets["agent"] & said):
+    if clause.opener == "," and len(clause.words) < 6 and ("PAST" in said or sets["agent"] & said):
         return True  # "B, he thought"
     if clause.mentions or (clause.weak and not aux) or not foreign(clause.words) or sets["sees"] & said:
         return False

@@ -228,7 +228,7 @@ def _from_final(clauses: list[Clause]) -> list[Clause]:
         ahead = clauses[place - 1] if clause.opener == "," and not clauses[place - 1].mentions else clause
         ends = open_end and place == last and length > 12 and ahead.opener in ("", "\n")
         ends = ends and not (listed and ahead.words[0][0] == "@")
-        led = ends or clause.opener == "SO" or "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
+        led = ends or "SO" in (clause.opener, *clause.before) or "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
         if led and clause.role in ("assertion", "mention") and len(clause.letters) == 1 and clause.states:
             cut = cut if clause.weak or clause.question else place
     stated = [clause for clause in clauses[: max(cut, 0)] if clause.role in ("assertion", "mention")]
