@@ -181,6 +181,9 @@ def _is_statement(clause: Clause) -> bool:
         was = after[0] in ("was", "were") and not {"ANCHOR", *sets["seen"]} & {*after}
         if was or after[1] in sets["described"] - sets["seen"] or after[1][0].isdigit():
             return False  # "is given within four hours", "was 9 %"
+    able = after[:1] in (["can"], ["could"], ["HEDGE"]) and len(after) > 1
+    if able and (after[1] in ("do", "wait") or (after[0] != "HEDGE" and after[1] not in sets["copula"] | sets["fits"])):
+        return False  # "can do this too"
     if is_bare(clause.words):
         return True
     if clause.particle and before[-1:] != [":"]:
@@ -247,6 +250,8 @@ def _is_said(after: list[str], by_text: bool) -> bool:
         after = after[1:]
     if after[:1] == ["caused"] and after[1:2] != ["by"]:
         return False
+    while len(after) > 1 and after[0] in ("can", "must", "should") and after[1] in sets["copula"]:
+        after = after[1:]
     if not foreign(after, "tail") or after[0] in sets["follows"]:
         return True
     if "ANCHOR" in after and after[0] not in sets["copula"] and _modifies(after):

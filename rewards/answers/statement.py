@@ -148,7 +148,8 @@ def _open(state: State) -> bool:
         settled = any(later.role != "hedge" and later in state.chosen for later in state.clauses[place:])
         offer = settled and ("BETWEEN" in clause.words or clause.question)
         beside = not clause.weak if clause.is_either else bool(clause.letters - state.letters)
-        if (clause.role == "alternative" and beside and not offer) or "TORN" in clause.words:
+        conceded = clause.opener == "WHILE" and any("ANCHOR" in later.words for later in state.chosen)
+        if (clause.role == "alternative" and not conceded and beside and not offer) or "TORN" in clause.words:
             return True
     return False
 
