@@ -232,6 +232,8 @@ def _reaches(before: list[str]) -> bool:
         return False  # "above it lies the spleen"
     if not here or here[-1] not in sets["prepositions"]:
         return True
+    if here[-1] in ("in", "within", "to") and (before[-1] == "the" or DENIALS & {*before}):
+        return not DENIALS & {*before}  # "an infiltrate in the right lung"
     if here[-1] in sets["beside"] or len(here) == 1:
         return here[-1] not in sets["beside"]
     head = next((word for word in reversed(here[:-1]) if not word.endswith("ly")), "")
