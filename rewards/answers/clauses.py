@@ -20,10 +20,10 @@ JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
 _BREAKS = (JOINERS - {"&", "+"}) | {*"()—→←-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
-_ADJECTIVE = re.compile(r"(?!patient)\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ive|ly|like|sided|shaped)")
+_ADJECTIVE = re.compile(r"(?!patient)\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ive|ior|ly|like|sided|shaped)")
 _NOUN = re.compile(r"(?:\S+ ){0,5}(?:in|on|at|to|within|for|with|by|of|from|towards?)(?: the| an?)?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_PLACE = re.compile(r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the")  # "a bleed in the", where nothing leads there
+_PLACE = re.compile(r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the(?: \w+(?:al|ior))?")  # "a bleed in the", where nothing leads there
 
 
 @dataclass(eq=False)  # a clause is itself, however alike another one reads
@@ -168,7 +168,7 @@ def _is_statement(clause: Clause) -> bool:
     """Whether a clause says of its options, in words that are known, that they are the answer."""
     last, sets = clause.mentions[-1], lexicon().sets
     before, after = clause.words[: clause.places[-1]], clause.words[clause.places[-1] + 1 :]
-    if last.by == "text" and not last.particle and not _reaches(before):
+    if last.by == "text" and not last.particle and not reaches(before):
         return False
     if any(_turns_over(clause.words, place) for place in range(len(clause.words))) or any(word in sets["times"] or _YEAR.fullmatch(word) for word in after):
         return False
@@ -223,7 +223,7 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
     return not wished and (bool(named) or before[link] not in sets["copula"] | {"has", "have"} or _modifies(subject))
 
 
-def _reaches(before: list[str]) -> bool:
+def reaches(before: list[str]) -> bool:
     """Whether a preposition before an option leads to it: "typical of", "settle on", not "just below", "allergic to"."""
     sets, here = lexicon().sets, [*before]
     while here and here[-1] not in sets["prepositions"] | sets["links"] and _modifies(here[-1:]):
@@ -232,12 +232,13 @@ def _reaches(before: list[str]) -> bool:
         return False  # "above it lies the spleen"
     if not here or here[-1] not in sets["prepositions"]:
         return True
-    if here[-1] in ("in", "within", "to") and (before[-1] == "the" or DENIALS & {*before}):
+    head = next((word for word in reversed(here[:-1]) if not word.endswith("ly")), "")
+    place = "the" in before[len(here) :] and not _ADJECTIVE.fullmatch(head)
+    if here[-1] in ("in", "within", "to") and head not in sets["beside"] and (place or DENIALS & {*before}):
         return not DENIALS & {*before}  # "an infiltrate in the right lung"
     if here[-1] in sets["beside"] or len(here) == 1:
         return here[-1] not in sets["beside"]
-    head = next((word for word in reversed(here[:-1]) if not word.endswith("ly")), "")
-    return f"{head} {here[-1]}" in sets["toward"] or head == "ANCHOR" or head[0] in "@:" or head in "=→—"
+    return f"{head} {here[-1]}" in sets["toward"] or head in sets["unit"] or head == "ANCHOR" or head[0] in "@:" or head in "=→—"
 
 
 def _modifies(words: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from rewards.answers.clauses import DENIALS, ENDS, Clause, foreign, is_bare, split, to_words
+from rewards.answers.clauses import DENIALS, ENDS, Clause, foreign, is_bare, reaches, split, to_words
 from rewards.answers.mentions import PAD, Options, find
 from rewards.answers.text import tokens
 from rewards.answers.words import lexicon
@@ -66,7 +66,7 @@ def read(plain: str, options: Options) -> Reading:
     if not mentions or any(mention.letter == "?" for mention in mentions):
         return UNCLEAR._replace(reason=MISMATCH) if mentions else NOTHING
     kept = _after_correction(to_words(stream, mentions))
-    if kept[-1:] in (["AND"], ["OR"], ["BECAUSE"]):
+    if kept and kept[-1] in ("AND", "OR", "BECAUSE", "by"):
         return UNCLEAR._replace(reason="the answer ends within a sentence")
     reading = _resolve(split(kept, mentions)) if kept else UNCLEAR._replace(reason="an answer is taken back")
     inside = not options.letters or {*reading.letters} <= {*options.letters}
@@ -183,7 +183,7 @@ def _unaccounted(state: State) -> bool:
     behind = state.clauses[places[-1] + 1 :]
     spoken_of = [c for c in state.clauses if c.letters - state.letters and c.role in ("assertion", "hedge", "mention")]
     others = [c for c in spoken_of if c not in state.chosen and _competes(c, c not in behind)]
-    explained = all(m.by != "label" for c in others for m in c.mentions) and not any(c.opener == "BUT" for c in others)
+    explained = all(len(c.words) > 2 for c in others) or all(m.by != "label" for c in others for m in c.mentions) and not any(c.opener == "BUT" for c in others)
     weakly = max(map(_strength, state.chosen), default=0) < 3
     explained &= not (weakly and any("ANCHOR" in c.words or c is spoken_of[-1] for c in others))
     explained &= len({x for c in others for x in c.letters} | (state.denied - state.letters)) > 2
@@ -199,7 +199,7 @@ def _goes_on(state: State) -> bool:
     """ "B, not C or A": whether A is denied cannot be told. "B 60%, C 40%". "B, C, ..."."""
     last, words = state.clauses[-1], [word for clause in state.clauses for word in clause.words]
     listed = last.opener == "OR" or ("OR" in last.words and last.opener != "(" and last.role in _NEVER)
-    split_up = words.count("%") > 1 and len({x for clause in state.clauses for x in clause.letters}) > 1
+    split_up = sum("%" in clause.words for clause in state.clauses if clause.mentions) > 1 and len({x for clause in state.clauses for x in clause.letters}) > 1
     by_label = listed and last.mentions and last.mentions[-1].by != "text" and last.letters - state.letters
     return bool(by_label or (len(state.letters) > 1 and {"%", "…"} & {*words}) or split_up)
 
@@ -219,12 +219,26 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (  # any of these m
 )  # fmt: skip
 
 
+_DANGERS = {*"DENY REJECT LACK PAST IF OR OPEN BETWEEN TORN EXCEPT WOULD WERE UNDO CORRECTION".split()}
+
+
+def _concludes(clause: Clause) -> bool:
+    """Whether the last sentence of an explanation ends with an option, in words that turn nothing over."""
+    sets, words = lexicon().sets, clause.words
+    before, after = words[: clause.places[-1]], words[clause.places[-1] + 1 :]
+    if _DANGERS & {*words} or {*words} & (sets["agent"] | sets["astray"]) or clause.weak or clause.question:
+        return False
+    return reaches(before) and bool(before) and len(clause.letters) == 1 and (not after or after[0] in sets["preposition"])
+
+
 def _from_final(clauses: list[Clause]) -> list[Clause]:
     """From the final statement on ("so B", "final answer: B", "but B is right"): it sets aside what is before (19)."""
     cut, last = -1, max((place for place, clause in enumerate(clauses) if clause.mentions), default=-1)
     open_end = not any(_strength(clause) == 3 for clause in clauses[:last] if clause.role in ("assertion", "mention"))
     length = sum(len(clause.words) for clause in clauses[:last])
     listed = sum(clause.words[0][0] == "@" and clause.opener in ("", "\n") for clause in clauses) > 1
+    if open_end and last >= 0 and sum(len(c.words) for c in clauses[:last]) > 12:
+        clauses[last].states |= _concludes(clauses[last])
     for place, clause in enumerate(clauses):
         ahead = clauses[place - 1] if clause.opener == "," and not clauses[place - 1].mentions else clause
         ends = open_end and place == last and length > 12 and ahead.opener in ("", "\n")
