@@ -98,6 +98,7 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         if not kind:
             continue
         current.question = word == "?"
+        current.weak |= word == "," and current.named and current.words[0] in ("in", "with", "for")  # "in B, it rises"
         if word == "IF":  # "B, if febrile"
             for clause in clauses[starts:]:
                 clause.conditional |= clause.named
@@ -243,6 +244,8 @@ def reaches(before: list[str]) -> bool:
 
 def _modifies(words: Sequence[str]) -> bool:
     """Whether the foreign ones of some words are adjectives, or nouns which say nothing of an answer."""
+    if words[-1:] in (["性"], ["型"]):
+        return True
     return all(_ADJECTIVE.fullmatch(word) or word in lexicon().sets["modifier"] for word in foreign(words))
 
 

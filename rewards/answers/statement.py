@@ -228,7 +228,7 @@ def _concludes(clause: Clause) -> bool:
     before, after = words[: clause.places[-1]], words[clause.places[-1] + 1 :]
     if _DANGERS & {*words} or {*words} & (sets["agent"] | sets["astray"]) or clause.weak or clause.question:
         return False
-    return reaches(before) and bool(before) and len(clause.letters) == 1 and (not after or after[0] in sets["preposition"])
+    return reaches(before) and bool(before) and len(clause.letters) == 1 and (not after or after[0] in sets["preposition"] or after[0][0].isdigit())
 
 
 def _from_final(clauses: list[Clause]) -> list[Clause]:
@@ -248,6 +248,8 @@ def _from_final(clauses: list[Clause]) -> list[Clause]:
             cut = cut if clause.weak or clause.question else place
     stated = [clause for clause in clauses[: max(cut, 0)] if clause.role in ("assertion", "mention")]
     walk = len({x for c in stated for x in c.letters}) > 1 and not any("ANCHOR" in c.words for c in stated)
+    if cut == last and length > 12 and _strength(clauses[cut]) == 3:  # an explanation, then "the answer is B"
+        stated = [clause for clause in stated if _strength(clause) == 3]
     kept = (c for c in stated if not walk and (c.states or "ANCHOR" not in clauses[cut].words))
     return [*kept, *clauses[max(cut, 0) :]]
 
