@@ -23,7 +23,9 @@ _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
 _ADJECTIVE = re.compile(r"(?!patient)\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ive|ior|ly|like|sided|shaped)")
 _NOUN = re.compile(r"(?:\S+ ){0,5}(?:in|on|at|to|within|for|with|by|of|from|towards?)(?: the| an?)?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_PLACE = re.compile(r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the(?: \w+(?:al|ior))?")  # "a bleed in the", where nothing leads there
+_PLACE = re.compile(
+    r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the(?: \w+(?:al|ior))?"
+)  # "a bleed in the", where nothing leads there
 
 
 @dataclass(eq=False)  # a clause is itself, however alike another one reads
@@ -102,7 +104,9 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
         if word == "IF":  # "B, if febrile"
             for clause in clauses[starts:]:
                 clause.conditional |= clause.named
-        current.conditional |= current.words[:1] in (["had"], ["were"]) and current.opener == "" and len(current.words) > 2
+        current.conditional |= (
+            current.words[:1] in (["had"], ["were"]) and current.opener == "" and len(current.words) > 2
+        )
         current.conditional = current.conditional or (word == "IF" and current.named)  # "B if febrile"
         ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
         first = not (current.words or current.opener) or current.words[-1:] == [":"]
@@ -169,39 +173,47 @@ def _is_statement(clause: Clause) -> bool:
     """Whether a clause says of its options, in words that are known, that they are the answer."""
     last, sets = clause.mentions[-1], lexicon().sets
     before, after = clause.words[: clause.places[-1]], clause.words[clause.places[-1] + 1 :]
-    if last.by == "text" and not last.particle and not reaches(before):
-        return False
-    if any(_turns_over(clause.words, place) for place in range(len(clause.words))) or any(word in sets["times"] or _YEAR.fullmatch(word) for word in after):
+    by_text, terse = last.by != "label", clause.leads and not before and len(after) == 1
+    if (last.by == "text" and not last.particle and not reaches(before)) or _is_of_others(clause.words, after):
         return False
     before = before[next((n + 1 for n in range(len(before) - 2, -1, -1) if before[n] == ":"), 0) :]
-    mood = before.index("would") if "would" in before[:-1] and not {"ANCHOR", "i", "we", "my"} & {*before} else 0
-    if before[mood + 1 : mood + 2] != ["be"] and foreign(before[:mood]):
-        return False  # "granulomas would speak for B"
-    by_text, terse = last.by != "label", clause.leads and not before
-    if by_text and after[1:2] and after[0] in sets["copula"]:
-        was = after[0] in ("was", "were") and not {"ANCHOR", *sets["seen"]} & {*after}
-        if was or after[1] in sets["described"] - sets["seen"] or after[1][0].isdigit():
-            return False  # "is given within four hours", "was 9 %"
-    able = after[:1] in (["can"], ["could"], ["HEDGE"]) and len(after) > 1
-    if able and (after[1] in ("do", "wait") or (after[0] != "HEDGE" and after[1] not in sets["copula"] | sets["fits"])):
-        return False  # "can do this too"
+    if _is_irreal(before, after, by_text):
+        return False
     if is_bare(clause.words):
         return True
     if clause.particle and before[-1:] != [":"]:
         return not (foreign(before) or "WERE" in after or {*after[:1]} & sets["copula"])
-    verb = next((n for n, word in enumerate(after) if word in sets["copula"] or word in ("has", "have", "had", "should")), 0)
-    if by_text and not before and after[:1] and after[0] in sets["preposition"] and verb:
-        after = after[verb:]  # "B in early pregnancy is the drug of choice"
+    verbs = sets["copula"] | {"has", "have", "had", "should"}
+    if by_text and not before and after[0] in sets["preposition"]:  # "B in early pregnancy is the drug of choice"
+        after = after[next((n for n, word in enumerate(after) if word in verbs), 0) :]
     asked = clause.question and clause.words[0] != "why"
-    return not asked and _leads_to(before, by_text) and (_is_said(after, by_text) or (terse and by_text and len(after) == 1 and len(after[0]) > 4))
+    compound = by_text and terse and len(after[0]) > 4  # "T10 dermatome"
+    return not asked and _leads_to(before, by_text) and (compound or _is_said(after, by_text))
 
 
-def _turns_over(words: list[str], place: int) -> bool:
-    """Whether a word says that somebody else speaks, or of another time: "a resident would say B", "B in her sister"."""
+def _is_of_others(words: list[str], after: list[str]) -> bool:
+    """Whether somebody else speaks, or of another time: "a resident would say B", "B in her sister", "B in 2015"."""
+    sets, articles = lexicon().sets, ("a", "an", "the", "this")
+    for place, word in enumerate(words):
+        ahead = [w for w in words[max(place - 2, 0) : place] if w not in articles][-1:]
+        within = ahead and ahead[0] in sets["preposition"] - {"to", "by"}  # "in a student"
+        if word in sets["astray"] or (word in sets["agent"] and not within):
+            return True
+    return any(word in sets["times"] or _YEAR.fullmatch(word) for word in after)
+
+
+def _is_irreal(before: list[str], after: list[str], by_text: bool) -> bool:
+    """Whether it speaks of what would be, could be or was: "granulomas would speak for B", "B can do this, too"."""
     sets = lexicon().sets
-    ahead = [word for word in words[max(place - 2, 0) : place] if word not in ("a", "an", "the", "this")][-1:]
-    within = sets["preposition"] & {*ahead} - {"to", "by"}  # "in a student"
-    return (words[place] in sets["agent"] and not within) or words[place] in sets["astray"]
+    would = before.index("would") if "would" in before[:-1] and not {"ANCHOR", "i", "we", "my"} & {*before} else 0
+    if before[would + 1 : would + 2] != ["be"] and foreign(before[:would]):
+        return True
+    verb, behind = (after[0], after[1]) if len(after) > 1 else ("", " ")
+    if by_text and verb in sets["copula"]:  # "was 9 %", "is given within four hours"
+        was = verb in ("was", "were") and not {"ANCHOR", *sets["seen"]} & {*after}
+        return was or behind in sets["described"] - sets["seen"] or behind[0].isdigit()
+    able = verb in ("can", "could") and behind not in sets["copula"] | sets["fits"]
+    return able or (verb == "HEDGE" and behind == "do")
 
 
 def _leads_to(before: list[str], by_text: bool) -> bool:
@@ -225,7 +237,7 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
 
 
 def reaches(before: list[str]) -> bool:
-    """Whether a preposition before an option leads to it: "typical of", "settle on", not "just below", "allergic to"."""
+    """Whether a preposition before an option leads to it: "typical of", "settle on", no "just below", "allergic to"."""
     sets, here = lexicon().sets, [*before]
     while here and here[-1] not in sets["prepositions"] | sets["links"] and _modifies(here[-1:]):
         here.pop()
@@ -233,20 +245,20 @@ def reaches(before: list[str]) -> bool:
         return False  # "above it lies the spleen"
     if not here or here[-1] not in sets["prepositions"]:
         return True
-    head = next((word for word in reversed(here[:-1]) if not word.endswith("ly")), "")
+    head, last = next((word for word in reversed(here[:-1]) if not word.endswith("ly")), ""), here[-1]
     place = "the" in before[len(here) :] and not _ADJECTIVE.fullmatch(head)
-    if here[-1] in ("in", "within", "to") and head not in sets["beside"] and (place or DENIALS & {*before}):
+    if last in ("in", "within", "to") and head not in sets["beside"] and (place or DENIALS & {*before}):
         return not DENIALS & {*before}  # "an infiltrate in the right lung"
-    if here[-1] in sets["beside"] or len(here) == 1:
-        return here[-1] not in sets["beside"]
-    return f"{head} {here[-1]}" in sets["toward"] or head in sets["unit"] or head == "ANCHOR" or head[0] in "@:" or head in "=→—"
+    if last in sets["beside"] or len(here) == 1:
+        return last not in sets["beside"]
+    return f"{head} {last}" in sets["toward"] or head in sets["unit"] | {"ANCHOR", *":=→—"} or head[0] == "@"
 
 
 def _modifies(words: Sequence[str]) -> bool:
     """Whether the foreign ones of some words are adjectives, or nouns which say nothing of an answer."""
-    if words[-1:] in (["性"], ["型"]):
-        return True
-    return all(_ADJECTIVE.fullmatch(word) or word in lexicon().sets["modifier"] for word in foreign(words))
+    return words[-1:] in (["性"], ["型"]) or all(
+        _ADJECTIVE.fullmatch(word) or word in lexicon().sets["modifier"] for word in foreign(words)
+    )
 
 
 def _is_said(after: list[str], by_text: bool) -> bool:

@@ -178,7 +178,11 @@ def _left(stream: list[Token], index: int) -> str:
         return "strong" if before.text in sets["zh_label_before"] else "sign"
     if before.kind in "ps" and before.text != "°":
         glued = before.end == token.start and ahead.end == before.start
-        part = (before.text == "," and ahead.kind == "n") or (before.text in "-/'+" and not _lone(ahead)) or (before.text == "." and len(ahead.text) == 1)
+        part = (
+            (before.text == "," and ahead.kind == "n")
+            or (before.text in "-/'+" and not _lone(ahead))
+            or (before.text == "." and len(ahead.text) == 1)
+        )
         figure = ahead.key in sets["figure"] and before.text in ("'(" if len(ahead.key) > 4 else ".'(")  # no "image. C"
         if (glued and part) or figure:
             return "name"  # "anti-B", "N.A", "panel (b)"

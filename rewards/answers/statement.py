@@ -16,6 +16,7 @@ from rewards.answers.text import tokens
 from rewards.answers.words import lexicon
 
 MAX_MENTIONS = 64
+MIN_EXPLANATION = 12  # words before a sentence that make it the end of an explanation
 _DENIES = DENIALS | {"WOULD"}
 _NEVER = ("denial", "exclusion")  # roles whose options are never chosen
 
@@ -159,8 +160,20 @@ def _joined(state: State) -> bool:
     for left, right in itertools.pairwise(state.clauses):
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
         verb = other.words[0] in lexicon().sets["known"] - lexicon().sets["modifier"]  # "and must be isolated"
-        half = not verb and named in state.chosen and named.mentions[-1].by == "text" and edge[0] == "@" and len(other.words) <= 3
-        loose = right.opener == "OR" and left.mentions and left.role not in _NEVER and foreign(right.words) and not left.describes
+        half = (
+            not verb
+            and named in state.chosen
+            and named.mentions[-1].by == "text"
+            and edge[0] == "@"
+            and len(other.words) <= 3
+        )
+        loose = (
+            right.opener == "OR"
+            and left.mentions
+            and left.role not in _NEVER
+            and foreign(right.words)
+            and not left.describes
+        )
         pair = {left, right} <= {*state.committed} and (left in state.chosen) != (right in state.chosen)
         if right.opener in ("AND", "OR") and not right.weak and (pair or (not other.mentions and (half or loose))):
             return True
@@ -183,7 +196,8 @@ def _unaccounted(state: State) -> bool:
     behind = state.clauses[places[-1] + 1 :]
     spoken_of = [c for c in state.clauses if c.letters - state.letters and c.role in ("assertion", "hedge", "mention")]
     others = [c for c in spoken_of if c not in state.chosen and _competes(c, c not in behind)]
-    explained = all(len(c.words) > 2 for c in others) or all(m.by != "label" for c in others for m in c.mentions) and not any(c.opener == "BUT" for c in others)
+    explained = not any(c.opener == "BUT" for c in others)
+    explained &= all(len(c.words) > 2 or c.mentions[-1].by != "label" for c in others)
     weakly = max(map(_strength, state.chosen), default=0) < 3
     explained &= not (weakly and any("ANCHOR" in c.words or c is spoken_of[-1] for c in others))
     explained &= len({x for c in others for x in c.letters} | (state.denied - state.letters)) > 2
@@ -199,7 +213,7 @@ def _goes_on(state: State) -> bool:
     """ "B, not C or A": whether A is denied cannot be told. "B 60%, C 40%". "B, C, ..."."""
     last, words = state.clauses[-1], [word for clause in state.clauses for word in clause.words]
     listed = last.opener == "OR" or ("OR" in last.words and last.opener != "(" and last.role in _NEVER)
-    split_up = sum("%" in clause.words for clause in state.clauses if clause.mentions) > 1 and len({x for clause in state.clauses for x in clause.letters}) > 1
+    split_up = len({x for clause in state.clauses if "%" in clause.words for x in clause.letters}) > 1
     by_label = listed and last.mentions and last.mentions[-1].by != "text" and last.letters - state.letters
     return bool(by_label or (len(state.letters) > 1 and {"%", "…"} & {*words}) or split_up)
 
@@ -219,37 +233,44 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (  # any of these m
 )  # fmt: skip
 
 
-_DANGERS = {*"DENY REJECT LACK PAST IF OR OPEN BETWEEN TORN EXCEPT WOULD WERE UNDO CORRECTION".split()}
+_DANGERS = {*"DENY REJECT LACK PAST IF OR OPEN BETWEEN TORN EXCEPT WOULD WERE".split()}
 
 
 def _concludes(clause: Clause) -> bool:
-    """Whether the last sentence of an explanation ends with an option, in words that turn nothing over."""
-    sets, words = lexicon().sets, clause.words
-    before, after = words[: clause.places[-1]], words[clause.places[-1] + 1 :]
-    if _DANGERS & {*words} or {*words} & (sets["agent"] | sets["astray"]) or clause.weak or clause.question:
-        return False
-    return reaches(before) and bool(before) and len(clause.letters) == 1 and (not after or after[0] in sets["preposition"] or after[0][0].isdigit())
+    """Whether the last sentence of an explanation leads to an option, in words that need not be known but turn nothing
+    over: "this nails down a perforated ulcer"."""
+    before, after, sets = clause.before, clause.words[clause.places[-1] + 1 :], lexicon().sets
+    astray = {*clause.words} & (_DANGERS | sets["agent"] | sets["astray"]) or clause.weak or clause.question
+    ends = not after or after[0] in sets["preposition"] or after[0][0].isdigit()
+    return not astray and bool(before) and ends and len(clause.letters) == 1 and reaches(before)
+
+
+def _conclusion(clauses: list[Clause]) -> int:
+    """The place of the last sentence that names an option, where it ends an explanation of some length in which no
+    answer is stated before, and is no entry of a list; -1 = there is none."""
+    last = max((place for place, clause in enumerate(clauses) if clause.mentions), default=-1)
+    before, clause = clauses[: max(last, 0)], clauses[last]
+    stated = any(_strength(clause) == 3 for clause in before if clause.role in ("assertion", "mention"))
+    if last < 0 or stated or sum(len(clause.words) for clause in before) <= MIN_EXPLANATION:
+        return -1
+    clause.states |= _concludes(clause)
+    head = before[-1] if clause.opener == "," and not before[-1].mentions else clause
+    entries = sum(entry.words[0][0] == "@" and entry.opener in ("", "\n") for entry in clauses)
+    return last if head.opener in ("", "\n") and not (entries > 1 and head.words[0][0] == "@") else -1
 
 
 def _from_final(clauses: list[Clause]) -> list[Clause]:
     """From the final statement on ("so B", "final answer: B", "but B is right"): it sets aside what is before (19)."""
-    cut, last = -1, max((place for place, clause in enumerate(clauses) if clause.mentions), default=-1)
-    open_end = not any(_strength(clause) == 3 for clause in clauses[:last] if clause.role in ("assertion", "mention"))
-    length = sum(len(clause.words) for clause in clauses[:last])
-    listed = sum(clause.words[0][0] == "@" and clause.opener in ("", "\n") for clause in clauses) > 1
-    if open_end and last >= 0 and sum(len(c.words) for c in clauses[:last]) > 12:
-        clauses[last].states |= _concludes(clauses[last])
+    cut, conclusion = -1, _conclusion(clauses)
     for place, clause in enumerate(clauses):
-        ahead = clauses[place - 1] if clause.opener == "," and not clauses[place - 1].mentions else clause
-        ends = open_end and place == last and length > 12 and ahead.opener in ("", "\n")
-        ends = ends and not (listed and ahead.words[0][0] == "@")
-        led = ends or "SO" in (clause.opener, *clause.before) or "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
+        anchored = "ANCHOR" in (clause.words if clause.opener == "BUT" else clause.before)
+        led = place == conclusion or anchored or "SO" in (clause.opener, *clause.before)
         if led and clause.role in ("assertion", "mention") and len(clause.letters) == 1 and clause.states:
             cut = cut if clause.weak or clause.question else place
     stated = [clause for clause in clauses[: max(cut, 0)] if clause.role in ("assertion", "mention")]
     walk = len({x for c in stated for x in c.letters}) > 1 and not any("ANCHOR" in c.words for c in stated)
-    if cut == last and length > 12 and _strength(clauses[cut]) == 3:  # an explanation, then "the answer is B"
-        stated = [clause for clause in stated if _strength(clause) == 3]
+    if -1 < cut == conclusion and _strength(clauses[cut]) == 3:  # an explanation, then "the answer is B"
+        stated = []
     kept = (c for c in stated if not walk and (c.states or "ANCHOR" not in clauses[cut].words))
     return [*kept, *clauses[max(cut, 0) :]]
 

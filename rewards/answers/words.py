@@ -19,8 +19,8 @@ MARKED = tuple(
 # Groups of words that are looked up and stay as they are, and lists that other files read in their order.
 SETS = tuple(
     "light stops unit compare joiner asks figure goes_on label_after label_before name_before name_after"
-    " zh_label_before zh_label_after link modifier agent preposition fits head describes described astray times beside toward apt speaker sees copula"
-    " auxiliary seen".split()
+    " zh_label_before zh_label_after link modifier agent preposition fits head describes described astray times beside"
+    " toward apt speaker sees copula auxiliary seen".split()
 )
 LISTS = ("unsure", "says_no", "says_yes", "begins_yes", "field")
 

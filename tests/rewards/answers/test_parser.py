@@ -55,10 +55,13 @@ def in_tags(answer: str) -> str:
         "options/own_option_cases_16.jsonl",
         "options/own_option_cases_17.jsonl",
         "options/own_option_cases_18.jsonl",
+        "options/own_option_cases_19.jsonl",
         "options/unseen_1.jsonl",
         "options/unseen_2.jsonl",
         "options/unseen_3.jsonl",
         "options/unseen_4.jsonl",
+        "options/unseen_5.jsonl",
+        "options/unseen_6.jsonl",
     ],
 )
 def test_every_option_case_is_graded_as_written(name):
