@@ -251,6 +251,8 @@ def reaches(before: list[str]) -> bool:
         return not DENIALS & {*before}  # "an infiltrate in the right lung"
     if last in sets["beside"] or len(here) == 1:
         return last not in sets["beside"]
+    if last == "by" and head.endswith("ed"):
+        return True  # "served by"
     return f"{head} {last}" in sets["toward"] or head in sets["unit"] | {"ANCHOR", *":=→—"} or head[0] == "@"
 
 
