@@ -242,7 +242,7 @@ def _concludes(clause: Clause) -> bool:
     before, after, sets = clause.before, clause.words[clause.places[-1] + 1 :], lexicon().sets
     astray = {*clause.words} & (_DANGERS | sets["agent"] | sets["astray"]) or clause.weak or clause.question
     ends = not after or after[0] in sets["preposition"] or after[0][0].isdigit()
-    return not astray and bool(before) and ends and len(clause.letters) == 1 and reaches(before)
+    return not astray and bool(before) and ends and len(clause.letters) == 1 and reaches(before, concluding=True)
 
 
 def _conclusion(clauses: list[Clause]) -> int:

@@ -36,6 +36,35 @@ def test_every_answer_has_one_of_three_results_and_its_reason(answer, verdict, r
     assert reason in parsed.reason
 
 
+WALK = "The angle is blunted on the right. Pneumonia would show an air bronchogram, and a pneumothorax a line. "
+
+
+@pytest.mark.parametrize(
+    ("answer", "letters"),
+    [
+        # An explanation ends with its answer, in words that need not be known but turn nothing over.
+        (WALK + "This clearly nails down a pleural effusion.", ("A",)), (WALK + "This is a pleural effusion.", ("A",)),
+        (WALK + "This must be distinguished from a pleural effusion.", ()),
+        (WALK + "The nurse wrote pleural effusion.", ()),
+        (WALK + "This is no pleural effusion.", ()), (WALK + "Pleural effusion or pneumonia.", ()),
+        (WALK + "So it is a pleural effusion, caused by pneumonia or by", ()),
+        ("This nails down a pleural effusion.", ()),
+        # A preposition leads to an option or away from it.
+        ("The picture is typical of pneumonia.", ("B",)), ("The patient recovers from pneumonia.", ()),
+        ("The mark is just below the pneumonia.", ()), ("Tablets for pneumonia.", ()),
+        # Others, another time, what would be.
+        ("A student might well answer pneumonia here.", ()), ("Pneumonia in her sister.", ()),
+        ("Pneumonia in 2015.", ()),
+        ("Had she a fever, pneumonia.", ()), ("B, if febrile.", ()), ("Crackles would speak for pneumonia.", ()),
+        ("B. My reasoning was flawed.", ()), ("B. Then again, the lungs are clear.", ()),
+        ("According to the report, pneumonia. I see nothing of the kind.", ()),
+        ("One could be forgiven for thinking of pneumonia.", ()), ("B stands for pneumonia in your list.", ()),
+    ],
+)  # fmt: skip
+def test_an_answer_is_read_where_it_commits_itself(answer, letters):
+    assert rewards.parse(in_tags(answer), CHEST).letters == letters
+
+
 def test_answer_tags_that_differ_are_unclear():
     text = "<think>x</think><answer>B</answer><answer>C</answer>"
     assert rewards.parse(text, CHEST).verdict == "unclear"

@@ -74,6 +74,14 @@ def test_the_groups_of_the_table_are_those_of_the_words():
     assert {group for _, group in GROUPS} == {*words.MARKED, *words.SETS, *words.LISTS}
 
 
+def test_verbs_stand_in_their_base_form():
+    assert words.inflect("show") == {"show", "shows", "showed", "showing"}
+    assert words.inflect("identify") == {"identify", "identifies", "identified", "identifying"}
+    assert words.inflect("match") == {"match", "matches", "matched", "matching"}
+    built = words.build({"en": {"toward": ["point/lead to"]}})
+    assert {"points to", "leading to"} <= built.sets["toward"]
+
+
 def test_a_phrase_is_spelled_in_all_its_ways():
     assert words.expand("a/b c?") == [("a", "c"), ("a",), ("b", "c"), ("b",)]
     assert words.expand("不是") == [("不", "是")]
