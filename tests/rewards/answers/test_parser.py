@@ -56,6 +56,7 @@ def in_tags(answer: str) -> str:
         "options/own_option_cases_17.jsonl",
         "options/own_option_cases_18.jsonl",
         "options/own_option_cases_19.jsonl",
+        "options/own_option_cases_20.jsonl",
         "options/unseen_1.jsonl",
         "options/unseen_2.jsonl",
         "options/unseen_3.jsonl",
@@ -70,10 +71,10 @@ def test_every_option_case_is_graded_as_written(name):
     assert list(wrong(rows, is_format=False)) == []
 
 
-def test_what_is_reclassified_is_little_was_paid_once_and_is_now_told():
+def test_what_is_refused_though_it_states_an_answer_is_little_and_is_told():
     names = [f"options/{path.name}" for path in (CASES / "options").glob("*.jsonl")]
     changed = [row for name in names for row in cases(name) if "was" in row]
-    assert 0 < len(changed) < 20
+    assert 0 < len(changed) <= 20
     assert all(row.get("verdict") == "unclear" or row.get("expected_letters") == "" for row in changed)
     assert all(row["was"] for row in changed)
 
