@@ -7,12 +7,13 @@ made visible, and nothing is read as markup.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import io
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -127,9 +128,17 @@ def exit_code(fault: BaseException) -> int:
     return int(getattr(fault, "exit_code", CANNOT))
 
 
-def leave(code: int) -> NoReturn:
-    """End a command that has closed everything, at once: the leak reports of Triton's bindings, which vLLM imports,
-    stay off its last lines."""
+def end_with(command: Callable[[], int]) -> NoReturn:
+    """Run a command that closes all it opens, and end at once with its exit code, or with that of the SystemExit it
+    raised: the leak reports of Triton's bindings, which vLLM imports, stay off its last lines. What is registered with
+    `atexit` is done before."""
+    try:
+        code = command()
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            complain(stop.code)
+        code = FAILED if isinstance(stop.code, str) else stop.code or DONE
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -12,7 +12,7 @@ from rewards.rubric import make_rubric
 from rewards.scorer import Scorer
 from rl.config import Config, MetricConfig, door
 from rl.config.files import card_names, table_names
-from rollouts.terminal import CANNOT, Ending, accept_any_stdout, complain, leave, require
+from rollouts.terminal import CANNOT, Ending, accept_any_stdout, complain, end_with, require
 
 COMMAND = "python -m rl.evaluate"
 FROM_ROWS, MODELS = "--from-rows", "models="
@@ -122,4 +122,4 @@ def _held_out(config: Config) -> int:
 
 if __name__ == "__main__":
     accept_any_stdout()
-    leave(main())
+    end_with(main)
