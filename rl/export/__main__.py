@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
-from rl.export.inspect import write_inspect_log
+from rl.export.inspect import parts_of, write_inspect_log
 from rl.export.wandb import write_wandb
 from rl.run.progress import Display
 from rl.run.tracking import TrackingError
@@ -23,7 +23,7 @@ _EPILOG = f"""examples:
   {COMMAND} runs/med_grpo --to wandb --out exported --steps 30..40 && wandb sync exported/wandb/offline-run-*
 
 inspect: one log a step, readable by inspect_ai (pip install inspect-ai); a prompt is a sample, each completion an
-epoch of it.
+epoch of it. Of an evaluation on benchmarks one log for the greedy answers, one for the sampled, one for each probe.
 wandb:   one table with images a step, in W&B's offline format; --online sends it at once."""
 
 
@@ -105,11 +105,12 @@ def _export(asked: argparse.Namespace, wanted: range, display: Display) -> int:
         require(COMMAND, "train")
         tables = ((stored.step, rollouts) for stored, rollouts in steps())
         return write_wandb(asked.out, tables, mode="online" if asked.online else "offline", project=asked.project)
-    written = [
-        write_inspect_log(asked.out, stored, rollouts, model="policy", images=not asked.no_images)
-        for stored, rollouts in steps()
-    ]
-    return len(written)
+    num = 0
+    for stored, rollouts in steps():
+        for task, part in parts_of(rollouts).items():
+            write_inspect_log(asked.out, stored, part, task=task, images=not asked.no_images)
+        num += 1
+    return num
 
 
 if __name__ == "__main__":

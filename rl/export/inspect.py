@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rl.benchmarks.questions import CARD
+from rl.probes.probe import PROBE
 from rollouts.media import pngs
 from rollouts.records import BadSample, Media, Outcome, Rollout
 from rollouts.store.disk import write_atomically
@@ -24,32 +26,47 @@ LOG_VERSION = 2
 _STOP = {"stop": "stop", "length": "max_tokens", "abort": "unknown"}
 
 
-def write_inspect_log(out: Path, stored: StepFiles, rollouts: Sequence[Rollout], *, model: str, images: bool) -> Path:
-    """Write one step as `OUT/TIME_step-000001_ID.json`, an existing log of the step replaced. Returns the file. Raises
-    DiskFull.
+def parts_of(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
+    """The rollouts of a step by what their mean is of: all of them for a step of training (""); for a benchmark its
+    greedy answers ("slake_en@1"), those that were sampled ("slake_en@1 sampled"), and each probe's
+    ("slake_en@1 blank")."""
+    found: dict[str, list[Rollout]] = {}
+    for one in rollouts:
+        card, probe = one.sample.tags.get(CARD, ""), one.sample.tags.get(PROBE, "")
+        way = probe or ("sampled" if one.sample_index else "")
+        found.setdefault(f"{card} {way}".strip() if card else "", []).append(one)
+    return found
 
-    `images`: put them into the log, as PNG; an image that is missing is named in the text instead.
+
+def write_inspect_log(out: Path, stored: StepFiles, rollouts: Sequence[Rollout], *, task: str, images: bool) -> Path:
+    """Write a part of one step as `OUT/TIME_step-000001_ID.json`, an existing log of it replaced. Returns the file.
+    Raises DiskFull.
+
+    `task`: the name of the part (`parts_of`), "" = the whole step of a run's policy. `images`: put them into the log,
+    as PNG; an image that is missing is named in the text instead.
     """
     created = datetime.fromtimestamp(stored.folder.stat().st_mtime, UTC).replace(microsecond=0).isoformat()
     name = f"{rollouts[0].run}-step-{stored.step:06d}"
-    ids = {kind: hashlib.sha256(f"{kind}/{name}".encode()).hexdigest()[:22] for kind in ("eval", "run", "task")}
+    model = rollouts[0].run if task else "policy"
+    ids = {kind: hashlib.sha256(f"{kind}/{name}{task}".encode()).hexdigest()[:22] for kind in ("eval", "run", "task")}
     prompts = list(dict.fromkeys(one.prompt_id for one in rollouts))
-    epochs = max(one.sample_index for one in rollouts) + 1
+    first = min(one.sample_index for one in rollouts)
+    epochs = max(one.sample_index for one in rollouts) - first + 1
+    source = rollouts[0].sample.source or "rollouts"
     log = {
         "version": LOG_VERSION,
         "status": "success",
         "eval": {
-            "eval_id": ids["eval"], "run_id": ids["run"], "task_id": ids["task"], "created": created, "task": name,
-            "task_args": {},
-            "dataset": {"name": rollouts[0].sample.source or "rollouts", "samples": len(prompts), "sample_ids": prompts,
-            "shuffled": False},
+            "eval_id": ids["eval"], "run_id": ids["run"], "task_id": ids["task"], "created": created,
+            "task": task or name, "task_args": {},
+            "dataset": {"name": source, "samples": len(prompts), "sample_ids": prompts, "shuffled": False},
             "model": model, "model_args": {}, "config": {"epochs": epochs}, "packages": {},
             "metadata": {"step": stored.step},
         },
         "plan": {"name": "rollouts", "steps": [], "config": {}},
         "results": _results(rollouts),
         "stats": {"started_at": created, "completed_at": created, "model_usage": {}},
-        "samples": [_sample(one, model, images) for one in rollouts],
+        "samples": [_sample(one, one.sample_index - first + 1, model, images) for one in rollouts],
     }  # fmt: skip
     path = out / f"{created.replace(':', '-')}_step-{stored.step:06d}_{ids['task']}.json"
     for older in out.glob(f"*_step-{stored.step:06d}_{ids['task']}.json"):
@@ -75,7 +92,7 @@ def _results(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     return {"total_samples": len(rollouts), "completed_samples": len(rollouts), "scores": scores}
 
 
-def _sample(one: Rollout, model: str, images: bool) -> dict[str, Any]:
+def _sample(one: Rollout, epoch: int, model: str, images: bool) -> dict[str, Any]:
     attachments: dict[str, str] = {}
     content = [
         *(_images(one.sample.media, attachments) if images else ()),
@@ -98,7 +115,7 @@ def _sample(one: Rollout, model: str, images: bool) -> dict[str, Any]:
     }  # fmt: skip
     num_tokens = len(one.completion.token_ids)
     return {
-        "id": one.prompt_id, "epoch": one.sample_index + 1, "input": [prompt],
+        "id": one.prompt_id, "epoch": epoch, "input": [prompt],
         "choices": list(one.sample.options) if one.sample.options else None,
         "target": list(one.sample.gold_letters or ()) if one.sample.answer_type in ("mcq",
         "multi") else one.sample.gold_text,

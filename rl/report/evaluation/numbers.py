@@ -198,7 +198,7 @@ def as_latex(summary: Mapping[str, Any]) -> str:
     """The headlines as a table of booktabs: score with its interval beside the best blind baseline, in per cent. A
     score that blindness may have earned is marked with a dagger."""
     lines = [
-        r"\begin{tabular}{lrrrl}", r"\toprule",
+        r"% \usepackage{booktabs}", r"\begin{tabular}{lrrrl}", r"\toprule",
         r"Benchmark & $n$ & Clusters & Score (95\,\% CI) & Best blind baseline \\", r"\midrule",
     ]  # fmt: skip
     for one in headlines(summary):

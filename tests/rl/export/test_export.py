@@ -13,6 +13,7 @@ from rl.export.__main__ import main
 from rollouts.store.layout import list_steps
 from rollouts.store.reader import read_rollouts
 from tests.fakes import fake_rollouts
+from tests.rl.evaluate.test_suite import evaluated
 
 
 def test_an_inspect_log_holds_every_completion_with_its_scores_images_and_transcript(tmp_path, capsys):
@@ -46,6 +47,23 @@ def test_an_inspect_log_holds_every_completion_with_its_scores_images_and_transc
     scored = [value for value in values if value is not None]
     assert (counts["scored_samples"], counts["unscored_samples"]) == (len(scored), 32 - len(scored))
     assert counts["metrics"]["mean"]["value"] == pytest.approx(sum(scored) / len(scored))
+
+
+def test_an_evaluation_has_a_log_for_its_greedy_answers_for_samples_and_for_each_probe(tmp_path):
+    """Six items, greedily, with two samples, and greyed: the mean of the first log is the official score of rows that
+    were asked, 0 of 6 but the one whose gold is B."""
+    folder = evaluated(tmp_path, {}, num_samples=2, probes=["blank"])
+    assert main([str(folder), "--to", "inspect", "--out", str(tmp_path / "logs")]) == 0
+    logs = {
+        log["eval"]["task"]: log for path in (tmp_path / "logs").iterdir() for log in [json.loads(path.read_text())]
+    }
+    assert {task: len(log["samples"]) for task, log in logs.items()} == {
+        "mine@1": 6, "mine@1 sampled": 12, "mine@1 blank": 6
+    }  # fmt: skip
+    assert {log["eval"]["model"] for log in logs.values()} == {"tiny"}
+    assert [logs[task]["eval"]["config"]["epochs"] for task in ("mine@1", "mine@1 sampled")] == [1, 2]
+    mean = next(score for score in logs["mine@1"]["results"]["scores"] if score["name"] == "accuracy")
+    assert mean["metrics"]["mean"]["value"] == pytest.approx(1 / 6)
 
 
 def test_exporting_again_replaces_and_a_missing_image_is_named(tmp_path):
