@@ -52,6 +52,11 @@ def evaluate_models(models: Sequence[str], arguments: Sequence[str], config: Con
     if len(set(labels)) < len(labels):
         raise UnusableData(f"models={list(models)}: two of them are the same")
     kept = [one for one in arguments if not one.startswith(("out_dir=", "model.path="))]
+    for model in models:  # before the first of them is asked for hours
+        try:
+            door.compose([*kept, f"model.path={model}"])
+        except door.ConfigError as error:
+            raise UnusableData(f"models={list(models)}: {model} cannot be asked: {error}") from None
     for model, label in zip(models, labels, strict=True):
         if (top / label / SUMMARY).is_file():  # an interrupted curve goes on
             _refuse_other(top / label, model, config)
