@@ -123,7 +123,7 @@ def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list
             continue  # "hepatitis B and C": where the first is a name, the second is one
         signed = len(stream) == 6 and stream[index + 1].text in ("+", "-")
         named = {starts[place] for place in (index + 1, index + 2) if place in starts}
-        own = letter in named or (bool(named) and letter in options.letters and stream[index + 1].text == ".")
+        own = letter in named or (bool(named) and stream[index + 1].text in ".=")
         by = "label" if len(spoken) == 1 and not signed else _shape(stream, index, own, options, listed)
         mentions += [Mention(letter, index, index, by)] if by else []
     return mentions

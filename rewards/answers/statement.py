@@ -159,7 +159,8 @@ def _joined(state: State) -> bool:
     """ "Left and right lung", where one half is no option; "medial, or the other way round"."""
     for left, right in itertools.pairwise(state.clauses):
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
-        verb = other.words[0] in lexicon().sets["known"] - lexicon().sets["modifier"]  # "and must be isolated"
+        known = lexicon().sets["known"] - lexicon().sets["modifier"]
+        verb = len(other.words[0]) > 1 and other.words[0] in known  # "and must be isolated"
         half = (
             not verb
             and named in state.chosen
