@@ -82,8 +82,7 @@ def _benchmarks(config: Config) -> int:
     from rl.run import failures, progress
 
     with failures.exit_on_failure(COMMAND), progress.Display() as display:
-        evaluate_model(config, display)
-    return 0
+        return evaluate_model(config, display)
 
 
 def _held_out(config: Config) -> int:

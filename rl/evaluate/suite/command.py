@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from shlex import quote
-from typing import Any
 
 from judges.local.judge import no_server_left
 from rl.config import Config
 from rl.config.effects import asks_judge
 from rl.data.sizes import images_of
 from rl.evaluate.suite.curve import label_of, with_folder
+from rl.evaluate.suite.judging import failed
 from rl.evaluate.suite.preparing import prepare
 from rl.evaluate.suite.run import Suite, graded_as
 from rl.evaluate.suite.table import print_summary
@@ -21,10 +21,13 @@ from rl.run.progress import Display
 from rl.workers.rollout_worker import engine_settings
 from rollouts.engine.vllm import VllmEngine
 from rollouts.prompt.processing import load_processor
+from rollouts.store.layout import list_steps
+from rollouts.terminal import DONE, FAILED
 
 
-def evaluate_model(config: Config, display: Display) -> dict[str, Any]:
-    """Ask one model all benchmarks of `eval.benchmarks`, in a folder like a run's. Returns what summary.json says."""
+def evaluate_model(config: Config, display: Display) -> int:
+    """Ask one model all benchmarks of `eval.benchmarks`, in a folder like a run's. Returns the exit code: FAILED where
+    a judge failed on an answer, or the page could not be written."""
     config = with_folder(config)
     with display.phase("read benchmarks"):
         prepared = prepare(config)
@@ -41,6 +44,7 @@ def evaluate_model(config: Config, display: Display) -> dict[str, Any]:
         print_summary(summary)
         display.say(f"numbers: {folder.path / SUMMARY}")
         # A command of its own, which knows more than this one.
-        subprocess.run([sys.executable, "-m", "rl.report", str(folder.path)])
+        page = subprocess.run([sys.executable, "-m", "rl.report", str(folder.path)])
         display.say(f"rows: python -m rollouts.view {quote(str(folder.path))}")
-        return summary
+        unjudged = sum(len(failed(step)) for step in list_steps(folder.path))
+        return FAILED if unjudged or page.returncode else DONE
