@@ -45,17 +45,32 @@ class ModelMetric:
     direction: Literal[1, -1] = 1
     # What an answer that is missing counts.
     empty: float = 0.0
+    # Its weights, by their names on the Hugging Face hub.
+    models: str = ""
 
 
+_SCORERS = "StanfordAIMI/RRG_scorers"
 MODEL_METRICS = {
-    "radgraph": ModelMetric("radgraph", "radgraph_partial", "RadGraph-XL F1, entities with relations, partial"),
-    "chexbert": ModelMetric("f1chexbert", "", "CheXbert, micro F1 of 14 labels, uncertain = stated"),
-    "ratescore": ModelMetric("ratescore", "ratescore", "RaTEScore F1, 0.5 where a side has no entity"),
-    "green": ModelMetric("green", "green", "GREEN, 7B"),
-    "crimson": ModelMetric("crimson", "crimson", "CRIMSON, (-1, 1]"),
+    "radgraph": ModelMetric(
+        "radgraph", "radgraph_partial", "RadGraph-XL F1, entities with relations, partial",
+        models=f"{_SCORERS} (radgraph-xl.tar.gz) and the encoder that it names",
+    ),
+    "chexbert": ModelMetric(
+        "f1chexbert", "", "CheXbert, micro F1 of 14 labels, uncertain = stated",
+        models=f"{_SCORERS} (chexbert.pth), bert-base-uncased",
+    ),
+    "ratescore": ModelMetric(
+        "ratescore", "ratescore", "RaTEScore F1, 0.5 where a side has no entity",
+        models="Angelakeke/RaTE-NER-Deberta, FremyCompany/BioLORD-2023-C",
+    ),
+    "green": ModelMetric("green", "green", "GREEN, 7B", models="StanfordAIMI/GREEN-radllama2-7b"),
+    "crimson": ModelMetric("crimson", "crimson", "CRIMSON, (-1, 1]", models="rajpurkarlab/medgemma-4b-it-crimson"),
     # It counts errors: an identical pair has about -1, a bad one above 2.
-    "radcliq": ModelMetric("radcliq", "radcliq_v1", "RadCliQ-v1, raw, lower is better", -1, 4.0),
-}
+    "radcliq": ModelMetric(
+        "radcliq", "radcliq_v1", "RadCliQ-v1, raw, lower is better", -1, 4.0,
+        models=f"{_SCORERS} (radgraph.tar.gz, chexbert.pth), RadGraph's encoder, bert-base-uncased, distilroberta-base",
+    ),
+}  # fmt: skip
 
 
 class NotComputed(RuntimeError):
@@ -103,12 +118,12 @@ class MetricDoor:
         return answer["columns"], str(answer["version"])
 
     def _how_to_get(self, metric: str) -> str:
-        """What brings the weights of a metric to where the child looks for them: the package itself, with a network."""
+        """What brings the weights of a metric to where the child looks for them: the child itself, with a network."""
         place = f"HF_HOME={shlex.quote(self._model_dir)} XDG_CACHE_HOME={shlex.quote(self._model_dir)} "
-        asked = f"from radeval import RadEval; RadEval(['{metric}'])(['clear'], ['clear'])"
+        models = next((one.models for one in MODEL_METRICS.values() if one.metric == metric), "")
         return (
-            ". Nothing is downloaded here; if weights are missing, fetch them once where there is a network:"
-            f' {place if self._model_dir else ""}{shlex.quote(self._python)} -c "{asked}"'
+            f". Its models: {models}. Nothing is downloaded here; where one is missing, fetch it once with a network:"
+            f" {place if self._model_dir else ''}{shlex.quote(self._python)} -I {shlex.quote(str(CHILD))} {metric}"
             f"{'' if self._model_dir else ' (and set metric.model_dir where they lie elsewhere)'}"
         )
 

@@ -3,7 +3,8 @@
 Nothing of this project is imported here, and nothing but Python's own library until a metric is asked for. A request is
 {"metric", "refs", "hyps"}; the answer {"columns": {name: [a number a pair]}, "version"} or {"failed": why}. A number
 that the package could not read out of its model's words is null. What the package prints goes to standard error: the
-answers have a descriptor of their own.
+answers have a descriptor of their own. With names of metrics behind it, it scores one pair by each and ends: with a
+network, that fetches what is missing of their models.
 
 Every metric goes the package's own way (`RadEval(metrics=[..], per_sample=True)`) but where that would give another
 number than it says: CheXbert, GREEN and RadCliQ, as told below.
@@ -31,24 +32,31 @@ def columns_of(metric: str, refs: list[str], hyps: list[str]) -> dict[str, Any]:
     """The scores of each pair under the package's own names; loads the metric's models the first time. Raises NoModel,
     and whatever the package raises."""
     if metric not in SCORERS:
-        from radeval import RadEval
-
-        try:
-            SCORERS[metric] = (
-                _chexbert()
-                if metric == "f1chexbert"
-                else RadEval(metrics=[metric], per_sample=True, show_progress=False)
-            )
-        except ModuleNotFoundError:
-            raise
-        except Exception as error:
-            raise NoModel(f"its models cannot be loaded: {type(error).__name__}: {error}") from error
+        SCORERS[metric] = _load(metric)
     found = _labels(refs, hyps) if metric == "f1chexbert" else _ratings(metric, refs, hyps)
     columns = {name: [_number(score) for score in scores] for name, scores in found.items()}
     for name, scores in columns.items():
         if len(scores) != len(hyps):
             raise ValueError(f"{name} has {len(scores)} scores for {len(hyps)} reports")
     return columns
+
+
+def _load(metric: str) -> Any:
+    """The scorer of a metric with its models. Raises NoModel, ModuleNotFoundError."""
+    import radeval
+
+    # 2.2.1 was renamed from RadEval, and its copy of RadGraph still imports itself under the old name.
+    sys.modules.setdefault("RadEval", radeval)
+    try:
+        if metric == "f1chexbert":
+            return _chexbert()
+        return radeval.RadEval(metrics=[metric], per_sample=True, show_progress=False)
+    except ModuleNotFoundError as error:
+        if error.name:
+            raise
+        raise NoModel(str(error)) from error  # transformers' own: a library that it needs does not load
+    except Exception as error:
+        raise NoModel(f"{type(error).__name__}: {error}") from error
 
 
 def _number(score: Any) -> float | None:
@@ -115,13 +123,32 @@ def answer(line: str) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         return {"failed": f"the package {error.name} is not installed for {sys.executable}: pip install {error.name}"}
     except NoModel as error:
-        return {"failed": " ".join(str(error).split())[:500], "no_model": True}
+        return {"failed": f"its models cannot be loaded: {' '.join(str(error).split())[:500]}", "no_model": True}
     except Exception as error:  # the boundary: whatever the package, its models and their files raise
         return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"}
 
 
+def stay_here(event: str, given: tuple[Any, ...]) -> None:
+    """An audit hook that lets no connection leave the machine: nothing is fetched, and no report is sent anywhere.
+    `import radeval` alone would ask a server for data of NLTK."""
+    if event == "socket.getaddrinfo":
+        host = given[0]
+    elif event == "socket.connect" and isinstance(given[1], tuple):
+        host = given[1][0]
+    else:
+        return
+    name = host.decode() if isinstance(host, bytes) else host
+    if name not in (None, "", "localhost", "127.0.0.1", "::1"):
+        raise OSError(f"the process of metrics has no network and does not ask {name}")
+
+
 def main() -> None:
-    """Answer requests until the input ends."""
+    """Answer requests until the input ends, or one for each metric that is named."""
+    for metric in sys.argv[1:]:
+        print(json.dumps(answer(json.dumps({"metric": metric, "refs": ["Clear lungs."], "hyps": ["Clear lungs."]}))))
+    if sys.argv[1:]:
+        return
+    sys.addaudithook(stay_here)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     answers.write("{}\n")

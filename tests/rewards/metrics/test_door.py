@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import subprocess
 
 import pytest
 
@@ -62,8 +64,14 @@ def test_missing_weights_are_told_with_the_command_that_fetches_them(radeval_pyt
     told = compute_by_model("green", ROWS, opened).reason
     opened.close()
     assert f"no file green.bin in {tmp_path}" in told and "Nothing is downloaded here" in told
-    command = f"HF_HOME={tmp_path} XDG_CACHE_HOME={tmp_path} {shlex.quote(radeval_python)} -c"
-    assert told.endswith(f"""{command} "from radeval import RadEval; RadEval(['green'])(['clear'], ['clear'])\"""")
+    assert "Its models: StanfordAIMI/GREEN-radllama2-7b" in told
+    command = told.partition("with a network: ")[2]
+    places = f"HF_HOME={shlex.quote(str(tmp_path))} XDG_CACHE_HOME={shlex.quote(str(tmp_path))} "
+    assert command.startswith(f"{places}{shlex.quote(radeval_python)} -I ")
+    # The command does what it says: where the weight can be had, it scores a pair.
+    (tmp_path / "green.bin").write_bytes(b"")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert json.loads(done.stdout.splitlines()[-1])["columns"]["green"] == pytest.approx([-0.99]), done.stderr
 
 
 def test_a_row_that_its_model_did_not_judge_is_in_no_mean(door, radeval_python, tmp_path):
