@@ -156,7 +156,7 @@ class Saving:
         except OSError as error:
             raise self._job.given_up(error) from error
         pieces = {name: one if isinstance(one, Piece) else piece_of(one) for name, one in tensors.items()}
-        # The RNG's state and counters are small; what is written is that of now, whatever happens to the tensors.
+        # What is written is what there is now, whatever the ranks do to their tensors meanwhile.
         self._pieces = {name: piece._replace(rows=_copied(piece.rows)) for name, piece in pieces.items() if piece.mine}
         if any(piece.rows.is_cuda for piece in pieces.values()):
             torch.cuda.synchronize()
