@@ -11,7 +11,7 @@ from rl.config import Config
 from rl.config.effects import asks_judge
 from rl.data.sizes import images_of
 from rl.evaluate.suite.curve import label_of, with_folder
-from rl.evaluate.suite.judging import failed
+from rl.evaluate.suite.judging import num_failed
 from rl.evaluate.suite.preparing import prepare
 from rl.evaluate.suite.run import Suite, graded_as
 from rl.evaluate.suite.table import print_summary
@@ -21,7 +21,6 @@ from rl.run.progress import Display
 from rl.workers.rollout_worker import engine_settings
 from rollouts.engine.vllm import VllmEngine
 from rollouts.prompt.processing import load_processor
-from rollouts.store.layout import list_steps
 from rollouts.terminal import DONE, FAILED
 
 
@@ -46,5 +45,4 @@ def evaluate_model(config: Config, display: Display) -> int:
         # A command of its own, which knows more than this one.
         page = subprocess.run([sys.executable, "-m", "rl.report", str(folder.path)])
         display.say(f"rows: python -m rollouts.view {quote(str(folder.path))}")
-        unjudged = sum(len(failed(step)) for step in list_steps(folder.path))
-        return FAILED if unjudged or page.returncode else DONE
+        return FAILED if num_failed(folder.path) or page.returncode else DONE

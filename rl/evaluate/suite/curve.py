@@ -14,6 +14,7 @@ from typing import Any
 
 from rl.config import Config, door
 from rl.data.sets import UnusableData
+from rl.evaluate.suite.judging import num_failed
 from rl.evaluate.suite.numbers.summary import KIND
 from rl.evaluate.suite.table import print_curve
 from rl.run.folder import CONFIG, SUMMARY
@@ -22,6 +23,14 @@ from rollouts.store.disk import write_atomically
 # Where an evaluation goes whose out_dir is not given.
 DEFAULT_FOLDER = "runs/evaluate"
 CURVE = "curve.json"
+
+
+class ModelFailed(UnusableData):
+    """The evaluation of one of several models did not end well; its own messages stand above."""
+
+    def __init__(self, model: str, code: int) -> None:
+        super().__init__(f"the evaluation of {model} ended with exit code {code}; see above. The same command goes on")
+        self.exit_code = code
 
 
 def with_folder(config: Config) -> Config:
@@ -43,7 +52,7 @@ def evaluate_models(models: Sequence[str], arguments: Sequence[str], config: Con
 
     Raises:
         UnusableData: two models of one name, a folder that holds an evaluation of another model or with other settings,
-            or one of the evaluations failed.
+            or one of the evaluations failed (ModelFailed).
     """
     top = Path(config.out_dir if config.out_dir != Config().out_dir else f"{DEFAULT_FOLDER}/curve")
     labels = [label_of(model) for model in models]
@@ -60,12 +69,13 @@ def evaluate_models(models: Sequence[str], arguments: Sequence[str], config: Con
     for model, label in zip(models, labels, strict=True):
         if (top / label / SUMMARY).is_file():  # an interrupted curve goes on
             _refuse_other(top / label, model, config)
-            continue
+            if not num_failed(top / label):
+                continue
         mine = [f"model.path={model}", f"out_dir={top / label}"]
         mine += ["resume=true"] if (top / label).is_dir() and "resume=true" not in kept else []
         done = subprocess.run([sys.executable, "-m", "rl.evaluate", *kept, *mine])
         if done.returncode:
-            raise UnusableData(f"the evaluation of {model} ended with exit code {done.returncode}; see above")
+            raise ModelFailed(model, done.returncode)
     found = curve(top, labels)
     subprocess.run([sys.executable, "-m", "rl.report", str(top)])
     return found

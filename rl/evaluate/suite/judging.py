@@ -18,7 +18,7 @@ from rollouts.prompt.prefill import prefill_of
 from rollouts.records import ACCURACY
 from rollouts.store.codec import KEY_COLUMNS, SAMPLE_COLUMNS, SCHEMA, SCORED_COLUMNS, Row, sample_from_row, scored_row
 from rollouts.store.disk import sha256_file
-from rollouts.store.layout import MANIFEST, StepFiles, media_path
+from rollouts.store.layout import MANIFEST, StepFiles, list_steps, media_path
 from rollouts.store.reader import media_opener, read_table
 from rollouts.store.writer import write_step
 
@@ -29,6 +29,12 @@ def failed(stored: StepFiles) -> list[int]:
     """The rows of a finished benchmark that a judge was asked about in vain. Raises StoreError."""
     rows: list[Row] = read_table(stored, ("finish_reason", "outcomes")).to_pylist()
     return [number for number, row in enumerate(rows) if _has_failed(row)]
+
+
+def num_failed(folder: Path) -> int:
+    """How many completions of a folder's finished benchmarks have no verdict because a judge failed. Raises
+    StoreError."""
+    return sum(len(failed(stored)) for stored in list_steps(folder) if stored.finished)
 
 
 def judge_again(

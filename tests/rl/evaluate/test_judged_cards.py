@@ -18,6 +18,7 @@ from judges import make_judge
 from judges.settings import JudgeConfig
 from rl.benchmarks.loading import BenchmarkError
 from rl.config import Config, EvalConfig, RewardConfig
+from rl.evaluate.suite.judging import num_failed
 from rl.evaluate.suite.preparing import prepare
 from rl.evaluate.suite.run import Suite
 from rl.evaluate.suite.table import print_summary
@@ -139,12 +140,17 @@ def test_a_judge_that_dies_leaves_no_zero_and_is_asked_again_without_the_model(t
         print_summary({"benchmarks": [one], "macro": None}, console)
         shown = console.export_text()
         assert "not judged" in shown and "2 completions have no verdict and are in no mean" in shown
+        assert num_failed(tmp_path / "out") == 2
         assert {rollout.outcomes["accuracy"].status for rollout in read_rollouts(tmp_path / "out")} == {"ok", "error"}
         alive[0], engine.asked = True, 0
         before = len(server.requests)
         (again,) = measured(config, tmp_path / "out", engine)
     assert engine.asked == 0 and len(server.requests) - before == 2 and len(set(answered)) == len(answered) == 3
-    assert (again["clean"]["num_items"], again["unjudged"]["num_completions"]) == (3, 0)
+    assert (again["clean"]["num_items"], again["unjudged"]["num_completions"], num_failed(tmp_path / "out")) == (
+        3,
+        0,
+        0,
+    )
     assert again["clean"]["value"] == pytest.approx((1 - 1 / 12 + 5 / 12) / 3)
 
 
