@@ -398,7 +398,9 @@ def _files(config: Config) -> Iterable[str]:
         elif not Path(folder).is_dir():
             yield f"{path}: there is no folder {folder}; {fix}{how_to_make(folder)}"
         elif not (Path(folder) / "config.json").is_file():
-            yield f"{path}: {folder} holds no config.json, so it is no model; {fix}"
+            is_state = (Path(folder) / "MANIFEST.json").is_file()
+            made = "; of a checkpoint python -m rl.export RUN --to model makes one" if is_state else ""
+            yield f"{path}: {folder} holds no config.json, so it is no model; {fix}{made}"
     if data.name == "phantoms":
         return
     what = "folder with trainset.json and images/" if data.name == "vqa_rad" else "JSONL file"

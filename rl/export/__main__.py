@@ -1,4 +1,5 @@
-"""`python -m rl.export RUN --to inspect|wandb --out DIR`: the rollouts of a run for the viewers of others."""
+"""`python -m rl.export RUN --to inspect|wandb|model --out DIR`: the rollouts of a run for the viewers of others, and
+its checkpoints as models."""
 
 from __future__ import annotations
 
@@ -22,23 +23,26 @@ _EPILOG = f"""examples:
   {COMMAND} runs/med_grpo --to inspect --out logs && inspect view --log-dir logs
   {COMMAND} runs/med_grpo --to wandb --out exported --steps 30..40 && wandb sync exported/wandb/offline-run-*
 
+  {COMMAND} runs/med_grpo --to model --out models && ls models/step_000040
+
 inspect: one log a step, readable by inspect_ai (pip install inspect-ai); a prompt is a sample, each completion an
 epoch of it. Of an evaluation on benchmarks one log for the greedy answers, one for the sampled, one for each probe.
-wandb:   one table with images a step, in W&B's offline format; --online sends it at once."""
+wandb:   one table with images a step, in W&B's offline format; --online sends it at once.
+model:   each checkpoint that is kept in Hugging Face format, for rl.evaluate models=[..], transformers and vLLM."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
         description=(
-            "Write the stored completions of a run, with images, rewards and judge transcripts, for another viewer. The"
-            " run is only read."
+            "Write the stored completions of a run, with images, rewards and judge transcripts, for another viewer, or"
+            " its checkpoints as models. The run is only read."
         ),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run (its out_dir), or of a replay")
-    parser.add_argument("--to", required=True, choices=("inspect", "wandb"), help="whose format")
+    parser.add_argument("--to", required=True, choices=("inspect", "wandb", "model"), help="whose format")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder to write into; made where it is not there"
     )
@@ -65,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = _parser()
     asked = parser.parse_args(argv)
-    if asked.to == "inspect" and (asked.online or asked.project != "rounds"):
-        parser.error("--online and --project have no effect with --to inspect")
-    if asked.to == "wandb" and asked.no_images:
-        parser.error("--no-images has no effect with --to wandb, whose tables are there for the images")
+    if asked.to != "wandb" and (asked.online or asked.project != "rounds"):
+        parser.error(f"--online and --project have no effect with --to {asked.to}")
+    if asked.to != "inspect" and asked.no_images:
+        parser.error(f"--no-images has no effect with --to {asked.to}")
     try:
         wanted = _steps_of(asked.steps)
     except ValueError:
@@ -76,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked.out.resolve().is_relative_to(asked.run.resolve() / "rollouts"):
         parser.error(f"--out {asked.out}: lies among the stored rollouts of the run, which are never changed")
     display = Display()
+    if asked.to == "model":
+        return _models(asked, wanted, display)
     num = 0
     with Ending(COMMAND, StoreError, TrackingError, OSError) as ending:
         num = _export(asked, wanted, display)
@@ -90,6 +96,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     display.say(f"{num} steps in {asked.out}" + ("" if asked.online else f"; look: {look}"))
     return 0
+
+
+def _models(asked: argparse.Namespace, wanted: range, display: Display) -> int:
+    """Checkpoints as models: the model libraries take seconds that the other formats need not wait for."""
+    require(COMMAND, "train")
+    from rl.config.door import ConfigError
+    from rl.export.model import steps_with_checkpoints, write_model
+    from rl.policy.checkpoints import CheckpointError
+
+    with Ending(COMMAND, CheckpointError, ConfigError, OSError) as ending:
+        steps = steps_with_checkpoints(asked.run)
+        if not (chosen := [step for step in steps if step in wanted]):
+            kept = ", ".join(map(str, steps)) or "none"
+            raise CheckpointError(f"no checkpoint of {asked.run} was exported; steps that are kept: {kept}")
+        for step in chosen:
+            display.say(str(write_model(asked.run, step, asked.out)))
+    return ending.code
 
 
 def _export(asked: argparse.Namespace, wanted: range, display: Display) -> int:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from rl.data.sets import UnusableData
 from rl.evaluate.suite.facts import Facts, read_all
+from rl.evaluate.suite.folder import OF_RUN, ordered
 from rl.evaluate.suite.numbers import reports
 from rl.evaluate.suite.numbers.rows import Answered, clean, plain, read_step
 from rl.evaluate.suite.numbers.summary import KIND, value_of
@@ -56,9 +57,11 @@ def is_evaluation(folder: Path) -> bool:
 def open_evaluation(folder: Path) -> Evaluation:
     """An evaluation. Raises NotTheSame where the folder holds none, DamagedStore where it cannot be read."""
     if not is_evaluation(folder):
-        raise NotTheSame(
-            f"{folder} holds no evaluation on benchmarks; give folders that python -m rl.evaluate benchmark=[..] wrote"
-        )
+        own = ordered(folder / OF_RUN)
+        where = f"those of this run are in {folder / OF_RUN}: {', '.join(own)}" if own else (
+            "give folders that python -m rl.evaluate benchmark=[..] wrote"
+        )  # fmt: skip
+        raise NotTheSame(f"{folder} holds no evaluation on benchmarks; {where}")
     summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     return Evaluation(folder, summary, {one.card.name: one for one in read_all(folder)})
 
@@ -77,7 +80,7 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
         NotTheSame: fewer than two, other parsers, no card in common, cards of other versions, other items.
     """
     if len(folders) < 2:
-        raise NotTheSame("a comparison is of two evaluations or more")
+        raise NotTheSame(f"a comparison is of two evaluations or more, got {folders[0]}; give the others behind it")
     opened = [open_evaluation(folder) for folder in folders]
     base, others = opened[0], opened[1:]
     if faults := [said for other in others for said in _faults(base, other)]:

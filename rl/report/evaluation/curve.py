@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote as shell_quote
 from typing import Any
 from urllib.parse import quote
 
@@ -37,7 +38,8 @@ def write_curve_report(folder: Path) -> Path:
     changes, reason = _changes(folder, labels)
     page = environment().get_template("curve.html").render(
         name=folder.resolve().name,
-        models=[(label, summaries[label].get("model") or label, f"{quote(label)}/{REPORT}") for label in labels],
+        models=labels,
+        compare=" ".join(["python -m rl.compare", *(shell_quote(str(folder / label)) for label in labels)]),
         benchmarks=_benchmarks(summaries, changes),
         reason=reason,
     )  # fmt: skip
