@@ -236,9 +236,8 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
     return not wished and (bool(named) or before[link] not in sets["copula"] | {"has", "have"} or _modifies(subject))
 
 
-def reaches(before: list[str], concluding: bool = False) -> bool:
-    """Whether a preposition before an option leads to it: "typical of", "settle on", no "just below", "allergic to". At
-    the end of an explanation any word may stand before it that is not known to lead away."""
+def reaches(before: list[str]) -> bool:
+    """Whether a preposition before an option leads to it: "typical of", "settle on", no "just below", "allergic to"."""
     sets, here = lexicon().sets, [*before]
     while here and here[-1] not in sets["prepositions"] | sets["links"] and _modifies(here[-1:]):
         here.pop()
@@ -252,9 +251,8 @@ def reaches(before: list[str], concluding: bool = False) -> bool:
         return not DENIALS & {*before}  # "an infiltrate in the right lung"
     if last in sets["beside"] or len(here) == 1:
         return last not in sets["beside"]
-    if concluding or (last == "by" and head.endswith("ed")):  # "served by"
-        return head not in sets["away"] | sets["beside"] and not _ADJECTIVE.fullmatch(head)
-    return f"{head} {last}" in sets["toward"] or head in sets["unit"] | {"ANCHOR", *":=→—"} or head[0] == "@"
+    passive = last == "by" and head.endswith("ed")  # "served by"
+    return passive or f"{head} {last}" in sets["toward"] or head in sets["unit"] | {"ANCHOR", *":=→—"} or head[0] == "@"
 
 
 def _modifies(words: Sequence[str]) -> bool:

@@ -234,6 +234,9 @@ CONFLICTS: tuple[tuple[Callable[[State], bool], str], ...] = (  # any of these m
 )  # fmt: skip
 
 
+_FINDINGS = {
+    *"this these that it its all everything taken together combined such".split()
+}  # what a conclusion is drawn from
 _DANGERS = {*"DENY REJECT LACK PAST IF OR OPEN BETWEEN TORN EXCEPT WOULD WERE".split()}
 
 
@@ -241,9 +244,14 @@ def _concludes(clause: Clause) -> bool:
     """Whether the last sentence of an explanation leads to an option, in words that need not be known but turn nothing
     over: "this nails down a perforated ulcer"."""
     before, after, sets = clause.before, clause.words[clause.places[-1] + 1 :], lexicon().sets
-    astray = {*clause.words} & (_DANGERS | sets["agent"] | sets["astray"]) or clause.weak or clause.question
+    astray = (
+        clause.words[0] not in _FINDINGS
+        or {*clause.words} & (_DANGERS | sets["agent"] | sets["astray"])
+        or clause.weak
+        or clause.question
+    )
     ends = not after or after[0] in sets["preposition"] or after[0][0].isdigit()
-    return not astray and bool(before) and ends and len(clause.letters) == 1 and reaches(before, concluding=True)
+    return not astray and bool(before) and ends and len(clause.letters) == 1 and reaches(before)
 
 
 def _conclusion(clauses: list[Clause]) -> int:
@@ -252,7 +260,8 @@ def _conclusion(clauses: list[Clause]) -> int:
     last = max((place for place, clause in enumerate(clauses) if clause.mentions), default=-1)
     before, clause = clauses[: max(last, 0)], clauses[last]
     stated = any(_strength(clause) == 3 for clause in before if clause.role in ("assertion", "mention"))
-    if last < 0 or stated or sum(len(clause.words) for clause in before) <= MIN_EXPLANATION:
+    doubted = any(c.role == "hedge" or "TORN" in c.words or (c.is_either and c.mentions) for c in before)
+    if last < 0 or stated or doubted or sum(len(clause.words) for clause in before) <= MIN_EXPLANATION:
         return -1
     clause.states |= _concludes(clause)
     head = before[-1] if clause.opener == "," and not before[-1].mentions else clause

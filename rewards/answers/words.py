@@ -20,12 +20,12 @@ MARKED = tuple(
 SETS = tuple(
     "light stops unit compare joiner asks figure goes_on label_after label_before name_before name_after"
     " zh_label_before zh_label_after link modifier agent preposition fits head describes described astray times beside"
-    " toward away apt speaker sees copula auxiliary seen".split()
+    " toward apt speaker sees copula auxiliary seen".split()
 )
 LISTS = ("unsure", "says_no", "says_yes", "begins_yes", "field")
 
 
-INFLECTED = ("link", "fits", "away")  # sets of verbs in their base form
+INFLECTED = ("link", "fits")  # sets of verbs in their base form
 
 
 class Lexicon(NamedTuple):
