@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rollouts.terminal import Ending, accept_any_stdout, leave, open_console, require, table
+from rollouts.terminal import Ending, accept_any_stdout, end_with, open_console, require, table
 
 if __name__ == "__main__":
     require("python -m examples.real_model.blind", "train", "cpu")
@@ -161,4 +161,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     accept_any_stdout()
-    leave(main())
+    end_with(main)
