@@ -198,6 +198,15 @@ class Policy:
         that is whole and of this dtype is the policy's own, so that it must be read before the next update."""
         return dict(self.each_weight(device))
 
+    def collected(self) -> dict[str, Tensor]:
+        """The same on the CPU of the first rank alone; the others help to collect them, get nothing, and hold one
+        tensor at a time. Every rank must call it."""
+        if rank() == 0:
+            return self.weights()
+        for _ in self.each_weight(str(self.tokens.device)):
+            pass
+        return {}
+
     def each_weight(self, device: str) -> Iterator[tuple[str, Tensor]]:
         """The same one after the other, for whoever needs them once and not together; every rank must exhaust it."""
         tied = getattr(self.tokens.model, "all_tied_weights_keys", None) or {}
@@ -214,7 +223,7 @@ class Policy:
             FrozenPartChanged: weights that must not learn are not those of the beginning.
         """
         self.parts.check_frozen()
-        weights = self.weights()
+        weights = self.collected()
         if rank() == 0:
             self.tokens.model.save_pretrained(path, state_dict=weights)
             self.processor.save_pretrained(path)

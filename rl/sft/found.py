@@ -26,6 +26,7 @@ from rollouts.prompt.messages import render_prompt
 from rollouts.prompt.prefill import prefill_of
 from rollouts.prompt.processing import load_family, load_processor
 from rollouts.records import Media, Sample, to_dict
+from rollouts.store.disk import sha256_file
 
 # Raise it when the same rows and settings begin to give another model. 2: the policy's own code instead of TRL's, fp32
 # weights on every device, and the first update moves.
@@ -74,7 +75,7 @@ def course_hash(config: Config, lines: Iterable[object], told: Mapping[str, obje
     folder = Path(config.model.path)
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     for path in files:
-        digest.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+        digest.update(f"{path.relative_to(folder)}\0".encode() + bytes.fromhex(sha256_file(path)))
     settings = {
         "format": FORMAT_VERSION,
         "model": _without(dataclasses.asdict(config.model), _MODEL_WITHOUT_EFFECT),

@@ -98,8 +98,8 @@ class PolicyWorker:
 
     def export_weights(self) -> tuple[dict[str, Tensor], str]:
         """The weights and their checksum; the first rank's are used, the others help to collect them."""
-        weights = self.policy.weights()
-        return (weights, checksum_of(weights)) if self.rank == 0 else ({}, "")
+        weights = self.policy.collected()
+        return weights, checksum_of(weights) if weights else ""
 
     def serve_line(self, size: int) -> Address | None:
         """The first rank begins a line with so many ends (rollouts/engine/line.py)."""

@@ -178,6 +178,7 @@ def _two_ranks(rank: int, folders: dict[str, Path], store: Path) -> None:
         with counted("all_gather_single") as gathered, counted("reduce_scatter_single") as scattered:
             metrics = policy.update(mine, totals_of(rows))
         result = {"values": values, "metrics": metrics, "gathered": gathered, "scattered": scattered}
+        result["collected"] = checksum(policy.collected())
         torch.save({**result, "begun": begun, "weights": policy.weights()}, store / f"{number}_{rank}.pt")
     rows = rows_of(folders["internvl"])
     for number, frozen in enumerate(FROZEN):
@@ -246,6 +247,8 @@ def test_two_ranks_one_of_them_without_an_image_learn_what_one_does(
             assert result["metrics"][name] == pytest.approx(expected[name], abs=case.metrics), name
         weights = {name: tensor.float() for name, tensor in result["weights"].items()}
         assert difference(weights, alone.weights()) < case.weights
+    # An export is whole on the first rank, and the others hold nothing of it.
+    assert [result["collected"] for result in results] == [checksum(results[0]["weights"]), checksum({})]
     assert all(torch.equal(one, results[1]["weights"][name]) for name, one in results[0]["weights"].items()), (
         "both ranks hold the same model"
     )
