@@ -195,8 +195,10 @@ def _is_of_others(words: list[str], after: list[str]) -> bool:
     """Whether somebody else speaks, or of another time: "a resident would say B", "B in her sister", "B in 2015"."""
     sets, articles = lexicon().sets, ("a", "an", "the", "this")
     for place, word in enumerate(words):
+        if word not in sets["others"]:
+            continue
         ahead = [w for w in words[max(place - 2, 0) : place] if w not in articles][-1:]
-        within = ahead and ahead[0] in sets["preposition"] - {"to", "by"}  # "in a student"
+        within = ahead and ahead[0] in sets["preposition"] and ahead[0] not in ("to", "by")  # "in a student"
         if word in sets["astray"] or (word in sets["agent"] and not within):
             return True
     return any(word in sets["times"] or _YEAR.fullmatch(word) for word in after)
@@ -211,8 +213,8 @@ def _is_irreal(before: list[str], after: list[str], by_text: bool) -> bool:
     verb, behind = (after[0], after[1]) if len(after) > 1 else ("", " ")
     if by_text and verb in sets["copula"]:  # "was 9 %", "is given within four hours"
         was = verb in ("was", "were") and not {"ANCHOR", *sets["seen"]} & {*after}
-        return was or behind in sets["described"] - sets["seen"] or behind[0].isdigit()
-    able = verb in ("can", "could") and behind not in sets["copula"] | sets["fits"]
+        return was or (behind in sets["described"] and behind not in sets["seen"]) or behind[0].isdigit()
+    able = verb in ("can", "could") and behind not in sets["copula"] and behind not in sets["fits"]
     return able or (verb == "HEDGE" and behind == "do")
 
 
@@ -239,7 +241,7 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
 def reaches(before: list[str]) -> bool:
     """Whether a preposition before an option leads to it: "typical of", "settle on", no "just below", "allergic to"."""
     sets, here = lexicon().sets, [*before]
-    while here and here[-1] not in sets["prepositions"] | sets["links"] and _modifies(here[-1:]):
+    while here and here[-1] not in sets["ends_noun"] and _modifies(here[-1:]):
         here.pop()
     if sets["beside"] & {*before[:1]} and {*before[1:2]} <= {"it", "this", "them", "which"}:
         return False  # "above it lies the spleen"
@@ -252,7 +254,13 @@ def reaches(before: list[str]) -> bool:
     if last in sets["beside"] or len(here) == 1:
         return last not in sets["beside"]
     passive = last == "by" and head.endswith("ed")  # "served by"
-    return passive or f"{head} {last}" in sets["toward"] or head in sets["unit"] | {"ANCHOR", *":=→—"} or head[0] == "@"
+    return (
+        passive
+        or f"{head} {last}" in sets["toward"]
+        or head in sets["unit"]
+        or head in ("", "ANCHOR", *":=→—")
+        or head[0] == "@"
+    )
 
 
 def _modifies(words: Sequence[str]) -> bool:

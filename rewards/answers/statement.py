@@ -159,8 +159,8 @@ def _joined(state: State) -> bool:
     """ "Left and right lung", where one half is no option; "medial, or the other way round"."""
     for left, right in itertools.pairwise(state.clauses):
         named, edge, other = (left, left.words[-1], right) if left.mentions else (right, right.words[0], left)
-        known = lexicon().sets["known"] - lexicon().sets["modifier"]
-        verb = len(other.words[0]) > 1 and other.words[0] in known  # "and must be isolated"
+        first = other.words[0]  # a verb in "and must be isolated"
+        verb = len(first) > 1 and first in lexicon().sets["known"] and first not in lexicon().sets["modifier"]
         half = (
             not verb
             and named in state.chosen
@@ -246,7 +246,7 @@ def _concludes(clause: Clause) -> bool:
     before, after, sets = clause.before, clause.words[clause.places[-1] + 1 :], lexicon().sets
     astray = (
         clause.words[0] not in _FINDINGS
-        or {*clause.words} & (_DANGERS | sets["agent"] | sets["astray"])
+        or {*clause.words} & (_DANGERS | sets["others"])
         or clause.weak
         or clause.question
     )

@@ -76,6 +76,7 @@ def build(source: Mapping[str, Mapping[str, list[str]]]) -> Lexicon:
     sets["plain"] = sets["bare"] | sets["label_before"] | sets["unit"] | sets["link"]
     sets["prepositions"] = sets["preposition"] | sets["beside"] | {"to", "towards", "toward", "like"}
     sets["prepositions"] -= {"that", "since", "because", "where", "unless", "as", "given", "causing", "showing"}
+    sets["ends_noun"], sets["others"] = sets["prepositions"] | sets["links"], sets["agent"] | sets["astray"]
     sets["tail"] = sets["bare"] | sets["unit"]
     sets["follows"], sets["nouns"] = sets["preposition"] | sets["fits"] | {*":=→—≈"}, sets["head"] | sets["modifier"]
     sets["known"] = sets["light"] | sets["label_after"] | {words[-1] for words in marks} - {"@"}

@@ -40,13 +40,13 @@ def _without_json(text: str) -> str:
         except (ValueError, RecursionError):
             start = text.find("{", start + 1)
             continue
-        said = _said(value)
+        said = _text_of(value)
         text = f"{text[:start]} {said} {text[end:]}"
         start = text.find("{", start + len(said) + 2)
     return text
 
 
-def _said(value: Any, depth: int = 0) -> str:
+def _text_of(value: Any, depth: int = 0) -> str:
     """The text of an answer field. A pair of braces came as a tuple of pairs; one inside the main field is read too."""
     if isinstance(value, tuple) and depth < 2:
         pairs = [(re.sub(r"[\W_]+", "", name).casefold(), held) for name, held in value]
@@ -56,7 +56,7 @@ def _said(value: Any, depth: int = 0) -> str:
         held = [value for name, value in pairs if name == main]
         if len(held) != 1:
             raise NoCommitment("the answer field stands twice" if held else "the object has no answer field")
-        return _said(held[0], depth + 1)
+        return _text_of(held[0], depth + 1)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         value = " , ".join(value)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):

@@ -80,7 +80,7 @@ def report(measured: Measurement, range_: Range | None, slow_seconds: float) -> 
     used = [row for row in rows if row.group.sample.answer_type not in not_for]
     values = [row.outcome.value for row in used if row.outcome.value is not None]
     seconds = _seconds([row.seconds for row in used])
-    paid = _paid(used)
+    paid = _values_by_truth(used)
     faults = [
         *_failure_faults(used, not_for, rows),
         *_constant_faults(measured, not_for, values),
@@ -137,7 +137,7 @@ def _first_reason(rows: Sequence[Row], kind: str) -> str:
     return next(row.outcome.reason for row in rows if row.group.sample.answer_type == kind)
 
 
-def _paid(used: Sequence[Row]) -> dict[str, float]:
+def _values_by_truth(used: Sequence[Row]) -> dict[str, float]:
     kinds: dict[str, list[float]] = {}
     for row in used:
         truth = row.group.right[row.place]

@@ -107,7 +107,7 @@ class MetricDoor:
         request = json.dumps({"metric": metric, "refs": list(refs), "hyps": list(hyps)}).encode() + b"\n"
         with self._lock:
             try:
-                answer = self._asked(request)
+                answer = self._answer_to(request)
             except BaseException as error:
                 self._end()
                 if isinstance(error, (OSError, ValueError)):
@@ -127,7 +127,7 @@ class MetricDoor:
             f"{'' if self._model_dir else ' (and set metric.model_dir where they lie elsewhere)'}"
         )
 
-    def _asked(self, request: bytes) -> dict[str, Any]:
+    def _answer_to(self, request: bytes) -> dict[str, Any]:
         return self._line(lambda: children.ask(self._running(), request, self._timeout))
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -255,7 +255,7 @@ class _Found(NamedTuple):
 def _of_scores(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[_Found, str]:
     """The rows' own scores."""
     places = [place for place, row in enumerate(rows) if not row.is_empty]
-    columns, version = _asked(metric, rows, places, door)
+    columns, version = _columns_of(metric, rows, places, door)
     if metric.column not in columns:
         raise NotComputed(f"radeval {version} gives {sorted(columns)}, expected {metric.column}")
     items: list[float | None] = [metric.empty] * len(rows)
@@ -266,7 +266,7 @@ def _of_scores(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | 
 
 def _of_labels(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[_Found, str]:
     """Rows x (true positives, false positives, false negatives) over all labels; an empty answer states none."""
-    columns, version = _asked(metric, rows, range(len(rows)), door)
+    columns, version = _columns_of(metric, rows, range(len(rows)), door)
     names = [name.removeprefix("ref ") for name in columns if name.startswith("ref ")]
     if not names or any(f"hyp {name}" not in columns for name in names):
         raise NotComputed(f"radeval {version} gives {sorted(columns)}, expected labels of both sides")
@@ -284,7 +284,7 @@ def _micro_f1(sums: NDArray[np.float64]) -> float | None:
     return float(2 * hits / (2 * hits + wrong + missed)) if sums.sum() else None
 
 
-def _asked(
+def _columns_of(
     metric: ModelMetric, rows: Sequence[TextRow], places: Sequence[int], door: MetricDoor | None
 ) -> tuple[dict[str, list[float | None]], str]:
     """The columns of the rows at these places, and the version of the package."""

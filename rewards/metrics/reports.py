@@ -114,7 +114,7 @@ def _cuts(tokenizer: str, rows: Sequence[TextRow]) -> Callable[[TextRow], Cut]:
     return lambda row: TOKENIZERS["words" if row.language == "zh" else tokenizer]
 
 
-def _told(tokenizer: str, rows: Sequence[TextRow]) -> str:
+def _tokenizer_name(tokenizer: str, rows: Sequence[TextRow]) -> str:
     chinese = sum(row.language == "zh" for row in rows)
     if tokenizer == "words" or not chinese:
         return f"tok:{tokenizer}"
@@ -134,7 +134,7 @@ def _overlapping(name: str, rows: Sequence[TextRow]) -> MetricResult:
         0.0 if row.is_empty else metric.score(cut(row)(row.said or ""), [cut(row)(text) for text in row.references])
         for row in rows
     ]
-    return _of_items(items, f"{name}|{metric.about}|{_told(metric.tokenizer, rows)}|mean over rows")
+    return _of_items(items, f"{name}|{metric.about}|{_tokenizer_name(metric.tokenizer, rows)}|mean over rows")
 
 
 def _rare(name: str, rows: Sequence[TextRow], rare: Rarity | None) -> MetricResult:
@@ -143,7 +143,7 @@ def _rare(name: str, rows: Sequence[TextRow], rare: Rarity | None) -> MetricResu
     references = [[cut(row)(text) for text in row.references] for row in rows]
     weights = rare or rarity(references)
     source = f"idf of {weights.num_items} items, {'frozen' if rare else 'of these rows'}"
-    signature = f"{name}|{about}, 0 to 10|{_told('ptb', rows)}|{source}|mean over rows"
+    signature = f"{name}|{about}, 0 to 10|{_tokenizer_name('ptb', rows)}|{source}|mean over rows"
     if weights.fault:
         return _not_computed(weights.fault, signature)
     items = [
@@ -188,7 +188,7 @@ def _coco(order: int, rows: Sequence[TextRow]) -> MetricResult:
     items = tuple(
         0.0 if row.is_empty else bleu.coco_bleu(one)[order - 1] for row, one in zip(rows, counts, strict=True)
     )
-    signature = f"bleu_{order}_coco|corpus, nearest reference length|{_told('ptb', rows)}"
+    signature = f"bleu_{order}_coco|corpus, nearest reference length|{_tokenizer_name('ptb', rows)}"
     return MetricResult("", finish(sums.sum(axis=0)), "", signature, items, sums, finish, 0, 0, 0)
 
 

@@ -125,17 +125,17 @@ def _quantity(value: float, whole: bool, rest: str) -> Quantity:
 def _unit(word: str) -> tuple[str, float]:
     """Dimension and factor of a case-folded unit: "cm^2", "mg/dl", "/l"; ("", 1) for any other word."""
     power = int(word[-1]) if word[-2:-1] == "^" else 1
-    if (known := _known(word[:-2] if power > 1 else word)) is not None:
+    if (known := _unit_of(word[:-2] if power > 1 else word)) is not None:
         return (known[0], known[1]) if power == 1 else (f"{known[0]}^{power}", known[1] ** power)
     above, slash, below = word.partition("/")
-    over, under = _known(above), _known(below)
+    over, under = _unit_of(above), _unit_of(below)
     if slash and under and (over or not above):
         dimension, factor = over or ("", 1.0)
         return f"{dimension}/{under[0]}", factor / under[1]
     return "", 1.0
 
 
-def _known(word: str) -> tuple[str, float] | None:
+def _unit_of(word: str) -> tuple[str, float] | None:
     for form in (word, word.removesuffix("s") if len(word) > 2 else word):
         if (unit := UNITS.get(_ALIASES.get(form, form))) is not None:
             return unit
