@@ -11,6 +11,7 @@ one card, with intervals.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +32,8 @@ from rollouts.terminal import open_console, table
 class Read:
     """A benchmark that was read, with what is earned on it without looking, each computed once."""
 
-    def __init__(self, benchmark: Benchmark) -> None:
-        self.benchmark = benchmark
+    def __init__(self, benchmark: Benchmark, folders: Sequence[Path]) -> None:
+        self.benchmark, self.folders = benchmark, folders
         self.samples = benchmark.samples
         self._values: dict[str, tuple[float, ...]] = {}
 
@@ -58,6 +59,8 @@ class Read:
 
 
 Got = Callable[[Read], str]
+# "open_i_1020" and "CXR1020_IM-0017" are one study.
+_STUDY = re.compile(r"(?:open_i_|CXR)(\d+)")
 
 
 class Noted(NamedTuple):
@@ -109,6 +112,18 @@ def word_for_word(read: Read) -> str:
     return repeated(read.benchmark)[0].partition(" reports")[0]
 
 
+def parts_of_r2gen(read: Read) -> str:
+    """Studies of MedEvalKit's file that are in R2Gen's validation, test and training part, told by Open-i's number."""
+    val, test = (loaded(name, read.folders) for name in ("iu_xray_296, findings", "iu_xray"))
+    if val is None or test is None:
+        return "no annotation file"
+    ours, *parts = (
+        {found[1] for one in samples if (found := _STUDY.search(one.id))}
+        for samples in (read.samples, val.samples, test.samples, test.taught())
+    )
+    return ", ".join(str(len(ours & part)) for part in parts)
+
+
 def modality(prefix: str) -> Callable[[Sample], bool]:
     """Whether an item is of the modality of that name."""
     return lambda one: one.modality.lower().startswith(prefix)
@@ -147,6 +162,7 @@ NOTED: dict[str, list[Noted]] = {
     ],
     "iu_xray_296, findings": [Noted("constant report, findings alone, ROUGE-L", "35.3", constant("rouge_l"))],
     "iu_xray_296, both sections": [
+        Noted("studies in R2Gen's validation, test, training", "296, 0, 0", parts_of_r2gen),
         Noted("constant report, ROUGE-L", "39.7", constant("rouge_l")),
         Noted("the same as MedEvalKit grades", "47.1", constant("rouge_l", "medevalkit")),
         Noted(
@@ -221,7 +237,7 @@ def main() -> int:
         if benchmark is None:
             missing.append(name)
             continue
-        read = Read(benchmark)
+        read = Read(benchmark, folders)
         for one in numbers:
             got = one.got(read)
             is_other = got != (one.ours or one.noted)
