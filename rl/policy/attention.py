@@ -22,7 +22,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from rl.policy.batching import PADDING, PROMPT, MicroBatch, Tree
+from rl.policy.batching import MicroBatch, Tree
 
 Attention = Literal["auto", "dense", "flex"]
 # Tokens of a tree from which block masks pay on CUDA; below, the dense mask is a few megabytes and no block is empty.
@@ -76,7 +76,7 @@ def lay_out(
     pad_id: int = 0,
 ) -> Laid:
     """The micro-batch as it is computed on this device, with its mask, made there: end to end on a CPU, padded to whole
-    blocks where the mask has blocks, else as it was. All forms are made of the same `segments`.
+    blocks where the mask has blocks, else as it was. All forms are made of the same `ends`.
 
     Args:
         prompt_positions: of each tree's prompt, [P] or [3, P].
@@ -107,7 +107,7 @@ def end_to_end(batch: MicroBatch) -> MicroBatch:
     return dataclasses.replace(
         batch,
         input_ids=without_padding(batch.input_ids, batch.trees),
-        segments=without_padding(batch.segments, batch.trees),
+        ends=without_padding(batch.ends, batch.trees),
         offsets=without_padding(batch.offsets, batch.trees),
         sources=batch.sources % length + starts[batch.sources // length],
     )
@@ -120,46 +120,44 @@ def without_padding(values: Tensor, trees: Sequence[Tree]) -> Tensor:
 
 
 def attention_mask(batch: MicroBatch, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
-    """Additive mask [T, 1, L, L]: 0 where a token may look (earlier, and in the prompt or in its own segment), the
-    least number elsewhere.
+    """Additive mask [T, 1, L, L]: 0 where a token may look (the prompt, and what stands before it in its own
+    completion), the least number elsewhere.
 
     A padding token sees itself, so that no row of the softmax is empty.
     """
-    return _dense(batch.segments, dtype, device or torch.device("cpu"))
+    return _dense(batch.ends, dtype, device or torch.device("cpu"))
 
 
 def masks_end_to_end(batch: MicroBatch, dtype: torch.dtype) -> EndToEnd:
     """The same for each tree by itself, without its padding, on the CPU."""
     lengths = [tree.length for tree in batch.trees]
-    rows = (batch.segments[place : place + 1, :length] for place, length in enumerate(lengths))
+    rows = (batch.ends[place : place + 1, :length] for place, length in enumerate(lengths))
     return EndToEnd(lengths, [_dense(row, dtype, torch.device("cpu")) for row in rows])
 
 
-def _dense(segments: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    segments = segments.to(device)
-    places = torch.arange(segments.shape[1], device=device)
-    visible = _visible(segments.unsqueeze(2), segments.unsqueeze(1), places.unsqueeze(1), places)
+def _dense(ends: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    places = torch.arange(ends.shape[1], device=device)
+    visible = _visible(ends.to(device).unsqueeze(1), places.unsqueeze(1), places)
     mask = torch.zeros(visible.shape, dtype=dtype, device=device)
     return mask.masked_fill_(~visible, torch.finfo(dtype).min).unsqueeze(1)
 
 
 def block_mask(batch: MicroBatch, device: torch.device) -> BlockMask:
     """The same as blocks [T, 1, L, L]; L must be a multiple of BLOCK (`pad_to_multiple`)."""
-    segments = batch.segments.to(device)
-    num_trees, length = segments.shape
+    ends = batch.ends.to(device)
+    num_trees, length = ends.shape
     if length % BLOCK:
         raise ValueError(f"trees of {length} tokens, expected a multiple of {BLOCK}; pad them with pad_to_multiple")
 
     def sees(tree: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return _visible(segments[tree, query], segments[tree, key], query, key)
+        return _visible(ends[tree, key], query, key)
 
     return create_block_mask(sees, num_trees, None, length, length, device=device, BLOCK_SIZE=BLOCK)
 
 
-def _visible(query_segments: Tensor, key_segments: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+def _visible(key_ends: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
     """Whether a token at place `queries` sees the one at `keys`; whatever the shapes broadcast to."""
-    related = (key_segments == PROMPT) | (key_segments == query_segments)
-    return (keys == queries) | ((keys < queries) & related & (key_segments != PADDING))
+    return (keys <= queries) & (queries < key_ends)
 
 
 def pad_to_multiple(batch: MicroBatch, multiple: int, pad_id: int) -> MicroBatch:
@@ -173,10 +171,12 @@ def pad_to_multiple(batch: MicroBatch, multiple: int, pad_id: int) -> MicroBatch
     def behind(values: Tensor, filler: int) -> Tensor:
         return torch.cat([values, values.new_full((num_trees, more), filler)], dim=1)
 
+    places = torch.arange(length, length + more).expand(num_trees, -1)
+
     return dataclasses.replace(
         batch,
         input_ids=behind(batch.input_ids, pad_id),
-        segments=behind(batch.segments, PADDING),
+        ends=torch.cat([batch.ends, places + 1], dim=1),
         offsets=behind(batch.offsets, 0),
         sources=batch.sources + batch.sources // length * more,
     )

@@ -1,18 +1,22 @@
-"""Rows become micro-batches in which the completions of one prompt share it: prompt and images are computed once, not
-eight times.
+"""Rows become micro-batches in which the completions of one prompt share it, and share whatever words they begin with:
+prompt, images and common beginnings are computed once, not eight times.
 
-A *tree* is one sequence: the prompt, then its completions one after the other. A token sees the prompt and its own
-completion only, and stands at the position it would have alone, so every completion gets the numbers of a separate row.
-A tree of documents is a prompt without completions: its own tokens are learnt, and each document sees itself only.
-Results depend on neither the token budget nor the padding nor the order of the rows (tests/rl/policy/test_batching.py).
+A *tree* is one sequence: the prompt, then its completions in the order of their tokens, each from where it departs from
+the one before it. A token sees the prompt and what stands before it in its own completion, and stands at the position
+it would have alone, so every completion gets the numbers of a separate row. Which completion a shared token came from
+makes no difference: it has the same past in all of them, and its gradient is the sum of theirs. A tree of documents is
+a prompt without completions: its own tokens are learnt, and each document sees itself only. Results depend on neither
+the token budget nor the padding nor the order of the rows (tests/rl/policy/test_batching.py).
 
-Legend: T trees of a micro-batch, L their padded length, N completion tokens of a micro-batch end to end.
+Legend: T trees of a micro-batch, L their padded length, N completion tokens of a micro-batch end to end, K what is
+predicted in it: a token behind a past, each pair once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise, takewhile
 from typing import NamedTuple
 
 import torch
@@ -20,7 +24,6 @@ from torch import Tensor
 
 from rollouts.prompt.processing import EncodedPrompt
 
-PROMPT, PADDING = 0, -1
 # What a pair of tokens costs beside a token. A layer of width h multiplies about 12 h^2 times for a token and 2 h times
 # for a pair, so a pair is 1/(6 h) of a token; this is h = 2,048. Ranks are balanced by it, results do not depend on it.
 PAIR_COST = 1 / 12288
@@ -54,7 +57,7 @@ class Tree(NamedTuple):
     """One prompt with some of its completions."""
 
     prompt: EncodedPrompt
-    # Places of its rows in the list that was given.
+    # Places of its rows in the list that was given, in the order of their tokens.
     rows: tuple[int, ...]
     length: int
 
@@ -69,13 +72,16 @@ class MicroBatch:
     # Completion tokens of each of those rows.
     lengths: tuple[int, ...]
     input_ids: Tensor  # [T, L]
-    # 0 = prompt, k = k-th completion or document of the tree, -1 = padding.
-    segments: Tensor  # [T, L]
-    # Place of each token inside its own segment.
+    # Behind the last token of the tree that sees this one: all that see it stand between it and here. The tree's end
+    # for the prompt, the document's for a document, the next place for padding.
+    ends: Tensor  # [T, L]
+    # Place of each token inside the prompt or the document, or behind the prompt.
     offsets: Tensor  # [T, L]
-    # Where in the flattened [T * L] the hidden state lies that predicts each completion token, and the token.
-    sources: Tensor  # [N]
-    targets: Tensor  # [N]
+    # Where in the flattened [T * L] the hidden state lies that makes each prediction, and the token predicted.
+    sources: Tensor  # [K]
+    targets: Tensor  # [K]
+    # Which prediction each completion token is; several completions may begin with the same.
+    predictions: Tensor  # [N]
 
 
 def make_micro_batches(rows: Sequence[Row], token_budget: int, pad_id: int = 0) -> list[MicroBatch]:
@@ -136,9 +142,12 @@ def _cost(rows: Sequence[Row], places: Sequence[int]) -> float:
     """Work of one prompt with these completions, in tokens: its tokens, and the pairs of tokens that look at each
     other, PAIR_COST each."""
     prompt = len(rows[places[0]].prompt.token_ids)
-    inputs = [_num_inputs(rows[place]) for place in places]
-    pairs = prompt * (prompt + 1) / 2 + sum(one * prompt + one * (one + 1) / 2 for one in inputs)
-    return prompt + sum(inputs) + PAIR_COST * pairs
+    num_tokens, pairs = prompt, prompt * (prompt + 1) / 2
+    for place, shared in _along(rows, places):
+        whole = _num_inputs(rows[place])
+        num_tokens += whole - shared
+        pairs += (whole - shared) * prompt + (whole * (whole + 1) - shared * (shared + 1)) / 2
+    return num_tokens + PAIR_COST * pairs
 
 
 def in_order(batches: Sequence[MicroBatch], values: Sequence[Tensor], num_rows: int) -> list[list[float]]:
@@ -167,63 +176,107 @@ def _num_inputs(row: Row) -> int:
     return max(len(row.completion_ids) - 1, 0)
 
 
-def _tree_length(rows: Sequence[Row], places: Sequence[int]) -> int:
-    return len(rows[places[0]].prompt.token_ids) + sum(_num_inputs(rows[place]) for place in places)
+def _along(rows: Sequence[Row], places: Sequence[int]) -> list[tuple[int, int]]:
+    """The completions of one prompt in the order of their tokens, and how many tokens each is fed in common with the
+    one before it. None has more in common with an earlier one."""
+    ordered = sorted(places, key=lambda place: rows[place].completion_ids)
+    shared = [_shared(rows[before], rows[here]) for before, here in pairwise(ordered)]
+    return list(zip(ordered, [0, *shared][: len(ordered)], strict=True))
+
+
+def _shared(before: Row, row: Row) -> int:
+    """How many tokens two completions are fed in common."""
+    return min(_num_common(before, row), _num_inputs(before), _num_inputs(row))
+
+
+def _num_common(before: Row, row: Row) -> int:
+    """How many tokens two completions begin with in common."""
+    pairs = zip(before.completion_ids, row.completion_ids, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _cut(places: Sequence[int], rows: Sequence[Row], token_budget: int) -> list[Tree]:
     prompt = rows[places[0]].prompt
-    parts: list[list[int]] = []
-    length = 0
-    for place in places:
-        if not rows[place].completion_ids:
-            continue
-        more = _num_inputs(rows[place])
-        if not parts or length + more > token_budget:
-            parts.append([])
-            length = len(prompt.token_ids)
-        parts[-1].append(place)
-        length += more
-    return [Tree(prompt, tuple(part), _tree_length(rows, part)) for part in parts]
+    trees: list[Tree] = []
+    for place, shared in _along(rows, [place for place in places if rows[place].completion_ids]):
+        whole = _num_inputs(rows[place])
+        if trees and trees[-1].length + whole - shared <= token_budget:
+            last = trees[-1]
+            trees[-1] = last._replace(rows=(*last.rows, place), length=last.length + whole - shared)
+        else:
+            trees.append(Tree(prompt, (place,), len(prompt.token_ids) + whole))
+    return trees
 
 
-def _segments(prompt: EncodedPrompt) -> Tensor:
-    """[P]: 0 for a prompt, which everything behind it sees; 1, 2, .. for documents, which see themselves only."""
-    if not prompt.documents:
-        return torch.full((len(prompt.token_ids),), PROMPT)
-    lengths = torch.tensor([len(document.token_ids) for document in prompt.documents])
-    return torch.arange(1, len(lengths) + 1).repeat_interleave(lengths)
+class _Laid:
+    """A tree as its tokens lie, put together completion by completion in the order of their tokens."""
+
+    def __init__(self, prompt: EncodedPrompt, length: int) -> None:
+        self.ids = list(prompt.token_ids)
+        ends = accumulate(len(one.token_ids) for one in prompt.documents)
+        documents = zip(prompt.documents, ends, strict=True)
+        self.ends = [end for one, end in documents for _ in one.token_ids] or [length] * len(self.ids)
+        self.offsets = list(range(len(self.ids)))
+        # In K: where it is predicted, and what.
+        self.sources: list[int] = []
+        self.targets: list[int] = []
+        self.predictions: list[int] = []
+        self._length, self._last_of_prompt = length, len(self.ids) - 1
+        # Of the completion before: its tokens as they lie, and its predictions.
+        self._before: Row | None = None
+        self._path: list[int] = []
+        self._predicted: list[int] = []
+
+    def add(self, row: Row) -> None:
+        """The next completion, or what is learnt of the documents."""
+        known = fed = 0
+        if self._before is not None:
+            known, fed = _num_common(self._before, row), _shared(self._before, row)
+        num_inputs = _num_inputs(row)
+        for place in self._path[fed:]:  # nothing that comes now has seen them
+            self.ends[place] = len(self.ids)
+        self._path = self._path[:fed] + list(range(len(self.ids), len(self.ids) + num_inputs - fed))
+        self.ids += row.completion_ids[fed:num_inputs]
+        self.ends += [self._length] * (num_inputs - fed)
+        self.offsets += range(fed, num_inputs)
+        # Each token is predicted by the one before it.
+        places = [self._last_of_prompt, *self._path] if row.places is None else [where - 1 for where in row.places]
+        new = range(len(self.targets), len(self.targets) + len(row.completion_ids) - known)
+        self.sources += places[known : len(row.completion_ids)]
+        self.targets += row.completion_ids[known:]
+        self._predicted = self._predicted[:known] + list(new)
+        self.predictions += self._predicted
+        self._before = row
 
 
 def _assemble(trees: Sequence[Tree], rows: Sequence[Row], pad_id: int) -> MicroBatch:
     length = max(tree.length for tree in trees)
     input_ids = torch.full((len(trees), length), pad_id)
-    segments = torch.full((len(trees), length), PADDING)
+    ends = torch.arange(1, length + 1).repeat(len(trees), 1)
     offsets = torch.zeros((len(trees), length), dtype=torch.long)
     sources: list[int] = []
     targets: list[int] = []
+    predictions: list[int] = []
     for index, tree in enumerate(trees):
-        end = len(tree.prompt.token_ids)
-        start = index * length
-        input_ids[index, :end] = torch.tensor(tree.prompt.token_ids)
-        segments[index, :end] = _segments(tree.prompt)
-        offsets[index, :end] = torch.arange(end)
-        last_of_prompt = start + end - 1
-        for number, place in enumerate(tree.rows, start=1):
-            completion, inside = rows[place].completion_ids, rows[place].places
-            targets += completion
-            if inside is not None:  # each is predicted by the token before it
-                sources += [start + where - 1 for where in inside]
-                continue
-            num_inputs = len(completion) - 1
-            span = slice(end, end + num_inputs)
-            input_ids[index, span] = torch.tensor(completion[:num_inputs], dtype=torch.long)
-            segments[index, span] = number
-            offsets[index, span] = torch.arange(num_inputs)
-            sources += [last_of_prompt, *range(start + end, start + end + num_inputs)]
-            end += num_inputs
+        laid = _Laid(tree.prompt, tree.length)
+        for place in tree.rows:
+            laid.add(rows[place])
+        input_ids[index, : tree.length] = torch.tensor(laid.ids)
+        ends[index, : tree.length] = torch.tensor(laid.ends)
+        offsets[index, : tree.length] = torch.tensor(laid.offsets)
+        predictions += [len(targets) + one for one in laid.predictions]
+        sources += [index * length + one for one in laid.sources]
+        targets += laid.targets
     places = tuple(place for tree in trees for place in tree.rows)
     lengths = tuple(len(rows[place].completion_ids) for place in places)
     return MicroBatch(
-        tuple(trees), places, lengths, input_ids, segments, offsets, torch.tensor(sources), torch.tensor(targets)
+        trees=tuple(trees),
+        rows=places,
+        lengths=lengths,
+        input_ids=input_ids,
+        ends=ends,
+        offsets=offsets,
+        sources=torch.tensor(sources),
+        targets=torch.tensor(targets),
+        predictions=torch.tensor(predictions),
     )

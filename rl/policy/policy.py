@@ -7,6 +7,7 @@ the whole minibatch.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -368,9 +369,7 @@ def _same_count_on_all_ranks(tokens: TokenModel, batches: list[MicroBatch]) -> l
         return batches
     prompt = EncodedPrompt("filler", "", (tokens.pad_id,), {})
     [filler] = make_micro_batches([Row(prompt, (tokens.pad_id, tokens.pad_id))], 2)
-    empty = MicroBatch(
-        filler.trees, (), (), filler.input_ids, filler.segments, filler.offsets, filler.sources, filler.targets
-    )
+    empty = dataclasses.replace(filler, rows=(), lengths=())
     return batches + [empty] * (count - len(batches))
 
 

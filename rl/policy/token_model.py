@@ -101,9 +101,9 @@ class TokenModel(nn.Module):
                 use_cache=False,
                 **{name: self._to_device(tensor) for name, tensor in media.items()},
             )
-            hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.sources.to(self.device))
-            return self.head(
-                hidden_NH,
+            hidden_KH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.sources.to(self.device))
+            logprobs_K, measured_K = self.head(
+                hidden_KH,
                 batch.targets.to(self.device),
                 temperature=self.temperature,
                 banned=self.banned,
@@ -111,6 +111,8 @@ class TokenModel(nn.Module):
                 # A pass without gradient is made for its log-probs alone.
                 measure=self.measure if torch.is_grad_enabled() else nothing,
             )
+        predictions = batch.predictions.to(self.device)
+        return logprobs_K.index_select(0, predictions), measured_K.index_select(0, predictions)
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         """Weights stay fp32 (a step of 1e-6 is lost in bf16); bfloat16 is the arithmetic only. FSDP2 hands out weights

@@ -77,7 +77,7 @@ def _config(ranks: int, train: Any = "all", **compute: Any) -> Config:
 def micro_batch() -> MicroBatch:
     """One tree of 350 + 8 x 1,024 tokens, less the last of each completion, which predicts nothing."""
     prompt = EncodedPrompt("tree", "", tuple(range(PROMPT_TOKENS)), {}, fingerprint="tree")
-    [batch] = make_micro_batches([Row(prompt, (7,) * COMPLETION_TOKENS) for _ in range(COMPLETIONS)], 16384)
+    [batch] = make_micro_batches([Row(prompt, (7 + own,) * COMPLETION_TOKENS) for own in range(COMPLETIONS)], 16384)
     return batch
 
 

@@ -37,8 +37,8 @@ def sample(name: str, question: str, images: tuple[Media, ...]) -> Sample:
 
 
 def some_rows(folder: Path, seed: int = 0, num_generations: int = 3) -> list[Row]:
-    """Three prompts with one, no and three images of different sizes, three random completions each, in no order. A
-    model that reads text only gets the questions without their images."""
+    """Three prompts with one, no and three images of different sizes, three random completions each, some of which
+    begin alike, in no order. A model that reads text only gets the questions without their images."""
     chance = random.Random(seed)
     processor = load_processor(folder)
     asked = [
@@ -49,11 +49,13 @@ def some_rows(folder: Path, seed: int = 0, num_generations: int = 3) -> list[Row
     if not processor.family.reads_images:
         asked = [dataclasses.replace(one, media=()) for one in asked]
     prompts = [encode(processor, one) for one in asked]
-    rows = [
-        Row(prompt, tuple(chance.choices(range(256), k=chance.randint(1, 12))), advantage=chance.gauss(0, 1))
-        for prompt in prompts
-        for _ in range(num_generations)
-    ]
+    rows = []
+    for prompt in prompts:
+        beginning = chance.choices(range(256), k=4)
+        for _ in range(num_generations):
+            own = chance.choices(range(256), k=chance.randint(1, 8))
+            ids = (*beginning[: chance.randint(0, 4)], *own)
+            rows.append(Row(prompt, ids, advantage=chance.gauss(0, 1)))
     chance.shuffle(rows)
     return rows
 

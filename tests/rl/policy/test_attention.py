@@ -39,7 +39,10 @@ def random_trees(seed: int) -> MicroBatch:
     rows = []
     for index in range(chance.randint(1, 3)):
         prompt = EncodedPrompt(f"p{index}", "", tuple(range(chance.randint(1, 200))), {}, fingerprint=f"p{index}")
-        rows += [Row(prompt, (7,) * chance.randint(1, 60)) for _ in range(chance.randint(1, 5))]
+        whole = chance.choices(range(9), k=60)
+        for _ in range(chance.randint(1, 5)):  # some begin as others do
+            own = chance.choices(range(9), k=chance.randint(1, 60))
+            rows.append(Row(prompt, (*whole[: chance.choice((0, 5, 30))], *own)))
     return max(make_micro_batches(rows, 4096), key=lambda batch: batch.input_ids.numel())
 
 
@@ -123,12 +126,13 @@ def test_trees_end_to_end_hold_every_token_once_and_nothing_else() -> None:
     packed = end_to_end(batch)
     assert batch.input_ids.shape == (2, 7)
     assert packed.input_ids.tolist() == [[1, 1, 1, 1, 2, 4, 5, 1, 1, 1, 2, 4, 5]]
-    assert packed.segments.tolist() == [[0, 0, 0, 0, 1, 2, 2, 0, 0, 0, 1, 2, 2]]
+    # Seen within its own tree: a prompt up to the end, 2 by itself alone.
+    assert packed.ends.tolist() == [[7, 7, 7, 7, 5, 7, 7, 6, 6, 6, 4, 6, 6]]
     # The first tree is as it was; what lay at 7 + 2 of the padded second lies at 7 + 2 still, because the first has no
     # padding. Of one with padding in front of it: the order by length puts the longer first, so swap them.
     assert packed.sources.tolist() == batch.sources.tolist() == [3, 4, 3, 5, 6, 9, 10, 9, 11, 12]
     swapped = dataclasses.replace(
-        batch, trees=batch.trees[::-1], segments=batch.segments.flip(0), input_ids=batch.input_ids.flip(0),
+        batch, trees=batch.trees[::-1], ends=batch.ends.flip(0), input_ids=batch.input_ids.flip(0),
         offsets=batch.offsets.flip(0), sources=(batch.sources + 7) % 14,
     )  # fmt: skip
     assert swapped.sources.tolist() == [10, 11, 10, 12, 13, 2, 3, 2, 4, 5]

@@ -32,13 +32,57 @@ def test_one_tree_by_hand() -> None:
     shared = prompt("p", 2)
     [batch] = make_micro_batches([Row(shared, (1, 2, 3)), Row(shared, (4,))], 64)
     assert batch.input_ids.tolist() == [[100, 101, 1, 2]]
-    assert batch.segments.tolist() == [[0, 0, 1, 1]]
+    # Everything sees the prompt; 1 is seen by 2, and 2 by nothing but itself.
+    assert batch.ends.tolist() == [[4, 4, 4, 4]]
     assert batch.targets.tolist() == [1, 2, 3, 4]
     # 1 is predicted by the prompt's last token (place 1), 2 by 1 (place 2), 3 by 2 (place 3), 4 again by the prompt's
     # last token.
     assert batch.sources.tolist() == [1, 2, 3, 1]
     assert batch.lengths == (3, 1)
     assert position_ids(batch, [torch.arange(2)]).tolist() == [[0, 1, 2, 3]]
+
+
+def test_common_beginnings_are_fed_and_predicted_once() -> None:
+    # In the order of their tokens: 1 2, 1 2 3, 1 2 3 (again), 1 5 6, 4. Fed are the prompt, 1 (of the first), 2 (which
+    # the second goes on from), 5 behind the 1; the last token of each is not.
+    shared = prompt("p", 2)
+    completions = [(4,), (1, 2, 3), (1, 5, 6), (1, 2), (1, 2, 3)]
+    [batch] = make_micro_batches([Row(shared, one) for one in completions], 64)
+    assert batch.rows == (3, 1, 4, 2, 0) and batch.lengths == (2, 3, 3, 3, 1)
+    assert batch.input_ids.tolist() == [[100, 101, 1, 2, 5]]
+    assert position_ids(batch, [torch.arange(2)]).tolist() == [[0, 1, 2, 3, 3]]
+    # 1 is seen by 2 and 5, up to the end; 2 (place 3) by itself alone, because 5 (place 4) departs before it.
+    assert batch.ends.tolist() == [[5, 5, 5, 4, 5]]
+    assert (attention_mask(batch, torch.float32)[0, 0, 4] == 0).tolist() == [True, True, True, False, True]
+    # Predicted are 1 behind the prompt, 2 behind 1, 3 behind 2, 5 behind 1, 6 behind 5 and 4 behind the prompt.
+    assert batch.sources.tolist() == [1, 2, 3, 2, 4, 1]
+    assert batch.targets.tolist() == [1, 2, 3, 5, 6, 4]
+    assert batch.predictions.tolist() == [0, 1, 0, 1, 2, 0, 1, 2, 0, 3, 4, 5]
+
+
+def test_every_completion_finds_its_own_way_through_a_tree() -> None:
+    """Whatever the completions, what a prediction's source sees is the prompt and the completion before it."""
+    for seed in range(50):
+        chance = random.Random(seed)
+        shared = prompt("p", chance.randint(1, 4))
+        rows = [Row(shared, tuple(chance.choices((7, 8), k=chance.randint(0, 6)))) for _ in range(12)]
+        batches = make_micro_batches(rows, chance.choice([1, 12, 100]))
+        found = {}
+        for batch in batches:
+            seen = attention_mask(batch, torch.float32)[:, 0] == 0
+            ids = batch.input_ids.flatten()
+            parts = batch.predictions.split(list(batch.lengths))
+            for place, predictions in zip(batch.rows, parts, strict=True):
+                for depth, one in enumerate(predictions.tolist()):
+                    tree, inside = divmod(int(batch.sources[one]), batch.input_ids.shape[1])
+                    past = ids.view_as(batch.input_ids)[tree][seen[tree, inside]].tolist()
+                    assert tuple(past) == shared.token_ids + rows[place].completion_ids[:depth]
+                found[place] = tuple(batch.targets[predictions].tolist())
+            assert sum(tree.length for tree in batch.trees) == len({
+                (tree, tuple(batch.input_ids[tree][seen[tree, inside]].tolist()))
+                for tree, one in enumerate(batch.trees) for inside in range(one.length)
+            })  # fmt: skip
+        assert found == {place: row.completion_ids for place, row in enumerate(rows) if row.completion_ids}
 
 
 def test_completions_stand_where_they_would_stand_alone_and_do_not_see_each_other() -> None:
@@ -50,8 +94,8 @@ def test_completions_stand_where_they_would_stand_alone_and_do_not_see_each_othe
     assert position_ids(batch, [torch.arange(2), torch.arange(1)])[0].tolist() == [0, 1, 2, 3, 2]
     seen = (attention_mask(batch, torch.float32)[:, 0] == 0).int().tolist()
     assert seen[0] == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 0, 0, 1]]
-    # Nobody sees padding but padding itself (it looks at the prompt too, and nothing looks at it).
-    assert seen[1] == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 0, 1]]
+    # Padding sees itself, and nobody else sees it.
+    assert seen[1] == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
 
 
 def test_three_dimensional_positions_go_on_after_the_largest_of_the_prompt() -> None:
@@ -69,7 +113,7 @@ def test_the_budget_holds_padding_included_and_no_token_is_lost(budget: int) -> 
     for batch in batches:
         alone = len(batch.rows) == 1
         assert batch.input_ids.numel() <= budget or alone
-    restored = in_order(batches, [batch.targets for batch in batches], len(rows))
+    restored = in_order(batches, [batch.targets[batch.predictions] for batch in batches], len(rows))
     assert [tuple(map(int, row)) for row in restored] == [row.completion_ids for row in rows]
 
 
@@ -80,7 +124,7 @@ def test_the_same_rows_give_the_same_micro_batches() -> None:
 
 def test_shared_prompts_are_fed_once() -> None:
     shared = prompt("p", 50)
-    rows = [Row(shared, (1, 2, 3)) for _ in range(8)]
+    rows = [Row(shared, (index, 2, 3)) for index in range(8)]
     [batch] = make_micro_batches(rows, 1000)
     assert batch.input_ids.numel() == 50 + 8 * 2
 
@@ -114,12 +158,13 @@ def test_one_rank_gets_the_rows_as_they_are() -> None:
 
 def test_prompts_are_cut_between_completions_where_there_are_fewer_than_ranks() -> None:
     # Four prompts of 8 completions each on 8 ranks: two ranks a prompt, 4 completions each.
-    rows = [Row(prompt(f"p{index}", 300), (1,) * 100) for index in range(4) for _ in range(8)]
+    rows = [Row(prompt(f"p{index}", 300), (own,) * 100) for index in range(4) for own in range(8)]
     parts = split_rows(rows, 8)
     assert [len(part) for part in parts] == [4] * 8
     assert all(len({rows[place].prompt.prompt_id for place in part}) == 1 for part in parts)
     # The longest prompt is cut first: p1 costs more, so that it gets two of three ranks.
-    rows = [Row(prompt("p0", 10), (1,) * 20) for _ in range(4)] + [Row(prompt("p1", 10), (1,) * 90) for _ in range(4)]
+    sizes = (("p0", 20), ("p1", 90))
+    rows = [Row(prompt(name, 10), (own,) * size) for name, size in sizes for own in range(4)]
     assert sorted(map(len, split_rows(rows, 3))) == [2, 2, 4]
     # One completion cannot be cut, and an empty one is no work.
     alone = [Row(prompt("p", 10), (1, 2)), Row(prompt("p", 10), ())]

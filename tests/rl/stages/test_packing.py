@@ -65,11 +65,11 @@ def document(name: str, length: int) -> EncodedPrompt:
     return EncodedPrompt(name, "", tuple(range(10, 10 + length)), {}, fingerprint=name)
 
 
-def test_documents_of_a_sequence_are_segments_of_their_own() -> None:
+def test_documents_of_a_sequence_see_themselves_only() -> None:
     whole = share_sequence([document("a", 3), document("b", 2)])
     row = Row(whole, (11, 12, 11), places=(1, 2, 4))
     batch = make_micro_batches([row], 100)[0]
-    assert whole.token_ids == (10, 11, 12, 10, 11) and batch.segments.tolist() == [[1, 1, 1, 2, 2]]
+    assert whole.token_ids == (10, 11, 12, 10, 11) and batch.ends.tolist() == [[3, 3, 3, 5, 5]]
     # The first token of each is predicted by nothing: 11, 12 behind places 0, 1; 11 behind place 3.
     assert batch.sources.tolist() == [0, 1, 3] and batch.targets.tolist() == [11, 12, 11]
     assert torch.equal(batch.input_ids, torch.tensor([[10, 11, 12, 10, 11]]))
