@@ -57,7 +57,8 @@ class Request:
     # After the chat template, one placeholder an image.
     text: str
     # Media of the prompt as the processor hands it to engines, opaque outside the engine's own file; empty for text.
-    # The same object in all requests of a group, so that it travels once.
+    # The same object in all requests of a group, so that it travels once; empty, too, where the engine has the prompt
+    # already (`fingerprint`).
     media: Mapping[str, Sequence[object]]
     # Sampling seed, below 2**63; see rl/algo/order.py.
     seed: int
@@ -66,6 +67,8 @@ class Request:
     token_ids: tuple[int, ...] | None = None
     # How this one is drawn where it is otherwise than the rest of its call, with the same weights.
     settings: SamplingSettings | None = None
+    # Hash of the prompt's tokens and media, by which an engine knows a prompt that it has rendered ahead; "" = unknown.
+    fingerprint: str = ""
 
     @property
     def key(self) -> RequestKey:
@@ -92,6 +95,9 @@ class SamplingSettings:
     policy_version: int
     # Tokens with probability 0; the trainer masks the same ones, or the two distributions differ.
     banned_token_ids: tuple[int, ...] = ()
+    # Completions that are drawn at once at most, where the first asked for are wanted early; None = as many as the
+    # engine holds. Of a call as a whole.
+    in_flight: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= MAX_TEMPERATURE:

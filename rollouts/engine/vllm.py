@@ -30,6 +30,7 @@ from rollouts.engine.live_weights import (
     join_line,
     reload_and_compare,
 )
+from rollouts.engine.noise import draw_noise_once
 from rollouts.engine.requests import (
     EngineDead,
     EngineSettings,
@@ -128,9 +129,13 @@ class VllmEngine:
         if not torch.cuda.is_available():
             _look_at_model_here(Path(model_path))
         self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
+        if not torch.cuda.is_available():
+            self._engine.collective_rpc(draw_noise_once)
         # What is being drawn, by the names that vLLM knows it by, and the stream that it is a part of.
         self._names = count()
         self._in_flight: dict[str, Request] = {}
+        # Prompts that were rendered ahead, by fingerprint, or what is wrong with them.
+        self._prepared: dict[str, Any] = {}
         self._stream = ""
         self._sleeper = Sleeper(self._engine, enabled=settings.shares_gpu)
         self._tokenizer = self._engine.get_tokenizer()
@@ -242,6 +247,16 @@ class VllmEngine:
                 f"{self.name} holds {current}, wanted version {version} ({checksum[:12]}); sync the weights first"
             )
 
+    def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
+        """Render these prompts, given by one request each, in the place of those that were prepared before. What is
+        wrong with one is told when it is drawn."""
+        self._prepared.clear()
+        for request in requests:
+            try:
+                self._prepared[request.fingerprint] = self._render_or_refuse(request, settings)
+            except PromptMismatch as error:
+                self._prepared[request.fingerprint] = error
+
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
@@ -281,13 +296,14 @@ class VllmEngine:
             EngineDead: vLLM failed.
         """
         self._make_ready(settings.policy_version, stream)
-        prompts: dict[tuple[str, str, int], Any] = {}
+        prompts: dict[tuple[str, str, str | int], Any] = {}
         todo = deque(requests)
-        room_for_more = self.settings.max_num_seqs // 2 if stream is not None and stream.more else 0
+        room = min(self.settings.max_num_seqs, settings.in_flight or self.settings.max_num_seqs)
+        room_for_more = room // 2 if stream is not None and stream.more else 0
         in_flight, handed_over = self._in_flight, False
         try:
             while todo or len(in_flight) > room_for_more:
-                while todo and len(in_flight) < self.settings.max_num_seqs:
+                while todo and len(in_flight) < room:
                     request = todo.popleft()
                     own = request.settings or settings
                     if _group_of(request) not in prompts:
@@ -328,6 +344,11 @@ class VllmEngine:
     def _render_or_refuse(self, request: Request, settings: SamplingSettings) -> Any:
         """The rendered prompt, or why vLLM does not take it. Two readings of one processor (PromptMismatch) are a fault
         of the set-up, and no row's."""
+        prepared = self._prepared.get(request.fingerprint)
+        if isinstance(prepared, PromptMismatch):
+            raise prepared
+        if prepared is not None:
+            return prepared
         try:
             return self._render(request, settings)
         except PromptMismatch:
@@ -414,9 +435,9 @@ def _prompt_for_vllm(request: Request) -> dict[str, Any]:
     return {"prompt": request.text} if request.token_ids is None else {"prompt_token_ids": list(request.token_ids)}
 
 
-def _group_of(request: Request) -> tuple[str, str, int]:
+def _group_of(request: Request) -> tuple[str, str, str | int]:
     """Equal for the requests of one group, which share text and media."""
-    return request.prompt_id, request.text, id(request.media)
+    return request.prompt_id, request.text, request.fingerprint or id(request.media)
 
 
 def _sampling_params(request: Request, settings: SamplingSettings) -> SamplingParams:
