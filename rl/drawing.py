@@ -25,7 +25,7 @@ from rl.algo.order import plan, sampling_seed
 from rl.algo.step_order import Part, asking_order, parts, training_order
 from rl.config import Config, GrpoConfig
 from rl.policy.batching import Row
-from rl.protocols import Pending, StepRun
+from rl.protocols import Pending, ScoringRun, StepRun
 from rl.refusals import encode_or_refuse, no_completion, no_prompt, no_score
 from rollouts.engine.requests import Refusal, Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt
@@ -78,11 +78,17 @@ class Asked(NamedTuple):
     prompts: list[EncodedPrompt | Refusal]
 
 
-def ask(run: StepRun, step: int) -> Asked:
-    """The prompts of a step, in the order of the data, encoded. Depends on nothing but the step's number."""
+def samples_of(run: StepRun, step: int) -> list[Sample]:
+    """What a step asks, in the order of the data. Depends on nothing but the step's number."""
     config = run.config
     size = config.grpo.prompts_per_step
-    return encoded(run, step, plan(step, seed=config.seed, num_samples=len(run.samples), prompts_per_step=size))
+    indices = plan(step, seed=config.seed, num_samples=len(run.samples), prompts_per_step=size)
+    return [run.samples[index] for index in indices]
+
+
+def must_wait(run: ScoringRun, samples: Sequence[Sample]) -> list[bool]:
+    """Of each, whether its completions are scored by something that takes its time, such as a judge."""
+    return [any(bound.waits for bound in run.scorer.rubric.rewards_for(one).values()) for one in samples]
 
 
 def encoded(run: StepRun, step: int, indices: Sequence[int]) -> Asked:
@@ -101,15 +107,19 @@ def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: i
             prompt.engine_media,
             sampling_seed(seed, step, prompt.prompt_id, index),
             prompt.token_ids,
+            fingerprint=prompt.fingerprint,
         )
         for prompt in prompts
         for index in range(num_generations)
     ]
 
 
-def sampling_settings(grpo: GrpoConfig, version: int, banned_token_ids: tuple[int, ...]) -> SamplingSettings:
-    """How a training step draws, with the weights of `version`."""
-    return SamplingSettings(grpo.temperature, grpo.max_completion_length, version, banned_token_ids)
+def sampling_settings(run: StepRun, version: int, in_flight: int | None = None) -> SamplingSettings:
+    """How a training step draws, with the weights of `version`; so many at once in each engine."""
+    grpo = run.config.grpo
+    return SamplingSettings(
+        grpo.temperature, grpo.max_completion_length, version, run.banned_token_ids, in_flight=in_flight
+    )
 
 
 def stale(step: int, grpo: GrpoConfig) -> bool:
@@ -138,6 +148,17 @@ def streams(run: StepRun) -> bool:
     return run.cluster.side_by_side and not why_whole(run.config)
 
 
+def in_flight(config: Config) -> int | None:
+    """How many completions each engine draws at once for a step that streams and whose first groups are asked first:
+    on a CPU those of a mini-batch, because with twice as many the first mini-batch is there when nearly all of the step
+    is (LOG.md), and the policy would wait for it. None = as many as an engine holds: where compute.max_num_seqs says
+    it, and on GPUs, which draw many as fast as few."""
+    grpo, compute = config.grpo, config.compute
+    if compute.device != "cpu" or compute.max_num_seqs is not None:
+        return None
+    return -(-grpo.prompts_per_step * grpo.num_generations // (grpo.num_minibatches * compute.num_rollout_workers))
+
+
 class Drawing:
     """The completions of a step, drawn with the weights of one version. Each goes to the scorer the moment it
     arrives, so that judges think while engines draw; engines draw first what has to be waited for.
@@ -149,10 +170,11 @@ class Drawing:
     def __init__(self, run: StepRun, asked: Asked, version: int) -> None:
         """The engines begin with the first call that waits, or with `begin`."""
         grpo = run.config.grpo
-        waits = [any(bound.waits for bound in run.scorer.rubric.rewards_for(one).values()) for one in asked.samples]
+        waits = must_wait(run, asked.samples)
         self._whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
         self._run, self._step, self._version = run, asked.step, version
         self._at_once = streams(run)
+        self._in_flight = in_flight(run.config) if self._at_once and not any(waits) else None
         self._samples = [asked.samples[place] for place in training_order(waits, self._whole_step)]
         self._by_id = {sample.id: sample for sample in self._samples}
         self._begun: set[int] = set()
@@ -193,7 +215,7 @@ class Drawing:
         config = self._run.config
         prompts = list(self._prompts.values())
         requests = requests_for(prompts, config.grpo.num_generations, config.seed, self._step)
-        settings = sampling_settings(config.grpo, self._version, self._run.banned_token_ids)
+        settings = sampling_settings(self._run, self._version, self._in_flight)
         yield from self._run.cluster.rollout.arrivals(requests, settings, PATIENCE)
         if lost := sum(config.grpo.num_generations - len(members) for members in self._members.values()):
             raise LostCompletions(

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from rewards.rubric import Scored
 from rl import step as verbs
-from rl.drawing import Asked, Drawing, Group, ask, stale, streams
+from rl.drawing import Drawing, Group, stale, streams
+from rl.prompts import Prompts
 from rl.protocols import StepRun, TrainingRun
 from rl.refill import refill
 from rl.run.metrics import step_metrics
@@ -38,62 +39,61 @@ def train(run: TrainingRun) -> None:
         TooManyFailures, LostCompletions, NonFiniteUpdate, StaleWeights, WorkerFailed: the run stops, everything
         recorded so far stays.
     """
-    grpo = run.config.grpo
-    asked, ahead = ask(run, run.start_step), None
-    for step in range(run.start_step, run.num_steps + 1):
-        clock = verbs.Clock()
-        with clock("step"):
-            drawing = draw(run, asked, ahead, clock)
-            ahead = drawing.ahead = draw_ahead(run, step + 1, clock)
-            learned = learn(run, step, drawing, clock)
-            if step < run.num_steps and ahead is None:
-                asked = ask(run, step + 1)
-            with clock("update_actor"):
-                updates = [metrics() for metrics in learned.updates]
-        evaluation = run.evaluate(step)
-        metrics = step_metrics(
-            learned.rollouts, updates, clock.seconds, min_valid=grpo.min_valid, num_refused=learned.num_refused
-        )
-        run.report(step, {**metrics, **drawing.metrics, **evaluation})
-        if step % grpo.save_steps == 0 or step == run.num_steps:
-            run.save(step)
+    grpo, ahead = run.config.grpo, None
+    with Prompts(run) as prompts:
+        for step in range(run.start_step, run.num_steps + 1):
+            clock = verbs.Clock()
+            with clock("step"):
+                drawing = draw(run, step, prompts, ahead, clock)
+                ahead = drawing.ahead = draw_ahead(run, step + 1, prompts, clock)
+                learned = learn(run, step, drawing, prompts, clock)
+                with clock("update_actor"):
+                    updates = [metrics() for metrics in learned.updates]
+            evaluation = run.evaluate(step)
+            metrics = step_metrics(
+                learned.rollouts, updates, clock.seconds, min_valid=grpo.min_valid, num_refused=learned.num_refused
+            )
+            run.report(step, {**metrics, **drawing.metrics, **evaluation})
+            if step % grpo.save_steps == 0 or step == run.num_steps:
+                run.save(step)
 
 
-def draw(run: StepRun, asked: Asked, ahead: Drawing | None, clock: verbs.Clock) -> Drawing:
+def draw(run: TrainingRun, step: int, prompts: Prompts, ahead: Drawing | None, clock: verbs.Clock) -> Drawing:
     """The groups of a step on their way from engines that hold the weights of version step - 1, or the step that is
     drawn ahead already. Where the step does not stream, all groups are there when this returns; judges may still
     think."""
     drawing = ahead
     if drawing is None:
         with clock("sync"):
-            run.cluster.start_sync(version=asked.step - 1)()
-        drawing = Drawing(run, asked, asked.step - 1)
+            run.cluster.start_sync(version=step - 1)()
+        drawing = Drawing(run, prompts.take(step), step - 1)
+        prompts.begin(step + 1)
     if not streams(run):
         with clock("gen"):
             drawing.finish()
     if run.config.grpo.refill == "next":
         with clock("refill"):
-            drawing.metrics = refill(run, asked.step, drawing)
+            drawing.metrics = refill(run, step, drawing)
     return drawing
 
 
-def draw_ahead(run: TrainingRun, step: int, clock: verbs.Clock) -> Drawing | None:
+def draw_ahead(run: TrainingRun, step: int, prompts: Prompts, clock: verbs.Clock) -> Drawing | None:
     """With grpo.max_staleness=1: the next step, which engines begin to draw before the updates of this one, with the
     weights that it begins with."""
     if step > run.num_steps or not stale(step, run.config.grpo):
         return None
-    asked = ask(run, step)
     with clock("sync"):
         run.cluster.start_sync(version=step - 2)()
-    drawing = Drawing(run, asked, step - 2)
+    drawing = Drawing(run, prompts.take(step), step - 2)
+    prompts.begin(step + 1)
     drawing.begin()
     return drawing
 
 
-def learn(run: StepRun, step: int, drawing: Drawing, clock: verbs.Clock) -> Learned:
+def learn(run: StepRun, step: int, drawing: Drawing, prompts: Prompts, clock: verbs.Clock) -> Learned:
     """The updates of a step, piece by piece as its groups are drawn and scored; the last of them may still be made when
-    this returns. Engines draw and judges think meanwhile, and Parquet is written during the last update, after which
-    the engines take over the weights."""
+    this returns. Engines draw and judges think meanwhile. During the last update engines render the next prompts, and
+    Parquet is written; after it the engines take over the weights."""
     if run.config.grpo.old_logprobs == "policy":
         with clock("old_log_prob"):
             drawing.with_policy()
@@ -114,6 +114,8 @@ def learn(run: StepRun, step: int, drawing: Drawing, clock: verbs.Clock) -> Lear
             verbs.record(run, groups[part.groups], rollouts[part.groups])
         with clock("update_actor"):
             updates += verbs.start_updates(run, part.minibatches, groups, rollouts)
+    with clock("ask"):
+        prompts.hand_over()
     if run.cluster.side_by_side and drawing.ahead is None:
         run.cluster.start_sync(version=step)
     with clock("record"):

@@ -50,6 +50,10 @@ class Streams(Engines, Protocol):
     ) -> Iterable[tuple[RequestKey, Completion | Refusal] | None]:
         """The same as `sample`, and None whenever nothing came for `patience` seconds."""
 
+    def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
+        """Begin to render the prompts of the next call, given by one request each in the order in which it asks
+        them."""
+
 
 class Learner(Protocol):
     """The policy that learns: `rl.workers.groups.PolicyGroup`."""

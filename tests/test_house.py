@@ -63,7 +63,7 @@ ROOMS = {
     " engine page transcript view diff check",
     "rewards": "contract registry answers relabelled maths metrics shipped calling plugins binding rubric scorer"
     " __init__ graded_cases adapters check",
-    "rl": "algo statistics config data probes policy workers refusals protocols drawing step refill run curate"
+    "rl": "algo statistics config data probes policy workers refusals protocols drawing prompts step refill run curate"
     " benchmarks sft stages evaluate compare report doctor replay export grpo training staged recipe train",
 }
 # The one file of the packages that may import a heavy dependency. Everything else stays light and replaceable. And the

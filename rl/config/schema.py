@@ -304,7 +304,8 @@ class ComputeConfig:
     # GPUs of one engine.
     tensor_parallel_size: int = 1
     # Completions that an engine draws at once (vLLM's name); null = 64 on CPU, where more draw hardly faster and what
-    # was asked first would finish as late as the rest, and 512 on GPUs.
+    # was asked first would finish as late as the rest, and 512 on GPUs. On CPU a step that streams and waits for no
+    # judge then draws those of one mini-batch at once, so that the policy can begin.
     max_num_seqs: int | None = None
     # Share of its GPU's memory that an engine of its own GPU may take (cuda), and its KV cache in GiB (cpu).
     gpu_memory_utilization: float = 0.5

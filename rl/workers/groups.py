@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from rollouts.engine.requests import PrefixHits, Refusal, Request, RequestKey, S
 from rollouts.records import Completion
 
 log = logging.getLogger(__name__)
+# In the place of media that an engine has already.
+_THERE: Mapping[str, Sequence[object]] = {}
 
 
 class Gone(RuntimeError):
@@ -280,6 +283,10 @@ class RolloutGroup(Group):
         self._weights: tuple[int, Any, Any] | None = None
         self._restarted: set[int] = set()
         self._asleep = False
+        # What each engine was told to render ahead: one request of each prompt, and how it will be drawn. The answers
+        # are kept, so that nothing is lost which has gone wrong; what is drawn tells of it.
+        self._prepared: list[tuple[list[Request], SamplingSettings] | None] = [None] * self.size
+        self._preparing: list[Any] = []
         self._num_streams = 0
         # Of all completions so far.
         self.hits = PrefixHits()
@@ -347,6 +354,16 @@ class RolloutGroup(Group):
         things. Engines go on whether or not somebody takes what they drew."""
         return self._drawn(iter([requests]), settings, None, patience)
 
+    def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
+        """Let engines render the prompts of the next call, given by one request each in the order in which it asks
+        them; media travel now, and not again. They begin when they have drawn what they were asked before; this does
+        not wait."""
+        self._prepared = [(list(requests[rank :: self.size]), settings) for rank in range(self.size)]
+        self._preparing = [self._prepare(rank) for rank in range(self.size)]
+
+    def _prepare(self, rank: int) -> Any:
+        return self.workers[rank].prepare.remote(*(self._prepared[rank] or ()))
+
     def sample_stream(
         self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion | Refusal]]:
@@ -408,7 +425,10 @@ class RolloutGroup(Group):
         return call
 
     def _draw(self, rank: int, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None) -> Any:
-        return self.workers[rank].sample.options(num_returns="streaming").remote(list(requests), settings, stream)
+        prepared, _ = self._prepared[rank] or ((), settings)
+        there = {one.fingerprint for one in prepared}
+        asked = [dataclasses.replace(one, media=_THERE) if one.fingerprint in there else one for one in requests]
+        return self.workers[rank].sample.options(num_returns="streaming").remote(asked, settings, stream)
 
     def _load(self, rank: int) -> Any:
         return self.workers[rank].load_weights.remote(*(self._weights or ()))
@@ -428,3 +448,5 @@ class RolloutGroup(Group):
             except Gone:  # not up again yet
                 time.sleep(0.2)
         self.fetch(rank, self._load(rank))
+        if self._prepared[rank] is not None:
+            self.fetch(rank, self._prepare(rank))

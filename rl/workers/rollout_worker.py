@@ -109,6 +109,12 @@ class RolloutWorker:
             with _death_of_the_engine_is_ours():
                 self.engine.sleep()
 
+    def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
+        """Render the prompts of the next call ahead."""
+        if self.engine is not None:  # else it was restarted, and is told again with its weights
+            with _death_of_the_engine_is_ours():
+                self.engine.prepare(requests, settings)
+
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None = None
     ) -> Iterator[list[tuple[RequestKey, Completion | Refusal]] | PrefixHits]:

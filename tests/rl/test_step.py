@@ -93,6 +93,8 @@ class Engine:
 
     def __init__(self, refuses: frozenset[str] = frozenset(), delays: int = 0) -> None:
         self.requested: list[list[str]] = []
+        # Prompts that it was given ahead of the call that asks them.
+        self.prepared: list[list[str]] = []
         # Of the weights it was given; None = it takes any.
         self.version: int | None = None
         self.delays, self.chance = delays, random.Random(delays)
@@ -104,6 +106,9 @@ class Engine:
         for drawn in self.sample(requests, settings):
             yield from (None,) * self.chance.randrange(self.delays + 1)
             yield drawn
+
+    def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
+        self.prepared.append([request.prompt_id for request in requests])
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings

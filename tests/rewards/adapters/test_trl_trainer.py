@@ -7,6 +7,7 @@ itself.
 
 from __future__ import annotations
 
+import copy
 import random
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def rows_of(inputs: dict[str, Any], encoded: list[Any]) -> list[Row]:
 
 def our_loss(model: Any, rows: list[Row]) -> float:
     [batch] = make_micro_batches(rows, 100_000)
-    logprobs, _ = TokenModel(model, family_of(model.config.model_type, "tiny"), 0.9, (), torch.float32)(batch)
+    own = copy.deepcopy(model)  # attends by trees from here on, and TRL goes on with its own
+    logprobs, _ = TokenModel(own, family_of(model.config.model_type, "tiny"), 0.9, (), torch.float32)(batch)
     mine = [rows[place] for place in batch.rows]
     [totals] = denominators([[len(row.completion_ids) for row in rows]], MAX_LENGTH)
     loss, _ = policy_loss(

@@ -74,12 +74,21 @@ class Scripted:
     world_size, timeout = 2, 0.2
 
     def __init__(self, *streams: list[Any]) -> None:
-        self.workers = [self.worker(iter(stream)) for stream in streams]
+        # What each engine was told to prepare, and then to draw.
+        self.prepared: list[list[Request]] = [[] for _ in streams]
+        self.drawn: list[list[Request]] = [[] for _ in streams]
+        self.workers = [self.worker(rank, iter(stream)) for rank, stream in enumerate(streams)]
 
-    def worker(self, entries: Iterator[Any]) -> Any:
+    def worker(self, rank: int, entries: Iterator[Any]) -> Any:
         stream = Stream(entries)
-        call = SimpleNamespace(remote=lambda requests, settings, _: stream)
-        return SimpleNamespace(stream=stream, sample=SimpleNamespace(options=lambda num_returns: call))
+
+        def sample(requests: Sequence[Request], settings: SamplingSettings, _: Any) -> Any:
+            self.drawn[rank] += requests
+            return stream
+
+        call = SimpleNamespace(remote=sample)
+        prepare = SimpleNamespace(remote=lambda requests, settings: self.prepared[rank].extend(requests))
+        return SimpleNamespace(stream=stream, sample=SimpleNamespace(options=lambda num_returns: call), prepare=prepare)
 
     def execute_all_async(self, method: str, *arguments: Any) -> list[int]:
         return [0, 0]
@@ -141,3 +150,17 @@ def test_engines_that_are_silent_for_too_long_are_named() -> None:
     )
     with pytest.raises(WorkerFailed, match=r"rollout-0 drew nothing for 0\.2 s"):
         assert set(arrivals) == {None}
+
+
+def test_media_travel_once_to_the_engine_that_will_draw_with_them() -> None:
+    workers = Scripted([[completion("a"), completion("c")]], [[completion("b")]])
+    group = RolloutGroup("rollout", workers, workers)
+    settings = SamplingSettings(1.0, 8, 0)
+    asked = [Request(name, 0, name, {"image": [name]}, 1, fingerprint=name) for name in "abc"]
+    group.prepare([asked[0], asked[1]], settings)
+    assert [[one.prompt_id for one in mine] for mine in workers.prepared] == [["a"], ["b"]]
+    assert all(one.media for mine in workers.prepared for one in mine)
+    assert len(dict(group.sample(asked, settings))) == 3
+    # c was not prepared, so it brings its image along.
+    media = {one.prompt_id: one.media for mine in workers.drawn for one in mine}
+    assert media == {"a": {}, "b": {}, "c": {"image": ["c"]}}

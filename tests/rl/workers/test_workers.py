@@ -195,9 +195,14 @@ def test_what_a_worker_raises_arrives_as_it_was_raised(cluster: Cluster, tmp_pat
 def test_an_engine_that_dies_is_started_again_once_and_then_named(
     cluster: Cluster, prompts: list[EncodedPrompt]
 ) -> None:
-    requests = requests_of(prompts, per_prompt=8)
+    names = {prompt.prompt_id: prompt.fingerprint for prompt in prompts}
+    requests = [
+        dataclasses.replace(one, fingerprint=names[one.prompt_id]) for one in requests_of(prompts, per_prompt=8)
+    ]
     cluster.sync(version=1)
     expected = dict(cluster.rollout.sample(requests, settings(1, length=64)))
+    # Prompts and media are with the engines from here on, and come again to the one that starts again.
+    cluster.rollout.prepare(requests[::8], settings(1, length=64))
     stream = cluster.rollout.sample(requests, settings(1, length=64))
     drawn = dict([next(stream)])
     psutil.Process(cluster.rollout.infos[1].pid).kill()
