@@ -283,10 +283,8 @@ class RolloutGroup(Group):
         self._weights: tuple[int, Any, Any] | None = None
         self._restarted: set[int] = set()
         self._asleep = False
-        # What each engine was told to render ahead: one request of each prompt, and how it will be drawn. The answers
-        # are kept, so that nothing is lost which has gone wrong; what is drawn tells of it.
-        self._prepared: list[tuple[list[Request], SamplingSettings] | None] = [None] * self.size
-        self._preparing: list[Any] = []
+        # What each engine was told to render ahead: one request of each prompt, and how it will be drawn.
+        self._prepared: list[tuple[list[Request], SamplingSettings | None]] = [([], None)] * self.size
         self._num_streams = 0
         # Of all completions so far.
         self.hits = PrefixHits()
@@ -359,10 +357,11 @@ class RolloutGroup(Group):
         them; media travel now, and not again. They begin when they have drawn what they were asked before; this does
         not wait."""
         self._prepared = [(list(requests[rank :: self.size]), settings) for rank in range(self.size)]
-        self._preparing = [self._prepare(rank) for rank in range(self.size)]
+        for rank in range(self.size):
+            self._prepare(rank)
 
     def _prepare(self, rank: int) -> Any:
-        return self.workers[rank].prepare.remote(*(self._prepared[rank] or ()))
+        return self.workers[rank].prepare.remote(*self._prepared[rank])
 
     def sample_stream(
         self, batches: Iterable[Sequence[Request]], settings: SamplingSettings
@@ -425,8 +424,7 @@ class RolloutGroup(Group):
         return call
 
     def _draw(self, rank: int, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None) -> Any:
-        prepared, _ = self._prepared[rank] or ((), settings)
-        there = {one.fingerprint for one in prepared}
+        there = {one.fingerprint for one in self._prepared[rank][0]}
         asked = [dataclasses.replace(one, media=_THERE) if one.fingerprint in there else one for one in requests]
         return self.workers[rank].sample.options(num_returns="streaming").remote(asked, settings, stream)
 
@@ -448,5 +446,4 @@ class RolloutGroup(Group):
             except Gone:  # not up again yet
                 time.sleep(0.2)
         self.fetch(rank, self._load(rank))
-        if self._prepared[rank] is not None:
-            self.fetch(rank, self._prepare(rank))
+        self.fetch(rank, self._prepare(rank))

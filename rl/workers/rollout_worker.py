@@ -109,8 +109,8 @@ class RolloutWorker:
             with _death_of_the_engine_is_ours():
                 self.engine.sleep()
 
-    def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
-        """Render the prompts of the next call ahead."""
+    def prepare(self, requests: Sequence[Request], settings: SamplingSettings | None) -> None:
+        """Render the prompts of the next call ahead; without any there are no settings."""
         if self.engine is not None:  # else it was restarted, and is told again with its weights
             with _death_of_the_engine_is_ours():
                 self.engine.prepare(requests, settings)

@@ -247,15 +247,12 @@ class VllmEngine:
                 f"{self.name} holds {current}, wanted version {version} ({checksum[:12]}); sync the weights first"
             )
 
-    def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
-        """Render these prompts, given by one request each, in the place of those that were prepared before. What is
-        wrong with one is told when it is drawn."""
-        self._prepared.clear()
-        for request in requests:
-            try:
-                self._prepared[request.fingerprint] = self._render_or_refuse(request, settings)
-            except PromptMismatch as error:
-                self._prepared[request.fingerprint] = error
+    def prepare(self, requests: Sequence[Request], settings: SamplingSettings | None) -> None:
+        """Render these prompts, given by one request each, in the place of those before; None = there are none. What
+        is wrong with one is told when it is drawn."""
+        self._prepared = {}
+        if settings is not None:
+            self._prepared = {one.fingerprint: self._rendered(one, settings) for one in requests}
 
     def sample(
         self, requests: Sequence[Request], settings: SamplingSettings
@@ -307,8 +304,10 @@ class VllmEngine:
                     request = todo.popleft()
                     own = request.settings or settings
                     if _group_of(request) not in prompts:
-                        prompts[_group_of(request)] = self._render_or_refuse(request, own)
+                        prompts[_group_of(request)] = self._rendered(request, own)
                     prompt = prompts[_group_of(request)]
+                    if isinstance(prompt, PromptMismatch):
+                        raise prompt
                     if isinstance(prompt, Refusal):
                         yield [(request.key, prompt)]
                         continue
@@ -341,18 +340,15 @@ class VllmEngine:
         self._in_flight.clear()
         self._stream = ""
 
-    def _render_or_refuse(self, request: Request, settings: SamplingSettings) -> Any:
-        """The rendered prompt, or why vLLM does not take it. Two readings of one processor (PromptMismatch) are a fault
-        of the set-up, and no row's."""
-        prepared = self._prepared.get(request.fingerprint)
-        if isinstance(prepared, PromptMismatch):
-            raise prepared
-        if prepared is not None:
-            return prepared
+    def _rendered(self, request: Request, settings: SamplingSettings) -> Any:
+        """The prompt, rendered ahead or now, or why vLLM does not take it. Two readings of one processor
+        (PromptMismatch) are a fault of the set-up, and no row's."""
+        if request.fingerprint in self._prepared:
+            return self._prepared[request.fingerprint]
         try:
             return self._render(request, settings)
-        except PromptMismatch:
-            raise
+        except PromptMismatch as error:
+            return error
         except Exception as error:  # a boundary: vLLM's renderer raises many kinds, before the engine has the request
             return Refusal(request.prompt_id, f"{self.name}: {type(error).__name__}: {error}")
 
