@@ -19,8 +19,6 @@ from rollouts.engine.requests import PrefixHits, Refusal, Request, RequestKey, S
 from rollouts.records import Completion
 
 log = logging.getLogger(__name__)
-# In the place of media that an engine has already.
-_THERE: Mapping[str, Sequence[object]] = {}
 
 
 class Gone(RuntimeError):
@@ -425,7 +423,7 @@ class RolloutGroup(Group):
 
     def _draw(self, rank: int, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None) -> Any:
         there = {one.fingerprint for one in self._prepared[rank][0]}
-        asked = [dataclasses.replace(one, media=_THERE) if one.fingerprint in there else one for one in requests]
+        asked = [dataclasses.replace(one, media=None) if one.fingerprint in there else one for one in requests]
         return self.workers[rank].sample.options(num_returns="streaming").remote(asked, settings, stream)
 
     def _load(self, rank: int) -> Any:

@@ -57,9 +57,9 @@ class Request:
     # After the chat template, one placeholder an image.
     text: str
     # Media of the prompt as the processor hands it to engines, opaque outside the engine's own file; empty for text.
-    # The same object in all requests of a group, so that it travels once; empty, too, where the engine has the prompt
-    # already (`fingerprint`).
-    media: Mapping[str, Sequence[object]]
+    # The same object in all requests of a group, so that it travels once; None = the engine has the prompt already
+    # (`fingerprint`).
+    media: Mapping[str, Sequence[object]] | None
     # Sampling seed, below 2**63; see rl/algo/order.py.
     seed: int
     # The prompt as the trainer's processor expands it, image tokens multiplied; None = not compared (tools without a

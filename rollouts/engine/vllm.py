@@ -31,6 +31,7 @@ from rollouts.engine.live_weights import (
     reload_and_compare,
 )
 from rollouts.engine.noise import draw_noise_once
+from rollouts.engine.prompts import group_of, prompt_for_vllm
 from rollouts.engine.requests import (
     EngineDead,
     EngineSettings,
@@ -105,8 +106,7 @@ def _banned_of(params: SamplingParams) -> tuple[int, ...] | None:
 
 
 class VllmEngine:
-    """One vLLM engine. Not thread-safe; one `sample` at a time. This file alone opens `Request.media`, and turns it
-    into what vLLM takes.
+    """One vLLM engine. Not thread-safe; one `sample` at a time.
 
     Args:
         model_path: a folder in Hugging Face format, processor included, or a Hub id.
@@ -303,9 +303,9 @@ class VllmEngine:
                 while todo and len(in_flight) < room:
                     request = todo.popleft()
                     own = request.settings or settings
-                    if _group_of(request) not in prompts:
-                        prompts[_group_of(request)] = self._rendered(request, own)
-                    prompt = prompts[_group_of(request)]
+                    if group_of(request) not in prompts:
+                        prompts[group_of(request)] = self._rendered(request, own)
+                    prompt = prompts[group_of(request)]
                     if isinstance(prompt, PromptMismatch):
                         raise prompt
                     if isinstance(prompt, Refusal):
@@ -355,7 +355,7 @@ class VllmEngine:
     def _render(self, request: Request, settings: SamplingSettings) -> Any:
         """The prompt as vLLM's own input, expanded once for the whole group and compared with the trainer's
         expansion. Where there are no media, nothing is expanded and the trainer's tokens are taken as they are."""
-        prompt = self._engine.renderer.render_cmpl([_prompt_for_vllm(request)])[0]
+        prompt = self._engine.renderer.render_cmpl([prompt_for_vllm(request, self.name)])[0]
         token_ids = tuple(prompt["prompt_token_ids"])
         if request.token_ids is not None and token_ids != request.token_ids:
             pairs = enumerate(zip(token_ids, request.token_ids, strict=False))
@@ -422,18 +422,6 @@ def _engine_args(model_path: str, settings: EngineSettings) -> EngineArgs:
     processor = load_processor(model_path, settings.images).for_engine()
     arguments = engine_arguments(model_path, settings, on_cpu=not torch.cuda.is_available(), processor=processor)
     return EngineArgs(**arguments, logits_processors=[BanTokens], disable_log_stats=True)
-
-
-def _prompt_for_vllm(request: Request) -> dict[str, Any]:
-    if request.media:
-        media = {kind: list(items) for kind, items in request.media.items()}
-        return {"prompt": request.text, "multi_modal_data": media}
-    return {"prompt": request.text} if request.token_ids is None else {"prompt_token_ids": list(request.token_ids)}
-
-
-def _group_of(request: Request) -> tuple[str, str, str | int]:
-    """Equal for the requests of one group, which share text and media."""
-    return request.prompt_id, request.text, request.fingerprint or id(request.media)
 
 
 def _sampling_params(request: Request, settings: SamplingSettings) -> SamplingParams:

@@ -163,4 +163,4 @@ def test_media_travel_once_to_the_engine_that_will_draw_with_them() -> None:
     assert len(dict(group.sample(asked, settings))) == 3
     # c was not prepared, so it brings its image along.
     media = {one.prompt_id: one.media for mine in workers.drawn for one in mine}
-    assert media == {"a": {}, "b": {}, "c": {"image": ["c"]}}
+    assert media == {"a": None, "b": None, "c": {"image": ["c"]}}

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,7 +23,6 @@ from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
 from rollouts.engine.line import Line, serve
 from rollouts.engine.live_weights import compare_with_live, count_elements
-from rollouts.engine.noise import draw_noise_once
 from rollouts.engine.requests import (
     EngineSettings,
     PromptMismatch,
@@ -250,63 +248,6 @@ def test_completions_end_at_a_taught_end_of_turn_too(engine: VllmEngine, internv
         end = ids.index(taught) + 1 if taught in ids else len(ids)
         assert one.token_ids == ids[:end]
         assert one.finish_reason == ("stop" if taught in ids else whole[key].finish_reason)
-
-
-def test_noise_drawn_once_gives_the_tokens_of_noise_drawn_twice(engine: VllmEngine, internvl: Path) -> None:
-    def draw_twice(worker: Any) -> bool:
-        """As vLLM does on a CPU; whether it was otherwise before."""
-        sampler = worker.model_runner.sampler.topk_topp_sampler
-        was_otherwise = sampler.forward != sampler.forward_cpu
-        sampler.forward = sampler.forward_cpu
-        return was_otherwise
-
-    give(engine, policy_of(internvl), 0)
-    requests = requests_of(prompts_of(internvl), per_prompt=4)
-    greedy = [dataclasses.replace(one, settings=settings(0, temperature=0.0)) for one in requests[::3]]
-    mixed = [*greedy, *(one for one in requests if one.key not in {other.key for other in greedy})]
-    once = dict(engine.sample(mixed, settings(0)))
-    assert engine._engine.collective_rpc(draw_twice) == [True]
-    try:
-        assert dict(engine.sample(mixed, settings(0))) == once
-    finally:
-        engine._engine.collective_rpc(draw_noise_once)
-
-
-def test_prompts_rendered_ahead_need_no_media_and_give_the_same(engine: VllmEngine, internvl: Path) -> None:
-    give(engine, policy_of(internvl), 0)
-    prompts = prompts_of(internvl)
-    names = {prompt.prompt_id: prompt.fingerprint for prompt in prompts}
-    requests = [dataclasses.replace(one, fingerprint=names[one.prompt_id]) for one in requests_of(prompts)]
-    whole = dict(engine.sample(requests, settings(0)))
-    first_of_each = list({one.prompt_id: one for one in reversed(requests)}.values())
-    # The last of them is another picture's by its tokens: told when it is drawn, and not before.
-    wrong = dataclasses.replace(first_of_each[0], prompt_id="wrong", token_ids=(1, 2), fingerprint="wrong")
-    engine.prepare([*first_of_each, wrong], settings(0))
-    give(engine, policy_of(internvl), 0)
-    light = [dataclasses.replace(one, media={}) for one in requests]
-    assert any(one.media for one in requests)
-    assert dict(engine.sample(light, settings(0))) == whole
-    with pytest.raises(PromptMismatch, match="'wrong' has"):
-        list(engine.sample([wrong], settings(0)))
-    engine.prepare([], settings(0))
-    with pytest.raises(PromptMismatch):
-        list(engine.sample(light, settings(0)))
-
-
-def test_fewer_in_flight_draw_the_same_and_the_first_asked_earlier(engine: VllmEngine, internvl: Path) -> None:
-    give(engine, policy_of(internvl), 0)
-    requests = requests_of(prompts_of(internvl), per_prompt=8)
-    whole = dict(engine.sample(requests, settings(0)))
-    most, order, drawn = 0, [], {}
-    for key, one in engine.sample(requests, dataclasses.replace(settings(0), in_flight=8)):
-        most = max(most, len(engine._in_flight))
-        order.append(key.prompt_id)
-        drawn[key] = one
-    assert most < 8 < len(requests)
-    assert {key: one.token_ids for key, one in drawn.items()} == {key: one.token_ids for key, one in whole.items()}
-    # Eight at once are one group: the first is whole before the last has begun to come.
-    first, last = requests[0].prompt_id, requests[-1].prompt_id
-    assert len(order) - order[::-1].index(first) <= order.index(last)
 
 
 def test_banned_tokens_are_never_drawn_however_hot(engine: VllmEngine, internvl: Path) -> None:

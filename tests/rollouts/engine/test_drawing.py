@@ -1,0 +1,98 @@
+"""How an engine draws: noise, how many at once, and prompts that were rendered before; none of it changes a token."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rl.config import Config
+from rl.policy.objectives import GrpoObjective
+from rl.policy.policy import Policy
+from rollouts.engine.checksum import checksum
+from rollouts.engine.noise import draw_noise_once
+from rollouts.engine.requests import EngineSettings, PromptMismatch
+from rollouts.engine.vllm import VllmEngine
+from tests.fakes.tiny_models import make_internvl
+from tests.rollouts.engine.engine_cases import prompts_of, requests_of, settings
+
+
+@pytest.fixture(scope="module")
+def internvl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_internvl(tmp_path_factory.mktemp("internvl"))
+
+
+@pytest.fixture(scope="module")
+def weights(internvl: Path) -> dict[str, torch.Tensor]:
+    return Policy(internvl, GrpoObjective(Config().grpo), total_updates=1).weights()
+
+
+@pytest.fixture(scope="module")
+def engine(internvl: Path) -> VllmEngine:
+    return VllmEngine(internvl, EngineSettings(max_num_seqs=64, cpu_kv_cache_gib=0.125))
+
+
+def test_noise_drawn_once_gives_the_tokens_of_noise_drawn_twice(
+    engine: VllmEngine, internvl: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    def draw_twice(worker: Any) -> bool:
+        """As vLLM does on a CPU; whether it was otherwise before."""
+        sampler = worker.model_runner.sampler.topk_topp_sampler
+        was_otherwise = sampler.forward != sampler.forward_cpu
+        sampler.forward = sampler.forward_cpu
+        return was_otherwise
+
+    engine.load_weights(0, weights, checksum(weights))
+    requests = requests_of(prompts_of(internvl), per_prompt=4)
+    greedy = [dataclasses.replace(one, settings=settings(0, temperature=0.0)) for one in requests[::3]]
+    mixed = [*greedy, *(one for one in requests if one.key not in {other.key for other in greedy})]
+    once = dict(engine.sample(mixed, settings(0)))
+    assert engine._engine.collective_rpc(draw_twice) == [True]
+    try:
+        assert dict(engine.sample(mixed, settings(0))) == once
+    finally:
+        engine._engine.collective_rpc(draw_noise_once)
+
+
+def test_prompts_rendered_ahead_need_no_media_and_give_the_same(
+    engine: VllmEngine, internvl: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    engine.load_weights(0, weights, checksum(weights))
+    prompts = prompts_of(internvl)
+    names = {prompt.prompt_id: prompt.fingerprint for prompt in prompts}
+    requests = [dataclasses.replace(one, fingerprint=names[one.prompt_id]) for one in requests_of(prompts)]
+    whole = dict(engine.sample(requests, settings(0)))
+    first_of_each = list({one.prompt_id: one for one in reversed(requests)}.values())
+    # The last of them is another picture's by its tokens: told when it is drawn, and not before.
+    wrong = dataclasses.replace(first_of_each[0], prompt_id="wrong", token_ids=(1, 2), fingerprint="wrong")
+    engine.prepare([*first_of_each, wrong], settings(0))
+    engine.load_weights(0, weights, checksum(weights))
+    light = [dataclasses.replace(one, media=None) for one in requests]
+    assert any(one.media for one in requests)
+    assert dict(engine.sample(light, settings(0))) == whole
+    with pytest.raises(PromptMismatch, match="'wrong' has"):
+        list(engine.sample([wrong], settings(0)))
+    engine.prepare([], settings(0))
+    with pytest.raises(PromptMismatch, match="came without its media"):
+        list(engine.sample(light, settings(0)))
+
+
+def test_fewer_in_flight_draw_the_same_and_the_first_asked_earlier(
+    engine: VllmEngine, internvl: Path, weights: dict[str, torch.Tensor]
+) -> None:
+    engine.load_weights(0, weights, checksum(weights))
+    requests = requests_of(prompts_of(internvl), per_prompt=8)
+    whole = dict(engine.sample(requests, settings(0)))
+    most, order, drawn = 0, [], {}
+    for key, one in engine.sample(requests, dataclasses.replace(settings(0), in_flight=8)):
+        most = max(most, len(engine._in_flight))
+        order.append(key.prompt_id)
+        drawn[key] = one
+    assert most < 8 < len(requests)
+    assert {key: one.token_ids for key, one in drawn.items()} == {key: one.token_ids for key, one in whole.items()}
+    # Eight at once are one group: the first is whole before the last has begun to come.
+    first, last = requests[0].prompt_id, requests[-1].prompt_id
+    assert len(order) - order[::-1].index(first) <= order.index(last)
