@@ -15,8 +15,8 @@ def prompt_for_vllm(request: Request, engine: str) -> dict[str, Any]:
     """
     if request.media is None:
         raise PromptMismatch(
-            f"{engine}: prompt {request.prompt_id!r} came without its media, and this engine was not given them ahead; it"
-            " is not drawn blind"
+            f"{engine}: prompt {request.prompt_id!r} came without its media, and this engine was not given them ahead;"
+            " it is not drawn blind"
         )
     if request.media:
         media = {kind: list(items) for kind, items in request.media.items()}
