@@ -92,8 +92,11 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     if (number and compared) or (glued and before.text == "-" and earlier.text[1:].isalpha()):
         return True  # "PET-CT"
     scale = last.text[-1].isdigit() and beyond.text[:1].isdigit()
-    if (after.text in ("-", "/") and scale) or (number and after.key in ("to", "-") and beyond.kind == "n"):
-        return True  # "C5/6", "5 to 10"
+    through = ("to", "-")
+    if (after.text in ("-", "/") and scale) or (number and after.key in through and beyond.kind == "n"):
+        return True  # "C5/6", the 5 of "5 to 10"
+    if number and before.key in through and earlier.kind == "n":
+        return True  # the 10 of it
     if after.kind == "s":
         divides = after.text == "/" and (last.kind == "n" or (number and beyond.kind == "w"))
         return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or divides
