@@ -120,6 +120,7 @@ def rows_of(prompt: EncodedPrompt, group: list[Rollout]) -> list[Row]:
             one.valid,
             one.old_logprobs or one.completion.logprobs,
             one.ref_logprobs,
+            one.completion.logprobs,
         )
         for one in group
     ]
