@@ -157,23 +157,6 @@ def black_tile(vision: PreTrainedConfig) -> dict[str, Tensor]:
     return {"pixel_values": torch.zeros(1, vision.num_channels, *vision.image_size)}
 
 
-def load_token_model(
-    path: str | Path,
-    *,
-    temperature: float,
-    banned: tuple[int, ...],
-    dtype: str = "float32",
-    device: str = "cpu",
-    attention: Attention = "auto",
-    frozen: bool = False,
-) -> TokenModel:
-    """The model of a folder, whole; see `open_token_model`."""
-    settings: dict[str, Any] = {"temperature": temperature, "banned": banned, "attention": attention}
-    tokens, fill = open_token_model(path, dtype=dtype, device=device, frozen=frozen, **settings)
-    fill()
-    return tokens
-
-
 def open_token_model(
     path: str | Path,
     *,

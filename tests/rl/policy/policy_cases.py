@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from rl.policy.batching import Row
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from rl.policy.sharding import PLAIN, Layout
+from rl.policy.token_model import TokenModel, open_token_model
 from rollouts.imaging.pictures import to_png
 from rollouts.prompt.processing import encode, load_processor
 from rollouts.records import Media, Sample
@@ -34,6 +36,13 @@ def noise(seed: int, height: int = 56, width: int = 56) -> Media:
 def sample(name: str, question: str, images: tuple[Media, ...]) -> Sample:
     options = {"options": ("left", "right"), "gold_letters": ("A",)}
     return Sample(id=name, question=question, answer_type="mcq", gold_text="left", media=images, **options)  # type: ignore[arg-type]
+
+
+def token_model(folder: Path, **settings: Any) -> TokenModel:
+    """The model of a folder with its weights, whole."""
+    tokens, fill = open_token_model(folder, **{"temperature": 0.9, "banned": (), **settings})
+    fill()
+    return tokens
 
 
 def some_rows(folder: Path, seed: int = 0, num_generations: int = 3) -> list[Row]:

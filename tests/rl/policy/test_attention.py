@@ -25,10 +25,9 @@ from rl.policy.attention import (
     without_padding,
 )
 from rl.policy.batching import MicroBatch, Row, make_micro_batches
-from rl.policy.token_model import load_token_model
 from rollouts.prompt.processing import EncodedPrompt
 from tests.fakes.tiny_models import MAKERS
-from tests.rl.policy.policy_cases import some_rows
+from tests.rl.policy.policy_cases import some_rows, token_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -82,8 +81,8 @@ def test_flex_and_dense_attention_give_the_same_numbers() -> None:
 def test_a_model_gives_the_same_log_probs_with_block_masks(family: str, tmp_path: Path) -> None:
     """The mask goes through transformers untouched, the vision tower keeps its attention, padding changes nothing."""
     folder = MAKERS[family](tmp_path)
-    dense = load_token_model(folder, temperature=0.9, banned=())
-    flex = load_token_model(folder, temperature=0.9, banned=(), attention="flex")
+    dense = token_model(folder)
+    flex = token_model(folder, attention="flex")
     assert flex.decoder.config._attn_implementation == attention.TREE_ATTENTION
     assert dense.decoder.config._attn_implementation == attention.TREE_ATTENTION  # on a CPU
     if flex.family.reads_images:

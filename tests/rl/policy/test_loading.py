@@ -14,10 +14,10 @@ from torch import Tensor
 
 from rl.policy.loading.files import WrongWeights
 from rl.policy.parts import Parts
-from rl.policy.token_model import load_model, load_token_model, open_token_model
+from rl.policy.token_model import load_model, open_token_model
 from rollouts.prompt.processing import load_family
 from tests.fakes.tiny_models import MAKERS, make_internvl, make_llama, make_qwen2
-from tests.rl.policy.policy_cases import policy_of
+from tests.rl.policy.policy_cases import policy_of, token_model
 
 
 def tensors_of(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ def test_files_of_other_forms_give_the_same_model_and_what_is_read_whole_is_told
     change(folder)
     known = load_family(folder)
     caplog.set_level(logging.INFO)
-    tokens = load_token_model(folder, temperature=0.9, banned=())
+    tokens = token_model(folder)
     assert_same(tokens.model, load_model(folder, known, dtype=torch.float32, attention=known.attention))
     told = [record.getMessage() for record in caplog.records if "loaded whole" in record.getMessage()]
     assert (why_whole in told[0]) if why_whole else not told

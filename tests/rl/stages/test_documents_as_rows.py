@@ -12,13 +12,13 @@ from transformers import AutoModelForImageTextToText
 
 from rl.data.documents.phantoms import made_documents
 from rl.policy.batching import Row, make_micro_batches
-from rl.policy.token_model import load_token_model
 from rl.stages.course import as_row
 from rollouts.prompt.documents import Document, document_text, encode_document, taught_places
 from rollouts.prompt.lengths import measure_documents
 from rollouts.prompt.processing import Processor, load_processor, media_token_ids
 from rollouts.records import BadSample, Media
 from tests.fakes.tiny_models import MAKERS
+from tests.rl.policy.policy_cases import token_model
 
 FAMILIES = ("internvl", "qwen2_5_vl")
 
@@ -40,7 +40,7 @@ def documents() -> list[Document]:
 
 def logprobs(folder: Path, rows: list[Row], budget: int = 4096) -> list[float]:
     """Of all taught tokens, row by row."""
-    model = load_token_model(folder, temperature=1.0, banned=())
+    model = token_model(folder, temperature=1.0)
     by_row: dict[int, list[float]] = {}
     with torch.no_grad():
         for batch in make_micro_batches(rows, budget, model.pad_id):
