@@ -4,7 +4,8 @@
 they were defined at first and as they are made of today (`tests/bench/pure_step.py`); (b) the same work through TRL's
 GRPOTrainer. A streamed step may be below a floor, because it samples and trains at the same time. The parts take turns,
 so that a noisy machine disturbs all of them; ratios of medians are printed. The learning rate is next to nothing, so
-that every part draws and trains on the same tokens.
+that every part draws and trains on the same tokens. `--baseline COMMIT` adds a third floor: the first one by the code
+of an earlier commit (`tests/bench/baseline.py`), which nothing that has become cheaper since lowers.
 
 `--cpu` measures what other work on the machine changes little: the CPU seconds of a step, by process, of one run. Under
 what schedule ever, a step on two cores takes half of their sum at least.
@@ -29,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rl.run.tracking import METRICS, read_metrics
+from tests.bench import baseline
 
 PARTS = ("sync", "gen", "old_log_prob", "ref", "reward", "record", "update_actor", "step")
 # Parts of `tests.bench.pure_step` that make a floor.
@@ -36,6 +38,8 @@ FLOORS = {
     "floor as first defined": ("sample", "train"),
     "floor of today's parts": ("sample_now", "train_now"),
 }
+# Those of `tests.bench.baseline`.
+OLD_PARTS = ("sample", "train")
 # The first step of a process compiles and fills caches.
 WARM_UP_STEPS = 1
 POLL_SECONDS = 0.2
@@ -70,9 +74,11 @@ def seconds_of(module: str, *arguments: str) -> list[float]:
     return [float(value) for value in json.loads(_python(module, *arguments).strip().splitlines()[-1])][WARM_UP_STEPS:]
 
 
-def measure(steps: int, rounds: int, overrides: list[str], with_trl: bool) -> dict[str, Any]:
-    """All parts in turn, `rounds` times; medians of seconds a step, and the ratios."""
-    seconds: dict[str, list[float]] = {name: [] for name in (*PARTS, *sum(FLOORS.values(), ()), "TRL step")}
+def measure(steps: int, rounds: int, overrides: list[str], with_trl: bool, commit: str | None = None) -> dict[str, Any]:
+    """All parts in turn, `rounds` times; medians of seconds a step, and the ratios. `commit`: whose own code makes one
+    more floor."""
+    floors = FLOORS | ({f"floor by the code of {commit}": ("sample_then", "train_then")} if commit else {})
+    seconds: dict[str, list[float]] = {name: [] for name in (*PARTS, *sum(floors.values(), ()), "TRL step")}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "run"
@@ -81,11 +87,14 @@ def measure(steps: int, rounds: int, overrides: list[str], with_trl: bool) -> di
                 seconds[name] += [float(one.get(f"timing_s/{name}") or 0.0) for one in metrics]
             for name in sum(FLOORS.values(), ()):
                 seconds[name] += seconds_of("tests.bench.pure_step", name, str(folder), str(sft))
+            for part in OLD_PARTS if commit else ():
+                old = baseline.seconds_of(part, folder, sft, str(commit))
+                seconds[f"{part}_then"] += old[WARM_UP_STEPS:]
             if with_trl:
                 seconds["TRL step"] += seconds_of("tests.bench.trl_step", str(folder), str(sft), str(steps))
     medians = {name: statistics.median(values) for name, values in seconds.items() if values}
     ratios = {}
-    for name, parts in FLOORS.items():
+    for name, parts in floors.items():
         ratios[f"step / {name}"] = medians["step"] / sum(medians[part] for part in parts)
         ratios[f"step / {name}, least seconds of each step"] = _least(seconds["step"], rounds) / sum(
             _least(seconds[part], rounds) for part in parts
@@ -157,6 +166,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="how often all parts take their turn")
     parser.add_argument("--cpu", action="store_true", help="measure CPU seconds by process, and nothing else")
     parser.add_argument("--no-trl", action="store_true", help="leave TRL out")
+    parser.add_argument(
+        "--baseline",
+        metavar="COMMIT",
+        help=f"also measure the floor by the code of this commit, such as {baseline.BASELINE}",
+    )
     parser.add_argument("--json", type=Path, help="also write everything measured to this file")
     parser.add_argument("overrides", nargs="*", help="settings of the run, such as grpo.prompts_per_step=8")
     arguments = parser.parse_args()
@@ -164,7 +178,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as parent:
             show_cpu(cpu_seconds(Path(parent) / "run", arguments.steps, arguments.overrides))
         return
-    result = measure(arguments.steps, arguments.rounds, arguments.overrides, not arguments.no_trl)
+    result = measure(arguments.steps, arguments.rounds, arguments.overrides, not arguments.no_trl, arguments.baseline)
     show(result)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1))

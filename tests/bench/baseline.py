@@ -1,0 +1,133 @@
+"""The floor of an earlier commit, by that commit's own code and on the tokens of a stored run of today: what pure
+sampling and pure training would take if nothing had become cheaper since.
+
+`python -m tests.bench.baseline PART RUN SFT [--commit 900f9f9]` prints seconds a step as JSON; `tests.bench.step
+--baseline COMMIT` calls both parts. The commit is checked out beside this one for as long as the part runs; what it is
+asked is written down in plain files (prompts, pictures, tokens, settings), so that no record of today need be readable
+there. It needs the project's history, and a commit whose modules stand where those of 900f9f9 do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from rl.config import Config
+from rl.config.door import load
+from rollouts.prompt.processing import EncodedPrompt, Processor, encode, load_processor
+from rollouts.records import Rollout
+from tests.bench.pure_step import stored_steps
+
+ROOT = Path(__file__).parents[2]
+# What ran before the step streamed: the commit that the aims of the step's speed are told against.
+BASELINE = "900f9f9"
+OLD_CODE = Path(__file__).with_name("old_code.py")
+
+
+@contextmanager
+def checked_out(commit: str, folder: Path) -> Iterator[Path]:
+    """A work tree of a commit at `folder`. Raises SystemExit where the history does not hold it."""
+    added = subprocess.run(
+        ["git", "worktree", "add", "--detach", str(folder), commit],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if added.returncode != 0:
+        sys.exit(f"commit {commit} cannot be checked out: {added.stderr.strip()}\nfetch the whole history first")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["git", "worktree", "remove", "--force", str(folder)], cwd=ROOT, check=True, capture_output=True)
+
+
+def write_work(run: Path, sft: Path, config: Config, folder: Path) -> None:
+    """Write down what a run asked and drew, in files that any commit can read: `work.json`, the tensors of each prompt
+    as safetensors, its pictures as PNG."""
+    processor = load_processor(sft)
+    steps = [[_group(processor, group, folder) for group in groups] for groups in stored_steps(run)]
+    work = {"sft": str(sft), "steps": steps, "grpo": dataclasses.asdict(config.grpo)}
+    work |= {"model": dataclasses.asdict(config.model), "num_threads": config.compute.num_threads}
+    (folder / "work.json").write_text(json.dumps(work))
+
+
+def _group(processor: Processor, group: list[Rollout], folder: Path) -> dict[str, Any]:
+    prompt = encode(processor, group[0].sample)
+    name = f"{len(list(folder.glob('*.safetensors')))}"
+    save_file({key: tensor.contiguous() for key, tensor in prompt.media.items()}, folder / f"{name}.safetensors")
+    rows = [
+        {
+            "token_ids": one.completion.token_ids,
+            "seed": one.completion.seed,
+            "advantage": one.advantage or 0.0,
+            "valid": one.valid,
+            "old_logprobs": one.old_logprobs or one.completion.logprobs,
+            "ref_logprobs": one.ref_logprobs,
+        }
+        for one in group
+    ]
+    return {
+        "prompt_id": prompt.prompt_id,
+        "text": prompt.text,
+        "token_ids": prompt.token_ids,
+        "fingerprint": prompt.fingerprint,
+        "media": name,
+        "pictures": _pictures(prompt, folder, name),
+        "rows": rows,
+    }
+
+
+def _pictures(prompt: EncodedPrompt, folder: Path, name: str) -> list[str]:
+    names = []
+    for place, frame in enumerate(frame for frames in prompt.engine_media.values() for frame in frames):
+        names.append(f"{name}-{place}.png")
+        frame.save(folder / names[-1])
+    return names
+
+
+def seconds_of(part: str, run: Path, sft: Path, commit: str = BASELINE) -> list[float]:
+    """Seconds of each stored step of a run for `part` ("sample" or "train") of the commit, in a process of its own."""
+    with tempfile.TemporaryDirectory() as parent, checked_out(commit, Path(parent) / "tree") as tree:
+        work = Path(parent) / "work"
+        work.mkdir()
+        write_work(run, sft.resolve(), load(run / "config.yaml"), work)
+        # -P: the folder of the script is no place to import from; the commit's own tree is the only one.
+        done = subprocess.run(
+            [sys.executable, "-P", str(OLD_CODE), part, str(work)],
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        sys.exit(f"{part} of commit {commit} ended with {done.returncode}; its error is above")
+    return [float(value) for value in json.loads(done.stdout.strip().splitlines()[-1])]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("sample", "train"))
+    parser.add_argument("run", type=Path, help="a run folder with stored rollouts")
+    parser.add_argument("sft", type=Path, help="the SFT model it began with (summary.json names it)")
+    parser.add_argument("--commit", default=BASELINE)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print(json.dumps(seconds_of(arguments.part, arguments.run, arguments.sft, arguments.commit)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""The floor of an earlier commit (`python -m tests.bench.baseline`): what can be shown without its history."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.bench import baseline
+
+
+def test_a_commit_that_the_history_does_not_hold_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SystemExit, match=r"commit 0123abc cannot be checked out(.|\n)*fetch the whole history"),
+        baseline.checked_out("0123abc", tmp_path / "tree"),
+    ):
+        pass
+
+
+def test_the_code_that_runs_there_imports_nothing_of_today_at_its_head() -> None:
+    tree = ast.parse(baseline.OLD_CODE.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not {name.split(".")[0] for name in names} & {"rl", "rollouts", "rewards", "judges", "conf", "tests"}
