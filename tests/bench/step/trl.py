@@ -1,4 +1,4 @@
-"""The same GRPO work through TRL's GRPOTrainer with Hugging Face generate: `python -m tests.bench.trl_step RUN SFT
+"""The same GRPO work through TRL's GRPOTrainer with Hugging Face generate: `python -m tests.bench.step.trl RUN SFT
 STEPS` prints seconds a step.
 
 Same model, prompts, images, number of completions, lengths, updates a step and beta; a reward that costs nothing.

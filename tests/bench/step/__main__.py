@@ -1,11 +1,11 @@
 """One GRPO step measured three ways, side by side: `python -m tests.bench.step [--steps 6] [--rounds 2] [overrides]`.
 
 (a) Rounds, split by `timing_s/*`, and its share of two floors, pure sampling plus pure training on the same tokens, as
-they were defined at first and as they are made of today (`tests/bench/pure_step.py`); (b) the same work through TRL's
+they were defined at first and as they are made of today (`tests/bench/step/pure.py`); (b) the same work through TRL's
 GRPOTrainer. A streamed step may be below a floor, because it samples and trains at the same time. The parts take turns,
 so that a noisy machine disturbs all of them; ratios of medians are printed. The learning rate is next to nothing, so
 that every part draws and trains on the same tokens. `--baseline COMMIT` adds a third floor: the first one by the code
-of an earlier commit (`tests/bench/baseline.py`), which nothing that has become cheaper since lowers.
+of an earlier commit (`tests/bench/step/baseline.py`), which nothing that has become cheaper since lowers.
 
 `--cpu` measures what other work on the machine changes little: the CPU seconds of a step, by process, of one run. Under
 what schedule ever, a step on two cores takes half of their sum at least.
@@ -30,15 +30,15 @@ from rich.console import Console
 from rich.table import Table
 
 from rl.run.tracking import METRICS, read_metrics
-from tests.bench import baseline
+from tests.bench.step import baseline
 
 PARTS = ("sync", "gen", "old_log_prob", "ref", "reward", "record", "update_actor", "step")
-# Parts of `tests.bench.pure_step` that make a floor.
+# Parts of `tests.bench.step.pure` that make a floor.
 FLOORS = {
     "floor as first defined": ("sample", "train"),
     "floor of today's parts": ("sample_now", "train_now"),
 }
-# Those of `tests.bench.baseline`.
+# Those of `tests.bench.step.baseline`.
 OLD_PARTS = ("sample", "train")
 # The first step of a process compiles and fills caches.
 WARM_UP_STEPS = 1
@@ -86,12 +86,12 @@ def measure(steps: int, rounds: int, overrides: list[str], with_trl: bool, commi
             for name in PARTS:
                 seconds[name] += [float(one.get(f"timing_s/{name}") or 0.0) for one in metrics]
             for name in sum(FLOORS.values(), ()):
-                seconds[name] += seconds_of("tests.bench.pure_step", name, str(folder), str(sft))
+                seconds[name] += seconds_of("tests.bench.step.pure", name, str(folder), str(sft))
             for part in OLD_PARTS if commit else ():
                 old = baseline.seconds_of(part, folder, sft, str(commit))
                 seconds[f"{part}_then"] += old[WARM_UP_STEPS:]
             if with_trl:
-                seconds["TRL step"] += seconds_of("tests.bench.trl_step", str(folder), str(sft), str(steps))
+                seconds["TRL step"] += seconds_of("tests.bench.step.trl", str(folder), str(sft), str(steps))
     medians = {name: statistics.median(values) for name, values in seconds.items() if values}
     ratios = {}
     for name, parts in floors.items():

@@ -1,6 +1,6 @@
-"""Runs inside a work tree of an earlier commit, with that commit's modules (`tests/bench/baseline.py`); imports nothing
-of today. `old_code.py PART WORK` prints seconds a step as JSON, as the commit's own `tests.bench.pure_step` does: an
-engine without a prefix cache; both log-prob passes and the updates."""
+"""Runs inside a work tree of an earlier commit, with that commit's modules (`tests/bench/step/baseline.py`); imports
+nothing of today. `old_code.py PART WORK` prints seconds a step as JSON, as the commit's own `tests.bench.pure_step`
+does: an engine without a prefix cache; both log-prob passes and the updates."""
 
 from __future__ import annotations
 

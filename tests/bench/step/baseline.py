@@ -1,7 +1,7 @@
 """The floor of an earlier commit, by that commit's own code and on the tokens of a stored run of today: what pure
 sampling and pure training would take if nothing had become cheaper since.
 
-`python -m tests.bench.baseline PART RUN SFT [--commit 900f9f9]` prints seconds a step as JSON; `tests.bench.step
+`python -m tests.bench.step.baseline PART RUN SFT [--commit 900f9f9]` prints seconds a step as JSON; `tests.bench.step
 --baseline COMMIT` calls both parts. The commit is checked out beside this one for as long as the part runs; what it is
 asked is written down in plain files (prompts, pictures, tokens, settings), so that no record of today need be readable
 there. It needs the project's history, and a commit whose modules stand where those of 900f9f9 do.
@@ -28,9 +28,9 @@ from rl.config import Config
 from rl.config.door import load
 from rollouts.prompt.processing import EncodedPrompt, Processor, encode, load_processor
 from rollouts.records import Rollout
-from tests.bench.pure_step import stored_steps
+from tests.bench.step.pure import stored_steps
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # What ran before the step streamed: the commit that the aims of the step's speed are told against.
 BASELINE = "900f9f9"
 OLD_CODE = Path(__file__).with_name("old_code.py")

@@ -1,4 +1,4 @@
-"""The floor of an earlier commit (`python -m tests.bench.baseline`): what can be shown without its history."""
+"""The floor of an earlier commit (`python -m tests.bench.step.baseline`): what can be shown without its history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import baseline
+from tests.bench.step import baseline
 
 
 def test_a_commit_that_the_history_does_not_hold_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The floor under one GRPO step: the same tokens sampled and trained on in plain processes, without Ray, scoring, store
 or telling.
 
-`python -m tests.bench.pure_step PART RUN SFT` prints seconds a step as JSON; `tests/bench/step.py` calls all parts.
+`python -m tests.bench.step.pure PART RUN SFT` prints seconds a step as JSON; `tests.bench.step` calls all parts.
 `sample` and `train` are the floor as it was defined at first, so that ratios to it can be compared over time: an engine
 without a prefix cache, both log-prob passes, the updates. `sample_now` and `train_now` are what a streamed step is made
 of today: an engine with a prefix cache, the reference's pass, the updates.
