@@ -46,9 +46,11 @@ POLL_SECONDS = 0.2
 
 
 def command(folder: Path, steps: int, overrides: list[str]) -> list[str]:
-    """Arguments of the main command for a run of `steps` steps."""
+    """Arguments of the main command for a run of `steps` steps; of the embedded recipe unless overrides name another
+    experiment."""
+    recipe = () if any(one.startswith("+experiment=") for one in overrides) else ("+experiment=med_grpo",)
     return [
-        "+experiment=med_grpo", f"out_dir={folder}", f"grpo.num_steps={steps}", "grpo.learning_rate=1e-12",
+        *recipe, f"out_dir={folder}", f"grpo.num_steps={steps}", "grpo.learning_rate=1e-12",
         "data.num_eval=16", "eval.num_samples=0", "eval.blank_images=false", "wandb=off",
         *(() if any(one.startswith("judge=") for one in overrides) else ("judge=rules",)), *overrides,
     ]  # fmt: skip
@@ -172,7 +174,9 @@ def main() -> None:
         help=f"also measure the floor by the code of this commit, such as {baseline.BASELINE}",
     )
     parser.add_argument("--json", type=Path, help="also write everything measured to this file")
-    parser.add_argument("overrides", nargs="*", help="settings of the run, such as grpo.prompts_per_step=8")
+    parser.add_argument(
+        "overrides", nargs="*", help="settings of the run, such as grpo.prompts_per_step=8, or another experiment"
+    )
     arguments = parser.parse_args()
     if arguments.cpu:
         with tempfile.TemporaryDirectory() as parent:

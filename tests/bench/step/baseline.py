@@ -60,7 +60,7 @@ def write_work(run: Path, sft: Path, config: Config, folder: Path) -> None:
     processor = load_processor(sft)
     steps = [[_group(processor, group, folder) for group in groups] for groups in stored_steps(run)]
     work = {"sft": str(sft), "steps": steps, "grpo": dataclasses.asdict(config.grpo)}
-    work |= {"model": dataclasses.asdict(config.model), "num_threads": config.compute.num_threads}
+    work |= {"model": dataclasses.asdict(config.model), "compute": dataclasses.asdict(config.compute)}
     (folder / "work.json").write_text(json.dumps(work))
 
 

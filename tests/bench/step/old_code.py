@@ -1,6 +1,6 @@
 """Runs inside a work tree of an earlier commit, with that commit's modules (`tests/bench/step/baseline.py`); imports
 nothing of today. `old_code.py PART WORK` prints seconds a step as JSON, as the commit's own `tests.bench.pure_step`
-does: an engine without a prefix cache; both log-prob passes and the updates."""
+does: an engine without a prefix cache; both log-prob passes and the updates; all in float32."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ def sample(folder: Path, work: dict[str, Any]) -> list[float]:
     engine_of_then, requests_of_then = import_module("rollouts.engine"), import_module("rollouts.requests")
     processing = import_module("rollouts.processing")
     model, grpo = work["model"], work["grpo"]
-    settings = engine_of_then.EngineSettings(max_model_len=model["max_model_len"], max_images=model["max_images"])
+    settings = engine_of_then.EngineSettings(
+        max_model_len=model["max_model_len"],
+        max_images=model["max_images"],
+        cpu_kv_cache_gib=work["compute"]["cpu_kv_cache_gib"],
+    )
     engine = engine_of_then.VllmEngine(Path(work["sft"]), settings, disk_version=0)
     banned = processing.media_token_ids(processing.load_processor(work["sft"]))
     how = requests_of_then.SamplingSettings(grpo["temperature"], 1.0, grpo["max_completion_length"], 0, banned)
@@ -53,7 +57,7 @@ def train(folder: Path, work: dict[str, Any]) -> list[float]:
 
     batching, config, losses = (import_module(f"rl.{name}") for name in ("batching", "config", "losses"))
     policy_of_then, processing = import_module("rl.policy"), import_module("rollouts.processing")
-    torch.set_num_threads(work["num_threads"] or torch.get_num_threads())
+    torch.set_num_threads(work["compute"]["num_threads"] or torch.get_num_threads())
     known = config.GrpoConfig.__dataclass_fields__
     grpo = config.GrpoConfig(**{name: value for name, value in work["grpo"].items() if name in known})
     policy = policy_of_then.Policy(work["sft"], grpo, total_updates=1000)

@@ -43,6 +43,8 @@ def sample(run: Path, sft: Path, config: Config, prefix_caching: bool = False) -
     engine = VllmEngine(
         sft,
         EngineSettings(
+            dtype=config.model.dtype,
+            cpu_kv_cache_gib=config.compute.cpu_kv_cache_gib,
             max_model_len=config.model.max_model_len,
             max_images=config.model.max_images,
             prefix_caching=prefix_caching,
@@ -90,8 +92,9 @@ def train(run: Path, sft: Path, config: Config, old_pass: bool = True) -> list[f
 
     torch.set_num_threads(config.compute.num_threads or torch.get_num_threads())
     processor = load_processor(sft)
-    policy = Policy(sft, GrpoObjective(config.grpo), total_updates=1000)
-    reference = Reference(sft, temperature=config.grpo.temperature, micro_batch_tokens=config.grpo.micro_batch_tokens)
+    grpo, dtype = config.grpo, config.model.dtype
+    policy = Policy(sft, GrpoObjective(grpo), total_updates=1000, dtype=dtype)
+    reference = Reference(sft, temperature=grpo.temperature, micro_batch_tokens=grpo.micro_batch_tokens, dtype=dtype)
     seconds = []
     for groups in stored_steps(run):
         prompts = [encode(processor, group[0].sample).for_trainer() for group in groups]
@@ -101,10 +104,10 @@ def train(run: Path, sft: Path, config: Config, old_pass: bool = True) -> list[f
         if old_pass:
             policy.log_probs(flat)
         reference.log_probs(flat)
-        size = len(flat) // config.grpo.num_minibatches
+        size = len(flat) // grpo.num_minibatches
         minibatches = [flat[start : start + size] for start in range(0, len(flat), size)]
         lengths = [[len(row.completion_ids) for row in batch if row.valid] for batch in minibatches]
-        for batch, totals in zip(minibatches, denominators(lengths, config.grpo.max_completion_length), strict=True):
+        for batch, totals in zip(minibatches, denominators(lengths, grpo.max_completion_length), strict=True):
             policy.update(batch, totals)
         seconds.append(time.monotonic() - started)
         print(f"pure forward and backward: {seconds[-1]:.2f} s", file=sys.stderr)
