@@ -6,11 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rollouts.engine.cpu import LONG_BLOCK, SHORT_BLOCK
 from rollouts.engine.requests import EngineSettings
-
-# Tokens of a block of the KV cache on CPU. vLLM's own 128 there is longer than most prompts, and only whole blocks are
-# kept for the next completion of a prompt.
-CPU_BLOCK_SIZE = 32
 
 
 def engine_arguments(
@@ -45,7 +42,8 @@ def _on_cpu(settings: EngineSettings) -> dict[str, Any]:
         # chunks; a cache of given size needs no warm-up pass.
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(8192, settings.max_model_len),
-        "block_size": CPU_BLOCK_SIZE if settings.prefix_caching else None,
+        # vLLM's own 128 is longer than most prompts. Other numbers than float32 have kernels for long blocks only.
+        "block_size": (SHORT_BLOCK if settings.dtype == "float32" else LONG_BLOCK) if settings.prefix_caching else None,
         "kv_cache_memory_bytes": int(settings.cpu_kv_cache_gib * 2**30),
     }
 

@@ -20,6 +20,7 @@ import torch
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.checksum import combined
+from rollouts.engine.cpu import admit_short_blocks, draw_noise_once
 from rollouts.engine.handles import Handed, open_and_compare
 from rollouts.engine.line import Address
 from rollouts.engine.live_weights import (
@@ -30,7 +31,6 @@ from rollouts.engine.live_weights import (
     join_line,
     reload_and_compare,
 )
-from rollouts.engine.noise import draw_noise_once
 from rollouts.engine.prompts import group_of, prompt_for_vllm
 from rollouts.engine.requests import (
     EngineDead,
@@ -65,6 +65,8 @@ if not torch.cuda.is_available():
 
 from vllm import EngineArgs, LLMEngine, ModelRegistry, SamplingParams  # noqa: E402 - after the environment it reads
 from vllm.sampling_params import RequestOutputKind  # noqa: E402
+from vllm.v1.attention.backend import MultipleOf  # noqa: E402
+from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend  # noqa: E402
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor  # noqa: E402
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates  # noqa: E402
 
@@ -127,6 +129,7 @@ class VllmEngine:
         # Why it may not be used any more; "" = alive.
         self.dead = ""
         if not torch.cuda.is_available():
+            admit_short_blocks(CPUAttentionBackend, MultipleOf)
             _look_at_model_here(Path(model_path))
         self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
         if not torch.cuda.is_available():

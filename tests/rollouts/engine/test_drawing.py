@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from rl.config import Config
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
-from rollouts.engine.noise import draw_noise_once
+from rollouts.engine.cpu import admit_short_blocks, draw_noise_once
 from rollouts.engine.requests import EngineSettings, PromptMismatch
 from rollouts.engine.vllm import VllmEngine
 from tests.fakes.tiny_models import make_internvl
@@ -55,6 +55,22 @@ def test_noise_drawn_once_gives_the_tokens_of_noise_drawn_twice(
         assert dict(engine.sample(mixed, settings(0))) == once
     finally:
         engine._engine.collective_rpc(draw_noise_once)
+
+
+def test_short_blocks_are_admitted_once_and_to_no_other_list() -> None:
+    class Multiple(NamedTuple):
+        base: int
+
+    class Backend:
+        def __init__(self, base: int) -> None:
+            self.get_supported_kernel_block_sizes = lambda: [Multiple(base)]
+
+    backend = Backend(32)
+    for _ in range(2):
+        admit_short_blocks(backend, Multiple)
+        assert backend.get_supported_kernel_block_sizes() == [Multiple(16)]
+    with pytest.raises(RuntimeError, match=r"lists blocks of \[64\] tokens"):
+        admit_short_blocks(Backend(64), Multiple)
 
 
 def test_prompts_rendered_ahead_need_no_media_and_give_the_same(

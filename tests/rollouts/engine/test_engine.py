@@ -291,8 +291,8 @@ def test_a_cached_prefix_changes_no_bit_and_is_forgotten_with_its_weights(reposi
     assert {key: (one.token_ids, one.logprobs) for key, one in with_cache.items()} == {
         key: (one.token_ids, one.logprobs) for key, one in without.items()
     }
-    # The first completion of a prompt computes its blocks of 32 tokens; the seven others find them.
-    blocks = sum((len(request.token_ids or ()) - 1) // 32 for request in requests[::8])
+    # The first completion of a prompt computes its blocks of 16 tokens; the seven others find them.
+    blocks = sum((len(request.token_ids or ()) - 1) // 16 for request in requests[::8])
     assert cached.hits.num_blocks == 8 * blocks and plain.hits.num_found == 0
     assert cached.hits.num_found >= 7 * blocks and cached.hits.rate >= 7 / 8
     # Keys of the same prompts under other weights: a cache that was not emptied would give them back.
