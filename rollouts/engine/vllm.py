@@ -20,7 +20,7 @@ import torch
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.checksum import combined
-from rollouts.engine.cpu import admit_short_blocks, draw_noise_once
+from rollouts.engine.cpu import admit_short_blocks, sample_in_few_steps
 from rollouts.engine.handles import Handed, open_and_compare
 from rollouts.engine.line import Address
 from rollouts.engine.live_weights import (
@@ -67,6 +67,7 @@ from vllm import EngineArgs, LLMEngine, ModelRegistry, SamplingParams  # noqa: E
 from vllm.sampling_params import RequestOutputKind  # noqa: E402
 from vllm.v1.attention.backend import MultipleOf  # noqa: E402
 from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend  # noqa: E402
+from vllm.v1.outputs import LogprobsTensors  # noqa: E402
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor  # noqa: E402
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates  # noqa: E402
 
@@ -133,7 +134,7 @@ class VllmEngine:
             _look_at_model_here(Path(model_path))
         self._engine = LLMEngine.from_engine_args(_engine_args(str(model_path), settings))
         if not torch.cuda.is_available():
-            self._engine.collective_rpc(draw_noise_once)
+            self._engine.collective_rpc(sample_in_few_steps, args=(LogprobsTensors,))
         # What is being drawn, by the names that vLLM knows it by, and the stream that it is a part of.
         self._names = count()
         self._in_flight: dict[str, Request] = {}
@@ -438,4 +439,6 @@ def _sampling_params(request: Request, settings: SamplingSettings) -> SamplingPa
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
         extra_args={BANNED: settings.banned_token_ids},
+        # They are this request's alone, so that vLLM need not copy them deeply.
+        skip_clone=True,
     )

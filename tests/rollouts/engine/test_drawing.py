@@ -13,9 +13,9 @@ from rl.config import Config
 from rl.policy.objectives import GrpoObjective
 from rl.policy.policy import Policy
 from rollouts.engine.checksum import checksum
-from rollouts.engine.cpu import admit_short_blocks, draw_noise_once
+from rollouts.engine.cpu import admit_short_blocks, noise_of, sample_in_few_steps
 from rollouts.engine.requests import EngineSettings, PromptMismatch
-from rollouts.engine.vllm import VllmEngine
+from rollouts.engine.vllm import LogprobsTensors, VllmEngine
 from tests.fakes.tiny_models import make_internvl
 from tests.rollouts.engine.engine_cases import prompts_of, requests_of, settings
 
@@ -35,26 +35,37 @@ def engine(internvl: Path) -> VllmEngine:
     return VllmEngine(internvl, EngineSettings(max_num_seqs=64, cpu_kv_cache_gib=0.125))
 
 
-def test_noise_drawn_once_gives_the_tokens_of_noise_drawn_twice(
+def test_a_sampler_of_few_steps_gives_the_tokens_of_vllms_own(
     engine: VllmEngine, internvl: Path, weights: dict[str, torch.Tensor]
 ) -> None:
-    def draw_twice(worker: Any) -> bool:
-        """As vLLM does on a CPU; whether it was otherwise before."""
-        sampler = worker.model_runner.sampler.topk_topp_sampler
-        was_otherwise = sampler.forward != sampler.forward_cpu
-        sampler.forward = sampler.forward_cpu
+    def take_its_own(worker: Any) -> bool:
+        """As vLLM has it on a CPU; whether it was otherwise before."""
+        sampler = worker.model_runner.sampler
+        was_otherwise = sampler.topk_topp_sampler.forward != sampler.topk_topp_sampler.forward_cpu
+        sampler.topk_topp_sampler.forward = sampler.topk_topp_sampler.forward_cpu
+        del sampler.gather_logprobs
         return was_otherwise
 
     engine.load_weights(0, weights, checksum(weights))
     requests = requests_of(prompts_of(internvl), per_prompt=4)
     greedy = [dataclasses.replace(one, settings=settings(0, temperature=0.0)) for one in requests[::3]]
     mixed = [*greedy, *(one for one in requests if one.key not in {other.key for other in greedy})]
-    once = dict(engine.sample(mixed, settings(0)))
-    assert engine._engine.collective_rpc(draw_twice) == [True]
+    # With greedy rows among them, which have no seed, and without.
+    few = [dict(engine.sample(asked, settings(0))) for asked in (mixed, requests)]
+    assert engine._engine.collective_rpc(take_its_own) == [True]
     try:
-        assert dict(engine.sample(mixed, settings(0))) == once
+        assert [dict(engine.sample(asked, settings(0))) for asked in (mixed, requests)] == few
     finally:
-        engine._engine.collective_rpc(draw_noise_once)
+        engine._engine.collective_rpc(sample_in_few_steps, args=(LogprobsTensors,))
+
+
+@pytest.mark.parametrize(("num_rows", "num_columns"), [(5, 1479), (3, 40_000), (2, 70_001)])
+def test_noise_computed_together_is_what_torch_draws_number_by_number(num_rows: int, num_columns: int) -> None:
+    ours, torchs = ({row: torch.Generator().manual_seed(row) for row in range(num_rows)} for _ in range(2))
+    for _ in range(3):
+        expected = [torch.empty(num_columns).exponential_(generator=one) for one in torchs.values()]
+        assert torch.equal(noise_of(ours, num_columns), torch.stack(expected))
+    assert all(torch.equal(ours[row].get_state(), torchs[row].get_state()) for row in range(num_rows))
 
 
 def test_short_blocks_are_admitted_once_and_to_no_other_list() -> None:
