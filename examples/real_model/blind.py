@@ -30,7 +30,7 @@ from rewards.scorer import Scorer
 from rl.config import Config
 from rl.config.door import ConfigError, load
 from rl.data.load import load as load_data
-from rl.evaluate.asking import Judged, evaluate, prepare
+from rl.evaluate.asking import Answer, evaluate, prepare
 from rl.run.progress import Display
 from rl.statistics.pairs import mcnemar
 from rl.workers.rollout_worker import engine_settings
@@ -65,7 +65,7 @@ def macro_f1(gold: Sequence[str], said: Sequence[str]) -> float:
     return sum(scores) / len(scores)
 
 
-def decision(sample: Sample, judged: Judged) -> str:
+def decision(sample: Sample, judged: Answer) -> str:
     """The decision that a completion commits to, as the reward reads it."""
     letters = parse(judged.text, sample.options).letters
     said = (sample.options or ())[sample.letters.index(letters[0])] if len(letters) == 1 else NONE

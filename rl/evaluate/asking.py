@@ -88,7 +88,7 @@ class HeldOut:
             return None
 
 
-class Judged(NamedTuple):
+class Answer(NamedTuple):
     """One completion of a held-out item, judged."""
 
     # None = could not be judged, or the engine gave up: no verdict, and not a wrong answer.
@@ -98,7 +98,7 @@ class Judged(NamedTuple):
     text: str
 
 
-_UNASKED = Judged(None, False, 0, "")
+_UNASKED = Answer(None, False, 0, "")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class EvalResult:
     name: str
     samples: tuple[Sample, ...]
     # Way of asking -> for each sample, in order, its judged completions.
-    answers: Mapping[Mode, tuple[tuple[Judged, ...], ...]]
+    answers: Mapping[Mode, tuple[tuple[Answer, ...], ...]]
     seconds: float
     # Items that the processor or the engine did not take; they have no verdict in any way of asking.
     refused: tuple[Refusal, ...] = ()
@@ -120,9 +120,7 @@ class EvalResult:
 
     def item_means(self, mode: Mode) -> list[float | None]:
         """Share of right answers of each item over its judged completions; None = none of them could be judged."""
-        verdicts = (
-            [float(judged.correct) for judged in item if judged.correct is not None] for item in self.answers[mode]
-        )
+        verdicts = ([float(one.correct) for one in item if one.correct is not None] for item in self.answers[mode])
         return [sum(item) / len(item) if item else None for item in verdicts]
 
 
@@ -190,8 +188,8 @@ def evaluate(
     for way in ways.values():
         way.raise_if_lost(refused)
     _refuse_too_many(name, refused, len(held_out.samples), config.grpo.max_failure_rate)
-    judged = {mode: way.collect(held_out.samples, refused) for mode, way in ways.items()}
-    return EvalResult(name, held_out.samples, judged, time.monotonic() - started, tuple(refused.values()))
+    answers = {mode: way.collect(held_out.samples, refused) for mode, way in ways.items()}
+    return EvalResult(name, held_out.samples, answers, time.monotonic() - started, tuple(refused.values()))
 
 
 def _refuse_too_many(name: str, refused: Mapping[str, Refusal], num_items: int, limit: float) -> None:
@@ -229,7 +227,7 @@ def _batches(
         requests: list[Request] = []
         for mode, way in ways.items():
             for sample, prompt in held_out.blanked(chunk, refused) if mode == "blank" else chunk:
-                way.asked[sample.id] = sample, prompt.prefill
+                way.questions[sample.id] = sample, prompt.prefill
                 requests += _requests(prompt, way.places, settings[mode], seed)
         chunk.clear()  # what is handed over holds the images; here nothing may while the next ones are decoded
         yield requests
@@ -263,7 +261,7 @@ class _Way:
     num_items: int
     progress: Progress
     # Item -> the item, and what the template has written of its answer.
-    asked: dict[str, tuple[Sample, str]] = field(default_factory=dict)
+    questions: dict[str, tuple[Sample, str]] = field(default_factory=dict)
     pending: dict[RequestKey, tuple[Completion, Future[Scored]]] = field(default_factory=dict)
 
     def take(
@@ -273,7 +271,7 @@ class _Way:
         if isinstance(completion, Refusal):
             refused[key[0]] = completion
             return
-        sample, prefill = self.asked[key[0]]
+        sample, prefill = self.questions[key[0]]
         future = scorer.submit(
             sample,
             completion.text,
@@ -289,22 +287,22 @@ class _Way:
     def raise_if_lost(self, refused: Mapping[str, Refusal]) -> None:
         """Raise RuntimeError where completions of items that were not refused never came."""
         came = sum(key.prompt_id not in refused for key in self.pending)
-        expected = sum(name not in refused for name in self.asked) * len(self.places)
+        expected = sum(name not in refused for name in self.questions) * len(self.places)
         if came != expected:
             raise RuntimeError(
                 f"{self.group}: {expected - came} of {expected} completions never came back from the engine"
             )
 
-    def collect(self, samples: Sequence[Sample], refused: Mapping[str, Refusal]) -> tuple[tuple[Judged, ...], ...]:
+    def collect(self, samples: Sequence[Sample], refused: Mapping[str, Refusal]) -> tuple[tuple[Answer, ...], ...]:
         """The verdicts, in the order of the items; a refused one has none."""
-        judged = {key: _verdict(completion, future.result()) for key, (completion, future) in self.pending.items()}
+        answers = {key: _verdict(completion, future.result()) for key, (completion, future) in self.pending.items()}
         indices = range(len(self.places))
-        judged |= {RequestKey(name, index): _UNASKED for name in refused for index in indices}
-        return tuple(tuple(judged[RequestKey(sample.id, index)] for index in indices) for sample in samples)
+        answers |= {RequestKey(name, index): _UNASKED for name in refused for index in indices}
+        return tuple(tuple(answers[RequestKey(sample.id, index)] for index in indices) for sample in samples)
 
 
-def _verdict(completion: Completion, scored: Scored) -> Judged:
+def _verdict(completion: Completion, scored: Scored) -> Answer:
     outcome = scored.outcomes.get(ACCURACY)
     unjudged = completion.finish_reason == "abort" or outcome is None or outcome.value is None
     correct = None if unjudged or outcome is None else outcome.value == 1.0
-    return Judged(correct, scored.parsed.well_formed, len(completion.token_ids), completion.text)
+    return Answer(correct, scored.parsed.well_formed, len(completion.token_ids), completion.text)

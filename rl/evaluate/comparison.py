@@ -34,14 +34,16 @@ def strata(samples: Sequence[Sample]) -> list[Stratum]:
     def of_modality(name: str) -> Callable[[Sample], bool]:
         return lambda sample: sample.modality == name
 
-    found: list[Stratum] = [("all", lambda _: True)]
-    found += [("closed", is_closed), ("open", lambda sample: not is_closed(sample))]
-    found += [(f"answer_type/{name}", of_type(name)) for name in sorted({sample.answer_type for sample in samples})]
-    found += [
+    candidates: list[Stratum] = [("all", lambda _: True)]
+    candidates += [("closed", is_closed), ("open", lambda sample: not is_closed(sample))]
+    candidates += [
+        (f"answer_type/{name}", of_type(name)) for name in sorted({sample.answer_type for sample in samples})
+    ]
+    candidates += [
         (f"modality/{name}", of_modality(name))
         for name in sorted({sample.modality for sample in samples if sample.modality})
     ]
-    return [(name, member) for name, member in found if any(member(sample) for sample in samples)]
+    return [(name, member) for name, member in candidates if any(member(sample) for sample in samples)]
 
 
 def is_closed(sample: Sample) -> bool:
@@ -59,18 +61,18 @@ def measure(result: EvalResult, mode: Mode, member: Callable[[Sample], bool]) ->
     """
     places = [place for place, sample in enumerate(result.samples) if member(sample)]
     means, clusters = result.item_means(mode), result.clusters
-    found = estimate([means[place] for place in places], [clusters[place] for place in places])
-    completions = [judged for place in places for judged in result.answers[mode][place]]
+    accuracy = estimate([means[place] for place in places], [clusters[place] for place in places])
+    completions = [one for place in places for one in result.answers[mode][place]]
     return {
-        "accuracy": found.value or 0.0,
-        "low": 0.0 if found.low is None else found.low,
-        "high": 1.0 if found.high is None else found.high,
-        "method": found.method,
-        "num_items": found.num_items,
-        "num_clusters": found.num_clusters,
-        "num_unscored": sum(judged.correct is None for judged in completions),
-        "format_rate": sum(judged.well_formed for judged in completions) / max(1, len(completions)),
-        "mean_length": sum(judged.num_tokens for judged in completions) / max(1, len(completions)),
+        "accuracy": accuracy.value or 0.0,
+        "low": 0.0 if accuracy.low is None else accuracy.low,
+        "high": 1.0 if accuracy.high is None else accuracy.high,
+        "method": accuracy.method,
+        "num_items": accuracy.num_items,
+        "num_clusters": accuracy.num_clusters,
+        "num_unscored": sum(one.correct is None for one in completions),
+        "format_rate": sum(one.well_formed for one in completions) / max(1, len(completions)),
+        "mean_length": sum(one.num_tokens for one in completions) / max(1, len(completions)),
     }
 
 
@@ -87,22 +89,22 @@ def difference(
     """
     first, second = sft.item_means(mode), grpo.item_means(mode)
     places = [place for place, sample in enumerate(sft.samples) if member(sample)]
-    found = paired_difference(
+    gain = paired_difference(
         [first[place] for place in places],
         [second[place] for place in places],
         [sft.clusters[place] for place in places],
     )
     return {
-        "difference": found.value or 0.0,
-        "difference_low": found.low,
-        "difference_high": found.high,
-        "p_value": 1.0 if found.p_value is None else found.p_value,
-        "detectable": found.detectable,
-        "verdict": found.verdict,
-        "discordant": found.discordant,
-        "deff": found.deff,
-        "difference_method": found.method,
-        "test": found.test,
+        "difference": gain.value or 0.0,
+        "difference_low": gain.low,
+        "difference_high": gain.high,
+        "p_value": 1.0 if gain.p_value is None else gain.p_value,
+        "detectable": gain.detectable,
+        "verdict": gain.verdict,
+        "discordant": gain.discordant,
+        "deff": gain.deff,
+        "difference_method": gain.method,
+        "test": gain.test,
     }
 
 
@@ -165,12 +167,12 @@ def majority_baseline(train: Sequence[Sample], held_out: Sequence[Sample]) -> di
     for name, member in strata(held_out):
         if not name.startswith("modality/"):
             places = [place for place, sample in enumerate(held_out) if member(sample)]
-            found = estimate([right[place] for place in places], [clusters[place] for place in places])
+            accuracy = estimate([right[place] for place in places], [clusters[place] for place in places])
             rows[name] = {
-                "accuracy": found.value or 0.0,
-                "low": found.low or 0.0,
-                "high": 1.0 if found.high is None else found.high,
-                "num_items": found.num_items,
+                "accuracy": accuracy.value or 0.0,
+                "low": accuracy.low or 0.0,
+                "high": 1.0 if accuracy.high is None else accuracy.high,
+                "num_items": accuracy.num_items,
             }
             if name.startswith("answer_type/"):
                 rows[name]["answer"] = answers[name.removeprefix("answer_type/")] or ""

@@ -16,7 +16,7 @@ from typing import Any
 from judges.calibration.results import identity
 from rewards.answers.version import reader_version
 from rl.config import Config
-from rl.evaluate.asking import EvalResult, Judged
+from rl.evaluate.asking import Answer, EvalResult
 from rl.evaluate.ways import MODES, Mode
 from rollouts.media import with_hash
 from rollouts.records import Sample, to_dict
@@ -41,7 +41,7 @@ class KeptItem:
     cluster: str
     answer_type: str
     modality: str
-    answers: Mapping[Mode, tuple[Judged, ...]]
+    answers: Mapping[Mode, tuple[Answer, ...]]
 
     def mean(self, mode: Mode) -> float | None:
         """Share of right answers over the completions with a verdict; None = there is none."""
@@ -88,7 +88,7 @@ def keep(folder: Path, result: EvalResult, config: Config) -> Path:
     """Write the answers of one model; an older file of it is replaced. Raises DiskFull."""
     lines = [{"schema": SCHEMA, "model": result.name, "signature": signature_of(config)}]
     for place, sample in enumerate(result.samples):
-        answers = {mode: [one._asdict() for one in found[place]] for mode, found in result.answers.items()}
+        answers = {mode: [one._asdict() for one in items[place]] for mode, items in result.answers.items()}
         lines.append(
             {
                 "id": sample.id, "digest": digest_of(sample), "cluster": result.clusters[place],
@@ -104,9 +104,9 @@ def keep(folder: Path, result: EvalResult, config: Config) -> Path:
 
 def digest_of(sample: Sample) -> str:
     """Of what is asked and what is right: fields and images, the id and where the files are left out."""
-    asked = {name: value for name, value in to_dict(sample).items() if name not in ("id", "media", "split", "tags")}
+    fields = {name: value for name, value in to_dict(sample).items() if name not in ("id", "media", "split", "tags")}
     images = [with_hash(medium).sha256 for medium in sample.media]
-    text = json.dumps([asked, images], sort_keys=True, default=str)
+    text = json.dumps([fields, images], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -136,25 +136,23 @@ def read(path: Path) -> Kept:
     return Kept(str(head["model"]), head["signature"], tuple(items))
 
 
-def _head(found: Any) -> dict[str, Any]:
-    if not isinstance(found, dict) or not isinstance(found.get("signature"), dict):
+def _head(line: Any) -> dict[str, Any]:
+    if not isinstance(line, dict) or not isinstance(line.get("signature"), dict):
         raise ValueError("the first line does not say how the answers were asked")
-    if found.get("schema") != SCHEMA:
-        raise ValueError(f"schema {found.get('schema')!r}, this version reads {SCHEMA}")
-    return found
+    if line.get("schema") != SCHEMA:
+        raise ValueError(f"schema {line.get('schema')!r}, this version reads {SCHEMA}")
+    return line
 
 
-def _item(found: Mapping[str, Any]) -> KeptItem:
-    answers = {
-        mode: tuple(_judged(one) for one in found["answers"][mode]) for mode in MODES if mode in found["answers"]
-    }
+def _item(line: Mapping[str, Any]) -> KeptItem:
+    answers = {mode: tuple(_answer(one) for one in line["answers"][mode]) for mode in MODES if mode in line["answers"]}
     names = ("id", "digest", "cluster", "answer_type", "modality")
-    name, digest, cluster, answer_type, modality = (str(found[one]) for one in names)
+    name, digest, cluster, answer_type, modality = (str(line[one]) for one in names)
     return KeptItem(name, digest, cluster, answer_type, modality, answers)
 
 
-def _judged(found: Mapping[str, Any]) -> Judged:
-    correct = found["correct"]
+def _answer(record: Mapping[str, Any]) -> Answer:
+    correct = record["correct"]
     if correct is not None and not isinstance(correct, bool):
         raise ValueError(f"correct is {correct!r}, expected true, false or null")
-    return Judged(correct, bool(found["well_formed"]), int(found["num_tokens"]), str(found["text"]))
+    return Answer(correct, bool(record["well_formed"]), int(record["num_tokens"]), str(record["text"]))

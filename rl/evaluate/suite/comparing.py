@@ -83,8 +83,8 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
         raise NotTheSame(f"a comparison is of two evaluations or more, got {folders[0]}; give the others behind it")
     opened = [open_evaluation(folder) for folder in folders]
     base, others = opened[0], opened[1:]
-    if faults := [said for other in others for said in _faults(base, other)]:
-        raise NotTheSame("\n".join(["these evaluations cannot be compared:", *(f"  {said}" for said in faults[:20])]))
+    if faults := [fault for other in others for fault in _faults(base, other)]:
+        raise NotTheSame("\n".join(["these evaluations cannot be compared:", *(f"  {fault}" for fault in faults[:20])]))
     answers = {name: _answers(base, facts) for name, facts in base.facts.items()}
     return {
         "base": base.name,
@@ -102,31 +102,31 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
 
 def _faults(base: Evaluation, other: Evaluation) -> list[str]:
     """What is not the same of two evaluations, in sentences."""
-    found = []
+    faults = []
     parsers = base.summary.get("parser"), other.summary.get("parser")
     if parsers[0] != parsers[1]:
-        found.append(
+        faults.append(
             f"{other.name}: its answers were read by the rules {parsers[1]}, those of {base.name} by {parsers[0]};"
             " ask one of the models again"
         )
     common = base.facts.keys() & other.facts.keys()
     if not common:
-        found.append(
+        faults.append(
             f"{other.name}: it was asked {', '.join(other.facts)}, {base.name} {', '.join(base.facts)}: nothing in"
             " common; ask one of the models what the other was asked"
         )
     for name in sorted(common):
         labels = base.facts[name].card.label, other.facts[name].card.label
         if labels[0] != labels[1]:
-            found.append(f"{other.name}: {labels[1]}, while {base.name} has {labels[0]}; ask one of the models again")
+            faults.append(f"{other.name}: {labels[1]}, while {base.name} has {labels[0]}; ask one of the models again")
     if base.summary.get("judge") != other.summary.get("judge"):
-        found.append(f"{other.name}: another judge, {other.summary.get('judge')}, not {base.summary.get('judge')}")
-    return found
+        faults.append(f"{other.name}: another judge, {other.summary.get('judge')}, not {base.summary.get('judge')}")
+    return faults
 
 
 def _alone(base: Evaluation, other: Evaluation, name: str) -> str:
-    asked, not_asked = (base, other) if name in base.facts else (other, base)
-    return f"{name}: {asked.name} was asked it, {not_asked.name} was not"
+    holder, outsider = (base, other) if name in base.facts else (other, base)
+    return f"{name}: {holder.name} was asked it, {outsider.name} was not"
 
 
 def _answers(one: Evaluation, facts: Facts) -> list[Answered]:
@@ -137,7 +137,7 @@ def _answers(one: Evaluation, facts: Facts) -> list[Answered]:
 
 
 def _against(base: Evaluation, other: Evaluation, answers: Mapping[str, list[Answered]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    benchmarks: dict[str, Any] = {}
     for name, facts in base.facts.items():
         if name not in other.facts:
             continue
@@ -154,18 +154,18 @@ def _against(base: Evaluation, other: Evaluation, answers: Mapping[str, list[Ans
                 f"{other.name}: {len(changed)} items of {name} have another question, other options or another gold,"
                 f" such as {changed[0]}; ask one of the models again, with the file of the other"
             )
-        found[name] = _benchmark(facts, ours, [theirs[one.id] for one in ours])
-    adjusted = holm_by_name({name: one["difference"]["p_value"] for name, one in found.items() if _tested(one)})
-    return {name: {**one, "adjusted": adjusted.get(name)} for name, one in found.items()}
+        benchmarks[name] = _benchmark(facts, ours, [theirs[one.id] for one in ours])
+    adjusted = holm_by_name({name: one["difference"]["p_value"] for name, one in benchmarks.items() if _tested(one)})
+    return {name: {**one, "adjusted": adjusted.get(name)} for name, one in benchmarks.items()}
 
 
 def asked_otherwise(ours: Sequence[Answered], theirs: Mapping[str, Answered]) -> list[str]:
     """Ids of items that were not asked alike: another question, other options, or another gold."""
 
-    def asked(one: Answered) -> object:
+    def question(one: Answered) -> object:
         return one.question, one.options, one.references
 
-    return [one.id for one in ours if asked(one) != asked(theirs[one.id])]
+    return [one.id for one in ours if question(one) != question(theirs[one.id])]
 
 
 def _tested(one: Mapping[str, Any]) -> bool:
@@ -202,10 +202,10 @@ def _values(facts: Facts, answers: Sequence[Answered]) -> list[float | None]:
     return [value_of(facts.card)(one) for one in answers]
 
 
-def print_comparison(found: Mapping[str, Any], console: Console | None = None) -> None:
+def print_comparison(comparison: Mapping[str, Any], console: Console | None = None) -> None:
     """Print `compare`: win, tie or loss by the interval, and the least difference that the set would show."""
     console = console or open_console()
-    for other in found["others"]:
+    for other in comparison["others"]:
         rows: list[Any] = []
         for name, one in other["benchmarks"].items():
             rows.append(_row(name, one))
@@ -213,9 +213,9 @@ def print_comparison(found: Mapping[str, Any], console: Console | None = None) -
             rows += [_row(f"  {stratum}", inner) for stratum, inner in one["strata"].items()]
             rows.append(None)
         columns = ("benchmark", "items", "difference", "p (Holm)", "seen from")
-        console.print(table(f"{other['name']} minus {found['base']}, in points", columns, rows))
-        for said in other["not_compared"]:
-            console.print(safe(f"not compared: {said}"), soft_wrap=True)
+        console.print(table(f"{other['name']} minus {comparison['base']}, in points", columns, rows))
+        for line in other["not_compared"]:
+            console.print(safe(f"not compared: {line}"), soft_wrap=True)
     console.print(
         safe(
             "win or loss: the 95 % interval over images (or the card's cluster) lies above or below 0. A tie says"
@@ -236,5 +236,5 @@ def _row(name: str, one: Mapping[str, Any]) -> tuple[str | Text, ...]:
     least = "" if difference.detectable is None else f"{100 * difference.detectable:.1f}"
     if difference.detectable is not None and difference.detectable > 1:  # so few items show no difference for certain
         least = "none"
-    said = f"{100 * difference.value:+.1f}{ends} {difference.verdict}"
-    return (name, f"{difference.num_items:,}", in_two(said), adjusted, least)
+    change = f"{100 * difference.value:+.1f}{ends} {difference.verdict}"
+    return (name, f"{difference.num_items:,}", in_two(change), adjusted, least)

@@ -76,9 +76,9 @@ def evaluate_models(models: Sequence[str], arguments: Sequence[str], config: Con
         done = subprocess.run([sys.executable, "-m", "rl.evaluate", *kept, *mine])
         if done.returncode:
             raise ModelFailed(model, done.returncode)
-    found = curve(top, labels)
+    record = curve(top, labels)
     subprocess.run([sys.executable, "-m", "rl.report", str(top)])
-    return found
+    return record
 
 
 def _refuse_other(folder: Path, model: str, config: Config) -> None:
@@ -109,13 +109,13 @@ def curve(top: Path, labels: Sequence[str]) -> dict[str, Any]:
         summary = json.loads((top / label / SUMMARY).read_text(encoding="utf-8"))
         scores = {one["name"]: score for one in summary["benchmarks"] if (score := headline_of(one)) is not None}
         points.append({"label": label, "model": summary.get("model"), "folder": label, "scores": scores})
-    found = {"kind": f"{KIND}-curve", "points": points}
-    write_atomically(top / CURVE, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
-    print_curve(found)
-    return found
+    record = {"kind": f"{KIND}-curve", "points": points}
+    write_atomically(top / CURVE, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    print_curve(record)
+    return record
 
 
 def headline_of(one: dict[str, Any]) -> dict[str, Any] | None:
     """The estimate of a benchmark's headline."""
-    found: dict[str, Any] | None = one["clean"] if one["clean"] is not None else (one.get("reports") or {}).get("score")
-    return found
+    score: dict[str, Any] | None = one["clean"] if one["clean"] is not None else (one.get("reports") or {}).get("score")
+    return score

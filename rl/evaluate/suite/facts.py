@@ -87,7 +87,7 @@ def blinds_of(
     """
     card, taught = benchmark.card, benchmark.taught()
     closed = [sample for sample in samples if sample.answer_type != "report"]
-    found: list[Blind] = []
+    blinds: list[Blind] = []
     without: dict[str, str] = {}
     none = "no training rows are here"
 
@@ -95,7 +95,7 @@ def blinds_of(
         if needs_training and not taught:
             without[name] = none
         elif closed:
-            found.append(make())
+            blinds.append(make())
 
     for name in card.baselines:
         if name == "chance":
@@ -109,28 +109,28 @@ def blinds_of(
             on_closed(lambda: question_exact(closed, taught), "question_exact", True)
         else:
             _of_reports(
-                name, benchmark, [one for one in samples if one.answer_type == "report"], metric, found, without
+                name, benchmark, [one for one in samples if one.answer_type == "report"], metric, blinds, without
             )
-    return found, without
+    return blinds, without
 
 
 def _of_reports(
-    name: str, benchmark: Benchmark, reports: Sequence[Sample], metric: TextMetric, found: list[Blind],
+    name: str, benchmark: Benchmark, reports: Sequence[Sample], metric: TextMetric, blinds: list[Blind],
     without: dict[str, str],
 ) -> None:  # fmt: skip
     taught = [one for one in benchmark.taught() if one.answer_type == "report"]
     if not reports:
         return
     if name == "constant":
-        found.append(constant_report(reports, constant_of(benchmark.card, reports), metric))
+        blinds.append(constant_report(reports, constant_of(benchmark.card, reports), metric))
     elif not taught:
         without[name] = "no training reports are here"
     else:
-        found.append(frequent_report(reports, taught, metric))
+        blinds.append(frequent_report(reports, taught, metric))
         if any(not one.media or not one.media[0].sha256 for one in (*taught, *reports)):
             without[name] = "images are not here"
         else:
-            found.append(nearest_report(reports, taught, metric, thumbnail))
+            blinds.append(nearest_report(reports, taught, metric, thumbnail))
 
 
 def kept(blinds: Sequence[Blind], samples: Sequence[Sample]) -> dict[str, KeptBlind]:
@@ -153,11 +153,11 @@ def write(folder: Path, facts: Facts) -> None:
 
 def read_all(folder: Path) -> list[Facts]:
     """The facts of every benchmark of a folder, in the order they were asked. Raises DamagedStore."""
-    found = []
+    records = []
     for path in sorted((folder / FOLDER).glob("*.json")):
         try:
             value: Any = json.loads(path.read_text(encoding="utf-8"))
-            found.append(read(Facts, value))
+            records.append(read(Facts, value))
         except (OSError, ValueError, Misfit, RecursionError) as error:
             raise DamagedStore(f"{path} cannot be read: {' '.join(str(error).split())[:300]}") from None
-    return sorted(found, key=lambda facts: facts.step)
+    return sorted(records, key=lambda facts: facts.step)

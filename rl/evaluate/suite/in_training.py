@@ -51,5 +51,5 @@ class BenchmarksOfRun:
 def metrics_of(summary: Mapping[str, Any]) -> dict[str, float]:
     """`benchmark/NAME` -> the headline's value."""
     records: Sequence[dict[str, Any]] = summary["benchmarks"]
-    found = {f"benchmark/{one['name']}": headline_of(one) for one in records}
-    return {name: score["value"] for name, score in found.items() if score is not None and score["value"] is not None}
+    scores = {f"benchmark/{one['name']}": headline_of(one) for one in records}
+    return {name: score["value"] for name, score in scores.items() if score is not None and score["value"] is not None}

@@ -52,12 +52,12 @@ def judge_again(
         members = list(group)
         wanted = [number for number in members if number in chosen]
         # A reward that compares the completions of a group needs all of them.
-        asked = members if wanted and scorer.rubric.has_group_rewards else wanted
-        for number in asked:
+        batch = members if wanted and scorer.rubric.has_group_rewards else wanted
+        for number in batch:
             row = rows[number]
             waiting[number] = scorer.submit(
                 sample_from_row(row, open_media), row["completion"], f"{where.run}/{where.step}/{name}",
-                row["finish_reason"], num_tokens=len(row["token_ids"]), group_size=len(asked),
+                row["finish_reason"], num_tokens=len(row["token_ids"]), group_size=len(batch),
                 prefill=prefill_of(row["prompt_text"] or ""),
             )  # fmt: skip
     scored = {}

@@ -83,8 +83,8 @@ def endpoints(judge: JudgeConfig) -> list[str]:
     if judge.kind != "openai":
         return [judge.second_base_url] if judge.second_opinion != "off" and judge.second_base_url else []
     own = judge.base_url or _DEFAULT_ENDPOINT
-    found = [member.base_url or own for member in judge.panel.values()] or [own]
-    return [*found, *([judge.second_base_url or own] if judge.second_opinion != "off" else [])]
+    addresses = [member.base_url or own for member in judge.panel.values()] or [own]
+    return [*addresses, *([judge.second_base_url or own] if judge.second_opinion != "off" else [])]
 
 
 def is_local(url: str) -> bool:
@@ -107,10 +107,10 @@ def prepare(config: Config) -> list[Prepared]:
     if config.eval.probes is not None:
         named(config.eval.probes)  # a wrong name is told before files are read
     cards = cards_of(config)
-    asked = [one for group in config.eval.benchmarks for one in of_table(group)]
+    names = [one for group in config.eval.benchmarks for one in of_table(group)]
     ready: dict[str, Prepared] = {}
     faults: dict[str, UnusableData] = {}
-    for step, (name, card) in enumerate(zip(asked, cards, strict=True), start=1):
+    for step, (name, card) in enumerate(zip(names, cards, strict=True), start=1):
         try:
             ready[name] = _prepared(card, config, step)
         except UnusableData as error:
@@ -128,8 +128,8 @@ def _together(faults: Mapping[str, UnusableData], ready: Sequence[str]) -> Unusa
     room = max(1, _SCREEN // len(faults))
     lines = [f"{len(faults)} of {len(faults) + len(ready)} benchmarks cannot be asked:"]
     for name, fault in list(faults.items())[:_SCREEN]:
-        said = str(fault).removeprefix(f"benchmark {name}: ").splitlines()
-        lines += _fitting([f"  {name}: {said[0]}", *(f"    {one.strip()}" for one in said[1:])], room)
+        words = str(fault).removeprefix(f"benchmark {name}: ").splitlines()
+        lines += _fitting([f"  {name}: {words[0]}", *(f"    {one.strip()}" for one in words[1:])], room)
     lines += [f"  and {len(faults) - _SCREEN} more"] if len(faults) > _SCREEN else []
     rest = f"ask the others alone: benchmark=[{','.join(ready)}]" if ready else "ask others"
     more = "python -m rl.doctor with the same benchmark=[..] tells all of it"
@@ -171,8 +171,8 @@ def _with_combinations(
         seen = strata(benchmark.taught(), samples, card.combination)
     except ProbeImpossible as error:
         return list(samples), {COMBINATION: str(error)}
-    told = [({COMBINATION: seen[sample.id]} if sample.id in seen else {}) for sample in samples]
-    return [replace(one, tags={**one.tags, **tag}) for one, tag in zip(samples, told, strict=True)], {}
+    tags = [({COMBINATION: seen[sample.id]} if sample.id in seen else {}) for sample in samples]
+    return [replace(one, tags={**one.tags, **tag}) for one, tag in zip(samples, tags, strict=True)], {}
 
 
 def facts_of(
@@ -206,12 +206,12 @@ def _probes(card: Card, samples: Sequence[Sample], config: Config) -> tuple[list
     was asked for is an error."""
     if config.eval.probes is not None:
         return make(config.eval.probes, samples, config.seed), {}
-    found, without = [], {}
+    probes, without = [], {}
     for name in card.probes:
         if name == "blank" and not config.eval.blank_images:
             continue
         try:
-            found += make([name], samples, config.seed)
+            probes += make([name], samples, config.seed)
         except ProbeImpossible as error:
             without[name] = str(error)
-    return found, without
+    return probes, without

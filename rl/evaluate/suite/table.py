@@ -43,15 +43,15 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
 
 
 def _headlines(one: Mapping[str, Any]) -> list[Sequence[str | Text]]:
-    found: list[Sequence[str | Text]] = []
+    rows: list[Sequence[str | Text]] = []
     if one["clean"] is not None:
         name = one["name"] if one["headline"] == "accuracy" else f"{one['name']} {one['headline']}"
         official = _percent(one["official"]["value"])
-        found.append(_headline(name, one, one["clean"], official, one.get("detectable")))
+        rows.append(_headline(name, one, one["clean"], official, one.get("detectable")))
     if reports := one.get("reports"):
         name = f"{one['name']} {reports['headline']}"
-        found.append(_headline(name, reports, reports["score"], "", None))
-    return found
+        rows.append(_headline(name, reports, reports["score"], "", None))
+    return rows
 
 
 def _headline(
@@ -73,13 +73,13 @@ def _headline(
 def print_metrics(one: Mapping[str, Any], console: Console) -> None:
     """The metrics of a benchmark of reports, each on its own scale beside what one report for every study earns; or why
     one is not computed."""
-    found = (one.get("reports") or {}).get("metrics") or {}
-    rows = [(name, _value(metric), _number(metric.get("constant"))) for name, metric in found.items()]
+    metrics = (one.get("reports") or {}).get("metrics") or {}
+    rows = [(name, _value(metric), _number(metric.get("constant"))) for name, metric in metrics.items()]
     if rows:
         console.print(
             table(f"{one['name']}: metrics, on their own scale", ("metric", "value", "constant report"), rows)
         )
-    for name, metric in found.items():
+    for name, metric in metrics.items():
         if metric["value"] is None:
             console.print(
                 plain(f"{one['name']}: {name} {metric.get('not_computed') or 'is not defined'}"), soft_wrap=True
@@ -99,10 +99,10 @@ def _number(value: float | None) -> str:
 def print_baselines(one: Mapping[str, Any], console: Console) -> None:
     """The baselines of one benchmark beside its score."""
     for part in (one, one.get("reports") or {}):
-        found = part.get("baselines") or {}
+        baselines = part.get("baselines") or {}
         rows = [
             (NAMES.get(name, name), _with_interval(blind["score"]), _difference(blind["difference"]))
-            for name, blind in found.items()
+            for name, blind in baselines.items()
         ]
         if rows:
             console.print(
@@ -130,11 +130,11 @@ def print_probes(one: Mapping[str, Any], console: Console) -> None:
 
 def not_judged(one: Mapping[str, Any]) -> str:
     """What is to be said of completions without a verdict; "" where each has one."""
-    found = one.get("unjudged") or {"num_completions": 0}
-    if not found["num_completions"]:
+    record = one.get("unjudged") or {"num_completions": 0}
+    if not record["num_completions"]:
         return ""
     return (
-        f"{found['num_completions']:,} completions have no verdict and are in no mean, such as: {found['such_as']}."
+        f"{record['num_completions']:,} completions have no verdict and are in no mean, such as: {record['such_as']}."
         " The same command with resume=true asks a judge that failed once more, and not the model"
     )
 
@@ -142,9 +142,9 @@ def not_judged(one: Mapping[str, Any]) -> str:
 def print_published(records: Sequence[Mapping[str, Any]], console: Console) -> None:
     """The numbers that others print, each beside the one here and what blindness earns, and why the two may not be
     compared."""
-    found = [(one["name"], row) for one in records for row in one.get("published") or ()]
-    for source in dict.fromkeys(title_of(row["source"]) for _, row in found):
-        rows = [_published(name, row) for name, row in found if title_of(row["source"]) == source]
+    entries = [(one["name"], row) for one in records for row in one.get("published") or ()]
+    for source in dict.fromkeys(title_of(row["source"]) for _, row in entries):
+        rows = [_published(name, row) for name, row in entries if title_of(row["source"]) == source]
         columns = ("benchmark", "here", "best blind", "printed", "not above blind", "comparable")
         console.print(table(f"{source} beside these numbers, in %", columns, rows))
     for one in records:
@@ -171,14 +171,14 @@ def _published(name: str, row: Mapping[str, Any]) -> Sequence[str | Text]:
 
 def _of_groups(one: Mapping[str, Any]) -> list[str]:
     """What the benchmark's own groups say, in sentences."""
-    found = one.get("groups")
-    if not found:
+    groups = one.get("groups")
+    if not groups:
         return []
-    lines = [f"{one['name']}: all of a group right in {_with_interval(found['all_right'])} % of the groups"]
-    if confused := found["confused"]:
+    lines = [f"{one['name']}: all of a group right in {_with_interval(groups['all_right'])} % of the groups"]
+    if confused := groups["confused"]:
         lines.append(
             f"{one['name']}: the same answer to both of a pair in {_with_interval(confused)} % of"
-            f" {found['num_pairs']:,} pairs ({found['num_unread']:,} could not be read)"
+            f" {groups['num_pairs']:,} pairs ({groups['num_unread']:,} could not be read)"
         )
     return lines
 
@@ -197,12 +197,12 @@ def _notes(records: Sequence[Mapping[str, Any]]) -> list[str]:
                 f" ({_percent(best['value'])}), so the score does not show that anything was seen."
             )
         lines += _of_groups(one)
-        if told := not_judged(one):
-            lines.append(f"{one['name']}: {told}")
-        lines += [f"{one['name']}: {said}" for said in one["mismatches"]]
+        if note := not_judged(one):
+            lines.append(f"{one['name']}: {note}")
+        lines += [f"{one['name']}: {mismatch}" for mismatch in one["mismatches"]]
         if one["num_asked"] + len(one["unusable"]) < one["num_rows"]:
             lines.append(f"{one['name']}: {one['num_asked']:,} of {one['num_rows']:,} rows were asked")
-        lines += [f"{one['name']}: {said}" for said in one["overlap"] if not said.startswith("0 of")]
+        lines += [f"{one['name']}: {overlap}" for overlap in one["overlap"] if not overlap.startswith("0 of")]
         lines += [f"{one['name']}: no baseline {name}, {why}" for name, why in one["not_computed"].items()]
         lines += (
             [f"{one['name']}: {len(one['refused']):,} items were refused and have no value"] if one["refused"] else []
@@ -229,11 +229,11 @@ def in_two(text: str, mark: str = "", style: str = "") -> Text:
     return Text("\n").join(plain(line, style) for line in lines)
 
 
-def _difference(found: Mapping[str, Any]) -> str:
-    if found["value"] is None:
+def _difference(difference: Mapping[str, Any]) -> str:
+    if difference["value"] is None:
         return ""
-    ends = "" if found["low"] is None else f" ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
-    return f"{100 * found['value']:+.1f}{ends} {found['verdict']}"
+    ends = "" if difference["low"] is None else f" ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
+    return f"{100 * difference['value']:+.1f}{ends} {difference['verdict']}"
 
 
 def print_curve(curve: Mapping[str, Any], console: Console | None = None) -> None:

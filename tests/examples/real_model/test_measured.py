@@ -9,7 +9,7 @@ import pytest
 from examples.real_model import blind, measure
 from examples.real_model.blind import Column, decision, macro_f1, rows
 from rl.config.door import compose
-from rl.evaluate.asking import Judged
+from rl.evaluate.asking import Answer
 from rl.run.progress import Display
 from rollouts.records import Sample
 
@@ -79,7 +79,7 @@ def test_macro_f1_by_hand() -> None:
     ],
 )
 def test_a_decision_is_read_as_the_reward_reads_it(text: str, correct: bool, said: str) -> None:
-    assert decision(SAMPLE, Judged(correct, True, 9, text)) == said
+    assert decision(SAMPLE, Answer(correct, True, 9, text)) == said
 
 
 def test_the_rows_of_the_table() -> None:

@@ -16,7 +16,7 @@ from rl.compare.folders import CONTROLS, NotComparable, check_comparable, open_f
 from rl.compare.gains import GAINS, gains, write_gains
 from rl.config import Config, EvalConfig, GrpoConfig
 from rl.config.controls import control_of
-from rl.evaluate.asking import EvalResult, Judged
+from rl.evaluate.asking import Answer, EvalResult
 from rl.evaluate.kept import BadAnswers, digest_of, keep, read
 from rl.report.page import write_report
 from rl.run.folder import RunFolderError
@@ -41,7 +41,7 @@ def items(count: int = NUM_ITEMS, word: str = "it") -> tuple[Sample, ...]:
 def answered(name: str, num_right: int, asked: Sequence[Sample] = items(), unjudged: int = 0) -> EvalResult:
     """A model that is right on the first `num_right` items, and has no verdict on the last `unjudged`."""
     said = [
-        (Judged(None if place >= len(asked) - unjudged else place < num_right, True, 3, f"{name} {place}"),)
+        (Answer(None if place >= len(asked) - unjudged else place < num_right, True, 3, f"{name} {place}"),)
         for place in range(len(asked))
     ]
     return EvalResult(name, tuple(asked), {"greedy": tuple(said)}, 1.0)

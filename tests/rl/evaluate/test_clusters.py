@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from rl.evaluate.asking import EvalResult, Judged
+from rl.evaluate.asking import Answer, EvalResult
 from rl.evaluate.clusters import clusters_of
 from rl.evaluate.comparison import compare
 from rollouts.records import Media, Sample
@@ -53,7 +53,7 @@ def test_an_image_is_known_by_its_bytes_and_a_file_without_hash_by_its_path():
 
 def result(name: str, verdicts: str, samples: list[Sample]) -> EvalResult:
     return EvalResult(
-        name, tuple(samples), {"greedy": tuple((Judged(one == "1", True, 3, ""),) for one in verdicts)}, 1
+        name, tuple(samples), {"greedy": tuple((Answer(one == "1", True, 3, ""),) for one in verdicts)}, 1
     )
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from judges.calibration.agreement import wilson
 from rl.config import Config, EvalConfig, GrpoConfig
-from rl.evaluate.asking import EvalResult, HeldOut, Judged, evaluate, prepare
+from rl.evaluate.asking import Answer, EvalResult, HeldOut, evaluate, prepare
 from rl.evaluate.comparison import compare, majority_baseline, measure, strata
 from rl.evaluate.table import print_one, print_table
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
@@ -254,7 +254,7 @@ def test_all_chunks_and_ways_are_one_stream_so_that_engines_run_empty_once() -> 
 def result_of(name: str, greedy: str, samples: Sequence[Sample], well_formed: bool = True) -> EvalResult:
     """A result from a string such as "10?1": right, wrong, unjudged; sampled = the same answer twice."""
     verdicts = [{"1": True, "0": False, "?": None}[letter] for letter in greedy]
-    once = tuple((Judged(verdict, well_formed, 3, ""),) for verdict in verdicts)
+    once = tuple((Answer(verdict, well_formed, 3, ""),) for verdict in verdicts)
     return EvalResult(name, tuple(samples), {"greedy": once, "sampled": tuple(one * 2 for one in once)}, 1.0)
 
 

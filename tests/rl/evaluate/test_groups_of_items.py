@@ -56,7 +56,7 @@ def card_with_rows(folder: Path, taught: list[dict[str, str]]) -> Card:
 
 
 def answered(name: str, group: str, gold: str, said: str | None, value: float | None, **more: object) -> rows.Answered:
-    one = rows.Said(value, said or "", said, True, 1, "")
+    one = rows.Reply(value, said or "", said, True, 1, "")
     made = rows.Answered(
         id=name, pair_id="", probe="", variant="", card="m@1", cluster=name[0], flaw="", merged="", answer_type="mcq",
         modality="", language="en", question="Q", gold_text=gold, gold_choice=gold, references=(gold,), options=(),

@@ -32,7 +32,7 @@ baselines: []
 
 
 def answered(name: str) -> rows.Answered:
-    said = rows.Said(1.0, "lungs clear", "lungs clear", True, 2, "")
+    said = rows.Reply(1.0, "lungs clear", "lungs clear", True, 2, "")
     return rows.Answered(
         id=name, pair_id="", probe="", variant="", card="mine@1", cluster=name, flaw="", merged="",
         answer_type="report", modality="", language="en", question="Q", gold_text="lungs clear",

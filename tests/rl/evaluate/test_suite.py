@@ -206,7 +206,7 @@ def test_samples_give_pass_at_k_and_probes_a_paired_difference(tmp_path: Path) -
 
 
 def answered(value: float | None, merged: str = "", name: str = "a", **more: Any) -> rows.Answered:
-    said = rows.Said(value, "x", "x", True, 1, "")
+    said = rows.Reply(value, "x", "x", True, 1, "")
     return rows.Answered(
         id=name, pair_id="", probe="", variant="", card="m@1", cluster=name, flaw="", merged=merged, answer_type="open",
         modality="", language="en", question="Q", gold_text="x", gold_choice="x", references=("x",), options=(),
@@ -237,9 +237,9 @@ def outcome(*criteria: tuple[float, bool | None]) -> dict[str, Any]:
 
 def test_points_of_criteria_are_clipped_only_in_the_mean() -> None:
     """HealthBench: 22 of 22 with -8 unmet = 1; -1 of 12 stays below 0; a fault that nobody judged gives no score."""
-    assert rows._said(outcome((14, True), (8, True), (-8, False))).value == 1.0
-    assert rows._said(outcome((12, False), (-1, True))).value == pytest.approx(-1 / 12)
-    assert rows._said(outcome((12, True), (-8, None))).value is None
+    assert rows._reply(outcome((14, True), (8, True), (-8, False))).value == 1.0
+    assert rows._reply(outcome((12, False), (-1, True))).value == pytest.approx(-1 / 12)
+    assert rows._reply(outcome((12, True), (-8, None))).value is None
     below = summary._clipped(scores.of([answered(-0.5), answered(-0.1, name="b")], scores.points, bounded=False))
     assert below.value == 0.0 and below.low == 0.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rl.config import Config
-from rl.evaluate.asking import EvalResult, Judged
+from rl.evaluate.asking import Answer, EvalResult
 from rl.report.page import write_report
 from rl.report.stages import stages_of
 from rl.run.folder import RunFolder
@@ -20,7 +20,7 @@ from rollouts.records import Sample
 
 def result(name: str, *right: bool | None) -> EvalResult:
     samples = tuple(Sample(str(place), "?", "open", "gold") for place in range(len(right)))
-    answers = tuple((Judged(one, True, 5, "text"),) for one in right)
+    answers = tuple((Answer(one, True, 5, "text"),) for one in right)
     return EvalResult(name, samples, {"greedy": answers}, 1.0)
 
 

@@ -98,8 +98,8 @@ def _number(estimate: Mapping[str, Any], blind: float | None) -> Number:
 
 def reasons(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Why numbers may not be compared -> the metrics of which that is said."""
-    found: dict[str, list[str]] = {}
+    metrics: dict[str, list[str]] = {}
     for one in rows:
-        if not one["comparable"] and one["metric"] not in found.setdefault(one["why"], []):
-            found[one["why"]].append(one["metric"])
-    return found
+        if not one["comparable"] and one["metric"] not in metrics.setdefault(one["why"], []):
+            metrics[one["why"]].append(one["metric"])
+    return metrics

@@ -18,24 +18,24 @@ from rl.statistics.pairs import Difference
 from rollouts.records import Sample
 
 
-def rouge_l(said: str, reference: str) -> float:
+def rouge_l(text: str, reference: str) -> float:
     """ROUGE-L F1 of two texts, 0 to 1; an empty answer is 0."""
-    (value,) = compute("rouge_l", [TextRow(said, (reference,))]).items or (0.0,)
+    (value,) = compute("rouge_l", [TextRow(text, (reference,))]).items or (0.0,)
     return value or 0.0
 
 
 def headline(card: Card, answers: Sequence[Answered]) -> list[float | None]:
     """The card's headline of each report, on the metric's own scale; None = the metric has none for single reports."""
-    found = compute(card.headline, list(map(_row, answers)))
-    return [None] * len(answers) if found.items is None else list(found.items)
+    result = compute(card.headline, list(map(_row, answers)))
+    return [None] * len(answers) if result.items is None else list(result.items)
 
 
 def metrics(card: Card, answers: Sequence[Answered], door: MetricDoor | None = None) -> dict[str, Any]:
     """Metric -> value, low, high, signature, direction; or why it is not computed. `constant` beside them is what the
     card's constant report earns on the same references, where it has one. `door`: to those that need a model."""
     texts, clusters = list(map(_row, answers)), [one.cluster for one in answers]
-    found = {name: _computed(name, texts, door) for name in card.metrics if name != "macro_f1"}
-    made = {name: _plain(result, clusters) for name, result in found.items()}
+    results = {name: _computed(name, texts, door) for name in card.metrics if name != "macro_f1"}
+    made = {name: _plain(result, clusters) for name, result in results.items()}
     for name, value in of_constant(card, texts, constant_of(card, answers), door).items():
         made[name]["constant"] = value
     return made
@@ -58,34 +58,34 @@ def of_constant(
     """What one report for every study earns in the card's metrics that are defined on this set; `door`: to those that
     need a model."""
     rows = [dataclasses.replace(one, said=constant) for one in texts]
-    found = {name: _computed(name, rows, door).value for name in card.metrics if constant and name != "macro_f1"}
-    return {name: value for name, value in found.items() if value is not None}
+    values = {name: _computed(name, rows, door).value for name in card.metrics if constant and name != "macro_f1"}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def differences(card: Card, ours: Sequence[Answered], theirs: Sequence[Answered]) -> dict[str, Difference]:
     """Metric of the whole set -> theirs minus ours on the same items, for those that need no model and are defined for
     both."""
     clusters = [one.cluster for one in ours]
-    found = {}
+    changes = {}
     for name in card.metrics:
         if name in MODEL_METRICS or name == "macro_f1":
             continue
         first, second = (compute(name, list(map(_row, answers))) for answers in (ours, theirs))
         if first.value is not None and second.value is not None:
-            found[name] = corpus_difference(
+            changes[name] = corpus_difference(
                 Corpus(first.sums, first.finish), Corpus(second.sums, second.finish), clusters
             )
-    return found
+    return changes
 
 
 def _row(answer: Answered) -> TextRow:
     return TextRow(answer.greedy.answer, answer.references, "zh" if answer.language == "zh" else "en")
 
 
-def _plain(found: MetricResult, clusters: Sequence[str]) -> dict[str, Any]:
-    about = {"signature": found.signature, "direction": found.direction, "num_redacted": found.num_redacted}
-    if found.value is None:
-        return {"value": None, "low": None, "high": None, "not_computed": found.reason, **about}
-    made = dataclasses.asdict(corpus_estimate(Corpus(found.sums, found.finish), clusters))
-    without = {"num_items": made["num_items"] - found.num_unjudged, "num_unscored": found.num_unjudged}
+def _plain(result: MetricResult, clusters: Sequence[str]) -> dict[str, Any]:
+    about = {"signature": result.signature, "direction": result.direction, "num_redacted": result.num_redacted}
+    if result.value is None:
+        return {"value": None, "low": None, "high": None, "not_computed": result.reason, **about}
+    made = dataclasses.asdict(corpus_estimate(Corpus(result.sums, result.finish), clusters))
+    without = {"num_items": made["num_items"] - result.num_unjudged, "num_unscored": result.num_unjudged}
     return {**made, **without, **about}

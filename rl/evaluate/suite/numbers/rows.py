@@ -26,7 +26,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Said:
+class Reply:
     """One completion."""
 
     # 1 right, 0 wrong; a share where the reward gives one; None = could not be judged, and no wrong answer.
@@ -69,8 +69,8 @@ class Answered:
     # Texts of the options, whether shown or not; none = asked without any.
     options: tuple[str, ...]
     tags: Mapping[str, str]
-    greedy: Said
-    sampled: tuple[Said, ...]
+    greedy: Reply
+    sampled: tuple[Reply, ...]
     # Items that must be right together, by the benchmark's own word; "" = this stands alone.
     group: str = ""
     # Keys of the items that this one stands for, where a group counts as one.
@@ -103,7 +103,7 @@ def _answered(group: Sequence[dict[str, Any]], folder: Path) -> Answered:
     tags = {one["name"]: one["value"] for one in row["tags"] or ()}
     if CARD not in tags or CLUSTER not in tags:
         raise DamagedStore(f"{folder}: the row {row['prompt_id']} is of no benchmark: it has no tag {CARD!r}")
-    said = [_said(one) for one in sorted(group, key=lambda one: int(one["sample_index"]))]
+    replies = [_reply(one) for one in sorted(group, key=lambda one: int(one["sample_index"]))]
     if group[0]["sample_index"] != 0:
         raise DamagedStore(f"{folder}: {row['prompt_id']} has no greedy completion")
     return Answered(
@@ -125,19 +125,19 @@ def _answered(group: Sequence[dict[str, Any]], folder: Path) -> Answered:
         references=(row["gold_text"], *(row["aliases"] or ())),
         options=tuple(row["options"] or ()),
         tags=tags,
-        greedy=said[0],
-        sampled=tuple(said[1:]),
+        greedy=replies[0],
+        sampled=tuple(replies[1:]),
     )
 
 
-def _said(row: Mapping[str, Any]) -> Said:
+def _reply(row: Mapping[str, Any]) -> Reply:
     outcome = next((one for one in row["outcomes"] or () if one["name"] == ACCURACY), None)
     ok = outcome is not None and outcome["status"] == "ok" and row["finish_reason"] != "abort"
     value = float(outcome["value"]) if ok and outcome is not None else None
     if outcome is not None and ok and (points := _points(outcome)) is not None:
         value = points.value
     choice = "".join(row["letters"] or ()) or row["yes_no"] or " ".join((row["answer"] or "").casefold().split())
-    return Said(
+    return Reply(
         value=value,
         answer=row["answer"] or "",
         choice=choice or None,
@@ -172,10 +172,10 @@ def plain(answers: Sequence[Answered]) -> list[Answered]:
     return [one for one in answers if not one.probe]
 
 
-def is_right(said: Said) -> float | None:
+def is_right(reply: Reply) -> float | None:
     """1.0 for a completion that earns the whole value, 0.0 for one that does not, None without a verdict. A share of an
     answer is no right answer."""
-    return None if said.value is None else float(said.value >= 1.0)
+    return None if reply.value is None else float(reply.value >= 1.0)
 
 
 def clean(answers: Sequence[Answered]) -> list[Answered]:
@@ -210,16 +210,16 @@ def _whole(members: Sequence[Answered]) -> Answered:
     )
 
 
-def _all_right(said: Sequence[Said]) -> Said:
+def _all_right(replies: Sequence[Reply]) -> Reply:
     """The completions of a group as one: wrong where one is, unjudged where one is that and none is wrong; what was
     said is what was said to each."""
-    values = [is_right(one) for one in said]
+    values = [is_right(one) for one in replies]
     wrong = any(value == 0.0 for value in values)
-    choices = [one.choice for one in said]
+    choices = [one.choice for one in replies]
     return dataclasses.replace(
-        said[0],
+        replies[0],
         value=0.0 if wrong else None if None in values else 1.0,
-        answer=" | ".join(one.answer for one in said),
+        answer=" | ".join(one.answer for one in replies),
         choice=None if None in choices else " | ".join(choice or "" for choice in choices),
     )
 
@@ -250,11 +250,11 @@ def _better(first: Answered, second: Answered) -> Answered:
     return dataclasses.replace(
         first,
         references=tuple(dict.fromkeys((*first.references, *second.references))),
-        greedy=_best_said(first.greedy, second.greedy),
-        sampled=tuple(_best_said(a, b) for a, b in zip(first.sampled, second.sampled, strict=False)),
+        greedy=_best_reply(first.greedy, second.greedy),
+        sampled=tuple(_best_reply(a, b) for a, b in zip(first.sampled, second.sampled, strict=False)),
     )
 
 
-def _best_said(first: Said, second: Said) -> Said:
+def _best_reply(first: Reply, second: Reply) -> Reply:
     known = [one for one in (first, second) if one.value is not None]
     return max(known, key=lambda one: one.value or 0.0) if known else first

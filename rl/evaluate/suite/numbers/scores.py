@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rl.evaluate.suite.numbers.rows import Answered, Said, is_right
+from rl.evaluate.suite.numbers.rows import Answered, Reply, is_right
 from rl.probes import groups
 from rl.statistics.corpus import Corpus, corpus_estimate
 from rl.statistics.estimates import Estimate, estimate
@@ -42,13 +42,13 @@ def strata(
     answers: Sequence[Answered], names: Sequence[str], value: Value, *, bounded: bool = True
 ) -> dict[str, dict[str, Estimate]]:
     """Stratum -> its values -> the mean there; items without the stratum are left out of it."""
-    found: dict[str, dict[str, Estimate]] = {}
+    estimates: dict[str, dict[str, Estimate]] = {}
     for name in names:
         there = sorted({one.stratum(name) for one in answers} - {""})
-        found[name] = {
+        estimates[name] = {
             what: of([one for one in answers if one.stratum(name) == what], value, bounded=bounded) for what in there
         }
-    return found
+    return estimates
 
 
 def sampled(answers: Sequence[Answered]) -> dict[str, Estimate]:
@@ -57,12 +57,12 @@ def sampled(answers: Sequence[Answered]) -> dict[str, Estimate]:
     if not answers or 0 in sizes:
         return {}
     n = min(sizes)
-    found = {f"avg@{n}": of(answers, lambda one: avg_at_n(_verdicts(one)))}
+    estimates = {f"avg@{n}": of(answers, lambda one: avg_at_n(_verdicts(one)))}
     for k in _numbers_up_to(n):
-        found[f"pass@{k}"] = of(answers, _passes(pass_at_k, k))
-        found[f"pass^{k}"] = of(answers, _passes(pass_hat_k, k))
-    found[f"maj@{n}"] = of(answers, lambda one: majority_at_k([_vote(said) for said in one.sampled]))
-    return found
+        estimates[f"pass@{k}"] = of(answers, _passes(pass_at_k, k))
+        estimates[f"pass^{k}"] = of(answers, _passes(pass_hat_k, k))
+    estimates[f"maj@{n}"] = of(answers, lambda one: majority_at_k([_vote(reply) for reply in one.sampled]))
+    return estimates
 
 
 def sampled_points(answers: Sequence[Answered]) -> dict[str, Estimate]:
@@ -72,16 +72,16 @@ def sampled_points(answers: Sequence[Answered]) -> dict[str, Estimate]:
     if not answers or 0 in sizes:
         return {}
     n = min(sizes)
-    found = {f"avg@{n}": of(answers, lambda one: _mean([said.value for said in one.sampled]), bounded=False)}
+    estimates = {f"avg@{n}": of(answers, lambda one: _mean([reply.value for reply in one.sampled]), bounded=False)}
     for k in _numbers_up_to(n)[1:]:
-        found[f"worst@{k}"] = of(answers, _worst(k), bounded=False)
-    return found
+        estimates[f"worst@{k}"] = of(answers, _worst(k), bounded=False)
+    return estimates
 
 
 def _worst(k: int) -> Value:
     def value(answer: Answered) -> float | None:
-        judged = [said.value for said in answer.sampled if said.value is not None]
-        return worst_at_k(judged, k) if len(judged) >= k else None
+        values = [reply.value for reply in answer.sampled if reply.value is not None]
+        return worst_at_k(values, k) if len(values) >= k else None
 
     return value
 
@@ -92,20 +92,20 @@ def _numbers_up_to(n: int) -> list[int]:
 
 
 def _verdicts(answer: Answered) -> list[bool | None]:
-    return [None if (one := is_right(said)) is None else one == 1.0 for said in answer.sampled]
+    return [None if (one := is_right(reply)) is None else one == 1.0 for reply in answer.sampled]
 
 
 def _passes(score: Callable[[int, int, int], float], k: int) -> Value:
     def value(answer: Answered) -> float | None:
-        judged = [one for one in _verdicts(answer) if one is not None]
-        return score(len(judged), sum(judged), k) if len(judged) >= k else None
+        verdicts = [one for one in _verdicts(answer) if one is not None]
+        return score(len(verdicts), sum(verdicts), k) if len(verdicts) >= k else None
 
     return value
 
 
-def _vote(said: Said) -> Vote:
-    verdict = is_right(said)
-    return Vote(said.choice, None if verdict is None else verdict == 1.0)
+def _vote(reply: Reply) -> Vote:
+    verdict = is_right(reply)
+    return Vote(reply.choice, None if verdict is None else verdict == 1.0)
 
 
 class Pairs(NamedTuple):
@@ -130,18 +130,18 @@ def grouped(answers: Sequence[Answered]) -> Pairs | None:
             members.setdefault(one.group, []).append(one)
     if not members:
         return None
-    told = [_told(one) for group in members.values() for one in group]
-    found = groups.all_right(told)
+    rows = [_row(one) for group in members.values() for one in group]
+    result = groups.all_right(rows)
     clusters = {name: group[0].cluster for name, group in members.items()}
     twos = {name for name, group in members.items() if len(group) == 2 and len({one.gold_choice for one in group}) == 2}
-    of_twos = [one for one in told if one.group in twos]
+    of_twos = [one for one in rows if one.group in twos]
     pairs = groups.confusion(of_twos)
     return Pairs(
         estimate(
-            [None if right is None else float(right) for right in found.all_right.values()],
-            [clusters[name] for name in found.all_right], bounds=(0.0, 1.0),
+            [None if right is None else float(right) for right in result.all_right.values()],
+            [clusters[name] for name in result.all_right], bounds=(0.0, 1.0),
         ),
-        found.num_unjudged,
+        result.num_unjudged,
         pairs.num_pairs,
         pairs.num_unread,
         estimate(list(pairs.same.values()), [clusters[name] for name in pairs.same], bounds=(0.0, 1.0))
@@ -152,10 +152,10 @@ def grouped(answers: Sequence[Answered]) -> Pairs | None:
 
 def letters(answers: Sequence[Answered]) -> dict[str, float]:
     """Share of each letter among the answers to multiple choice that were read: one that stands out is a bias."""
-    return groups.letters([_told(one) for one in answers if one.answer_type == "mcq"])
+    return groups.letters([_row(one) for one in answers if one.answer_type == "mcq"])
 
 
-def _told(answer: Answered) -> groups.Answered:
+def _row(answer: Answered) -> groups.Answered:
     verdict = right(answer)
     return groups.Answered(answer.group, None if verdict is None else verdict == 1.0, answer.greedy.choice)
 
@@ -240,21 +240,21 @@ def _choice_text(answer: Answered) -> str:
 def macro_f1(answers: Sequence[Answered]) -> Estimate:
     """Mean of the F1 of each gold label, 0 to 1, with a bootstrap over clusters; an answer that could not be read is
     wrong and no label of its own, one without a verdict is left out."""
-    judged = [one for one in answers if one.greedy.value is not None]
-    labels = sorted({one.gold_choice for one in judged})
+    items = [one for one in answers if one.greedy.value is not None]
+    labels = sorted({one.gold_choice for one in items})
     size = len(labels)
-    rows = np.zeros((len(judged), size * (size + 1)))
-    for place, one in enumerate(judged):
-        said = labels.index(one.greedy.choice) if one.greedy.choice in labels else size
-        rows[place, labels.index(one.gold_choice) * (size + 1) + said] = 1
+    rows = np.zeros((len(items), size * (size + 1)))
+    for place, one in enumerate(items):
+        choice = labels.index(one.greedy.choice) if one.greedy.choice in labels else size
+        rows[place, labels.index(one.gold_choice) * (size + 1) + choice] = 1
 
     def finish(sums: NDArray[np.float64]) -> float | None:
         table = sums.reshape(size, size + 1)
-        gold, said, hit = table.sum(axis=1), table.sum(axis=0)[:size], np.diagonal(table)
-        there = gold + said > 0
-        return float(np.mean(2 * hit[there] / (gold + said)[there])) if there.any() else None
+        gold, choice, hit = table.sum(axis=1), table.sum(axis=0)[:size], np.diagonal(table)
+        there = gold + choice > 0
+        return float(np.mean(2 * hit[there] / (gold + choice)[there])) if there.any() else None
 
-    return corpus_estimate(Corpus(rows, finish), [one.cluster for one in judged])
+    return corpus_estimate(Corpus(rows, finish), [one.cluster for one in items])
 
 
 def differences(answers: Sequence[Answered], value: Value, blind: Mapping[str, float]) -> tuple[Estimate, Difference]:

@@ -39,7 +39,7 @@ def record(facts: Facts, answers: Sequence[Answered], door: MetricDoor | None = 
     closed = card.scorer != "report"
     items = [one for one in plain(answers) if closed or one.answer_type != "report"]
     written = [one for one in plain(answers) if one.answer_type == "report"]
-    found = {
+    summary = {
         **_of_card(card),
         **_of_facts(facts),
         **_how_written(answers),
@@ -47,7 +47,7 @@ def record(facts: Facts, answers: Sequence[Answered], door: MetricDoor | None = 
         **_of_items(facts, answers, items),
         **({"reports": _of_reports(facts, answers, written, door)} if written else {}),
     }
-    return {**found, "published": published(card, found)}
+    return {**summary, "published": published(card, summary)}
 
 
 def _of_card(card: Card) -> dict[str, Any]:
@@ -70,16 +70,16 @@ def _of_facts(facts: Facts) -> dict[str, Any]:
 
 def unjudged(answers: Sequence[Answered]) -> dict[str, Any]:
     """How many completions have no verdict, those of probes among them, and why the first has none."""
-    without = [said for one in answers for said in (one.greedy, *one.sampled) if said.value is None]
+    without = [reply for one in answers for reply in (one.greedy, *one.sampled) if reply.value is None]
     return {"num_completions": len(without), "such_as": without[0].reason[:300] if without else ""}
 
 
 def _how_written(answers: Sequence[Answered]) -> dict[str, Any]:
-    said = [one.greedy for one in plain(answers)]
+    replies = [one.greedy for one in plain(answers)]
     return {
-        "format_rate": sum(one.well_formed for one in said) / max(1, len(said)),
-        "mean_length": sum(one.num_tokens for one in said) / max(1, len(said)),
-        "num_unreadable": sum(one.choice is None for one in said),
+        "format_rate": sum(one.well_formed for one in replies) / max(1, len(replies)),
+        "mean_length": sum(one.num_tokens for one in replies) / max(1, len(replies)),
+        "num_unreadable": sum(one.choice is None for one in replies),
     }
 
 
@@ -108,8 +108,8 @@ def _of_items(facts: Facts, answers: Sequence[Answered], items: Sequence[Answere
         "num_unscored": scored.num_unscored,
         "metrics": metrics,
         "strata": {
-            name: {what: _plain(shown(one)) for what, one in found.items()}
-            for name, found in scores.strata(good, card.all_strata, value, bounded=bounded).items()
+            name: {what: _plain(shown(one)) for what, one in values.items()}
+            for name, values in scores.strata(good, card.all_strata, value, bounded=bounded).items()
         },
         "groups": None if (groups := scores.grouped(items)) is None else _plain(groups._asdict()),
         "letters": scores.letters(items),
@@ -166,8 +166,8 @@ def _probes(answers: Sequence[Answered], good: Sequence[Answered], value: scores
     names = sorted({one.probe for one in answers} - {""})
     made = {}
     for name in names:
-        found = scores.probe(good, clean_made(answers, name), value)
-        made[name] = _plain(found._asdict())
+        probe = scores.probe(good, clean_made(answers, name), value)
+        made[name] = _plain(probe._asdict())
     return made
 
 
@@ -235,14 +235,14 @@ def _of_reports(
 def together(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The plain mean of the accuracies of several benchmarks with its interval; None for fewer than two. Never a mean
     over rows: one large set would be all of it."""
-    found = [
+    estimates = [
         one["clean"]
         for one in records
         if one["headline"] == "accuracy" and one["clean"] and one["clean"]["value"] is not None
     ]
-    if len(found) < 2:
+    if len(estimates) < 2:
         return None
-    made: dict[str, Any] = _plain(macro_mean([Estimate(**one) for one in found]))
+    made: dict[str, Any] = _plain(macro_mean([Estimate(**one) for one in estimates]))
     return made
 
 
