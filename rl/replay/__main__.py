@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code (`rollouts.terminal`); one that was interrupted goes on."""
-    asked = _parser().parse_intermixed_args(argv)
+    arguments = _parser().parse_intermixed_args(argv)
     require(COMMAND, "train")
     # Here, because nobody should wait for Hydra and pyarrow to read --help.
     from judges import JudgeError
@@ -95,10 +95,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     expected = (ReplayError, ConfigError, StoreError, RewardError, JudgeError, RunFolderError, DiskFull)
     with Ending(COMMAND, *expected, stopped="interrupted; the same command goes on from the last whole step") as ending:
         with Display() as display:
-            out, report = replay(asked.run, asked.overrides, asked.only, asked.times, asked.out, display)
+            out, report = replay(
+                arguments.run, arguments.overrides, arguments.only, arguments.times, arguments.out, display
+            )
         print_report(report)
         display.say(f"report: {out / 'replay_report.json'}, differences: {out / 'diff.parquet'}")
-        display.say(f"look:   python -m rollouts.view {quote(str(asked.run))} {quote(str(out))}")
+        display.say(f"look:   python -m rollouts.view {quote(str(arguments.run))} {quote(str(out))}")
     return ending.code
 
 

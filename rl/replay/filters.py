@@ -91,6 +91,6 @@ def _search(run_dir: Path, text: str) -> tuple[dict[tuple[int, str], int], str]:
     statuses: Counter[str] = Counter()
     for by_status in known["statuses"].values():
         statuses.update(by_status)
-    words = {name: ", ".join(f"{value} ({num})" for value, num in found.items()) for name, found in facets.items()}
+    words = {name: ", ".join(f"{value} ({num})" for value, num in values.items()) for name, values in facets.items()}
     words["status"] = ", ".join(f"{value} ({num})" for value, num in statuses.most_common())
     return passing, "; ".join(f"{name}: {text}" for name, text in words.items()) if statuses else ""

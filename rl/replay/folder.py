@@ -101,8 +101,8 @@ class ReplayFolder:
     def write(self, files: StepFiles, table: pa.Table, judge: Mapping[str, float]) -> None:
         """Store one step with its images. `judge`: counters of this process so far."""
         hashes = _media_hashes(self.run_dir, files, table)
-        for name, found in hashes.items():
-            if found is not None:
+        for name, digest in hashes.items():
+            if digest is not None:
                 _link(media_path(self.run_dir, name), media_path(self.path, name))
         write_step(self.path, files.step, table, hashes.__getitem__)
         self.spent = {name: self._before.get(name, 0.0) + judge.get(name, 0.0) for name in {*self._before, *judge}}

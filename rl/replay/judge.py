@@ -40,19 +40,19 @@ class StoredFirst:
         self.broken: Exception | None = None
         self._lock = asyncio.Lock()
 
-    async def judge(self, asked: Question) -> Verdict:
+    async def judge(self, question: Question) -> Verdict:
         """Return the stored verdict, else a new one. Raises JudgeError where the live judge cannot be asked."""
-        stored = await self._stored.judge(asked)
-        if stored.failure is None or (asked.group_key, asked.answer) in self.known:
+        stored = await self._stored.judge(question)
+        if stored.failure is None or (question.group_key, question.answer) in self.known:
             return stored
-        return await (await self._live_judge()).judge(asked)
+        return await (await self._live_judge()).judge(question)
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Return the stored assessment, else a new one. Raises JudgeError where the live judge cannot be asked."""
-        stored = await self._stored.assess(asked)
-        if stored.failure is None or (asked.group_key, asked.candidate) in self.known:
+        stored = await self._stored.assess(criteria)
+        if stored.failure is None or (criteria.group_key, criteria.candidate) in self.known:
             return stored
-        return await (await self._live_judge()).assess(asked)
+        return await (await self._live_judge()).assess(criteria)
 
     async def _live_judge(self) -> Judge:
         async with self._lock:

@@ -48,30 +48,30 @@ def changes(run_dir: Path, out: Path) -> Iterator[Change]:
             yield from (Change(*key, stored[key], paid) for key, paid in read_paid(files))
 
 
-def summarize(found: Sequence[Change]) -> dict[str, Any]:
+def summarize(completions: Sequence[Change]) -> dict[str, Any]:
     """The report, JSON-ready: what `python -m rl.replay` prints and saves, see examples/replay.md for each number."""
     groups: dict[tuple[int, str], list[Change]] = defaultdict(list)
-    for one in found:
+    for one in completions:
         groups[one.step, one.prompt_id].append(one)
-    names = dict.fromkeys(name for one in found for name in (*one.before.outcomes, *one.after.outcomes))
-    identical = sum(one.is_identical for one in found)
+    names = dict.fromkeys(name for one in completions for name in (*one.before.outcomes, *one.after.outcomes))
+    identical = sum(one.is_identical for one in completions)
     return {
-        "num_steps": len({one.step for one in found}),
+        "num_steps": len({one.step for one in completions}),
         "num_groups": len(groups),
-        "num_completions": len(found),
+        "num_completions": len(completions),
         "num_identical": identical,
-        "share_identical": identical / len(found) if found else None,
-        "rewards": {name: _reward(found, name) for name in names},
-        "total": compare_pairs([(one.before.total, one.after.total) for one in found]),
+        "share_identical": identical / len(completions) if completions else None,
+        "rewards": {name: _reward(completions, name) for name in names},
+        "total": compare_pairs([(one.before.total, one.after.total) for one in completions]),
         "groups": _groups(groups.values()),
-        "advantages": _advantages(found),
-        "flips": list(flip_rows(found)),
+        "advantages": _advantages(completions),
+        "flips": list(flip_rows(completions)),
     }
 
 
-def flip_rows(found: Iterable[Change]) -> Iterator[dict[str, Any]]:
+def flip_rows(completions: Iterable[Change]) -> Iterator[dict[str, Any]]:
     """One row a flip: key, reward, value before and after."""
-    for one in found:
+    for one in completions:
         for name in one.flips():
             yield {
                 "step": one.step, "prompt_id": one.prompt_id, "sample_index": one.sample_index, "reward": name,
@@ -79,11 +79,13 @@ def flip_rows(found: Iterable[Change]) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def _reward(found: Sequence[Change], name: str) -> dict[str, Any]:
+def _reward(completions: Sequence[Change], name: str) -> dict[str, Any]:
     missing = ("absent", None)
-    pairs = [(one.before.outcomes.get(name, missing), one.after.outcomes.get(name, missing)) for one in found]
+    pairs = [(one.before.outcomes.get(name, missing), one.after.outcomes.get(name, missing)) for one in completions]
     statuses = Counter(f"{before[0]} -> {after[0]}" for before, after in pairs if before[0] != after[0])
-    flips = [(one.before.outcomes[name][1], one.after.outcomes[name][1]) for one in found if name in set(one.flips())]
+    flips = [
+        (one.before.outcomes[name][1], one.after.outcomes[name][1]) for one in completions if name in set(one.flips())
+    ]
     up = sum(1 for before, after in flips if before is not None and after is not None and after > before)
     return {
         **compare_pairs([(before[1], after[1]) for before, after in pairs]),
@@ -118,10 +120,10 @@ def _best(totals: Sequence[float]) -> frozenset[int]:
     return frozenset(index for index, total in enumerate(totals) if total == max(totals))
 
 
-def _advantages(found: Sequence[Change]) -> dict[str, Any]:
+def _advantages(completions: Sequence[Change]) -> dict[str, Any]:
     """How the advantages would have changed; `sign_changes` counts completions that would have been pushed the other
     way."""
-    pairs = [(one.before.advantage, one.after.advantage) for one in found]
+    pairs = [(one.before.advantage, one.after.advantage) for one in completions]
     both = [(b, a) for b, a in pairs if b is not None and a is not None]
     steps = [abs(a - b) for b, a in both]
     return {
@@ -129,16 +131,16 @@ def _advantages(found: Sequence[Change]) -> dict[str, Any]:
         "mean_absolute_change": mean_or_none(steps),
         "max_absolute_change": max(steps, default=None),
         "sign_changes": sum(b * a < 0 for b, a in both),
-        "newly_trained": sum(one.after.valid and not one.before.valid for one in found),
-        "no_longer_trained": sum(one.before.valid and not one.after.valid for one in found),
+        "newly_trained": sum(one.after.valid and not one.before.valid for one in completions),
+        "no_longer_trained": sum(one.before.valid and not one.after.valid for one in completions),
     }
 
 
-def diff_table(found: Sequence[Change]) -> pa.Table:
+def diff_table(completions: Sequence[Change]) -> pa.Table:
     """One row a completion and reward, long form, and one named "total" for each completion: step, prompt_id,
     sample_index, reward, .."""
     rows: list[Mapping[str, Any]] = []
-    for one in found:
+    for one in completions:
         key = {"step": one.step, "prompt_id": one.prompt_id, "sample_index": one.sample_index}
         flipped = set(one.flips())
         for name in dict.fromkeys((*one.before.outcomes, *one.after.outcomes)):

@@ -64,8 +64,8 @@ def replay(
     request = request_of(run_dir, before, config, only, times)
     out = out or default_out(run_dir, request)
     going_on = check_out(out, run_dir, request)
-    asked = Plan(run_dir, out, before, config, tuple(only), times)
-    _check_times(asked)
+    plan = Plan(run_dir, out, before, config, tuple(only), times)
+    _check_times(plan)
     spans_step = estimator_of(config.grpo.loss_type).advantages_span_step(config.grpo)
     choice = choose(run_dir, only, whole_steps=spans_step)
     with RunFolder(dataclasses.replace(config, out_dir=str(out), resume=going_on)):
@@ -84,18 +84,18 @@ def replay(
         for problem in [*choice.problems, *missing][:_SHOWN_PROBLEMS]:
             display.warn(problem.text if problem.step is None else f"step {problem.step} is left out: {problem.text}")
         with Scorer(rubric) as scorer:
-            _score(asked, choice, folder, scorer, display)
-        return out, _report(asked, choice, folder)
+            _score(plan, choice, folder, scorer, display)
+        return out, _report(plan, choice, folder)
 
 
-def _check_times(asked: Plan) -> None:
-    if asked.times < 1:
-        raise ReplayError(f"--times {asked.times}: expected at least 1")
-    if asked.times > 1 and not asks_judge(asked.config):
+def _check_times(plan: Plan) -> None:
+    if plan.times < 1:
+        raise ReplayError(f"--times {plan.times}: expected at least 1")
+    if plan.times > 1 and not asks_judge(plan.config):
         raise ReplayError(
             "--times measures a judge's own variance, and no reward of this configuration asks a judge; leave it out"
         )
-    if asked.times > 1 and asked.config.judge.kind == "rules":
+    if plan.times > 1 and plan.config.judge.kind == "rules":
         raise ReplayError(
             "--times measures a judge's own variance, and judge=rules has none; leave it out or choose another judge"
         )
@@ -110,26 +110,26 @@ def _check_images(judge: Judge, missing: Sequence[Problem]) -> None:
         )
 
 
-def _score(asked: Plan, choice: Choice, folder: ReplayFolder, scorer: Scorer, display: Display) -> None:
+def _score(plan: Plan, choice: Choice, folder: ReplayFolder, scorer: Scorer, display: Display) -> None:
     left = [one for one in choice.steps if not folder.is_done(one.files.step)]
     done = choice.num_completions - sum(one.num_completions for one in left)
     with display.bar("replay", choice.num_completions, done) as bar:
-        if asked.times > 1:
+        if plan.times > 1:
             for chosen in left:
-                _repeat(asked, chosen, folder, scorer, bar)
+                _repeat(plan, chosen, folder, scorer, bar)
             return
-        for work in _in_order(asked, left, choice, scorer):
-            _finish(asked, work, folder, scorer, bar)
+        for work in _in_order(plan, left, choice, scorer):
+            _finish(plan, work, folder, scorer, bar)
 
 
-def _in_order(asked: Plan, left: Sequence[ChosenStep], choice: Choice, scorer: Scorer) -> Iterator[StepInWork]:
+def _in_order(plan: Plan, left: Sequence[ChosenStep], choice: Choice, scorer: Scorer) -> Iterator[StepInWork]:
     """The steps in order, while the judges already work on the next ones. A step that cannot be read becomes a
     problem."""
     waiting: deque[StepInWork] = deque()
-    kept = partial(same_rewards, asked.before, asked.config)
+    kept = partial(same_rewards, plan.before, plan.config)
     for chosen in left:
         try:
-            waiting.append(StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, kept=kept))
+            waiting.append(StepInWork(chosen, scorer, media_opener(plan.run_dir), plan.out.name, kept=kept))
         except StoreError as error:
             choice.problems.append(Problem(chosen.files.step, str(error)))
             continue
@@ -138,27 +138,27 @@ def _in_order(asked: Plan, left: Sequence[ChosenStep], choice: Choice, scorer: S
     yield from waiting
 
 
-def _finish(asked: Plan, work: StepInWork, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
+def _finish(plan: Plan, work: StepInWork, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
     scored = work.scores()
     judge = scorer.rubric.judge
     if isinstance(judge, StoredFirst) and judge.broken is not None:
         raise judge.broken
-    table = work.with_scores(scored, asked.config.grpo, asked.out.name)
+    table = work.with_scores(scored, plan.config.grpo, plan.out.name)
     folder.write(work.chosen.files, table, judge.metrics() if judge else {})
     bar.advance(parts=len(work.rows))
 
 
-def _repeat(asked: Plan, chosen: ChosenStep, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
+def _repeat(plan: Plan, chosen: ChosenStep, folder: ReplayFolder, scorer: Scorer, bar: Bar) -> None:
     """One step, scored `times` times one after another; the first is what the replay stores, all of them measure the
     judge."""
     rows: list[dict[str, Any]] = []
     table: pa.Table = None
-    for repetition in range(asked.times):
-        work = StepInWork(chosen, scorer, media_opener(asked.run_dir), asked.out.name, repetition=repetition)
+    for repetition in range(plan.times):
+        work = StepInWork(chosen, scorer, media_opener(plan.run_dir), plan.out.name, repetition=repetition)
         scored = work.scores()
         rows += repetition_rows(work.rows, [one for members in scored for one in members], repetition)
         if repetition == 0:
-            table = work.with_scores(scored, asked.config.grpo, asked.out.name)
+            table = work.with_scores(scored, plan.config.grpo, plan.out.name)
     path = folder.path / REPETITIONS / f"step_{chosen.files.step:06d}.parquet"
     path.parent.mkdir(exist_ok=True)
     replace_from(path, lambda beside: pq.write_table(pa.Table.from_pylist(rows), beside, compression="zstd"))
@@ -167,16 +167,16 @@ def _repeat(asked: Plan, chosen: ChosenStep, folder: ReplayFolder, scorer: Score
     bar.advance(parts=len(table))
 
 
-def _report(asked: Plan, choice: Choice, folder: ReplayFolder) -> dict[str, Any]:
+def _report(plan: Plan, choice: Choice, folder: ReplayFolder) -> dict[str, Any]:
     """Write report and differences of all steps, those of earlier processes included."""
-    found = list(changes(asked.run_dir, folder.path))
+    completions = list(changes(plan.run_dir, folder.path))
     report = {
-        "run": str(asked.run_dir), "replay": str(asked.out), "only": list(asked.only), "times": asked.times,
-        "num_passing": choice.num_passing, **summarize(found), "judge": folder.spent,
+        "run": str(plan.run_dir), "replay": str(plan.out), "only": list(plan.only), "times": plan.times,
+        "num_passing": choice.num_passing, **summarize(completions), "judge": folder.spent,
         "problems": [problem.text for problem in choice.problems],
     }  # fmt: skip
-    if asked.times > 1:
+    if plan.times > 1:
         report["variance"] = variance(pq.read_table(folder.path / REPETITIONS).to_pylist())
-    replace_from(folder.path / DIFF, lambda beside: pq.write_table(diff_table(found), beside, compression="zstd"))
+    replace_from(folder.path / DIFF, lambda beside: pq.write_table(diff_table(completions), beside, compression="zstd"))
     write_atomically(folder.path / REPORT, to_json(report))
     return report

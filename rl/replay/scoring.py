@@ -170,8 +170,8 @@ def _failed_texts(row: Row, names: frozenset[str]) -> Iterator[str]:
     for outcome in row["outcomes"]:
         if outcome["name"] in names and outcome["status"] in ("error", "timeout"):
             evidence = json.loads(outcome["evidence"] or "{}")
-            said = evidence.get("answer") if isinstance(evidence, dict) else None
-            yield from {text for text in (said, row["answer"]) if isinstance(text, str)}
+            answer = evidence.get("answer") if isinstance(evidence, dict) else None
+            yield from {text for text in (answer, row["answer"]) if isinstance(text, str)}
 
 
 def _padded(members: Sequence[Scored], width: int) -> list[Scored]:

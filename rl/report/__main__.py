@@ -48,14 +48,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code (`rollouts.terminal`)."""
-    asked = _parser().parse_args(argv)
-    folder, against = asked.run, asked.against
+    arguments = _parser().parse_args(argv)
+    folder, against = arguments.run, arguments.against
     if (folder / EVALUATION).is_dir():
         if against is not None and not (against / EVALUATION).is_dir():
             complain(f"{COMMAND}: --against {against} is no evaluation on benchmarks: it has no folder {EVALUATION}/")
             return CANNOT
-        return _evaluation(folder, against, asked.export)
-    if against is not None or asked.export is not None:
+        return _evaluation(folder, against, arguments.export)
+    if against is not None or arguments.export is not None:
         complain(f"{COMMAND}: --against and --export are for evaluations on benchmarks; {folder} is none")
         return CANNOT
     if (folder / CURVE).is_file():

@@ -35,15 +35,15 @@ def choose_groups(run_dir: Path, wanted: int = 8) -> tuple[list[Group], list[str
     troubles: list[str] = []
 
     def groups_of(places: Sequence[int]) -> list[Group]:
-        found: list[Group] = []
+        groups: list[Group] = []
         for place in places:
             try:
                 members = list(read_step(run_dir, steps[place]))
             except StoreError as error:
                 troubles.append(f"Step {steps[place].step} is not shown: {error}")
                 continue
-            found += [list(group) for _, group in itertools.groupby(members, key=lambda one: one.key[:3])]
-        return found
+            groups += [list(group) for _, group in itertools.groupby(members, key=lambda one: one.key[:3])]
+        return groups
 
     early = _pick_unlike(groups_of([0]), max(1, wanted // 4)) if len(steps) > 1 else []
     late = _pick_unlike(

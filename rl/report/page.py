@@ -118,8 +118,8 @@ def _read(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
 
 
 def _points(metrics: Metrics, name: str) -> list[tuple[float, float]]:
-    found = ((line["step"], line.get(name)) for line in metrics)
-    return [(float(step), float(value)) for step, value in found if step is not None and value is not None]
+    pairs = ((line["step"], line.get(name)) for line in metrics)
+    return [(float(step), float(value)) for step, value in pairs if step is not None and value is not None]
 
 
 def _tiles(metrics: Metrics, summary: Mapping[str, Any], num_steps: int) -> list[dict[str, str]]:
@@ -201,7 +201,7 @@ def _seconds(metrics: Metrics, num_steps: int) -> dict[str, Any]:
     }
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _evidence(row: Mapping[str, Any]) -> str:
     """The interval of a difference and what it could have shown, in words; "" for a run of an earlier version."""
     low, high, detectable = (row.get(name) for name in ("difference_low", "difference_high", "detectable"))
     words = [] if low is None or high is None else [f"95 % interval {100 * low:+.1f} to {100 * high:+.1f} points"]
@@ -221,7 +221,7 @@ def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "worse": f"{mode}/{name}" in comparison.get("worse", []),
                 "baseline": baseline.get(name, {}).get("accuracy"),
                 "verdict": row.get("verdict", ""),  # a run of an earlier version has none
-                "told": _told(row),
+                "told": _evidence(row),
             }
             for name, row in comparison.get(mode, {}).items()
         ]
@@ -230,13 +230,13 @@ def _comparison(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return tables
 
 
-def _gains(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _gains(gains: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each way of asking the rows of gains over the SFT model and over the controls, as `rl.compare.gains` made
     them, with the place of each on an axis that holds all of them."""
-    controls = {one["name"]: one["control"] for one in found.get("folders", ()) if one["control"] != "none"}
+    controls = {one["name"]: one["control"] for one in gains.get("folders", ()) if one["control"] != "none"}
     tables = []
     for mode, label in WAYS.items():
-        rows = [row for row in found.get(mode, {}).get("rows", ()) if row["value"] is not None]
+        rows = [row for row in gains.get(mode, {}).get("rows", ()) if row["value"] is not None]
         ends = [abs(row[name]) for row in rows for name in ("value", "low", "high") if row[name] is not None]
         widest = max([0.01, *ends])
         for row in rows:

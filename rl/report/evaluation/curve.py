@@ -53,11 +53,11 @@ def _changes(folder: Path, labels: Sequence[str]) -> tuple[dict[str, Mapping[str
     if len(labels) < 2:
         return {}, ""
     try:
-        found = compare([folder / label for label in labels])
+        comparison = compare([folder / label for label in labels])
     except UnusableData as error:
         return {}, str(error)
     made: dict[str, Mapping[str, Any]] = {}
-    for label, other in zip(labels[1:], found["others"], strict=True):
+    for label, other in zip(labels[1:], comparison["others"], strict=True):
         made[label] = {name: one["difference"] for name, one in other["benchmarks"].items()}
     return made, ""
 
@@ -66,11 +66,11 @@ def _benchmarks(
     summaries: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Each headline over the models that have it, with a chart where the models are steps of a run."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    benchmarks: dict[tuple[str, str], dict[str, Any]] = {}
     for label, summary in summaries.items():
         for one in headlines(summary):
             about = {"title": one.title, "metric": one.metric, "scale": one.scale, "rows": []}
-            rows = found.setdefault((one.name, one.metric), about)["rows"]
+            rows = benchmarks.setdefault((one.name, one.metric), about)["rows"]
             rows.append(
                 {
                     "label": label,
@@ -81,7 +81,7 @@ def _benchmarks(
                     "change": changes.get(label, {}).get(one.name),
                 }
             )
-    return [{**one, "chart": _chart(one)} for one in found.values()]
+    return [{**one, "chart": _chart(one)} for one in benchmarks.values()]
 
 
 def _chart(one: Mapping[str, Any]) -> str | None:

@@ -69,29 +69,33 @@ class Compared:
 def summary_of(folder: Path) -> dict[str, Any]:
     """summary.json of an evaluation. Raises DamagedStore where it is none that can be read."""
     try:
-        found: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:200]
         raise DamagedStore(
             f"{folder / SUMMARY} cannot be read: {why}; compute it again with rl.evaluate --from-rows"
         ) from None
-    if not isinstance(found, dict) or not isinstance(found.get("benchmarks"), list):
+    if not isinstance(summary, dict) or not isinstance(summary.get("benchmarks"), list):
         raise DamagedStore(f"{folder / SUMMARY} is of no evaluation on benchmarks")
-    return found
+    return summary
 
 
 def compare_folders(first: Path, second: Path) -> list[Compared]:
     """Every benchmark that the first folder holds, second minus first. Raises StoreError where rows cannot be read."""
     parsers = summary_of(first).get("parser"), summary_of(second).get("parser")
     ours, theirs = ({one.card.name: one for one in read_all(folder)} for folder in (first, second))
-    found = []
+    comparisons = []
     for name, facts in ours.items():
         reason = _reason(facts, theirs.get(name), parsers)
-        found.append(Compared(name, reason) if reason else _compare(first, second, facts, theirs[name]))
+        comparisons.append(Compared(name, reason) if reason else _compare(first, second, facts, theirs[name]))
     adjusted = holm_by_name(
-        {one.name: one.difference.p_value for one in found if one.difference and one.difference.p_value is not None}
+        {
+            one.name: one.difference.p_value
+            for one in comparisons
+            if one.difference and one.difference.p_value is not None
+        }
     )
-    return [Compared(**{**vars(one), "adjusted": adjusted.get(one.name)}) for one in found]
+    return [Compared(**{**vars(one), "adjusted": adjusted.get(one.name)}) for one in comparisons]
 
 
 def _reason(first: Facts, second: Facts | None, parsers: tuple[Any, Any]) -> str:

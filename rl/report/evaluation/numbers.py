@@ -36,13 +36,13 @@ def scale_of(metric: str) -> float:
 
 def headlines(summary: Mapping[str, Any]) -> list[Headline]:
     """Those of every benchmark that has a number, closed part before reports."""
-    found = []
+    result = []
     for one in summary["benchmarks"]:
         if one.get("clean"):
-            found.append(_headline(one, one, one["headline"], one["clean"]))
+            result.append(_headline(one, one, one["headline"], one["clean"]))
         if part := one.get("reports"):
-            found.append(_headline(one, part, part["headline"], part["score"]))
-    return found
+            result.append(_headline(one, part, part["headline"], part["score"]))
+    return result
 
 
 def _headline(one: Mapping[str, Any], part: Mapping[str, Any], metric: str, score: Estimate) -> Headline:
@@ -87,23 +87,23 @@ def _of_benchmark(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {"part": "stratum", "name": f"{stratum}={value}", **_flat(estimate)}
     groups = one.get("groups") or {}
     of_groups = {name: groups[name] for name in ("all_right", "confused") if groups.get(name)}
-    for part_name, found in (("groups", of_groups), ("sampled", one.get("sampled") or {})):
-        yield from ({"part": part_name, "name": name, **_flat(estimate)} for name, estimate in found.items())
+    for part_name, estimates in (("groups", of_groups), ("sampled", one.get("sampled") or {})):
+        yield from ({"part": part_name, "name": name, **_flat(estimate)} for name, estimate in estimates.items())
     for grader, metric, made in foreign(one):
         note = f"a constant report: {made['constant']:.4f}" if "constant" in made else ""
         yield {"part": f"as in {grader}", "name": metric, **_flat(made), "note": note}
     for reference in one.get("references") or ():
         for model, value in reference["values"].items():
-            told = "comparable" if reference["comparable"] else f"not comparable: {reference['why']}"
-            yield {"part": f"reference, {reference['source']}", "name": model, "value": value, "note": told}
+            note = "comparable" if reference["comparable"] else f"not comparable: {reference['why']}"
+            yield {"part": f"reference, {reference['source']}", "name": model, "value": value, "note": note}
 
 
 def foreign(one: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Grader, metric and value of the same answers as other projects grade them."""
-    found = [(grader, "accuracy", made) for grader, made in (one.get("as_in") or {}).items()]
+    grades = [(grader, "accuracy", made) for grader, made in (one.get("as_in") or {}).items()]
     written = (one.get("reports") or {}).get("as_in") or {}
     none = {"low": None, "high": None}
-    return [*found, *((grader, name, {**none, **made}) for grader, of in written.items() for name, made in of.items())]
+    return [*grades, *((grader, name, {**none, **made}) for grader, of in written.items() for name, made in of.items())]
 
 
 class Table(NamedTuple):
@@ -122,7 +122,7 @@ def tables(one: Mapping[str, Any]) -> list[Table]:
     """The published tables beside one benchmark."""
     values = {(ref["source"], ref["metric"]): ref["values"] for ref in one.get("references") or ()}
     beside = one.get("published") or ()
-    found = []
+    result = []
     for title in dict.fromkeys(title_of(row["source"]) for row in beside):
         columns = [row for row in beside if title_of(row["source"]) == title]
         of = [values[row["source"], row["metric"]] for row in columns]
@@ -132,8 +132,8 @@ def tables(one: Mapping[str, Any]) -> list[Table]:
             ]
             for model in sorted(dict.fromkeys(name for there in of for name in there), key=lambda m: -of[0].get(m, 0.0))
         }
-        found.append(Table(title, columns, models, reasons(columns)))
-    return found
+        result.append(Table(title, columns, models, reasons(columns)))
+    return result
 
 
 def _is_blind(value: float | None, column: Mapping[str, Any]) -> bool:

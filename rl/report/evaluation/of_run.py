@@ -24,7 +24,7 @@ def write_evaluations(run_dir: Path, troubles: list[str]) -> list[dict[str, Any]
     Raises:
         DiskFull: there is no room.
     """
-    found = []
+    pages = []
     names = ordered(run_dir / OF_RUN)
     for name in names:
         folder = run_dir / OF_RUN / name
@@ -34,5 +34,5 @@ def write_evaluations(run_dir: Path, troubles: list[str]) -> list[dict[str, Any]
         except StoreError as error:
             troubles.append(f"The evaluation {name} is not shown: {error}")
             continue
-        found.append({"name": name, "address": f"{OF_RUN}/{quote(name)}/{REPORT}", "scores": scores})
-    return found
+        pages.append({"name": name, "address": f"{OF_RUN}/{quote(name)}/{REPORT}", "scores": scores})
+    return pages

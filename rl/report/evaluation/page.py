@@ -102,14 +102,14 @@ def _benchmark(one: Mapping[str, Any], compared: Compared | None) -> dict[str, A
 
 def _notes(one: Mapping[str, Any]) -> list[str]:
     """What a reviewer must know of a benchmark before its number."""
-    found = [*one["mismatches"], *one["overlap"]]
+    notes = [*one["mismatches"], *one["overlap"]]
     if one["num_asked"] + len(one["unusable"]) < one["num_rows"]:
-        found.append(f"{one['num_asked']:,} of {one['num_rows']:,} rows were asked, so this is a subset")
+        notes.append(f"{one['num_asked']:,} of {one['num_rows']:,} rows were asked, so this is a subset")
     if one["unusable"]:
-        found.append(f"{len(one['unusable']):,} rows cannot be asked; official counts them wrong")
+        notes.append(f"{len(one['unusable']):,} rows cannot be asked; official counts them wrong")
     if one["refused"]:
-        found.append(f"{len(one['refused']):,} items were refused by the processor or the engine and have no value")
-    if told := not_judged(one):
-        found.append(told)
-    found += [f"no baseline {NAMES.get(name, name)}: {why}" for name, why in one["not_computed"].items()]
-    return found
+        notes.append(f"{len(one['refused']):,} items were refused by the processor or the engine and have no value")
+    if note := not_judged(one):
+        notes.append(note)
+    notes += [f"no baseline {NAMES.get(name, name)}: {why}" for name, why in one["not_computed"].items()]
+    return notes
