@@ -47,9 +47,9 @@ def main(argv: Sequence[str]) -> int:
         tell([("Rewards", [Finding(False, f"a reward cannot work: {error}")])], console)
         return FAILED
     with Scorer(rubric) as scorer:
-        told = tell(examine(config, scorer), console)
-    console.print(f"\n{told.in_words if any(told) else 'All checks passed: the run can start.'}")
-    return FAILED if told.bad else DONE
+        tally = tell(examine(config, scorer), console)
+    console.print(f"\n{tally.in_words if any(tally) else 'All checks passed: the run can start.'}")
+    return FAILED if tally.bad else DONE
 
 
 def _benchmarks(config: Config) -> int:
@@ -60,9 +60,9 @@ def _benchmarks(config: Config) -> int:
 
     console = open_console()
     with failures.exit_on_failure(COMMAND):
-        told = tell(examine_benchmarks(config, console), console)
-    console.print(f"\n{told.in_words}")
-    return FAILED if told.bad else DONE
+        tally = tell(examine_benchmarks(config, console), console)
+    console.print(f"\n{tally.in_words}")
+    return FAILED if tally.bad else DONE
 
 
 if __name__ == "__main__":

@@ -205,8 +205,10 @@ def check_ray(config: Config) -> Finding:
             port = probe.getsockname()[1]
         return Finding(True, f"Ray: one of our own on this machine, with free ports such as {port}")
     if address == "auto":
-        found = bool(os.environ.get("RAY_ADDRESS")) or Path("/tmp/ray/ray_current_cluster").is_file()
-        return Finding(found, "Ray: the cluster of this machine", "" if found else "ray start --head, or compute=local")
+        cluster = bool(os.environ.get("RAY_ADDRESS")) or Path("/tmp/ray/ray_current_cluster").is_file()
+        return Finding(
+            cluster, "Ray: the cluster of this machine", "" if cluster else "ray start --head, or compute=local"
+        )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=RAY_SECONDS).close()
@@ -269,7 +271,7 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
         scorer: the run's parser and rubric, with the judge that asks nobody.
     """
     splits = attempt(lambda: _load(config), "correct data.root, or set data.on_bad_row=skip")
-    steps, asked = 1, []
+    steps, costs = 1, []
     if isinstance(splits, Finding):
         yield "Data", [splits]
     else:
@@ -288,7 +290,7 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
         if stages := guard(lambda: check_stages(config, splits), MODEL_FIX):
             yield STAGES, stages
         steps = num_steps(config, len(splits.rl))
-        asked = estimate(config, splits.rl, splits.eval, steps)
+        costs = estimate(config, splits.rl, splits.eval, steps)
         yield "What the run does", [Finding(True, line) for line in arithmetic(config, splits)]
     if config.compute.device == "cuda":
         yield MEMORY_TITLE, guard(lambda: check_memory(config), MODEL_FIX)
@@ -297,7 +299,7 @@ def examine(config: Config, scorer: RubricScoring) -> Iterator[Section]:
     if config.resume and not isinstance(splits, Finding):
         machine += guard(lambda: check_same(config, splits, scorer.rubric), "put it back, or allow_changes=true")
     yield "Machine", machine
-    yield "Judge", [*check_judge(config), *asked]
+    yield "Judge", [*check_judge(config), *costs]
 
 
 def what_learns(config: Config) -> list[Finding]:
@@ -326,8 +328,8 @@ def under_control(splits: DataSplits, config: Config) -> tuple[list[Finding], Da
         check_controls(splits, config)
         return controlled(splits, config)
 
-    found = attempt(rows, "leave the control out, or give data in which there is something to take away")
-    return ([found], splits) if isinstance(found, Finding) else ([], found)
+    result = attempt(rows, "leave the control out, or give data in which there is something to take away")
+    return ([result], splits) if isinstance(result, Finding) else ([], result)
 
 
 def check_packages() -> list[Finding]:
@@ -349,7 +351,7 @@ def check_same(config: Config, splits: DataSplits, rubric: Rubric) -> list[Findi
     return [Finding(True, "what the run learns from is what it began with, or allow_changes is set")]
 
 
-class Told(NamedTuple):
+class Tally(NamedTuple):
     """How many findings were bad, and how many could not be looked at."""
 
     bad: int
@@ -367,7 +369,7 @@ class Told(NamedTuple):
         return "All checks passed."
 
 
-def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> Told:
+def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> Tally:
     """Print the findings as they come; returns how many are bad or could not be looked at."""
     bad = unchecked = 0
     for heading, findings in sections:
@@ -381,4 +383,4 @@ def tell(sections: Iterable[tuple[str, list[Finding]]], console: Console) -> Tol
             if finding.fix:
                 console.print(plain(f"    mend it: {finding.fix}", "yellow"), soft_wrap=True)
             bad += not finding.good
-    return Told(bad, unchecked)
+    return Tally(bad, unchecked)

@@ -67,10 +67,12 @@ def check_data(splits: DataSplits, config: Config) -> list[Finding]:
         for name, part, needed in parts
         for good in [bool(part) or not needed]
     ]
-    asked = config.grpo.prompts_per_step
-    if len(splits.rl) < asked:
+    num_prompts = config.grpo.prompts_per_step
+    if len(splits.rl) < num_prompts:
         findings.append(
-            Finding(False, f"a step asks {asked} prompts", f"lower grpo.prompts_per_step to at most {len(splits.rl)}")
+            Finding(
+                False, f"a step asks {num_prompts} prompts", f"lower grpo.prompts_per_step to at most {len(splits.rl)}"
+            )
         )
     findings += [Finding(True, f"{note}: {num_rows:,} rows") for note, num_rows in splits.notes.items()]
     if splits.bad_rows:
@@ -136,8 +138,8 @@ def _labels_interleave(sample: Sample, processor: Processor) -> Finding:
     labels = [label for media in sample.media for label in media.labels or ()]
     rest, between = render_prompt(sample, processor), []
     for label in labels:
-        before, found, rest = rest.partition(label)
-        between.append(before.strip() if found else "")
+        before, match, rest = rest.partition(label)
+        between.append(before.strip() if match else "")
     # What stands before the first label is the turn's beginning; between two labels there must be a frame.
     good = all(between[1:]) and labels[-1] in render_prompt(sample, processor)
     fix = "" if good else "the chat template moves images before the text: data.media.frame_labels=false"
@@ -214,11 +216,11 @@ def rows_fit(processor: Processor, splits: DataSplits, config: Config) -> RowsFi
         f" {needed} of model.max_model_len={config.model.max_model_len}"
     )
     if not checked.bad_rows:
-        said = f"all {num_rows:,} rows can be encoded ({checked.num_encoded:,} were); {text}"
-        return RowsFit(Finding(True, said), splits)
+        line = f"all {num_rows:,} rows can be encoded ({checked.num_encoded:,} were); {text}"
+        return RowsFit(Finding(True, line), splits)
     if config.data.on_bad_row == "skip":
-        said = f"{len(checked.bad_rows)} rows cannot be asked and are left out, because data.on_bad_row=skip; {text}"
-        return RowsFit(Finding(True, said), checked.splits)
+        line = f"{len(checked.bad_rows)} rows cannot be asked and are left out, because data.on_bad_row=skip; {text}"
+        return RowsFit(Finding(True, line), checked.splits)
     hint = room_hint(checked, config).partition(" ")[0]
     fix = (f"{hint} or " if hint else "") + "correct these rows, or leave them out with data.on_bad_row=skip"
     shown = "; ".join(f"{shorten(row.id)}: {shorten(row.reason, 300)}" for row in checked.bad_rows[:NUM_SHOWN])
@@ -346,13 +348,13 @@ def chance(samples: Sequence[Sample]) -> list[float]:
     found without the parser."""
     counts = Counter((sample.answer_type, _fold(gold_answer(sample))) for sample in samples)
     sizes = Counter(sample.answer_type for sample in samples)
-    found = []
+    shares = []
     for sample in samples:
         accepted = {_fold(gold_answer(sample))}
         accepted |= set() if sample.answer_type in ("mcq", "multi") else {_fold(alias) for alias in sample.aliases}
         right = sum(counts[sample.answer_type, answer] for answer in accepted) - 1
-        found.append(right / max(1, sizes[sample.answer_type] - 1))
-    return found
+        shares.append(right / max(1, sizes[sample.answer_type] - 1))
+    return shares
 
 
 def _shuffle_finding(samples: Sequence[Sample], scores: Mapping[int, float]) -> Finding:

@@ -49,12 +49,12 @@ def all_needs(config: Config, sizes: Architecture) -> list[Need]:
 
 def needs_before(config: Config, sizes: Architecture) -> list[Need]:
     """Of the supervised stages, each of which has the GPUs for itself."""
-    found = []
+    stages = []
     for name in document_stages(config):
         need = sft_need(as_staged(config, name, sizes.family), sizes)
-        found += [dataclasses.replace(need, role=f"stage {name}")] if need else []
+        stages += [dataclasses.replace(need, role=f"stage {name}")] if need else []
     tuned = sft_need(config, sizes)
-    return [*found, *([tuned] if tuned else [])]
+    return [*stages, *([tuned] if tuned else [])]
 
 
 def fullest(config: Config, sizes: Architecture) -> Need:
@@ -72,15 +72,15 @@ def ways_to_fit(config: Config, sizes: Architecture) -> list[Way]:
     """The ways to make a run fit that change fewest settings, mildest first; empty where none of ours does."""
     changes = list(_candidates(config))
     for count in range(1, MOST_CHANGES + 1):
-        found = []
+        ways = []
         for chosen in combinations(changes, count):
             if len({change.path for change in chosen}) < count:
                 continue
             changed = apply(config, chosen)
             if fits(changed, sizes):
-                found.append(Way(chosen, fullest(changed, sizes).peak / GIB))
-        if found:
-            return found[:MOST_ANSWERS]
+                ways.append(Way(chosen, fullest(changed, sizes).peak / GIB))
+        if ways:
+            return ways[:MOST_ANSWERS]
     return []
 
 
@@ -147,9 +147,9 @@ def check_memory(config: Config) -> list[Finding]:
     for before in needs_before(config, sizes):
         good = room is None or before.peak <= room * GIB
         text = f"{before.role}: {before.peak / GIB:.1f} GiB on each; largest: {before.largest.name}"
-        told = any(finding.fix for finding in findings)
+        has_advice = any(finding.fix for finding in findings)
         findings.append(
-            Finding(good, text, "" if good else "as above" if told else _advice(ways_to_fit(config, sizes)))
+            Finding(good, text, "" if good else "as above" if has_advice else _advice(ways_to_fit(config, sizes)))
         )
     if idle := _idle_ranks(config):
         findings.append(Finding(True, idle))

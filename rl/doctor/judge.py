@@ -56,9 +56,9 @@ def check_judge(config: Config) -> list[Finding]:
 
 def seats(judge: JudgeConfig) -> list[Seat]:
     """Every model that is asked, once for each address."""
-    asked = list(panel_seats(judge).values()) or [first_seat(judge)]
-    asked += [second_seat(judge)] if judge.second_opinion != "off" else []
-    return list({(seat.base_url, seat.model, seat.api_key_env): seat for seat in asked}.values())
+    models = list(panel_seats(judge).values()) or [first_seat(judge)]
+    models += [second_seat(judge)] if judge.second_opinion != "off" else []
+    return list({(seat.base_url, seat.model, seat.api_key_env): seat for seat in models}.values())
 
 
 def _probe(judge: JudgeConfig, seat: Seat) -> Finding:
@@ -103,8 +103,8 @@ def most_calls(config: Config, rl: Sequence[Sample], held_out: Sequence[Sample],
 
 
 def _asks(name: str) -> bool:
-    found = registry.find(name)
-    return not isinstance(found, registry.Reward) or "judge" in found.supplied
+    entry = registry.find(name)
+    return not isinstance(entry, registry.Reward) or "judge" in entry.supplied
 
 
 def estimate(config: Config, rl: Sequence[Sample], held_out: Sequence[Sample], num_steps: int) -> list[Finding]:

@@ -39,7 +39,7 @@ def _of_stage(config: Config, name: str, splits: DataSplits) -> Iterator[Finding
     try:
         with Display(sys.stderr) as display:
             ready = ready_stage(config, name, splits.eval, display.late_bar)
-        yield from told(config, ready)
+        yield from contents(config, ready)
         staged = as_staged(config, name, load_family(config.model.path))
         learns, frozen = learning_parts(staged)
     except HubOutOfReach as error:
@@ -53,7 +53,7 @@ def _of_stage(config: Config, name: str, splits: DataSplits) -> Iterator[Finding
     yield Finding(True, f"{text} (stages.{name}.train={staged.model.train}){tiles}")
 
 
-def told(config: Config, ready: ReadyStage) -> Iterator[Finding]:
+def contents(config: Config, ready: ReadyStage) -> Iterator[Finding]:
     """What is taught, and what was left out."""
     yield Finding(True, f"{ready.name}: {in_words(config, ready)}")
     longest = f"{max(ready.lengths)} of model.max_model_len={config.model.max_model_len} tokens"

@@ -32,13 +32,13 @@ MOST_VALUES = 12
 def repeated(benchmark: Benchmark) -> list[str]:
     """How many reports of a benchmark stand word for word in a training part, a sentence each."""
     golds = [one.gold_text for one in benchmark.samples if one.answer_type == "report"]
-    found = []
+    lines = []
     for name, taught in benchmark.training.items():
         known = {one.gold_text for one in taught if one.answer_type == "report"}
         if golds and known:
             same = sum(gold in known for gold in golds)
-            found.append(f"{same:,} of {len(golds):,} reports stand word for word in {name}")
-    return found
+            lines.append(f"{same:,} of {len(golds):,} reports stand word for word in {name}")
+    return lines
 
 
 def print_blinds(benchmark: Benchmark, console: Console) -> None:
@@ -63,8 +63,8 @@ def print_blinds(benchmark: Benchmark, console: Console) -> None:
         _print_strata(benchmark, NAMES.get(best, best), of_items[best].values, clusters, console)
     constant = constant_of_others(benchmark)
     for whose, values in constant.items():
-        told = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
-        console.print(plain(f"the constant report{_as(whose)}, x 100: {told}"))
+        numbers = ", ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
+        console.print(plain(f"the constant report{_as(whose)}, x 100: {numbers}"))
     for line in _printed(benchmark.card, blinds, constant):
         console.print(plain(line), soft_wrap=True)
 
@@ -127,15 +127,15 @@ def _printed(card: Card, blinds: Sequence[Blind], constant: Mapping[str, Mapping
     """How many numbers of each published table are not above what blindness earns on these rows, a sentence each."""
     closed = {one.name: one.mean for one in blinds if one.name not in ("constant", "frequent", "nearest")}
     for reference in card.references:
-        found = []
+        baselines = []
         if reference.metric == card.headline and closed:
             best = max(closed, key=lambda name: closed[name])
-            found.append((NAMES.get(best, best), closed[best]))
-        found += [
+            baselines.append((NAMES.get(best, best), closed[best]))
+        baselines += [
             (f"the constant report{_as(whose)}", values[reference.metric])
             for whose, values in constant.items()
             if reference.metric in values and whose in ("", reference.grader.casefold())
         ]
-        for name, value in found:
+        for name, value in baselines:
             below, total = blind_share(reference, value), len(reference.values)
             yield f"{reference.source}: {below} of {total} printed numbers are not above {name}, {100 * value:.1f}"

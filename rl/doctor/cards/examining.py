@@ -51,26 +51,25 @@ def examine_benchmarks(config: Config, console: Console) -> Iterator[Section]:
         except UnusableData as error:
             yield card.title, [Finding(False, str(error), "correct benchmark_root, or the card")]
             continue
-        found = [*_rows(benchmark), *_overlaps(benchmark, run_data), *_asking(benchmark, config, processor)]
-        yield card.title, [*found, *_judge(card, config)]
+        findings = [*_rows(benchmark), *_overlaps(benchmark, run_data), *_asking(benchmark, config, processor)]
+        yield card.title, [*findings, *_judge(card, config)]
         print_blinds(benchmark, console)
 
 
 def _rows(benchmark: Benchmark) -> list[Finding]:
     """What was read, and what is not as the card expects."""
-    card, lines = benchmark.card, screen(benchmark)
-    told = "\n".join(lines)
-    found = [Finding(len(benchmark.unusable) <= card.expect.unusable, told)]
+    card = benchmark.card
+    findings = [Finding(len(benchmark.unusable) <= card.expect.unusable, "\n".join(screen(benchmark)))]
     for number, (kind, count) in enumerate(Counter(one.flaw for one in benchmark.items if one.flaw).most_common()):
         if number < 5:
-            found.append(Finding(True, f"left out of clean, {count} x {kind}"))
+            findings.append(Finding(True, f"left out of clean, {count} x {kind}"))
     fix = "give the published file, or eval.on_mismatch=tell to score what is there, marked as another set"
-    found += [Finding(False, f"not the published set: {one}", fix) for one in benchmark.mismatches]
+    findings += [Finding(False, f"not the published set: {one}", fix) for one in benchmark.mismatches]
     if missing := missing_images(benchmark):
         folders = ", ".join(card.source.images) or "images"
-        found.append(Finding(False, missing, f"put them below benchmark_root ({folders})"))
-    found += [Finding(True, note) for note in benchmark.notes]
-    return [*found, *(Finding(True, f"trap: {trap}") for trap in card.traps), _licence(card)]
+        findings.append(Finding(False, missing, f"put them below benchmark_root ({folders})"))
+    findings += [Finding(True, note) for note in benchmark.notes]
+    return [*findings, *(Finding(True, f"trap: {trap}") for trap in card.traps), _licence(card)]
 
 
 def _judge(card: Card, config: Config) -> list[Finding]:
@@ -78,8 +77,8 @@ def _judge(card: Card, config: Config) -> list[Finding]:
     try:
         refuse_far_judge(card, config.judge)
     except UnusableData as error:
-        said = str(error).removeprefix(f"benchmark {card.name}: ").splitlines()
-        return [Finding(False, said[0], " ".join(said[1:]) or "judge=openai judge.base_url=URL judge.model=NAME")]
+        lines = str(error).removeprefix(f"benchmark {card.name}: ").splitlines()
+        return [Finding(False, lines[0], " ".join(lines[1:]) or "judge=openai judge.base_url=URL judge.model=NAME")]
     return []
 
 
@@ -90,16 +89,16 @@ def _licence(card: Card) -> Finding:
 
 def _overlaps(benchmark: Benchmark, run_data: DataSplits | str) -> list[Finding]:
     samples = benchmark.samples
-    told = [Finding(True, said) for said in repeated(benchmark)]
+    findings = [Finding(True, line) for line in repeated(benchmark)]
     if not any(one.media for one in samples):
-        return told
-    found = [overlap(samples, taught, name) for name, taught in benchmark.training.items()]
+        return findings
+    overlaps = [overlap(samples, taught, name) for name, taught in benchmark.training.items()]
     if isinstance(run_data, DataSplits) and not benchmark.missing_images:
-        found.append(overlap_with_run(samples, run_data, "the training data of this run (data.*)"))
-    told += [Finding(True, str(one)) for one in found]
+        overlaps.append(overlap_with_run(samples, run_data, "the training data of this run (data.*)"))
+    findings += [Finding(True, str(one)) for one in overlaps]
     if isinstance(run_data, str):
-        told.append(Finding(True, f"images are not compared with the training data of this run: {run_data}"))
-    return told
+        findings.append(Finding(True, f"images are not compared with the training data of this run: {run_data}"))
+    return findings
 
 
 def _run_data(config: Config) -> DataSplits | str:
@@ -131,7 +130,7 @@ def _asking(benchmark: Benchmark, config: Config, processor: Processor | str) ->
     kish = sum(count**2 for count in clusters.values()) / sum(clusters.values())
     least = ", ".join(f"{100 * minimum_detectable(psi, benchmark.num_clean):.1f}" for psi in DISCORDANT)
     shares = ", ".join(f"{100 * psi:.0f} %" for psi in DISCORDANT)
-    found = [
+    findings = [
         Finding(
             True,
             f"two models that differ on {shares} of the items are told apart from {least} points on (80 % power, items"
@@ -139,11 +138,11 @@ def _asking(benchmark: Benchmark, config: Config, processor: Processor | str) ->
         ),
     ]
     about, num_probed = _probes(benchmark.card, samples, benchmark, config)
-    found += about
+    findings += about
     if isinstance(processor, str) or benchmark.missing_images:
         why = "images are missing" if benchmark.missing_images else processor
-        return [*found, Finding(True, f"tokens and seconds are not estimated: {why}")]
-    return [*found, frames_fit(samples, config), _cost(samples, num_probed, config, processor)]
+        return [*findings, Finding(True, f"tokens and seconds are not estimated: {why}")]
+    return [*findings, frames_fit(samples, config), _cost(samples, num_probed, config, processor)]
 
 
 def _probes(card: Card, samples: Sequence[Sample], benchmark: Benchmark, config: Config) -> tuple[list[Finding], int]:
@@ -151,17 +150,17 @@ def _probes(card: Card, samples: Sequence[Sample], benchmark: Benchmark, config:
     wanted = card.probes if config.eval.probes is None else config.eval.probes
     if wanted and benchmark.missing_images:
         return [Finding(True, f"probes: {', '.join(wanted)}, not made because images are missing")], 0
-    found, total = [], 0
+    findings, total = [], 0
     for name in wanted:
         try:
             probed = make([name], samples, config.seed)
         except ProbeImpossible as error:
             asked_for = config.eval.probes is not None
-            found.append(Finding(not asked_for, str(error), "leave it out of probes=[..]" if asked_for else ""))
+            findings.append(Finding(not asked_for, str(error), "leave it out of probes=[..]" if asked_for else ""))
             continue
-        found += [Finding(True, f"probe {one.probe.name}: {len(one.samples):,} questions") for one in probed]
+        findings += [Finding(True, f"probe {one.probe.name}: {len(one.samples):,} questions") for one in probed]
         total += sum(len(one.samples) for one in probed)
-    return found, total
+    return findings, total
 
 
 def _cost(samples: Sequence[Sample], num_probed: int, config: Config, processor: Processor) -> Finding:

@@ -28,7 +28,7 @@ from rl.config import (
     RewardConfig,
     StagesConfig,
 )
-from rl.doctor.checks import Section, Told, examine, tell
+from rl.doctor.checks import Section, Tally, examine, tell
 from rollouts.prompt import hub
 from rollouts.prompt.processing import load_processor
 
@@ -91,7 +91,7 @@ def test_a_known_model_is_checked_as_far_as_its_configuration_goes(tmp_path: Pat
     output = io.StringIO()
     memory = next(name for name in found if name.startswith("Memory"))
     told = tell([found["Model"], found["What learns"], found[memory]], Console(file=output, width=300))
-    assert told == Told(bad=0, unchecked=2)
+    assert told == Tally(bad=0, unchecked=2)
     lines = [line.strip() for line in output.getvalue().splitlines()]
     assert (
         f"\u2713 {INTERNVL3_8B} is of the family internvl, by the configuration that is shipped with this version"
@@ -145,9 +145,9 @@ def test_a_run_says_at_once_what_it_lacks(offline: bool, monkeypatch: pytest.Mon
 
 
 def test_the_last_line_counts_what_failed_and_what_could_not_be_made() -> None:
-    assert Told(0, 0).in_words == "All checks passed."
-    assert Told(1, 0).in_words == "1 check failed."
-    assert Told(2, 1).in_words == "2 checks failed; 1 check could not be made (marked ?)."
-    assert Told(0, 2).in_words == (
+    assert Tally(0, 0).in_words == "All checks passed."
+    assert Tally(1, 0).in_words == "1 check failed."
+    assert Tally(2, 1).in_words == "2 checks failed; 1 check could not be made (marked ?)."
+    assert Tally(0, 2).in_words == (
         "Every check that could be made passed; 2 checks could not be made (marked ?), so a run may still be refused."
     )
