@@ -45,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rollouts.store.disk import write_atomically
 
     with Ending(COMMAND, NotComparable, OSError) as ending:
-        found = gains(open_folders([given.run, *given.other]))
+        result = gains(open_folders([given.run, *given.other]))
         if given.out is not None:
-            write_atomically(given.out, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+            write_atomically(given.out, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
     if not ending.code:
-        print_gains(found)
+        print_gains(result)
     return ending.code
 
 
@@ -61,11 +61,11 @@ def _evaluations(folders: Sequence[Path], out: Path | None) -> int:
     from rollouts.store.layout import StoreError
 
     with Ending(COMMAND, UnusableData, StoreError, OSError) as ending:
-        found = compare(folders)
+        comparison = compare(folders)
         if out is not None:
-            write_atomically(out, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+            write_atomically(out, (json.dumps(comparison, indent=2, ensure_ascii=False) + "\n").encode())
     if not ending.code:
-        print_comparison(found)
+        print_comparison(comparison)
     return ending.code
 
 

@@ -60,17 +60,17 @@ def open_folders(paths: Sequence[Path]) -> list[Folder]:
     """
     wanted = list(dict.fromkeys(path.resolve() for path in paths))
     faults: list[str] = []
-    found: list[Folder] = []
+    folders: list[Folder] = []
     if len(wanted) == 1:
         wanted += sorted(path.parent for path in (wanted[0] / CONTROLS).glob(f"*/{CONFIG}"))
     for path in wanted:
         try:
-            found.append(open_folder(path))
+            folders.append(open_folder(path))
         except (BadAnswers, NotComparable, OSError) as error:
             faults.append(str(error))
     if faults:
         raise NotComparable("\n".join(faults))
-    return found
+    return folders
 
 
 def open_folder(path: Path) -> Folder:
@@ -111,14 +111,14 @@ def check_comparable(folders: Sequence[Folder]) -> None:
 
 
 def _faults(first: Folder, other: Folder) -> list[str]:
-    told = [f"{other.name}: {fault}" for fault in _other_items(first.result, other.result)]
+    faults = [f"{other.name}: {fault}" for fault in _other_items(first.result, other.result)]
     for name in dict.fromkeys([*first.result.signature, *other.result.signature]):
         before, now = first.result.signature.get(name), other.result.signature.get(name)
         if before != now:
-            told.append(f"{other.name}: {_WORDS.get(name, name)} is {_short(now)}, of {first.name} {_short(before)}")
+            faults.append(f"{other.name}: {_WORDS.get(name, name)} is {_short(now)}, of {first.name} {_short(before)}")
     if other.control != "none":
-        told += [f"{other.name}: {fault}" for fault in _other_run(first, other)]
-    return told
+        faults += [f"{other.name}: {fault}" for fault in _other_run(first, other)]
+    return faults
 
 
 # Names of a signature in words.
@@ -152,15 +152,15 @@ def _names(names: Sequence[str]) -> str:
 def _other_run(run: Folder, control: Folder) -> list[str]:
     """Why a control is none of this run: it took more away than one thing, or started from another model."""
     settings = changed_settings(run.settings, control.settings)
-    told = [
+    faults = [
         f"it is no control of {run.name}: {name} is {_short(now)} there, here {_short(was)}"
         for name, (was, now) in settings.items()
         if name != "control" and not (control.control in PAID and name.startswith(_PAYS))
     ]
     names = [Path(one.sft_model).name for one in (run, control)]
     if names[0] != names[1]:
-        told.append(f"it starts from another SFT model: {_short(control.sft_model)}, here {_short(run.sft_model)}")
-    return told
+        faults.append(f"it starts from another SFT model: {_short(control.sft_model)}, here {_short(run.sft_model)}")
+    return faults
 
 
 def _short(value: Any) -> str:

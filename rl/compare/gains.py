@@ -41,7 +41,7 @@ def gains(folders: Sequence[Folder]) -> dict[str, Any]:
     first = folders[0]
     modes = [mode for mode in first.result.modes if all(mode in one.result.modes for one in folders)]
     labels = _labels(folders)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "num_items": len(first.result.items),
         "folders": [
             {"name": label, "path": str(one.path), "control": one.control}
@@ -61,15 +61,15 @@ def gains(folders: Sequence[Folder]) -> dict[str, Any]:
         ]
         _correct(rows)
         models = {SFT: first.models[SFT], **dict(zip(labels, (one.result for one in folders), strict=True))}
-        found[mode] = {"models": {name: _estimate(kept, mode) for name, kept in models.items()}, "rows": rows}
-    return found
+        result[mode] = {"models": {name: _estimate(kept, mode) for name, kept in models.items()}, "rows": rows}
+    return result
 
 
 def write_gains(folder: Path) -> dict[str, Any]:
     """The gains of a run over its controls, kept in its folder."""
-    found = gains(open_folders([folder]))
-    write_atomically(folder / GAINS, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
-    return found
+    result = gains(open_folders([folder]))
+    write_atomically(folder / GAINS, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    return result
 
 
 def _labels(folders: Sequence[Folder]) -> list[str]:

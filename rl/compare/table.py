@@ -17,13 +17,13 @@ NOTE = (
 )
 
 
-def print_gains(found: Mapping[str, Any], console: Console | None = None) -> None:
+def print_gains(gains: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what `gains` found, a table for each way of asking."""
     console = console or open_console()
-    for mode in (mode for mode in MODES if mode in found):
-        part = found[mode]
+    for mode in (mode for mode in MODES if mode in gains):
+        part = gains[mode]
         accuracies = ", ".join(f"{name} {_accuracy(one)}" for name, one in part["models"].items())
-        title = f"{WAYS[mode]}, {found['num_items']} held-out items"
+        title = f"{WAYS[mode]}, {gains['num_items']} held-out items"
         rows = [
             (
                 _what(row),

@@ -68,37 +68,37 @@ def _steps_of(text: str | None) -> range:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = _parser()
-    asked = parser.parse_args(argv)
-    if asked.to != "wandb" and (asked.online or asked.project != "rounds"):
-        parser.error(f"--online and --project have no effect with --to {asked.to}")
-    if asked.to != "inspect" and asked.no_images:
-        parser.error(f"--no-images has no effect with --to {asked.to}")
+    arguments = parser.parse_args(argv)
+    if arguments.to != "wandb" and (arguments.online or arguments.project != "rounds"):
+        parser.error(f"--online and --project have no effect with --to {arguments.to}")
+    if arguments.to != "inspect" and arguments.no_images:
+        parser.error(f"--no-images has no effect with --to {arguments.to}")
     try:
-        wanted = _steps_of(asked.steps)
+        wanted = _steps_of(arguments.steps)
     except ValueError:
-        parser.error(f"--steps {asked.steps}: expected a number or a range such as 3..8")
-    if asked.out.resolve().is_relative_to(asked.run.resolve() / "rollouts"):
-        parser.error(f"--out {asked.out}: lies among the stored rollouts of the run, which are never changed")
+        parser.error(f"--steps {arguments.steps}: expected a number or a range such as 3..8")
+    if arguments.out.resolve().is_relative_to(arguments.run.resolve() / "rollouts"):
+        parser.error(f"--out {arguments.out}: lies among the stored rollouts of the run, which are never changed")
     display = Display()
-    if asked.to == "model":
-        return _models(asked, wanted, display)
+    if arguments.to == "model":
+        return _models(arguments, wanted, display)
     num = 0
     with Ending(COMMAND, StoreError, TrackingError, OSError) as ending:
-        num = _export(asked, wanted, display)
+        num = _export(arguments, wanted, display)
         if not num:
-            raise NotARun(f"no step of {asked.run} was exported (--steps {asked.steps or 'all'})")
+            raise NotARun(f"no step of {arguments.run} was exported (--steps {arguments.steps or 'all'})")
     if ending.code:
         return ending.code
     look = (
-        f"inspect view --log-dir {quote(str(asked.out))}"
-        if asked.to == "inspect"
-        else f"wandb sync {quote(str(asked.out))}/wandb/offline-run-*"
+        f"inspect view --log-dir {quote(str(arguments.out))}"
+        if arguments.to == "inspect"
+        else f"wandb sync {quote(str(arguments.out))}/wandb/offline-run-*"
     )
-    display.say(f"{num} steps in {asked.out}" + ("" if asked.online else f"; look: {look}"))
+    display.say(f"{num} steps in {arguments.out}" + ("" if arguments.online else f"; look: {look}"))
     return 0
 
 
-def _models(asked: argparse.Namespace, wanted: range, display: Display) -> int:
+def _models(arguments: argparse.Namespace, wanted: range, display: Display) -> int:
     """Checkpoints as models: the model libraries take seconds that the other formats need not wait for."""
     require(COMMAND, "train")
     from rl.config.door import ConfigError
@@ -106,32 +106,34 @@ def _models(asked: argparse.Namespace, wanted: range, display: Display) -> int:
     from rl.policy.checkpoints import CheckpointError
 
     with Ending(COMMAND, CheckpointError, ConfigError, OSError) as ending:
-        steps = steps_with_checkpoints(asked.run)
+        steps = steps_with_checkpoints(arguments.run)
         if not (chosen := [step for step in steps if step in wanted]):
             kept = ", ".join(map(str, steps)) or "none"
-            raise CheckpointError(f"no checkpoint of {asked.run} was exported; steps that are kept: {kept}")
+            raise CheckpointError(f"no checkpoint of {arguments.run} was exported; steps that are kept: {kept}")
         for step in chosen:
-            display.say(str(write_model(asked.run, step, asked.out)))
+            display.say(str(write_model(arguments.run, step, arguments.out)))
     return ending.code
 
 
-def _export(asked: argparse.Namespace, wanted: range, display: Display) -> int:
+def _export(arguments: argparse.Namespace, wanted: range, display: Display) -> int:
     def steps() -> Iterator[tuple[StepFiles, list[Rollout]]]:
         for stored, rollouts in readable(
-            asked.run, lambda problem: display.warn(f"step {problem.step} is left out: {problem.text}")
+            arguments.run, lambda problem: display.warn(f"step {problem.step} is left out: {problem.text}")
         ):
             if stored.step in wanted and rollouts:
                 yield stored, rollouts
 
-    asked.out.mkdir(parents=True, exist_ok=True)
-    if asked.to == "wandb":
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.to == "wandb":
         require(COMMAND, "train")
         tables = ((stored.step, rollouts) for stored, rollouts in steps())
-        return write_wandb(asked.out, tables, mode="online" if asked.online else "offline", project=asked.project)
+        return write_wandb(
+            arguments.out, tables, mode="online" if arguments.online else "offline", project=arguments.project
+        )
     num = 0
     for stored, rollouts in steps():
         for task, part in parts_of(rollouts).items():
-            write_inspect_log(asked.out, stored, part, task=task, images=not asked.no_images)
+            write_inspect_log(arguments.out, stored, part, task=task, images=not arguments.no_images)
         num += 1
     return num
 

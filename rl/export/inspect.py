@@ -30,12 +30,12 @@ def parts_of(rollouts: Sequence[Rollout]) -> dict[str, list[Rollout]]:
     """The rollouts of a step by what their mean is of: all of them for a step of training (""); for a benchmark its
     greedy answers ("slake_en@1"), those that were sampled ("slake_en@1 sampled"), and each probe's
     ("slake_en@1 blank")."""
-    found: dict[str, list[Rollout]] = {}
+    parts: dict[str, list[Rollout]] = {}
     for one in rollouts:
         card, probe = one.sample.tags.get(CARD, ""), one.sample.tags.get(PROBE, "")
         way = probe or ("sampled" if one.sample_index else "")
-        found.setdefault(f"{card} {way}".strip() if card else "", []).append(one)
-    return found
+        parts.setdefault(f"{card} {way}".strip() if card else "", []).append(one)
+    return parts
 
 
 def write_inspect_log(out: Path, stored: StepFiles, rollouts: Sequence[Rollout], *, task: str, images: bool) -> Path:
@@ -78,14 +78,14 @@ def write_inspect_log(out: Path, stored: StepFiles, rollouts: Sequence[Rollout],
 def _results(rollouts: Sequence[Rollout]) -> dict[str, Any]:
     scores = []
     for name in ("total", *dict.fromkeys(name for one in rollouts for name in one.outcomes)):
-        found = [
+        column = [
             one.total if name == "total" else one.outcomes[name].value
             for one in rollouts
             if name == "total" or name in one.outcomes
         ]
-        values = [value for value in found if value is not None]
+        values = [value for value in column if value is not None]
         mean = sum(values) / len(values) if values else float("nan")
-        counts = {"scored_samples": len(values), "unscored_samples": len(found) - len(values)}
+        counts = {"scored_samples": len(values), "unscored_samples": len(column) - len(values)}
         scores.append(
             {"name": name, "scorer": name, **counts, "params": {}, "metrics": {"mean": {"name": "mean", "value": mean}}}
         )

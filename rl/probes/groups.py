@@ -21,7 +21,7 @@ class Answered:
     # None = no verdict.
     correct: bool | None
     # What was committed to (a letter, yes or no, folded text); None = nothing that could be read.
-    said: str | None
+    choice: str | None
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,16 @@ def confusion(rows: Sequence[Answered]) -> Confusion:
     """
     pairs: dict[str, list[str | None]] = {}
     for row in rows:
-        pairs.setdefault(row.group, []).append(row.said)
-    if odd := [name for name, said in pairs.items() if len(said) != 2]:
+        pairs.setdefault(row.group, []).append(row.choice)
+    if odd := [name for name, choices in pairs.items() if len(choices) != 2]:
         raise ValueError(f"confusion is of pairs, but {len(odd)} groups have another size, such as {odd[0]!r}")
-    return Confusion({name: None if None in said else float(said[0] == said[1]) for name, said in pairs.items()})
+    return Confusion(
+        {name: None if None in choices else float(choices[0] == choices[1]) for name, choices in pairs.items()}
+    )
 
 
 def letters(rows: Sequence[Answered]) -> dict[str, float]:
     """Share of each choice among those that were read, sorted: one letter that stands out is a bias."""
-    counts = Counter(row.said for row in rows if row.said is not None)
+    counts = Counter(row.choice for row in rows if row.choice is not None)
     total = sum(counts.values())
-    return {said: counts[said] / total for said in sorted(counts)}
+    return {choice: counts[choice] / total for choice in sorted(counts)}

@@ -49,16 +49,16 @@ def orders(sample: Sample, seed: int, count: int = NUM_ORDERS) -> list[tuple[int
     options = sample.options or ()
     last = [place for place, option in enumerate(options) if is_catch_all(option)]
     free = [place for place in range(len(options)) if place not in last]
-    found: list[tuple[int, ...]] = []
+    result: list[tuple[int, ...]] = []
     own = tuple(range(len(options)))
     for attempt in range(20 * count):
         drawn = sorted(free, key=lambda place: stable_hash("option order", seed, sample.id, attempt, place))
         order = (*drawn, *last)
-        if order != own and order not in found:
-            found.append(order)
-        if len(found) == count:
+        if order != own and order not in result:
+            result.append(order)
+        if len(result) == count:
             break
-    return found
+    return result
 
 
 def reordered(sample: Sample, order: Sequence[int]) -> dict[str, object]:

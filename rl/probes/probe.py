@@ -40,12 +40,12 @@ class Setting:
     def with_images(self) -> Mapping[tuple[str, ...], Mapping[str, Sequence[Sample]]]:
         """Items with images by `alike`, once with their question and once without it, then by gold answer; of each gold
         in an order of the seed. Made once, so that a large set takes no longer an item than a small one."""
-        found: dict[tuple[str, ...], dict[str, list[Sample]]] = {}
+        groups: dict[tuple[str, ...], dict[str, list[Sample]]] = {}
         for one in sorted(self.samples, key=lambda one: stable_hash("with images", self.seed, one.id)):
             if one.media:
                 for key in (alike(one), (*alike(one), folded(one.question))):
-                    found.setdefault(key, {}).setdefault(folded(one.gold_text), []).append(one)
-        return found
+                    groups.setdefault(key, {}).setdefault(folded(one.gold_text), []).append(one)
+        return groups
 
 
 def alike(sample: Sample) -> tuple[str, ...]:
@@ -107,9 +107,9 @@ def apply(probe: Probe, setting: Setting) -> Probed:
                 " plain items, never of each other"
             )
         fault = probe.fault(sample)
-        found = [] if fault else probe.make(sample, setting)
-        made += found
-        if not found:
+        variants = [] if fault else probe.make(sample, setting)
+        made += variants
+        if not variants:
             left_out[fault or "nothing in this set to change it by"] += 1
     if not made:
         reasons = "; ".join(f"{count} x {why}" for why, count in left_out.most_common(3)) or "it holds no item"

@@ -25,14 +25,14 @@ def named(names: Sequence[str]) -> list[Probe]:
     Raises:
         ProbeImpossible: there is no such probe.
     """
-    found: dict[str, Probe] = {}
+    probes: dict[str, Probe] = {}
     for name in names:
         if name not in PROBES and name not in FAMILIES:
             known = [*PROBES, *FAMILIES]
             hint = did_you_mean(name, known, f"; there are {', '.join(known)}")
             raise ProbeImpossible(f"probes=[..]: there is no probe named {name!r}{hint}")
-        found |= {one: PROBES[one] for one in FAMILIES.get(name, (name,))}
-    return list(found.values())
+        probes |= {one: PROBES[one] for one in FAMILIES.get(name, (name,))}
+    return list(probes.values())
 
 
 def make(names: Sequence[str], samples: Sequence[Sample], seed: int = 0) -> list[Probed]:

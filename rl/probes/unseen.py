@@ -16,8 +16,8 @@ PARTS = ("modality", "anatomy", "task")
 
 def combination(sample: Sample, parts: Sequence[str] = PARTS) -> tuple[str, ...] | None:
     """The parts of an item, from its modality and its tags; None = one of them is not known."""
-    found = tuple(sample.modality if part == "modality" else sample.tags.get(part, "") for part in parts)
-    return found if all(found) else None
+    values = tuple(sample.modality if part == "modality" else sample.tags.get(part, "") for part in parts)
+    return values if all(values) else None
 
 
 def strata(train: Sequence[Sample], held_out: Sequence[Sample], parts: Sequence[str] = PARTS) -> dict[str, Seen]:
@@ -26,9 +26,9 @@ def strata(train: Sequence[Sample], held_out: Sequence[Sample], parts: Sequence[
     Raises:
         ProbeImpossible: no item of either set names all parts, or no held-out combination is a new one.
     """
-    known = {found for sample in train if (found := combination(sample, parts))}
-    asked = {sample.id: found for sample in held_out if (found := combination(sample, parts))}
-    if not known or not asked:
+    known = {key for sample in train if (key := combination(sample, parts))}
+    keys = {sample.id: key for sample in held_out if (key := combination(sample, parts))}
+    if not known or not keys:
         which = "training" if not known else "held-out"
         raise ProbeImpossible(
             f"unseen combinations need rows that name {', '.join(parts)} (modality as a field, the others as tags), and"
@@ -36,9 +36,9 @@ def strata(train: Sequence[Sample], held_out: Sequence[Sample], parts: Sequence[
         )
     members = [{one[place] for one in known} for place in range(len(parts))]
 
-    def place(found: tuple[str, ...]) -> Seen:
-        if found in known:
+    def place(key: tuple[str, ...]) -> Seen:
+        if key in known:
             return "seen"
-        return "recombined" if all(part in seen for part, seen in zip(found, members, strict=True)) else "novel"
+        return "recombined" if all(part in seen for part, seen in zip(key, members, strict=True)) else "novel"
 
-    return {name: place(found) for name, found in asked.items()}
+    return {name: place(key) for name, key in keys.items()}

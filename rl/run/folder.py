@@ -215,8 +215,11 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[
     )
     idle = set.intersection(*({*idle_settings(config)} for config in configs))
     names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    told = [name for name in names if not _is_within(name, _MAY_CHANGE) and not _is_within(name, idle)]
-    return {name: (old.get(name), new.get(name)) for name in told}
+    return {
+        name: (old.get(name), new.get(name))
+        for name in names
+        if not _is_within(name, _MAY_CHANGE) and not _is_within(name, idle)
+    }
 
 
 def _is_within(name: str, settings: Iterable[str]) -> bool:

@@ -73,14 +73,14 @@ class Run:
         is one of every `eval.benchmark_every_steps`, else nothing; `timing_s/eval` are the wall seconds of both, those
         of handing the weights to the engines included."""
         settings = self.config.eval
-        asked = ((self.quick, settings.every_steps), (self.benchmarks, settings.benchmark_every_steps))
-        due = [ask for ask, every in asked if ask is not None and every and not step % every]
+        schedule = ((self.quick, settings.every_steps), (self.benchmarks, settings.benchmark_every_steps))
+        due = [ask for ask, every in schedule if ask is not None and every and not step % every]
         if not due:
             return {}
         started = time.monotonic()
         self.cluster.sync(version=step)
-        found = {name: value for ask in due for name, value in ask(step).items()}
-        return {**found, "timing_s/eval": time.monotonic() - started}
+        metrics = {name: value for ask in due for name, value in ask(step).items()}
+        return {**metrics, "timing_s/eval": time.monotonic() - started}
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Log the numbers of a step, and the judge's counters since the run's first start, to metrics.jsonl, W&B and

@@ -108,8 +108,8 @@ def _exchange(
 
     observed = abs(_change(finish, sums_a.sum(axis=0), sums_b.sum(axis=0)) or 0.0) - 1e-12
     if len(half) <= EXACT_CLUSTERS:
-        found = changed(all_signs(len(half)))
-        return sum(one >= observed for one in found) / len(found), "exchange of clusters, all patterns"
+        values = changed(all_signs(len(half)))
+        return sum(one >= observed for one in values) / len(values), "exchange of clusters, all patterns"
     at_least = sum(one >= observed for block in signs(len(half), NUM_FLIPS, seed) for one in changed(block))
     return (1 + at_least) / (1 + NUM_FLIPS), f"exchange of clusters, {NUM_FLIPS} draws, seed {seed}"
 

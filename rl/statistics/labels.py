@@ -34,25 +34,27 @@ def kappa(
     return None if expected == 0 else 1 - observed / expected
 
 
-def macro_f1(gold: Sequence[str], said: Sequence[str | None], *, labels: Sequence[str] | None = None) -> float | None:
+def macro_f1(
+    gold: Sequence[str], answers: Sequence[str | None], *, labels: Sequence[str] | None = None
+) -> float | None:
     """Mean over the classes of 2 TP / (2 TP + FP + FN), 0 to 1; None without rows.
 
-    A `None` in `said` is an answer that could not be read: a miss of its gold class, and no class of its own. `labels`:
-    the classes, also those that no row has; None = those of the gold and those that were said. A class that nobody has
-    and nobody says counts 0.
+    A `None` in `answers` is an answer that could not be read: a miss of its gold class, and no class of its own.
+    `labels`: the classes, also those that no row has; None = those of the gold and those that were said. A class that
+    nobody has and nobody says counts 0.
 
     Raises:
         ValueError: the lists differ in length, or `labels` lacks a class of the gold.
     """
-    if len(gold) != len(said):
-        raise ValueError(f"{len(gold)} gold labels and {len(said)} answers; macro-F1 is of the same rows")
-    classes = sorted({*gold, *(one for one in said if one is not None)}) if labels is None else list(labels)
+    if len(gold) != len(answers):
+        raise ValueError(f"{len(gold)} gold labels and {len(answers)} answers; macro-F1 is of the same rows")
+    classes = sorted({*gold, *(one for one in answers if one is not None)}) if labels is None else list(labels)
     if lacking := sorted(set(gold) - set(classes)):
         raise ValueError(f"the gold holds {lacking[0]!r}, which is none of the labels {classes}")
     if not gold:
         return None
-    hits = Counter(one for one, other in zip(gold, said, strict=True) if one == other)
-    wanted, given = Counter(gold), Counter(said)
+    hits = Counter(one for one, other in zip(gold, answers, strict=True) if one == other)
+    wanted, given = Counter(gold), Counter(answers)
     scores = [2 * hits[one] / (wanted[one] + given[one]) if wanted[one] + given[one] else 0.0 for one in classes]
     return math.fsum(scores) / len(scores)
 

@@ -27,8 +27,8 @@ class Vote(NamedTuple):
 
 def avg_at_n(correct: Sequence[bool | None]) -> float | None:
     """Share of the judged samples that are right, 0 to 1; None where none was judged."""
-    judged = [one for one in correct if one is not None]
-    return sum(judged) / len(judged) if judged else None
+    verdicts = [one for one in correct if one is not None]
+    return sum(verdicts) / len(verdicts) if verdicts else None
 
 
 def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
@@ -59,14 +59,14 @@ def majority_at_k(votes: Sequence[Vote], k: int | None = None) -> float | None:
     Raises:
         ValueError: k is not between 1 and the number of judged samples, or there are too many subsets.
     """
-    judged = [vote for vote in votes if vote.correct is not None]
-    if not judged and k is None:
+    ballots = [vote for vote in votes if vote.correct is not None]
+    if not ballots and k is None:
         return None
-    size = len(judged) if k is None else k
-    _check(len(judged), 0, size)
-    if math.comb(len(judged), size) > MAX_SUBSETS:
-        raise ValueError(f"{size} of {len(judged)} samples are more than {MAX_SUBSETS} subsets; take all, or fewer")
-    subsets = list(itertools.combinations(judged, size))
+    size = len(ballots) if k is None else k
+    _check(len(ballots), 0, size)
+    if math.comb(len(ballots), size) > MAX_SUBSETS:
+        raise ValueError(f"{size} of {len(ballots)} samples are more than {MAX_SUBSETS} subsets; take all, or fewer")
+    subsets = list(itertools.combinations(ballots, size))
     return math.fsum(_winner(subset) for subset in subsets) / len(subsets)
 
 
