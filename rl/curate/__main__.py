@@ -65,18 +65,18 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = _parser()
-    asked = parser.parse_args(argv)
-    if asked.check == (asked.out is not None):
+    options = parser.parse_args(argv)
+    if options.check == (options.out is not None):
         parser.error("give --out FILE to write, or --check to only look")
-    if asked.out is not None and asked.out.suffix != ".jsonl":
-        parser.error(f"--out {asked.out}: expected a name that ends in .jsonl")
-    if asked.out is not None and not asked.out.resolve().parent.is_dir():
-        parser.error(f"--out {asked.out}: there is no folder {asked.out.parent}; make it first")
+    if options.out is not None and options.out.suffix != ".jsonl":
+        parser.error(f"--out {options.out}: expected a name that ends in .jsonl")
+    if options.out is not None and not options.out.resolve().parent.is_dir():
+        parser.error(f"--out {options.out}: there is no folder {options.out.parent}; make it first")
     with Ending(
         COMMAND, RecipeError, WriterError, OSError,
         stopped="stopped; nothing was written, and the same command goes on from here",
     ) as ending:  # fmt: skip
-        return _curate(asked.recipe, asked.out)
+        return _curate(options.recipe, options.out)
     return ending.code
 
 

@@ -57,32 +57,32 @@ def pairs_of(rows: Iterable[Made]) -> list[Made]:
 
 def blind(rows: Sequence[Made], seed: int = 0) -> Blind:
     """Scores on the questions of some rows that can be guessed."""
-    asked = pairs_of(rows)
-    if not asked:
+    questions = pairs_of(rows)
+    if not questions:
         return Blind(0, 0.0, 0.0, 0.0)
-    return Blind(len(asked), _chance(asked), most_frequent(asked), _text_only(asked, seed))
+    return Blind(len(questions), _chance(questions), most_frequent(questions), _text_only(questions, seed))
 
 
-def _chance(asked: Sequence[Made]) -> float:
-    return sum(1 / len(row.choices) for row in asked) / len(asked)
+def _chance(questions: Sequence[Made]) -> float:
+    return sum(1 / len(row.choices) for row in questions) / len(questions)
 
 
-def most_frequent(asked: Sequence[Made]) -> float:
+def most_frequent(questions: Sequence[Made]) -> float:
     """The share that "the label that is gold most often" gets right, counted over the set itself. An answer that was
     written for one question is no label: it is counted over the other questions."""
-    counts = Counter(row.gold_key for row in asked)
+    counts = Counter(row.gold_key for row in questions)
     right = 0.0
-    for row in asked:
+    for row in questions:
         own = row.gold_key if row.tags.get("model") else None
         seen = {key: counts[key] - (key == own) for key in row.choices}
         most = max(seen.values())
         tied = [key for key in row.choices if seen[key] == most]
         right += (row.gold_key in tied) / len(tied)
-    return right / len(asked)
+    return right / len(questions)
 
 
-def _text_only(asked: Sequence[Made], seed: int) -> float:
-    drawn = sorted(asked, key=lambda row: stable_hash(seed, "blind", row.pair))[:_MOST_READ]
+def _text_only(questions: Sequence[Made], seed: int) -> float:
+    drawn = sorted(questions, key=lambda row: stable_hash(seed, "blind", row.pair))[:_MOST_READ]
     if len(drawn) < 2 * _FOLDS:
         return 0.0
     folds = [drawn[index::_FOLDS] for index in range(_FOLDS)]
@@ -132,24 +132,24 @@ def capped(rows: Sequence[Made], cap: int | Literal["auto"] | None, max_blind: f
     a small set, the largest at which none surely does. Which questions of a label stay is drawn by hash, so that a
     smaller cap keeps some of those of a larger one.
     """
-    asked = pairs_of(rows)
+    questions = pairs_of(rows)
     by_gold: dict[str, list[Made]] = {}
-    for row in sorted(asked, key=lambda row: stable_hash(seed, "cap", row.pair)):
+    for row in sorted(questions, key=lambda row: stable_hash(seed, "cap", row.pair)):
         by_gold.setdefault(row.gold_key, []).append(row)
-    if cap is None or not asked:
-        return {row.pair for row in asked}
+    if cap is None or not questions:
+        return {row.pair for row in questions}
     if cap != "auto":
         return _kept(by_gold, cap)
     likely: int | None = None
     for number in _caps(max(map(len, by_gold.values()))):
         kept = _kept(by_gold, number)
-        chosen = [row for row in asked if row.pair in kept]
+        chosen = [row for row in questions if row.pair in kept]
         if most_frequent(chosen) > _chance(chosen) + max_blind:
             continue
-        found = blind(chosen, seed)
-        if found.best <= found.chance + max_blind:
+        scores = blind(chosen, seed)
+        if scores.best <= scores.chance + max_blind:
             return kept
-        likely = number if likely is None and not found.too_easy(max_blind) else likely
+        likely = number if likely is None and not scores.too_easy(max_blind) else likely
     return _kept(by_gold, likely or 1)
 
 

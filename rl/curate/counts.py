@@ -24,7 +24,7 @@ class Gate(NamedTuple):
     before: Blind
     after: Blind
     # "passed", "TOO EASY", or "printed only" where the answers are no labels that could be balanced.
-    said: str
+    result: str
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether no rule is too easy for a guesser."""
-        return all(gate.said != "TOO EASY" for gate in self.gates)
+        return all(gate.result != "TOO EASY" for gate in self.gates)
 
 
 class Section(NamedTuple):
@@ -62,7 +62,7 @@ class Section(NamedTuple):
 def sections(outcome: Outcome) -> list[Section]:
     """All tables, in the order shown; those that would be empty are left out."""
     made = [row.made for row in outcome.rows]
-    told = [
+    tables = [
         _by_rule(made, outcome.drops),
         _reasons(outcome.drops),
         _crossed("rows by modality and language", made, lambda row: row.item.modality or NO_MODALITY),
@@ -72,7 +72,7 @@ def sections(outcome: Outcome) -> list[Section]:
         _letters(outcome.rows),
         _blind(outcome.gates),
     ]
-    return [section for section in told if section.rows]
+    return [section for section in tables if section.rows]
 
 
 def _by_rule(made: Sequence[Made], drops: Sequence[Drop]) -> Section:
@@ -124,17 +124,17 @@ def _sides(made: Sequence[Made], sides: dict[str, str]) -> Section:
 
 def _letters(rows: Sequence[Ordered]) -> Section:
     letters = letters_of(rows)
-    told = [(f"{number} options", " ".join(map(str, counts))) for number, counts in letters.counts.items()]
-    return Section(f"gold letters in order (chi-square p = {letters.p_value:.3f})", ("", "A B C .."), told)
+    lines = [(f"{number} options", " ".join(map(str, counts))) for number, counts in letters.counts.items()]
+    return Section(f"gold letters in order (chi-square p = {letters.p_value:.3f})", ("", "A B C .."), lines)
 
 
 def _blind(gates: Sequence[Gate]) -> Section:
     rows: list[tuple[str, ...]] = []
     for gate in gates:
         for when, one in (("before", gate.before), ("after", gate.after)):
-            said = "" if when == "before" else gate.said
+            result = "" if when == "before" else gate.result
             numbers = tuple(f"{value:.1%}" for value in (one.chance, one.frequent, one.text_only))
-            rows.append((gate.source, gate.rule, when, str(one.num_asked), *numbers, said))
+            rows.append((gate.source, gate.rule, when, str(one.num_asked), *numbers, result))
     columns = ("source", "rule", "capped", "questions", "chance", "most frequent", "text only", "gate")
     return Section("blind baselines: what a guesser that never looks scores", columns, rows)
 

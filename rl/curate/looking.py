@@ -121,8 +121,8 @@ def _state(path: Path) -> list[object]:
     """Size and time of a file, or of the files of a folder."""
     try:
         if path.is_dir():
-            with os.scandir(path) as found:
-                inside = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in found)
+            with os.scandir(path) as entries:
+                inside = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries)
             return [hashlib.sha256(repr(inside).encode()).hexdigest()]
         status = path.stat()
     except OSError as error:
@@ -132,9 +132,9 @@ def _state(path: Path) -> list[object]:
 
 def faults_of(items: Sequence[Item], looks: Mapping[str, Look]) -> list[tuple[int, str]]:
     """(line, reason) of the items whose media or mask cannot be read."""
-    told = []
+    faults = []
     for item in items:
         look = looks[item.id]
         if fault := look.fault or look.mask_fault:
-            told.append((item.number, fault))
-    return told
+            faults.append((item.number, fault))
+    return faults

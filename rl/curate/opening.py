@@ -34,10 +34,10 @@ def ask_of(kind: Kind, media: dict[str, Any], modality: str = "", salt: str = ""
     what is no part of an `Ask`."""
     if kind == "image":
         return Ask("image", modality=modality, patient_salt=salt)
-    said: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in media.items()}
-    said = {name: value for name, value in said.items() if name in SAYS[kind]}
-    said = {"max_frames": _FRAMES, "modality": modality, "patient_salt": salt, **said}
-    return Ask(kind, **said)
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in media.items()}
+    fields = {name: value for name, value in fields.items() if name in SAYS[kind]}
+    fields = {"max_frames": _FRAMES, "modality": modality, "patient_salt": salt, **fields}
+    return Ask(kind, **fields)
 
 
 def open_item(root: Path, source: Source, item: Item, salt: str = "") -> Look:

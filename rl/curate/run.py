@@ -180,12 +180,12 @@ def _unknown(work: Work, made: Sequence[Made], known: Known, outcome: Outcome) -
         return list(made)
     items = list({row.item.id: row.item for row in made}.values())
     near = sides.known_copies(items, work.looks, known.hashes, leaks.max_distance)
-    kept, told = [], Counter[str]()
+    kept, counts = [], Counter[str]()
     for row in made:
         same = not known.sha256.isdisjoint(work.looks[row.item.id].media_sha256)
         reason = "the picture is in an evaluation set" if same else ""
         if not reason and row.item.id in near:
-            told["near copies of pictures of evaluation sets"] += 1
+            counts["near copies of pictures of evaluation sets"] += 1
             reason = "a near copy is in an evaluation set" if leaks.strict else ""
         if not reason and known.holds_text_of(row):
             reason = "eight words in a row are in an evaluation set"
@@ -193,7 +193,7 @@ def _unknown(work: Work, made: Sequence[Made], known: Known, outcome: Outcome) -
             outcome.drops.append(_drop(row, reason, LEAKS))
         else:
             kept.append(row)
-    for what, count in told.items():
+    for what, count in counts.items():
         then = "dropped" if leaks.strict else "kept; leaks.strict drops them"
         outcome.notes.append(f"{count} rows are {what} ({then})")
     return kept
@@ -218,8 +218,8 @@ def _balanced(work: Work, made: Sequence[Made], outcome: Outcome) -> list[Made]:
             rows = [row for row in rows if row.pair in stay]
             if before.num_asked:
                 after = blind(rows, recipe.seed)
-                said = "printed only" if open_place else "TOO EASY" if after.too_easy(recipe.max_blind) else "passed"
-                outcome.gates.append(Gate(source, rule, before, after, said))
+                result = "printed only" if open_place else "TOO EASY" if after.too_easy(recipe.max_blind) else "passed"
+                outcome.gates.append(Gate(source, rule, before, after, result))
             kept += rows
     return _evened(kept, recipe.filters.max_imbalance, recipe.seed, outcome)
 
@@ -252,16 +252,16 @@ def _evened(made: list[Made], most: float | None, seed: int, outcome: Outcome) -
 def _split(work: Work, made: Sequence[Made], outcome: Outcome) -> list[Made]:
     recipe = work.plan.recipe
     items = list({row.item.id: row.item for row in made}.values())
-    found = sides.split(items, work.looks, recipe.recipe, recipe.eval_fraction, recipe.seed)
-    outcome.sides = found.side
-    if found.moved:
+    split = sides.split(items, work.looks, recipe.recipe, recipe.eval_fraction, recipe.seed)
+    outcome.sides = split.side
+    if split.moved:
         outcome.notes.append(
-            f"{len(found.moved)} training items share a picture or a patient with held-out ones: held out, too"
+            f"{len(split.moved)} training items share a picture or a patient with held-out ones: held out, too"
         )
-    train = [item for item in items if found.side.get(item.id) != "eval"]
-    held_out = [item for item in items if found.side.get(item.id) == "eval"] if found.side else items
+    train = [item for item in items if split.side.get(item.id) != "eval"]
+    held_out = [item for item in items if split.side.get(item.id) == "eval"] if split.side else items
     near = sides.copies_between(train, held_out, work.looks, recipe.leaks.max_distance)
-    if not found.side:
+    if not split.side:
         pairs = {tuple(sorted(copy[:2])) for copy in near}
         if pairs:
             outcome.notes.append(

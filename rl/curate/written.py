@@ -91,8 +91,8 @@ def _media(item: Item, source: Source, root: Path, out: Path) -> dict[str, Any]:
         fields |= {"image": images[0]} if len(images) == 1 else {"images": images}
     for kind, path in item.media:
         if kind != "image":
-            said = {name: value for name, value in source.media.items() if name in SAYS[kind]}
-            fields[kind] = {"path": path_of(path), **said} if said else path_of(path)
+            extras = {name: value for name, value in source.media.items() if name in SAYS[kind]}
+            fields[kind] = {"path": path_of(path), **extras} if extras else path_of(path)
     if item.mask and len(item.media) == 1:
         fields["mask"] = path_of(item.mask)
     return fields

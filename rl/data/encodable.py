@@ -41,9 +41,9 @@ def check_rows(processor: Any, splits: DataSplits, config: Config, advance: Adva
         of_sft, of_others = measure(tiled, taught, advance), measure(processor, asked_of, advance)
         measured = Measured(of_sft.lengths + of_others.lengths, of_sft.num_encoded + of_others.num_encoded)
     room = config.model.max_model_len - config.grpo.max_completion_length
-    asked = measured.lengths[len(taught) :]
+    lengths = measured.lengths[len(taught) :]
     faults, longest_taught = _faults_of_sft(tiled, measured.lengths, splits, config)
-    faults += [length if isinstance(length, str) else _too_long(length, room, config) for length in asked]
+    faults += [length if isinstance(length, str) else _too_long(length, room, config) for length in lengths]
     sides = iter(faults)
     kept = replace(
         splits,
@@ -52,7 +52,7 @@ def check_rows(processor: Any, splits: DataSplits, config: Config, advance: Adva
         eval=[sample for sample in splits.eval if not next(sides)],
     )
     bad_rows = tuple(_bad_rows(samples, faults))
-    longest = max((length for length in asked if isinstance(length, int)), default=0)
+    longest = max((length for length in lengths if isinstance(length, int)), default=0)
     if bad_rows:
         kept = replace(kept, bad_rows=[*splits.bad_rows, *bad_rows])
     return Encodable(kept, bad_rows, len(samples), measured.num_encoded, longest, longest_taught)
@@ -84,8 +84,8 @@ def _faults_of_sft(
             continue
         whole = length + _taught(processor, row.response, limit - length) if _is_taught(config) else 0
         longest = max(longest, whole if whole > limit else 0)
-        told = f"its prompt and response have {whole} tokens of model.max_model_len={limit}{cut}"
-        faults.append(told if whole > limit else "")
+        fault = f"its prompt and response have {whole} tokens of model.max_model_len={limit}{cut}"
+        faults.append(fault if whole > limit else "")
     return faults, longest
 
 

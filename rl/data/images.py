@@ -44,10 +44,10 @@ class ImageReader:
         path = self._path("image", name)
         if path not in self._seen:
             self._seen[path] = self._read(path, name)
-        found = self._seen[path]
-        if isinstance(found, str):
-            raise BadSample(found)
-        return found
+        result = self._seen[path]
+        if isinstance(result, str):
+            raise BadSample(result)
+        return result
 
     def sequence(self, kind: Literal["volume", "video"], names: Sequence[str], max_frames: int) -> Media:
         """A list of files in the order given; a file of several frames or pages gives all of them.
@@ -67,14 +67,14 @@ class ImageReader:
     def _sequence(self, kind: Literal["volume", "video"], names: tuple[str, ...], max_frames: int) -> Media:
         files = {name: self._bytes(kind, name) for name in dict.fromkeys(names)}
         all_frames: list[tuple[str, int]] = []
-        found = []
+        ranges = []
         for name in names:
             try:
                 all_frames += [(name, index) for index in range(pictures.num_frames(files[name]))]
-                found.append(pictures.extremes(files[name]))
+                ranges.append(pictures.extremes(files[name]))
             except BadSample as error:
                 raise BadSample(f"image {shorten(name)} {error}") from error
-        extremes = greys.join(found)
+        extremes = greys.join(ranges)
         scale = None if extremes is None else greys.scale_of(extremes)
         chosen = evenly_spaced(len(all_frames), max_frames)
         kept = []

@@ -48,8 +48,8 @@ def bare_question(question: str, num_media: int) -> str:
             f" has {num_media} images, volumes and videos: remove what stands for none"
         )
     bare, taken = trim(question), 0
-    while found := _PLACEHOLDER.match(bare):
-        bare, taken = trim(bare[found.end() :]), taken + 1
+    while placeholder := _PLACEHOLDER.match(bare):
+        bare, taken = trim(bare[placeholder.end() :]), taken + 1
     while taken < len(there) and (last := list(_PLACEHOLDER.finditer(bare))[-1]).end() == len(bare):
         bare, taken = trim(bare[: last.start()]), taken + 1
     if taken < len(there):
@@ -69,12 +69,12 @@ def bare_thought(think: str) -> str:
 
 def refuse_tags(name: str, text: str) -> str:
     """The text, if it holds no think or answer tag and nothing that stands for an image. Raises BadSample."""
-    if found := _TAG.search(text):
+    if tag := _TAG.search(text):
         raise BadSample(
-            f"{name} is {quote(text)}, which holds {found[0]!r}: give the text alone, the tags are put around it"
+            f"{name} is {quote(text)}, which holds {tag[0]!r}: give the text alone, the tags are put around it"
         )
-    if found := _PLACEHOLDER.search(text):
-        raise BadSample(f"{name} is {quote(text)}, which holds {found[0]!r}, a placeholder for an image: remove it")
+    if mark := _PLACEHOLDER.search(text):
+        raise BadSample(f"{name} is {quote(text)}, which holds {mark[0]!r}, a placeholder for an image: remove it")
     return text
 
 
@@ -87,6 +87,6 @@ def refuse_tags_in(name: str, texts: Iterable[str]) -> None:
 def refuse_marks(name: str, text: str) -> str:
     """A text of a document, if it holds nothing that stands for an image and no mark of a conversation. Raises
     BadSample."""
-    if found := _PLACEHOLDER.search(text) or _TURN.search(text):
-        raise BadSample(f"{name} holds {found[0]!r}, which stands for an image or a turn for some models: remove it")
+    if mark := _PLACEHOLDER.search(text) or _TURN.search(text):
+        raise BadSample(f"{name} holds {mark[0]!r}, which stands for an image or a turn for some models: remove it")
     return text

@@ -74,9 +74,9 @@ def bad_rows_table(
     source: str, rows: Sequence[BadRow], list_path: str | None = None, hint: str = "", *, num_shown: int = 20
 ) -> str:
     """The first `num_shown` bad rows as lines `line  id  reason`, how many more there are, and what to do."""
-    told = [("" if row.line is None else f"line {row.line:>6}", shorten(row.id[:24]), row) for row in rows[:num_shown]]
-    width = max((len(name) for _, name, _ in told), default=0)
-    shown = [f"  {line:<11}  {name:<{width}}  {shorten(row.reason, _MOST_SHOWN)}" for line, name, row in told]
+    lines = [("" if row.line is None else f"line {row.line:>6}", shorten(row.id[:24]), row) for row in rows[:num_shown]]
+    width = max((len(name) for _, name, _ in lines), default=0)
+    shown = [f"  {line:<11}  {name:<{width}}  {shorten(row.reason, _MOST_SHOWN)}" for line, name, row in lines]
     more = [f"  and {len(rows) - num_shown} more"] if len(rows) > num_shown else []
     where = [f"  all of them are listed in {list_path}"] if list_path else []
     head = f"{source}: {len(rows)} row{'' if len(rows) == 1 else 's'} cannot be used"

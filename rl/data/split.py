@@ -30,8 +30,8 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"data.eval_fraction is {fraction}, expected more than 0 and less than 1")
-    found = families([list(image_keys(sample)) for sample in samples])
-    drawn = sorted((stable_hash(seed, "held-out", name) / _UNIT, name) for name in set(found))
+    names = families([list(image_keys(sample)) for sample in samples])
+    drawn = sorted((stable_hash(seed, "held-out", name) / _UNIT, name) for name in set(names))
     if len(drawn) < 2:
         raise UnusableData(
             f"all {len(samples)} questions share images, so none can be held out; give more images, or a split of"
@@ -40,7 +40,7 @@ def by_image(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[lis
     num_held_out = sum(number < fraction for number, _ in drawn)
     # a handful of images may all fall on one side; each side gets at least one
     held_out = {name for _, name in drawn[: min(max(num_held_out, 1), len(drawn) - 1)]}
-    named = list(zip(samples, found, strict=True))
+    named = list(zip(samples, names, strict=True))
     train = [dataclasses.replace(sample, split="train") for sample, name in named if name not in held_out]
     held = [dataclasses.replace(sample, split="eval") for sample, name in named if name in held_out]
     return train, held

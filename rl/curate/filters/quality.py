@@ -41,49 +41,49 @@ class Question(NamedTuple):
 Filter = Callable[[Question], bool]
 
 
-def _gold_in_question(asked: Question) -> bool:
+def _gold_in_question(question: Question) -> bool:
     """The question answers itself: every word of the gold stands in it. A caption is no answer to be guessed."""
-    if asked.made.answer_type == "report":
+    if question.made.answer_type == "report":
         return False
-    gold = [word for word in words(asked.made.gold) if word not in _EMPTY_WORDS]
-    return bool(gold) and set(gold) <= set(words(asked.made.question))
+    gold = [word for word in words(question.made.gold) if word not in _EMPTY_WORDS]
+    return bool(gold) and set(gold) <= set(words(question.made.question))
 
 
-def _gold_not_among_options(asked: Question) -> bool:
-    return bool(asked.made.options) and asked.made.gold not in asked.made.options
+def _gold_not_among_options(question: Question) -> bool:
+    return bool(question.made.options) and question.made.gold not in question.made.options
 
 
-def _options_alike(asked: Question) -> bool:
-    folded = [fold(option) for option in asked.made.options]
+def _options_alike(question: Question) -> bool:
+    folded = [fold(option) for option in question.made.options]
     return len(set(folded)) < len(folded)
 
 
-def _gold_is_long(asked: Question) -> bool:
-    options, most = asked.made.options, asked.filters.max_gold_length
+def _gold_is_long(question: Question) -> bool:
+    options, most = question.made.options, question.filters.max_gold_length
     # Labels are as long as they are; only what was written for this question can be written to give itself away.
-    if most is None or len(options) < 2 or not asked.made.tags.get("model"):
+    if most is None or len(options) < 2 or not question.made.tags.get("model"):
         return False
-    others = [len(option) for option in options if option != asked.made.gold]
-    return len(asked.made.gold) > most * statistics.median(others)
+    others = [len(option) for option in options if option != question.made.gold]
+    return len(question.made.gold) > most * statistics.median(others)
 
 
-def _not_printable(asked: Question) -> bool:
+def _not_printable(question: Question) -> bool:
     return any(
         unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") or character == "\ufffd"
-        for text in _texts(asked.made)
+        for text in _texts(question.made)
         for character in text
     )
 
 
-def _other_language(asked: Question) -> bool:
-    made = asked.made
+def _other_language(question: Question) -> bool:
+    made = question.made
     share = cjk_share(f"{made.question} {made.gold}")
     return share < _LEAST_CJK if made.language == "zh" else share > _MOST_CJK
 
 
-def _names_the_patient(asked: Question) -> bool:
+def _names_the_patient(question: Question) -> bool:
     """A word of the patient's key, as it stands in a table or a file name, in any text."""
-    return names_somebody(asked.made.item, *_texts(asked.made))
+    return names_somebody(question.made.item, *_texts(question.made))
 
 
 def names_somebody(item: Item, *texts: str) -> bool:
@@ -109,8 +109,8 @@ FILTERS: dict[str, Filter] = {
 
 def fault(made: Made, filters: Filters) -> str:
     """The first filter that drops a question; "" = it stays."""
-    asked = Question(made, filters)
-    return next((name for name, drops in FILTERS.items() if drops(asked)), "")
+    question = Question(made, filters)
+    return next((name for name, drops in FILTERS.items() if drops(question)), "")
 
 
 def twice(rows: Sequence[Made], source_of: Callable[[Item], str]) -> set[str]:

@@ -34,14 +34,14 @@ def hashes(image: Image.Image) -> tuple[int, ...]:
     if max(grey.size) > 512:
         grey.thumbnail((512, 512))
     width, height = grey.size
-    found = [_hash(grey), _hash(_without_border(grey))]
+    values = [_hash(grey), _hash(_without_border(grey))]
     for share in _CROPS:
         w, h = max(9, round(width * share)), max(8, round(height * share))
         for x in _PLACES:
             for y in _PLACES:
                 left, top = round((width - w) * x), round((height - h) * y)
-                found.append(_hash(grey.crop((left, top, left + w, top + h))))
-    return tuple(found)
+                values.append(_hash(grey.crop((left, top, left + w, top + h))))
+    return tuple(values)
 
 
 def _hash(grey: Image.Image) -> int:
@@ -77,17 +77,17 @@ def near(first: Sequence[tuple[int, ...]], second: Sequence[tuple[int, ...]], mo
     Whole against whole, whole against crop and crop against whole; of two crops of one picture each is compared with
     the other's whole.
     """
-    found: dict[tuple[int, int], int] = {}
-    _search(first, second, most, found, turned=False)
-    _search(second, first, most, found, turned=True)
-    return sorted(Copy(one, other, distance) for (one, other), distance in found.items())
+    distances: dict[tuple[int, int], int] = {}
+    _search(first, second, most, distances, turned=False)
+    _search(second, first, most, distances, turned=True)
+    return sorted(Copy(one, other, distance) for (one, other), distance in distances.items())
 
 
 def _search(
     wholes: Sequence[tuple[int, ...]],
     queries: Sequence[tuple[int, ...]],
     most: int,
-    found: dict[tuple[int, int], int],
+    distances: dict[tuple[int, int], int],
     *,
     turned: bool,
 ) -> None:
@@ -95,11 +95,11 @@ def _search(
     import numpy
 
     whole_of = _owners((value, place) for place, one in enumerate(wholes) for value in one[:2])
-    asked_of = _owners((value, place) for place, one in enumerate(queries) for value in one)
-    if not whole_of or not asked_of:
+    query_of = _owners((value, place) for place, one in enumerate(queries) for value in one)
+    if not whole_of or not query_of:
         return
     known = numpy.array(sorted(whole_of), dtype=numpy.uint64)
-    asked = numpy.array(sorted(asked_of), dtype=numpy.uint64)
+    query_hashes = numpy.array(sorted(query_of), dtype=numpy.uint64)
     pairs: set[tuple[int, int, int]] = set()
     # Of most + 1 bands at least one is untouched by `most` flipped bits.
     width = _BITS // (most + 1)
@@ -108,14 +108,14 @@ def _search(
         mask = numpy.uint64((1 << (width if band < most else _BITS - band * width)) - 1)
         order = numpy.argsort((known >> shift) & mask, kind="stable")
         bands = ((known >> shift) & mask)[order]
-        for start in range(0, len(asked), _CHUNK):
-            part = asked[start : start + _CHUNK]
+        for start in range(0, len(query_hashes), _CHUNK):
+            part = query_hashes[start : start + _CHUNK]
             pairs |= _within(known[order], bands, part, (part >> shift) & mask, most)
     for whole, query, distance in pairs:
         for one in whole_of[whole]:
-            for other in asked_of[query]:
+            for other in query_of[query]:
                 key = (other, one) if turned else (one, other)
-                found[key] = min(distance, found.get(key, _BITS))
+                distances[key] = min(distance, distances.get(key, _BITS))
 
 
 def _owners(values: object) -> dict[int, list[int]]:
@@ -127,17 +127,17 @@ def _owners(values: object) -> dict[int, list[int]]:
 
 
 def _within(
-    known: np.ndarray, bands: np.ndarray, asked: np.ndarray, asked_bands: np.ndarray, most: int
+    known: np.ndarray, bands: np.ndarray, query_hashes: np.ndarray, query_bands: np.ndarray, most: int
 ) -> set[tuple[int, int, int]]:
-    """(known hash, asked hash, distance) of the pairs that agree in this band and differ in at most `most` bits."""
+    """(known hash, query hash, distance) of the pairs that agree in this band and differ in at most `most` bits."""
     import numpy
 
-    left = numpy.searchsorted(bands, asked_bands, side="left")
-    right = numpy.searchsorted(bands, asked_bands, side="right")
+    left = numpy.searchsorted(bands, query_bands, side="left")
+    right = numpy.searchsorted(bands, query_bands, side="right")
     counts = right - left
-    query = numpy.repeat(numpy.arange(len(asked)), counts)
+    query = numpy.repeat(numpy.arange(len(query_hashes)), counts)
     offsets = numpy.arange(counts.sum()) - numpy.repeat(numpy.cumsum(counts) - counts, counts)
     where = left[query] + offsets
-    distances = numpy.bitwise_count(known[where] ^ asked[query])
+    distances = numpy.bitwise_count(known[where] ^ query_hashes[query])
     close = numpy.flatnonzero(distances <= most)
-    return {(int(known[where[i]]), int(asked[query[i]]), int(distances[i])) for i in close}
+    return {(int(known[where[i]]), int(query_hashes[query[i]]), int(distances[i])) for i in close}

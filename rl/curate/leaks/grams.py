@@ -19,10 +19,10 @@ def grams(text: str) -> set[tuple[str, ...]]:
 
 def all_grams(texts: Iterable[str]) -> set[tuple[str, ...]]:
     """The runs of many texts."""
-    found: set[tuple[str, ...]] = set()
+    runs: set[tuple[str, ...]] = set()
     for text in texts:
-        found |= grams(text)
-    return found
+        runs |= grams(text)
+    return runs
 
 
 def shares_a_run(text: str, known: set[tuple[str, ...]]) -> bool:

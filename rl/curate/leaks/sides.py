@@ -90,11 +90,11 @@ def known_copies(
 ) -> dict[str, int]:
     """Item id -> distance to the nearest picture of an evaluation set, for those that are near one."""
     ours = [(item.id, one) for item in items for one in looks[item.id].hashes]
-    found: dict[str, int] = {}
+    distances: dict[str, int] = {}
     for copy in _near(ours, list(known), most):
         name = ours[copy.first][0]
-        found[name] = min(copy.distance, found.get(name, 64))
-    return found
+        distances[name] = min(copy.distance, distances.get(name, 64))
+    return distances
 
 
 def _near(ours: Sequence[tuple[str, tuple[int, ...]]], known: Sequence[tuple[int, ...]], most: int) -> list[Copy]:

@@ -21,7 +21,7 @@ _LONGEST_BEYOND = 0.05
 
 def clip_choice_rule(work: Work, rule: str, settings: ClipChoiceRule, items: Sequence[Item]) -> Iterator[Result]:
     """One question a clip, in English; the number of distractors is drawn before anybody is asked."""
-    asked: list[tuple[Item, Request]] = []
+    requests: list[tuple[Item, Request]] = []
     for item in items:
         if not work.drawn(item, rule, settings.share):
             continue
@@ -33,10 +33,10 @@ def clip_choice_rule(work: Work, rule: str, settings: ClipChoiceRule, items: Seq
         else:
             count = work.number(item, rule, settings.distractors)
             data = {"facts": [cleaned.text], "num_distractors": count}
-            asked.append((item, Request(clip_choice_form(cleaned.text, count), PROMPT, data)))
-    written = work.ask("questions on clips written", [request for _, request in asked])
+            requests.append((item, Request(clip_choice_form(cleaned.text, count), PROMPT, data)))
+    written = work.ask("questions on clips written", [request for _, request in requests])
     made: list[Made] = []
-    for (item, _), one in zip(asked, written, strict=True):
+    for (item, _), one in zip(requests, written, strict=True):
         if one.content is None:
             yield dropped(item, rule, one.problem, "en")
             continue

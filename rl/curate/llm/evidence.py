@@ -66,13 +66,13 @@ def spans_occur(spans: Iterable[str], facts: Sequence[str]) -> bool:
 
 def numbers(text: str) -> Counter[str]:
     """Numbers of a text, in digits or as words for two to ten, with how often each stands there."""
-    found = Counter(
+    counts = Counter(
         number.replace(",", ".").rstrip("0").rstrip(".") if "." in number.replace(",", ".") else number
         for number in _NUMBER.findall(text)
     )
-    found.update(_NUMBER_WORDS[word] for word in words(text) if word in _NUMBER_WORDS)
-    found.update(_CHINESE_DIGITS[digit] for digit in _CHINESE_NUMBER.findall(text))
-    return found
+    counts.update(_NUMBER_WORDS[word] for word in words(text) if word in _NUMBER_WORDS)
+    counts.update(_CHINESE_DIGITS[digit] for digit in _CHINESE_NUMBER.findall(text))
+    return counts
 
 
 def sides(text: str) -> frozenset[str]:

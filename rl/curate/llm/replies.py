@@ -140,17 +140,17 @@ def translation_form(texts: Sequence[str], to: str) -> Form:
         value, problem = one_object(text, nonce, finish_reason, ("nonce", "translations"))
         if value is None:
             return _refused(problem)
-        found = value["translations"]
-        if fault := _list_fault(found, "translations", 8_000):
+        translations = value["translations"]
+        if fault := _list_fault(translations, "translations", 8_000):
             return _refused(fault)
-        if len(found) != len(texts):
-            return _refused(f"{len(found)} translations of {len(texts)} texts")
-        pairs = zip(texts, found, strict=True)
+        if len(translations) != len(texts):
+            return _refused(f"{len(translations)} translations of {len(texts)} texts")
+        pairs = zip(texts, translations, strict=True)
         fault = next((fault for one, other in pairs if (fault := _translation_fault(one, other, to))), "")
         return (
             _refused(fault)
             if fault
-            else ({"translations": [" ".join(one.split()) for one in found], "reason": "translated"}, "")
+            else ({"translations": [" ".join(one.split()) for one in translations], "reason": "translated"}, "")
         )
 
     return Form(

@@ -24,7 +24,7 @@ _PERSONAL = re.compile(
 
 def synthesis_rule(work: Work, rule: str, settings: SynthesisRule, items: Sequence[Item]) -> Iterator[Result]:
     """One question an item, in English; other languages need a translation (`rl.curate.llm.translation`)."""
-    asked: list[tuple[Item, Request]] = []
+    requests: list[tuple[Item, Request]] = []
     for item in items:
         if not work.drawn(item, rule, settings.share):
             continue
@@ -34,9 +34,9 @@ def synthesis_rule(work: Work, rule: str, settings: SynthesisRule, items: Sequen
         elif personal(item, facts):
             yield dropped(item, rule, "a fact may name or date somebody, so nothing was sent")
         else:
-            asked.append((item, _request(work, settings, item, facts)))
-    written = work.ask("questions written", [request for _, request in asked])
-    for (item, _), one in zip(asked, written, strict=True):
+            requests.append((item, _request(work, settings, item, facts)))
+    written = work.ask("questions written", [request for _, request in requests])
+    for (item, _), one in zip(requests, written, strict=True):
         if one.content is None:
             yield dropped(item, rule, one.problem, "en")
             continue
@@ -56,13 +56,13 @@ def synthesis_rule(work: Work, rule: str, settings: SynthesisRule, items: Sequen
 
 def facts_of(work: Work, item: Item, names: Sequence[str]) -> list[str]:
     """What is known of an item, as short sentences; never who, when or under which file name."""
-    told = [f"{what}: {value}" for what, value in (("modality", item.modality), ("organ", item.organ)) if value]
+    facts = [f"{what}: {value}" for what, value in (("modality", item.modality), ("organ", item.organ)) if value]
     labels = [work.plan.ontology.name(label) for label in item.labels]
-    told += [f"finding: {label}" for label in labels]
+    facts += [f"finding: {label}" for label in labels]
     caption = clean_caption(item.caption, min_words=3).text if item.caption else ""
-    told += [caption] if caption else []
-    told += [f"{name}: {' '.join(item.facts[name].split())}" for name in names if item.facts.get(name)]
-    return told if labels or caption or len(told) > 2 else []
+    facts += [caption] if caption else []
+    facts += [f"{name}: {' '.join(item.facts[name].split())}" for name in names if item.facts.get(name)]
+    return facts if labels or caption or len(facts) > 2 else []
 
 
 def personal(item: Item, facts: Sequence[str]) -> bool:

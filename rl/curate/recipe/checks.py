@@ -17,7 +17,7 @@ from rollouts.texts.reading import shorten
 
 _MOST_DISTRACTORS = 25
 # What the object of a volume or a video may say beside its path.
-_SAID = tuple(dict.fromkeys((*SAYS["volume"], *SAYS["video"])))
+_SETTINGS = tuple(dict.fromkeys((*SAYS["volume"], *SAYS["video"])))
 _NAME = re.compile(r"[\w.-]{1,60}")
 
 
@@ -80,9 +80,9 @@ def _media_fault(source: Source) -> str:
     """What is wrong with how volumes and videos are to be read; "" = nothing."""
     problems = []
     for kind in ("volume", "video"):
-        if unknown := next((name for name in source.media if name not in _SAID), None):
-            known = ", ".join(_SAID)
-            return f"there is no setting {shorten(unknown)!r}{did_you_mean(unknown, _SAID, f'; there are {known}')}"
+        if unknown := next((name for name in source.media if name not in _SETTINGS), None):
+            known = ", ".join(_SETTINGS)
+            return f"there is no setting {shorten(unknown)!r}{did_you_mean(unknown, _SETTINGS, f'; there are {known}')}"
         try:
             ask_of(kind, source.media)
         except (BadSample, TypeError) as error:

@@ -54,7 +54,7 @@ def read_recipe(path: Path) -> Plan:
             try:
                 rules[name][rule] = read(RULES[rule], _spelled_out(settings))
             except Misfit as error:
-                faults += _told(error, place, document)
+                faults += _faults(error, place, document)
     ontology = Ontology(recipe.labels, lambda where, text: faults.append((("labels", *where), text)))
     pools = Pools(recipe.wordings)
     faults += list(faults_of(recipe, rules, pools))
@@ -76,29 +76,29 @@ def _record(document: Document, record: type, value: Any, place: Place) -> Any:
     try:
         return read(record, value)
     except Misfit as error:
-        _refuse(document, _told(error, place, document))
+        _refuse(document, _faults(error, place, document))
         raise
 
 
-def _told(error: Misfit, place: Place, document: Document) -> list[tuple[Place, str]]:
+def _faults(error: Misfit, place: Place, document: Document) -> list[tuple[Place, str]]:
     """The faults of values with their places, an unknown name with the one that was meant."""
-    told = []
+    faults = []
     for fault in error.faults:
         names = fault.expected.removeprefix("settings among ")
         name = ".".join(map(str, (*place, *fault.place)))
         if names == fault.expected:
             missing = re.search(r"missing \d+ required positional arguments?: (.*)\)$", fault.expected)
-            said = f"{name or 'the recipe'}: got {shorten(repr(fault.got))}, expected {fault.expected}"
-            told.append(
-                ((*place, *fault.place), f"{name or 'the recipe'} lacks {missing[1].rstrip(')')}" if missing else said)
+            text = f"{name or 'the recipe'}: got {shorten(repr(fault.got))}, expected {fault.expected}"
+            faults.append(
+                ((*place, *fault.place), f"{name or 'the recipe'} lacks {missing[1].rstrip(')')}" if missing else text)
             )
         elif isinstance(fault.got, str):
             hint = did_you_mean(fault.got, names.split(", "), f"; there are {names}")
             at = (*place, *fault.place, fault.got)
-            told.append((at, f"there is no setting {shorten(fault.got)!r}{f' in {name}' if name else ''}{hint}"))
+            faults.append((at, f"there is no setting {shorten(fault.got)!r}{f' in {name}' if name else ''}{hint}"))
         else:
-            told.append(((*place, *fault.place), f"{name or 'the recipe'}: expected settings by name: {names}"))
-    return told
+            faults.append(((*place, *fault.place), f"{name or 'the recipe'}: expected settings by name: {names}"))
+    return faults
 
 
 def _refuse(document: Document, faults: list[tuple[Place, str]]) -> None:

@@ -109,5 +109,5 @@ def _node_of(path: Path) -> yaml.Node | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        said = str(getattr(error, "problem", None) or error)
-        raise RecipeError(f"{path}{where}: not YAML: {shorten(said, 200)}") from error
+        problem = str(getattr(error, "problem", None) or error)
+        raise RecipeError(f"{path}{where}: not YAML: {shorten(problem, 200)}") from error

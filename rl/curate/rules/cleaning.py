@@ -73,8 +73,8 @@ _SENTENCES = re.compile(r"(?<![Ff]ig\.)(?<![Ff]igs\.)(?<!No\.)(?<!vs\.)(?<=[.!?;
 
 
 def _begins_with_age(sentence: str) -> bool:
-    found = _AGE.match(sentence)
-    return found is not None and found[0][0].isascii()
+    age = _AGE.match(sentence)
+    return age is not None and age[0][0].isascii()
 
 
 class Cleaned(NamedTuple):

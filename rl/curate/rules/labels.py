@@ -28,7 +28,7 @@ def choice_rule(work: Work, rule: str, settings: ChoiceRule, items: Sequence[Ite
         if keys is None:
             yield dropped(item, rule, "no label may be its distractor", detail=gold)
             continue
-        yield from _asked(work, rule, settings.asks, item, gold, keys)
+        yield from _questions(work, rule, settings.asks, item, gold, keys)
 
 
 def label_rule(work: Work, rule: str, settings: LabelRule, items: Sequence[Item]) -> Iterator[Result]:
@@ -41,7 +41,7 @@ def label_rule(work: Work, rule: str, settings: LabelRule, items: Sequence[Item]
             yield dropped(item, rule, "several labels, so no one answer" if item.labels else "no label")
             continue
         pool = tuple(pools[item.modality, item.organ])
-        yield from _asked(work, rule, settings.asks, item, item.labels[0], (), pool)
+        yield from _questions(work, rule, settings.asks, item, item.labels[0], (), pool)
 
 
 def label_pools(work: Work, items: Sequence[Item]) -> Mapping[Pool, list[str]]:
@@ -70,7 +70,7 @@ def draw_options(
     return (gold, *drawn[:count])
 
 
-def _asked(
+def _questions(
     work: Work, rule: str, kind: str, item: Item, gold: str, keys: tuple[str, ...], pool: tuple[str, ...] = ()
 ) -> Iterator[Result]:
     ontology = work.plan.ontology
@@ -108,8 +108,8 @@ def in_each_language(
     key in a language. `finding`: what the question's slot {finding} says in a language.
     """
     for language in work.languages:
-        said = {key: word(key, language) for key in keys or (gold,)}
-        if lacking := next((key for key, text in said.items() if not text), None):
+        words = {key: word(key, language) for key in keys or (gold,)}
+        if lacking := next((key for key, text in words.items() if not text), None):
             yield dropped(item, rule, "no Chinese word for an answer", language, lacking)
             continue
         wording = work.wording(item, f"{rule} {task}", kind, language, finding(language))
@@ -123,10 +123,10 @@ def in_each_language(
             question=wording.text,
             wording=wording.name,
             answer_type="mcq" if keys else "open",
-            gold=said[gold],
+            gold=words[gold],
             gold_key=gold,
-            options=tuple(said.values()) if keys else (),
-            option_keys=tuple(said) if keys else (),
+            options=tuple(words.values()) if keys else (),
+            option_keys=tuple(words) if keys else (),
             alternatives=alternatives,
             aliases=() if keys else aliases(gold, language),
             task=task,

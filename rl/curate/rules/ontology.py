@@ -94,7 +94,7 @@ class Ontology:
         if language == "en":
             return self.name(label)
         spellings = (label, self.name(label), *self._spelled(label))
-        return next((found for one in spellings if (found := chinese(one, self.chinese_names))), "")
+        return next((name for one in spellings if (name := chinese(one, self.chinese_names))), "")
 
     def aliases(self, label: str, language: str) -> tuple[str, ...]:
         """Other wordings that mean exactly the label, in a language."""
@@ -108,13 +108,13 @@ class Ontology:
         return (self._names[one] for one, group in self._group.items() if group == key)
 
     def _above(self, key: str) -> set[str]:
-        found: set[str] = set()
+        above: set[str] = set()
         left = [key]
         while left:
-            new = self._parents.get(left.pop(), set()) - found
-            found |= new
+            new = self._parents.get(left.pop(), set()) - above
+            above |= new
             left += new
-        return found
+        return above
 
     def related(self, one: str, other: str) -> bool:
         """Whether one label (by its key) stands above the other."""

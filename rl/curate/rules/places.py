@@ -21,26 +21,26 @@ _UNNAMED = "marked finding"
 def place_rule(work: Work, rule: str, settings: PlaceRule, items: Sequence[Item]) -> Iterator[Result]:
     """One question an item for each kind of side, where its word can be said."""
     whole = settings.form == "mcq"
-    asked: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     for item in items:
-        found = work.looks[item.id].place
+        fields = work.looks[item.id].place
         if not work.drawn(item, rule, settings.share):
             continue
-        if not item.mask or found is None:
+        if not item.mask or fields is None:
             yield dropped(item, rule, "nothing is marked" if item.mask else "no mask")
         elif len(item.labels) > 1 and settings.finding is None:
             yield dropped(item, rule, "several labels, so which one is marked is not known")
         else:
-            asked[item.id] = Place(**found)
+            places[item.id] = Place(**fields)
     for of in settings.sides:
         # A place that is nowhere the answer would be a distractor that gives itself away.
-        there = sorted({key for place in asked.values() if (key := key_of(place, of, whole=whole))})
+        there = sorted({key for place in places.values() if (key := key_of(place, of, whole=whole))})
         for item in items:
-            if item.id in asked:
-                yield from _asked(work, rule, settings, item, asked[item.id], of, there)
+            if item.id in places:
+                yield from _questions(work, rule, settings, item, places[item.id], of, there)
 
 
-def _asked(
+def _questions(
     work: Work, rule: str, settings: PlaceRule, item: Item, place: Place, of: Of, there: Sequence[str]
 ) -> Iterator[Result]:
     key = key_of(place, of, whole=settings.form == "mcq")

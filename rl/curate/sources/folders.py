@@ -154,5 +154,5 @@ def _masks(folder: Path) -> Iterator[dict[str, str]]:
         kind = "volume" if (folder / path).is_dir() else kind_of(name)
         if kind is None:
             raise FolderFault(f"{shorten(path)} is no picture, volume or video; remove it, or use a table")
-        found = of_stem.get(stem_of(name) if kind_of(name) else name)
-        yield {kind: path, **({"mask": f"{masks}/{found}"} if found else {})}
+        mask = of_stem.get(stem_of(name) if kind_of(name) else name)
+        yield {kind: path, **({"mask": f"{masks}/{mask}"} if mask else {})}

@@ -162,10 +162,10 @@ def _labels(value: Any, separator: str | None) -> tuple[str, ...]:
 def _patient(media: tuple[tuple[Kind, str], ...], pattern: str | None) -> str:
     if pattern is None:
         return ""
-    found = re.search(pattern, media[0][1])
-    if not found or not found[1]:
+    match = re.search(pattern, media[0][1])
+    if not match or not match[1]:
         raise ValueError(f"patient_pattern finds no patient in {shorten(media[0][1])}")
-    return found[1]
+    return match[1]
 
 
 def _missing(root: Path, items: list[Item]) -> list[tuple[int, str]]:

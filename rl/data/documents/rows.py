@@ -42,11 +42,11 @@ def load_documents(name: str, stage: StageConfig, data: DataConfig, bar: Bar = n
     path = Path(str(stage.root))
     if not path.is_file():
         raise FileNotFoundError(f"stages.{name}.root={stage.root}: expected a JSONL file, there is none")
-    found = read_documents(path, stage.data, MediaReader(path.parent, data.media), bar)
-    if not found.documents and not found.bad_rows:
+    content = read_documents(path, stage.data, MediaReader(path.parent, data.media), bar)
+    if not content.documents and not content.bad_rows:
         raise UnusableData(f"stages.{name}.root={stage.root} holds no document")
-    ordered = sorted(found.documents, key=lambda one: stable_hash(data.seed, name, one.id))
-    return Documents(ordered[: stage.num_documents], found.bad_rows)
+    ordered = sorted(content.documents, key=lambda one: stable_hash(data.seed, name, one.id))
+    return Documents(ordered[: stage.num_documents], content.bad_rows)
 
 
 def read_documents(path: Path, form: str, reader: MediaReader, bar: Bar = no_bar) -> Documents:
@@ -59,8 +59,8 @@ def read_documents(path: Path, form: str, reader: MediaReader, bar: Bar = no_bar
         return Documents([], [BadRow(1, "", str(error))])
     for _, raw in numbered:
         with contextlib.suppress(BadSample):  # told below
-            for asked in asked_to_read(_object(raw)):
-                reader.look(asked)
+            for piece in asked_to_read(_object(raw)):
+                reader.look(piece)
     reader.prepare(bar)
     for number, raw in numbered:
         row_id = ""
@@ -82,14 +82,14 @@ def _object(raw: bytes) -> dict[str, object]:
         raise BadSample(str(error)) from error
 
 
-def held_apart(found: Documents, held_out: Sequence[Sample]) -> Documents:
+def held_apart(content: Documents, held_out: Sequence[Sample]) -> Documents:
     """The documents that show no image, source or patient of a held-out item; the others are left out and counted,
     because what is measured later must not have been read before."""
     keys = {key for sample in held_out for media in sample.media for key in _keys(media)}
-    kept = [one for one in found.documents if not any(keys & _keys(media) for media in one.media)]
-    num_left_out = len(found.documents) - len(kept)
+    kept = [one for one in content.documents if not any(keys & _keys(media) for media in one.media)]
+    num_left_out = len(content.documents) - len(kept)
     notes = {"documents that show a held-out image or patient, left out": num_left_out} if num_left_out else {}
-    return Documents(kept, found.bad_rows, {**found.notes, **notes})
+    return Documents(kept, content.bad_rows, {**content.notes, **notes})
 
 
 def _keys(media: Media) -> set[str]:

@@ -67,18 +67,18 @@ def path_of(value: Any, kind: str, fields: tuple[str, ...]) -> tuple[str, dict[s
         return value.strip().rstrip("/") or "/", {}
     if not isinstance(value, dict) or not isinstance(value.get("path"), str) or not value["path"].strip():
         raise BadSample(f'{kind} is {quote(value)}, expected a path or an object such as {{"path": "scan"}}')
-    said = {name: one for name, one in value.items() if name != "path" and one is not None}
-    for name in said:
+    extras = {name: one for name, one in value.items() if name != "path" and one is not None}
+    for name in extras:
         if name not in fields:
             known = ", ".join(("path", *fields))
             raise BadSample(f"{kind} says {shorten(name)!r}{did_you_mean(name, fields, f'; it may say {known}')}")
-    return value["path"].strip().rstrip("/") or "/", said
+    return value["path"].strip().rstrip("/") or "/", extras
 
 
 def mask_of(value: Any, num_media: int) -> Mask:
     """The mask of a row with so many images, volumes and videos. Raises BadSample."""
-    name, said = path_of(value, "mask", MASK_SAYS)
-    label = said.get("label")
+    name, extras = path_of(value, "mask", MASK_SAYS)
+    label = extras.get("label")
     if label is not None and (not isinstance(label, int) or isinstance(label, bool) or label < 1):
         raise BadSample(f"label is {quote(label)}, expected the value or the segment that is meant, from 1")
     if num_media != 1:
@@ -87,22 +87,22 @@ def mask_of(value: Any, num_media: int) -> Mask:
 
 
 def wanted(
-    name: str, kind: MediaKind, said: Mapping[str, Any], modality: str, settings: MediaConfig, room: FrameRoom | None
+    name: str, kind: MediaKind, extras: Mapping[str, Any], modality: str, settings: MediaConfig, room: FrameRoom | None
 ) -> Wanted:
     """Everything that is asked of one medium: what the row says, else what is set for its modality, else for all.
 
     `room`: the context window's, for this medium alone; None = there is no limit but `max_frames`. Raises BadSample.
     """
-    said = dict(said)
-    limit, window = said.pop("max_frames", None), said.pop("window", None)
+    extras = dict(extras)
+    limit, window = extras.pop("max_frames", None), extras.pop("window", None)
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool)):
         raise BadSample(f"max_frames is {quote(limit)}, expected a whole number of at least 1")
-    if "slices" in said:
-        said["slices"] = _pair(said["slices"])
-    if not isinstance(said.get("series", ""), str):
-        raise BadSample(f"series is {quote(said['series'])}, expected a SeriesInstanceUID as text")
-    if not isinstance(said.get("where", {}), dict):
-        raise BadSample(f'where is {quote(said["where"])}, expected an object such as {{"EchoNumbers": 1}}')
+    if "slices" in extras:
+        extras["slices"] = _pair(extras["slices"])
+    if not isinstance(extras.get("series", ""), str):
+        raise BadSample(f"series is {quote(extras['series'])}, expected a SeriesInstanceUID as text")
+    if not isinstance(extras.get("where", {}), dict):
+        raise BadSample(f'where is {quote(extras["where"])}, expected an object such as {{"EchoNumbers": 1}}')
     rules = {} if kind == "video" else {one.casefold(): text for one, text in settings.window_by_modality.items()}
     numbers = {one.casefold(): count for one, count in settings.max_frames_by_modality.items()}
     usual = settings.window if kind != "video" else "auto"
@@ -123,7 +123,7 @@ def wanted(
         modality=modality.upper() if len(modality) <= _LONGEST_CODE else modality,
         square_pixels=settings.square_pixels if kind != "video" else True,
         longest_side=settings.longest_side,
-        **{**_of_kind(kind, settings), **said},
+        **{**_of_kind(kind, settings), **extras},
     )
     return Wanted(name, ask, by_modality={of: one for of, one in unnamed.items() if one != of_all})
 

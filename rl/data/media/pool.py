@@ -26,7 +26,7 @@ def read_all(
     """Key -> the medium, or why it cannot be read. `tasks`: see `rl.data.media.worker.read_task`. `advance` is told of
     each that is done; Ctrl-C ends the processes, and what they have read stays in the cache."""
     waiting, lock, stop = iter(tasks.items()), Lock(), Event()
-    found: dict[str, Media | str] = {}
+    results: dict[str, Media | str] = {}
 
     def next_task() -> tuple[str, Task] | None:
         with lock:
@@ -38,7 +38,7 @@ def read_all(
             while (item := next_task()) is not None:
                 result = reader.read(item[1])
                 with lock:
-                    found[item[0]] = result
+                    results[item[0]] = result
                     advance(1)
         finally:
             reader.close()
@@ -50,7 +50,7 @@ def read_all(
                 one.result()
         finally:
             stop.set()
-    return found
+    return results
 
 
 class _Reader:

@@ -55,7 +55,7 @@ class MediaReader:
         self._longest = {True: "", False: ""}
         self._read: dict[str, Media | str] = {}
         self._waiting: dict[str, Wanted] = {}
-        self._asked: list[Mapping[str, Any]] = []
+        self._rows: list[Mapping[str, Any]] = []
         self._salt = ""
         # What was done to how many rows: frames that the context window has no room for.
         self.notes: Counter[str] = Counter()
@@ -63,10 +63,10 @@ class MediaReader:
     def look(self, row: Mapping[str, Any]) -> None:
         """Remember what a row needs read, and how much it asks. Says nothing of its faults: `media` does."""
         if "volume" in row or "video" in row:
-            said = [row.get("question"), *(row["options"] if isinstance(row.get("options"), list) else ())]
-            text = "\n".join(str(one) for one in said)
+            texts = [row.get("question"), *(row["options"] if isinstance(row.get("options"), list) else ())]
+            text = "\n".join(str(one) for one in texts)
             self._longest[text.isascii()] = max(self._longest[text.isascii()], text, key=len)
-            self._asked.append(row)
+            self._rows.append(row)
             return
         self._want(row)
 
@@ -84,9 +84,9 @@ class MediaReader:
 
     def prepare(self, bar: Bar = no_bar) -> None:
         """Read everything that was looked at, or find it in the cache."""
-        for row in self._asked:
+        for row in self._rows:
             self._want(row)
-        self._asked = []
+        self._rows = []
         waiting = {key: one for key, one in self._waiting.items() if key not in self._read}
         self._waiting = {}
         if waiting:
@@ -104,22 +104,22 @@ class MediaReader:
 
     def media(self, row: Mapping[str, Any]) -> tuple[Media, ...]:
         """Images first, then the volume, then the video. Raises BadSample."""
-        found = [self._opened(one) if isinstance(one, Wanted) else one for one in self._of_row(row)]
-        self._tell(row, found)
+        all_media = [self._opened(one) if isinstance(one, Wanted) else one for one in self._of_row(row)]
+        self._tell(row, all_media)
         if "patient" in row:
             key = patient_key(value_text(row["patient"], "patient"), self._patient_salt())
-            found = [dataclasses.replace(media, patient=key) for media in found]
+            all_media = [dataclasses.replace(media, patient=key) for media in all_media]
         if self._settings.frame_labels:
             language = text_of(row, "language", default="en")
-            labels = [frame_labels(media, "zh" if language == "zh" else "en") for media in found]
-            found = [dataclasses.replace(one, labels=words) for one, words in zip(found, labels, strict=True)]
-        return tuple(found)
+            labels = [frame_labels(media, "zh" if language == "zh" else "en") for media in all_media]
+            all_media = [dataclasses.replace(one, labels=words) for one, words in zip(all_media, labels, strict=True)]
+        return tuple(all_media)
 
-    def _tell(self, row: Mapping[str, Any], found: Sequence[Media]) -> None:
+    def _tell(self, row: Mapping[str, Any], all_media: Sequence[Media]) -> None:
         """Count how many frames rows are shown, and which lose some to the context window."""
         if (room := self._known_room) is None:
             return
-        for media in found:
+        for media in all_media:
             modality = text_of(row, "modality") or media.provenance.get("modality", "")
             numbers = {of.casefold(): count for of, count in self._settings.max_frames_by_modality.items()}
             wished = numbers.get(modality.casefold(), self._settings.max_frames)
@@ -140,9 +140,9 @@ class MediaReader:
         images = [row["image"]] if "image" in row else _list_of(row, "images")
         kinds = [kind for kind in ("volume", "video") if kind in row]
         mask = mask_of(row["mask"], len(images) + len(kinds)) if "mask" in row else None
-        found = [self._one("image", value, row, 0, 0) for value in images]
-        found += [self._one(kind, row[kind], row, len(images), len(kinds)) for kind in kinds]
-        return found if mask is None else [self._masked(found[0], mask, row)]
+        media = [self._one("image", value, row, 0, 0) for value in images]
+        media += [self._one(kind, row[kind], row, len(images), len(kinds)) for kind in kinds]
+        return media if mask is None else [self._masked(media[0], mask, row)]
 
     def _masked(self, one: Media | Wanted, mask: Mask, row: Mapping[str, Any]) -> Wanted:
         """The row's one medium with its mask: read by a process of its own, a plain picture, too."""
@@ -158,13 +158,13 @@ class MediaReader:
         if kind != "image" and isinstance(value, list) and all(isinstance(name, str) for name in value):
             limit = wanted("", kind, {}, modality, self._settings, self._room_of(num_images, num_media)).ask.max_frames
             return self.pictures.sequence(kind, list(value), limit or 1)
-        name, said = path_of(value, kind, SAYS[kind])
-        one = wanted(name, kind, said, modality, self._settings, self._room_of(num_images, num_media, kind))
+        name, extras = path_of(value, kind, SAYS[kind])
+        one = wanted(name, kind, extras, modality, self._settings, self._room_of(num_images, num_media, kind))
         if not self.pictures.holds(kind, name):
             return one
-        if said:
+        if extras:
             raise BadSample(
-                f"image {name} is a picture, for which {', '.join(said)} means nothing; give the path alone"
+                f"image {name} is a picture, for which {', '.join(extras)} means nothing; give the path alone"
             )
         return self.pictures.image(name)
 
@@ -179,10 +179,10 @@ class MediaReader:
         if one.key() not in self._read:
             self._waiting[one.key()] = one
             self.prepare()
-        found = self._read[one.key()]
-        if isinstance(found, str):
-            raise BadSample(found)
-        return found
+        result = self._read[one.key()]
+        if isinstance(result, str):
+            raise BadSample(result)
+        return result
 
     def _task(self, one: Wanted) -> dict[str, Any]:
         ask = dataclasses.replace(one.ask, patient_salt=self._patient_salt())

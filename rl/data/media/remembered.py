@@ -61,8 +61,8 @@ def media_of(fields: Mapping[str, Any]) -> Media:
 def _entry(task: Task) -> tuple[str, float]:
     """The file of a task's record, and when the newest of its sources changed. Raises BadSample, OSError."""
     sources = list(_sources(task))
-    asked = json.dumps([READER_VERSION, task, [place[:-1] for place in sources]], sort_keys=True)
-    name = hashlib.sha256(asked.encode(errors="surrogatepass")).hexdigest()
+    key = json.dumps([READER_VERSION, task, [place[:-1] for place in sources]], sort_keys=True)
+    name = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
     return os.path.join(task["cache"], "read", f"{name}.json"), max(place[-1] for place in sources)
 
 

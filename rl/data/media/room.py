@@ -36,7 +36,7 @@ def frame_room(config: Config, questions: Sequence[str]) -> FrameRoom:
     return FrameRoom(config.model.max_model_len - config.grpo.max_completion_length - text, per_frame)
 
 
-def _number(found: int | str) -> int:
-    if isinstance(found, str):
-        raise BadSample(found)
-    return found
+def _number(result: int | str) -> int:
+    if isinstance(result, str):
+        raise BadSample(result)
+    return result

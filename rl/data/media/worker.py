@@ -50,12 +50,12 @@ def read_task(task: Mapping[str, Any]) -> Media:
         indices = media.frame_indices or (0,)
         pngs = mask.pngs(indices, sizes(media))
         files = tuple(_kept(png, cache / "masks") for png in pngs)
-        told = [*mask.notes, f"{mask.cut(indices)} of {len(indices)} frames shown hold a marked pixel"]
-        provenance["notes"] = [*provenance.get("notes", ()), *(f"mask: {note}" for note in told)]
+        notes = [*mask.notes, f"{mask.cut(indices)} of {len(indices)} frames shown hold a marked pixel"]
+        provenance["notes"] = [*provenance.get("notes", ()), *(f"mask: {note}" for note in notes)]
     # What names the frames without reading them: where they come from and what was asked, but not the salt, which
     # differs from machine to machine.
-    asked = f"{media.source_sha256}\n{dataclasses.replace(ask, patient_salt='').key()}"
-    shown = hashlib.sha256(asked.encode()).hexdigest()
+    key = f"{media.source_sha256}\n{dataclasses.replace(ask, patient_salt='').key()}"
+    shown = hashlib.sha256(key.encode()).hexdigest()
     media = dataclasses.replace(media, provenance=provenance, sha256=shown, mask_files=files)
     remembered.keep(task, media)
     return media

@@ -77,12 +77,12 @@ def image_samples(split: str, index: int, modality: str, answer_types: Iterator[
     finding = draw_finding(modality, rng)
     phantom = draw(modality, finding, stable_hash(seed, split, index))
     media = as_media(phantom)
-    asked: list[Sample] = []
+    questions: list[Sample] = []
     for _ in range(int(rng.integers(1, 3))):
-        taken = tuple(other.question for other in asked)
-        name = f"phantoms-{split}-{index:06d}-{len(asked)}"
-        asked.append(ask(name, split, phantom, media, next(answer_types), rng, taken))
-    return asked
+        taken = tuple(other.question for other in questions)
+        name = f"phantoms-{split}-{index:06d}-{len(questions)}"
+        questions.append(ask(name, split, phantom, media, next(answer_types), rng, taken))
+    return questions
 
 
 def draw_finding(modality: str, rng: Rng) -> str:
@@ -188,10 +188,10 @@ def draw_options(gold: str, pool: Sequence[str], rng: Rng) -> tuple[str, ...]:
 def _ask_presence(id: str, split: str, phantom: Phantom, media: Media, rng: Rng, taken: Sequence[str]) -> Sample:
     """Half of the questions ask for what is there, half for something of the same modality that is not."""
     present = bool(rng.random() < 0.5)
-    asked = phantom.finding if present else draw_absent(phantom.modality, phantom.finding, rng)
+    finding = phantom.finding if present else draw_absent(phantom.modality, phantom.finding, rng)
     return Sample(
         id=id,
-        question=phrase("normality" if asked == "normal" else "presence", phantom.modality, asked, rng, taken),
+        question=phrase("normality" if finding == "normal" else "presence", phantom.modality, finding, rng, taken),
         answer_type="yes_no",
         gold_text="yes" if present else "no",
         media=(media,),

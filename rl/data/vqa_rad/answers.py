@@ -47,17 +47,17 @@ def clean_answer(raw: object) -> str:
 def aliases(gold: str) -> tuple[str, ...]:
     """Other wordings that mean exactly this answer, the answer itself left out, each once (compared case-folded)."""
     folded = gold.casefold()
-    found = [other for group in _SAME if folded in group for other in group]
-    found += [re.sub(r"(?<=[a-z])-(?=[a-z])", " ", folded)]
-    found += [re.sub(r"^(the|a|an) ", "", folded)]
-    found += [re.sub(r"(\d)(?=[a-z]m\b)", r"\1 ", folded), re.sub(r"(\d) (?=[a-z]m\b)", r"\1", folded)]
+    wordings = [other for group in _SAME if folded in group for other in group]
+    wordings += [re.sub(r"(?<=[a-z])-(?=[a-z])", " ", folded)]
+    wordings += [re.sub(r"^(the|a|an) ", "", folded)]
+    wordings += [re.sub(r"(\d)(?=[a-z]m\b)", r"\1 ", folded), re.sub(r"(\d) (?=[a-z]m\b)", r"\1", folded)]
     if folded.isdigit() and int(folded) < len(_NUMBERS):
-        found.append(_NUMBERS[int(folded)])
+        wordings.append(_NUMBERS[int(folded)])
     if folded in _NUMBERS:
-        found.append(str(_NUMBERS.index(folded)))
+        wordings.append(str(_NUMBERS.index(folded)))
     if abbreviated := re.fullmatch(r"([^()]+) \(([A-Z0-9]{2,6})\)", gold):
-        found += list(abbreviated.groups())
-    return distinct(found, without=gold)
+        wordings += list(abbreviated.groups())
+    return distinct(wordings, without=gold)
 
 
 def distinct(texts: list[str], *, without: str) -> tuple[str, ...]:
@@ -86,19 +86,19 @@ def options_in_question(question: str, gold: str) -> NamedOptions | None:
     if words.count("or") != 1:
         return None
     at = words.index("or")
-    found = _listed(words, at) if "," in words[:at] else _pair(words, at)
-    if found is None or len(set(found)) != len(found):
+    options = _listed(words, at) if "," in words[:at] else _pair(words, at)
+    if options is None or len(set(options)) != len(options):
         return None
     target = re.sub(r"^(the|a|an) ", "", gold.casefold())
     right = [
         index
-        for index, option in enumerate(found)
+        for index, option in enumerate(options)
         if target == option or (target in _MODIFIERS and option.split()[0] == target)
     ]
     if len(right) != 1:
         return None
     # as the question spells them, so that AP stays AP
-    spelled = tuple(_as_spelled(option, question) for option in found)
+    spelled = tuple(_as_spelled(option, question) for option in options)
     return NamedOptions(spelled, right[0])
 
 
@@ -131,5 +131,5 @@ def _listed(words: list[str], at: int) -> list[str] | None:
 
 def _as_spelled(option: str, question: str) -> str:
     """The option with the capitals it has in the question; unchanged where its words do not stand together there."""
-    found = re.search(r"\b" + re.escape(option) + r"\b", question, re.IGNORECASE)
-    return found.group() if found else option
+    match = re.search(r"\b" + re.escape(option) + r"\b", question, re.IGNORECASE)
+    return match.group() if match else option

@@ -187,12 +187,12 @@ def rows_of_columns(raw: Iterable[Mapping[str, Any]]) -> tuple[list[Row], list[B
 def to_samples(rows: Sequence[Row]) -> tuple[list[Sample], dict[str, int]]:
     """One sample for each question about an image, and how many rows each kind of cleaning took away."""
     notes: collections.Counter[str] = collections.Counter()
-    asked: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
+    groups: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
     for row in rows:
-        asked[row.media.sha256, row.question.casefold().rstrip("? ")].append(row)
+        groups[row.media.sha256, row.question.casefold().rstrip("? ")].append(row)
     modalities = image_modalities((row.media.sha256, row.question, row.answer) for row in rows)
     samples = []
-    for group in asked.values():
+    for group in groups.values():
         telling = [row for row in group if row.answer.casefold() not in NO_ANSWER]
         notes["answers that say nothing"] += len(group) - len(telling)
         wordings = distinct([row.answer for row in telling], without="")
