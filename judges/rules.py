@@ -28,17 +28,19 @@ class RulesJudge:
     def __init__(self) -> None:
         self._num_judged = 0
 
-    async def judge(self, asked: Question) -> Verdict:
+    async def judge(self, question: Question) -> Verdict:
         """Return correct or incorrect, at once. Images and group change nothing."""
         self._num_judged += 1
-        return precheck(asked) or Verdict("incorrect", reason="not equal to the reference or an alias", layer="rules")
+        return precheck(question) or Verdict(
+            "incorrect", reason="not equal to the reference or an alias", layer="rules"
+        )
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Call a criterion met where its words stand in the candidate as they are. For debugging: it understands
         neither negation nor synonyms."""
         self._num_judged += 1
-        candidate = fold(asked.candidate)
-        met = tuple(_stands_in(fold(criterion), candidate) for criterion in asked.criteria)
+        candidate = fold(criteria.candidate)
+        met = tuple(_stands_in(fold(criterion), candidate) for criterion in criteria.criteria)
         return Assessment(
             met, reason="the criterion's words were looked up in the text, for debugging only", layer="rules"
         )

@@ -142,12 +142,12 @@ class Judge(Protocol):
         """Whether it looks at `media`; a caller need not open images for a judge that does not."""
         ...
 
-    async def judge(self, asked: Question) -> Verdict:
+    async def judge(self, question: Question) -> Verdict:
         """Compare one answer with its reference. Never raises for any answer: a failure is a verdict with `failure`
         set."""
         ...
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Judge several criteria about one text, one entry each and in their order. Never raises for any text."""
         ...
 

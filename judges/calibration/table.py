@@ -39,8 +39,8 @@ def _line(row: Grade) -> Text:
     mark = {True: "\u2713", False: "\u2717", None: "-"}[row.agrees]
     verdict = row.decision or f"failed ({row.failure})"
     texts = f"{_short(row.case.completion)} for {_short(row.case.reference)}"
-    said = f" by {row.layer}: {texts}; {one_line(row.reason, 160)}"
-    return Text.assemble((f"{mark} line {row.case.line}: {verdict}", style), printable(said))
+    detail = f" by {row.layer}: {texts}; {one_line(row.reason, 160)}"
+    return Text.assemble((f"{mark} line {row.case.line}: {verdict}", style), printable(detail))
 
 
 def _short(text: str) -> str:

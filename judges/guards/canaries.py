@@ -62,15 +62,15 @@ class CanaryJudge:
         """Whether the live judge looks at images."""
         return self._live.shows_images
 
-    async def judge(self, asked: Question) -> Verdict:
+    async def judge(self, question: Question) -> Verdict:
         """Return the live judge's verdict, and send a canary when one is due."""
-        verdict = await self._live.judge(asked)
+        verdict = await self._live.judge(question)
         self._ride_along(verdict.num_calls)
         return verdict
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Return the live judge's assessment, and send a canary when one is due."""
-        assessment = await self._live.assess(asked)
+        assessment = await self._live.assess(criteria)
         self._ride_along(assessment.num_calls)
         return assessment
 

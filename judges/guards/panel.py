@@ -63,12 +63,12 @@ class PanelJudge:
         """Whether any member looks at images."""
         return any(member.shows_images for member in self._members.values())
 
-    async def judge(self, asked: Question) -> Verdict:
+    async def judge(self, question: Question) -> Verdict:
         """Return the panel's verdict; its transcript holds every member's."""
         began = time.monotonic()
-        verdict = precheck(asked) if self._prechecks else None
+        verdict = precheck(question) if self._prechecks else None
         if verdict is None:
-            verdicts = await asyncio.gather(*(member.judge(asked) for member in self._members.values()))
+            verdicts = await asyncio.gather(*(member.judge(question) for member in self._members.values()))
             verdict = self._count_votes(dict(zip(self._members, verdicts, strict=True)))
         self._counts[verdict.decision or f"failed_{verdict.failure}"] += 1
         self._counts[f"by_{verdict.layer}"] += 1
@@ -98,10 +98,10 @@ class PanelJudge:
             "cost": math.fsum(outcome.cost for outcome in outcomes.values()),
         }
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Decide each criterion by the members' votes, as for a verdict: a split is None, unsure."""
         began = time.monotonic()
-        replies = await asyncio.gather(*(member.assess(asked) for member in self._members.values()))
+        replies = await asyncio.gather(*(member.assess(criteria) for member in self._members.values()))
         votes = [reply.met for reply in replies if reply.met is not None]
         sums = self._sums(dict(zip(self._members, replies, strict=True))) | {"seconds": time.monotonic() - began}
         if len(votes) < self._quorum:
@@ -110,7 +110,7 @@ class PanelJudge:
         named: dict[bool | None, Decision] = {True: "correct", False: "incorrect", None: "unsure"}
         back = {decision: met for met, decision in named.items()}
         met = tuple(
-            back[decide([named[vote[place]] for vote in votes], self._rule)] for place in range(len(asked.criteria))
+            back[decide([named[vote[place]] for vote in votes], self._rule)] for place in range(len(criteria.criteria))
         )
         return Assessment(met, None, f"panel, {self._rule}", **sums)
 

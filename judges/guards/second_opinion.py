@@ -39,26 +39,26 @@ class SecondOpinionJudge:
         """Whether either judge looks at images."""
         return self._first.shows_images or self._second.shows_images
 
-    async def judge(self, asked: Question) -> Verdict:
+    async def judge(self, question: Question) -> Verdict:
         """Return the verdict of the first judge, or of both."""
         began = time.monotonic()
-        first = await self._first.judge(asked)
-        why = self._reason_to_ask(asked, first)
+        first = await self._first.judge(question)
+        why = self._reason_to_ask(question, first)
         if not why:
             return first
         self._counts["asked"] += 1
-        second = await self._second.judge(asked)
+        second = await self._second.judge(question)
         return replace(self._both(first, second, why), seconds=time.monotonic() - began)
 
-    def _reason_to_ask(self, asked: Question, first: Verdict) -> str:
+    def _reason_to_ask(self, question: Question, first: Verdict) -> str:
         # What was settled without a model needs no second model, and what failed or is unsure is not paid anyway.
         """Return why the second judge is asked; "" = it is not."""
         if first.decision not in ("correct", "incorrect") or first.layer in ("precheck", "rules"):
             return ""
-        if self._when != "disagreement" and first.decision == "correct" and (token := suspicious(asked)):
+        if self._when != "disagreement" and first.decision == "correct" and (token := suspicious(question)):
             self._counts["by_suspicion"] += 1
             return f"the answer holds {token}"
-        if self._when != "suspicious" and (opinion := rule_opinion(asked)) and opinion.decision != first.decision:
+        if self._when != "suspicious" and (opinion := rule_opinion(question)) and opinion.decision != first.decision:
             self._counts["by_disagreement"] += 1
             return f"by rule it is {opinion.decision}: {opinion.why}"
         return ""
@@ -98,9 +98,9 @@ class SecondOpinionJudge:
         reason = f"the first judge says {first.decision}, the second {second.decision} ({why})"
         return replace(both, decision="unsure", reason=reason)
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Ask the first judge alone: no rule has an opinion on criteria."""
-        return await self._first.assess(asked)
+        return await self._first.assess(criteria)
 
     async def check(self) -> None:
         """Raise JudgeUnreachable unless both judges can be asked."""

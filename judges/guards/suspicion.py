@@ -80,20 +80,20 @@ class Opinion(NamedTuple):
     why: str
 
 
-def rule_opinion(asked: Question) -> Opinion | None:
+def rule_opinion(question: Question) -> Opinion | None:
     """Return a verdict by rule, or None where the rule has nothing to say. Never raises.
 
     "incorrect": the answer has another side, number, unit or polarity than the reference, holds the reference beside a
     denial or an alternative, or has nothing in common with it. "correct": the reference stands in an answer without
     denial or doubt.
     """
-    wordings = [fold(wording) for wording in (asked.reference, *asked.aliases) if wording.strip()]
-    answer = fold(asked.answer)
+    wordings = [fold(wording) for wording in (question.reference, *question.aliases) if wording.strip()]
+    answer = fold(question.answer)
     if not wordings or not answer:
         return None
     if (why := _contradicts(answer, wordings)) is not None:
         return Opinion("incorrect", why)
-    if (why := _other_unit(asked)) is not None:
+    if (why := _other_unit(question)) is not None:
         return Opinion("incorrect", why)
     standing = next((wording for wording in wordings if _stands_in(wording, answer)), None)
     if standing is not None:
@@ -106,16 +106,16 @@ def rule_opinion(asked: Question) -> Opinion | None:
     return None
 
 
-def suspicious(asked: Question) -> str:
+def suspicious(question: Question) -> str:
     """Return the first thing in an answer that speaks to a grader, hides characters or carries markup; "" = there is
     none. Never raises."""
-    hidden = next((char for char in asked.answer if unicodedata.category(char) in ("Cf", "Co", "Cn", "Cs")), None)
+    hidden = next((char for char in question.answer if unicodedata.category(char) in ("Cf", "Co", "Cn", "Cs")), None)
     if hidden is not None:
         return f"hidden character U+{ord(hidden):04X}"
-    answer = clean(asked.answer)
-    if (mark := _MARKUP.search(asked.answer)) is not None:
+    answer = clean(question.answer)
+    if (mark := _MARKUP.search(question.answer)) is not None:
         return f"markup {mark.group().strip()[:20]!r}"
-    context = clean(" ".join((asked.question, asked.reference, *asked.aliases))).casefold()
+    context = clean(" ".join((question.question, question.reference, *question.aliases))).casefold()
     words = (match.group() for match in _GRADING.finditer(answer))
     return next((f"the word {word[:30]!r}" for word in words if word.casefold() not in context), "")
 
@@ -140,11 +140,11 @@ def _contradicts(answer: str, wordings: list[str]) -> str | None:
     return None
 
 
-def _other_unit(asked: Question) -> str | None:
+def _other_unit(question: Question) -> str | None:
     """Return where the answer gives a number of the reference with another sign, comparison or unit; case is meaning
     here (mg, Mg). None where either has no unit to compare."""
-    quantities = _QUANTITY.findall(clean(asked.answer))
-    for wording in (asked.reference, *asked.aliases):
+    quantities = _QUANTITY.findall(clean(question.answer))
+    for wording in (question.reference, *question.aliases):
         for before, number, unit in _QUANTITY.findall(clean(wording)):
             same = [(sign, other) for sign, value, other in quantities if float(value) == float(number)]
             if same and unit and all(other and (sign, other) != (before, unit) for sign, other in same):

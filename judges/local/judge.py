@@ -61,10 +61,10 @@ def no_server_left() -> Iterator[None]:
             server.close()
 
 
-def _doubt(verdict: Verdict, asked: Question) -> Verdict:
+def _doubt(verdict: Verdict, question: Question) -> Verdict:
     """Turn an accepted answer that speaks to its grader into unsure, which pays nothing: a model of this size does not
     have the last word on it."""
-    mark = suspicious(asked) if verdict.decision == "correct" and verdict.layer in ("judge", "cache") else ""
+    mark = suspicious(question) if verdict.decision == "correct" and verdict.layer in ("judge", "cache") else ""
     return replace(verdict, decision="unsure", reason=f"accepted, but the answer holds {mark}") if mark else verdict
 
 
@@ -83,14 +83,14 @@ class LocalJudge:
         """False: the local judge reads text only."""
         return False
 
-    async def judge(self, asked: Question) -> Verdict:
+    async def judge(self, question: Question) -> Verdict:
         """Return the verdict of the model; "unavailable" where its server is gone for good. Never raises for any
         answer."""
         if trouble := await self._trouble():
             return Verdict(None, "unavailable", trouble)
-        return _doubt(await self._judge.judge(asked), asked)
+        return _doubt(await self._judge.judge(question), question)
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Refuse: the model was taught to compare short answers, and nothing else."""
         return Assessment(
             None, "refused", "judge=local compares short answers with a reference; criteria need judge=openai"

@@ -15,7 +15,7 @@ from judges.verdict import Criteria, Question
 
 
 def cache_key(
-    asked: Question | Criteria, *, model: str, prompt_version: str, schema_version: str, sampling: Mapping[str, Any]
+    request: Question | Criteria, *, model: str, prompt_version: str, schema_version: str, sampling: Mapping[str, Any]
 ) -> str:
     """Return the SHA-256 of canonical JSON of everything a reply depends on. The nonce is left out, because it differs
     in every call, and so is the group."""
@@ -24,19 +24,19 @@ def cache_key(
         "prompt_version": prompt_version,
         "schema_version": schema_version,
         "sampling": dict(sampling),
-        "question": asked.question,
-        "media": [one.sha256 for one in asked.media],
-        **_own_parts(asked),
+        "question": request.question,
+        "media": [one.sha256 for one in request.media],
+        **_own_parts(request),
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _own_parts(asked: Question | Criteria) -> dict[str, Any]:
+def _own_parts(request: Question | Criteria) -> dict[str, Any]:
     """Return what only this kind of judgement depends on."""
-    if isinstance(asked, Criteria):
-        return {"task": asked.task, "criteria": list(asked.criteria), "candidate": asked.candidate}
-    return {"reference": asked.reference, "aliases": list(asked.aliases), "answer": asked.answer}
+    if isinstance(request, Criteria):
+        return {"task": request.task, "criteria": list(request.criteria), "candidate": request.candidate}
+    return {"reference": request.reference, "aliases": list(request.aliases), "answer": request.answer}
 
 
 class VerdictCache:

@@ -57,70 +57,70 @@ class LlmJudge:
             self._prompt_for(prompt, language, bool(show_images))
         self._asker = Asker(client, cache, offline, max_reasks, nonce_in_schema, self._counts)
 
-    async def judge(self, asked: Question) -> Verdict:
+    async def judge(self, question: Question) -> Verdict:
         """Return the verdict on one answer, with the seconds it took. Never raises for an answer or a reply; raises
         JudgeConfigError for a missing key."""
         began = time.monotonic()
         if not self.shows_images:
-            asked = replace(asked, media=())
-        verdict = precheck(asked) if self._prechecks else None
-        verdict = verdict or _verdict(await self._asker.answer(self._verdict_task(asked)))
+            question = replace(question, media=())
+        verdict = precheck(question) if self._prechecks else None
+        verdict = verdict or _verdict(await self._asker.answer(self._verdict_task(question)))
         self._count(verdict.layer, verdict.decision or f"failed_{verdict.failure}")
         return replace(verdict, seconds=time.monotonic() - began)
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Return one verdict per criterion. Never raises for a text or a reply; raises JudgeConfigError for a missing
         key and for an unknown task."""
         began = time.monotonic()
         if not self.shows_images:
-            asked = replace(asked, media=())
+            criteria = replace(criteria, media=())
         # The only text settled without a call: an empty one may rightly meet a criterion such as "does not claim a
         # fracture".
-        if len(asked.candidate) > MAX_CANDIDATE_CHARS:
+        if len(criteria.candidate) > MAX_CANDIDATE_CHARS:
             reason = f"the text is longer than {MAX_CANDIDATE_CHARS} characters"
-            assessment = Assessment((False,) * len(asked.criteria), reason=reason, layer="precheck")
+            assessment = Assessment((False,) * len(criteria.criteria), reason=reason, layer="precheck")
         else:
-            assessment = _assessment(await self._asker.answer(self._criteria_task(asked)), len(asked.criteria))
+            assessment = _assessment(await self._asker.answer(self._criteria_task(criteria)), len(criteria.criteria))
         self._count(assessment.layer, "assessed" if assessment.met is not None else f"failed_{assessment.failure}")
         return replace(assessment, seconds=time.monotonic() - began)
 
-    def _verdict_task(self, asked: Question) -> Task:
+    def _verdict_task(self, question: Question) -> Task:
         # Question and reference are ours and go as they are. A model wrote the candidate.
         data = {
-            "question": asked.question,
-            "reference": asked.reference,
-            "accepted_wordings": list(asked.aliases),
-            "candidate": clean(asked.answer),
+            "question": question.question,
+            "reference": question.reference,
+            "accepted_wordings": list(question.aliases),
+            "candidate": clean(question.answer),
         }
-        about = {"reference": asked.reference, "answer": asked.answer}
-        return self._task(asked, VERDICT_FORM, self._prompt, data, about)
+        about = {"reference": question.reference, "answer": question.answer}
+        return self._task(question, VERDICT_FORM, self._prompt, data, about)
 
-    def _criteria_task(self, asked: Criteria) -> Task:
-        numbered = {str(i + 1): text for i, text in enumerate(asked.criteria)}
-        data = {"question": asked.question, "criteria": numbered, "candidate": clean(asked.candidate)}
-        about = {"task": asked.task, "criteria": list(asked.criteria), "answer": asked.candidate}
-        return self._task(asked, criteria_form(len(asked.criteria)), f"{asked.task}_1", data, about)
+    def _criteria_task(self, criteria: Criteria) -> Task:
+        numbered = {str(i + 1): text for i, text in enumerate(criteria.criteria)}
+        data = {"question": criteria.question, "criteria": numbered, "candidate": clean(criteria.candidate)}
+        about = {"task": criteria.task, "criteria": list(criteria.criteria), "answer": criteria.candidate}
+        return self._task(criteria, criteria_form(len(criteria.criteria)), f"{criteria.task}_1", data, about)
 
     def _task(
         self,
-        asked: Question | Criteria,
+        request: Question | Criteria,
         form: Form,
         prompt_name: str,
         data: Mapping[str, Any],
         about: Mapping[str, Any],
     ) -> Task:
-        prompt = self._prompt_for(prompt_name, asked.language, bool(asked.media))
+        prompt = self._prompt_for(prompt_name, request.language, bool(request.media))
         endpoint = self._client.endpoint
         key = cache_key(
-            asked,
+            request,
             model=endpoint.model,
             prompt_version=prompt.version,
             schema_version=form.version,
             sampling=endpoint.sampling,
         )
         # The transcript is stored beside the rollout: no text in it may hold a key, whoever wrote it.
-        about = redact({"judge": self.name, **about, "media": [one.sha256 for one in asked.media]})
-        return Task(form, prompt, redact(dict(data)), key, about, asked.media, asked.group_key)
+        about = redact({"judge": self.name, **about, "media": [one.sha256 for one in request.media]})
+        return Task(form, prompt, redact(dict(data)), key, about, request.media, request.group_key)
 
     def _prompt_for(self, name: str, language: str, with_images: bool) -> Prompt:
         language = language if language in LANGUAGES else "en"
@@ -140,10 +140,10 @@ class LlmJudge:
         if self._offline:
             return
         await self._client.check()
-        asked = replace(probe.PROBE, media=(probe.picture(),) if self.shows_images else ())
+        question = replace(probe.PROBE, media=(probe.picture(),) if self.shows_images else ())
         with self._client.deadline(None) as until:
             soon = min(until, asyncio.get_running_loop().time() + probe.SECONDS)
-            answer = await self._asker.converse(self._verdict_task(asked), soon)
+            answer = await self._asker.converse(self._verdict_task(question), soon)
         if answer.content is None:
             raise probe.probe_error(self._client.endpoint, answer)
 

@@ -77,21 +77,21 @@ class ParentJudge:
         self._numbers = itertools.count()
         self._pending: dict[int, asyncio.Future[wire.Frame]] = {}
 
-    async def judge(self, asked: object = None, *others: object, **named: object) -> Verdict:
+    async def judge(self, question: object = None, *others: object, **named: object) -> Verdict:
         """Do what `judges.Judge.judge` does. Raises TypeError, which says how to ask, for anything but one Question;
         RewardError where the scorer does not ask."""
-        if others or named or not isinstance(asked, Question):
+        if others or named or not isinstance(question, Question):
             raise TypeError(HOW_TO_ASK)
-        return wire.build(Verdict, await self._ask("question", asked))
+        return wire.build(Verdict, await self._ask("question", question))
 
-    async def assess(self, asked: Criteria) -> Assessment:
+    async def assess(self, criteria: Criteria) -> Assessment:
         """Do what `judges.Judge.assess` does. Raises RewardError where the scorer does not ask."""
-        return wire.build(Assessment, await self._ask("criteria", asked))
+        return wire.build(Assessment, await self._ask("criteria", criteria))
 
-    async def _ask(self, kind: str, asked: Question | Criteria) -> Any:
+    async def _ask(self, kind: str, request: Question | Criteria) -> Any:
         number = next(self._numbers)
         self._pending[number] = asyncio.get_running_loop().create_future()
-        self._writer.write(wire.encode({"ask": number, "call": _CALL.get(), kind: asked}))
+        self._writer.write(wire.encode({"ask": number, "call": _CALL.get(), kind: request}))
         try:
             body = (await self._pending[number]).body
         finally:
