@@ -23,15 +23,15 @@ def bind(
     another type, for a reward that says it could not work, and for a judge that is needed and not there.
     """
     given = dict(arguments or {})
-    found = registry.find(spec)
-    if isinstance(found, Source):
-        found = describe(spec, found, given, limits or Limits())
+    reward = registry.find(spec)
+    if isinstance(reward, Source):
+        reward = describe(spec, reward, given, limits or Limits())
     else:
-        check_arguments(found, given)
-        if found.ready is not None:
-            found.ready(**given)
-    if "judge" in found.supplied and judge is None:
+        check_arguments(reward, given)
+        if reward.ready is not None:
+            reward.ready(**given)
+    if "judge" in reward.supplied and judge is None:
         raise RewardError(
-            f"reward {spec!r} asks a judge and none is configured; use judge=rules or judge=openai ({found.home})"
+            f"reward {spec!r} asks a judge and none is configured; use judge=rules or judge=openai ({reward.home})"
         )
-    return BoundReward(found, judge, given)
+    return BoundReward(reward, judge, given)

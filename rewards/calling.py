@@ -111,9 +111,9 @@ def as_outcome(result: Any, seconds: float = 0.0) -> Outcome:
         return Outcome(value, seconds=seconds)
     if inspect.iscoroutine(result):
         result.close()
-    said = f"{type(result).__name__} {str(result)[:60]!r}"
+    text = f"{type(result).__name__} {str(result)[:60]!r}"
     return Outcome(
-        None, "error", f"the reward returned {said}, expected a finite number or an Outcome", seconds=seconds
+        None, "error", f"the reward returned {text}, expected a finite number or an Outcome", seconds=seconds
     )
 
 
@@ -123,9 +123,9 @@ def as_outcomes(result: Any, num_members: int, seconds: float = 0.0) -> list[Out
     entries = result.tolist() if hasattr(result, "tolist") and getattr(result, "ndim", 0) == 1 else result
     if not isinstance(entries, (list, tuple)) or len(entries) != num_members:
         length = f" of {len(entries)}" if isinstance(entries, (list, tuple)) else f" {str(result)[:60]!r}"
-        said = f"{type(result).__name__}{length}"
+        text = f"{type(result).__name__}{length}"
         reason = (
-            f"the reward returned a {said} for a group of {num_members}, expected a list with one number or Outcome a"
+            f"the reward returned a {text} for a group of {num_members}, expected a list with one number or Outcome a"
             " member"
         )
         return [Outcome(None, "error", reason, seconds=seconds)] * num_members

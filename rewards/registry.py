@@ -57,13 +57,13 @@ def reward(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        found = dataclasses.replace(describe_function(name, function, by_answer), ready=ready)
-        if name in _REGISTRY and _REGISTRY[name].home != found.home:
-            raise RewardError(f"two rewards are named {name!r}: {_REGISTRY[name].home} and {found.home}. Rename one.")
-        path = Path(found.home.rpartition(":")[0])
+        entry = dataclasses.replace(describe_function(name, function, by_answer), ready=ready)
+        if name in _REGISTRY and _REGISTRY[name].home != entry.home:
+            raise RewardError(f"two rewards are named {name!r}: {_REGISTRY[name].home} and {entry.home}. Rename one.")
+        path = Path(entry.home.rpartition(":")[0])
         if isolate and SHIPPED_FOLDER not in path.resolve().parents:
-            found = dataclasses.replace(found, source=Source(str(path), None, name))
-        _REGISTRY[name] = found
+            entry = dataclasses.replace(entry, source=Source(str(path), None, name))
+        _REGISTRY[name] = entry
         return function
 
     return register
@@ -109,13 +109,13 @@ def find(spec: str) -> Reward | Source:
         )
     if points:
         return Source(None, points[0].module, points[0].attr, spec)
-    found = get(spec)
-    if found.source is None:
-        return found
-    if not os.path.isfile(found.source.path or "") or "<locals>" in getattr(found.function, "__qualname__", "<locals>"):
+    entry = get(spec)
+    if entry.source is None:
+        return entry
+    if not os.path.isfile(entry.source.path or "") or "<locals>" in getattr(entry.function, "__qualname__", "<locals>"):
         how = "move it to the top level of a file, or register it with isolate=False"
-        raise RewardError(f"reward {spec!r} ({found.home}) cannot be found by a child process: {how}")
-    return found.source
+        raise RewardError(f"reward {spec!r} ({entry.home}) cannot be found by a child process: {how}")
+    return entry.source
 
 
 def _in_file(spec: str, path: str, attribute: str) -> Source:

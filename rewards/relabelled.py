@@ -20,9 +20,9 @@ def with_letters(completion: str, labels: Sequence[str]) -> str:
     by_label = {label.upper(): LETTERS[place] for place, label in enumerate(labels)}
 
     def read(body: re.Match[str]) -> str:
-        found = named.fullmatch(body[2])
-        if found is None:
+        match = named.fullmatch(body[2])
+        if match is None:
             return body[0]
-        return f"{body[1]}{by_label[found[1].upper()]}{found[2]}{body[3]}"
+        return f"{body[1]}{by_label[match[1].upper()]}{match[2]}{body[3]}"
 
     return _BODY.sub(read, completion)

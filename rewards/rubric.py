@@ -14,12 +14,12 @@ from rewards.binding import bind
 from rewards.calling import BoundReward
 from rewards.contract import Limits, RewardError
 from rewards.relabelled import with_letters
-from rewards.shipped import boxes, choice, coin, form, judged, numeric, reports, votes
+from rewards.shipped import boxes, choice, coin, form, numeric, reports, verdicts, votes
 from rollouts.nearest import did_you_mean
 from rollouts.records import ACCURACY, AnswerType, Outcome, Parsed, Sample
 
 # The files of the shipped rewards; importing them registers the rewards.
-SHIPPED = (boxes, choice, coin, form, judged, numeric, reports, votes)
+SHIPPED = (boxes, choice, coin, form, numeric, reports, verdicts, votes)
 
 
 class RewardSettings(Protocol):

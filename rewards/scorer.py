@@ -118,8 +118,8 @@ class Scorer:
             else self._alone(name, bound, sample, member, group_key)
             for name, bound in waiting.items()
         ]
-        found = await asyncio.gather(*calls)
-        return self.rubric.total(member.parsed, {**outcomes, **dict(zip(waiting, found, strict=True))})
+        results = await asyncio.gather(*calls)
+        return self.rubric.total(member.parsed, {**outcomes, **dict(zip(waiting, results, strict=True))})
 
     async def _alone(self, name: str, bound: BoundReward, sample: Sample, member: Member, group_key: str) -> Outcome:
         if not bound.reward.by_answer:
@@ -146,8 +146,8 @@ class Scorer:
         gathering.places.append(place)
         if len(gathering.members) == group_size:
             del self._gathering[name, group_key]
-            found = await self._ask_group(bound, sample, gathering.members, group_key)
-            for waiting, outcome in zip(gathering.places, found, strict=True):
+            outcomes = await self._ask_group(bound, sample, gathering.members, group_key)
+            for waiting, outcome in zip(gathering.places, outcomes, strict=True):
                 if not waiting.done():
                     waiting.set_result(outcome)
         try:
@@ -169,8 +169,8 @@ class Scorer:
             range(len(members)),
             key=lambda i: (members[i].completion, members[i].num_tokens or 0, members[i].finish_reason),
         )
-        asked = self._ask(bound, sample, [members[i] for i in order], group_key)
-        back = dict(zip(order, await self._limited(asked, len(members)), strict=True))
+        call = self._ask(bound, sample, [members[i] for i in order], group_key)
+        back = dict(zip(order, await self._limited(call, len(members)), strict=True))
         return [back[i] for i in range(len(members))]
 
     async def _ask(

@@ -121,7 +121,7 @@ def _with_thoughts(message: Mapping[str, Any]) -> str:
     """The text of a message with the thoughts that a trainer's parser took out of it between their tags again, so that
     rewards see what the model wrote. Thoughts without a text were never closed."""
     text = _text(message.get("content"))
-    thoughts = next((found for name in THOUGHTS if (found := _text(message.get(name)).strip())), "")
+    thoughts = next(filter(None, (_text(message.get(name)).strip() for name in THOUGHTS)), "")
     thoughts = thoughts or _thought_parts(message.get("content"))
     if not thoughts or "</think>" in text:
         return text

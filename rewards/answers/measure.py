@@ -36,8 +36,8 @@ def grade(row: Mapping[str, Any], is_format: bool = False) -> tuple[bool, bool, 
     """
     if is_format:
         return bool(row["verdict"]), grade_format(row["completion"]), False
-    told = {name: row[name] for name in ("prefill", "finish_reason") if name in row}
-    parsed = parse(row["completion"], row["options"], **told)
+    extras = {name: row[name] for name in ("prefill", "finish_reason") if name in row}
+    parsed = parse(row["completion"], row["options"], **extras)
     if "expected_letters" in row:
         wanted = row["expected_letters"]
         paid = "".join(parsed.letters) == wanted if wanted else len(parsed.letters) == 1
@@ -68,7 +68,7 @@ def wrong(rows: Sequence[Mapping[str, Any]], is_format: bool) -> Iterator[Mappin
             yield row
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the table. Returns the exit code (`rollouts.terminal`): FAILED where a row is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m rewards.answers.measure",
@@ -76,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="JSON lines; default: those of tests/cases")
     parser.add_argument("--wrong", action="store_true", help="print the rows that are not graded as written as well")
-    asked = parser.parse_args(arguments)
-    paths = asked.files or [path for kind in KINDS for path in sorted(Path("tests/cases").rglob(kind))]
+    arguments = parser.parse_args(argv)
+    paths = arguments.files or [path for kind in KINDS for path in sorted(Path("tests/cases").rglob(kind))]
     total: Counter[str] = Counter()
     lines: list[list[str] | None] = []
     for path in paths:
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return CANNOT
         total += counts
         lines.append(_line(path.name, counts))
-        for row in wrong(rows, is_format) if asked.wrong else ():
+        for row in wrong(rows, is_format) if arguments.wrong else ():
             print(json.dumps(row, ensure_ascii=False))
     title = "the answer reader against its cases"
     open_console().print(table(title, ("file", *COLUMNS), [*lines, None, _line("all", total)]))

@@ -61,7 +61,7 @@ def read(answer: str) -> Reading:
         return UNCLEAR._replace(reason=str(none))
     reading = statement.read(plain, options_of(WORDS)._replace(letters=()))
     if reading == NOTHING:
-        return Reading((said,), "stated", "yes/no by word") if (said := word(plain)) else NEITHER
+        return Reading((yes_no,), "stated", "yes/no by word") if (yes_no := word(plain)) else NEITHER
     return reading._replace(letters=tuple(WORDS[LETTERS.index(letter)] for letter in reading.letters))
 
 
@@ -88,22 +88,22 @@ def word_of(option: str) -> YesNo | None:
 
 def words_of(options: Sequence[str]) -> dict[str, YesNo]:
     """Letter -> word of the options that are one of the two."""
-    return {LETTERS[i]: said for i, option in enumerate(options) if (said := word_of(option))}
+    return {LETTERS[i]: yes_no for i, option in enumerate(options) if (yes_no := word_of(option))}
 
 
 def labelled(plain: str, polar: Mapping[str, YesNo]) -> Reading | None:
     """What "B. 否" and "否 (B)" say of such options; None where an answer has another form."""
     match = _LABELLED.fullmatch(_ANCHOR.sub("", plain.strip())) if polar else None
-    said = word_of(match[2] or match[3]) if match else None
-    if not match or not said:
+    yes_no = word_of(match[2] or match[3]) if match else None
+    if not match or not yes_no:
         return None
     letter = match[1] or match[4]
-    agreed = polar.get(letter) == said
+    agreed = polar.get(letter) == yes_no
     return Reading((letter,), "stated", "commitment") if agreed else UNCLEAR._replace(reason=MISMATCH)
 
 
 def spoken(plain: str, polar: Mapping[str, YesNo]) -> Reading:
     """What an answer that names none of the options says of them by yes or no."""
-    said = word(plain) if polar else None
-    letters = tuple(letter for letter, option in polar.items() if option == said)
+    yes_no = word(plain) if polar else None
+    letters = tuple(letter for letter, option in polar.items() if option == yes_no)
     return Reading(letters, "stated", "yes/no by word") if len(letters) == 1 else NOTHING

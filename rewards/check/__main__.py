@@ -47,55 +47,55 @@ exit code: 0 nothing would break training, or the log was graded; 1 something wo
 reward, the run or the log cannot be used."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code (`rollouts.terminal`): FAILED where something would break training."""
-    asked = _parser().parse_args(arguments)
+    arguments = _parser().parse_args(argv)
     with Ending("rewards.check", RewardError, StoreError) as ending:
-        return _checked(asked)
+        return _checked(arguments)
     return ending.code
 
 
-def _checked(asked: argparse.Namespace) -> int:
-    judge = RulesJudge() if asked.judge == "rules" else None
-    given = {name: value for name, _, value in (_setting(text) for text in asked.set)}
-    if asked.log:
-        return _grade_log(asked, given, judge)
-    rubric = Rubric({asked.reward: 1.0}, judge=judge, arguments={asked.reward: given} if given else None)
-    found, asks_judge = _check(rubric, asked)
-    if asked.json:
-        faults = [fault._asdict() for fault in found.faults]
+def _checked(arguments: argparse.Namespace) -> int:
+    judge = RulesJudge() if arguments.judge == "rules" else None
+    given = {name: value for name, _, value in (_setting(text) for text in arguments.set)}
+    if arguments.log:
+        return _grade_log(arguments, given, judge)
+    rubric = Rubric({arguments.reward: 1.0}, judge=judge, arguments={arguments.reward: given} if given else None)
+    result, asks_judge = _check(rubric, arguments)
+    if arguments.json:
+        faults = [fault._asdict() for fault in result.faults]
         print(
-            json.dumps({**dataclasses.asdict(found), "arguments": given, "faults": faults}, indent=2)
+            json.dumps({**dataclasses.asdict(result), "arguments": given, "faults": faults}, indent=2)
         )  # ASCII: a model may write half a surrogate pair
     else:
-        show(found, given, judge.describe() if judge and asks_judge else "")
-    return FAILED if found.faults else DONE
+        show(result, given, judge.describe() if judge and asks_judge else "")
+    return FAILED if result.faults else DONE
 
 
-def _grade_log(asked: argparse.Namespace, given: Mapping[str, Any], judge: Judge | None) -> int:
+def _grade_log(arguments: argparse.Namespace, given: Mapping[str, Any], judge: Judge | None) -> int:
     """Grade the log of another trainer and tell the differences. Raises RewardError."""
-    one = OneReward(asked.reward, given, judge, max_warnings=0)  # each failure is among the differences
+    one = OneReward(arguments.reward, given, judge, max_warnings=0)  # each failure is among the differences
     try:
-        rows, unread = read_log(asked.log, one, asked.paid)
-        found = compare(one, rows, unread)
+        rows, unread = read_log(arguments.log, one, arguments.paid)
+        comparison = compare(one, rows, unread)
     finally:
         one.close()
-    if asked.json:
-        print(json.dumps(found.as_dict(), indent=2))
+    if arguments.json:
+        print(json.dumps(comparison.as_dict(), indent=2))
     else:
-        show_comparison(asked.log, found, asked.show)
+        show_comparison(arguments.log, comparison, arguments.show)
     return DONE
 
 
-def _check(rubric: Rubric, asked: argparse.Namespace) -> tuple[Report, bool]:
+def _check(rubric: Rubric, arguments: argparse.Namespace) -> tuple[Report, bool]:
     cases = case_groups(rubric)
-    stored = run_groups(asked.run, asked.step, asked.groups) if asked.run else []
+    stored = run_groups(arguments.run, arguments.step, arguments.groups) if arguments.run else []
     groups = [*cases, *stored, *hostile_groups(rubric, cases)]
-    measured = asyncio.run(measure(rubric, groups, asked.budget_seconds))
-    declared = tuple(asked.range) if asked.range else declared_range(measured.bound.reward)
+    measured = asyncio.run(measure(rubric, groups, arguments.budget_seconds))
+    declared = tuple(arguments.range) if arguments.range else declared_range(measured.bound.reward)
     if declared is not None and declared[0] >= declared[1]:
         raise RewardError(f"the range {declared} is empty; give the least value first")
-    return report(measured, declared, asked.slow_seconds), "judge" in measured.bound.reward.supplied
+    return report(measured, declared, arguments.slow_seconds), "judge" in measured.bound.reward.supplied
 
 
 def _setting(text: str) -> tuple[str, str, Any]:

@@ -294,13 +294,13 @@ def _failures(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ordered = sorted(kinds.values(), key=len, reverse=True)
     return [
         {
-            "status": found[0].outcome.status,
-            "reason": found[0].outcome.reason,
-            "count": len(found),
-            "sample": found[0].group.sample.id,
-            "traceback": str((found[0].outcome.evidence or {}).get("traceback", "")),
+            "status": cases[0].outcome.status,
+            "reason": cases[0].outcome.reason,
+            "count": len(cases),
+            "sample": cases[0].group.sample.id,
+            "traceback": str((cases[0].outcome.evidence or {}).get("traceback", "")),
         }
-        for found in ordered
+        for cases in ordered
     ]
 
 

@@ -77,11 +77,11 @@ def run_groups(run: str, step: int | None, most: int) -> list[Group]:
     for rollouts in _groups_of(run, step):
         if len(groups) == most:
             break
-        found = [
+        members = [
             Member(one.parsed, one.completion.text, len(one.completion.token_ids), one.completion.finish_reason)
             for one in rollouts
         ]
-        groups.append(Group("run", rollouts[0].sample, tuple(found), (None,) * len(found)))
+        groups.append(Group("run", rollouts[0].sample, tuple(members), (None,) * len(members)))
     return groups
 
 

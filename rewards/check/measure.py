@@ -71,7 +71,7 @@ async def measure(rubric: Rubric, groups: Sequence[Group], budget_seconds: float
 
 def _swap(groups: Sequence[Group]) -> list[Group | None]:
     """Each group with as many completions of the next group of its origin and answer type."""
-    found: list[Group | None] = []
+    swaps: list[Group | None] = []
     for group in groups:
         alike = [
             other
@@ -79,8 +79,8 @@ def _swap(groups: Sequence[Group]) -> list[Group | None]:
             if (other.origin, other.sample.answer_type) == (group.origin, group.sample.answer_type)
         ]
         others = [other for other in alike if other is not group and len(other.members) >= len(group.members)]
-        found.append(group._replace(members=others[0].members[: len(group.members)]) if others else None)
-    return found
+        swaps.append(group._replace(members=others[0].members[: len(group.members)]) if others else None)
+    return swaps
 
 
 class _Caller:
@@ -90,21 +90,21 @@ class _Caller:
     async def outcomes(self, group: Group) -> tuple[list[Outcome], list[float]]:
         """One outcome and its seconds for each member, in the order given."""
         if self._bound.reward.is_group:
-            found, seconds = await self._call(group, slice(None))
-            return found, [seconds / len(found)] * len(found)
+            outcomes, seconds = await self._call(group, slice(None))
+            return outcomes, [seconds / len(outcomes)] * len(outcomes)
         calls = [await self._call(group, slice(index, index + 1)) for index in range(len(group.members))]
-        return [found[0] for found, _ in calls], [seconds for _, seconds in calls]
+        return [outcomes[0] for outcomes, _ in calls], [seconds for _, seconds in calls]
 
     async def _call(self, group: Group, part: slice) -> tuple[list[Outcome], float]:
         began = time.perf_counter()
         members = group.members[part]
         if self._pool is not None:
-            found = await self._pool.later(group.sample, members, group.sample.id)
+            outcomes = await self._pool.later(group.sample, members, group.sample.id)
         elif self._bound.reward.is_async:
-            found = await self._bound.later(group.sample, members, group.sample.id)
+            outcomes = await self._bound.later(group.sample, members, group.sample.id)
         else:
-            found = self._bound.now(group.sample, members, group.sample.id)
-        return found, time.perf_counter() - began
+            outcomes = self._bound.now(group.sample, members, group.sample.id)
+        return outcomes, time.perf_counter() - began
 
 
 def same(one: Outcome, other: Outcome) -> bool:

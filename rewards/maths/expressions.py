@@ -131,12 +131,12 @@ def _power(match: re.Match[str]) -> str:
 
 def _tokens(text: str) -> list[tuple[str, str, int]]:
     """Kind, text and end of each token, up to the first character that begins none."""
-    found: list[tuple[str, str, int]] = []
+    tokens: list[tuple[str, str, int]] = []
     place = 0
-    while (match := _TOKEN.match(text, place)) and len(found) <= MAX_TOKENS:
-        found.append((match.lastgroup or "", match.group(match.lastgroup or 0), match.end()))
+    while (match := _TOKEN.match(text, place)) and len(tokens) <= MAX_TOKENS:
+        tokens.append((match.lastgroup or "", match.group(match.lastgroup or 0), match.end()))
         place = match.end()
-    return found
+    return tokens
 
 
 class _Reader:

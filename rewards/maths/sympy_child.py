@@ -47,15 +47,16 @@ def number_of(tree: list[Any], sympy: Any) -> Any:
     raise ValueError(f"unknown node {kind!r}")
 
 
-def equal(asked: dict[str, Any], sympy: Any) -> bool:
+def equal(request: dict[str, Any], sympy: Any) -> bool:
     """True if the two numbers, each times its factor, differ by at most tolerance x |right|; tolerance 0: not at all
     (to 40 digits)."""
-    left = number_of(asked["left"], sympy) * sympy.Rational(asked["left_factor"])
-    right = number_of(asked["right"], sympy) * sympy.Rational(asked["right_factor"])
+    left = number_of(request["left"], sympy) * sympy.Rational(request["left_factor"])
+    right = number_of(request["right"], sympy) * sympy.Rational(request["right_factor"])
     values = [sympy.N(value, DIGITS) for value in (left, right)]
     if not all(value.is_real and value.is_finite for value in values):
         return False
-    room = sympy.Float(str(asked["tolerance"]), DIGITS) * abs(values[1]) + abs(values[1]) * sympy.Float("1e-30", DIGITS)
+    size = abs(values[1])
+    room = sympy.Float(str(request["tolerance"]), DIGITS) * size + size * sympy.Float("1e-30", DIGITS)
     return bool(abs(values[0] - values[1]) <= room)
 
 
@@ -68,13 +69,13 @@ def main() -> None:
     for line in sys.stdin:
         signal.alarm(ALARM_SECONDS)
         try:
-            said: dict[str, Any] = {"equal": equal(json.loads(line), sympy)}
+            reply: dict[str, Any] = {"equal": equal(json.loads(line), sympy)}
         except OverflowError:
-            said = {"equal": False}  # a number beyond all that can be written down is no gold answer
+            reply = {"equal": False}  # a number beyond all that can be written down is no gold answer
         except Exception as error:  # the parent decides; one bad request must not end the process
-            said = {"error": f"{type(error).__name__}: {error}"[:300]}
+            reply = {"error": f"{type(error).__name__}: {error}"[:300]}
         signal.alarm(0)
-        print(json.dumps(said), flush=True)
+        print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":

@@ -66,9 +66,9 @@ def _vector(tokens: Tokens, rare: Rarity) -> _Vector:
     return _Vector(weights, norms, max(0, len(tokens) - 1))
 
 
-def cider(said: Tokens, references: Sequence[Tokens], rare: Rarity) -> float:
+def cider(answer: Tokens, references: Sequence[Tokens], rare: Rarity) -> float:
     """Plain CIDEr of one item, 0 to 10: the mean over references and orders 1 to 4 of the cosine of the vectors."""
-    ours = _vector(said, rare)
+    ours = _vector(answer, rare)
     total = 0.0
     for reference in references:
         theirs = _vector(reference, rare)
@@ -78,10 +78,10 @@ def cider(said: Tokens, references: Sequence[Tokens], rare: Rarity) -> float:
     return SCALE * total / ORDERS / len(references)
 
 
-def cider_d(said: Tokens, references: Sequence[Tokens], rare: Rarity) -> float:
+def cider_d(answer: Tokens, references: Sequence[Tokens], rare: Rarity) -> float:
     """CIDEr-D of one item, 0 to 10: an n-gram's weight counts at most as in the reference, and each reference is worth
     exp(-d^2 / 72), d = difference of the numbers of bigrams (so in the original code, which calls it length)."""
-    ours = _vector(said, rare)
+    ours = _vector(answer, rare)
     total = 0.0
     for reference in references:
         theirs = _vector(reference, rare)

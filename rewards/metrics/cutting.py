@@ -48,14 +48,14 @@ def ptb(text: str) -> list[str]:
     """As Stanford's PTBTokenizer does for the captioning metrics: lower case, punctuation dropped, "right-sided", "3.5"
     and "l4/l5" one token, "%" one, "doesn't" two. English; the rules of that tokenizer for dates, addresses and mail
     are left out."""
-    found: list[str] = []
+    tokens: list[str] = []
     for match in _PTB.finditer(text.lower()):
         token = match.group()
         if match.lastgroup == "word" and (clitic := _PTB_CLITIC.search(token)):
-            found += [token[: clitic.start()], clitic.group()]
+            tokens += [token[: clitic.start()], clitic.group()]
         elif token not in _PTB_DROPPED:
-            found.append(_PTB_BRACKETS.get(token, token))
-    return found
+            tokens.append(_PTB_BRACKETS.get(token, token))
+    return tokens
 
 
 def characters(text: str) -> list[str]:

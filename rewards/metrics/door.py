@@ -153,12 +153,12 @@ class MetricDoor:
         return self._child
 
     def _environment(self) -> dict[str, str]:
-        found = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
         # Weights are taken from the folder and never fetched.
-        found |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUTF8": "1"}
+        environment |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUTF8": "1"}
         if self._model_dir:
-            found |= {"HF_HOME": self._model_dir, "XDG_CACHE_HOME": self._model_dir}
-        return found
+            environment |= {"HF_HOME": self._model_dir, "XDG_CACHE_HOME": self._model_dir}
+        return environment
 
     def _line(self, wait: Callable[[], bytes]) -> dict[str, Any]:
         """The object of the line that `wait` waits for. Raises NotComputed."""
@@ -227,24 +227,24 @@ def compute_by_model(
     metric, handling = MODEL_METRICS[name], handling or Handling()
     kept = [handled(row, handling) for row in rows]
     empty = sum(row.is_empty for row in kept)
-    told = f"empty:{metric.empty:g}|sections:{handling.sections}|xxxx:{handling.redaction}|rows:{len(rows)}"
+    tail = f"empty:{metric.empty:g}|sections:{handling.sections}|xxxx:{handling.redaction}|rows:{len(rows)}"
     none = MetricResult(
-        name, None, "", f"{name}|{metric.about}|{told}", None, np.zeros((0, 2)), mean_of_column, len(rows), empty,
+        name, None, "", f"{name}|{metric.about}|{tail}", None, np.zeros((0, 2)), mean_of_column, len(rows), empty,
         num_redacted(rows), metric.direction,
     )  # fmt: skip
     try:
-        found, version = _of_labels(metric, kept, door) if not metric.column else _of_scores(metric, kept, door)
-        value = found.finish(found.sums.sum(axis=0))
+        scores, version = _of_labels(metric, kept, door) if not metric.column else _of_scores(metric, kept, door)
+        value = scores.finish(scores.sums.sum(axis=0))
         if value is None:
             raise NotComputed("no label is stated on either side" if not metric.column else "no row has a verdict")
     except NotComputed as error:
         return replace(none, reason=f"not computed: {error}")
-    signature = f"{name}|{metric.about}|radeval {version}|{told}"
-    unjudged = sum(item is None for item in found.items or ())
-    return replace(none, value=value, signature=signature, num_unjudged=unjudged, **found._asdict())
+    signature = f"{name}|{metric.about}|radeval {version}|{tail}"
+    unjudged = sum(item is None for item in scores.items or ())
+    return replace(none, value=value, signature=signature, num_unjudged=unjudged, **scores._asdict())
 
 
-class _Found(NamedTuple):
+class _Scores(NamedTuple):
     """What MetricResult holds of these names."""
 
     items: tuple[float | None, ...] | None
@@ -252,7 +252,7 @@ class _Found(NamedTuple):
     finish: Callable[[NDArray[np.float64]], float | None]
 
 
-def _of_scores(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[_Found, str]:
+def _of_scores(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[_Scores, str]:
     """The rows' own scores."""
     places = [place for place, row in enumerate(rows) if not row.is_empty]
     columns, version = _columns_of(metric, rows, places, door)
@@ -261,21 +261,21 @@ def _of_scores(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | 
     items: list[float | None] = [metric.empty] * len(rows)
     for place, score in zip(places, columns[metric.column], strict=True):
         items[place] = score
-    return _Found(tuple(items), sums_of(items), mean_of_column), version
+    return _Scores(tuple(items), sums_of(items), mean_of_column), version
 
 
-def _of_labels(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[_Found, str]:
+def _of_labels(metric: ModelMetric, rows: Sequence[TextRow], door: MetricDoor | None) -> tuple[_Scores, str]:
     """Rows x (true positives, false positives, false negatives) over all labels; an empty answer states none."""
     columns, version = _columns_of(metric, rows, range(len(rows)), door)
     names = [name.removeprefix("ref ") for name in columns if name.startswith("ref ")]
     if not names or any(f"hyp {name}" not in columns for name in names):
         raise NotComputed(f"radeval {version} gives {sorted(columns)}, expected labels of both sides")
-    refs, said = (
+    refs, hyps = (
         np.array([columns[f"{side} {name}"] for name in names], dtype=np.float64).T for side in ("ref", "hyp")
     )
-    said[[row.is_empty for row in rows]] = 0
-    counts = [(both.sum(axis=1)) for both in (refs * said, (1 - refs) * said, refs * (1 - said))]
-    return _Found(None, np.stack(counts, axis=1), _micro_f1), version
+    hyps[[row.is_empty for row in rows]] = 0
+    counts = [(both.sum(axis=1)) for both in (refs * hyps, (1 - refs) * hyps, refs * (1 - hyps))]
+    return _Scores(None, np.stack(counts, axis=1), _micro_f1), version
 
 
 def _micro_f1(sums: NDArray[np.float64]) -> float | None:
@@ -295,4 +295,4 @@ def _columns_of(
     if all(row.is_empty for row in rows):
         raise NotComputed("no row has an answer")
     refs = [" ".join(rows[place].references[0].split()) for place in places]
-    return door.ask(metric.metric, refs, [" ".join((rows[place].said or "").split()) for place in places])
+    return door.ask(metric.metric, refs, [" ".join((rows[place].answer or "").split()) for place in places])

@@ -33,8 +33,8 @@ def columns_of(metric: str, refs: list[str], hyps: list[str]) -> dict[str, Any]:
     and whatever the package raises."""
     if metric not in SCORERS:
         SCORERS[metric] = _load(metric)
-    found = _labels(refs, hyps) if metric == "f1chexbert" else _ratings(metric, refs, hyps)
-    columns = {name: [_number(score) for score in scores] for name, scores in found.items()}
+    table = _labels(refs, hyps) if metric == "f1chexbert" else _ratings(metric, refs, hyps)
+    columns = {name: [_number(score) for score in scores] for name, scores in table.items()}
     for name, scores in columns.items():
         if len(scores) != len(hyps):
             raise ValueError(f"{name} has {len(scores)} scores for {len(hyps)} reports")
@@ -70,15 +70,15 @@ def _ratings(metric: str, refs: list[str], hyps: list[str]) -> dict[str, Any]:
     # RadCliQ keeps the word weights of a list of references under the list's address, which a later list may get when
     # the first is gone: while the last one lives, no new one has its address.
     kept, LAST_REFS[metric] = LAST_REFS.get(metric), refs
-    found: dict[str, Any] = SCORERS[metric](refs=refs, hyps=hyps)
+    ratings: dict[str, Any] = SCORERS[metric](refs=refs, hyps=hyps)
     del kept
     if metric == "green":
         # A reply without these headings counts as 0 there, as if its model had seen nothing that matches.
         heads = "[Clinically Significant Errors]:", "[Matched Findings]:"
         replies = SCORERS[metric].green_scorer.completions
         read = [all(head in reply for head in heads) for reply in replies]
-        found["green"] = [score if ok else None for score, ok in zip(found["green"], read, strict=True)]
-    return found
+        ratings["green"] = [score if ok else None for score, ok in zip(ratings["green"], read, strict=True)]
+    return ratings
 
 
 def _rate_score(ref: str, hyp: str) -> float | None:

@@ -21,18 +21,18 @@ GRADERS = ("medevalkit", "r2gen", "mmmu")
 Kind = Literal["yes_no", "mcq", "open"]
 
 
-class Asked(NamedTuple):
+class Item(NamedTuple):
     """A question as a foreign grader sees it."""
 
     kind: Kind
     # The whole completion, or its answer; each grader looks for the answer by its own rules.
-    said: str
+    answer: str
     # The gold answer: "yes", the letter of the option, or texts that are right.
     gold: tuple[str, ...]
     options: tuple[str, ...] = ()
 
 
-def as_in(grader: str, asked: Asked) -> float | None:
+def as_in(grader: str, item: Item) -> float | None:
     """What that project gives an answer, 0 to 1; None = it has no rule for such a question.
 
     Raises:
@@ -41,7 +41,7 @@ def as_in(grader: str, asked: Asked) -> float | None:
     if grader not in GRADERS:
         raise ValueError(f"as_in is {grader!r}, expected one of {', '.join(GRADERS)}")
     rules = _RULES[grader]
-    return rules[asked.kind](asked) if asked.kind in rules else None
+    return rules[item.kind](item) if item.kind in rules else None
 
 
 def reports_as_in(
@@ -100,30 +100,30 @@ def _r2gen_reports(rows: Sequence[TextRow], known: frozenset[str] | None, max_wo
         words = r2gen_text(text).split()[:max_words]
         return [word if known is None or word in known else "<unk>" for word in words if word != "."]
 
-    said = [[word for word in r2gen_text(row.said or "").split() if word != "."] for row in rows]
+    answers = [[word for word in r2gen_text(row.answer or "").split() if word != "."] for row in rows]
     references = [[reference(text) for text in row.references] for row in rows]
-    pairs = list(zip(said, references, strict=True))
+    pairs = list(zip(answers, references, strict=True))
     scores = bleu.coco_bleu(bleu.add([bleu.count(one, texts) for one, texts in pairs]))
-    found = {f"bleu_{order}": score for order, score in enumerate(scores, start=1)}
-    found["rouge_l"] = sum(overlap.rouge_l_coco(one, texts) for one, texts in pairs) / len(rows)
+    metrics = {f"bleu_{order}": score for order, score in enumerate(scores, start=1)}
+    metrics["rouge_l"] = sum(overlap.rouge_l_coco(one, texts) for one, texts in pairs) / len(rows)
     rare = rarity(references)
     if not rare.fault:
-        found["cider_d"] = sum(cider_d(one, texts, rare) for one, texts in pairs) / len(rows)
-    return found
+        metrics["cider_d"] = sum(cider_d(one, texts, rare) for one, texts in pairs) / len(rows)
+    return metrics
 
 
 def _medevalkit_reports(rows: Sequence[TextRow]) -> dict[str, float]:
-    texts = [((row.said or "").lower(), row.references[0].lower()) for row in rows]
+    texts = [((row.answer or "").lower(), row.references[0].lower()) for row in rows]
     rouges = [score for one, other in texts if (score := overlap.rouge_l_of_package(one, other)) is not None]
-    found = {"rouge_l": sum(rouges) / len(rouges)} if rouges else {}
+    metrics = {"rouge_l": sum(rouges) / len(rouges)} if rouges else {}
     for order in range(1, bleu.ORDERS + 1):
         scores = (bleu.nltk_bleu([bleu.count(stops(one), [stops(other)])], order) for one, other in texts)
-        found[f"bleu_{order}"] = sum(scores) / len(rows)
+        metrics[f"bleu_{order}"] = sum(scores) / len(rows)
     tokens = [(ptb(one), [ptb(other)]) for one, other in texts]
     rare = rarity([references for _, references in tokens])
     if not rare.fault:
-        found["cider"] = sum(cider(one, references, rare) for one, references in tokens) / len(rows)
-    return found
+        metrics["cider"] = sum(cider(one, references, rare) for one, references in tokens) / len(rows)
+    return metrics
 
 
 _MARKS = (
@@ -134,8 +134,8 @@ _BOXED = re.compile(r"\\?boxed\{([^{}]{0,2000})\}")
 _ANSWER_TAG = re.compile(r"<answer>(.{0,20000}?)</answer>", re.DOTALL)
 
 
-def _medevalkit_answer(said: str) -> str:
-    text = said.lower()
+def _medevalkit_answer(completion: str) -> str:
+    text = completion.lower()
     if boxed := _BOXED.findall(text):
         text = boxed[-1]
     elif tagged := _ANSWER_TAG.findall(text):
@@ -145,26 +145,26 @@ def _medevalkit_answer(said: str) -> str:
     return text
 
 
-def _medevalkit_yes_no(asked: Asked) -> float:
+def _medevalkit_yes_no(item: Item) -> float:
     """Exactly one of "yes" and "no" occurs as a part of the answer, and it is the gold: "abnormal", "nodule" and "not
     sure" hold "no"."""
-    text = _medevalkit_answer(asked.said).replace("\n", "").replace(".", "")
+    text = _medevalkit_answer(item.answer).replace("\n", "").replace(".", "")
     alone = ("yes" in text) != ("no" in text)
-    return float(alone and asked.gold[0].lower() in text)
+    return float(alone and item.gold[0].lower() in text)
 
 
-def _medevalkit_open(asked: Asked) -> float:
+def _medevalkit_open(item: Item) -> float:
     """The lower-cased answer equals the gold, character by character; a judge may replace it there."""
-    return float(_medevalkit_answer(asked.said).strip() == asked.gold[0].lower().strip())
+    return float(_medevalkit_answer(item.answer).strip() == item.gold[0].lower().strip())
 
 
-def _medevalkit_choice(asked: Asked) -> float:
+def _medevalkit_choice(item: Item) -> float:
     """The letter, the option's text, or, where the answer is neither, the option it is spelled most alike: an answer
     that names none is given one."""
-    letters = [letter.lower() for letter in LETTERS[: len(asked.options)]]
-    options = [option.lower() for option in asked.options]
-    gold = asked.gold[0].strip().lower()
-    text = asked.said.lower()
+    letters = [letter.lower() for letter in LETTERS[: len(item.options)]]
+    options = [option.lower() for option in item.options]
+    gold = item.gold[0].strip().lower()
+    text = item.answer.lower()
     parts = text.split("\n\n")
     if parts[0] in letters:
         text = parts[0]
@@ -183,25 +183,25 @@ def _medevalkit_choice(asked: Asked) -> float:
     return float(gold in (letters[best], options[best]))
 
 
-def _mmmu_choice(asked: Asked) -> float:
+def _mmmu_choice(item: Item) -> float:
     """The last "(B)", else the last " B " with blanks around it, which a sentence that begins with "A " has too, else
     in more than five words the last option whose text occurs. Nothing found: one is drawn at random there; here the
     expected value, 1 / options."""
-    letters = LETTERS[: len(asked.options)]
-    text = asked.said
+    letters = LETTERS[: len(item.options)]
+    text = item.answer
     for mark in ",.!?;:'":
         text = text.strip(mark)
     text = f" {text} "
     bracketed = {letter: text.rfind(f"({letter})") for letter in letters if f"({letter})" in text}
     alone = {letter: text.rfind(f" {letter} ") for letter in letters if f" {letter} " in text}
-    found = bracketed or alone
-    if not found and len(text.split()) > 5:
+    places = bracketed or alone
+    if not places and len(text.split()) > 5:
         low = text.lower()
-        named = zip(letters, asked.options, strict=True)
-        found = {letter: low.rfind(option.lower()) for letter, option in named if option.lower() in low}
-    if not found:
+        named = zip(letters, item.options, strict=True)
+        places = {letter: low.rfind(option.lower()) for letter, option in named if option.lower() in low}
+    if not places:
         return 1 / len(letters)
-    return float(max(found, key=lambda letter: found[letter]) in asked.gold)
+    return float(max(places, key=lambda letter: places[letter]) in item.gold)
 
 
 _NUMBER = (
@@ -212,26 +212,26 @@ _NUMBER = (
 _INDICATORS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 
 
-def _mmmu_open(asked: Asked) -> float:
+def _mmmu_open(item: Item) -> float:
     """A gold text occurs in what follows the last word of conclusion, or a number there equals a gold number to two
     places; so "not pneumonia" is paid for "pneumonia"."""
-    gold = {form for text in asked.gold for form in _mmmu_forms(text)}
-    said = {form for part in _mmmu_parts(asked.said) for form in _mmmu_forms(part)}
+    gold = {form for text in item.gold for form in _mmmu_forms(text)}
+    forms = {form for part in _mmmu_parts(item.answer) for form in _mmmu_forms(part)}
     texts = [form for form in gold if isinstance(form, str)]
-    return float(any(any(text in one for text in texts) if isinstance(one, str) else one in gold for one in said))
+    return float(any(any(text in one for text in texts) if isinstance(one, str) else one in gold for one in forms))
 
 
-def _mmmu_parts(said: str) -> list[str]:
-    lines = said.strip().strip(".").lower().split("\n")
-    found = []
+def _mmmu_parts(answer: str) -> list[str]:
+    lines = answer.strip().strip(".").lower().split("\n")
+    parts = []
     for place, line in enumerate(lines):
         marks = _INDICATORS + (("=",) if place == len(lines) - 1 else ())
         tails = [line.split(mark)[-1].strip() for mark in marks if mark in line]
         shortest = min(tails, key=len, default="")
         if shortest and shortest not in ":,.!?;'":
-            found.append(shortest)
-    found = found or ["\n".join(lines)]
-    return found + [number for part in found for form in _NUMBER for number in form.findall(part)]
+            parts.append(shortest)
+    parts = parts or ["\n".join(lines)]
+    return parts + [number for part in parts for form in _NUMBER for number in form.findall(part)]
 
 
 def _mmmu_forms(text: str) -> list[str | float]:
@@ -243,7 +243,7 @@ def _mmmu_forms(text: str) -> list[str | float]:
     return [f" {text}", f"{text} "] if len(text) == 1 else [text]
 
 
-_RULES: Mapping[str, Mapping[str, Callable[[Asked], float]]] = {
+_RULES: Mapping[str, Mapping[str, Callable[[Item], float]]] = {
     "medevalkit": {"yes_no": _medevalkit_yes_no, "open": _medevalkit_open, "mcq": _medevalkit_choice},
     "mmmu": {"mcq": _mmmu_choice, "open": _mmmu_open},
     "r2gen": {},

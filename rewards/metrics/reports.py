@@ -36,7 +36,7 @@ class _Overlap:
 
 
 def _best(one: Callable[[list[str], list[str]], float]) -> Callable[[list[str], list[list[str]]], float]:
-    return lambda said, references: max(one(said, reference) for reference in references)
+    return lambda answer, references: max(one(answer, reference) for reference in references)
 
 
 _OVERLAPS = {
@@ -75,23 +75,23 @@ def compute(
     handling = handling or Handling()
     kept = [handled(row, handling) for row in rows]
     if name in _OVERLAPS:
-        found = _overlapping(name, kept)
+        result = _overlapping(name, kept)
     elif name in _CIDERS:
-        found = _rare(name, kept, rare)
+        result = _rare(name, kept, rare)
     elif name == "bleu_4":
-        found = _sacre(kept)
+        result = _sacre(kept)
     else:
-        found = _coco(int(name[5]), kept)
+        result = _coco(int(name[5]), kept)
     empties = f"empty:0|sections:{handling.sections}|xxxx:{handling.redaction}|rows:{len(rows)}"
     return replace(
-        found, name=name, signature=f"{found.signature}|{empties}|v{VERSION}", num_rows=len(rows),
+        result, name=name, signature=f"{result.signature}|{empties}|v{VERSION}", num_rows=len(rows),
         num_empty=sum(row.is_empty for row in kept), num_redacted=num_redacted(rows),
     )  # fmt: skip
 
 
 def num_redacted(rows: Sequence[TextRow]) -> int:
     """How many answers print XXXX, as only a model does that learned de-identified reports."""
-    return sum(bool(row.said and _REDACTED.search(row.said)) for row in rows)
+    return sum(bool(row.answer and _REDACTED.search(row.answer)) for row in rows)
 
 
 def rarities(rows: Sequence[TextRow], handling: Handling | None = None) -> Rarity:
@@ -107,7 +107,7 @@ def handled(row: TextRow, handling: Handling) -> TextRow:
         return row
     # A reference that holds nothing else keeps it: an empty one could not be compared with.
     gone = tuple(" ".join(_REDACTED.sub(" ", text).split()) or text for text in row.references)
-    return replace(row, said=None if row.said is None else _REDACTED.sub(" ", row.said), references=gone)
+    return replace(row, answer=None if row.answer is None else _REDACTED.sub(" ", row.answer), references=gone)
 
 
 def _cuts(tokenizer: str, rows: Sequence[TextRow]) -> Callable[[TextRow], Cut]:
@@ -131,7 +131,7 @@ def _overlapping(name: str, rows: Sequence[TextRow]) -> MetricResult:
     metric = _OVERLAPS[name]
     cut = _cuts(metric.tokenizer, rows)
     items = [
-        0.0 if row.is_empty else metric.score(cut(row)(row.said or ""), [cut(row)(text) for text in row.references])
+        0.0 if row.is_empty else metric.score(cut(row)(row.answer or ""), [cut(row)(text) for text in row.references])
         for row in rows
     ]
     return _of_items(items, f"{name}|{metric.about}|{_tokenizer_name(metric.tokenizer, rows)}|mean over rows")
@@ -147,7 +147,7 @@ def _rare(name: str, rows: Sequence[TextRow], rare: Rarity | None) -> MetricResu
     if weights.fault:
         return _not_computed(weights.fault, signature)
     items = [
-        0.0 if row.is_empty else score(cut(row)(row.said or ""), texts, weights)
+        0.0 if row.is_empty else score(cut(row)(row.answer or ""), texts, weights)
         for row, texts in zip(rows, references, strict=True)
     ]
     return _of_items(items, signature)
@@ -159,7 +159,7 @@ def _sacre(rows: Sequence[TextRow]) -> MetricResult:
     if len(languages) > 1:
         return _not_computed("BLEU of English and Chinese rows together has no tokenizer; score them apart", "bleu_4")
     metric = bleu.sacre("zh" if languages == {"zh"} else "13a")
-    scores = [metric.sentence_score(row.said or "", list(row.references)) for row in rows]
+    scores = [metric.sentence_score(row.answer or "", list(row.references)) for row in rows]
     sums = np.array([(*one.counts, *one.totals, one.sys_len, one.ref_len) for one in scores], dtype=np.float64)
     for place, row in enumerate(rows):
         if row.is_empty:
@@ -177,8 +177,8 @@ def _finish_sacre(sums: NDArray[np.float64]) -> float | None:
 
 def _coco(order: int, rows: Sequence[TextRow]) -> MetricResult:
     cut = _cuts("ptb", rows)
-    counts = [bleu.count(cut(row)(row.said or ""), [cut(row)(text) for text in row.references]) for row in rows]
-    sums = np.array([(*one.common, *one.said, one.length, one.reference_length) for one in counts], dtype=np.float64)
+    counts = [bleu.count(cut(row)(row.answer or ""), [cut(row)(text) for text in row.references]) for row in rows]
+    sums = np.array([(*one.common, *one.totals, one.length, one.reference_length) for one in counts], dtype=np.float64)
 
     def finish(total: NDArray[np.float64]) -> float | None:
         n = bleu.ORDERS

@@ -17,7 +17,7 @@ class TextRow:
     """A stored answer and what it is compared with."""
 
     # None or blank = no answer; it counts 0 in every metric and is counted.
-    said: str | None
+    answer: str | None
     # At least one text.
     references: tuple[str, ...]
     language: Literal["en", "zh"] = "en"
@@ -29,7 +29,7 @@ class TextRow:
     @property
     def is_empty(self) -> bool:
         """Whether there is no answer."""
-        return not (self.said or "").strip()
+        return not (self.answer or "").strip()
 
 
 @dataclass(frozen=True)

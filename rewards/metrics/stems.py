@@ -42,10 +42,10 @@ def stem(word: str) -> str:
 
 def _consonants(part: str) -> list[bool]:
     """Of each letter whether it is a consonant; y is one at the start and behind a vowel."""
-    found: list[bool] = []
+    flags: list[bool] = []
     for place, letter in enumerate(part):
-        found.append(letter not in "aeiou" and (letter != "y" or place == 0 or not found[-1]))
-    return found
+        flags.append(letter not in "aeiou" and (letter != "y" or place == 0 or not flags[-1]))
+    return flags
 
 
 def _measure(part: str) -> int:

@@ -63,32 +63,32 @@ def read_boxes(answer: str | None) -> Read:
     if len(answer) > MAX_CHARS:
         return Read(None, f"the answer is longer than {MAX_CHARS} characters")
     text = normalise(answer)
-    found: list[Box] = []
+    boxes: list[Box] = []
 
     def keep(match: re.Match[str]) -> str:
         x0, y0, x1, y1 = (float(number) for number in match.groups())
-        found.append((x0, y0, x1, y1))
+        boxes.append((x0, y0, x1, y1))
         return " "
 
     rest = _LIST.sub(keep, text)
-    if not found:  # one form an answer: two would have no order
+    if not boxes:  # one form an answer: two would have no order
         rest = _CORNERS.sub(keep, text)
     rest = _LABEL.sub(" ", rest)
-    if not found:
+    if not boxes:
         return Read(None, "no box [x0, y0, x1, y1]")
-    if len(found) > MAX_BOXES:
-        return Read(None, f"{len(found)} boxes, at most {MAX_BOXES} are read")
+    if len(boxes) > MAX_BOXES:
+        return Read(None, f"{len(boxes)} boxes, at most {MAX_BOXES} are read")
     if any(char.isdigit() for char in rest):
         return Read(None, "there are numbers outside the boxes")
     if unclear := _UNCLEAR.search(rest):
         return Read(None, f"{unclear.group()!r} beside the boxes leaves open which are meant")
-    return Read(found, f"{len(found)} boxes")
+    return Read(boxes, f"{len(boxes)} boxes")
 
 
 def best_matching(
-    said: Sequence[Box], gold: Sequence[Box], score: Callable[[Box, Box], float], unmatched: float
+    boxes: Sequence[Box], gold: Sequence[Box], score: Callable[[Box, Box], float], unmatched: float
 ) -> Match:
-    """The one-to-one matching with the highest sum of scores (Hungarian algorithm), and its mean over max(said, gold)
+    """The one-to-one matching with the highest sum of scores (Hungarian algorithm), and its mean over max(boxes, gold)
     slots.
 
     A box without a partner, said too much or missed, fills a slot with `unmatched`, so that neither spraying boxes nor
@@ -97,10 +97,10 @@ def best_matching(
     # Imported here: scipy takes most of a second, and only answers with boxes need it.
     from scipy.optimize import linear_sum_assignment
 
-    table = [[score(a, b) for b in gold] for a in said]
+    table = [[score(a, b) for b in gold] for a in boxes]
     rows, columns = linear_sum_assignment(table, maximize=True)
     pairs = [(int(row), int(column), table[row][column]) for row, column in zip(rows, columns, strict=True)]
-    slots = max(len(said), len(gold))
+    slots = max(len(boxes), len(gold))
     total = sum(value for _, _, value in pairs) + unmatched * (slots - len(pairs))
     return Match(total / slots, pairs)
 
@@ -123,10 +123,10 @@ def pay_boxes(
     read = read_boxes(parsed.answer)
     if read.boxes is None:
         return Outcome(least, reason=read.reason, parts={"num_boxes": 0.0})
-    said = read.boxes if coordinates == "pixels" else [_in_pixels(box, sample) for box in read.boxes]
-    match = best_matching(said, sample.boxes, score, least)
-    parts = {f"gold_{gold}": value for _, gold, value in match.pairs} | {"num_boxes": float(len(said))}
-    reason = f"{len(said)} boxes said, {len(sample.boxes)} expected, {len(match.pairs)} matched"
+    boxes = read.boxes if coordinates == "pixels" else [_in_pixels(box, sample) for box in read.boxes]
+    match = best_matching(boxes, sample.boxes, score, least)
+    parts = {f"gold_{gold}": value for _, gold, value in match.pairs} | {"num_boxes": float(len(boxes))}
+    reason = f"{len(boxes)} boxes said, {len(sample.boxes)} expected, {len(match.pairs)} matched"
     return Outcome(min(1.0, max(least, match.score)), reason=reason, parts=parts)
 
 

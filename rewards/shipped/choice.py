@@ -17,10 +17,10 @@ def option_match(parsed: Parsed, sample: Sample, partial: bool = False) -> Outco
         raise RewardError(
             f"sample {sample.id!r} has no options: route answer_type {sample.answer_type!r} to another reward"
         )
-    said, gold = set(parsed.letters), set(sample.gold_letters)
-    value = 1.0 if said == gold else 0.0
+    letters, gold = set(parsed.letters), set(sample.gold_letters)
+    value = 1.0 if letters == gold else 0.0
     if partial and sample.answer_type == "multi":
-        value = max(0.0, (len(said & gold) - len(said - gold)) / len(gold))
+        value = max(0.0, (len(letters & gold) - len(letters - gold)) / len(gold))
     return Outcome(value, reason=f"{' '.join(parsed.letters) or 'no choice'}: {parsed.reason}")
 
 
@@ -31,5 +31,5 @@ def yes_no(parsed: Parsed, sample: Sample) -> Outcome:
     gold = yes_or_no(sample.gold_text)
     if gold is None:
         raise RewardError(f"the gold answer of sample {sample.id!r} is {sample.gold_text!r}, expected yes or no")
-    said = parsed.yes_no
-    return Outcome(1.0 if said == gold else 0.0, reason=said or f"neither yes nor no: {parsed.reason}")
+    answer = parsed.yes_no
+    return Outcome(1.0 if answer == gold else 0.0, reason=answer or f"neither yes nor no: {parsed.reason}")

@@ -95,24 +95,24 @@ def quantities(text: str) -> list[Quantity] | None:
         plain = pattern.sub(unit, plain)
     if _VAGUE.search(plain.casefold()):
         return None
-    found: list[Quantity] = []
+    numbers: list[Quantity] = []
     for match in _NUMBER.finditer(plain):
         number = float(match.group().replace(",", ""))
-        found.append(_quantity(number, "." not in match.group(), plain[match.end() : match.end() + 30]))
-    stated = _without_repetition(found)
-    return None if _ALTERNATIVE.search(plain.casefold()) and len(stated) == len(found) else stated
+        numbers.append(_quantity(number, "." not in match.group(), plain[match.end() : match.end() + 30]))
+    stated = _without_repetition(numbers)
+    return None if _ALTERNATIVE.search(plain.casefold()) and len(stated) == len(numbers) else stated
 
 
-def _without_repetition(found: list[Quantity]) -> list[Quantity]:
+def _without_repetition(numbers: list[Quantity]) -> list[Quantity]:
     """The first half where the second says the same quantities in other units. Two numbers in one unit are two: "3 x 3
     cm" is a size."""
-    half = len(found) // 2
-    first, again = _ranged(found[:half]), _ranged(found[half:])
-    if len(found) not in (2, 4) or not all(one.dimension for one in (*first, *again)):
-        return found
+    half = len(numbers) // 2
+    first, again = _ranged(numbers[:half]), _ranged(numbers[half:])
+    if len(numbers) not in (2, 4) or not all(one.dimension for one in (*first, *again)):
+        return numbers
     pairs = list(zip(first, again, strict=True))
     same = all(_equal(two, one, _ROUNDING) and two.unit != one.unit for one, two in pairs)
-    return found[:half] if same else found
+    return numbers[:half] if same else numbers
 
 
 def _quantity(value: float, whole: bool, rest: str) -> Quantity:
@@ -157,45 +157,48 @@ def numeric(parsed: Parsed, sample: Sample, tolerance: float = 0.01) -> Outcome:
     gold = _ranged(quantities(sample.gold_text) or [])
     if not gold:
         raise RewardError(f"sample {sample.id!r}: the gold {sample.gold_text!r} holds no number that can be compared")
-    said = quantities(parsed.answer) if parsed.answer else None
-    if not said or len(said) != len(gold):
-        return Outcome(0.0, reason="no single quantity" if not said else f"{len(said)} numbers, expected {len(gold)}")
-    right = all(_equal(a, b, tolerance) for a, b in zip(_ranged(said), gold, strict=True))
+    values = quantities(parsed.answer) if parsed.answer else None
+    if not values or len(values) != len(gold):
+        return Outcome(
+            0.0, reason="no single quantity" if not values else f"{len(values)} numbers, expected {len(gold)}"
+        )
+    right = all(_equal(a, b, tolerance) for a, b in zip(_ranged(values), gold, strict=True))
     return Outcome(1.0 if right else 0.0, reason="equal quantity" if right else "another quantity or unit")
 
 
 def _as_expressions(answer: str, gold_text: str, tolerance: float) -> Outcome | None:
     """What arithmetic says, or None where neither text holds any, or the gold only looks like it ("120/80", "3-5")."""
-    gold, said = expressions.read(gold_text), expressions.read(answer)
+    gold, expression = expressions.read(gold_text), expressions.read(answer)
     if gold is None or gold.is_notation:
         return None
-    if said is None:
+    if expression is None:
         unread = not gold.is_number or expressions.MATHS.search(answer)
         return Outcome(0.0, reason="not one expression that can be read") if unread else None
-    if (gold.is_number and said.is_number) or (said.is_notation and said.tree[0] == "-"):
+    if (gold.is_number and expression.is_number) or (expression.is_notation and expression.tree[0] == "-"):
         return None
-    (dimension, factor), (gold_dimension, gold_factor) = _unit(said.unit.casefold()), _unit(gold.unit.casefold())
+    (dimension, factor), (gold_dimension, gold_factor) = _unit(expression.unit.casefold()), _unit(gold.unit.casefold())
     if dimension != gold_dimension:
         return Outcome(0.0, reason="another unit")
     exact = gold.is_number and gold.tree[1].lstrip("-").isdigit() and not gold_dimension
-    right = sympy_parent.equal(said.tree, gold.tree, factor, gold_factor, 0.0 if exact else tolerance)
+    right = sympy_parent.equal(expression.tree, gold.tree, factor, gold_factor, 0.0 if exact else tolerance)
     return Outcome(1.0 if right else 0.0, reason="an equal expression" if right else "an expression of another value")
 
 
-def _ranged(found: list[Quantity]) -> list[Quantity]:
+def _ranged(numbers: list[Quantity]) -> list[Quantity]:
     """The first number of a range takes the unit of the second: "3 to 5 mg"."""
-    if len(found) == 2 and not found[0].dimension and found[1].dimension:
-        return [Quantity(found[0].number, found[1].factor, found[1].dimension, False, found[1].unit), found[1]]
-    return found
+    if len(numbers) == 2 and not numbers[0].dimension and numbers[1].dimension:
+        low, high = numbers
+        return [Quantity(low.number, high.factor, high.dimension, False, high.unit), high]
+    return numbers
 
 
-def _equal(said: Quantity, gold: Quantity, tolerance: float) -> bool:
-    said = _on_scale(said, gold.dimension)
-    if said.dimension != gold.dimension:
+def _equal(amount: Quantity, gold: Quantity, tolerance: float) -> bool:
+    amount = _on_scale(amount, gold.dimension)
+    if amount.dimension != gold.dimension:
         return False
     if gold.is_count:
-        return said.value == gold.value
-    return abs(said.value - gold.value) <= tolerance * abs(gold.value) + 1e-12
+        return amount.value == gold.value
+    return abs(amount.value - gold.value) <= tolerance * abs(gold.value) + 1e-12
 
 
 def _on_scale(one: Quantity, scale: str) -> Quantity:

@@ -17,10 +17,10 @@ from rewards.registry import Member, RewardError, reward
 from rollouts.records import Outcome, Parsed, Sample
 
 
-def bleu(said: str, references: tuple[str, ...], language: str = "en") -> float:
+def bleu(answer: str, references: tuple[str, ...], language: str = "en") -> float:
     """Sentence BLEU-4 with sacrebleu's exponential smoothing, 0 to 1; Chinese is cut into characters."""
     metric = sacre("zh" if language == "zh" else "13a")
-    score = metric.sentence_score(normalise(said), [normalise(reference) for reference in references]).score
+    score = metric.sentence_score(normalise(answer), [normalise(reference) for reference in references]).score
     return min(1.0, max(0.0, score / 100))
 
 
@@ -52,10 +52,10 @@ def report(parsed: Parsed, sample: Sample, rouge_l: float = 0.5, bleu_4: float =
 MAX_CHARS = 20_000
 
 
-def overlap(said: str, reference: str) -> float:
+def overlap(answer: str, reference: str) -> float:
     """ROUGE-L F1 of two texts, 0 to 1: words case-folded without stemming, a decimal one word, each Chinese character
     one; 0 if one is empty."""
-    return longest_common(words(said), words(reference)).f1
+    return longest_common(words(answer), words(reference)).f1
 
 
 @reward("rouge_l")
@@ -98,14 +98,14 @@ async def radcliq(
     below what bad reports get. English chest radiographs only.
     Source: Yu et al. 2023 (Patterns 4, 100802), as implemented by RadEval (arXiv:2509.18030).
     """
-    said = [" ".join((member.parsed.answer or "").split()) for member in group]
-    asked = [text for text in said if text]
+    answers = [" ".join((member.parsed.answer or "").split()) for member in group]
+    texts = [text for text in answers if text]
     try:
-        scores = await asyncio.to_thread(_score, asked, sample.gold_text, background, python, model_dir)
+        scores = await asyncio.to_thread(_score, texts, sample.gold_text, background, python, model_dir)
     except NotComputed as error:
         raise RewardError(f"radcliq: {error}") from None
     values = iter(scores)
-    return [_negated(next(values)) if text else Outcome(empty, reason="no answer") for text in said]
+    return [_negated(next(values)) if text else Outcome(empty, reason="no answer") for text in answers]
 
 
 def _negated(score: float | None) -> Outcome:
@@ -114,12 +114,12 @@ def _negated(score: float | None) -> Outcome:
     return Outcome(-score, reason="negated RadCliQ-v1")
 
 
-def _score(said: list[str], reference: str, background: str, python: str, model_dir: str) -> list[float | None]:
-    if not said:
+def _score(texts: list[str], reference: str, background: str, python: str, model_dir: str) -> list[float | None]:
+    if not texts:
         return []
     common = _reports(background)
-    refs = [*common, *[" ".join(reference.split())] * len(said)]
-    columns, _ = door(python, model_dir).ask("radcliq", refs, [*common, *said])
+    refs = [*common, *[" ".join(reference.split())] * len(texts)]
+    columns, _ = door(python, model_dir).ask("radcliq", refs, [*common, *texts])
     if "radcliq_v1" not in columns:
         raise RewardError(f"radcliq: radeval gives {sorted(columns)}, expected radcliq_v1")
     return columns["radcliq_v1"][len(common) :]

@@ -51,6 +51,6 @@ def _vote(parsed: Parsed, sample: Sample) -> Hashable | None:
         return parsed.letters or None
     if sample.answer_type == "yes_no":
         return parsed.yes_no
-    if sample.answer_type == "numeric" and (said := quantities(parsed.answer)):
-        return tuple((quantity.dimension, float(f"{quantity.value:.6g}")) for quantity in said)
+    if sample.answer_type == "numeric" and (amounts := quantities(parsed.answer)):
+        return tuple((quantity.dimension, float(f"{quantity.value:.6g}")) for quantity in amounts)
     return key(parsed.answer) or None

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from rewards.shipped.boxes import box_iou
-from rewards.shipped.judged import images_for
+from rewards.shipped.verdicts import images_for
 from rl.data.images import ImageReader, image_fault
 from rollouts.imaging import pictures
 from rollouts.media import blank, frames, pngs, sizes

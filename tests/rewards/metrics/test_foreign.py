@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rewards.metrics.foreign import Asked, as_in, r2gen_text, reports_as_in
+from rewards.metrics.foreign import Item, as_in, r2gen_text, reports_as_in
 from rewards.metrics.result import TextRow
 
 OPTIONS = ("Pneumonia", "Effusion", "Normal", "Fracture")
@@ -22,7 +22,7 @@ OPTIONS = ("Pneumonia", "Effusion", "Normal", "Fracture")
     ],
 )
 def test_medevalkit_of_yes_and_no(said, gold, paid):
-    assert as_in("medevalkit", Asked("yes_no", said, (gold,))) == paid
+    assert as_in("medevalkit", Item("yes_no", said, (gold,))) == paid
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def test_medevalkit_of_yes_and_no(said, gold, paid):
     ],
 )
 def test_medevalkit_of_options(said, paid):
-    assert as_in("medevalkit", Asked("mcq", said, ("B",), OPTIONS)) == paid
+    assert as_in("medevalkit", Item("mcq", said, ("B",), OPTIONS)) == paid
 
 
 def test_medevalkit_of_open_answers_compares_characters():
-    assert as_in("medevalkit", Asked("open", "Left lung", ("left lung",))) == 1.0
-    assert as_in("medevalkit", Asked("open", "The left lung.", ("left lung",))) == 0.0
+    assert as_in("medevalkit", Item("open", "Left lung", ("left lung",))) == 1.0
+    assert as_in("medevalkit", Item("open", "The left lung.", ("left lung",))) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_medevalkit_of_open_answers_compares_characters():
     ],
 )
 def test_mmmu_of_options(said, paid):
-    assert as_in("mmmu", Asked("mcq", said, ("B",), OPTIONS)) == paid
+    assert as_in("mmmu", Item("mcq", said, ("B",), OPTIONS)) == paid
 
 
 def test_mmmu_of_open_answers():
-    assert as_in("mmmu", Asked("open", "So the answer is 3.14159", ("3.14",))) == 1.0
-    assert as_in("mmmu", Asked("open", "It is not pneumonia", ("pneumonia",))) == 1.0
-    assert as_in("mmmu", Asked("open", "It is a fracture", ("pneumonia", "effusion"))) == 0.0
-    assert as_in("mmmu", Asked("yes_no", "yes", ("yes",))) is None
+    assert as_in("mmmu", Item("open", "So the answer is 3.14159", ("3.14",))) == 1.0
+    assert as_in("mmmu", Item("open", "It is not pneumonia", ("pneumonia",))) == 1.0
+    assert as_in("mmmu", Item("open", "It is a fracture", ("pneumonia", "effusion"))) == 0.0
+    assert as_in("mmmu", Item("yes_no", "yes", ("yes",))) is None
 
 
 def test_r2gen_cleans_both_sides():
@@ -92,7 +92,7 @@ def test_medevalkit_leaves_empty_reports_out_of_its_rouge():
 
 def test_graders_that_do_not_exist_are_named():
     with pytest.raises(ValueError, match="expected one of medevalkit, r2gen, mmmu"):
-        as_in("lmms", Asked("open", "a", ("a",)))
+        as_in("lmms", Item("open", "a", ("a",)))
     with pytest.raises(ValueError, match="expected medevalkit or r2gen"):
         reports_as_in("mmmu", [TextRow("a", ("a",))])
     with pytest.raises(ValueError, match="no rows"):

@@ -107,10 +107,10 @@ def test_corpus_values_are_those_of_the_original(metric_oracles):
     assert found.signature.startswith(
         "bleu_4|sacrebleu " + corpus["sacrebleu.bleu.lc"]["signature"].split("|version")[0]
     )
-    counts = [bleu.count(stops(row.said), [stops(row.references[0])]) for row in rows]
+    counts = [bleu.count(stops(row.answer), [stops(row.references[0])]) for row in rows]
     assert bleu.nltk_bleu(counts) == pytest.approx(corpus["nltk.corpus_bleu4.medevalkit_tokens"], abs=DIGITS)
     assert bleu.coco_bleu(bleu.add(counts)) == pytest.approx(corpus["coco.bleu.blank"], abs=DIGITS)
-    tokens = [(stops(row.said), [stops(row.references[0])]) for row in rows]
+    tokens = [(stops(row.answer), [stops(row.references[0])]) for row in rows]
     rare = rarity([references for _, references in tokens])
     for score, oracle in ((cider_d, "coco.ciderD.blank"), (cider, "cider_plain.blank")):
         mean = sum(score(said, references, rare) for said, references in tokens) / len(rows)

@@ -16,7 +16,7 @@ from judges import RulesJudge
 from judges.verdict import Assessment, Criteria
 from rewards import Rubric, Scorer, parse
 from rewards.registry import RewardError
-from rewards.shipped.judged import keypoints, perception, rubric_judge
+from rewards.shipped.verdicts import keypoints, perception, rubric_judge
 from rollouts.records import BadSample, Media, Outcome, RubricCriterion, Sample
 from rollouts.store.writer import RunWriter, read_rollouts
 from tests.fakes import fake_rollouts

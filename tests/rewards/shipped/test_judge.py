@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from judges import Question, RulesJudge, Verdict
-from rewards.shipped.judged import images_for, judge_reward
+from rewards.shipped.verdicts import images_for, judge_reward
 from rollouts.records import BadSample, Media, Parsed, Sample
 from tests.fakes.fake_rollouts import encoded, png
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
-from rewards.shipped.judged import images_for
+from rewards.shipped.verdicts import images_for
 from rl.replay.__main__ import main
 from rl.replay.run import replay
 from rl.run.progress import Display

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewards.metrics.foreign import Asked, as_in, reports_as_in
+from rewards.metrics.foreign import Item, as_in, reports_as_in
 from rewards.metrics.result import TextRow
 from rl.evaluate.suite.numbers.rows import Answered, is_right
 from rl.statistics.estimates import estimate
@@ -43,7 +43,7 @@ def _graded(grader: str, one: Answered) -> float | None:
     if one.answer_type not in ("mcq", "yes_no", "open") or not one.references:
         return None
     gold = tuple(one.gold_choice) if one.answer_type == "mcq" else one.references
-    item = Asked(one.answer_type, one.greedy.answer, gold, one.options)  # type: ignore[arg-type]  # checked above
+    item = Item(one.answer_type, one.greedy.answer, gold, one.options)  # type: ignore[arg-type]  # checked above
     return as_in(grader, item)
 
 

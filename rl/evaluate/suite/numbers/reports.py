@@ -57,7 +57,7 @@ def of_constant(
 ) -> dict[str, float]:
     """What one report for every study earns in the card's metrics that are defined on this set; `door`: to those that
     need a model."""
-    rows = [dataclasses.replace(one, said=constant) for one in texts]
+    rows = [dataclasses.replace(one, answer=constant) for one in texts]
     values = {name: _computed(name, rows, door).value for name in card.metrics if constant and name != "macro_f1"}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -25,8 +25,8 @@ async def ask_criteria(
     """Ask in one call which criteria a text meets, and return the points it earns. `task` names the prompt. The images
     go along where the judge shows them."""
     images = images_for(judge, sample)
-    asked = Criteria(task, sample.question, candidate, tuple(criteria), sample.language, images, group_key)
-    assessment = await judge.assess(asked)
+    request = Criteria(task, sample.question, candidate, tuple(criteria), sample.language, images, group_key)
+    assessment = await judge.assess(request)
     return outcome_of(assessment, judge, criteria, points)
 
 
@@ -115,10 +115,10 @@ async def judge_reward(parsed: Parsed, sample: Sample, judge: Judge, group_key: 
     if not parsed.answer:
         return Outcome(0.0, reason=parsed.reason or "no answer")
     images = images_for(judge, sample)
-    asked = Question(
+    question = Question(
         sample.question, sample.gold_text, parsed.answer, sample.aliases, sample.language, images, group_key
     )
-    verdict = await judge.judge(asked)
+    verdict = await judge.judge(question)
     evidence = {
         "judge": judge.name,
         "layer": verdict.layer,
