@@ -143,12 +143,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, what in (("prompts", "prompts a step"), ("completions", "completions a prompt")):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"expect N {what} (default: the most there are)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    asked = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     with Ending(COMMAND, StoreError) as ending:
         check = check_run(
-            asked.run, num_steps=asked.steps, prompts_per_step=asked.prompts, num_generations=asked.completions
+            arguments.run,
+            num_steps=arguments.steps,
+            prompts_per_step=arguments.prompts,
+            num_generations=arguments.completions,
         )
-        show(check, as_json=asked.json)
+        show(check, as_json=arguments.json)
         return DONE if check.ok else FAILED
     return ending.code
 

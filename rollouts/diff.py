@@ -51,7 +51,7 @@ class Side(NamedTuple):
 def read_side(run_dir: Path, problems: list[str]) -> dict[Joined, Side]:
     """All completions of a run by the key they are joined on; a step that cannot be read becomes a problem. Raises
     NotARun."""
-    found: dict[Joined, Side] = {}
+    sides: dict[Joined, Side] = {}
     times: dict[str, list[int]] = defaultdict(list)
     for files in choose_steps(run_dir, None):
         try:
@@ -62,8 +62,8 @@ def read_side(run_dir: Path, problems: list[str]) -> dict[Joined, Side]:
         for key, paid in rows:
             if files.step not in times[key.prompt_id]:
                 times[key.prompt_id].append(files.step)
-            found[Joined(key.prompt_id, len(times[key.prompt_id]) - 1, key.sample_index)] = Side(files.step, paid)
-    return found
+            sides[Joined(key.prompt_id, len(times[key.prompt_id]) - 1, key.sample_index)] = Side(files.step, paid)
+    return sides
 
 
 def compare(run_a: Path, run_b: Path, *, reward: str = ACCURACY, top: int = 10) -> dict[str, Any]:
@@ -102,19 +102,19 @@ def compare(run_a: Path, run_b: Path, *, reward: str = ACCURACY, top: int = 10) 
 def _paired(common: Sequence[Joined], pairs: Sequence[tuple[Paid, Paid]], reward: str) -> dict[str, Any]:
     """Right and wrong of the same completions, and of the same prompts: completions of one prompt are not independent,
     prompts are."""
-    judged = [(first.is_right(reward), second.is_right(reward)) for first, second in pairs]
-    only_a, only_b = judged.count((True, False)), judged.count((False, True))
+    marks = [(first.is_right(reward), second.is_right(reward)) for first, second in pairs]
+    only_a, only_b = marks.count((True, False)), marks.count((False, True))
     shares: dict[tuple[str, int], list[int]] = defaultdict(lambda: [0, 0])
-    for key, (first, second) in zip(common, judged, strict=True):
+    for key, (first, second) in zip(common, marks, strict=True):
         if first is not None and second is not None:
             shares[key.prompt_id, key.time][0] += first
             shares[key.prompt_id, key.time][1] += second
     more_a = sum(first > second for first, second in shares.values())
     more_b = sum(second > first for first, second in shares.values())
     return {
-        "num_judged": sum(None not in one for one in judged),
-        "both_right": judged.count((True, True)),
-        "both_wrong": judged.count((False, False)),
+        "num_judged": sum(None not in one for one in marks),
+        "both_right": marks.count((True, True)),
+        "both_wrong": marks.count((False, False)),
         "only_a_right": only_a,
         "only_b_right": only_b,
         "mcnemar_p": sign_test(only_a, only_b),
@@ -161,12 +161,12 @@ def questions(run_dir: Path, groups: Iterable[Mapping[str, Any]]) -> dict[str, s
     wanted: dict[int, set[str]] = defaultdict(set)
     for group in groups:
         wanted[group["steps"][0]].add(group["prompt_id"])
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for files in list_steps(run_dir):
         if files.step in wanted:
             rows = read_table(files, ["prompt_id", "question"]).to_pylist()
-            found |= {row["prompt_id"]: row["question"] for row in rows if row["prompt_id"] in wanted[files.step]}
-    return found
+            texts |= {row["prompt_id"]: row["question"] for row in rows if row["prompt_id"] in wanted[files.step]}
+    return texts
 
 
 def show(report: Mapping[str, Any], texts: Mapping[str, str], console: Console) -> None:
@@ -238,15 +238,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="how many of the groups that differ most (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    asked = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     with Ending(COMMAND, StoreError, DiffError) as ending:
-        report = compare(asked.run_a, asked.run_b, reward=asked.reward, top=asked.top)
-        texts = {} if asked.json else questions(asked.run_a, report["groups"])
+        report = compare(arguments.run_a, arguments.run_b, reward=arguments.reward, top=arguments.top)
+        texts = {} if arguments.json else questions(arguments.run_a, report["groups"])
     if ending.code:
         return ending.code
     for problem in report["problems"]:
         complain(f"{COMMAND}: left out: {problem}")
-    if asked.json:
+    if arguments.json:
         print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         show(report, texts, open_console())

@@ -81,100 +81,103 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code (`rollouts.terminal`)."""
     parser = _parser()
-    asked = parser.parse_args(argv)
-    problem = _contradiction(asked)
+    arguments = parser.parse_args(argv)
+    problem = _contradiction(arguments)
     if problem:
         parser.error(problem)
     with Ending("rollouts.view", StoreError, OSError) as ending:
-        if asked.text:
-            return _text(asked)
+        if arguments.text:
+            return _text(arguments)
         require("python -m rollouts.view", "view")
-        for run in filter(None, (asked.run, asked.run_b)):
-            if not list_steps(run) and asked.export:
+        for run in filter(None, (arguments.run, arguments.run_b)):
+            if not list_steps(run) and arguments.export:
                 raise NotARun(f"{run} holds no step yet")
-        return _export(asked) if asked.export else _serve(asked)
+        return _export(arguments) if arguments.export else _serve(arguments)
     return ending.code
 
 
-def _contradiction(asked: argparse.Namespace) -> str | None:
+def _contradiction(arguments: argparse.Namespace) -> str | None:
     """A setting that would have no effect is an error that says so."""
-    if asked.text and (asked.export or asked.run_b or asked.open or asked.where):
+    if arguments.text and (arguments.export or arguments.run_b or arguments.open or arguments.where):
         return (
             "--text shows one run in the terminal; it takes --step, --prompt and --limit, no second run and no"
             " --export, --open or --where"
         )
-    if not asked.text and (asked.step is not None or asked.prompt):
+    if not arguments.text and (arguments.step is not None or arguments.prompt):
         return "--step and --prompt belong to --text; elsewhere say --where 'step:3 prompt:ID'"
-    if asked.sources and (asked.text or asked.export):
+    if arguments.sources and (arguments.text or arguments.export):
         return "--sources belongs to the page; what is printed or sent on holds what the model saw"
-    if asked.export and asked.open:
+    if arguments.export and arguments.open:
         return "--export writes a file and opens nothing; leave --open out"
-    if not asked.export and (asked.where or asked.sort != "step"):
+    if not arguments.export and (arguments.where or arguments.sort != "step"):
         return "--where and --sort choose what --export writes; on the page use its search box"
-    if asked.limit is not None and not (asked.text or asked.export):
+    if arguments.limit is not None and not (arguments.text or arguments.export):
         return "--limit belongs to --text and --export; the page shows all groups"
-    if asked.limit is not None and asked.limit < 0:
-        return f"--limit is {asked.limit}; a number of groups, or 0 for all"
-    return None if 0 <= asked.port <= 65535 else f"--port is {asked.port}; ports go from 0 (any free one) to 65535"
+    if arguments.limit is not None and arguments.limit < 0:
+        return f"--limit is {arguments.limit}; a number of groups, or 0 for all"
+    return (
+        None if 0 <= arguments.port <= 65535 else f"--port is {arguments.port}; ports go from 0 (any free one) to 65535"
+    )
 
 
-def _text(asked: argparse.Namespace) -> int:
-    limit = 20 if asked.limit is None else asked.limit
+def _text(arguments: argparse.Namespace) -> int:
+    limit = 20 if arguments.limit is None else arguments.limit
     try:
-        count = show_text(open_console(), asked.run, step=asked.step, prompt=asked.prompt, limit=limit)
+        count = show_text(open_console(), arguments.run, step=arguments.step, prompt=arguments.prompt, limit=limit)
     except BrokenPipeError:
         # The reader of a pipe, `head` or `less`, has seen enough.
         sys.stderr.close()
         return DONE
     if not count:
-        wanted = f"no group of prompt {asked.prompt!r}" if asked.prompt else "no readable group"
-        complain(f"rollouts.view: {wanted} in {asked.run}")
+        wanted = f"no group of prompt {arguments.prompt!r}" if arguments.prompt else "no readable group"
+        complain(f"rollouts.view: {wanted} in {arguments.run}")
         return CANNOT
     return DONE
 
 
-def _runs(asked: argparse.Namespace) -> list[Path]:
-    return [asked.run] if asked.run_b is None else [asked.run, asked.run_b]
+def _runs(arguments: argparse.Namespace) -> list[Path]:
+    return [arguments.run] if arguments.run_b is None else [arguments.run, arguments.run_b]
 
 
-def _export(asked: argparse.Namespace) -> int:
+def _export(arguments: argparse.Namespace) -> int:
     # Here, because the terminal view should not wait for a web server to load.
     from rollouts.page.export import export_page
     from rollouts.page.viewer import Viewer
 
-    viewer = Viewer(_runs(asked))
+    viewer = Viewer(_runs(arguments))
     try:
         viewer.index.refresh()
         for problem in viewer.index.problems.values():
             complain(f"rollouts.view: {problem}")
-        limit = 50 if asked.limit is None else asked.limit
-        page = export_page(viewer, asked.where, asked.sort, limit or 10**9)
+        limit = 50 if arguments.limit is None else arguments.limit
+        page = export_page(viewer, arguments.where, arguments.sort, limit or 10**9)
     finally:
         viewer.close()
-    asked.export.write_bytes(page)
-    print(f"{asked.export}: {len(page) / 1e6:.1f} MB, opens in any browser without a network")
+    arguments.export.write_bytes(page)
+    print(f"{arguments.export}: {len(page) / 1e6:.1f} MB, opens in any browser without a network")
     return DONE
 
 
-def _serve(asked: argparse.Namespace) -> int:
+def _serve(arguments: argparse.Namespace) -> int:
     from rollouts.page.media.sources import Sources
     from rollouts.page.server import bind, serve
     from rollouts.page.viewer import Viewer
 
     try:
-        listening = bind(asked.port)
+        listening = bind(arguments.port)
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
-        said = f"rollouts.view: port {asked.port} {reason}. Choose another with --port N, or --port 0 for any free one."
-        complain(said)
+        problem = f"rollouts.view: port {arguments.port} {reason}. Choose another with --port N, or --port 0 for any free one."
+        complain(problem)
         return CANNOT
     with listening:
-        viewer = Viewer(_runs(asked), Sources(asked.sources) if asked.sources else None)
+        viewer = Viewer(_runs(arguments), Sources(arguments.sources) if arguments.sources else None)
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         print(
-            f"{address}  shows {' and '.join(printable(str(run)) for run in _runs(asked))}; Ctrl-C ends it", flush=True
+            f"{address}  shows {' and '.join(printable(str(run)) for run in _runs(arguments))}; Ctrl-C ends it",
+            flush=True,
         )
-        if asked.open:
+        if arguments.open:
             webbrowser.open(address)
         serve(viewer, listening)
     return DONE

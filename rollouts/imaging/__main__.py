@@ -27,19 +27,19 @@ _GROUND, _INK = (32, 32, 32), (230, 230, 230)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code (`rollouts.terminal`)."""
-    asked = _parser().parse_args(argv)
+    arguments = _parser().parse_args(argv)
     try:
         with open_console(errors=True).status("reading"):
-            frames = _read(asked)
-            if asked.out is not None:
-                sheet(frames).save(asked.out, optimize=True)
+            frames = _read(arguments)
+            if arguments.out is not None:
+                sheet(frames).save(arguments.out, optimize=True)
     except BadSample as error:
         complain(f"{COMMAND}: {_on_lines(str(error))}")
         return CANNOT
     except (OSError, ValueError) as error:  # Pillow knows no such ending of a name
-        complain(f"{COMMAND}: {asked.out} cannot be written: {error}")
+        complain(f"{COMMAND}: {arguments.out} cannot be written: {error}")
         return CANNOT
-    if asked.json:
+    if arguments.json:
         print(json.dumps(frames.provenance.to_dict(), indent=2))
         return DONE
     console = open_console()
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = range(len(frames)) if len(frames) <= 24 else (0, len(frames) // 2, len(frames) - 1)
     for index in shown:
         console.print(plain(frames.provenance.line(index)))
-    if asked.out is not None:
-        console.print(plain(f"{len(frames)} frame{'s' if len(frames) > 1 else ''} on {asked.out}"))
+    if arguments.out is not None:
+        console.print(plain(f"{len(frames)} frame{'s' if len(frames) > 1 else ''} on {arguments.out}"))
     else:
         console.print(plain("--out sheet.png draws them"))
     return DONE
@@ -99,47 +99,47 @@ exit code: 0 = it was read, 2 = it cannot be read so; the reason says what to as
     return parser
 
 
-def _read(asked: argparse.Namespace) -> Frames:
+def _read(arguments: argparse.Namespace) -> Frames:
     """Read as the kind that is named, else as the first kind that fits."""
-    if asked.kind is not None:
-        return read(asked.path, _ask(asked, asked.kind), cache=asked.cache)
-    kinds: tuple[AskKind, ...] = ("volume", "video") if asked.path.is_dir() else ("image", "volume", "video")
+    if arguments.kind is not None:
+        return read(arguments.path, _ask(arguments, arguments.kind), cache=arguments.cache)
+    kinds: tuple[AskKind, ...] = ("volume", "video") if arguments.path.is_dir() else ("image", "volume", "video")
     refusals = []
     for kind in kinds:
         try:
-            frames = read(asked.path, _ask(asked, kind), cache=asked.cache)
+            frames = read(arguments.path, _ask(arguments, kind), cache=arguments.cache)
         except BadSample as error:
             refusals.append(error)
             continue
-        return _moving(asked, frames) if kind == "volume" and frames.positions is None else frames
+        return _moving(arguments, frames) if kind == "volume" and frames.positions is None else frames
     # A refusal that points at another kind says least of what is wrong.
     telling = [error for error in refusals if "give it as" not in str(error)]
     raise (telling or refusals)[0]
 
 
-def _moving(asked: argparse.Namespace, frames: Frames) -> Frames:
+def _moving(arguments: argparse.Namespace, frames: Frames) -> Frames:
     """A stack without places as a video, if its file tells the time of each frame."""
     try:
-        video = read(asked.path, _ask(asked, "video"), cache=asked.cache)
+        video = read(arguments.path, _ask(arguments, "video"), cache=arguments.cache)
     except BadSample:
         return frames
     return video if video.times is not None else frames
 
 
-def _ask(asked: argparse.Namespace, kind: AskKind) -> Ask:
+def _ask(arguments: argparse.Namespace, kind: AskKind) -> Ask:
     return Ask(
         kind,
-        window=_window(asked.window),
-        plane=asked.plane,
-        max_frames=asked.frames,
-        slices=_slices(asked.slices),
-        series=asked.series,
-        where=dict(_pair(text) for text in asked.where),
-        volume_index=asked.volume_index,
-        page=asked.page,
-        start=asked.start if kind == "video" else None,
-        end=asked.end if kind == "video" else None,
-        modality=asked.modality,
+        window=_window(arguments.window),
+        plane=arguments.plane,
+        max_frames=arguments.frames,
+        slices=_slices(arguments.slices),
+        series=arguments.series,
+        where=dict(_pair(text) for text in arguments.where),
+        volume_index=arguments.volume_index,
+        page=arguments.page,
+        start=arguments.start if kind == "video" else None,
+        end=arguments.end if kind == "video" else None,
+        modality=arguments.modality,
     )
 
 

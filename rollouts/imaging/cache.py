@@ -44,8 +44,8 @@ class Cache:
 
     def key(self, paths: Sequence[Path], ask: Ask) -> str:
         """The name of an entry: of the bytes of all files, in no order, and of the ask. Raises OSError."""
-        asked = hashlib.sha256(f"{READER_VERSION}\n{ask.key()}".encode()).hexdigest()
-        return f"{self._source(paths)}-{asked}"
+        digest = hashlib.sha256(f"{READER_VERSION}\n{ask.key()}".encode()).hexdigest()
+        return f"{self._source(paths)}-{digest}"
 
     def find(self, key: str) -> Entry | None:
         """The entry of that name; None where there is none, or where one of its files is gone or cut."""

@@ -61,15 +61,15 @@ def extremes_of(values: np.ndarray) -> Extremes:
     return Extremes(float(flat.min()), float(flat.max()), float(inner[0]), float(inner[1]), whole_numbers)
 
 
-def join(found: Iterable[Extremes | None]) -> Extremes | None:
+def join(extremes: Iterable[Extremes | None]) -> Extremes | None:
     """Extremes of several pictures as one; None where none of them is deeper than 8 bits."""
     joined: Extremes | None = None
-    for one in found:
+    for one in extremes:
         joined = one if joined is None or one is None else joined.joined(one)
     return joined
 
 
-def scale_of(found: Extremes) -> Scale:
+def scale_of(extremes: Extremes) -> Scale:
     """The window that makes a picture deeper than 8 bits readable; grey never falls where the value rises.
 
     Whole numbers of 0..255 are shown as they are, and so are floats whose largest lies in the upper half of 0..1 or of
@@ -78,16 +78,16 @@ def scale_of(found: Extremes) -> Scale:
     burned-in mark, a dead pixel) that would leave the others fewer than 16 greys are clipped: then the 0.5 and 99.5
     percentiles are black and white.
     """
-    low, high = found.low, found.high
-    if low >= 0 and found.whole_numbers and high <= 255:
+    low, high = extremes.low, extremes.high
+    if low >= 0 and extremes.whole_numbers and high <= 255:
         return Scale(0, 255)
     for limit in (1.0, 255.0):
-        if low >= 0 and not found.whole_numbers and limit / 2 <= high <= limit:
+        if low >= 0 and not extremes.whole_numbers and limit / 2 <= high <= limit:
             return Scale(0, limit)
     if low == high:
         return Scale(0, 65535) if 0 <= low <= 65535 else Scale(low - 1, low + 1)
-    if 0 < found.inner_high - found.inner_low < (high - low) * _SQUEEZED:
-        return Scale(found.inner_low, found.inner_high)
+    if 0 < extremes.inner_high - extremes.inner_low < (high - low) * _SQUEEZED:
+        return Scale(extremes.inner_low, extremes.inner_high)
     return Scale(low, high)
 
 

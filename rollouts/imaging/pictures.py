@@ -153,12 +153,12 @@ def values(data: bytes, index: int) -> np.ndarray:
     with _opened(data, None) as image:
         if not _is_deep(image):
             raise BadSample("has 8 bits a channel: it has no values for a window")
-        found = _values(_seek(image, _frames(image)[index])).astype(numpy.float32)
-        found[~numpy.isfinite(found)] = numpy.nan
+        pixels = _values(_seek(image, _frames(image)[index])).astype(numpy.float32)
+        pixels[~numpy.isfinite(pixels)] = numpy.nan
         tags: Any = getattr(image, "tag_v2", {})
-        found = numpy.nanmax(found) + numpy.nanmin(found) - found if tags.get(_PHOTOMETRIC) == 0 else found
+        pixels = numpy.nanmax(pixels) + numpy.nanmin(pixels) - pixels if tags.get(_PHOTOMETRIC) == 0 else pixels
         turn = _UPRIGHT.get(_orientation(image, data))
-        return found if turn is None else numpy.asarray(Image.fromarray(found).transpose(turn))
+        return pixels if turn is None else numpy.asarray(Image.fromarray(pixels).transpose(turn))
 
 
 def stored(data: bytes, index: int) -> Stored:
@@ -178,24 +178,24 @@ def durations(data: bytes) -> list[float] | None:
     with _opened(data, None) as image:
         if image.format not in ("GIF", "PNG", "WEBP", "AVIF"):
             return None
-        found = []
+        seconds = []
         for index in _frames(image):
             _seek(image, index).load()  # WebP and AVIF tell it only then
-            found.append(float(image.info.get("duration", 0)) / 1000)
-        return found
+            seconds.append(float(image.info.get("duration", 0)) / 1000)
+        return seconds
 
 
 def notes(data: bytes) -> tuple[str, ...]:
     """What a reader should know of how the file is shown, in words. Raises BadSample."""
-    found = []
+    lines = []
     with _opened(data, None) as image:
         if image.format != "TIFF" and _orientation(image, data) in _UPRIGHT:
-            found.append("turned upright as its EXIF says")
+            lines.append("turned upright as its EXIF says")
         if _is_deep_colour(image, data):
-            found.append("16-bit colour: its upper 8 bits")
+            lines.append("16-bit colour: its upper 8 bits")
         if not _is_deep(image) and _may_be_clear(image) and not _is_opaque(image):
-            found.append("transparent parts shown on white")
-    return tuple(found)
+            lines.append("transparent parts shown on white")
+    return tuple(lines)
 
 
 def format_of(data: bytes) -> str:
@@ -347,11 +347,11 @@ def _values(image: Image.Image) -> np.ndarray:
     import numpy  # here, because most pictures need none
 
     image.load()
-    found = numpy.asarray(image)
+    pixels = numpy.asarray(image)
     tags: Any = getattr(image, "tag_v2", {})
     # Pillow knows 32 bits with a sign only.
     unsigned = image.mode == "I" and tags.get(_BITS) == (32,) and tags.get(_SAMPLE_FORMAT, (1,)) == (1,)
-    return found.view(numpy.uint32) if unsigned else found
+    return pixels.view(numpy.uint32) if unsigned else pixels
 
 
 def _greys(image: Image.Image, values: np.ndarray, scale: Scale) -> Image.Image:

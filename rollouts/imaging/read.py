@@ -196,10 +196,10 @@ def files_of(path: Path, ask: Ask) -> list[Path]:
         return [nifti.header_of(path) or path]
     if ask.kind == "image":
         raise BadSample("is a folder; give one file of it, or all of them as volume or video")
-    found = sorted(_walk(path), key=lambda file: _by_numbers(file.relative_to(path).as_posix()))
-    if not found:
+    files = sorted(_walk(path), key=lambda file: _by_numbers(file.relative_to(path).as_posix()))
+    if not files:
         raise BadSample("is a folder without files")
-    return found
+    return files
 
 
 def whole_of(paths: Sequence[Path]) -> list[Path]:

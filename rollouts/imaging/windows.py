@@ -168,10 +168,10 @@ def _refuse_no_hounsfield(window: str, greys: Greys) -> None:
         least = float(greys.sample().min(initial=float("inf")))
         if least < _HOUNSFIELD_BELOW:
             return
-        said = f"the smallest value is {least:g}"
+        reason = f"the smallest value is {least:g}"
     else:
-        said = f"these are values of {greys.modality or 'something else'}"
-    raise BadSample(f"window {window} needs Hounsfield units, {said}; use window=auto")
+        reason = f"these are values of {greys.modality or 'something else'}"
+    raise BadSample(f"window {window} needs Hounsfield units, {reason}; use window=auto")
 
 
 def _automatic(sample: np.ndarray) -> Scale:

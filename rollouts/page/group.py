@@ -58,15 +58,15 @@ def read_group(index: Index, side: int, step: int, prompt_id: str, names: Sequen
 
 def _from_parquet(path: Path, prompt_id: str, names: Sequence[str]) -> list[Row]:
     names = [*dict.fromkeys(("prompt_id", "sample_index", *names))]
-    found = []
+    tables = []
     with pq.ParquetFile(path) as file:
         check_unpacked(file.metadata)
         stored = set(file.schema_arrow.names)
         there = [name for name in names if name in stored]
         for number in _row_groups(file.metadata, prompt_id):
             table = file.read_row_group(number, columns=there)
-            found.append(conform(table.filter(pc.equal(table["prompt_id"], prompt_id)), names))
-    return pa.concat_tables(found).to_pylist() if found else []
+            tables.append(conform(table.filter(pc.equal(table["prompt_id"], prompt_id)), names))
+    return pa.concat_tables(tables).to_pylist() if tables else []
 
 
 def _row_groups(metadata: pq.FileMetaData, prompt_id: str) -> list[int]:
@@ -138,7 +138,7 @@ def group_page(index: Index, images: Images, side: int, step: int, prompt_id: st
         # What the chat template wrote of every answer, so that no completion holds it.
         "prefill": prefill_of(first["prompt_text"] or ""),
         "media": [medium_page(medium, images.problem) for medium in first["media"] or ()],
-        "visits": [{"step": at, "right": right, "judged": judged} for at, right, judged in visits],
+        "visits": [{"step": at, "right": right, "judged": total} for at, right, total in visits],
         "completions": [_completion(index, side, row, light.get(row["sample_index"], {})) for row in rows],
     }
 

@@ -99,9 +99,9 @@ class Images:
     def thumbnail(self, sha256: str) -> bytes:
         """The same, at most 112 pixels a side, from a cache of the last 2,048. Raises like `png`."""
         with self._lock:
-            if found := self._thumbnails.get(sha256):
+            if thumbnail := self._thumbnails.get(sha256):
                 self._thumbnails.move_to_end(sha256)
-                return found
+                return thumbnail
         small = _shrunk(self.png(sha256))
         with self._lock:
             self._thumbnails[sha256] = small

@@ -78,9 +78,9 @@ class Index:
     def ask_named(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[dict[str, Any]]:
         """The same, each row by column name."""
         with self._database.cursor() as cursor:
-            found = cursor.execute(sql, values)
-            names = [column[0] for column in found.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+            result = cursor.execute(sql, values)
+            names = [column[0] for column in result.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     def refresh(self) -> bool:
         """Read what is new or changed in the folders. Returns whether anything was. Raises NotARun if the first folder

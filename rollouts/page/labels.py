@@ -37,7 +37,7 @@ def read_labels(run_dir: Path) -> dict[str, str]:
         data = read_at_most(inside(run_dir, LABELS), _MAX_BYTES)
     except FileNotFoundError:
         return {}
-    found: dict[str, str | None] = {}
+    labels: dict[str, str | None] = {}
     for line in data.splitlines():
         try:
             label = json.loads(line)
@@ -45,8 +45,8 @@ def read_labels(run_dir: Path) -> dict[str, str]:
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
         if isinstance(key, str) and expected in EXPECTED:
-            found[key] = expected
-    return {key: expected for key, expected in found.items() if expected is not None}
+            labels[key] = expected
+    return {key: expected for key, expected in labels.items() if expected is not None}
 
 
 def append_label(run_dir: Path, row: Mapping[str, Any], expected: str | None) -> str:

@@ -21,7 +21,7 @@ _METRICS = ("kl", "loss", "entropy", "grad_norm", "learning_rate", "timing_s/ste
 def _from(query: Query, *, two_runs: bool) -> tuple[str, str]:
     """The WITH and the FROM .. WHERE of everything that lists groups of the first run."""
     needs_rows = query.picks_completions
-    found = f"""found AS (
+    matches = f"""found AS (
         SELECT r.step, r.prompt_id, list(r.sample_index ORDER BY r.sample_index) AS hits
         FROM rows r LEFT JOIN labels l ON l.key = r.step || '/' || r.prompt_id || '/' || r.sample_index
         WHERE r.side = 0 AND {query.on_completions} GROUP BY r.step, r.prompt_id)"""
@@ -29,7 +29,7 @@ def _from(query: Query, *, two_runs: bool) -> tuple[str, str]:
         SELECT g.step AS at, g.prompt_id, arg_min(o.step, abs(o.step - g.step)) AS step
         FROM groups g JOIN groups o ON o.side = 1 AND o.prompt_id = g.prompt_id WHERE g.side = 0 GROUP BY g.step,
         g.prompt_id)"""
-    parts = [found] if needs_rows else []
+    parts = [matches] if needs_rows else []
     source = "FROM groups g"
     if needs_rows:
         source += " JOIN found f ON f.step = g.step AND f.prompt_id = g.prompt_id"
@@ -97,11 +97,11 @@ def position_of(index: Index, text: str, sort: str, step: int, prompt_id: str) -
         f"SELECT g.step, g.prompt_id, row_number() OVER (ORDER BY {SORTS[sort]}) - 1 AS position, count(*) OVER () AS"
         f" total {source}"
     )
-    found = index.ask(
+    rows = index.ask(
         f"{before} SELECT position, total FROM ({ranked}) WHERE step = {at} AND prompt_id = {name}", query.values
     )
-    if found:
-        return {"position": found[0][0], "total": found[0][1]}
+    if rows:
+        return {"position": rows[0][0], "total": rows[0][1]}
     values = {key: value for key, value in query.values.items() if key not in (at[1:], name[1:])}
     return {"position": None, "total": index.ask(f"{before} SELECT count(*) {source}", values)[0][0]}
 
@@ -111,7 +111,7 @@ def by_step(index: Index, text: str) -> list[list[dict[str, Any]]]:
     one value."""
     query = parse_query(text)
     before, source = _from(query, two_runs=len(index.runs) > 1)
-    found = []
+    sides = []
     for side in range(len(index.runs)):
         # The groups found in the first run, and the same prompts and steps of the second.
         match = "r.step = t.step" if side == 0 else "r.step = t.b_step"
@@ -137,10 +137,10 @@ def by_step(index: Index, text: str) -> list[list[dict[str, Any]]]:
             query.values,
         )
         share_of = {share["step"]: share for share in shares}
-        found.append(
+        sides.append(
             [{name: finite(value) for name, value in {**share_of.get(one["step"], {}), **one}.items()} for one in steps]
         )
-    return found
+    return sides
 
 
 def counts(index: Index) -> dict[str, Any]:
@@ -182,20 +182,20 @@ def counts(index: Index) -> dict[str, Any]:
 def metrics_by_step(run_dir: Path) -> list[dict[str, float]]:
     """The few trainer's numbers that charts show, of each step of metrics.jsonl; the last line of a step wins. [] =
     there is no such file."""
-    found: dict[int, dict[str, float]] = {}
+    rows: dict[int, dict[str, float]] = {}
     try:
         path = inside(run_dir, "metrics.jsonl")
         if path.stat().st_size > _MAX_METRICS_BYTES:
             return []
         with open(path, "rb") as file:
             for line in file:
-                _metric_line(line, found)
+                _metric_line(line, rows)
     except (OSError, ValueError):
         return []
-    return [found[step] for step in sorted(found)]
+    return [rows[step] for step in sorted(rows)]
 
 
-def _metric_line(line: bytes, found: dict[int, dict[str, float]]) -> None:
+def _metric_line(line: bytes, rows: dict[int, dict[str, float]]) -> None:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -204,7 +204,7 @@ def _metric_line(line: bytes, found: dict[int, dict[str, float]]) -> None:
         values = {
             name: row[name] for name in _METRICS if isinstance(row.get(name), (int, float)) and math.isfinite(row[name])
         }
-        found[row["step"]] = {"step": row["step"], **values}
+        rows[row["step"]] = {"step": row["step"], **values}
 
 
 def finite(value: Any) -> Any:

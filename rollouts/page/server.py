@@ -111,10 +111,10 @@ def _add_questions(app: FastAPI, viewer: Viewer, token: str) -> None:
 
     @app.post("/api/label")
     async def label(request: Request) -> Response:
-        asked = json.loads(await request.body())
-        if not isinstance(asked, dict):
+        body = json.loads(await request.body())
+        if not isinstance(body, dict):
             raise Refused("a label is one JSON object")
-        return _json(await asyncio.to_thread(viewer.label, asked))
+        return _json(await asyncio.to_thread(viewer.label, body))
 
 
 def _add_images(app: FastAPI, viewer: Viewer) -> None:

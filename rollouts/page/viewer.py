@@ -113,8 +113,8 @@ class Viewer:
         """A group of the first run, and beside it the nearest visit of the same prompt in the second."""
         page = group_page(self.index, self.images, 0, step, prompt)
         if self.sources is not None:
-            for told, medium in zip(page["media"], self._media(step, prompt), strict=True):
-                told["source"] = self.sources.has(page["sample_id"], medium)
+            for entry, medium in zip(page["media"], self._media(step, prompt), strict=True):
+                entry["source"] = self.sources.has(page["sample_id"], medium)
         if len(self.index.runs) > 1:
             page["other"] = self._other(step, prompt)
         return page
@@ -137,9 +137,9 @@ class Viewer:
         )
         return group_page(self.index, self.images, 1, nearest[0][0], prompt) if nearest else None
 
-    def label(self, asked: Any) -> dict[str, Any]:
+    def label(self, body: Any) -> dict[str, Any]:
         """Write one label. The texts come from the store, only the place and the word come from the page."""
-        step, prompt, sample, expected = (asked.get(name) for name in ("step", "prompt", "sample", "expected"))
+        step, prompt, sample, expected = (body.get(name) for name in ("step", "prompt", "sample", "expected"))
         places_fit = isinstance(step, int) and isinstance(prompt, str) and isinstance(sample, int)
         if not places_fit or expected not in EXPECTED:
             raise Refused("a label is {step, prompt, sample, expected}; expected is correct, incorrect or null")

@@ -91,7 +91,7 @@ class _Head(NamedTuple):
 def measure(processor: Any, samples: Sequence[Sample], advance: Advance = lambda _: None) -> Measured:
     """The length of every sample's prompt. Raises nothing: what the processor or an image refuses is that row's
     reason."""
-    heads = _heads(samples, lambda place: _asked(processor, samples[place]))
+    heads = _heads(samples, lambda place: _prompt(processor, samples[place]))
     return _measured(processor, heads, lambda place: _encoded_length(processor, samples[place]), advance)
 
 
@@ -108,7 +108,7 @@ def measure_documents(processor: Any, documents: Sequence[Document], advance: Ad
     return _measured(processor, heads, whole, advance)
 
 
-def _asked(processor: Any, sample: Sample) -> str:
+def _prompt(processor: Any, sample: Sample) -> str:
     refuse_unaskable(processor, sample)
     return render_prompt(sample, processor)
 

@@ -57,8 +57,8 @@ def yes_or_no(text: str) -> str | None:
     words = re.findall(r"[\w']+", unicodedata.normalize("NFKC", text).casefold())
     if len(words) > 1 and words[0] in ("y", "n"):  # "N/A" is no "no"
         return None
-    said = next((name for name, forms in _WORDS.items() if words and words[0] in forms), None)
-    return said if all(word in _FILLERS or word in _WORDS[said or "no"] for word in words[1:]) else None
+    answer = next((name for name, forms in _WORDS.items() if words and words[0] in forms), None)
+    return answer if all(word in _FILLERS or word in _WORDS[answer or "no"] for word in words[1:]) else None
 
 
 def _spelled(text: str, kind: str) -> str:

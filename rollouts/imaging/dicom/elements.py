@@ -17,8 +17,8 @@ _MAX_ENTRIES = 1 << 16
 
 def text(dataset: Any, keyword: str) -> str:
     """An element's first value as text, without blanks around it; "" = there is none."""
-    found = texts(dataset, keyword)
-    return found[0] if found else ""
+    values = texts(dataset, keyword)
+    return values[0] if values else ""
 
 
 def texts(dataset: Any, keyword: str) -> list[str]:
@@ -42,9 +42,9 @@ def numbers(dataset: Any, keyword: str, *, forgiving: bool = False) -> list[floa
         value = dataset.get(keyword)
         if value is None or value == "":
             return None
-        found = [float(one) for one in (value if _is_list(value) else [value])]
-        if all(math.isfinite(one) for one in found):
-            return found
+        values = [float(one) for one in (value if _is_list(value) else [value])]
+        if all(math.isfinite(one) for one in values):
+            return values
     except Exception:  # a boundary: damaged elements raise anything
         pass
     if forgiving:
@@ -54,8 +54,8 @@ def numbers(dataset: Any, keyword: str, *, forgiving: bool = False) -> list[floa
 
 def number(dataset: Any, keyword: str) -> float | None:
     """The first value of an element; None = there is none, or it is no finite number."""
-    found = numbers(dataset, keyword, forgiving=True)
-    return found[0] if found else None
+    values = numbers(dataset, keyword, forgiving=True)
+    return values[0] if values else None
 
 
 def whole(dataset: Any, keyword: Any) -> int | None:
@@ -65,8 +65,8 @@ def whole(dataset: Any, keyword: Any) -> int | None:
             return int(dataset[keyword].value)
         except Exception:  # a boundary: damaged elements raise anything
             return None
-    found = number(dataset, keyword)
-    return int(found) if found is not None and found == int(found) else None
+    value = number(dataset, keyword)
+    return int(value) if value is not None and value == int(value) else None
 
 
 def _is_list(value: Any) -> bool:
@@ -115,17 +115,17 @@ def largest_colour(dataset: Any) -> int:
     return largest
 
 
-def voi(found: Callable[..., Any], head: FileHead) -> tuple[Window | Table | None, str]:
-    """A frame's own first window or table, or None with a note that says why. `found` gives the data set that holds a
+def voi(holder: Callable[..., Any], head: FileHead) -> tuple[Window | Table | None, str]:
+    """A frame's own first window or table, or None with a note that says why. `holder` gives the data set that holds a
     keyword."""
-    place = found("VOILUTSequence")
+    place = holder("VOILUTSequence")
     if place is not None:
         signed = head.signed or head.modality_table is None
         try:
             return table(place, "VOILUTSequence", signed), ""
         except BadSample:
             return None, "the VOI LUT is damaged"
-    place = found("WindowWidth", "FrameVOILUTSequence")
+    place = holder("WindowWidth", "FrameVOILUTSequence")
     if place is None:
         return None, "the file has no window"
     centre, width = number(place, "WindowCenter"), number(place, "WindowWidth")
@@ -140,18 +140,18 @@ def voi(found: Callable[..., Any], head: FileHead) -> tuple[Window | Table | Non
     return Window(centre, width, "LINEAR_EXACT" if function == "LINEAR" and width < 1 else function), ""  # type: ignore[arg-type]
 
 
-def image_tags(found: Callable[..., Any]) -> dict[str, str]:
+def image_tags(holder: Callable[..., Any]) -> dict[str, str]:
     """Numbers and short words that may tell images at one place apart, as texts, and ImageType."""
     tags = {}
     for keyword, sequence in TELLING_APART.items():
-        place = found(keyword, sequence)
+        place = holder(keyword, sequence)
         if place is None:
             continue
         if (value := number(place, keyword)) is not None:
             tags[keyword] = f"{value:g}"
         elif keyword in TELLING_WORDS and (word := text(place, keyword)):
             tags[keyword] = word_or_hash(word)
-    place = found("ImageType")
+    place = holder("ImageType")
     if place is not None:
         tags["ImageType"] = image_type_of(texts(place, "ImageType"))
     return tags

@@ -186,10 +186,10 @@ def _head(path: Path, dataset: Any, modality: str, salt: str) -> FileHead:
 
 
 def _refuse_samples(head: FileHead, dataset: Any) -> None:
-    told = whole(dataset, "SamplesPerPixel")
-    if told not in (None, head.samples):
+    samples = whole(dataset, "SamplesPerPixel")
+    if samples not in (None, head.samples):
         raise BadSample(
-            f"SamplesPerPixel is {told}, and {head.photometric} has {head.samples}: the header contradicts itself"
+            f"SamplesPerPixel is {samples}, and {head.photometric} has {head.samples}: the header contradicts itself"
         )
 
 
@@ -247,12 +247,12 @@ def _checked(head: FileHead, dataset: Any, frames_told: int) -> FileHead:
     """Refuse pixel data that hold fewer or more frames than the header says, or of another size; with the colours that
     they prove where the header's cannot be. Raises BadSample."""
     raw = next(dataset.get_item(tag) for tag in _PIXELS.values() if tag in dataset)
-    told = f"NumberOfFrames says {frames_told} frame{'s' if frames_told != 1 else ''}"
+    claim = f"NumberOfFrames says {frames_told} frame{'s' if frames_told != 1 else ''}"
     if _pydicom().uid.UID(head.syntax).is_encapsulated if head.syntax else False:
         if isinstance(raw.value, bytes):
-            found = _encapsulated_frames(raw.value, head.frames)
-            if found != head.frames:
-                raise BadSample(f"{told}, the pixel data hold {found}; nobody can say which is right")
+            count = _encapsulated_frames(raw.value, head.frames)
+            if count != head.frames:
+                raise BadSample(f"{claim}, the pixel data hold {count}; nobody can say which is right")
             return _as_compressed(head, raw.value)
         return head
     bits = whole_bits = head.rows * head.columns * head.samples * head.bits_allocated
@@ -264,7 +264,7 @@ def _checked(head: FileHead, dataset: Any, frames_told: int) -> FileHead:
     if actual < expected:
         raise BadSample(f"the file is cut: {actual:,} of {expected:,} bytes of pixel data")
     if (actual - expected) * 8 >= bits:
-        raise BadSample(f"{told}, the pixel data hold {actual * 8 // bits} frames; nobody can say which is right")
+        raise BadSample(f"{claim}, the pixel data hold {actual * 8 // bits} frames; nobody can say which is right")
     return head
 
 
@@ -272,12 +272,12 @@ def _as_compressed(head: FileHead, data: bytes) -> FileHead:
     """Refuse a first compressed frame that contradicts the header. Raises BadSample."""
     encaps, buffer = _pydicom().encaps, io.BytesIO(data)
     encaps.parse_basic_offsets(buffer)
-    found = streams.coded(next(encaps.generate_fragments(buffer), b""))
-    if found is None:
+    frame = streams.coded(next(encaps.generate_fragments(buffer), b""))
+    if frame is None:
         return head
-    if fault := streams.fault_of(found, head.rows, head.columns, head.samples):
+    if fault := streams.fault_of(frame, head.rows, head.columns, head.samples):
         raise BadSample(f"{fault}: nobody can say which is right")
-    colours = streams.colours_of(found, head.photometric)
+    colours = streams.colours_of(frame, head.photometric)
     note = f"the compressed data contradict {head.photometric}: read as {colours}"
     return _with_colours(head, colours, note) if colours else head
 
@@ -353,16 +353,16 @@ def _arrays(head: FileHead, frames: Sequence[int], options: dict[str, Any]) -> I
 
 def _refuse_undecodable(head: FileHead) -> None:
     pydicom = _pydicom()
-    told = f"{head.syntax_name or 'its transfer syntax'} ({head.syntax})"
+    syntax = f"{head.syntax_name or 'its transfer syntax'} ({head.syntax})"
     if head.syntax == _JPEG_EXTENDED and head.bits_stored > 8 and not find_spec("libjpeg"):
         raise BadSample(f"12-bit JPEG ({head.syntax}) needs a decoder: pip install pylibjpeg pylibjpeg-libjpeg (GPL-3)")
     try:
         decoder = pydicom.pixels.get_decoder(head.syntax)
     except NotImplementedError:
-        raise BadSample(f"{told} can be decoded by nobody here; convert it to an uncompressed one") from None
+        raise BadSample(f"{syntax} can be decoded by nobody here; convert it to an uncompressed one") from None
     if not decoder.is_available:
         packages = "; or ".join(decoder.missing_dependencies)
-        raise BadSample(f"{told} needs a decoder: {packages}")
+        raise BadSample(f"{syntax} needs a decoder: {packages}")
 
 
 def _coloured(head: FileHead, array: np.ndarray) -> np.ndarray:
@@ -412,14 +412,14 @@ def _segment_numbers(dataset: Any, frames: int) -> list[int | None]:
     """ReferencedSegmentNumber of each frame, or the shared one. Raises BadSample where a frame has none."""
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or [None] * frames
-    found: list[int | None] = []
+    segments: list[int | None] = []
     for group in groups:
         places = [(level.get("SegmentIdentificationSequence") or [None])[0] for level in (group, shared) if level]
         number = next((whole(place, "ReferencedSegmentNumber") for place in places if place is not None), None)
         if number is None:
             raise BadSample("a frame does not say which segment it is of (ReferencedSegmentNumber)")
-        found.append(number)
-    return found
+        segments.append(number)
+    return segments
 
 
 def decoder_of(head: FileHead) -> str:

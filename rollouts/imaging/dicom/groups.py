@@ -24,14 +24,14 @@ def slices_of(head: FileHead, dataset: Any) -> list[Slice]:
         head = _with_times(head, _times(dataset, head.frames))
         place = {"position": None, "orientation": None, "instance_number": None}
         return [dataclasses.replace(one, head=head, frame=index, **place) for index in range(head.frames)]  # type: ignore[arg-type]
-    found = [
+    slices = [
         _slice(head, index, tuple(level for level in (group, shared, dataset) if level is not None))
         for index, group in enumerate(per_frame)
     ]
-    if any(item.position is not None for item in found):
-        return found
+    if any(item.position is not None for item in slices):
+        return slices
     head = _with_times(head, _times(dataset, head.frames))
-    return [dataclasses.replace(item, head=head) for item in found]
+    return [dataclasses.replace(item, head=head) for item in slices]
 
 
 def _with_times(head: FileHead, times: tuple[float, ...] | None) -> FileHead:
@@ -60,7 +60,7 @@ def _times(dataset: Any, frames: int) -> tuple[float, ...] | None:
 def _slice(head: FileHead, index: int, levels: tuple[Any, ...]) -> Slice:
     """One frame: what its own group says, else the shared one, else the file."""
 
-    def found(keyword: str, sequence: str = "") -> Any:
+    def holder(keyword: str, sequence: str = "") -> Any:
         """The data set that holds a keyword, at the level nearest to the frame; None = none does."""
         for level in levels:
             inner = (level.get(sequence) or [None])[0] if sequence else None
@@ -70,7 +70,7 @@ def _slice(head: FileHead, index: int, levels: tuple[Any, ...]) -> Slice:
         return None
 
     def values(keyword: str, sequence: str, count: int) -> tuple[float, ...] | None:
-        place = found(keyword, sequence)
+        place = holder(keyword, sequence)
         got = numbers(place, keyword) if place is not None else None
         if got is not None and len(got) != count:
             raise BadSample(f"{keyword} is damaged: {len(got)} numbers, expected {count}")
@@ -82,7 +82,7 @@ def _slice(head: FileHead, index: int, levels: tuple[Any, ...]) -> Slice:
         raise BadSample("RescaleSlope is 0: every value would be the same")
     spacing = values("PixelSpacing", "PixelMeasuresSequence", 2) or values("ImagerPixelSpacing", "", 2)
     relative = None if spacing else values("PixelAspectRatio", "", 2)
-    window, window_note = voi(found, head)
+    window, window_note = voi(holder, head)
     return Slice(
         head=head,
         frame=index,
@@ -94,10 +94,10 @@ def _slice(head: FileHead, index: int, levels: tuple[Any, ...]) -> Slice:
         thickness=(values("SliceThickness", "PixelMeasuresSequence", 1) or (None,))[0],
         slope=slope[0] if slope else 1.0,
         intercept=intercept[0] if intercept else 0.0,
-        in_hounsfield=_in_hounsfield(head, found("RescaleType", values_in), intercept),
+        in_hounsfield=_in_hounsfield(head, holder("RescaleType", values_in), intercept),
         window=window,
         window_note=window_note,
-        tags=image_tags(found),
+        tags=image_tags(holder),
     )
 
 

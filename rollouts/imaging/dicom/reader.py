@@ -48,30 +48,30 @@ def open_source(paths: Sequence[Path], ask: Ask) -> Source:
         raise BadSample(f"plane {ask.plane} needs places in the patient, and the file has none; use plane=native")
     else:
         notes.append(_UNKNOWN_PLACE)
-    told, said = slices[0].head.modality, ask.modality.upper()
-    if told and said in PICTURES and told != said:
-        notes.append(f"the row says {said}, the file {told}")
+    file_modality, row_modality = slices[0].head.modality, ask.modality.upper()
+    if file_modality and row_modality in PICTURES and file_modality != row_modality:
+        notes.append(f"the row says {row_modality}, the file {file_modality}")
     return _source(stack, grid, ask, (*notes, *stack.notes))
 
 
 def _read_all(paths: Sequence[Path], ask: Ask) -> tuple[list[Slice], list[str]]:
     """Frames of all files that hold pictures, and how many others there were. Raises BadSample."""
-    found: list[Slice] = []
+    slices: list[Slice] = []
     left_out: list[Slice] = []
     for number, path in enumerate(paths, start=1):
         try:
             read = files.read_file(path, ask.patient_salt)
         except BadSample as error:
             raise BadSample(f"{_file(number, paths)}{error}") from None
-        (left_out if read[0].head.refusal else found).extend(read)
-    if not found:
+        (left_out if read[0].head.refusal else slices).extend(read)
+    if not slices:
         others = sorted({item.head.refusal for item in left_out})
         raise BadSample(others[0] if len(others) == 1 else f"no picture among {len(paths)} files: {'; '.join(others)}")
-    videos = {item.head.path for item in found if item.head.is_video}
-    if videos and len({item.head.path for item in found}) > 1:
+    videos = {item.head.path for item in slices if item.head.is_video}
+    if videos and len({item.head.path for item in slices}) > 1:
         raise BadSample(f"{len(videos)} videos beside other images; give one file")
     files_out = f"{len(left_out)} DICOM file{'s' if len(left_out) > 1 else ''}"
-    return found, [f"{files_out} without a picture left out"] if left_out else []
+    return slices, [f"{files_out} without a picture left out"] if left_out else []
 
 
 def _file(number: int, paths: Sequence[Path]) -> str:
@@ -227,10 +227,10 @@ def _greys(stack: series.Stack, ask: Ask, kept: Kept) -> windows.Greys:
     first = slices[0]
     modality = first.head.modality or ask.modality
     own, own_notes = _own_window(slices)
-    said = {item.in_hounsfield for item in slices}
+    flags = {item.in_hounsfield for item in slices}
     return windows.Greys(
         sample=lambda: _sample(slices, modality, kept),
-        in_hounsfield=said.pop() if len(said) == 1 else None,
+        in_hounsfield=flags.pop() if len(flags) == 1 else None,
         modality=modality,
         own=own,
         own_notes=own_notes,
@@ -240,18 +240,18 @@ def _greys(stack: series.Stack, ask: Ask, kept: Kept) -> windows.Greys:
 
 def _own_window(slices: Sequence[Slice]) -> tuple[windows.Window | windows.Table | None, tuple[str, ...]]:
     """The file's own window; where slices have windows of their own, one from the lowest to the highest."""
-    found = list(dict.fromkeys(item.window for item in slices))
-    if None in found:
-        if len(found) > 1:
+    candidates = list(dict.fromkeys(item.window for item in slices))
+    if None in candidates:
+        if len(candidates) > 1:
             return None, ("some slices have no window",)
         return None, (slices[0].window_note,)
-    if len(found) == 1:
-        return found[0], ()
-    if not all(isinstance(one, windows.Window) for one in found):
-        return None, (f"slices have {len(found)} tables of their own",)
-    lows, highs = zip(*(one.bounds for one in found if one is not None), strict=True)
+    if len(candidates) == 1:
+        return candidates[0], ()
+    if not all(isinstance(one, windows.Window) for one in candidates):
+        return None, (f"slices have {len(candidates)} tables of their own",)
+    lows, highs = zip(*(one.bounds for one in candidates if one is not None), strict=True)
     low, high = min(lows), max(highs)
-    note = f"slices have {len(found)} windows of their own: shown from the lowest to the highest value of all"
+    note = f"slices have {len(candidates)} windows of their own: shown from the lowest to the highest value of all"
     return windows.Window((low + high) / 2, high - low, "LINEAR_EXACT"), (note,)
 
 

@@ -72,5 +72,5 @@ def _marks(pixels: np.ndarray, number: int | None, label: int | None) -> np.ndar
 
     if number is not None:
         return pixels if label in (None, number) else numpy.zeros(pixels.shape, bool)
-    found: np.ndarray = pixels != 0 if label is None else pixels == label
-    return found
+    marks: np.ndarray = pixels != 0 if label is None else pixels == label
+    return marks

@@ -84,7 +84,7 @@ def series_of(slices: Sequence[Slice]) -> list[tuple[str, list[Slice]]]:
     return sorted(groups.items(), key=order)
 
 
-def told(number: int, uid: str, slices: Sequence[Slice]) -> str:
+def series_line(number: int, uid: str, slices: Sequence[Slice]) -> str:
     """One series in a line, as refusals list it."""
     first = slices[0]
     words = [first.head.modality or "images", f"{len(slices)} slice{'s' if len(slices) > 1 else ''}"]
@@ -100,10 +100,10 @@ def _choose_series(slices: Sequence[Slice], wanted: str) -> list[Slice]:
             return items
     if len(groups) == 1 and not wanted:
         return groups[0][1]
-    lines = "; ".join(told(number, uid, items) for number, (uid, items) in enumerate(groups[:12], start=1))
+    lines = "; ".join(series_line(number, uid, items) for number, (uid, items) in enumerate(groups[:12], start=1))
     more = f"; and {len(groups) - 12} more" if len(groups) > 12 else ""
-    said = f"there is no such series among {len(groups)}" if wanted else f"{len(groups)} series (SeriesInstanceUID)"
-    raise BadSample(f"{said}; name one by its number or UID; {lines}{more}")
+    problem = f"there is no such series among {len(groups)}" if wanted else f"{len(groups)} series (SeriesInstanceUID)"
+    raise BadSample(f"{problem}; name one by its number or UID; {lines}{more}")
 
 
 def _where(slices: list[Slice], ask: Ask) -> list[Slice]:

@@ -34,21 +34,21 @@ def coded(data: bytes) -> Coded | None:
     return None if start < 0 else _j2k(data[start:])
 
 
-def fault_of(found: Coded, rows: int, columns: int, channels: int) -> str:
+def fault_of(frame: Coded, rows: int, columns: int, channels: int) -> str:
     """How a compressed frame contradicts its header; "" = it does not."""
     # A JPEG may leave its height to a marker at its end.
-    if found.rows and (found.rows, found.columns) != (rows, columns):
-        return f"its compressed picture decodes to {found.columns} x {found.rows}, the header says {columns} x {rows}"
-    if found.channels != channels:
-        return f"its compressed picture has {found.channels} values a pixel, the header says {channels}"
+    if frame.rows and (frame.rows, frame.columns) != (rows, columns):
+        return f"its compressed picture decodes to {frame.columns} x {frame.rows}, the header says {columns} x {rows}"
+    if frame.channels != channels:
+        return f"its compressed picture has {frame.channels} values a pixel, the header says {channels}"
     return ""
 
 
-def colours_of(found: Coded, photometric: str) -> str:
+def colours_of(frame: Coded, photometric: str) -> str:
     """The PhotometricInterpretation that the compressed frame proves where the header's cannot be; "" = none."""
-    if photometric == "RGB" and found.subsampled and not found.tells_colour:
+    if photometric == "RGB" and frame.subsampled and not frame.tells_colour:
         return "YBR_FULL_422"
-    if photometric in ("YBR_FULL", "YBR_FULL_422") and found.transformed:
+    if photometric in ("YBR_FULL", "YBR_FULL_422") and frame.transformed:
         return "YBR_RCT"
     return ""
 

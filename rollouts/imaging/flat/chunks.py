@@ -76,17 +76,17 @@ def tiff_values(data: bytes) -> str:
     say."""
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     place = int.from_bytes(data[4:8], order)
-    found: dict[int, int] = {}
+    tags: dict[int, int] = {}
     for entry in range(place + 2, place + 2 + 12 * int.from_bytes(data[place : place + 2], order), 12):
         tag, count = int.from_bytes(data[entry : entry + 2], order), int.from_bytes(data[entry + 4 : entry + 8], order)
         # Numbers of 16 bits; more than two stand elsewhere.
         at = entry + 8 if count <= 2 else int.from_bytes(data[entry + 8 : entry + 12], order)
-        found[tag] = int.from_bytes(data[at : at + 2], order)
-    if b"+" in data[:4] or 258 not in found:
+        tags[tag] = int.from_bytes(data[at : at + 2], order)
+    if b"+" in data[:4] or 258 not in tags:
         return ""
-    kind = {2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex numbers"}.get(found.get(339, 1))
-    channels = found.get(277, 1)
-    return f"{channels} channel{'s' if channels > 1 else ''} of {found[258]}-bit {kind or 'integers'}"
+    kind = {2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex numbers"}.get(tags.get(339, 1))
+    channels = tags.get(277, 1)
+    return f"{channels} channel{'s' if channels > 1 else ''} of {tags[258]}-bit {kind or 'integers'}"
 
 
 def gif_frames(data: bytes) -> tuple[int, bool]:

@@ -115,21 +115,21 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
 def _look(paths: Sequence[Path], ask: Ask) -> _Looked:
     places: list[_Place] = []
     notes: dict[str, None] = {}
-    found: list[greys.Extremes | None] = []
+    ranges: list[greys.Extremes | None] = []
     sizes: set[tuple[int, int]] = set()
     for path in paths:
         with _named(path, len(paths) > 1):
             data = path.read_bytes()
             pages = _pages(data, ask)
             places += [_Place(path, page) for page in pages]
-            found.append(pictures.extremes(data, pages))
+            ranges.append(pictures.extremes(data, pages))
             sizes |= pictures.sizes(data, pages)
             notes.update(dict.fromkeys(pictures.notes(data)))
     if len(sizes) > 1:
         notes["frames are of several sizes"] = None
-    if len({one is None for one in found}) > 1:
+    if len({one is None for one in ranges}) > 1:
         raise BadSample("some of the frames have 8 bits and some more: there is no one scale for them")
-    return _Looked(places, greys.join(found), sizes, tuple(notes))
+    return _Looked(places, greys.join(ranges), sizes, tuple(notes))
 
 
 def _pages(data: bytes, ask: Ask) -> range:
@@ -176,8 +176,8 @@ def _sample(places: Sequence[_Place], several: bool) -> np.ndarray:
 
     first = next(_load(places[:1], None, True, several))
     frame_step, step, _ = steps((len(places), *first.shape))
-    found = _load(places[::frame_step], None, True, several)
-    return numpy.concatenate([sampled(values, step) for values in found])
+    frames = _load(places[::frame_step], None, True, several)
+    return numpy.concatenate([sampled(values, step) for values in frames])
 
 
 @contextmanager

@@ -16,8 +16,8 @@ def outline(marked: np.ndarray) -> np.ndarray:
     """Marked pixels that touch an unmarked one or the picture's edge, bool [rows, columns]."""
     from scipy import ndimage
 
-    found: np.ndarray = marked & ~ndimage.binary_erosion(marked)
-    return found
+    edge: np.ndarray = marked & ~ndimage.binary_erosion(marked)
+    return edge
 
 
 def mask_png(marked: np.ndarray, size: tuple[int, int]) -> bytes:

@@ -53,8 +53,8 @@ def _lossy(values: np.ndarray, label: int | None) -> Marked:
 def _bright(colour: np.ndarray) -> np.ndarray:
     """Where any channel is brighter than half of the brightest."""
     brightest = colour.max(axis=-1)
-    found: np.ndarray = brightest > brightest.max() / 2 if brightest.max() else brightest > 0
-    return found
+    mask: np.ndarray = brightest > brightest.max() / 2 if brightest.max() else brightest > 0
+    return mask
 
 
 def marked_values(values: np.ndarray, label: int | None, *, indices: bool = False) -> Marked:

@@ -124,8 +124,8 @@ def _boxes(shape: tuple[int, ...], organ: np.ndarray | None) -> list[tuple[int, 
     if not organ.any():
         raise BadSample("organ's mask is empty: leave it out, or mark the organ")
     others = [tuple(axis for axis in range(len(shape)) if axis != one) for one in range(len(shape))]
-    found = [numpy.flatnonzero(organ.any(axis=axes)) for axes in others]
-    return [(int(where[0]), int(where[-1]) + 1) for where in found]
+    indices = [numpy.flatnonzero(organ.any(axis=axes)) for axes in others]
+    return [(int(where[0]), int(where[-1]) + 1) for where in indices]
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -83,9 +83,9 @@ def read_mask(mask: Path | str, image: Path | str, ask: Ask, *, label: int | Non
     with _named(f"mask {name or shorten(mask.name)}"):
         mask_files = files_of(mask, Ask("volume"))
         source = open_source(files_of(image, ask), _whole(ask))
-        found = _read(mask_files, source, label)
+        marks = _read(mask_files, source, label)
     axes = source.axes or _axes_of_picture(source.provenance.patient_orientation)
-    marked, notes = found.pixels, found.notes
+    marked, notes = marks.pixels, marks.notes
     if source.axes and ask.plane != "native" and PLANES[ask.plane] != source.axes:
         marked, axes = _turned(marked, source.axes, PLANES[ask.plane]), PLANES[ask.plane]
     if not marked.any():
@@ -117,15 +117,15 @@ def _read(files: Sequence[Path], source: Source, label: int | None) -> Marked:
 def _of_pictures(files: Sequence[Path], source: Source, label: int | None) -> Marked:
     import numpy
 
-    found: list[Marked] = []
+    pages: list[Marked] = []
     for path in flat.in_order(files):
         data = path.read_bytes()
-        found += [marked_pixels(data, page, label) for page in range(pictures.num_frames(data))]
-    if len({one.pixels.shape for one in found}) > 1:
+        pages += [marked_pixels(data, page, label) for page in range(pictures.num_frames(data))]
+    if len({one.pixels.shape for one in pages}) > 1:
         raise BadSample("its pictures are of several sizes")
-    notes = dict.fromkeys(note for one in found for note in one.notes)
-    _refuse_shape((len(found), *found[0].pixels.shape), source)
-    return Marked(numpy.stack([one.pixels for one in found]), tuple(notes))
+    notes = dict.fromkeys(note for one in pages for note in one.notes)
+    _refuse_shape((len(pages), *pages[0].pixels.shape), source)
+    return Marked(numpy.stack([one.pixels for one in pages]), tuple(notes))
 
 
 def _of_volume(path: Path, source: Source, label: int | None) -> Marked:
@@ -142,26 +142,26 @@ def _of_volume(path: Path, source: Source, label: int | None) -> Marked:
     else:
         _refuse_grid(volume.places, source.places, volume.values.shape)
     values = numpy.stack([nifti.scaled(volume, index) for index in range(len(volume.values))])
-    found = marked_values(values, label)
-    return Marked(found.pixels, (*notes, *found.notes))
+    marks = marked_values(values, label)
+    return Marked(marks.pixels, (*notes, *marks.notes))
 
 
 def _of_segments(files: Sequence[Path], source: Source, label: int | None) -> Marked:
     """Frames of a segmentation stand where the image's frames do; those without a mark are often left out."""
     import numpy
 
-    found = read_segments(files, label)
+    segments = read_segments(files, label)
     if source.places is None or source.size is None:
         raise BadSample("a segmentation belongs to places in the patient, and the image has none")
-    frames, rows, columns = found.marked.shape
-    if found.axes != source.axes or source.size != (columns, rows):
+    frames, rows, columns = segments.marked.shape
+    if segments.axes != source.axes or source.size != (columns, rows):
         raise BadSample(
-            f"another grid ({columns} x {rows}, {found.axes} against {source.size[0]} x {source.size[1]},"
+            f"another grid ({columns} x {rows}, {segments.axes} against {source.size[0]} x {source.size[1]},"
             f" {source.axes}); resample it onto the image"
         )
     marked = numpy.zeros((source.count, rows, columns), bool)
     origins = numpy.asarray(source.places.origins)
-    apart = numpy.linalg.norm(origins[None] - numpy.asarray(found.places.origins)[:, None], axis=2)
+    apart = numpy.linalg.norm(origins[None] - numpy.asarray(segments.places.origins)[:, None], axis=2)
     notes: tuple[str, ...] = ()
     chosen = range(frames)
     if source.count == 1 and frames > 1:  # of a whole series, and the image is one of its slices
@@ -169,11 +169,11 @@ def _of_segments(files: Sequence[Path], source: Source, label: int | None) -> Ma
         notes = (f"{frames - 1} frames of the segmentation lie at other slices",)
     for frame in chosen:
         nearest = int(apart[frame].argmin())
-        beside = Places((found.places.origins[frame],), found.places.to_column, found.places.to_row)
+        beside = Places((segments.places.origins[frame],), segments.places.to_column, segments.places.to_row)
         _refuse_grid(beside, source.places._replace(origins=(source.places.origins[nearest],)), (1, rows, columns))
-        marked[nearest] |= found.marked[frame]
-    absent = label is not None and label not in found.there
-    holds = ", ".join(str(number) for number in found.there[:8]) or "none"
+        marked[nearest] |= segments.marked[frame]
+    absent = label is not None and label not in segments.there
+    holds = ", ".join(str(number) for number in segments.there[:8]) or "none"
     return Marked(marked, (*notes, f"segment {label} does not occur; there are {holds}") if absent else notes)
 
 

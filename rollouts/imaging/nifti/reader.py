@@ -168,8 +168,8 @@ def _greys(volume: Volume, ask: Ask) -> Greys:
 
     def sample() -> np.ndarray:
         frame_step, step, _ = steps(volume.values.shape)
-        found = [sampled(scaled(volume, index), step) for index in range(0, len(volume.values), frame_step)]
-        return numpy.concatenate(found)
+        samples = [sampled(scaled(volume, index), step) for index in range(0, len(volume.values), frame_step)]
+        return numpy.concatenate(samples)
 
     own = None
     if volume.shown_range is not None:
@@ -321,7 +321,7 @@ def _orientation(header: Any) -> tuple[np.ndarray, bool, tuple[str, ...]]:
     import numpy
 
     notes: tuple[str, ...] = ()
-    found = {}
+    affines = {}
     for name, code, get in (
         ("sform", int(header["sform_code"]), header.get_sform),
         ("qform", int(header["qform_code"]), header.get_qform),
@@ -333,21 +333,21 @@ def _orientation(header: Any) -> tuple[np.ndarray, bool, tuple[str, ...]]:
         except Exception:  # a boundary: nibabel raises its own kinds for a damaged rotation
             affine = numpy.zeros((4, 4))
         if _is_sound(affine):
-            found[name] = affine
+            affines[name] = affine
         else:
             notes = (*notes, f"its {name} is damaged and was not used")
     unit = int(header["xyzt_units"]) & 7
     to_lps = numpy.diag([-1.0, -1.0, 1.0, 1.0]) @ numpy.diag([*[_MILLIMETRES.get(unit, 1.0)] * 3, 1.0])
     if unit in (1, 3):
         notes = (*notes, f"lengths are stored in {'metres' if unit == 1 else 'micrometres'}")
-    if not found:
+    if not affines:
         return to_lps @ _by_spacing(header), False, (*notes, "orientation unknown: no side of the patient may be named")
-    affine = next(iter(found.values()))
-    if len(found) == 2:
-        if _axes(found["sform"]) != _axes(found["qform"]):
+    affine = next(iter(affines.values()))
+    if len(affines) == 2:
+        if _axes(affines["sform"]) != _axes(affines["qform"]):
             why = "orientation unknown, as sform and qform contradict each other: no side of the patient may be named"
             return to_lps @ affine, False, (*notes, why)
-        notes = (*notes, *_differ(found["sform"], found["qform"]))
+        notes = (*notes, *_differ(affines["sform"], affines["qform"]))
     return to_lps @ affine, True, notes
 
 

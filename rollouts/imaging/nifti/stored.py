@@ -34,26 +34,26 @@ def first_bytes(head: bytes, count: int) -> bytes:
     """At most `count` bytes of what the file holds, from its first bytes; fewer where those are damaged gzip."""
     if not is_gzip(head):
         return head[:count]
-    inflater, found = zlib.decompressobj(31), b""
+    inflater, data = zlib.decompressobj(31), b""
     try:
         # Little by little: a fault behind these bytes is told when the file is read.
         for place in range(0, len(head), 32):
-            found += inflater.decompress(head[place : place + 32])
-            if len(found) >= count:
+            data += inflater.decompress(head[place : place + 32])
+            if len(data) >= count:
                 break
     except zlib.error:
         pass
-    return found[:count]
+    return data[:count]
 
 
 def read_head(path: Path, count: int) -> bytes:
     """The first bytes of what a file holds. Raises BadSample for damaged gzip, OSError."""
     with path.open("rb") as file:
         head = file.read(16_384)
-    found = first_bytes(head, count)
-    if is_gzip(head) and len(found) < count:
+    data = first_bytes(head, count)
+    if is_gzip(head) and len(data) < count:
         raise BadSample("the file ends inside its gzip data, or these are damaged")
-    return found
+    return data
 
 
 def size_words(num_bytes: float) -> str:
@@ -73,8 +73,8 @@ def refuse_size(path: Path, needed: int, volume: int) -> None:
     with path.open("rb") as file:
         most = there * _MOST_INFLATED if is_gzip(file.read(2)) else there
     if needed > most:
-        asked = size_words(needed)
-        raise BadSample(f"its header asks for {asked}, the file has {size_words(there)}: it is cut or damaged")
+        size = size_words(needed)
+        raise BadSample(f"its header asks for {size}, the file has {size_words(there)}: it is cut or damaged")
     if volume > MAX_VOLUME_BYTES:
         raise BadSample(f"one volume has {size_words(volume)}, at most {size_words(MAX_VOLUME_BYTES)} are read")
 
@@ -128,8 +128,8 @@ def _inflate(path: Path, start: int, length: int, needed: int, put: Callable[[by
         if place > needed + _MOST_BEHIND:
             raise BadSample(f"its gzip data go on beyond the {size_words(needed)} that the header asks for")
     if place < needed:
-        asked = size_words(needed)
-        raise BadSample(f"its header asks for {asked}, its gzip data hold {size_words(place)}: it is cut or damaged")
+        size = size_words(needed)
+        raise BadSample(f"its header asks for {size}, its gzip data hold {size_words(place)}: it is cut or damaged")
     return place > needed
 
 

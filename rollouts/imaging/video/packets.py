@@ -94,8 +94,8 @@ class Stream(NamedTuple):
         if packets.cut and num_frames >= promised:
             return f"the file is cut: it ends inside its last part, {num_frames} frames can be read"
         if packets.early is not None and num_frames >= promised:
-            said, there = packets.early
-            return f"its header says {said:.1f} s and its frames end at {there:.1f} s; the file is cut"
+            length, end = packets.early
+            return f"its header says {length:.1f} s and its frames end at {end:.1f} s; the file is cut"
         return f"{num_frames} of {promised} frames can be read; the file is {how}"
 
 
@@ -124,7 +124,7 @@ def look(container: Any, file: Path | bytes) -> Stream:
     rate = stream.average_rate or stream.guessed_rate
     aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio
     more = len(_moving(container)) - 1
-    found = Stream(
+    result = Stream(
         file=file,
         container=name,
         codec=context.name,
@@ -135,9 +135,9 @@ def look(container: Any, file: Path | bytes) -> Stream:
         step=float(1 / rate) if rate else None,
         notes=(f"{more} more picture stream{'s' if more > 1 else ''} left out",) if more > 0 else (),
     )
-    if not found.packets.stamps:
+    if not result.packets.stamps:
         raise BadSample("holds no frame")
-    return found
+    return result
 
 
 def _moving(container: Any) -> list[Any]:

@@ -176,28 +176,28 @@ def _shown(stream: Stream, stamps: Sequence[int | None]) -> Shown:
 def _decode(stream: Stream, containers: str, ask: Ask, only_first: bool) -> Decoded:
     """Decode all frames, or the first. Pictures are made of those only that will be wanted."""
     wanted = _likely(stream, ask)
-    found = Decoded([], {}, set(), (), False)
+    result = Decoded([], {}, set(), (), False)
     notes: dict[str, None] = {}
     broke = False
     with closing(_frames(stream, containers)) as frames:
         try:
             for place, frame in enumerate(frames):
-                found.stamps.append(frame.pts)
-                if (frame.width, frame.height) not in found.sizes or place in wanted:
+                result.stamps.append(frame.pts)
+                if (frame.width, frame.height) not in result.sizes or place in wanted:
                     picture = _picture(frame, stream, ask)
-                    found.sizes.add((picture.shape[1], picture.shape[0]))
-                    if place in wanted and (len(found.kept) + 1) * picture.nbytes <= _KEPT_BYTES:
-                        found.kept[place] = picture
+                    result.sizes.add((picture.shape[1], picture.shape[0]))
+                    if place in wanted and (len(result.kept) + 1) * picture.nbytes <= _KEPT_BYTES:
+                        result.kept[place] = picture
                 notes.update(dict.fromkeys(_notes_of(frame, stream, ask)))
                 if only_first:
                     break
         except _Broken:
             broke = True
-    if len(found.sizes) > 1:
+    if len(result.sizes) > 1:
         notes["frames are of several sizes"] = None
     if stream.packets.leading:
         notes[f"{stream.packets.leading} frames before the first whole one left out"] = None
-    return found._replace(notes=tuple(notes), broke=broke)
+    return result._replace(notes=tuple(notes), broke=broke)
 
 
 def _likely(stream: Stream, ask: Ask) -> set[int]:
@@ -274,16 +274,16 @@ def _sought(stream: Stream, containers: str, ask: Ask, stamps: Sequence[int]) ->
     while waiting:
         until = bisect.bisect_right(keys, waiting[0])
         near = [stamp for stamp in waiting if until == len(keys) or stamp < keys[until]]
-        found = 0
+        count = 0
         # Where a container seeks past the key frame, from the file's start.
         for start in (keys[until - 1] if until else None, None):
-            for picture in _matching(stream, containers, ask, near[found:], start):
+            for picture in _matching(stream, containers, ask, near[count:], start):
                 yield picture
-                found += 1
-            if found == len(near):
+                count += 1
+            if count == len(near):
                 break
         else:
-            at = float(near[found] * stream.time_base)
+            at = float(near[count] * stream.time_base)
             raise BadSample(f"the frame at {at:.2f} s cannot be decoded; the file is damaged")
         waiting = waiting[len(near) :]
 

@@ -39,7 +39,7 @@ class _Given(NamedTuple):
 
     kind: str
     path: str
-    said: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 class Sources:
@@ -61,16 +61,16 @@ class Sources:
 
     def _add(self, number: int, row: Mapping[str, Any]) -> None:
         name = f"line-{number}" if row.get("id") is None else str(row["id"]).strip()
-        found = []
+        media = []
         for kind in ("volume", "video"):
             value = row.get(kind)
-            said = value if isinstance(value, dict) else {"path": value}
-            path = said.get("path")
+            fields = value if isinstance(value, dict) else {"path": value}
+            path = fields.get("path")
             if isinstance(path, str):
-                kept = {key: said[key] for key in _OF_THE_ROW if said.get(key) is not None}
-                found.append(_Given(kind, path, kept))
-        if found:
-            self._given[name] = found
+                kept = {key: fields[key] for key in _OF_THE_ROW if fields.get(key) is not None}
+                media.append(_Given(kind, path, kept))
+        if media:
+            self._given[name] = media
 
     def has(self, sample_id: str, medium: Row) -> bool:
         """Whether the data file names this medium and its file is there."""
@@ -128,4 +128,4 @@ def _ask(given: _Given, medium: Row) -> Ask:
         read_as.plane if given.kind == "volume" and read_as.plane in ("axial", "coronal", "sagittal") else "native"
     )
     cut: Any = {"on_cut": "note"} if given.kind == "video" else {}  # it was read once; what there is, is shown
-    return Ask(given.kind, window=window, plane=plane, modality=read_as.modality, **cut, **given.said)  # type: ignore[arg-type]
+    return Ask(given.kind, window=window, plane=plane, modality=read_as.modality, **cut, **given.options)  # type: ignore[arg-type]

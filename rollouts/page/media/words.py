@@ -55,14 +55,14 @@ def _read(medium: Row) -> Provenance | None:
         kept = json.loads(medium.get("provenance") or "null")
         if not isinstance(kept, Mapping):
             return None
-        said = {
+        columns = {
             "indices": medium["frame_indices"] or [0],
             "positions": medium.get("positions"),
             "times": medium.get("frame_times"),
             "source_sha256": medium.get("source_sha256") or "",
             "axes": medium.get("axes") or "",
         }
-        return Provenance.from_dict({**kept, **{name: value for name, value in said.items() if value is not None}})
+        return Provenance.from_dict({**kept, **{name: value for name, value in columns.items() if value is not None}})
     except (TypeError, ValueError, RecursionError):
         return None
 
