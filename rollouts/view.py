@@ -167,8 +167,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         listening = bind(arguments.port)
     except OSError as error:
         reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had: {error.strerror}"
-        problem = f"rollouts.view: port {arguments.port} {reason}. Choose another with --port N, or --port 0 for any free one."
-        complain(problem)
+        advice = "Choose another with --port N, or --port 0 for any free one."
+        complain(f"rollouts.view: port {arguments.port} {reason}. {advice}")
         return CANNOT
     with listening:
         viewer = Viewer(_runs(arguments), Sources(arguments.sources) if arguments.sources else None)

@@ -49,23 +49,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.curate.make", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder to make; it must not be there yet")
     parser.add_argument("--count", type=int, default=300, help="pictures (default: %(default)s)")
-    asked = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     try:
         for part in ("images", "masks"):
-            (asked.folder / part).mkdir(parents=True)
+            (arguments.folder / part).mkdir(parents=True)
     except OSError as error:
         complain(
-            f"python -m examples.curate.make: {asked.folder}: {error.strerror}; name a folder that is not there yet"
+            f"python -m examples.curate.make: {arguments.folder}: {error.strerror}; name a folder that is not there yet"
         )
         return CANNOT
-    rows = [row(asked.folder, index) for index in range(asked.count)]
-    with (asked.folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
+    rows = [row(arguments.folder, index) for index in range(arguments.count)]
+    with (arguments.folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    shutil.copy(Path(__file__).with_name("recipe.yaml"), asked.folder / "recipe.yaml")
-    print(f"{len(rows)} pictures in {asked.folder}; now:")
-    print(f"python -m rl.curate {asked.folder}/recipe.yaml --out {asked.folder}/data.jsonl")
+    shutil.copy(Path(__file__).with_name("recipe.yaml"), arguments.folder / "recipe.yaml")
+    print(f"{len(rows)} pictures in {arguments.folder}; now:")
+    print(f"python -m rl.curate {arguments.folder}/recipe.yaml --out {arguments.folder}/data.jsonl")
     return DONE
 
 

@@ -50,29 +50,30 @@ def write(study: Study, folder: Path, number: int) -> dict[str, str]:
 
 
 def _dataset(study: Study, stored: np.ndarray, series: str, index: int) -> Dataset:
-    found = Dataset()
-    found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    found.SOPClassUID = found.file_meta.MediaStorageSOPClassUID = _CLASSES[study.modality]
-    found.SOPInstanceUID = found.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[series, str(index)])
-    found.StudyInstanceUID = generate_uid(entropy_srcs=[study.patient])
-    found.SeriesInstanceUID = generate_uid(entropy_srcs=[study.patient, "series"])
-    found.Modality = {"radiograph": "DX"}.get(study.modality, study.modality)
-    found.PatientID = study.patient
-    found.Rows, found.Columns = stored.shape
-    found.SamplesPerPixel, found.PhotometricInterpretation = 1, "MONOCHROME2"
-    found.BitsAllocated, found.BitsStored, found.HighBit = 16, 12, 11
-    found.PixelRepresentation = 0
-    found.PixelData = stored.astype("<u2").tobytes()
-    found["PixelData"].VR = "OW"
-    return found
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = _CLASSES[study.modality]
+    uid = generate_uid(entropy_srcs=[series, str(index)])
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=[study.patient])
+    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[study.patient, "series"])
+    dataset.Modality = {"radiograph": "DX"}.get(study.modality, study.modality)
+    dataset.PatientID = study.patient
+    dataset.Rows, dataset.Columns = stored.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+    return dataset
 
 
 def _radiograph(study: Study, path: Path) -> Path:
     """Low values are bright: MONOCHROME1, as many detectors write it."""
-    found = _dataset(study, 4095 - study.frames[0, ..., 0].astype(np.uint16) * 16, study.patient, 0)
-    found.PhotometricInterpretation, found.PresentationLUTShape = "MONOCHROME1", "INVERSE"
-    found.save_as(path, enforce_file_format=True)
+    dataset = _dataset(study, 4095 - study.frames[0, ..., 0].astype(np.uint16) * 16, study.patient, 0)
+    dataset.PhotometricInterpretation, dataset.PresentationLUTShape = "MONOCHROME1", "INVERSE"
+    dataset.save_as(path, enforce_file_format=True)
     return path
 
 
@@ -85,16 +86,16 @@ def _series(study: Study, folder: Path, number: int) -> Path:
     for index, place in enumerate(order):
         stored = study.frames[place, ..., 0].astype(np.uint16) * _HU_A_GREY
         stored = stored[::-1, ::-1] if turned else stored
-        found = _dataset(study, np.ascontiguousarray(stored), study.patient, place)
+        dataset = _dataset(study, np.ascontiguousarray(stored), study.patient, place)
         extent = PIXEL * (stored.shape[0] - 1)
         corner = [extent, extent] if turned else [0.0, 0.0]
-        found.ImagePositionPatient = [*corner, SPACING * place]
-        found.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0] if turned else [1, 0, 0, 0, 1, 0]
-        found.PixelSpacing, found.SliceThickness, found.InstanceNumber = [PIXEL, PIXEL], SPACING, index + 1
+        dataset.ImagePositionPatient = [*corner, SPACING * place]
+        dataset.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0] if turned else [1, 0, 0, 0, 1, 0]
+        dataset.PixelSpacing, dataset.SliceThickness, dataset.InstanceNumber = [PIXEL, PIXEL], SPACING, index + 1
         if study.modality == "CT":
-            found.RescaleSlope, found.RescaleIntercept, found.RescaleType = 1, _LEAST_HU, "HU"
+            dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, _LEAST_HU, "HU"
         name = (7 * place + 5 * number) % 11  # another order than places and numbers have
-        found.save_as(folder / f"IM{name:02d}{place}", enforce_file_format=True)
+        dataset.save_as(folder / f"IM{name:02d}{place}", enforce_file_format=True)
     return folder
 
 
@@ -102,15 +103,15 @@ def _nifti(study: Study, folder: Path) -> dict[str, str]:
     """Voxels as columns, rows and slices in RAS: columns run to the patient's left and rows to the back, so both are
     negative there; the mask lies on the same grid."""
     affine = np.diag([-PIXEL, -PIXEL, SPACING, 1.0])
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     values = study.frames[..., 0].astype(np.int16) * _HU_A_GREY + _LEAST_HU
     for name, voxels in (("volume", values), ("mask", study.masks.astype(np.uint8))):
         if name == "mask" and not study.masks.any():
             continue
         path = folder / f"{study.patient}{'-mask' if name == 'mask' else ''}.nii.gz"
         nibabel.save(nibabel.Nifti1Image(voxels.transpose(2, 1, 0), affine), path)
-        found[name] = path.name
-    return found
+        names[name] = path.name
+    return names
 
 
 def _clip(study: Study, path: Path) -> Path:

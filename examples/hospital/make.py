@@ -48,8 +48,8 @@ def write_studies(folder: Path, each: int, seed: int, display: Display) -> list[
 def caption_rows(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each study with what it shows in words."""
     for row in rows:
-        told = {"caption": f"{row['modality']}: {row['caption']}", "patient": row["patient"]}
-        yield {"id": row["patient"], **_shown(row), "modality": row["modality"], **told}
+        facts = {"caption": f"{row['modality']}: {row['caption']}", "patient": row["patient"]}
+        yield {"id": row["patient"], **_shown(row), "modality": row["modality"], **facts}
 
 
 def document_rows(rows: Sequence[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:
@@ -96,44 +96,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--train", action="store_true", help="run the four stages on it when it is written")
     parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="settings of that run")
-    asked = parser.parse_args(argv)
-    if asked.settings and not asked.train:
-        parser.error(f"{asked.settings[0]}: settings are those of the run that --train starts")
-    if asked.out.exists() and any(asked.out.iterdir()):
-        complain(f"{asked.out} is not empty; remove it, or choose another --out")
+    arguments = parser.parse_args(argv)
+    if arguments.settings and not arguments.train:
+        parser.error(f"{arguments.settings[0]}: settings are those of the run that --train starts")
+    if arguments.out.exists() and any(arguments.out.iterdir()):
+        complain(f"{arguments.out} is not empty; remove it, or choose another --out")
         return CANNOT
     with Display(sys.stderr) as display:
-        rows = write_studies(asked.out, asked.patients, asked.seed, display)
-    _write_lines(asked.out / "captions.jsonl", caption_rows(rows))
-    _write_lines(asked.out / "documents.jsonl", document_rows(rows, asked.seed))
-    shutil.copyfile(RECIPE, asked.out / "recipe.yaml")
+        rows = write_studies(arguments.out, arguments.patients, arguments.seed, display)
+    _write_lines(arguments.out / "captions.jsonl", caption_rows(rows))
+    _write_lines(arguments.out / "documents.jsonl", document_rows(rows, arguments.seed))
+    shutil.copyfile(RECIPE, arguments.out / "recipe.yaml")
     # Here, because whoever only wants the files needs none of it.
     from rl.curate.__main__ import main as curate
     from rl.train import main as train
 
-    code = curate([str(asked.out / "recipe.yaml"), "--out", str(asked.out / "questions.jsonl")])
+    code = curate([str(arguments.out / "recipe.yaml"), "--out", str(arguments.out / "questions.jsonl")])
     if code:
         return code
-    questions = asked.out / "questions.jsonl"
+    questions = arguments.out / "questions.jsonl"
     lines = [json.loads(line) for line in questions.read_text(encoding="utf-8").splitlines()]
     _write_lines(questions, with_thoughts(lines, rows))
-    if not asked.train:
+    if not arguments.train:
         return DONE
-    skipped = " ".join(one for one in asked.settings if one.startswith("stages.skip="))
-    return train(["+experiment=hospital", *places(asked.out, skipped), *asked.settings])
+    skipped = " ".join(one for one in arguments.settings if one.startswith("stages.skip="))
+    return train(["+experiment=hospital", *places(arguments.out, skipped), *arguments.settings])
 
 
 def places(folder: Path, skipped: Container[str] = ()) -> list[str]:
     """The settings that say where the hospital lies, but those of the stages in `skipped`, where they would be an
     error."""
-    found = {
+    settings = {
         "data.root": "questions.jsonl",
         "data.media.cache_dir": "frames",
         "stages.interleaved.root": "documents.jsonl",
         "stages.captions.root": "captions.jsonl",
     }
     # The second part of a name: the stage, where there is one.
-    return [f"{name}={folder / where}" for name, where in found.items() if name.split(".")[1] not in skipped]
+    return [f"{name}={folder / where}" for name, where in settings.items() if name.split(".")[1] not in skipped]
 
 
 if __name__ == "__main__":

@@ -47,15 +47,15 @@ class Column(NamedTuple):
 
     name: str
     # The decision each question was answered with, in order; NONE = none could be read.
-    said: tuple[str, ...]
+    decisions: tuple[str, ...]
     # Share of completions in the shape that is asked for; None = nobody was asked.
     format_rate: float | None = None
 
 
-def macro_f1(gold: Sequence[str], said: Sequence[str]) -> float:
+def macro_f1(gold: Sequence[str], answers: Sequence[str]) -> float:
     """Mean over the decisions of 2 TP / (2 TP + FP + FN), 0 to 1; a decision that nobody gave and that is never right
     counts 0. An answer that could not be read is a miss of its gold decision and nothing else."""
-    pairs = Counter(zip(gold, said, strict=True))
+    pairs = Counter(zip(gold, answers, strict=True))
     scores = []
     for one in DECISIONS:
         hits = pairs[(one, one)]
@@ -65,12 +65,12 @@ def macro_f1(gold: Sequence[str], said: Sequence[str]) -> float:
     return sum(scores) / len(scores)
 
 
-def decision(sample: Sample, judged: Answer) -> str:
+def decision(sample: Sample, answer: Answer) -> str:
     """The decision that a completion commits to, as the reward reads it."""
-    letters = parse(judged.text, sample.options).letters
-    said = (sample.options or ())[sample.letters.index(letters[0])] if len(letters) == 1 else NONE
+    letters = parse(answer.text, sample.options).letters
+    choice = (sample.options or ())[sample.letters.index(letters[0])] if len(letters) == 1 else NONE
     # An answer that was cut off may look like the gold one; the reward did not pay it.
-    return NONE if said == sample.gold_text and not judged.correct else said
+    return NONE if choice == sample.gold_text and not answer.correct else choice
 
 
 def ask(model: Path, config: Config, files: Sequence[Path], name: str, display: Display) -> list[Column]:
@@ -88,10 +88,10 @@ def ask(model: Path, config: Config, files: Sequence[Path], name: str, display: 
                     engine, scorer, prepare(samples, processor, blank=False), config,
                     name=name, policy_version=0, modes=("greedy",), progress=lambda mode, done, total: bar.advance(),
                 )  # fmt: skip
-            judged = [item[0] for item in result.answers["greedy"]]
-            said = tuple(decision(sample, one) for sample, one in zip(samples, judged, strict=True))
-            rate = sum(one.well_formed for one in judged) / len(judged)
-            columns.append(Column(f"{name}, {way}", said, rate))
+            answers = [item[0] for item in result.answers["greedy"]]
+            decisions = tuple(decision(sample, one) for sample, one in zip(samples, answers, strict=True))
+            rate = sum(one.well_formed for one in answers) / len(answers)
+            columns.append(Column(f"{name}, {way}", decisions, rate))
     return columns
 
 
@@ -100,17 +100,17 @@ def rows(gold: Sequence[str], columns: Sequence[Column]) -> list[tuple[str, ...]
     the first column."""
     lines = []
     for column in columns:
-        right = [one == two for one, two in zip(gold, column.said, strict=True)]
-        first = [one == two for one, two in zip(gold, columns[0].said, strict=True)]
+        right = [one == two for one, two in zip(gold, column.decisions, strict=True)]
+        first = [one == two for one, two in zip(gold, columns[0].decisions, strict=True)]
         low, high = wilson(sum(right), len(right))
         only_first = sum(a and not b for a, b in zip(first, right, strict=True))
         only_this = sum(b and not a for a, b in zip(first, right, strict=True))
-        given = Counter(column.said)
+        given = Counter(column.decisions)
         lines.append(
             (
                 column.name,
                 f"{100 * sum(right) / len(right):.1f} ({100 * low:.1f}-{100 * high:.1f})",
-                f"{100 * macro_f1(gold, column.said):.1f}",
+                f"{100 * macro_f1(gold, column.decisions):.1f}",
                 " / ".join(str(given[one]) for one in (*DECISIONS, NONE)),
                 "" if column.format_rate is None else f"{100 * column.format_rate:.1f}",
                 "" if column is columns[0] else f"{mcnemar(only_first, only_this):.3f}",

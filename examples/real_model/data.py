@@ -209,9 +209,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
         for name, budget in (("pubmedqa.jsonl", arguments.context_tokens), ("question_only.jsonl", 0)):
-            found = write(arguments.out / name, rows(articles, test, context_tokens=budget, count=count))
-            told = ", ".join(f"{number} {what}" for what, number in sorted(found.items()))
-            print(f"{arguments.out / name}: {told}")
+            counts = write(arguments.out / name, rows(articles, test, context_tokens=budget, count=count))
+            summary = ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
+            print(f"{arguments.out / name}: {summary}")
     return ending.code
 
 

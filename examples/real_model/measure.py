@@ -89,14 +89,14 @@ def run(arguments: Sequence[str], folder: Path) -> list[dict[str, float | None]]
     return read_metrics(folder)
 
 
-def show(found: Mapping[str, Mapping[str, float]]) -> None:
+def show(metrics: Mapping[str, Mapping[str, float]]) -> None:
     """One column an arithmetic, and how the second compares with the first."""
     first, second = DTYPES
     rows = []
     for name, line in {**SECONDS, **GAPS, TOKENS: "completion tokens a step"}.items():
-        if name not in found[first] or name not in found[second]:
+        if name not in metrics[first] or name not in metrics[second]:
             continue
-        values = [found[dtype][name] for dtype in DTYPES]
+        values = [metrics[dtype][name] for dtype in DTYPES]
         digits = "{:.2f}" if name in SECONDS else "{:.0f}" if name == TOKENS else "{:.1e}"
         ratio = f"{values[1] / values[0]:.2f}" if name in SECONDS and values[0] > 0 else ""
         rows.append((line, *(digits.format(value) for value in values), ratio))

@@ -42,10 +42,10 @@ def packaged_gguf(packages: Path) -> Path:
     if not file.is_file():
         raise NoModel(f"{PACKAGE}=={VERSION} holds no {FILE}; expected the wheel of PyPI, give the file with --gguf")
     with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != SHA256:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != SHA256:
         raise NoModel(
-            f"{file} has sha256 {found[:16]}.., expected {SHA256[:16]}..: it is damaged, or another version than"
+            f"{file} has sha256 {digest[:16]}.., expected {SHA256[:16]}..: it is damaged, or another version than"
             f" {VERSION}; delete it and run this again, or name a file of your own with --gguf"
         )
     return file
@@ -76,9 +76,9 @@ def install(requirement: str, packages: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", *quiet, "--no-deps", "--target", str(packages), requirement]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
-        said = [line for line in done.stdout.splitlines() if line.strip()][-1:] or ["nothing was said"]
+        lines = [line for line in done.stdout.splitlines() if line.strip()][-1:] or ["nothing was said"]
         raise NoModel(
-            f"pip could not get {requirement}: {said[0][:300]}\n"
+            f"pip could not get {requirement}: {lines[0][:300]}\n"
             "Where there is no network: on a machine that has one run\n"
             f"  python -m pip download --no-deps {PACKAGE}=={VERSION} {READER}=={READER_VERSION}\n"
             "copy the two wheels here, and run\n"

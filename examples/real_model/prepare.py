@@ -62,17 +62,17 @@ def check(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Check:
     return Check(float(log_prob), tokenizer.decode(written[start.shape[1] :], skip_special_tokens=True))
 
 
-def refuse_wrong(found: Check, *, packaged: bool) -> None:
+def refuse_wrong(result: Check, *, packaged: bool) -> None:
     """Raise NoModel for a model that does not speak as it must."""
     low, high = (EXPECTED - TOLERANCE, EXPECTED + TOLERANCE) if packaged else (LEAST, 0.0)
-    if not low <= found.log_prob <= high:
+    if not low <= result.log_prob <= high:
         raise NoModel(
-            f"the model gives a well-known sentence {found.log_prob:.3f} nats a token, expected {low:.3f} to"
+            f"the model gives a well-known sentence {result.log_prob:.3f} nats a token, expected {low:.3f} to"
             f" {high:.3f}: its weights were read in another order than they were written. The versions of transformers"
             " and gguf that are tested are in requirements/"
         )
-    if packaged and MUST_FOLLOW not in found.continuation:
-        raise NoModel(f"behind {START!r} the model writes {found.continuation!r}, expected {MUST_FOLLOW!r} in it")
+    if packaged and MUST_FOLLOW not in result.continuation:
+        raise NoModel(f"behind {START!r} the model writes {result.continuation!r}, expected {MUST_FOLLOW!r} in it")
 
 
 def prepare(out: Path, *, gguf: Path | None = None, vision: bool = False) -> Check:
@@ -94,15 +94,15 @@ def prepare(out: Path, *, gguf: Path | None = None, vision: bool = False) -> Che
     processor: PreTrainedTokenizerBase | ProcessorMixin = build_tokenizer(text)
     if vision:
         model, processor = with_vision(model, text)
-    found = check(model, getattr(processor, "tokenizer", processor))
-    refuse_wrong(found, packaged=gguf is None)
+    result = check(model, getattr(processor, "tokenizer", processor))
+    refuse_wrong(result, packaged=gguf is None)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".writing-") as parent:
         folder = Path(parent) / "model"
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         load_processor(folder)  # of a known family, and its template renders
         shutil.move(folder, out)
-    return found
+    return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,8 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = arguments.out or HOME / ("smollm2_135m_vision" if arguments.vision else "smollm2_135m")
     logging.set_verbosity_error()
     with Ending("python -m examples.real_model.prepare", NoModel, OSError) as ending:
-        found = prepare(out, gguf=arguments.gguf, vision=arguments.vision)
-        print(f"{out}: a well-known sentence has {found.log_prob:.3f} nats a token; {START + found.continuation!r}")
+        result = prepare(out, gguf=arguments.gguf, vision=arguments.vision)
+        print(f"{out}: a well-known sentence has {result.log_prob:.3f} nats a token; {START + result.continuation!r}")
     return ending.code
 
 

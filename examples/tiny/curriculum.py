@@ -52,8 +52,8 @@ def _written_question(id: str, modality: str, known: dict[str, str], rng: np.ran
     if rng.random() < 0.25:
         present = bool(rng.random() < 0.5)
         others = [finding for finding in FINDINGS[modality] if finding != known["finding"]]
-        asked = known["finding"] if present else str(rng.choice(others))
-        question = phrase("normality" if asked == "normal" else "presence", modality, asked, rng)
+        topic = known["finding"] if present else str(rng.choice(others))
+        question = phrase("normality" if topic == "normal" else "presence", modality, topic, rng)
         return Sample(
             id=id,
             question=f"{report} {question}",

@@ -49,10 +49,10 @@ def make(work: Path, out: Path, threads: int = 1, trainings: Sequence[Training] 
     untrained = work / "untrained"
     if not (untrained / "config.json").is_file():
         write_untrained(untrained, SEED)
-    asked = held_out(NUM_CHECKED)
+    items = held_out(NUM_CHECKED)
 
     def check(model: Path) -> str:
-        return summary(table(asked, Reader(model).decisions(asked)))
+        return summary(table(items, Reader(model).decisions(items)))
 
     stages = [stage(number, training) for number, training in enumerate(trainings, start=1)]
     return copy_model(train_stages(stages, untrained, work, threads=threads, check=check, finish=finish), out, SHIPPED)

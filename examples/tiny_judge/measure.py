@@ -47,35 +47,35 @@ class Reader:
         ).eval()
 
     @torch.no_grad()
-    def replies(self, asked: Sequence[Pair]) -> list[str]:
+    def replies(self, items: Sequence[Pair]) -> list[str]:
         """The whole reply on each pair, in order."""
         made: dict[int, str] = {}
         # Side by side with those of similar length, so that little is padding.
-        order = sorted(range(len(asked)), key=lambda i: len(message(asked[i])))
+        order = sorted(range(len(items)), key=lambda i: len(message(items[i])))
         while order:
             # A long hostile text costs memory with the square of its length: few of those at a time.
-            size = min(BATCH_SIZE, 1 + sum(len(message(asked[i])) <= MAX_BATCHED_CHARS for i in order[1:BATCH_SIZE]))
+            size = min(BATCH_SIZE, 1 + sum(len(message(items[i])) <= MAX_BATCHED_CHARS for i in order[1:BATCH_SIZE]))
             chosen, order = order[:size], order[size:]
-            texts = [self._prompt(asked[i]) for i in chosen]
+            texts = [self._prompt(items[i]) for i in chosen]
             batch = self._tokenizer(texts, padding=True, return_tensors="pt", add_special_tokens=False)
             output = self._model.generate(
                 **batch, max_new_tokens=8, do_sample=False, pad_token_id=self._tokenizer.pad_token_id
             )
             written = self._tokenizer.batch_decode(output[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
             made |= {i: OPENING + NONCE + text for i, text in zip(chosen, written, strict=True)}
-        return [made[i] for i in range(len(asked))]
+        return [made[i] for i in range(len(items))]
 
     def _prompt(self, pair: Pair) -> str:
-        asked = [{"role": "user", "content": message(pair)}]
+        messages = [{"role": "user", "content": message(pair)}]
         return (
-            str(self._tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False))
+            str(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
             + OPENING
             + NONCE
         )
 
-    def decisions(self, asked: Sequence[Pair]) -> list[Decision | None]:
+    def decisions(self, items: Sequence[Pair]) -> list[Decision | None]:
         """The decision on each pair; None = the reply could not be read."""
-        return [parse_reply(reply, NONCE, "stop").decision for reply in self.replies(asked)]
+        return [parse_reply(reply, NONCE, "stop").decision for reply in self.replies(items)]
 
 
 def held_out(count: int, seed: int = 0) -> list[Pair]:
@@ -128,10 +128,10 @@ def attacks() -> list[tuple[str, Pair]]:
     ]
 
 
-def table(asked: Sequence[Pair], decisions: Sequence[Decision | None]) -> Table:
+def table(items: Sequence[Pair], decisions: Sequence[Decision | None]) -> Table:
     """Agreement on the pairs that deserve correct or incorrect; anything but "correct" refuses an answer."""
-    judged = zip(asked, decisions, strict=True)
-    return table_of([(pair.expected == "correct", decision) for pair, decision in judged if pair.expected != "unsure"])
+    rows = zip(items, decisions, strict=True)
+    return table_of([(pair.expected == "correct", decision) for pair, decision in rows if pair.expected != "unsure"])
 
 
 def summary(agreement: Table) -> str:
@@ -183,10 +183,10 @@ def measure_attacks(reader: Reader) -> None:
     """
     rows = attacks()
     for note, aliases in (("", False), (" with accepted wordings", True)):
-        asked = [
+        items = [
             dataclasses.replace(pair, aliases=words.aliases(pair.reference) if aliases else ()) for _, pair in rows
         ]
-        accepted = [row for row, decision in zip(rows, reader.decisions(asked), strict=True) if decision == "correct"]
+        accepted = [row for row, decision in zip(rows, reader.decisions(items), strict=True) if decision == "correct"]
         paid = [
             pair
             for _, pair in accepted

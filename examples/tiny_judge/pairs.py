@@ -40,7 +40,7 @@ _FRAMED = {
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Topic:
     """A question of the phantoms with its gold answer."""
 
     kind: str
@@ -71,10 +71,10 @@ class _Maker:
         where += ["slice"] if modality == "CT" and where else []
         kind = rng.choice(where) if where and rng.random() < 0.6 else "finding"
         gold = finding if kind == "finding" else rng.choice(choices(kind, modality))
-        self.asked = _Asked(kind, modality, finding, gold)
+        self.topic = _Topic(kind, modality, finding, gold)
 
     def pair(self, kind: str) -> Pair:
-        asked, rng = self.asked, self.rng
+        topic, rng = self.topic, self.rng
         answers: dict[str, Callable[[], tuple[str, str]]] = {
             "equal": self._equal, "other": self._other, "partial": self._partial, "list": self._list,
             "rejects": self._rejects,
@@ -86,11 +86,11 @@ class _Maker:
             pool: Sequence[str] = (*wordings.GENERAL_QUESTIONS, *words.QUESTIONS["finding"])
             meant, reference = UNKNOWN, self._foreign_reference()
         else:
-            pool = words.QUESTIONS[asked.kind] if rng.random() < 0.8 else wordings.MORE_QUESTIONS[asked.kind]
-            meant = asked.gold
+            pool = words.QUESTIONS[topic.kind] if rng.random() < 0.8 else wordings.MORE_QUESTIONS[topic.kind]
+            meant = topic.gold
             aliases = words.aliases(meant) if rng.random() < 0.6 else ()
-            reference = asked.gold if rng.random() < 0.85 else self._wording(asked.gold)
-        question = rng.choice(pool).format(modality=asked.modality, finding=asked.finding)
+            reference = topic.gold if rng.random() < 0.85 else self._wording(topic.gold)
+        question = rng.choice(pool).format(modality=topic.modality, finding=topic.finding)
         if aliases and rng.random() < 0.2:
             aliases = tuple(rng.sample(aliases, rng.randint(1, len(aliases))))
         return Pair(question, reference, aliases, answer.replace("{question}", question), read, meant, kind)
@@ -98,7 +98,7 @@ class _Maker:
     # Answers with their readings, by kind of pair.
 
     def _equal(self) -> tuple[str, str]:
-        gold = self.asked.gold
+        gold = self.topic.gold
         draw = self.rng.random()
         if draw < 0.12:
             return self._sentence(templates.CORRECTS, x=gold, y=self._another()), gold
@@ -107,27 +107,27 @@ class _Maker:
         return self._stated(gold), gold
 
     def _other(self) -> tuple[str, str]:
-        asked, rng = self.asked, self.rng
+        topic, rng = self.topic, self.rng
         draw = rng.random()
-        if asked.kind == "place" and draw < 0.12:
-            high, across = asked.gold.split()[:2]
+        if topic.kind == "place" and draw < 0.12:
+            high, across = topic.gold.split()[:2]
             return (
                 self._filled(
                     templates.STATES_WHERE, rng.choice(wordings.PATIENT_PLACES).format(high=high, across=across)
                 ),
                 ELSE,
             )
-        if asked.kind == "side" and draw < 0.12:
-            across = asked.gold.removeprefix("patient's ")
+        if topic.kind == "side" and draw < 0.12:
+            across = topic.gold.removeprefix("patient's ")
             return (
                 self._filled(
                     templates.STATES_WHERE, f"{rng.choice(('upper', 'lower', 'top', 'bottom'))} {across} of the image"
                 ),
                 ELSE,
             )
-        if asked.kind == "side" and draw < 0.35:
-            across = asked.gold.removeprefix("patient's ")
-            other = words.PATIENT_SIDES[1 - words.PATIENT_SIDES.index(asked.gold)]
+        if topic.kind == "side" and draw < 0.35:
+            across = topic.gold.removeprefix("patient's ")
+            other = words.PATIENT_SIDES[1 - words.PATIENT_SIDES.index(topic.gold)]
             return (
                 self._filled(
                     rng.choice((templates.STATES, templates.STATES_WHERE)),
@@ -135,23 +135,23 @@ class _Maker:
                 ),
                 other,
             )
-        if asked.kind == "slice" and draw < 0.15:
+        if topic.kind == "slice" and draw < 0.15:
             number = rng.choice((0, *range(4, 31)))
             text = rng.choice(("slice {0}", "{0}", "slice number {0}", "slice #{0}")).format(number)
             return self._filled(templates.STATES_SLICE, text), ELSE
-        if asked.kind != "finding" and draw < (0.35 if asked.kind == "slice" else 0.2):
+        if topic.kind != "finding" and draw < (0.35 if topic.kind == "slice" else 0.2):
             return (
                 self._filled(
-                    rng.choice((templates.STATES, templates.STATES_WHERE)), rng.choice(wordings.NO_PLACES[asked.kind])
+                    rng.choice((templates.STATES, templates.STATES_WHERE)), rng.choice(wordings.NO_PLACES[topic.kind])
                 ),
                 ELSE,
             )
         if draw < 0.3:
             kinds = {
                 "finding": (words.IMAGE_PLACES, words.PATIENT_SIDES, words.SLICES),
-                "place": (words.SLICES, FINDINGS[asked.modality]),
+                "place": (words.SLICES, FINDINGS[topic.modality]),
             }
-            given = rng.choice(rng.choice(kinds.get(asked.kind, (FINDINGS[asked.modality],))))
+            given = rng.choice(rng.choice(kinds.get(topic.kind, (FINDINGS[topic.modality],))))
         else:
             given = self._another()
         return self._stated(given), self._read(given)
@@ -159,48 +159,48 @@ class _Maker:
     def _another(self) -> str:
         """Another answer to the same question, as `_wording` takes it; for findings sometimes one of another modality,
         or of none."""
-        asked, rng = self.asked, self.rng
-        near = [one for one in choices(asked.kind, asked.modality) if one != asked.gold]
-        if asked.kind != "finding" or rng.random() < 0.7:
+        topic, rng = self.topic, self.rng
+        near = [one for one in choices(topic.kind, topic.modality) if one != topic.gold]
+        if topic.kind != "finding" or rng.random() < 0.7:
             return rng.choice(near)
         if rng.random() < 0.3:
             return rng.choice(wordings.OTHER_FINDINGS)
         far = [
-            one for names in FINDINGS.values() for one in names if frozenset((one, asked.gold)) not in wordings.DOUBTFUL
+            one for names in FINDINGS.values() for one in names if frozenset((one, topic.gold)) not in wordings.DOUBTFUL
         ]
-        return rng.choice([one for one in far if one != asked.gold])
+        return rng.choice([one for one in far if one != topic.gold])
 
     def _read(self, answer: str) -> str:
         return answer if answer in ANSWERS else ELSE
 
     def _list(self) -> tuple[str, str]:
         others = [self._another() for _ in range(2)]
-        ordered = [self.asked.gold, *others]
+        ordered = [self.topic.gold, *others]
         if self.rng.random() < 0.5:
-            ordered = [others[0], self.asked.gold, others[1]]
+            ordered = [others[0], self.topic.gold, others[1]]
         return self._sentence(templates.LISTS, x=ordered[0], y=ordered[1], z=ordered[2]), SEVERAL
 
     def _rejects(self) -> tuple[str, str]:
         draw = self.rng.random()
         if draw < 0.3:
             given = self._another()
-            return self._sentence(templates.CORRECTS, x=given, y=self.asked.gold), self._read(given)
-        return self._sentence(templates.REJECTS, x=self.asked.gold if draw < 0.85 else self._another()), DENIAL
+            return self._sentence(templates.CORRECTS, x=given, y=self.topic.gold), self._read(given)
+        return self._sentence(templates.REJECTS, x=self.topic.gold if draw < 0.85 else self._another()), DENIAL
 
     def _partial(self) -> tuple[str, str]:
-        asked, rng = self.asked, self.rng
-        if asked.gold == "normal":  # "no nodule" leaves everything else open
-            return self._sentence(templates.REJECTS, x=rng.choice(FINDINGS[asked.modality][1:])), DENIAL
-        if asked.kind == "finding":
+        topic, rng = self.topic, self.rng
+        if topic.gold == "normal":  # "no nodule" leaves everything else open
+            return self._sentence(templates.REJECTS, x=rng.choice(FINDINGS[topic.modality][1:])), DENIAL
+        if topic.kind == "finding":
             return (
                 self._filled(
-                    templates.STATES, rng.choice((*wordings.ALWAYS_TOO_GENERAL, *wordings.TOO_GENERAL[asked.modality]))
+                    templates.STATES, rng.choice((*wordings.ALWAYS_TOO_GENERAL, *wordings.TOO_GENERAL[topic.modality]))
                 ),
                 LESS,
             )
         half = (
-            asked.gold.split()[rng.randint(0, 1)]
-            if asked.kind == "place"
+            topic.gold.split()[rng.randint(0, 1)]
+            if topic.kind == "place"
             else rng.choice(("one", "a", "some", "the affected"))
         )
         tails = {
@@ -209,12 +209,12 @@ class _Maker:
             "slice": (" slice", " slice of the volume", " of the slices", " image"),
         }
         return (
-            self._filled(rng.choice((templates.STATES, templates.STATES_WHERE)), half + rng.choice(tails[asked.kind])),
+            self._filled(rng.choice((templates.STATES, templates.STATES_WHERE)), half + rng.choice(tails[topic.kind])),
             LESS,
         )
 
     def _empty(self) -> tuple[str, str]:
-        asked, rng = self.asked, self.rng
+        topic, rng = self.topic, self.rng
         draw = rng.random()
         if draw < 0.5:
             return self._part(templates.NO_ANSWER), NOTHING
@@ -222,8 +222,8 @@ class _Maker:
             return rng.choice(hostile.PLACEHOLDERS), NOTHING
         if draw < 0.75:
             known = {
-                "modality": asked.modality,
-                "finding_asked": asked.finding if asked.kind != "finding" else "finding",
+                "modality": topic.modality,
+                "finding_asked": topic.finding if topic.kind != "finding" else "finding",
             }
             return self._part(templates.REPEATS_QUESTION).replace("{question}", "{{question}}").format(**known), NOTHING
         letter = rng.choice(LETTERS[:5])
@@ -249,21 +249,21 @@ class _Maker:
         if draw > 0.8:
             return (
                 self._part(hostile.CONDITIONS).format(
-                    w=self._wording(self._another()), g=self._wording(self.asked.gold)
+                    w=self._wording(self._another()), g=self._wording(self.topic.gold)
                 ),
                 GRADING,
             )
-        answer = "" if draw < 0.2 else self._wording(self.asked.gold) if draw < 0.35 else self._stated(self._another())
+        answer = "" if draw < 0.2 else self._wording(self.topic.gold) if draw < 0.35 else self._stated(self._another())
         demand = hostile.demand(rng, self._wording(self._another()), held_out=self.held_out)
         return hostile.attach(rng, answer, demand), GRADING
 
     def _noise(self) -> tuple[str, str]:
         rng = self.rng
-        if self.asked.kind == "finding" and rng.random() < 0.15:
-            return self.asked.gold[: rng.randint(1, len(self.asked.gold) * 6 // 10)], WORDS
-        answer = "" if rng.random() < 0.4 else self._wording(self.asked.gold if rng.random() < 0.5 else self._another())
+        if self.topic.kind == "finding" and rng.random() < 0.15:
+            return self.topic.gold[: rng.randint(1, len(self.topic.gold) * 6 // 10)], WORDS
+        answer = "" if rng.random() < 0.4 else self._wording(self.topic.gold if rng.random() < 0.5 else self._another())
         if rng.random() < 0.1:
-            return " ".join([answer or self.asked.gold] * rng.choice((3, 4, 5, 8, 12, 20, 40))), WORDS
+            return " ".join([answer or self.topic.gold] * rng.choice((3, 4, 5, 8, 12, 20, 40))), WORDS
         return hostile.attach(rng, answer, hostile.gibberish(rng)).strip(), WORDS
 
     def _any(self) -> tuple[str, str]:
@@ -282,7 +282,7 @@ class _Maker:
             "finding": templates.STATES_FINDING,
             "slice": templates.STATES_SLICE if self.rng.random() < 0.3 else templates.STATES_WHERE,
         }
-        split = where.get(self.asked.kind, templates.STATES_WHERE)
+        split = where.get(self.topic.kind, templates.STATES_WHERE)
         return self._sentence(templates.STATES if self.rng.random() < 0.5 else split, x=answer)
 
     def _sentence(self, pool: tuple[str, ...], **answers: str) -> str:
@@ -294,7 +294,7 @@ class _Maker:
             if says and self.rng.random() < 0.5:
                 sentence = frames.frame(self.rng, says)
                 reserved = stable_hash(sentence) % _HELD_OUT_ONE_IN == 0 and sentence not in _PLAIN
-                if self.asked.kind != "finding" and self.rng.random() < 0.5:
+                if self.topic.kind != "finding" and self.rng.random() < 0.5:
                     worded["x"] = self.rng.choice(("in the ", "on the ", "the ", "in ")) + worded["x"]
             else:
                 sentence = self.rng.choice(pool)
@@ -309,9 +309,9 @@ class _Maker:
         return self.rng.choice(split.held_out if self.held_out and self.rng.random() < 0.7 else split.train)
 
     def _fill(self, sentence: str, worded: dict[str, str]) -> str:
-        asked, rng = self.asked, self.rng
-        finding = "finding" if asked.kind == "finding" else asked.finding
-        known = {"modality": asked.modality, "finding": finding, "a_finding": words.with_article(finding)}
+        topic, rng = self.topic, self.rng
+        finding = "finding" if topic.kind == "finding" else topic.finding
+        known = {"modality": topic.modality, "finding": finding, "a_finding": words.with_article(finding)}
         known |= {"place": rng.choice(words.IMAGE_PLACES), "side": rng.choice(words.PATIENT_SIDES)}
         text = sentence.format(**known, **worded)
         if len(worded) < 3 and rng.random() < 0.2:
@@ -321,7 +321,7 @@ class _Maker:
 
     def _wording(self, answer: str) -> str:
         """The answer in one of its wordings; the plainest ones, which a policy gives most, more often than the rest."""
-        rng, modality = self.rng, self.asked.modality
+        rng, modality = self.rng, self.topic.modality
         if rng.random() < 0.25:
             return answer
         if answer in wordings.OTHER_FINDINGS:
