@@ -80,10 +80,8 @@ def noise_of(generators: Mapping[int, torch.Generator], num_columns: int) -> Ten
     noise_BV = torch.empty(len(generators), num_columns)
     for first in range(0, len(generators), at_once := max(1, _NOISE_AT_ONCE // num_columns)):
         part_BV = noise_BV[first : first + at_once]
-        bits_BV = torch.empty(part_BV.shape, dtype=torch.int64)
-        for row, bits_V in enumerate(bits_BV, first):
-            bits_V.random_(generator=generators[row])
-        # Its uniform numbers are the last 53 bits of a draw, and 1 - u makes a logarithm of what is never 0.
-        uniform_BV = bits_BV.bitwise_and_(2**53 - 1).to(torch.float64).mul_(-(2.0**-53))
-        part_BV.copy_(uniform_BV.log1p_().neg_())
+        uniform_BV = torch.empty(part_BV.shape, dtype=torch.float64)
+        for row, uniform_V in enumerate(uniform_BV, first):
+            uniform_V.uniform_(generator=generators[row])
+        part_BV.copy_(uniform_BV.neg_().log1p_().neg_())
     return noise_BV
