@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from rewards.rubric import Scored
 from rl.algo.estimators import estimator_of
 from rl.algo.order import plan, sampling_seed
-from rl.algo.step_order import Part, asking_order, parts, training_order
+from rl.algo.step_order import Part, asking_order, cuts_between, parts, training_order
 from rl.config import Config, GrpoConfig
 from rl.policy.batching import Row
 from rl.protocols import Pending, ScoringRun, StepRun
@@ -57,7 +57,7 @@ class Group:
     completions: tuple[Completion, ...]
     # Scores in the order of the completions; judges may still be thinking.
     scores: tuple[Future[Scored], ...]
-    # Seconds from the start of sampling until each completion was there.
+    # Seconds from when the step was asked until each completion was there.
     seconds: tuple[float, ...]
     # Log-probs of the tokens of each completion under the policy at the step's start, and under the reference; empty
     # until they are computed, the first also where the engine's own are the old ones (grpo.old_logprobs=engine).
@@ -159,6 +159,14 @@ def in_flight(config: Config) -> int | None:
     return -(-grpo.prompts_per_step * grpo.num_generations // (grpo.num_minibatches * compute.num_rollout_workers))
 
 
+def pieces_may_be_cut(config: Config) -> bool:
+    """Whether the policy may begin with a mini-batch before all of it is drawn. Not where the step does not stream,
+    because nothing is gained; not on several ranks, which add up their gradients in the last backward pass of a
+    mini-batch; and not on a GPU, which wants many rows at once."""
+    compute = config.compute
+    return compute.device == "cpu" and compute.num_policy_workers == 1 and not why_whole(config)
+
+
 class Drawing:
     """The completions of a step, drawn with the weights of one version. Each goes to the scorer the moment it
     arrives, so that judges think while engines draw; engines draw first what has to be waited for.
@@ -168,7 +176,7 @@ class Drawing:
     """
 
     def __init__(self, run: StepRun, asked: Asked, version: int) -> None:
-        """The engines begin with the first call that waits, or with `begin`."""
+        """Ask the engines, which begin as soon as they hold the weights of `version`; these must be on their way."""
         grpo = run.config.grpo
         waits = must_wait(run, asked.samples)
         self._whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
@@ -197,13 +205,18 @@ class Drawing:
         # Numbers on how it was drawn, by the names of metrics.
         self.metrics: dict[str, float] = {}
         self._started = time.monotonic()
-        self._arrivals = self._draw()
+        self._arrivals = iter(self._ask())
 
     @cached_property
     def parts(self) -> list[Part]:
-        """In which pieces the step is trained on."""
-        grpo = self._run.config.grpo
-        return parts(len(self._samples), grpo.num_generations, grpo.num_minibatches, self._whole_step)
+        """In which parts the step is trained on."""
+        grpo, num_groups, cuts = self._run.config.grpo, len(self._samples), list[int]()
+        if pieces_may_be_cut(self._run.config):
+            longest = grpo.num_generations * grpo.max_completion_length
+            prompts = [self._prompts.get(sample.id) for sample in self._samples]
+            tokens = [longest + len(prompt.token_ids) if prompt else 0 for prompt in prompts]
+            cuts = cuts_between(tokens, grpo.micro_batch_tokens)
+        return parts(num_groups, grpo.num_generations, grpo.num_minibatches, self._whole_step, cuts)
 
     @cached_property
     def _passes(self) -> list[slice]:
@@ -211,21 +224,20 @@ class Drawing:
         whole = self._run.config.grpo.old_logprobs == "policy"
         return [slice(0, len(self._samples))] if whole else [part.groups for part in self.parts]
 
-    def _draw(self) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
+    def _ask(self) -> Iterable[tuple[RequestKey, Completion | Refusal] | None]:
         config = self._run.config
         prompts = list(self._prompts.values())
         requests = requests_for(prompts, config.grpo.num_generations, config.seed, self._step)
         settings = sampling_settings(self._run, self._version, self._in_flight)
-        yield from self._run.cluster.rollout.arrivals(requests, settings, PATIENCE)
-        if lost := sum(config.grpo.num_generations - len(members) for members in self._members.values()):
-            raise LostCompletions(
-                f"step {self._step}: {len(requests) - lost} of {len(requests)} completions came back from the rollout"
-                " workers"
-            )
+        return self._run.cluster.rollout.arrivals(requests, settings, PATIENCE)
 
-    def begin(self) -> None:
-        """Let the engines begin."""
-        self._look()
+    def _check_nothing_is_lost(self) -> None:
+        size = self._run.config.grpo.num_generations
+        if lost := sum(size - len(members) for members in self._members.values()):
+            total = size * len(self._prompts)
+            raise LostCompletions(
+                f"step {self._step}: {total - lost} of {total} completions came back from the rollout workers"
+            )
 
     def until(self, ready: Callable[[], bool]) -> None:
         """Take in what arrives, of this step and of the one ahead, until `ready` says so or nothing more comes.
@@ -242,6 +254,7 @@ class Drawing:
         try:
             arrival = next(self._arrivals)
         except StopIteration:
+            self._check_nothing_is_lost()
             return False
         if arrival is not None:
             self._take_in(*arrival)

@@ -10,7 +10,7 @@ from rewards.rubric import Scored
 from rl import step as verbs
 from rl.drawing import Drawing, Group, stale, streams
 from rl.prompts import Prompts
-from rl.protocols import StepRun, TrainingRun
+from rl.protocols import TrainingRun
 from rl.refill import refill
 from rl.run.metrics import step_metrics
 from rollouts.records import Rollout
@@ -24,6 +24,8 @@ class Learned(NamedTuple):
     num_refused: int
     # Each waits for the metrics of an optimiser update, in order.
     updates: list[Callable[[], dict[str, float]]]
+    # The next step, asked already with the weights that the last update will leave; None = it is not.
+    following: Drawing | None
 
 
 def train(run: TrainingRun) -> None:
@@ -49,6 +51,7 @@ def train(run: TrainingRun) -> None:
                 learned = learn(run, step, drawing, prompts, clock)
                 with clock("update_actor"):
                     updates = [metrics() for metrics in learned.updates]
+                ahead = ahead or learned.following
             evaluation = run.evaluate(step)
             metrics = step_metrics(
                 learned.rollouts, updates, clock.seconds, min_valid=grpo.min_valid, num_refused=learned.num_refused
@@ -60,12 +63,13 @@ def train(run: TrainingRun) -> None:
 
 def draw(run: TrainingRun, step: int, prompts: Prompts, ahead: Drawing | None, clock: verbs.Clock) -> Drawing:
     """The groups of a step on their way from engines that hold the weights of version step - 1, or the step that is
-    drawn ahead already. Where the step does not stream, all groups are there when this returns; judges may still
+    asked or drawn already. Where the step does not stream, all groups are there when this returns; judges may still
     think."""
-    drawing = ahead
-    if drawing is None:
+    if ahead is None or streams(run):
         with clock("sync"):
             run.cluster.start_sync(version=step - 1)()
+    drawing = ahead
+    if drawing is None:
         drawing = Drawing(run, prompts.take(step), step - 1)
         prompts.begin(step + 1)
     if not streams(run):
@@ -86,14 +90,23 @@ def draw_ahead(run: TrainingRun, step: int, prompts: Prompts, clock: verbs.Clock
         run.cluster.start_sync(version=step - 2)()
     drawing = Drawing(run, prompts.take(step), step - 2)
     prompts.begin(step + 1)
-    drawing.begin()
     return drawing
 
 
-def learn(run: StepRun, step: int, drawing: Drawing, prompts: Prompts, clock: verbs.Clock) -> Learned:
+def ask_next(run: TrainingRun, step: int, prompts: Prompts) -> Drawing | None:
+    """A step that streams, asked as soon as the last update before it was begun: engines begin with it the moment that
+    they hold those weights. None = there is no such step, or the engines must not be asked yet."""
+    if step > run.num_steps or not streams(run):
+        return None
+    drawing = Drawing(run, prompts.take(step), step - 1)
+    prompts.begin(step + 1)
+    return drawing
+
+
+def learn(run: TrainingRun, step: int, drawing: Drawing, prompts: Prompts, clock: verbs.Clock) -> Learned:
     """The updates of a step, piece by piece as its groups are drawn and scored; the last of them may still be made when
     this returns. Engines draw and judges think meanwhile. During the last update engines render the next prompts, and
-    Parquet is written; after it the engines take over the weights."""
+    Parquet is written; after it the engines take over the weights and draw the next step."""
     if run.config.grpo.old_logprobs == "policy":
         with clock("old_log_prob"):
             drawing.with_policy()
@@ -113,12 +126,15 @@ def learn(run: StepRun, step: int, drawing: Drawing, prompts: Prompts, clock: ve
             rollouts += verbs.with_advantages(run, step, groups[part.groups], scored[part.groups])
             verbs.record(run, groups[part.groups], rollouts[part.groups])
         with clock("update_actor"):
-            updates += verbs.start_updates(run, part.minibatches, groups, rollouts)
+            updates += verbs.start_updates(run, part.pieces, groups, rollouts)
     with clock("ask"):
         prompts.hand_over()
+    following = None
     if run.cluster.side_by_side and drawing.ahead is None:
         run.cluster.start_sync(version=step)
+        with clock("ask"):
+            following = ask_next(run, step + 1, prompts)
     with clock("record"):
         run.writer.finish_step(step)
     kept: Sequence[Sequence[Rollout]] = verbs.members_of(groups, rollouts)
-    return Learned([one for members in kept for one in members], drawing.num_refused, updates)
+    return Learned([one for members in kept for one in members], drawing.num_refused, updates, following)

@@ -48,7 +48,8 @@ class Streams(Engines, Protocol):
     def arrivals(
         self, requests: Sequence[Request], settings: SamplingSettings, patience: float
     ) -> Iterable[tuple[RequestKey, Completion | Refusal] | None]:
-        """The same as `sample`, and None whenever nothing came for `patience` seconds."""
+        """The same as `sample`, and None whenever nothing came for `patience` seconds. Engines begin when this
+        returns, with the weights that they are given last."""
 
     def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
         """Begin to render the prompts of the next call, given by one request each in the order in which it asks
@@ -61,8 +62,12 @@ class Learner(Protocol):
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob of every completion token, in nats, one list a row."""
 
+    def start_piece(self, rows: Sequence[Row]) -> None:
+        """Begin to add up the gradients of rows of a mini-batch that is not at its end."""
+
     def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
-        """Begin one optimiser update; the function that is returned waits for its metrics."""
+        """Begin the optimiser update of the mini-batch that ends with these rows; the function that is returned waits
+        for its metrics."""
 
 
 class Frozen(Protocol):

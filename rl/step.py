@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rewards.rubric import Scored
 from rl.algo.denominators import denominators
 from rl.algo.estimators import estimator_of
+from rl.algo.step_order import Piece
 from rl.drawing import Group, TooManyFailures
 from rl.policy.batching import Row
 from rl.protocols import ScoringRun, StepRun
@@ -160,32 +162,40 @@ def members_of(groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]) -
 
 
 def start_updates(
-    run: StepRun, minibatches: Sequence[int], groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]
+    run: StepRun, pieces: Sequence[Piece], groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]
 ) -> list[Callable[[], dict[str, float]]]:
-    """Hand these mini-batches of the step to the policy, which trains on them one after the other. Each function that
-    is returned waits for the metrics of one.
+    """Hand these pieces of the step to the policy, which trains on them one after the other. Each function that is
+    returned waits for the metrics of a mini-batch that ends with one of them.
 
     Args:
-        minibatches: their numbers in the step, from 0. A mini-batch is an equal share of all rows of the step.
         groups: the first of the step, as many as there are so far.
         rollouts: their records.
     """
     grpo = run.config.grpo
-    rows = [
-        Row(
-            prompt=group.prompt,
-            completion_ids=rollout.completion.token_ids,
-            advantage=rollout.advantage or 0.0,
-            valid=rollout.valid,
-            old_logprobs=rollout.completion.logprobs if grpo.old_logprobs == "engine" else rollout.old_logprobs,
-            ref_logprobs=rollout.ref_logprobs,
-            engine_logprobs=rollout.completion.logprobs,
-        )
-        for group, records in zip(groups, rollouts, strict=True)
-        for rollout in records
-    ]
+    members = [(group, one) for group, records in zip(groups, rollouts, strict=True) for one in records]
     size = grpo.prompts_per_step * grpo.num_generations // grpo.num_minibatches
-    batches = [rows[minibatch * size : (minibatch + 1) * size] for minibatch in minibatches]
-    lengths = [[len(row.completion_ids) for row in batch if row.valid] for batch in batches]
+    lengths = [
+        [len(one.completion.token_ids) for _, one in members[start : start + size] if one.valid]
+        for start in range(0, len(members) - size + 1, size)
+    ]
     totals = denominators(lengths, grpo.max_completion_length, grpo.num_minibatches)
-    return [run.cluster.policy.start_update(batch, total) for batch, total in zip(batches, totals, strict=True)]
+    updates = []
+    for piece in pieces:
+        rows = [_row(group, one, grpo.old_logprobs) for group, one in members[piece.rows]]
+        if piece.ends:
+            updates.append(run.cluster.policy.start_update(rows, totals[piece.minibatch]))
+        else:
+            run.cluster.policy.start_piece(rows)
+    return updates
+
+
+def _row(group: Group, rollout: Rollout, old_logprobs: Literal["policy", "engine"]) -> Row:
+    return Row(
+        prompt=group.prompt,
+        completion_ids=rollout.completion.token_ids,
+        advantage=rollout.advantage or 0.0,
+        valid=rollout.valid,
+        old_logprobs=rollout.completion.logprobs if old_logprobs == "engine" else rollout.old_logprobs,
+        ref_logprobs=rollout.ref_logprobs,
+        engine_logprobs=rollout.completion.logprobs,
+    )

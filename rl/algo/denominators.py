@@ -1,4 +1,4 @@
-"""What the sums of a mini-batch are divided by: counts over all its rows, known before the first forward pass."""
+"""What the sums of a mini-batch are divided by: counts over all its rows, known when the last of them is scored."""
 
 from __future__ import annotations
 

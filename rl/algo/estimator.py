@@ -31,9 +31,9 @@ def each_token(log_ratio_N: Tensor, bounds_R1: Tensor) -> Tensor:
     return log_ratio_N
 
 
-def equal_weights(lengths_R: Tensor, weight: float) -> Tensor:
-    """The same weight [R], in float64, for the tokens of all rows."""
-    return lengths_R.double().fill_(weight)
+def equal_weights(lengths_R: Tensor) -> Tensor:
+    """The weight 1 [R], in float64, for the tokens of all rows."""
+    return lengths_R.double().fill_(1.0)
 
 
 def group_relative(scored: Sequence[Sequence[Scored]], usable: Usable, settings: AdvantageSettings) -> Advantages:
@@ -60,13 +60,19 @@ def group_relative_without_effect(settings: AdvantageSettings) -> dict[str, str]
 
 @dataclass(frozen=True)
 class Estimator:
-    """One way to turn scored completions into a loss. Functions only; it holds no state."""
+    """One way to turn scored completions into a loss. Functions only; it holds no state.
 
-    # Token counts [R] of the rows at hand, totals of the mini-batch -> weight [R], in float64, of each token of a row
-    # in the mini-batch's loss.
-    row_weights: Callable[[Tensor, Denominators], Tensor]
-    # Whether these weights count tokens of other mini-batches of the step (`Denominators.step_tokens`).
-    weights_span_step: bool = False
+    The loss of a mini-batch is a weighted sum over its tokens, divided by one number. The weight of a token depends on
+    its own row only, and the number is not needed before the last row, so that gradients can be added up while the rest
+    of the mini-batch is still drawn.
+    """
+
+    # Token counts [R] of the rows at hand -> weight [R], in float64, of each token of a row in the sum.
+    row_weights: Callable[[Tensor], Tensor]
+    # What the sum is divided by, above 0, from the totals of the mini-batch.
+    divisor: Callable[[Denominators], float]
+    # Whether it counts tokens of other mini-batches of the step (`Denominators.step_tokens`).
+    divisor_spans_step: bool = False
     # Log of the ratio policy / old policy at each token [N], bounds of the rows [R1] -> log of the ratio [N] that is
     # clipped and multiplied by the advantage. The gradient flows through it.
     log_ratio: Callable[[Tensor, Tensor], Tensor] = each_token
@@ -80,10 +86,10 @@ class Estimator:
     # run's. Nothing is set silently.
     published: Mapping[str, float | str] = field(default_factory=dict)
 
-    def token_weights(self, lengths_R: Tensor, totals: Denominators) -> Tensor:
-        """Weight [N], float32, of each token's loss in the loss of its mini-batch."""
-        return self.row_weights(lengths_R, totals).repeat_interleave(lengths_R).float()
+    def token_weights(self, lengths_R: Tensor) -> Tensor:
+        """Weight [N], float32, of each token's loss in the sum of its mini-batch."""
+        return self.row_weights(lengths_R).repeat_interleave(lengths_R).float()
 
     def needs_whole_step(self, settings: AdvantageSettings) -> bool:
         """Whether no update can be made before the last score of the step is there."""
-        return self.weights_span_step or self.advantages_span_step(settings)
+        return self.divisor_spans_step or self.advantages_span_step(settings)

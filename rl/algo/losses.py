@@ -2,8 +2,8 @@
 differs stands in `rl/algo/estimators/`.
 
 Legend: N all completion tokens of a micro-batch, end to end, no padding; R rows (completions); R1 the R + 1 bounds of
-the rows in N. Every mean of a mini-batch is a sum with one stated denominator that is known before the first forward
-pass (`rl/algo/denominators.py`), so that micro-batches, ranks and padding cannot change it.
+the rows in N. Every mean of a mini-batch is a sum with one stated denominator (`rl/algo/denominators.py`), by which it
+is divided when all of it is there, so that micro-batches, ranks and padding cannot change it.
 Sources: DeepSeekMath arXiv:2402.03300 (clipped ratio, k3 KL), DAPO arXiv:2503.14476 (epsilon_high).
 """
 
@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from rl.algo.denominators import Denominators
 from rl.algo.estimator import each_token
 from rollouts.measures import MAX_LOG_RATIO
 
 # How far the engine's log-probs are from those of a forward pass of the policy (verl's names but for the last).
 ENGINE_GAP = tuple(f"rollout_corr/{name}" for name in ("kl", "k3_kl", "log_ppl_abs_diff", "logprob_abs_diff_mean"))
+# The one that is a mean over rows.
+PER_ROW_GAP = "rollout_corr/log_ppl_abs_diff"
 
 
 def row_bounds(lengths: Sequence[int]) -> Tensor:
@@ -41,20 +42,20 @@ def truncated_importance(old_logprobs_N: Tensor, engine_logprobs_N: Tensor, cap:
     return log_ratio_N.exp().clamp(max=cap)
 
 
-def engine_gap(gap_N: Tensor, lengths: Sequence[int], totals: Denominators) -> dict[str, Tensor]:
-    """Sums that become `rl.run.metrics.engine_gap`'s means when they are divided by the tokens of the mini-batch.
+def engine_gap(gap_N: Tensor, lengths: Sequence[int]) -> dict[str, Tensor]:
+    """Sums that become `rl.run.metrics.engine_gap`'s means when they are divided by the tokens of the mini-batch;
+    PER_ROW_GAP by its rows.
 
     Args:
         gap_N: log-prob under the policy minus the engine's, of each token, in nats.
         lengths: tokens of each row.
-        totals: of the whole mini-batch.
     """
     difference = gap_N.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     means_R = torch.stack([row.mean() for row in gap_N.split(list(lengths))])
     sums = (
         -gap_N.sum(),
         (torch.expm1(difference) - difference).sum(),
-        means_R.abs().sum() * (totals.num_tokens / max(totals.num_rows, 1)),
+        means_R.abs().sum(),
         gap_N.abs().sum(),
     )
     return dict(zip(ENGINE_GAP, sums, strict=True))
@@ -73,8 +74,8 @@ def policy_loss(
     epsilon_high: float | None = None,
     beta: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Share of these tokens in the loss of the mini-batch, and sums over them that become means when divided by its
-    number of tokens.
+    """Weighted sum of these tokens' losses, and sums over them that become means when divided by the number of tokens
+    of the mini-batch.
 
     Per token: -min(ratio * A, clip(ratio, 1 - epsilon, 1 + epsilon_high) * A) + beta * k3. The gradient flows through
     `logprobs_N` only.

@@ -12,15 +12,25 @@ by waiting for parts of it, and the order is that of the prompts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 
+class Piece(NamedTuple):
+    """Rows that are trained on in one go, a mini-batch or some of it: places in the order of training."""
+
+    rows: slice
+    minibatch: int
+    # Whether the mini-batch ends with it, and the optimiser's step comes.
+    ends: bool
+
+
 class Part(NamedTuple):
-    """A piece of a step: once these groups are scored as well, these mini-batches can be trained on. Both are places in
+    """A part of a step: once these groups are scored as well, these pieces can be trained on. The groups are places in
     the order of training."""
 
     groups: slice
-    minibatches: range
+    pieces: tuple[Piece, ...]
 
 
 def asking_order(waits: Sequence[bool]) -> list[int]:
@@ -35,21 +45,43 @@ def training_order(waits: Sequence[bool], whole_step: bool) -> list[int]:
     return list(places) if whole_step else sorted(places, key=lambda place: waits[place])
 
 
-def parts(num_groups: int, num_generations: int, num_minibatches: int, whole_step: bool) -> list[Part]:
-    """The step in pieces: each mini-batch with the groups it needs beyond those before it, or all at once where the
-    whole step is needed.
+def cuts_between(tokens: Sequence[int], budget: int) -> list[int]:
+    """Before which groups a mini-batch may be cut into pieces: each piece holds as many groups as surely fit into one
+    forward pass, at least one. Smaller pieces would make more passes, and each costs time of its own; a cut at the
+    passes' own borders lets the first begin while the others are drawn, for nothing.
+
+    Args:
+        tokens: of each group at most, in the order of training.
+        budget: tokens of a forward pass (grpo.micro_batch_tokens).
+    """
+    cuts, filled = list[int](), 0
+    for place, size in enumerate(tokens):
+        if filled and filled + size > budget:
+            cuts.append(place)
+            filled = 0
+        filled += size
+    return cuts
+
+
+def parts(
+    num_groups: int, num_generations: int, num_minibatches: int, whole_step: bool, cuts: Sequence[int] = ()
+) -> list[Part]:
+    """The step in the order in which it is trained on, each part with the groups it needs beyond those before it; all
+    at once where the whole step is needed.
 
     A mini-batch is an equal share of the num_groups x num_generations completions, so it may begin or end inside a
-    group.
+    group. `cuts`: groups before which it is cut into pieces.
     """
-    if whole_step:
-        return [Part(slice(0, num_groups), range(num_minibatches))]
-    rows = num_groups * num_generations // num_minibatches
-    ends = [-(-(minibatch + 1) * rows // num_generations) for minibatch in range(num_minibatches)]
-    pieces: list[Part] = []
-    for place, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        if start == end:  # it lies within a group that came with the mini-batch before it
-            pieces[-1] = pieces[-1]._replace(minibatches=range(pieces[-1].minibatches.start, place + 1))
-        else:
-            pieces.append(Part(slice(start, end), range(place, place + 1)))
-    return pieces
+    size = num_groups * num_generations // num_minibatches
+    ends = [size * (minibatch + 1) for minibatch in range(num_minibatches)]
+    borders = sorted({0, *ends, *(cut * num_generations for cut in cuts)})
+    pieces = [Piece(slice(start, end), start // size, end in ends) for start, end in pairwise(borders)]
+
+    def needed(piece: Piece) -> int:
+        return num_groups if whole_step else -(-piece.rows.stop // num_generations)
+
+    found, before = list[Part](), 0
+    for end, together in groupby(pieces, key=needed):
+        found.append(Part(slice(before, end), tuple(together)))
+        before = end
+    return found

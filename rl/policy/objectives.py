@@ -16,7 +16,7 @@ from torch import Tensor
 from rl.algo.denominators import Denominators
 from rl.algo.estimators import estimator_of
 from rl.algo.logprobs import Measure, entropy, is_likeliest
-from rl.algo.losses import ENGINE_GAP, engine_gap, policy_loss, row_bounds, truncated_importance
+from rl.algo.losses import ENGINE_GAP, PER_ROW_GAP, engine_gap, policy_loss, row_bounds, truncated_importance
 from rl.config import GrpoConfig
 from rl.policy.batching import MicroBatch, Row
 from rl.policy.optimizer import OptimizerSettings
@@ -36,8 +36,10 @@ class Objective(Protocol):
     # Prompt plus completion tokens per forward pass, padding included; results do not depend on it.
     micro_batch_tokens: int
     optimizer: OptimizerSettings
-    # Names of the sums over tokens that `loss` gives; each is told as a mean over the tokens of the mini-batch.
+    # Names of the sums that `loss` gives; each is told as a mean over the tokens of the mini-batch, those of
+    # `metrics_of_rows` as a mean over its rows.
     metrics: tuple[str, ...]
+    metrics_of_rows: tuple[str, ...]
     # What a user may do where updates are not finite.
     advice: str
 
@@ -45,17 +47,20 @@ class Objective(Protocol):
         """Whether every number that the rows bring along is finite."""
 
     def loss(
-        self, batch: MicroBatch, rows: Sequence[Row], logprobs_N: Tensor, measured_N: Tensor, totals: Denominators
+        self, batch: MicroBatch, rows: Sequence[Row], logprobs_N: Tensor, measured_N: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The part of a micro-batch in the loss of the mini-batch, and its part of the sums named in `metrics`.
+        """The part of a micro-batch in the sum that is the loss of the mini-batch once `divisor` has divided it, and
+        its part of the sums named in `metrics`.
 
         Args:
             batch: the micro-batch, with at least one row.
-            rows: all rows of the mini-batch on this rank; `batch.rows` are places in it.
+            rows: those it was made of; `batch.rows` are places in it.
             logprobs_N: in nats, with gradient.
             measured_N: `measure` of each token.
-            totals: of the whole mini-batch over all ranks.
         """
+
+    def divisor(self, totals: Denominators) -> float:
+        """What the sum of a mini-batch, and its gradient, are divided by, above 0; `totals` count all its rows."""
 
 
 class GrpoObjective:
@@ -64,6 +69,7 @@ class GrpoObjective:
 
     bans_media = True
     measure = staticmethod(entropy)
+    metrics_of_rows: tuple[str, ...] = (PER_ROW_GAP,)
     advice = "look at the stored rollouts of this step, then lower grpo.learning_rate or resume earlier"
 
     def __init__(self, grpo: GrpoConfig) -> None:
@@ -96,7 +102,7 @@ class GrpoObjective:
         return all(map(math.isfinite, numbers))
 
     def loss(
-        self, batch: MicroBatch, rows: Sequence[Row], logprobs_N: Tensor, measured_N: Tensor, totals: Denominators
+        self, batch: MicroBatch, rows: Sequence[Row], logprobs_N: Tensor, measured_N: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.loss`; the measure is the entropy."""
         mine = [rows[place] for place in batch.rows]
@@ -109,7 +115,7 @@ class GrpoObjective:
         advantages_N = torch.tensor([row.advantage for row in mine], **like).repeat_interleave(
             lengths_R.to(like["device"])
         )
-        weights_N = self.estimator.token_weights(lengths_R, totals).to(like["device"])
+        weights_N = self.estimator.token_weights(lengths_R).to(like["device"])
         stale = {}
         if self.grpo.max_staleness:
             engine_N = torch.tensor([value for row in mine for value in row.engine_logprobs or ()], **like)
@@ -130,8 +136,12 @@ class GrpoObjective:
         )
         gap = {}
         if self.grpo.old_logprobs == "engine":
-            gap = engine_gap(logprobs_N.detach() - old_N, batch.lengths, totals)
+            gap = engine_gap(logprobs_N.detach() - old_N, batch.lengths)
         return loss, {**parts, **gap, **stale, "entropy": measured_N.sum()}
+
+    def divisor(self, totals: Denominators) -> float:
+        """That of the estimator."""
+        return self.estimator.divisor(totals)
 
 
 class SupervisedObjective:
@@ -142,6 +152,7 @@ class SupervisedObjective:
     bans_media = False
     measure = staticmethod(is_likeliest)
     metrics: tuple[str, ...] = ("mean_token_accuracy",)
+    metrics_of_rows: tuple[str, ...] = ()
     advice = "look at the rows of this batch, then lower sft.learning_rate"
 
     def __init__(self, optimizer: OptimizerSettings, micro_batch_tokens: int) -> None:
@@ -153,10 +164,14 @@ class SupervisedObjective:
         return True
 
     def loss(
-        self, batch: MicroBatch, rows: Sequence[Row], logprobs_N: Tensor, measured_N: Tensor, totals: Denominators
+        self, batch: MicroBatch, rows: Sequence[Row], logprobs_N: Tensor, measured_N: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.loss`; the measure is 1 where the model's likeliest token is the taught one."""
-        return -logprobs_N.sum() / totals.num_tokens, {"mean_token_accuracy": measured_N.sum()}
+        return -logprobs_N.sum(), {"mean_token_accuracy": measured_N.sum()}
+
+    def divisor(self, totals: Denominators) -> float:
+        """Tokens of the batch."""
+        return max(totals.num_tokens, 1)
 
 
 def _given_or_current(by_row: Sequence[tuple[float, ...] | None], current_N: Tensor, lengths: Sequence[int]) -> Tensor:

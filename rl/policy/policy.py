@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +42,17 @@ class NonFiniteUpdate(RuntimeError):
     those before the first."""
 
     exit_code = 1  # ours: rollouts.terminal.FAILED
+
+
+@dataclass
+class _Begun:
+    """What has been added up of a minibatch on this rank, beside its gradients."""
+
+    # By the names of metrics, in float64.
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    finite: bool = True
+    # Whether any row came with an image.
+    saw_media: bool = False
 
 
 class Policy:
@@ -95,6 +107,7 @@ class Policy:
         # Optimiser updates done, and updates skipped since the last good one.
         self.updates = 0
         self.skips_in_a_row = 0
+        self._begun = _Begun()
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob (nats, at most 0) of every completion token under the policy as it stands, one list a row, in the
@@ -113,8 +126,20 @@ class Policy:
         with self.parts.switched_off():
             return self.log_probs(rows)
 
+    def accumulate(self, rows: Sequence[Row]) -> None:
+        """Add up the gradients of the first rows of a minibatch, or of some more; `update` brings the last ones. In
+        which pieces a minibatch comes is in its numbers by rounding.
+
+        Raises:
+            ValueError: there are several ranks, whose gradients are added up in the last backward pass of a minibatch.
+        """
+        if world_size() > 1:
+            raise ValueError(f"a piece of a minibatch on {world_size()} ranks; give them the whole minibatch at once")
+        self._add_up(rows)
+
     def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
-        """One optimiser update on this rank's rows of one minibatch; `totals` count the valid rows of all ranks.
+        """One optimiser update on this rank's rows of one minibatch, those that were given to `accumulate` before it
+        included; `totals` count the valid rows of all ranks.
 
         Returns `loss`, the objective's means over the tokens of the minibatch (TRL's names), `grad_norm`,
         `learning_rate`, and `update/skipped`: 1.0 when something was not finite and weights, optimiser and schedule
@@ -125,39 +150,45 @@ class Policy:
         """
         if totals.num_rows == 0:
             return {"update/skipped": 0.0, "update/num_rows": 0.0}
+        self._add_up(rows)
+        begun, self._begun = self._begun, _Begun()
+        if world_size() > 1 and not _all_ranks(torch.tensor([float(begun.saw_media)]), self.tokens, "max").item():
+            self.tokens.drop_zeros()
+        divisor = self.objective.divisor(totals)
+        parameters = [parameter for parameter in self.tokens.parameters() if parameter.grad is not None]
+        for parameter in parameters:
+            assert parameter.grad is not None
+            parameter.grad.div_(divisor)
+        norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, self.objective.optimizer.max_grad_norm)))
+        return self._step(begun, norm, divisor, totals)
+
+    def _add_up(self, rows: Sequence[Row]) -> None:
+        """Gradients and sums of these rows, without the divisor of the minibatch, which is known at its end."""
+        begun = self._begun
         valid_rows = [row for row in rows if row.valid and row.completion_ids]
         batches = _same_count_on_all_ranks(
             self.tokens, make_micro_batches(valid_rows, self.objective.micro_batch_tokens, self.tokens.pad_id)
         )
-        self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
         for number, batch in enumerate(batches, start=1):
             sync_gradients(self.tokens, self.layout.gradient_sync == "micro_batch" or number == len(batches))
-            loss, parts = self._loss(batch, valid_rows, totals)
-            # FSDP averages gradients over the ranks; the denominator is already that of all ranks.
+            loss, parts = self._loss(batch, valid_rows)
+            # FSDP averages gradients over the ranks; the divisor is that of all ranks.
             (loss * world_size()).backward()
             for name, value in {"loss": loss.detach(), **parts}.items():
-                sums[name] = sums.get(name, 0.0) + value.double()
-        if world_size() > 1:
-            saw = float(any(part.media for batch in batches for tree in batch.trees for part in tree.prompt.parts))
-            if not _all_ranks(torch.tensor([saw]), self.tokens, "max").item():
-                self.tokens.drop_zeros()
-        parameters = [parameter for parameter in self.tokens.parameters() if parameter.grad is not None]
-        norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, self.objective.optimizer.max_grad_norm)))
-        return self._step(sums, norm, self.objective.finite(valid_rows), totals)
+                begun.sums[name] = begun.sums.get(name, 0.0) + value.double()
+            begun.saw_media |= any(part.media for tree in batch.trees for part in tree.prompt.parts)
+        begun.finite &= self.objective.finite(valid_rows)
 
-    def _loss(self, batch: MicroBatch, rows: Sequence[Row], totals: Denominators) -> tuple[Tensor, dict[str, Tensor]]:
+    def _loss(self, batch: MicroBatch, rows: Sequence[Row]) -> tuple[Tensor, dict[str, Tensor]]:
         logprobs_N, measured_N = self.tokens(batch)
         if not batch.rows:  # fills up the count of micro-batches on this rank; see `_same_count_on_all_ranks`
             return logprobs_N.sum() * 0.0, {}
-        return self.objective.loss(batch, rows, logprobs_N, measured_N, totals)
+        return self.objective.loss(batch, rows, logprobs_N, measured_N)
 
-    def _step(
-        self, sums: Mapping[str, Tensor], norm: float, inputs_finite: bool, totals: Denominators
-    ) -> dict[str, float]:
+    def _step(self, begun: _Begun, norm: float, divisor: float, totals: Denominators) -> dict[str, float]:
         names = ["loss", *self.objective.metrics]
-        values = torch.stack([torch.as_tensor(sums.get(name, 0.0), dtype=torch.float64).cpu() for name in names])
-        local_fault = not (inputs_finite and math.isfinite(norm) and bool(torch.isfinite(values).all()))
+        values = torch.stack([torch.as_tensor(begun.sums.get(name, 0.0), dtype=torch.float64).cpu() for name in names])
+        local_fault = not (begun.finite and math.isfinite(norm) and bool(torch.isfinite(values).all()))
         fault = bool(_all_ranks(torch.tensor([float(local_fault)]), self.tokens, "max").item())
         values = _all_ranks(values, self.tokens)
         walk = self.objective.optimizer
@@ -168,8 +199,10 @@ class Policy:
             warmup_ratio=walk.warmup_ratio,
             kind=walk.lr_scheduler_type,
         )
-        metrics = {name: float(value) / max(totals.num_tokens, 1) for name, value in zip(names, values, strict=True)}
-        metrics |= {"loss": float(values[0]), "grad_norm": norm, "learning_rate": rate, "update/skipped": float(fault)}
+        counts = dict.fromkeys(names, max(totals.num_tokens, 1.0)) | {"loss": divisor}
+        counts |= dict.fromkeys(self.objective.metrics_of_rows, max(totals.num_rows, 1.0))
+        metrics = {name: float(value) / counts[name] for name, value in zip(names, values, strict=True)}
+        metrics |= {"grad_norm": norm, "learning_rate": rate, "update/skipped": float(fault)}
         metrics["update/num_rows"] = float(totals.num_rows)
         if fault:
             self._skip(metrics)
@@ -177,7 +210,7 @@ class Policy:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        # Nobody reads them again, and the next passes need their room.
+        # Nobody reads them again, the next minibatch adds up its own, and the next passes need their room.
         self.optimizer.zero_grad(set_to_none=True)
         self.updates += 1
         self.skips_in_a_row = 0
@@ -292,6 +325,8 @@ class Policy:
                         "step": tensors[f"step/{name}"].to(parameter.device, copy=True),
                         **{key: moment_of(self.optimizer, rows, parameter) for key, rows in moments.items()},
                     }
+        self._begun = _Begun()
+        self.optimizer.zero_grad(set_to_none=True)
         torch.set_rng_state(tensors["rng"])
         self.updates = int(meta["updates"])
         self.skips_in_a_row = int(meta["skips_in_a_row"])

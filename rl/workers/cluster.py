@@ -29,11 +29,11 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from rl.config import Config
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable
-from rl.workers.groups import AdapterOff, Gone, Group, PolicyGroup, RolloutGroup, Session
+from rl.workers.groups import Gone, Group, PolicyGroup, RolloutGroup, Session
 from rl.workers.parcels import Parcels
 from rl.workers.placement import STRATEGY, Placement, place, place_policy, reference_apart, work_at_once
 from rl.workers.policy_worker import Job, PolicyWorker
-from rl.workers.reference_worker import ReferenceWorker
+from rl.workers.reference_worker import AdapterOff, ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
 from rl.workers.transport import Transport, transport_for
 from rollouts.engine.requests import PrefixHits

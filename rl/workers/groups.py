@@ -63,10 +63,6 @@ class Pending(Generic[Answer]):
         return self._put_together(self._group.wait(self._references))
 
 
-def _nothing() -> None:
-    """What there is to do before work on a GPU of one's own."""
-
-
 class Group:
     """Workers of one kind, in the order of their ranks."""
 
@@ -80,7 +76,7 @@ class Group:
         self._started = self.ask("start")
         self.infos: list[WorkerInfo] = []
         # Called before every pass and update: engines on the same GPUs go to sleep first.
-        self.before_work: Callable[[], None] = _nothing
+        self.before_work: Callable[[], None] = lambda: None
 
     def ask(self, method: str, *arguments: Any) -> list[Any]:
         """Start the same call on every worker. Lists are handed over as tuples, because verl would deal them out
@@ -160,16 +156,26 @@ class Group:
 class PolicyGroup(Group):
     """The ranks of the policy that learns."""
 
+    def __init__(self, name: str, verl_group: Any, session: Session) -> None:
+        super().__init__(name, verl_group, session)
+        # Pieces of the mini-batch that has no end yet.
+        self._begun: list[list[Any]] = []
+
     def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
         """One optimiser update on a minibatch, its rows dealt out over the ranks; metrics of the whole minibatch."""
         return self.start_update(rows, totals)()
 
+    def start_piece(self, rows: Sequence[Row]) -> None:
+        """Begin to add up the gradients of the first rows of a minibatch, or of some more; one rank only."""
+        self._begun.append(self._ask_with_rows("accumulate", [rows]))
+
     def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
-        """The same without waiting: the function that is returned waits. Updates are made in the order in which they
-        were started."""
+        """Begin the update of a minibatch that ends with these rows: the function that is returned waits. Updates are
+        made in the order in which they were started."""
         parts = [[rows[place] for place in part] for part in split_rows(rows, self.size)]
-        references = self._ask_with_rows("update", parts, totals)
-        return lambda: self.wait(references)[0]
+        asked = [*self._begun, self._ask_with_rows("update", parts, totals)]
+        self._begun = []
+        return lambda: wait_together(*((self, references) for references in asked))[-1][0]
 
     def export_weights(self) -> tuple[Any, list[Any]]:
         """References to the weights in the object store and to their checksum (of the first rank, the one that counts,
@@ -215,18 +221,6 @@ def wait_together(*asked: tuple[Group, Sequence[Any]]) -> list[list[Any]]:
         place, rank = owners.pop(ready)
         answers[place][rank] = asked[place][0].fetch(rank, ready)
     return answers
-
-
-class AdapterOff:
-    """The reference of a policy that is an adapter on a frozen base (model.train=lora): the policy's own workers answer
-    for the base, with the adapter switched off, in the order in which they are asked."""
-
-    def __init__(self, policy: PolicyGroup) -> None:
-        self._policy = policy
-
-    def start_log_probs(self, rows: Sequence[Row]) -> Pending[list[list[float]]]:
-        """Log-prob of every completion token under the base."""
-        return self._policy.start_log_probs(rows, "reference_log_probs")
 
 
 class Drawing:
@@ -347,7 +341,7 @@ class RolloutGroup(Group):
         self, requests: Sequence[Request], settings: SamplingSettings, patience: float
     ) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
         """The same, and None whenever nothing came for `patience` seconds, so that the caller can look after other
-        things. Engines go on whether or not somebody takes what they drew."""
+        things. Engines are asked now, and go on whether or not somebody takes what they drew."""
         return self._drawn(iter([requests]), settings, None, patience)
 
     def prepare(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
@@ -377,14 +371,23 @@ class RolloutGroup(Group):
         stream: Stream | None,
         patience: float = 1.0,
     ) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
-        """None whenever nothing came for `patience` seconds."""
+        """None whenever nothing came for `patience` seconds. The first batches are asked for at once."""
         self._asleep = False
         drawing = Drawing(self.size, batches, stream)
+        self._ask_more(drawing, settings)
+        return self._coming(drawing, settings, patience)
+
+    def _ask_more(self, drawing: Drawing, settings: SamplingSettings) -> None:
+        while drawing.wants_more():
+            for rank, requests in drawing.next_batch():
+                drawing.calls[self._draw(rank, requests, settings, drawing.part)] = rank
+
+    def _coming(
+        self, drawing: Drawing, settings: SamplingSettings, patience: float
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
         heard = time.monotonic()
         while True:
-            while drawing.wants_more():
-                for rank, requests in drawing.next_batch():
-                    drawing.calls[self._draw(rank, requests, settings, drawing.part)] = rank
+            self._ask_more(drawing, settings)
             if not drawing.calls:
                 return
             call = self._with_something(drawing, heard, patience)

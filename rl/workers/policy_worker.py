@@ -91,6 +91,11 @@ class PolicyWorker:
         return self.policy.reference_log_probs(rows)
 
     @opens_letters
+    def accumulate(self, rows: Sequence[Row]) -> None:
+        """Add up the gradients of these rows; see `Policy.accumulate`."""
+        self.policy.accumulate(rows)
+
+    @opens_letters
     def update(self, part: tuple[Sequence[Row], Denominators]) -> dict[str, float]:
         """One optimiser update on this rank's rows; the denominators count the rows of all ranks. See
         `Policy.update`."""

@@ -10,6 +10,7 @@ from rl.config import Config
 from rl.policy.batching import Row
 from rl.policy.policy import Reference
 from rl.policy.sharding import PLAIN, layout_of
+from rl.workers.groups import Pending, PolicyGroup
 from rl.workers.parcels import opens_letters
 from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
 
@@ -56,3 +57,15 @@ class ReferenceWorker:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
         with half_the_threads(self.shares_cores):
             return self.reference.log_probs(rows)
+
+
+class AdapterOff:
+    """The reference of a policy that is an adapter on a frozen base (model.train=lora): the policy's own workers answer
+    for the base, with the adapter switched off, in the order in which they are asked."""
+
+    def __init__(self, policy: PolicyGroup) -> None:
+        self._policy = policy
+
+    def start_log_probs(self, rows: Sequence[Row]) -> Pending[list[list[float]]]:
+        """Log-prob of every completion token under the base."""
+        return self._policy.start_log_probs(rows, "reference_log_probs")

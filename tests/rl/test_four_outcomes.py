@@ -63,13 +63,14 @@ def gradients(loss_type: str, values: Sequence[float], valid: Sequence[bool]) ->
     (totals,) = denominators([[length for length, good in zip(LENGTHS, valid, strict=True) if good]], MAX_LENGTH)
     kept = [place for place, good in enumerate(valid) if good]
     lengths = [LENGTHS[place] for place in kept]
-    weights_N = estimator_of(loss_type).token_weights(torch.tensor(lengths), totals)
+    estimator = estimator_of(loss_type)
+    weights_N = estimator.token_weights(torch.tensor(lengths)) / estimator.divisor(totals)
     advantages_N = torch.tensor([values[place] for place in kept]).repeat_interleave(torch.tensor(lengths))
     logprobs_N = torch.full((sum(lengths),), -1.0, requires_grad=True)
     old_N, bounds_R1 = logprobs_N.detach().clone(), row_bounds(lengths)
     loss, _ = policy_loss(
         logprobs_N, old_N, None, advantages_N, weights_N, bounds_R1,
-        log_ratio=estimator_of(loss_type).log_ratio, epsilon=0.2,
+        log_ratio=estimator.log_ratio, epsilon=0.2,
     )  # fmt: skip
     loss.backward()
     assert logprobs_N.grad is not None

@@ -42,11 +42,11 @@ def test_every_completion_says_which_weights_drew_it(whole: Learnt) -> None:
 
 def test_the_next_step_is_drawn_while_this_one_is_trained_on(model: Path, tmp_path: Path) -> None:
     started: list[set[str]] = []
-    seen: list[int] = []
-    learn(model, tmp_path / "run", InOrder(lambda: seen.append(len(started))), started=started, **STALE)
-    first = [seen[16 * step] for step in range(5)]
+    asked: list[int] = []
+    engine = InOrder(on_asked=lambda: asked.append(len(started)))
+    learn(model, tmp_path / "run", engine, started=started, **STALE)
     # Four updates a step. Steps 2, 3 and 5 begin before the updates of the step before them, steps 1 and 4 after.
-    assert first == [0, 0, 4, 12, 12]
+    assert asked == [0, 0, 4, 12, 12]
 
 
 @pytest.mark.parametrize("delays", [2, 30])

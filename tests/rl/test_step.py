@@ -20,7 +20,6 @@ from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.algo.denominators import Denominators
 from rl.algo.order import plan
-from rl.algo.step_order import asking_order, parts, training_order
 from rl.config import Config, GrpoConfig, ModelConfig
 from rl.drawing import TooManyFailures
 from rl.evaluate.asking import prepare
@@ -140,9 +139,16 @@ class Learner:
     def __init__(self, policy: Policy, started: list[set[str]], after: Callable[[], None]) -> None:
         self.policy, self.started, self.after = policy, started, after
         self.log_probs = policy.log_probs
+        # Of a mini-batch that has no end yet.
+        self.pieces: list[set[str]] = []
+
+    def start_piece(self, rows: Sequence[Row]) -> None:
+        self.pieces.append({row.prompt.prompt_id for row in rows})
+        self.policy.accumulate(rows)
 
     def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
-        self.started.append({row.prompt.prompt_id for row in rows})
+        self.started.append(set().union(*self.pieces, {row.prompt.prompt_id for row in rows}))
+        self.pieces = []
         metrics = self.policy.update(rows, totals)
         self.after()
         return lambda: metrics
@@ -390,25 +396,3 @@ def test_a_template_that_opens_think_changes_no_reward_and_replays_the_same(mode
             }
             stored = [one for one in read_rollouts(opened.folder) if one.step == chosen.files.step]
             assert again == {(one.prompt_id, one.sample_index): one.total for one in stored} and stored
-
-
-def test_orders_are_stable() -> None:
-    waits = [False, True, False, True, True]
-    assert asking_order(waits) == [1, 3, 4, 0, 2]
-    assert training_order(waits, whole_step=False) == [0, 2, 1, 3, 4]
-    assert training_order(waits, whole_step=True) == [0, 1, 2, 3, 4]
-
-
-def test_each_minibatch_waits_for_the_groups_it_needs() -> None:
-    def cut(prompts: int, generations: int, minibatches: int) -> list[tuple[int, int, list[int]]]:
-        pieces = parts(prompts, generations, minibatches, whole_step=False)
-        return [(part.groups.start, part.groups.stop, list(part.minibatches)) for part in pieces]
-
-    # 16 x 8 in four: 32 rows, four groups each.
-    assert cut(16, 8, 4) == [(0, 4, [0]), (4, 8, [1]), (8, 12, [2]), (12, 16, [3])]
-    # 3 x 4 in two: six rows, which end in the middle of the second group.
-    assert cut(3, 4, 2) == [(0, 2, [0]), (2, 3, [1])]
-    # 2 x 8 in four: two mini-batches out of one group; the second needs nothing new and comes with it.
-    assert cut(2, 8, 4) == [(0, 1, [0, 1]), (1, 2, [2, 3])]
-    assert cut(1, 8, 4) == [(0, 1, [0, 1, 2, 3])]
-    assert parts(4, 8, 4, whole_step=True) == [(slice(0, 4), range(4))]

@@ -43,14 +43,23 @@ STEPS = 3
 
 
 class InOrder(Engine):
-    """Hands completions over in the order of the requests; `on_arrival` is called before each."""
+    """Hands completions over in the order of the requests; `on_arrival` is called before each, `on_asked` when they are
+    asked for."""
 
-    def __init__(self, on_arrival: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, on_arrival: Callable[[], None] = lambda: None, on_asked: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__()
-        self.on_arrival = on_arrival
+        self.on_arrival, self.on_asked = on_arrival, on_asked
 
     def arrivals(
         self, requests: Sequence[Request], settings: SamplingSettings, patience: float
+    ) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
+        self.on_asked()
+        return self._in_order(requests, settings)
+
+    def _in_order(
+        self, requests: Sequence[Request], settings: SamplingSettings
     ) -> Iterator[tuple[RequestKey, Completion | Refusal] | None]:
         drawn = dict(self.sample(requests, settings))
         for request in requests:
@@ -166,6 +175,33 @@ def test_mini_batches_are_trained_on_while_later_groups_are_drawn(model: Path, t
     first_step = seen[:16]
     assert first_step[0] == 0 and first_step[-1] >= 1, first_step
     assert first_step == sorted(first_step)
+
+
+def test_the_next_step_is_asked_when_the_last_update_has_begun(model: Path, tmp_path: Path, whole: Learnt) -> None:
+    started: list[set[str]] = []
+    asked: list[tuple[int, int | None]] = []
+    engine = InOrder(on_asked=lambda: asked.append((len(started), engine.version)))
+    learn(model, tmp_path / "run", engine, started=started).assert_equals(whole)
+    # Four updates a step, whose weights are on their way by then.
+    assert asked == [(4 * step, step) for step in range(STEPS)]
+
+
+@pytest.mark.parametrize("size", [8, 16])
+def test_a_mini_batch_is_trained_on_piece_by_piece(
+    model: Path, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A group of four completions fills a pass.
+    minibatches = {"num_minibatches": 16 // size, "micro_batch_tokens": 300}
+    whole = learn(model, tmp_path / "whole", Engine(), side_by_side=False, **minibatches)
+    pieces: list[int] = []
+    accumulate = Policy.accumulate
+    monkeypatch.setattr(
+        Policy, "accumulate", lambda policy, rows: (pieces.append(len(rows)), accumulate(policy, rows))[1]
+    )
+    done = learn(model, tmp_path / "run", Engine(delays=3), Judge(slowly), **minibatches)
+    done.assert_equals(whole)
+    # A piece is a group of four rows; the last of a mini-batch comes with the optimiser's step.
+    assert pieces == [4] * (4 - 16 // size) * STEPS
 
 
 @pytest.mark.parametrize("change", [{"old_logprobs": "policy"}, {"loss_type": "dapo"}, {"scale_rewards": "batch"}])

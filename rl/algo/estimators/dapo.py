@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rl.algo.denominators import Denominators
 from rl.algo.estimator import Estimator, equal_weights
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-def mean_of_step_tokens(lengths_R: Tensor, totals: Denominators) -> Tensor:
-    """1 / (tokens of the step / mini-batches of the step).
+def mean_step_tokens(totals: Denominators) -> float:
+    """Tokens of the step / mini-batches of the step.
 
     Raises:
         ValueError: the tokens of the step are not known, because only some of its mini-batches were counted.
@@ -22,9 +17,12 @@ def mean_of_step_tokens(lengths_R: Tensor, totals: Denominators) -> Tensor:
             "loss_type dapo needs the token counts of all mini-batches of a step, got some of them; give `denominators`"
             " the whole step"
         )
-    return equal_weights(lengths_R, 1.0 / max(totals.step_tokens, 1.0))
+    return max(totals.step_tokens, 1.0)
 
 
 ESTIMATOR = Estimator(
-    row_weights=mean_of_step_tokens, weights_span_step=True, published={"epsilon_high": 0.28, "beta": 0.0}
+    row_weights=equal_weights,
+    divisor=mean_step_tokens,
+    divisor_spans_step=True,
+    published={"epsilon_high": 0.28, "beta": 0.0},
 )

@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def mean_of_row_means(lengths_R: Tensor, totals: Denominators) -> Tensor:
-    """1 / (tokens of the row x rows of the mini-batch): a row weighs the same whatever its length."""
-    return 1.0 / (lengths_R.clamp(min=1).double() * max(totals.num_rows, 1))
+def mean_of_row(lengths_R: Tensor) -> Tensor:
+    """1 / tokens of the row: a row weighs the same whatever its length."""
+    return 1.0 / lengths_R.clamp(min=1).double()
 
 
-ESTIMATOR = Estimator(row_weights=mean_of_row_means)
+def num_rows(totals: Denominators) -> float:
+    """Rows of the mini-batch."""
+    return max(totals.num_rows, 1)
+
+
+ESTIMATOR = Estimator(row_weights=mean_of_row, divisor=num_rows)

@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rl.algo.estimator import Estimator
-from rl.algo.estimators.grpo import mean_of_row_means
+from rl.algo.estimators.grpo import mean_of_row, num_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def mean_of_row(log_ratio_N: Tensor, bounds_R1: Tensor) -> Tensor:
+def ratio_of_row(log_ratio_N: Tensor, bounds_R1: Tensor) -> Tensor:
     """Every token gets the mean of the log ratios of its row; the gradient flows to all of them."""
     import torch  # loaded long before a loss is computed, and not by who only reads names
 
@@ -27,5 +27,8 @@ def mean_of_row(log_ratio_N: Tensor, bounds_R1: Tensor) -> Tensor:
 
 
 ESTIMATOR = Estimator(
-    row_weights=mean_of_row_means, log_ratio=mean_of_row, published={"epsilon": 3e-4, "epsilon_high": 4e-4}
+    row_weights=mean_of_row,
+    divisor=num_rows,
+    log_ratio=ratio_of_row,
+    published={"epsilon": 3e-4, "epsilon_high": 4e-4},
 )

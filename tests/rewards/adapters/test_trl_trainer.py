@@ -57,7 +57,7 @@ def our_loss(model: Any, rows: list[Row]) -> float:
         logprobs.detach(),
         torch.tensor([value for row in mine for value in row.ref_logprobs or ()]),
         torch.tensor([row.advantage for row in mine]).repeat_interleave(torch.tensor(batch.lengths)),
-        estimator_of("grpo").token_weights(torch.tensor(batch.lengths), totals),
+        estimator_of("grpo").token_weights(torch.tensor(batch.lengths)) / totals.num_rows,
         row_bounds(batch.lengths),
         epsilon=0.2,
         beta=0.04,

@@ -12,7 +12,7 @@ import torch
 
 from rl.algo.denominators import denominators
 from rl.algo.estimators import ESTIMATORS, estimator_of
-from rl.algo.estimators.gspo import mean_of_row
+from rl.algo.estimators.gspo import ratio_of_row
 from rl.algo.losses import policy_loss, row_bounds
 from rl.config import GrpoConfig
 from tests.fakes.tiny_models import make_internvl
@@ -27,7 +27,7 @@ def test_bounds_lie_between_the_rows() -> None:
 def test_one_ratio_for_a_completion_by_hand() -> None:
     # Ratios 2 and 1/2 make 1, ratios 4 and 1 and 2 make the cube root of 8.
     log_ratio = torch.tensor([2.0, 0.5, 4.0, 1.0, 2.0]).log().requires_grad_()
-    shared = mean_of_row(log_ratio, row_bounds([2, 3]))
+    shared = ratio_of_row(log_ratio, row_bounds([2, 3]))
     assert shared.exp().tolist() == pytest.approx([1.0, 1.0, 2.0, 2.0, 2.0])
     shared[2].backward()
     # The gradient of one token's ratio reaches all tokens of its row, and no other row.
@@ -63,8 +63,8 @@ def test_who_needs_the_whole_step(loss_type: str) -> None:
 def test_a_part_of_a_step_has_no_denominator_of_the_step() -> None:
     (part,) = denominators([[2, 4]], 10, num_minibatches=2)
     with pytest.raises(ValueError, match="all mini-batches"):
-        estimator_of("dapo").token_weights(torch.tensor([2, 4]), part)
-    assert estimator_of("grpo").token_weights(torch.tensor([2, 4]), part).sum().item() == pytest.approx(1.0)
+        estimator_of("dapo").divisor(part)
+    assert estimator_of("grpo").divisor(part) == 2
 
 
 @pytest.mark.parametrize("loss_type", ESTIMATORS)
@@ -83,7 +83,8 @@ SEVENTH_FILE = """
 from rl.algo.estimator import Estimator, equal_weights
 
 ESTIMATOR = Estimator(
-    row_weights=lambda lengths_R, totals: equal_weights(lengths_R, 0.5),
+    row_weights=equal_weights,
+    divisor=lambda totals: 2.0,
     log_ratio=lambda log_ratio_N, bounds_R1: 2 * log_ratio_N,
     advantages_span_step=lambda settings: True,
     published={"beta": 0.5},

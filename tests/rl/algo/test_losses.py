@@ -38,7 +38,7 @@ def loss_of(tensors: dict[str, Tensor], loss_type: str = "grpo", **settings: flo
     [totals] = denominators([LENGTHS], MAX_LENGTH)
     settings = {"epsilon": 0.2, "beta": 0.04} | settings
     estimator = estimator_of(loss_type)
-    weights = estimator.token_weights(torch.tensor(LENGTHS), totals)
+    weights = estimator.token_weights(torch.tensor(LENGTHS)) / estimator.divisor(totals)
     values = (tensors["logprobs"], tensors["old"], tensors["ref"], tensors["advantages"], weights, row_bounds(LENGTHS))
     return policy_loss(*values, log_ratio=estimator.log_ratio, **settings)
 
@@ -150,7 +150,9 @@ def test_beta_without_a_reference_is_an_error() -> None:
 def test_the_weight_of_a_token(loss_type: str, expected: list[float]) -> None:
     totals, _ = denominators([[2, 4], [5, 7]], 10)
     assert totals == Denominators(num_rows=2, num_tokens=6, step_tokens=9.0, max_completion_length=10)
-    assert estimator_of(loss_type).token_weights(torch.tensor([2, 4]), totals).tolist() == pytest.approx(expected)
+    estimator = estimator_of(loss_type)
+    weights_N = estimator.token_weights(torch.tensor([2, 4])) / estimator.divisor(totals)
+    assert weights_N.tolist() == pytest.approx(expected)
 
 
 def test_an_unknown_loss_type_names_the_setting() -> None:
@@ -169,10 +171,10 @@ def test_micro_batches_add_up_to_the_whole_whatever_their_cut(loss_type: str) ->
             index = torch.cat([torch.arange(sum(LENGTHS[:row]), sum(LENGTHS[: row + 1])) for row in rows])
             mine = {name: tensor[index] for name, tensor in tensors.items()}
             lengths = [LENGTHS[row] for row in rows]
-            weights = estimator_of(loss_type).token_weights(torch.tensor(lengths), totals)
+            estimator = estimator_of(loss_type)
+            weights = estimator.token_weights(torch.tensor(lengths)) / estimator.divisor(totals)
             values = (mine["logprobs"], mine["old"], mine["ref"], mine["advantages"], weights, row_bounds(lengths))
-            log_ratio = estimator_of(loss_type).log_ratio
-            parts.append(policy_loss(*values, log_ratio=log_ratio, epsilon=0.2, beta=0.04))
+            parts.append(policy_loss(*values, log_ratio=estimator.log_ratio, epsilon=0.2, beta=0.04))
         assert sum(part[0].item() for part in parts) == pytest.approx(whole.item(), abs=1e-6)
         assert sum(part[1]["kl"].item() for part in parts) == pytest.approx(whole_sums["kl"].item(), abs=1e-5)
 

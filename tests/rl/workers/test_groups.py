@@ -13,8 +13,9 @@ import pytest
 
 from rl.policy.batching import Row
 from rl.workers.failures import WorkerFailed
-from rl.workers.groups import AdapterOff, PolicyGroup, RolloutGroup
+from rl.workers.groups import PolicyGroup, RolloutGroup
 from rl.workers.parcels import Letter, Parcels
+from rl.workers.reference_worker import AdapterOff
 from rollouts.engine.requests import Request, RequestKey, SamplingSettings
 from rollouts.prompt.processing import EncodedPrompt
 from rollouts.records import Completion
