@@ -25,7 +25,7 @@ class Learned(NamedTuple):
     # Each waits for the metrics of an optimiser update, in order.
     updates: list[Callable[[], dict[str, float]]]
     # The next step, asked already with the weights that the last update will leave; None = it is not.
-    following: Drawing | None
+    next_step: Drawing | None
 
 
 def train(run: TrainingRun) -> None:
@@ -51,7 +51,7 @@ def train(run: TrainingRun) -> None:
                 learned = learn(run, step, drawing, prompts, clock)
                 with clock("update_actor"):
                     updates = [metrics() for metrics in learned.updates]
-                ahead = ahead or learned.following
+                ahead = ahead or learned.next_step
             evaluation = run.evaluate(step)
             metrics = step_metrics(
                 learned.rollouts, updates, clock.seconds, min_valid=grpo.min_valid, num_refused=learned.num_refused
@@ -129,12 +129,12 @@ def learn(run: TrainingRun, step: int, drawing: Drawing, prompts: Prompts, clock
             updates += verbs.start_updates(run, part.pieces, groups, rollouts)
     with clock("ask"):
         prompts.hand_over()
-    following = None
+    next_step = None
     if run.cluster.side_by_side and drawing.ahead is None:
         run.cluster.start_sync(version=step)
         with clock("ask"):
-            following = ask_next(run, step + 1, prompts)
+            next_step = ask_next(run, step + 1, prompts)
     with clock("record"):
         run.writer.finish_step(step)
     kept: Sequence[Sequence[Rollout]] = verbs.members_of(groups, rollouts)
-    return Learned([one for members in kept for one in members], drawing.num_refused, updates, following)
+    return Learned([one for members in kept for one in members], drawing.num_refused, updates, next_step)

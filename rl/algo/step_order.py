@@ -80,8 +80,8 @@ def parts(
     def needed(piece: Piece) -> int:
         return num_groups if whole_step else -(-piece.rows.stop // num_generations)
 
-    found, before = list[Part](), 0
+    step, before = list[Part](), 0
     for end, together in groupby(pieces, key=needed):
-        found.append(Part(slice(before, end), tuple(together)))
+        step.append(Part(slice(before, end), tuple(together)))
         before = end
-    return found
+    return step

@@ -45,11 +45,11 @@ class NonFiniteUpdate(RuntimeError):
 
 
 @dataclass
-class _Begun:
+class _Sums:
     """What has been added up of a minibatch on this rank, beside its gradients."""
 
     # By the names of metrics, in float64.
-    sums: dict[str, Tensor] = field(default_factory=dict)
+    values: dict[str, Tensor] = field(default_factory=dict)
     finite: bool = True
     # Whether any row came with an image.
     saw_media: bool = False
@@ -107,7 +107,7 @@ class Policy:
         # Optimiser updates done, and updates skipped since the last good one.
         self.updates = 0
         self.skips_in_a_row = 0
-        self._begun = _Begun()
+        self._sums = _Sums()
 
     def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-prob (nats, at most 0) of every completion token under the policy as it stands, one list a row, in the
@@ -151,8 +151,8 @@ class Policy:
         if totals.num_rows == 0:
             return {"update/skipped": 0.0, "update/num_rows": 0.0}
         self._add_up(rows)
-        begun, self._begun = self._begun, _Begun()
-        if world_size() > 1 and not _all_ranks(torch.tensor([float(begun.saw_media)]), self.tokens, "max").item():
+        sums, self._sums = self._sums, _Sums()
+        if world_size() > 1 and not _all_ranks(torch.tensor([float(sums.saw_media)]), self.tokens, "max").item():
             self.tokens.drop_zeros()
         divisor = self.objective.divisor(totals)
         parameters = [parameter for parameter in self.tokens.parameters() if parameter.grad is not None]
@@ -160,11 +160,11 @@ class Policy:
             assert parameter.grad is not None
             parameter.grad.div_(divisor)
         norm = float(full(torch.nn.utils.clip_grad_norm_(parameters, self.objective.optimizer.max_grad_norm)))
-        return self._step(begun, norm, divisor, totals)
+        return self._step(sums, norm, divisor, totals)
 
     def _add_up(self, rows: Sequence[Row]) -> None:
         """Gradients and sums of these rows, without the divisor of the minibatch, which is known at its end."""
-        begun = self._begun
+        sums = self._sums
         valid_rows = [row for row in rows if row.valid and row.completion_ids]
         batches = _same_count_on_all_ranks(
             self.tokens, make_micro_batches(valid_rows, self.objective.micro_batch_tokens, self.tokens.pad_id)
@@ -175,9 +175,9 @@ class Policy:
             # FSDP averages gradients over the ranks; the divisor is that of all ranks.
             (loss * world_size()).backward()
             for name, value in {"loss": loss.detach(), **parts}.items():
-                begun.sums[name] = begun.sums.get(name, 0.0) + value.double()
-            begun.saw_media |= any(part.media for tree in batch.trees for part in tree.prompt.parts)
-        begun.finite &= self.objective.finite(valid_rows)
+                sums.values[name] = sums.values.get(name, 0.0) + value.double()
+            sums.saw_media |= any(part.media for tree in batch.trees for part in tree.prompt.parts)
+        sums.finite &= self.objective.finite(valid_rows)
 
     def _loss(self, batch: MicroBatch, rows: Sequence[Row]) -> tuple[Tensor, dict[str, Tensor]]:
         logprobs_N, measured_N = self.tokens(batch)
@@ -185,10 +185,10 @@ class Policy:
             return logprobs_N.sum() * 0.0, {}
         return self.objective.loss(batch, rows, logprobs_N, measured_N)
 
-    def _step(self, begun: _Begun, norm: float, divisor: float, totals: Denominators) -> dict[str, float]:
+    def _step(self, sums: _Sums, norm: float, divisor: float, totals: Denominators) -> dict[str, float]:
         names = ["loss", *self.objective.metrics]
-        values = torch.stack([torch.as_tensor(begun.sums.get(name, 0.0), dtype=torch.float64).cpu() for name in names])
-        local_fault = not (begun.finite and math.isfinite(norm) and bool(torch.isfinite(values).all()))
+        values = torch.stack([torch.as_tensor(sums.values.get(name, 0.0), dtype=torch.float64).cpu() for name in names])
+        local_fault = not (sums.finite and math.isfinite(norm) and bool(torch.isfinite(values).all()))
         fault = bool(_all_ranks(torch.tensor([float(local_fault)]), self.tokens, "max").item())
         values = _all_ranks(values, self.tokens)
         walk = self.objective.optimizer
@@ -325,7 +325,7 @@ class Policy:
                         "step": tensors[f"step/{name}"].to(parameter.device, copy=True),
                         **{key: moment_of(self.optimizer, rows, parameter) for key, rows in moments.items()},
                     }
-        self._begun = _Begun()
+        self._sums = _Sums()
         self.optimizer.zero_grad(set_to_none=True)
         torch.set_rng_state(tensors["rng"])
         self.updates = int(meta["updates"])

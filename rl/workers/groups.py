@@ -159,7 +159,7 @@ class PolicyGroup(Group):
     def __init__(self, name: str, verl_group: Any, session: Session) -> None:
         super().__init__(name, verl_group, session)
         # Pieces of the mini-batch that has no end yet.
-        self._begun: list[list[Any]] = []
+        self._pieces: list[list[Any]] = []
 
     def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
         """One optimiser update on a minibatch, its rows dealt out over the ranks; metrics of the whole minibatch."""
@@ -167,15 +167,15 @@ class PolicyGroup(Group):
 
     def start_piece(self, rows: Sequence[Row]) -> None:
         """Begin to add up the gradients of the first rows of a minibatch, or of some more; one rank only."""
-        self._begun.append(self._ask_with_rows("accumulate", [rows]))
+        self._pieces.append(self._ask_with_rows("accumulate", [rows]))
 
     def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
         """Begin the update of a minibatch that ends with these rows: the function that is returned waits. Updates are
         made in the order in which they were started."""
         parts = [[rows[place] for place in part] for part in split_rows(rows, self.size)]
-        asked = [*self._begun, self._ask_with_rows("update", parts, totals)]
-        self._begun = []
-        return lambda: wait_together(*((self, references) for references in asked))[-1][0]
+        calls = [*self._pieces, self._ask_with_rows("update", parts, totals)]
+        self._pieces = []
+        return lambda: wait_together(*((self, references) for references in calls))[-1][0]
 
     def export_weights(self) -> tuple[Any, list[Any]]:
         """References to the weights in the object store and to their checksum (of the first rank, the one that counts,

@@ -147,3 +147,29 @@ def test_two_ranks_learn_what_one_does(internvl: Path, tmp_path: Path) -> None:
         for ours, theirs in zip(result["metrics"], expected, strict=True):
             assert ours == pytest.approx(theirs, abs=1e-5)
         assert difference(result["weights"], alone.weights()) < 1e-6
+
+
+def test_pieces_of_a_mini_batch_make_the_update_of_the_whole(internvl: Path) -> None:
+    rows = some_rows(internvl)
+    whole, pieces = (grpo_policy(internvl, beta=0.0, old_logprobs="engine") for _ in range(2))
+    seen = whole.log_probs(rows)
+    rows = [dataclasses.replace(row, old_logprobs=tuple(one)) for row, one in zip(rows, seen, strict=True)]
+    expected = whole.update(rows, totals_of(rows))
+    pieces.accumulate(rows[:2])
+    pieces.accumulate(rows[2:3])
+    assert pieces.update(rows[3:], totals_of(rows)) == pytest.approx(expected, abs=1e-5)
+    moments = [
+        {name: tensor for name, tensor in policy.state()[0].items() if name.startswith("exp_avg/")}
+        for policy in (whole, pieces)
+    ]
+    assert difference(*moments) < 1e-6
+
+
+def test_a_piece_that_is_not_finite_leaves_the_weights_and_the_next_mini_batch_alone(internvl: Path) -> None:
+    rows = some_rows(internvl)
+    policy, fresh = (grpo_policy(internvl, beta=0.0, old_logprobs="policy") for _ in range(2))
+    before = policy.weights()
+    policy.accumulate([dataclasses.replace(rows[0], advantage=math.nan)])
+    assert policy.update(rows[1:], totals_of(rows))["update/skipped"] == 1.0
+    assert difference(policy.weights(), before) == 0.0
+    assert policy.update(rows, totals_of(rows)) == fresh.update(rows, totals_of(rows))
