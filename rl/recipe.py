@@ -98,7 +98,7 @@ def _run(config: Config, display: Display, start: Start | None) -> Done:
     with RunFolder(config) as folder, no_server_left():
         benchmarks = prepare(config)  # what is wrong with them is told before anything is trained
         splits, rubric, num_steps, stages = make_ready(config, folder.path, display)
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         answers = start.answers if start is not None else None
         # One for the whole run: whoever closes it gives the judge's server back.
         with Scorer(rubric) as scorer:
@@ -113,13 +113,13 @@ def _run(config: Config, display: Display, start: Start | None) -> Done:
                 )
                 answers = models.sft
                 finish(folder.path, models.sft, models.grpo, time.monotonic() - before_rl, config)
-                found = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps}
+                results = {**conclusion(models.sft, models.grpo, splits), "num_steps": num_steps}
             else:
                 shutil.copytree(sft_path, folder.path / "model", dirs_exist_ok=True)
-        told = told_in_summary(folder.path)
+        records = told_in_summary(folder.path)
         summary = {
-            **found,
-            **({"stages": told} if told else {}),
+            **results,
+            **({"stages": records} if records else {}),
             "control": config.control,
             "sft_model": str(sft_path),
             "judge": rubric.judge.describe() if rubric.judge else "none",

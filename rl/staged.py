@@ -17,10 +17,10 @@ from rl.data.sets import DataSplits
 from rl.evaluate.asking import EvalResult
 from rl.evaluate.comparison import measure, strata
 from rl.run.progress import Display, duration
-from rl.sft.found import ensure_sft
+from rl.sft.cache import ensure_sft
 from rl.sft.train import METRICS
 from rl.stages.book import CURVES, START, StageBook, StageRecord, in_percent
-from rl.stages.found import ensure_stage
+from rl.stages.cache import ensure_stage
 from rl.stages.ready import ReadyStage, in_words
 from rl.stages.settings import all_stages
 from rl.training import evaluate_model
@@ -55,8 +55,8 @@ def climb(
     """
     names, book, model = all_stages(config), StageBook(folder), Path(config.model.path)
     ends_with_rl = names[-1] == "grpo"
-    asked = config.stages.evaluate if ready else not ends_with_rl
-    if asked and ready:
+    evaluate = config.stages.evaluate if ready else not ends_with_rl
+    if evaluate and ready:
         _ask(config, book, StageRecord(START, str(model)), splits, scorer, display)
     for number, name in enumerate((one for one in names if one != "grpo"), start=1):
         started = time.monotonic()
@@ -70,7 +70,7 @@ def climb(
         if ready or not ends_with_rl:
             _keep_curve(folder, name, model)
             record = StageRecord(name, str(model), time.monotonic() - started, taught)
-            if asked and not (name == "instruction" and ends_with_rl):
+            if evaluate and not (name == "instruction" and ends_with_rl):
                 _ask(config, book, record, splits, scorer, display)
             else:
                 book.write(record)
@@ -102,9 +102,9 @@ def _ask(
         display.say(f"{record.stage}: {known.greedy['all']['accuracy']:.1%} right, as asked before")
         return
     result = evaluate_model(config, Path(record.model), record.stage, splits, scorer, display)
-    told = record_of(record.stage, Path(record.model), record.seconds, record.taught, result)
-    book.write(told)
-    display.say(f"{record.stage}: {in_percent(told.greedy['all'])} of {len(told.right)} held-out items right, greedy")
+    entry = record_of(record.stage, Path(record.model), record.seconds, record.taught, result)
+    book.write(entry)
+    display.say(f"{record.stage}: {in_percent(entry.greedy['all'])} of {len(entry.right)} held-out items right, greedy")
 
 
 def _keep_curve(folder: Path, name: str, model: Path) -> None:

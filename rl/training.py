@@ -51,11 +51,11 @@ def learn_and_evaluate(
         judge_counters = counters_before(config, folder)
         processor = load_processor(sft_path, images_of(config.model))
         evaluation = RunEvaluation(cluster.rollout, scorer, splits.eval, processor, config)
-        asked = _benchmarks(benchmarks, cluster, scorer.rubric, processor, config, folder, display)
+        asker = _benchmarks(benchmarks, cluster, scorer.rubric, processor, config, folder, display)
         with _tracker(config, folder, done) as tracker:
             sft = evaluation.known(known_sft) if known_sft else evaluation.whole("SFT", 0, display)
             warn_of_format(sft, config, display)
-            on_benchmarks = asked.whole("SFT", 0, str(sft_path)) if asked else {}
+            on_benchmarks = asker.whole("SFT", 0, str(sft_path)) if asker else {}
             raise_if_server_gone()
             with display.bar("GRPO", num_steps, done) as bar:
                 writer = RunWriter(folder)
@@ -64,7 +64,7 @@ def learn_and_evaluate(
                     config=config, folder=folder, samples=splits.rl, processor=processor, cluster=cluster,
                     scorer=scorer, writer=writer, tracker=tracker, bar=bar, start_step=done + 1,
                     counters_before=judge_counters, quick=evaluation.quick,
-                    benchmarks=asked.step if asked else None,
+                    benchmarks=asker.step if asker else None,
                 )  # fmt: skip
                 if config.eval.every_steps and not done:
                     run.report(0, {**evaluation.quick.of(sft), **on_benchmarks})
@@ -75,9 +75,9 @@ def learn_and_evaluate(
             cluster.sync(version=num_steps)
             grpo = evaluation.whole("GRPO", num_steps, display)
             tracker.summary(accuracies(sft, grpo))
-            if asked:
-                asked.whole("GRPO", num_steps, str(folder / "model"))
-                asked.finish()
+            if asker:
+                asker.whole("GRPO", num_steps, str(folder / "model"))
+                asker.finish()
     return BothModels(sft, grpo)
 
 

@@ -20,7 +20,7 @@ from typing import Literal
 from rl.config import ComputeConfig, Config, ModelConfig, SftConfig
 from rl.data.sets import SftRow
 from rl.run.progress import Display, duration
-from rl.sft.found import ensure_sft
+from rl.sft.cache import ensure_sft
 from rl.sft.ranks import in_this_process
 
 BATCH_SIZE = 64

@@ -58,12 +58,12 @@ class Archives:
 
 
 def _listed(path: Path) -> dict[str, list[zipfile.ZipInfo]]:
-    found: dict[str, list[zipfile.ZipInfo]] = {}
+    members: dict[str, list[zipfile.ZipInfo]] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if not member.is_dir():
-                    found.setdefault(member.filename.rpartition("/")[2].lower(), []).append(member)
+                    members.setdefault(member.filename.rpartition("/")[2].lower(), []).append(member)
     except (OSError, zipfile.BadZipFile):
         return {}
-    return found
+    return members

@@ -64,9 +64,9 @@ def majority(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:
     source = taught or samples
     best = {kind: _most_frequent(_key(one) for one in source if one.answer_type == kind) for kind in _kinds(samples)}
     values = tuple(float(bool(best[one.answer_type]) and _hits(one, best[one.answer_type])) for one in samples)
-    said = ", ".join(f"{kind}: {answer or 'none'}" for kind, answer in sorted(best.items()))
+    answers = ", ".join(f"{kind}: {answer or 'none'}" for kind, answer in sorted(best.items()))
     whose = "of training" if taught else "of the benchmark itself, an upper bound"
-    return Blind("majority", f"the most frequent answer {whose} ({said})", values)
+    return Blind("majority", f"the most frequent answer {whose} ({answers})", values)
 
 
 def options_only(samples: Sequence[Sample], taught: Sequence[Sample]) -> Blind:

@@ -247,7 +247,7 @@ def find(wanted: Sequence[str]) -> list[Card]:
         CardError: there is no such card, a file is no card, or two cards bear one name.
     """
     cards: dict[str, Path] = {}
-    found = []
+    result = []
     for one in [name for group in wanted for name in of_table(group)]:
         path = _path_of(one)
         card = load(path)
@@ -259,8 +259,8 @@ def find(wanted: Sequence[str]) -> list[Card]:
         if path.resolve() != shipped.resolve() and shipped.is_file():
             raise CardError(f"two cards are named {card.name!r}: {shipped} and {path}; rename yours")
         cards[card.name] = path
-        found.append(card)
-    return found
+        result.append(card)
+    return result
 
 
 def _path_of(wanted: str) -> Path:
@@ -293,7 +293,7 @@ def load(path: Path) -> Card:
     except RecursionError:
         raise CardError(f"{path}: no card: nested too deeply") from None
     if faults := list(_faults(card)):
-        lines = [f"line {_line(text, place)}: {said}" for place, said in faults]
+        lines = [f"line {_line(text, place)}: {words}" for place, words in faults]
         raise CardError(_screen(path, lines))
     return card
 
@@ -354,29 +354,29 @@ def _line(text: str, place: Sequence[object]) -> int:
 
 def _faults(card: Card) -> list[Fault]:
     """What types cannot say."""
-    found: list[Fault] = []
+    faults: list[Fault] = []
     if not re.fullmatch(r"[a-z][a-z0-9_]*", card.name):
-        found.append((("name",), f"got {card.name!r}, expected small letters, digits and _"))
+        faults.append((("name",), f"got {card.name!r}, expected small letters, digits and _"))
     if card.version < 1:
-        found.append((("version",), f"got {card.version}, expected 1 or more"))
+        faults.append((("version",), f"got {card.version}, expected 1 or more"))
     if "constant" in card.baselines and not card.constant:
-        found.append((("baselines",), "the baseline 'constant' needs the report, as `constant:`"))
-    found += [(("probes",), said) for said in _unknown("probe", card.probes, [*PROBES, *FAMILIES])]
-    found += [(("strata",), said) for said in _unknown("tag", card.strata, [*card.tags, *OF_EVERY_CARD])]
+        faults.append((("baselines",), "the baseline 'constant' needs the report, as `constant:`"))
+    faults += [(("probes",), text) for text in _unknown("probe", card.probes, [*PROBES, *FAMILIES])]
+    faults += [(("strata",), text) for text in _unknown("tag", card.strata, [*card.tags, *OF_EVERY_CARD])]
     by = [card.draw.by] if card.draw else []
-    found += [(("draw", "by"), said) for said in _unknown("tag", by, ["modality", *card.tags])]
-    found += [(("combination",), said) for said in _unknown("tag", card.combination, ["modality", *card.tags])]
+    faults += [(("draw", "by"), text) for text in _unknown("tag", by, ["modality", *card.tags])]
+    faults += [(("combination",), text) for text in _unknown("tag", card.combination, ["modality", *card.tags])]
     of_reports = card.scorer == "report"
     known = [*METRICS, *MODEL_METRICS] if of_reports else ["macro_f1"]
-    found += [(("metrics",), said) for said in _unknown("metric", card.metrics, known)]
+    faults += [(("metrics",), text) for text in _unknown("metric", card.metrics, known)]
     heads = ["rouge_l", "meteor", "cider", "cider_d"] if of_reports else ["accuracy", "rubric_points", ALL_RIGHT]
-    found += [(("headline",), said) for said in _unknown("headline", [card.headline], heads)]
+    faults += [(("headline",), text) for text in _unknown("headline", [card.headline], heads)]
     clusters = ["image", "row", "question", *card.tags]
-    found += [(("cluster",), said) for said in _unknown("cluster", [card.cluster], clusters)]
+    faults += [(("cluster",), text) for text in _unknown("cluster", [card.cluster], clusters)]
     for number, one in enumerate(card.references):
         if not one.comparable and not one.why:
-            found.append((("references", number), f"{one.source} is not comparable: say why"))
-    return [*found, *_faults_of_forms(card)]
+            faults.append((("references", number), f"{one.source} is not comparable: say why"))
+    return [*faults, *_faults_of_forms(card)]
 
 
 def _faults_of_forms(card: Card) -> Iterator[Fault]:
@@ -386,12 +386,12 @@ def _faults_of_forms(card: Card) -> Iterator[Fault]:
         yield ("source",), "a card names at least one file"
     for number, form in enumerate(card.forms):
         place = ("forms", number, "columns")
-        for said in _unknown("role of a column", list(form.columns), ROLES):
-            yield place, said
-        for said in _unknown("function", [form.function] if form.function else [], list(FUNCTIONS)):
-            yield ("forms", number, "function"), said
-        for said in _lacks(card, form):
-            yield place, said
+        for text in _unknown("role of a column", list(form.columns), ROLES):
+            yield place, text
+        for text in _unknown("function", [form.function] if form.function else [], list(FUNCTIONS)):
+            yield ("forms", number, "function"), text
+        for text in _lacks(card, form):
+            yield place, text
 
 
 def _unknown(what: str, names: Sequence[str], known: Sequence[str]) -> list[str]:

@@ -38,14 +38,14 @@ class Numbered(NamedTuple):
 
 def _files_below(root: Path) -> tuple[str, ...]:
     """The files below a folder, as paths relative to it, sorted; links to folders are not followed."""
-    found: list[str] = []
+    paths: list[str] = []
     for folder, folders, files in os.walk(root):
         inside = Path(folder).relative_to(root)
         folders[:] = sorted(one for one in folders if not one.startswith(".")) if len(inside.parts) < MAX_DEPTH else []
-        found += [(inside / one).as_posix() for one in sorted(files) if not one.startswith(".")]
-        if len(found) > MAX_FILES:
+        paths += [(inside / one).as_posix() for one in sorted(files) if not one.startswith(".")]
+        if len(paths) > MAX_FILES:
             raise FileFault(f"{root} holds more than {MAX_FILES:,} files; give the folder of the benchmark itself")
-    return tuple(found)
+    return tuple(paths)
 
 
 def candidates(root: Path, patterns: Sequence[str], names: Sequence[str], *, only_own: bool = False) -> list[Path]:

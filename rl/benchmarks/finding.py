@@ -12,7 +12,7 @@ from rl.benchmarks.questions import form_of
 from rollouts.texts.reading import TextFault, file_text, parse, shorten
 
 
-class Found(NamedTuple):
+class RowFile(NamedTuple):
     """Rows of one file, and the form they are in."""
 
     # None = the Hub.
@@ -33,7 +33,7 @@ def root_of(card: Card, root: str | None) -> str:
     return root if root == HUB else str(Path(root).expanduser())
 
 
-def open_files(card: Card, root: str, notes: list[str], *, training: bool = False) -> list[Found]:
+def open_files(card: Card, root: str, notes: list[str], *, training: bool = False) -> list[RowFile]:
     """The files of rows: those that the card names, or else one that bears the card's name; for `training` only those
     that are named. A file called after training is never the benchmark, unless the card's split is called so. Where a
     card has many files, those in no form of it are a sentence in `notes`.
@@ -62,22 +62,22 @@ def open_files(card: Card, root: str, notes: list[str], *, training: bool = Fals
         )
     if source.many:
         paths = next(fit for pattern in patterns if (fit := found_by([pattern])))
-    found, faults = [], []
+    row_files, faults = [], []
     for path in paths:
         try:
-            found.append(_with_form(card, path, rows_of(path, source.under)))
+            row_files.append(_with_form(card, path, rows_of(path, source.under)))
         except FileFault as error:
             faults.append(str(error))
             continue
         if not source.many:
-            return found
-    if not found:
+            return row_files
+    if not row_files:
         raise FileFault("\n".join(["no file is in a form of this card", *(f"  {fault}" for fault in faults[:5])]))
     notes += [f"not read: {fault}" for fault in faults[:5]]
-    return found
+    return row_files
 
 
-def _with_form(card: Card, path: Path | None, rows: Iterator[Numbered]) -> Found:
+def _with_form(card: Card, path: Path | None, rows: Iterator[Numbered]) -> RowFile:
     first = next(rows, None)
     where = path or "the Hub"
     if first is None:
@@ -86,7 +86,7 @@ def _with_form(card: Card, path: Path | None, rows: Iterator[Numbered]) -> Found
     if form is None:
         there = ", ".join(map(str, list(first.values)[:20]))
         raise FileFault(f"{where} has the columns {shorten(there, 300)}; {missing}")
-    return Found(path, form, _chained(first, rows))
+    return RowFile(path, form, _chained(first, rows))
 
 
 def _chained(first: Numbered, rows: Iterator[Numbered]) -> Iterator[Numbered]:
@@ -94,11 +94,11 @@ def _chained(first: Numbered, rows: Iterator[Numbered]) -> Iterator[Numbered]:
     yield from rows
 
 
-def image_folders(card: Card, found: Sequence[Found], root: str) -> list[Path]:
+def image_folders(card: Card, row_files: Sequence[RowFile], root: str) -> list[Path]:
     """Where a card's images are looked for: beside its files, then in each folder above them as far as the root; in
     those folders that the card names, in the folder itself, in `images`."""
     tops: dict[Path, None] = {}
-    for one in found:
+    for one in row_files:
         if one.path:
             above = [top for top in one.path.parents if root != HUB and Path(root) in (top, *top.parents)]
             tops |= dict.fromkeys([one.path.parent, *above])

@@ -14,7 +14,7 @@ from typing import Any
 
 from rl.benchmarks.card import Card, Training
 from rl.benchmarks.files import HUB, FileFault
-from rl.benchmarks.finding import Found, ids_of, image_folders, open_files, root_of
+from rl.benchmarks.finding import RowFile, ids_of, image_folders, open_files, root_of
 from rl.benchmarks.pictures import Pictures
 from rl.benchmarks.questions import CARD, CLUSTER, FLAW, Item, image_key, item_of, made_of, matches
 from rl.config import DataConfig, MediaConfig
@@ -98,22 +98,22 @@ def load(card: Card, root: str | None, media: MediaConfig | None = None, *, trai
     notes: list[str] = []
     try:
         place = root_of(card, root)
-        found = open_files(card, place, notes)
-        pictures = Pictures(image_folders(card, found, place), media or MediaConfig(), card.modality)
-        items, unusable = _drawn(card, *_read(card, found, pictures, ids_of(card, place)))
+        row_files = open_files(card, place, notes)
+        pictures = Pictures(image_folders(card, row_files, place), media or MediaConfig(), card.modality)
+        items, unusable = _drawn(card, *_read(card, row_files, pictures, ids_of(card, place)))
     except FileFault as error:
         raise BenchmarkError(f"benchmark {card.name}: {error}") from None
     if not items:
         shown = "\n".join(_shown(unusable))
         raise BenchmarkError(f"benchmark {card.name}: no row can be asked ({len(unusable):,} cannot)\n{shown}")
     items = _together(items)
-    file = "the Hub" if found[0].path is None else ", ".join(str(one.path) for one in found[:3])
+    file = "the Hub" if row_files[0].path is None else ", ".join(str(one.path) for one in row_files[:3])
     parts = {part.name: _taught(card, part, place, notes) for part in card.training} if training else {}
     return Benchmark(
         card=card,
         items=tuple(items),
         unusable=tuple(unusable),
-        mismatches=tuple(_mismatches(card, found[0].form.content or card.expect.content, items, unusable)),
+        mismatches=tuple(_mismatches(card, row_files[0].form.content or card.expect.content, items, unusable)),
         missing_images=dict(pictures.missing),
         num_images=pictures.num_images,
         file=file,
@@ -153,7 +153,7 @@ def _labelled(card: Card, sample: Sample, line: int) -> Item:
 
 def _read(
     card: Card,
-    found: Sequence[Found],
+    row_files: Sequence[RowFile],
     pictures: Pictures,
     ids: frozenset[str] | None,
     *,
@@ -162,9 +162,9 @@ def _read(
     items: list[Item] = []
     unusable: list[BadRow] = []
     taken: dict[str, int] = {}
-    for one in found:
+    for one in row_files:
         # "anatomy-test-00000-of-00001-7": files of many folders may have one name.
-        file = "" if one.path is None or len(found) == 1 else f"{one.path.parent.name}-{one.path.stem}-"
+        file = "" if one.path is None or len(row_files) == 1 else f"{one.path.parent.name}-{one.path.stem}-"
         for line, row in one.rows:
             if not matches(row, card.where) or not matches(row, one.form.where):
                 continue
@@ -177,13 +177,13 @@ def _read(
             except BadSample as error:
                 unusable.append(BadRow(line, _name_of(row), str(error)))
                 continue
-            for asked in made:
+            for question in made:
                 try:
-                    item = item_of(asked, one.form, card, line, pictures, file)
+                    item = item_of(question, one.form, card, line, pictures, file)
                     if item.sample.id in taken:
                         raise BadSample(f"the id is taken by row {taken[item.sample.id]}")
                 except BadSample as error:
-                    unusable.append(BadRow(line, _name_of(asked), str(error)))
+                    unusable.append(BadRow(line, _name_of(question), str(error)))
                     continue
                 taken[item.sample.id] = line
                 items.append(item)
@@ -218,8 +218,8 @@ def _together(items: Sequence[Item]) -> list[Item]:
     groups: dict[tuple[object, ...], list[int]] = collections.defaultdict(list)
     for place, item in enumerate(items):
         sample = item.sample
-        asked = " ".join(sample.question.casefold().split())
-        groups[tuple(map(image_key, sample.media)), asked, sample.options or ()].append(place)
+        question = " ".join(sample.question.casefold().split())
+        groups[tuple(map(image_key, sample.media)), question, sample.options or ()].append(place)
     result = list(items)
     for places in groups.values():
         if len(places) == 1 or items[places[0]].sample.answer_type == "report":
@@ -229,8 +229,8 @@ def _together(items: Sequence[Item]) -> list[Item]:
         for place in places:
             item = items[place]
             if closed and len(golds) > 1:
-                said = ", ".join(sorted({items[one].sample.gold_text for one in places}))
-                result[place] = _flawed(item, f"the same question has the answers {shorten(said)}")
+                answers = ", ".join(sorted({items[one].sample.gold_text for one in places}))
+                result[place] = _flawed(item, f"the same question has the answers {shorten(answers)}")
             else:
                 tags = {**item.sample.tags, MERGED: items[places[0]].sample.id}
                 result[place] = item._replace(sample=dataclasses.replace(item.sample, tags=tags))
@@ -281,10 +281,10 @@ def _taught(card: Card, part: Training, root: str, notes: list[str]) -> tuple[Sa
     source = dataclasses.replace(card.source, files=part.files, under=part.under)
     as_card = dataclasses.replace(card, where=part.where, source=source)
     try:
-        found = open_files(as_card, root if Path(root).is_dir() else str(Path(root).parent), notes, training=True)
+        row_files = open_files(as_card, root if Path(root).is_dir() else str(Path(root).parent), notes, training=True)
         ids = ids_of(card, root) if part.other_ids else None
-        pictures = Pictures(image_folders(card, found, root), names_only=("volume", "video"))
-        items, unusable = _read(as_card, found, pictures, ids, other_ids=part.other_ids)
+        pictures = Pictures(image_folders(card, row_files, root), names_only=("volume", "video"))
+        items, unusable = _read(as_card, row_files, pictures, ids, other_ids=part.other_ids)
     except FileFault:
         notes.append(f"{part.name} is not there ({', '.join(part.files)}): no baseline learns from it")
         return ()

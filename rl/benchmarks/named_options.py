@@ -71,8 +71,8 @@ def _chinese(question: str) -> list[str]:
         listed = parts[-1] if len(parts) > 1 else before
         if len(parts) == 1 or "是" in listed:
             listed = listed.rpartition("是")[2]
-        found = re.match(rf"({_ITEM}+?)(?:的.*)?$", after)
-        return [*_items(listed, "、"), *([found[1]] if found else [])]
+        match = re.match(rf"({_ITEM}+?)(?:的.*)?$", after)
+        return [*_items(listed, "、"), *([match[1]] if match else [])]
     which = _WHICH.search(re.split(r"[,，]", text)[-1])
     return _items(which[1], "、|和|与|或者|或") if which else []
 

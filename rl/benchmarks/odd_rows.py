@@ -117,10 +117,10 @@ def healthbench(row: Row) -> dict[str, Any]:
     turns = row.get("prompt")
     if not isinstance(turns, list) or not turns or not all(isinstance(turn, Mapping) for turn in turns):
         raise BadSample(f"prompt is {quote(turns)}, expected a list of messages")
-    said = [(str(turn.get("role")), str(turn.get("content"))) for turn in turns]
-    if said[-1][0] != "user":
-        raise BadSample(f"the last message is of {said[-1][0]!r}, expected user")
-    text = said[0][1] if len(said) == 1 else "\n\n".join(f"{role.capitalize()}: {words}" for role, words in said)
+    pairs = [(str(turn.get("role")), str(turn.get("content"))) for turn in turns]
+    if pairs[-1][0] != "user":
+        raise BadSample(f"the last message is of {pairs[-1][0]!r}, expected user")
+    text = pairs[0][1] if len(pairs) == 1 else "\n\n".join(f"{role.capitalize()}: {words}" for role, words in pairs)
     rubrics = row.get("rubrics")
     if not isinstance(rubrics, list) or not all(isinstance(one, Mapping) for one in rubrics):
         raise BadSample(f"rubrics is {quote(rubrics)}, expected a list of criteria")
@@ -142,21 +142,21 @@ def lxmert_label(row: Row) -> Made:
     if "sentf" not in row:
         answer = _one_name(row.get("label"))
         return {**row, "id": row.get("question_id"), "question": row.get("sent"), "answer": answer, "image": image}
-    asked, labels = (_of_pathvqa(row, column) for column in ("sentf", "labelf"))
-    if len(asked) != len(labels):
-        raise BadSample(f"image {quote(name)} has {len(asked)} questions and {len(labels)} answers")
+    questions, labels = (_of_pathvqa(row, column) for column in ("sentf", "labelf"))
+    if len(questions) != len(labels):
+        raise BadSample(f"image {quote(name)} has {len(questions)} questions and {len(labels)} answers")
     return [
         {"id": f"{name}-{number}", "question": question, "answer": _one_name(label), "image": image}
-        for number, (question, label) in enumerate(zip(asked, labels, strict=True), start=1)
+        for number, (question, label) in enumerate(zip(questions, labels, strict=True), start=1)
     ]
 
 
 def _of_pathvqa(row: Row, column: str) -> Sequence[Any]:
     value = row.get(column)
-    found = value.get("pvqa") if isinstance(value, Mapping) else value
-    if not isinstance(found, (list, tuple)):
+    entries = value.get("pvqa") if isinstance(value, Mapping) else value
+    if not isinstance(entries, (list, tuple)):
         raise BadSample(f"{column} is {quote(value)}, expected a list under 'pvqa'")
-    return found
+    return entries
 
 
 def _one_name(label: Any) -> str:
@@ -171,10 +171,10 @@ def findings_and_impression(row: Row) -> Made:
     parts = [" ".join(str(row.get(name) or "").split()) for name in ("findings", "impression")]
     if not any(parts):
         raise BadSample("neither findings nor an impression")
-    asked = 'Write the report of this study in the form "Findings: .. Impression: ..".'
+    question = 'Write the report of this study in the form "Findings: .. Impression: ..".'
     return {
         **row,
-        "question": asked,
+        "question": question,
         "answer": two_sections(*parts),
         "findings": parts[0],
         "impression": parts[1],
@@ -191,11 +191,11 @@ def options_in_problem(row: Row) -> Made:
     """OmniMedVQA as Med-R1 passes it around: the options stand behind the question ("..? A)CT, B)MRI"), the answer's
     letter in its tag, and the modality in the file's name ("X-Ray_test.json")."""
     stem, options = _behind(str(row.get("problem") or ""))
-    said = _R1_ANSWER.fullmatch(str(row.get("solution") or ""))
-    if said is None:
+    answer = _R1_ANSWER.fullmatch(str(row.get("solution") or ""))
+    if answer is None:
         raise BadSample(f"solution is {quote(row.get('solution'))}, expected <answer> A </answer>")
     modality = re.sub(r"_(test|train)$", "", str(row.get("file") or ""))
-    return {**row, "question": stem, "options": options, "letter": said[1].upper(), "modality": modality}
+    return {**row, "question": stem, "options": options, "letter": answer[1].upper(), "modality": modality}
 
 
 def _behind(problem: str) -> tuple[str, list[str]]:
@@ -218,18 +218,18 @@ def lettered_columns(row: Row) -> Made:
     """VLMEvalKit's form: index, question, options in the columns A, B, .. as far as there are any, the letter or the
     text of the answer, and the images in base64, one or the text of a list of them."""
     letters = [letter for letter in LETTERS if letter in row]
-    texts = [_MARK.sub(r"image \1", str(row[one])) if _said(row[one]) else None for one in letters]
+    texts = [_MARK.sub(r"image \1", str(row[one])) if _has_text(row[one]) else None for one in letters]
     while texts and texts[-1] is None:
         texts.pop()
     held = row.get("image") or row.get("image_path")
     images = literal(held) if isinstance(held, str) and held.startswith("['") else held
-    hint = f"{row['hint']}\n" if _said(row.get("hint")) else ""
+    hint = f"{row['hint']}\n" if _has_text(row.get("hint")) else ""
     question = _MARK.sub(r"(image \1)", hint + str(row.get("question") or ""))
     made = {**row, "id": row.get("index"), "question": question, "images": images, "image": None}
     return {**made, "options": texts, "letter": row.get("answer")} if texts else {**made, "options": None}
 
 
-def _said(cell: Any) -> bool:
+def _has_text(cell: Any) -> bool:
     """Whether a cell of a table holds a text; pandas writes an empty one as nan."""
     return cell is not None and cell == cell and str(cell).strip().lower() not in ("", "nan")
 
@@ -246,7 +246,7 @@ def mediconfusion(row: Row) -> Made:
         pair.append({
             "id": f"{name}-{number}", "pair": name, "question": row.get("question"),
             "options": [row.get("option_A"), row.get("option_B")], "letter": row.get(f"im_{number}_correct"),
-            "image": f"{_whole(local)}.jpg" if _said(local) else row.get(f"im_{number}"),
+            "image": f"{_whole(local)}.jpg" if _has_text(local) else row.get(f"im_{number}"),
             "category": row.get(f"category_{number}"),
         })  # fmt: skip
     if pair[0]["letter"] == pair[1]["letter"]:

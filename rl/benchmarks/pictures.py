@@ -79,7 +79,7 @@ class Pictures:
         if name not in self._seen and role in self.names_only:
             self._seen[name] = Media(kind="image", path=name)
         if name not in self._seen:
-            self._seen[name] = self._sequence(name, role) if role in ("volume", "video") else self._found(name)
+            self._seen[name] = self._sequence(name, role) if role in ("volume", "video") else self._image(name)
         return self._seen[name]
 
     def _sequence(self, name: str, role: str) -> Media:
@@ -105,7 +105,7 @@ class Pictures:
             return None
         return next((folder / name for folder in self.folders if (folder / name).is_dir()), None)
 
-    def _found(self, name: str) -> Media:
+    def _image(self, name: str) -> Media:
         # PathVQA's own files name images without an ending.
         endings = ("",) if Path(name).suffix else ("", ".jpg", ".png", ".jpeg")
         path = next((path for ending in endings if (path := self.path_of(f"{name}{ending}"))), None)
@@ -140,8 +140,8 @@ class Pictures:
             if inside not in self._listed:
                 there = inside.iterdir() if inside.is_dir() else ()
                 self._listed[inside] = {one.name.lower(): one for one in there if one.is_file()}
-            if found := self._listed[inside].get(Path(name).name.lower()):
-                return found
+            if other := self._listed[inside].get(Path(name).name.lower()):
+                return other
         if self._archives is None:
             self._archives = Archives(self.folders, Path(self.settings.cache_dir))
         return self._archives.path_of(name)

@@ -105,11 +105,11 @@ def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures, fil
     """The question of a row of `made_of`. `file`: goes before the line where a row has no id, since lines repeat where
     a card has many files. Raises BadSample with what was got and what was expected."""
     cells = _Cells(row, form)
-    tags = {tag: found for tag, column in card.tags.items() if (found := cells.text_in(column))}
+    tags = {tag: text for tag, column in card.tags.items() if (text := cells.text_in(column))}
     tags |= {name: cells.text(name) for name in SECTIONS if form.function and cells.value("impression") is not None}
     media = _media(cells, card, pictures)
-    said = cells.text("question") or cells.text("conversation") or card.question or _REPORT[card.language]
-    question = _bare(said, len(media))
+    words = cells.text("question") or cells.text("conversation") or card.question or _REPORT[card.language]
+    question = _bare(words, len(media))
     row_id = cells.text("id") or f"{file}{line}"
     gold = _gold(cells, card, question, tags)
     cluster = _cluster(card, row_id, question, media, tags)
@@ -124,7 +124,7 @@ def item_of(row: Row, form: Form, card: Card, line: int, pictures: Pictures, fil
         tags["letter_options"] = _kind_of_options(gold.options or ())
     sample = Sample(
         id=f"{card.name}-{row_id}",
-        question=_asked(question, gold.kind, card),
+        question=_prompt(question, gold.kind, card),
         answer_type=gold.kind,  # type: ignore[arg-type]  # checked by the record itself
         gold_text=gold.text,
         options=gold.options,
@@ -168,10 +168,10 @@ class _Cells:
         names = [column] if isinstance(column, str) else list(column)
         if role == "options" and len(names) > 1:
             # An empty cell between others keeps its letter; those behind the last option are none.
-            found = [None if _is_nothing(self.row.get(name)) else self.row[name] for name in names]
-            while found and found[-1] is None:
-                found.pop()
-            return found
+            options = [None if _is_nothing(self.row.get(name)) else self.row[name] for name in names]
+            while options and options[-1] is None:
+                options.pop()
+            return options
         if role == "images" and len(names) > 1:
             return [self.row[name] for name in names if not _is_nothing(self.row.get(name))]
         return next((self.row[name] for name in names if not _is_nothing(self.row.get(name))), None)
@@ -212,10 +212,10 @@ def _text(value: Any, role: str) -> str:
 
 def _media(cells: _Cells, card: Card, pictures: Pictures) -> tuple[Media, ...]:
     roles = ("image", "images", "volume", "video")
-    found = [one for role in roles for one in pictures.media(cells.value(role), role)]
-    if card.needs_media and not found:
+    media = [one for role in roles for one in pictures.media(cells.value(role), role)]
+    if card.needs_media and not media:
         raise BadSample("the row names no image")
-    return tuple(found)
+    return tuple(media)
 
 
 def _cluster(card: Card, row_id: str, question: str, media: Sequence[Media], tags: Mapping[str, str]) -> str:
@@ -267,8 +267,8 @@ def _gold(cells: _Cells, card: Card, question: str, tags: Mapping[str, str]) -> 
     if rules.kind == "report":
         return _Gold("report", text)
     closed = all(tags.get(name, value).strip().upper() == value.upper() for name, value in rules.closed.items())
-    if rules.yes_no and closed and (said := yes_or_no(text)):
-        return _Gold("yes_no", said)
+    if rules.yes_no and closed and (answer := yes_or_no(text)):
+        return _Gold("yes_no", answer)
     if rules.kind == "" and closed and (choice := _named(rules, question, text)):
         return choice
     return _open(cells, card, text)
@@ -305,17 +305,17 @@ def set_wordings(text: str) -> list[str]:
         return []
     chinese = bool(re.search(r"[\u4e00-\u9fff]", text))
     joins = ("、", "和", "，") if chinese else (", ", " and ")
-    found = [join.join(order) for order in itertools.permutations(parts) for join in joins]
+    wordings = [join.join(order) for order in itertools.permutations(parts) for join in joins]
     if len(parts) > 2 and not chinese:
-        found += [f"{', '.join(order[:-1])} and {order[-1]}" for order in itertools.permutations(parts)]
+        wordings += [f"{', '.join(order[:-1])} and {order[-1]}" for order in itertools.permutations(parts)]
     words = [part.casefold().split() for part in parts]
     nouns = {" ".join(one[1:]) for one in words if len(one) > 1}
     if {one[0] for one in words} == {"left", "right"} and len(parts) == 2 and len(nouns) == 1:
         noun = nouns.pop()
-        found += [f"{a} and {b} {noun}{end}" for a, b in (("left", "right"), ("right", "left")) for end in ("", "s")]
-        found += [f"left {noun} and right {noun}", f"right {noun} and left {noun}"]
-        found += [f"both {noun}s", f"both {noun}", f"bilateral {noun}s", f"bilateral {noun}"]
-    return found
+        wordings += [f"{a} and {b} {noun}{end}" for a, b in (("left", "right"), ("right", "left")) for end in ("", "s")]
+        wordings += [f"left {noun} and right {noun}", f"right {noun} and left {noun}"]
+        wordings += [f"both {noun}s", f"both {noun}", f"bilateral {noun}s", f"bilateral {noun}"]
+    return wordings
 
 
 def _options(value: Any) -> list[str]:
@@ -347,8 +347,8 @@ def _listed(text: str) -> list[Any]:
     """The options that a text spells: a list as Python or JSON writes it, one option a line, or behind each other with
     letters of their own, "(A) one (B) two"."""
     if text.lstrip().startswith("["):
-        found = literal(text)
-        return found if isinstance(found, list) else [found]
+        value = literal(text)
+        return value if isinstance(value, list) else [value]
     lines = [part for part in text.split("\n") if part.strip()]
     return lines if len(lines) != 1 else lettered(text.strip()) or lines
 
@@ -399,13 +399,13 @@ def _gold_index(cells: _Cells, options: Sequence[str], folded: Sequence[str], ca
 
 def _by_letter(text: str, options: Sequence[str], folded: Sequence[str]) -> int:
     """The place of "B", "(B)" or "B. its text"; a text that is no letter is looked for among the options."""
-    found = _LETTER.fullmatch(text)
-    letter = found[1].upper() if found else ""
-    if found and letter in LETTERS[: len(options)]:
+    match = _LETTER.fullmatch(text)
+    letter = match[1].upper() if match else ""
+    if match and letter in LETTERS[: len(options)]:
         place = LETTERS.index(letter)
-        if not found[2] or _folded(found[2]) == folded[place]:
+        if not match[2] or _folded(match[2]) == folded[place]:
             return place
-    if folded.count(_folded(text)) == 1 and not (found and not found[2] and letter in LETTERS[: len(options)]):
+    if folded.count(_folded(text)) == 1 and not (match and not match[2] and letter in LETTERS[: len(options)]):
         return folded.index(_folded(text))  # "E. coli" is no label, however much it looks like one
     if folded.count(_folded(text)) > 1:
         raise BadSample(f"the gold {quote(text)} is the text of {folded.count(_folded(text))} options")
@@ -427,7 +427,7 @@ def _rubric(cells: _Cells) -> tuple[RubricCriterion, ...]:
     return tuple(made)
 
 
-def _asked(question: str, kind: str, card: Card) -> str:
+def _prompt(question: str, kind: str, card: Card) -> str:
     """The question in the card's template; the think and answer template of the model goes around it."""
     if card.prompt == "short" and kind == "open":
         return f"{question}\n{_SHORT[card.language]}"

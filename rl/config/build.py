@@ -28,16 +28,16 @@ class Leaf(NamedTuple):
 
 def leaves(cls: type = Config, prefix: str = "") -> dict[str, Leaf]:
     """Every setting of the tree by its dotted path, in the order of the file."""
-    found: dict[str, Leaf] = {}
+    by_path: dict[str, Leaf] = {}
     hints = get_type_hints(cls)
     for item in dataclasses.fields(cls):
         path = prefix + item.name
         if dataclasses.is_dataclass(hints[item.name]):
-            found |= leaves(hints[item.name], path + ".")
+            by_path |= leaves(hints[item.name], path + ".")
         else:
             default = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-            found[path] = Leaf(path, hints[item.name], default)
-    return found
+            by_path[path] = Leaf(path, hints[item.name], default)
+    return by_path
 
 
 def value_at(config: Config, path: str) -> Any:

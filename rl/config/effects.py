@@ -278,13 +278,13 @@ def without_effect(config: Config, explicit: set[str]) -> list[str]:
     """Sentences on the settings that the user changed on the command line although nothing reads them in this
     combination."""
     default = {path: leaf.default for path, leaf in leaves().items()}
-    found = {
+    sentences = {
         path: f"{path}: setting it has no effect, because {why}"
         for path, why in idle_settings(config).items()
         if path in explicit and value_at(config, path) != default[path]
     }
     if config.judge.kind != "rules" and "judge.kind" in explicit and not asks_judge(config):
-        found["judge.kind"] = (
+        sentences["judge.kind"] = (
             "judge.kind: setting it has no effect, because no reward of reward.weights and reward.routes asks the judge"
         )
-    return list(found.values())
+    return list(sentences.values())

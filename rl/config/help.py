@@ -46,15 +46,15 @@ def comments() -> dict[str, str]:
 
 def _comments_of(source: str) -> dict[str, str]:
     lines = source.splitlines()
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for node in ast.parse(source).body:
         if not isinstance(node, ast.ClassDef):
             continue
-        found[node.name] = " ".join((ast.get_docstring(node) or "").split())
+        texts[node.name] = " ".join((ast.get_docstring(node) or "").split())
         for item in node.body:
             if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                found[f"{node.name}.{item.target.id}"] = _comment_above(lines, item.lineno - 1)
-    return found
+                texts[f"{node.name}.{item.target.id}"] = _comment_above(lines, item.lineno - 1)
+    return texts
 
 
 def _comment_above(lines: Sequence[str], index: int) -> str:
@@ -92,8 +92,8 @@ def _record_of(section: str) -> type:
 
 def _meaning(record: type, name: str, words: Mapping[str, str]) -> str:
     """The comment above a field: where the record inherits it, or states another default without a word, its base's."""
-    told = (words.get(f"{one.__name__}.{name}", "") for one in record.__mro__)
-    return next((text for text in told if text), "")
+    texts = (words.get(f"{one.__name__}.{name}", "") for one in record.__mro__)
+    return next((text for text in texts if text), "")
 
 
 def _setting(leaf: Leaf, meaning: str, width: int) -> list[str]:

@@ -113,8 +113,8 @@ def problems(config: Config, explicit: set[str]) -> list[str]:
         _files,
         _controls,
     )
-    found = [fault for rule in rules for fault in rule(config)]
-    return [*found, *_lengths(config, explicit), *without_effect(config, explicit)]
+    faults = [fault for rule in rules for fault in rule(config)]
+    return [*faults, *_lengths(config, explicit), *without_effect(config, explicit)]
 
 
 def _controls(config: Config) -> Iterable[str]:
@@ -317,8 +317,8 @@ def _local_judge(config: Config) -> Iterable[str]:
             " judge=openai judge.base_url=URL judge.model=NAME, judge=rules, or a model of your own with"
             " judge.model=FOLDER"
         )
-    asked = {*config.reward.weights, *config.reward.gates, *config.reward.routes.values()}
-    for name in sorted(asked & {"rubric_judge", "keypoints", "perception"}):
+    names = {*config.reward.weights, *config.reward.gates, *config.reward.routes.values()}
+    for name in sorted(names & {"rubric_judge", "keypoints", "perception"}):
         yield (
             f"judge.kind: judge=local compares short answers with a reference, but the reward {name} asks about"
             " criteria; use judge=openai"
@@ -404,12 +404,12 @@ def _files(config: Config) -> Iterable[str]:
     if data.name == "phantoms":
         return
     what = "folder with trainset.json and images/" if data.name == "vqa_rad" else "JSONL file"
-    found = data.root is not None and (
+    is_there = data.root is not None and (
         Path(data.root).is_dir() if data.name == "vqa_rad" else Path(data.root).is_file()
     )
     if data.root is None:
         yield f"data.root: data={data.name} needs the {what}, such as data.root=PATH"
-    elif not found and not (data.name == "vqa_rad" and looks_like_hub_id(data.root)):
+    elif not is_there and not (data.name == "vqa_rad" and looks_like_hub_id(data.root)):
         yield (
             f"data.root: expected a {what}, but {data.root}"
             f" {'is none' if Path(data.root).exists() else 'does not exist'}{how_to_make(data.root)}"

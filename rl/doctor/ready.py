@@ -25,7 +25,7 @@ from rl.run.failures import NotReady
 from rl.run.progress import Display
 from rl.run.run import total_steps
 from rl.run.tracking import check_login
-from rl.stages.found import documents_of
+from rl.stages.cache import documents_of
 from rl.stages.ready import ReadyStage, in_words, ready_stage
 from rl.stages.settings import all_stages, document_stages
 from rollouts.prompt.processing import load_processor, media_fault

@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     from rl.data.sizes import images_of
     from rl.run.failures import exit_on_failure
     from rl.run.progress import Display
-    from rl.sft.found import ensure_sft
+    from rl.sft.cache import ensure_sft
     from rollouts.prompt.processing import load_processor
 
     # The folder is the only line on standard output.

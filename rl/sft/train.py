@@ -125,14 +125,14 @@ class _Training:
         lengths = [len(row.completion_ids) for row in rows]
         self.counts.num_tokens += sum(row.num_tokens for row in rows)
         self.num_seen += _num_rows(self.course.updates[step - 1])
-        told = {
+        numbers = {
             "step": step,
             "epoch": round(self.num_seen / self.course.num_rows, 4),
             "num_tokens": self.counts.num_tokens,
             "refused_rows": self.counts.num_refused,
         }
         wait = self.ranks.start_update(rows, denominators([lengths], max_completion_length=0)[0])
-        return lambda: self._note({**told, **wait()})
+        return lambda: self._note({**numbers, **wait()})
 
     def _note(self, numbers: Mapping[str, Any]) -> None:
         if numbers["update/skipped"]:

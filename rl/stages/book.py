@@ -56,8 +56,8 @@ class StageBook:
         followed from it."""
         names = [one.stage for one in self.records]
         kept = self.records[: names.index(record.stage)] if record.stage in names else self.records
-        asked = [one for one in kept if one.right]
-        record.added = added(asked[-1], record) if asked and record.right else None
+        predecessors = [one for one in kept if one.right]
+        record.added = added(predecessors[-1], record) if predecessors and record.right else None
         self.records = [*kept, record]
         text = json.dumps([asdict(one) for one in self.records], indent=1)
         write_atomically(self._path, text.encode())
@@ -67,15 +67,15 @@ def added(before: StageRecord, after: StageRecord) -> dict[str, Any]:
     """What one model is better than another on the same items: `difference` of accuracy over those that both have a
     verdict on, its interval `low` to `high`, the two-sided `p_value`, `num_items`, and how both were made
     (`rl.statistics.pairs.paired_difference`)."""
-    found = paired_difference(_values(before.right), _values(after.right), [str(one) for one in after.clusters])
+    difference = paired_difference(_values(before.right), _values(after.right), [str(one) for one in after.clusters])
     return {
-        "difference": found.value or 0.0,
-        "low": found.low,
-        "high": found.high,
-        "p_value": 1.0 if found.p_value is None else found.p_value,
-        "num_items": found.num_items,
-        "method": found.method,
-        "test": found.test,
+        "difference": difference.value or 0.0,
+        "low": difference.low,
+        "high": difference.high,
+        "p_value": 1.0 if difference.p_value is None else difference.p_value,
+        "num_items": difference.num_items,
+        "method": difference.method,
+        "test": difference.test,
     }
 
 

@@ -65,11 +65,11 @@ def ready_stage(config: Config, name: str, held_out: Sequence[Sample], bar: Bar 
         FileNotFoundError: `root` is not there.
     """
     stage = stage_of(config, name)
-    found = held_apart(load_documents(name, stage, config.data, bar), held_out)
+    content = held_apart(load_documents(name, stage, config.data, bar), held_out)
     staged = as_staged(config, name, load_family(config.model.path))
-    with bar(f"check the documents of {name}", len(found.documents)) as advance:
-        checked = check_documents(staged, found.documents, advance)
-    bad_rows = [*found.bad_rows, *checked.bad_rows]
+    with bar(f"check the documents of {name}", len(content.documents)) as advance:
+        checked = check_documents(staged, content.documents, advance)
+    bad_rows = [*content.bad_rows, *checked.bad_rows]
     if bad_rows and config.data.on_bad_row == "raise":
         where = "data=phantoms" if stage.root is None else f"root={stage.root}"
         raise BadRows(f"stages.{name}.{where}", bad_rows, _listed(stage.root, bad_rows))
@@ -79,7 +79,7 @@ def ready_stage(config: Config, name: str, held_out: Sequence[Sample], bar: Bar 
             f" stages.{name}.root=, or leave the stage out with stages.skip=[{name}]"
         )
     updates = sequences_of(checked.lengths, stage, config)
-    return ReadyStage(name, checked.documents, checked.lengths, updates, bad_rows, dict(found.notes))
+    return ReadyStage(name, checked.documents, checked.lengths, updates, bad_rows, dict(content.notes))
 
 
 def check_documents(staged: Config, documents: Sequence[Document], advance: Advance = lambda _: None) -> Checked:

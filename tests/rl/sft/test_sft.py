@@ -19,7 +19,7 @@ from rl.policy.objectives import SupervisedObjective
 from rl.policy.parts import part_of
 from rl.policy.policy import Policy
 from rl.sft import train
-from rl.sft.found import sft_hash
+from rl.sft.cache import sft_hash
 from rl.sft.ranks import in_this_process
 from rl.sft.rows import encode_row, training_order
 from rl.step import TooManyFailures

@@ -19,9 +19,9 @@ from rl.data.sets import BadRows
 from rl.data.sizes import images_of
 from rl.sft import train
 from rl.sft.__main__ import main as sft_command
-from rl.sft.found import as_trained, sft_hash
+from rl.sft.cache import as_trained, sft_hash
 from rl.sft.ranks import OneRank, in_this_process
-from rl.stages.found import ensure_stage, stage_hash
+from rl.stages.cache import ensure_stage, stage_hash
 from rl.stages.ready import ReadyStage, in_words, ready_stage
 from rl.stages.settings import all_stages, as_staged, document_stages
 from rollouts.prompt.families import FAMILIES

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from rl.config import ComputeConfig, ModelConfig
 from rl.data.sets import SftRow
 from rl.run.folder import RunFolderError
-from rl.sft import found, train
-from rl.sft.found import sft_hash
+from rl.sft import cache, train
+from rl.sft.cache import sft_hash
 from rl.sft.ranks import in_this_process, in_workers
 from tests.fakes.tiny_models import make_internvl, open_think
 from tests.paths import REPOSITORY
@@ -23,7 +23,7 @@ from tests.rl.sft.sft_cases import config
 
 
 def ensure_sft(settings, rows):
-    return found.ensure_sft(settings, rows, start=in_this_process)
+    return cache.ensure_sft(settings, rows, start=in_this_process)
 
 
 def test_a_finished_model_of_the_same_configuration_is_reused(tiny, rows, tmp_path, capfd):
@@ -56,7 +56,7 @@ def test_the_hash_follows_model_rows_and_settings_but_not_where_it_is_kept(tiny,
         sft_hash(dataclasses.replace(config(tiny), model=ModelConfig(path=str(tiny), dtype="bfloat16")), rows),
     ]
     assert len({base, *changed}) == 8
-    monkeypatch.setattr(found, "FORMAT_VERSION", found.FORMAT_VERSION + 1)
+    monkeypatch.setattr(cache, "FORMAT_VERSION", cache.FORMAT_VERSION + 1)
     assert sft_hash(config(tiny), rows) not in {base, *changed}
 
 
@@ -66,7 +66,7 @@ def test_an_interrupt_before_the_first_checkpoint_leaves_nothing_behind(tiny, ro
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rl.sft.found.train_sft", interrupted)
+    monkeypatch.setattr("rl.sft.cache.train_sft", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ensure_sft(settings, rows)
     assert list((tmp_path / "sft").iterdir()) == []
@@ -82,14 +82,14 @@ def test_two_processes_do_not_train_the_same_model(tiny, rows, tmp_path):
     settings = config(tiny, cache_dir=str(tmp_path / "sft"))
     partial = tmp_path / "sft" / f".{sft_hash(settings, rows)[:16]}.partial"
     partial.mkdir(parents=True)
-    with found._held(partial / found.LOCK), pytest.raises(RunFolderError, match=r"another process.*sft\.cache_dir"):
+    with cache._held(partial / cache.LOCK), pytest.raises(RunFolderError, match=r"another process.*sft\.cache_dir"):
         ensure_sft(settings, rows)
 
 
 _KILLED_AT_UPDATE = """
 import os, signal, sys
 from pathlib import Path
-from rl.sft import found, ranks
+from rl.sft import cache, ranks
 from tests.rl.sft.sft_cases import config, seeing_rows
 
 def killed(self, rows, totals, start=ranks.OneRank.start_update):
@@ -101,7 +101,7 @@ def killed(self, rows, totals, start=ranks.OneRank.start_update):
 
 ranks.OneRank.start_update = killed
 settings = config(Path(sys.argv[1]), cache_dir=sys.argv[2], save_steps=2, num_epochs=2)
-found.ensure_sft(settings, seeing_rows(), start=ranks.in_this_process)
+cache.ensure_sft(settings, seeing_rows(), start=ranks.in_this_process)
 """
 
 
@@ -132,7 +132,7 @@ def test_two_ranks_in_workers_learn_what_one_does_here(tiny, rows, tmp_path):
         sft=dataclasses.replace(settings.sft, cache_dir=str(tmp_path / "two")),
         compute=ComputeConfig(num_threads=1, num_policy_workers=2),
     )
-    together = found.ensure_sft(two, rows, start=in_workers)
+    together = cache.ensure_sft(two, rows, start=in_workers)
     assert together.name == alone.name
     assert sorted(path.name for path in together.iterdir()) == sorted(path.name for path in alone.iterdir())
     lines = [[json.loads(line) for line in (one / train.METRICS).read_text().splitlines()] for one in (together, alone)]

@@ -61,15 +61,15 @@ def sft_hash(config: Config, rows: Sequence[SftRow]) -> str:
     and every row with its images."""
     config = as_trained(config)
     lines = ([_plain(row.sample), media_hashes(row.sample.media), row.response] for row in rows)
-    return course_hash(config, lines, {"asked": _asked(config, rows)})
+    return course_hash(config, lines, {"asked": _prompts(config, rows)})
 
 
-def course_hash(config: Config, lines: Iterable[object], told: Mapping[str, object]) -> str:
+def course_hash(config: Config, lines: Iterable[object], rest: Mapping[str, object]) -> str:
     """Hex digest of everything that a training of `config.model` with the settings of `config.sft` depends on.
 
     Args:
         lines: a JSON-ready value for each row.
-        told: what else matters, JSON-ready.
+        rest: what else matters, JSON-ready.
     """
     digest = hashlib.sha256()
     folder = Path(config.model.path)
@@ -82,7 +82,7 @@ def course_hash(config: Config, lines: Iterable[object], told: Mapping[str, obje
         "model_id": "" if files else config.model.path,
         "sft": _without(dataclasses.asdict(config.sft), _SFT_WITHOUT_EFFECT),
         "seed": config.seed,
-        **told,
+        **rest,
     }
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for line in lines:
@@ -103,7 +103,7 @@ def _without(settings: dict[str, object], names: Sequence[str]) -> dict[str, obj
     return {name: value for name, value in settings.items() if name not in names}
 
 
-def _asked(config: Config, rows: Sequence[SftRow]) -> list[str]:
+def _prompts(config: Config, rows: Sequence[SftRow]) -> list[str]:
     """What code and template make of the first row of each kind of answer: instructions, turns, and what the template
     opens of the answer itself, which is then not taught."""
     processor = load_processor(config.model.path, images_of(config.model))
@@ -153,12 +153,12 @@ def ensure(
     """
     final = Path(config.sft.cache_dir) / digest[:16]
     if (final / FINISHED).is_file():
-        return _found(final, display)
+        return _reuse(final, display)
     partial = final.with_name(f".{final.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     with _held(partial / LOCK):
         if (final / FINISHED).is_file():  # finished by another process meanwhile
-            return _found(final, display)
+            return _reuse(final, display)
         display.say(f"{doing} into {final}")
         try:
             counts = train(partial)
@@ -175,7 +175,7 @@ def ensure(
     return final
 
 
-def _found(final: Path, display: Display) -> Path:
+def _reuse(final: Path, display: Display) -> Path:
     display.say(f"{final} is reused (same model, data and settings)")
     refused = json.loads((final / FINISHED).read_text(encoding="utf-8")).get("refused_rows", 0)
     if refused:

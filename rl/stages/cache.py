@@ -10,7 +10,7 @@ from rl.config import Config
 from rl.data.sizes import images_of
 from rl.run.contents import digest
 from rl.run.progress import Display
-from rl.sft.found import course_hash, ensure, media_hashes
+from rl.sft.cache import course_hash, ensure, media_hashes
 from rl.sft.ranks import Start, in_workers
 from rl.sft.train import Counts, teach
 from rl.stages.course import course_of
@@ -53,8 +53,7 @@ def ensure_stage(
 def stage_hash(staged: Config, ready: ReadyStage) -> str:
     """Hex digest of everything that the model of a stage depends on: the files of the model before, settings, seed,
     every document with its images, and which of them share a sequence. `staged`: see `as_staged`."""
-    told = {"stage": FORMAT_VERSION, "updates": ready.updates}
-    return course_hash(staged, map(_plain, ready.documents), told)
+    return course_hash(staged, map(_plain, ready.documents), {"stage": FORMAT_VERSION, "updates": ready.updates})
 
 
 def documents_of(stages: Mapping[str, ReadyStage]) -> dict[str, dict[str, str]]:
