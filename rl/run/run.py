@@ -71,7 +71,7 @@ class Run:
     def evaluate(self, step: int) -> dict[str, float]:
         """`eval/*` of the weights after this step where it is one of every `eval.every_steps`, `benchmark/*` where it
         is one of every `eval.benchmark_every_steps`, else nothing; `timing_s/eval` are the wall seconds of both, those
-        of handing the weights to the engines included."""
+        of handing the weights to the engines included. Where the steps stream, engines draw the next step before."""
         settings = self.config.eval
         schedule = ((self.quick, settings.every_steps), (self.benchmarks, settings.benchmark_every_steps))
         due = [ask for ask, every in schedule if ask is not None and every and not step % every]
