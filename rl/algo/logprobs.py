@@ -7,23 +7,28 @@ tests/rollouts/engine/test_engine.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 # Logits held at a time, in numbers: 64M of fp32 are 256 MiB. A vocabulary of 150,000 gives chunks of 447 tokens.
 CHUNK_LOGITS = 1 << 26
-# A number [N] without gradient from all log-probs [N, V] and the targets [N].
+# Of them a CPU works on so many at a time: 2 MiB stay in its cache, and are no new pages of memory for every operation.
+BLOCK_LOGITS = 1 << 19
+# A number [N] without gradient from all log-probs [N, V] and the targets [N]. The log-probs may be overwritten.
 Measure = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
 def entropy(all_logprobs_NV: Tensor, _targets_N: Tensor) -> Tensor:
     """Entropy [N] in nats."""
+    probs_NV = all_logprobs_NV.exp()
     # 0 * -inf is NaN; a banned token adds nothing to the entropy.
-    return -(all_logprobs_NV.exp() * all_logprobs_NV.clamp(min=torch.finfo(torch.float32).min)).sum(-1)
+    return -probs_NV.mul_(all_logprobs_NV.clamp_(min=torch.finfo(torch.float32).min)).sum(-1)
 
 
 def nothing(_all_logprobs_NV: Tensor, targets_N: Tensor) -> Tensor:
@@ -49,14 +54,58 @@ def logprobs_and_entropy(
         raise ValueError(
             f"temperature is {temperature}, expected above 0; log-probs of greedy decoding are not defined"
         )
-    logits = logits_NV.float() / temperature
-    if banned:
-        mask_V = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-        mask_V[torch.tensor(banned, device=logits.device)] = True
-        logits = logits.masked_fill(mask_V, -torch.inf)
-    all_logprobs = logits.log_softmax(-1)
-    chosen_N = all_logprobs.gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
-    return chosen_N, measure(all_logprobs, targets_N)
+    learns = torch.is_grad_enabled() and logits_NV.requires_grad
+    banned_B = torch.tensor(banned, dtype=torch.long, device=logits_NV.device)
+    scored: tuple[Tensor, Tensor] = _Scored.apply(logits_NV, targets_N, temperature, banned_B, measure, learns)
+    return scored
+
+
+class _Scored(torch.autograd.Function):
+    """`logprobs_and_entropy` that keeps one [N, V] for the backward pass, the probabilities, and turns it into the
+    gradient where it lies. A second backward pass is an error of torch's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits_NV: Tensor,
+        targets_N: Tensor,
+        temperature: float,
+        banned_B: Tensor,
+        measure: Measure,
+        learns: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """See `logprobs_and_entropy`; banned_B: the banned tokens. `learns`: a backward pass will come."""
+        chosen, measured, probs_NV = [], [], torch.empty(logits_NV.shape if learns else 0, device=logits_NV.device)
+        for block in _blocks(logits_NV):
+            targets = targets_N[block]
+            scaled = (logits_NV[block].float() / temperature).index_fill_(-1, banned_B, -torch.inf)
+            logprobs = scaled.log_softmax(-1)
+            chosen.append(logprobs.gather(-1, targets.unsqueeze(-1)).squeeze(-1))
+            if learns:
+                torch.exp(logprobs, out=probs_NV[block])
+            measured.append(measure(logprobs, targets))
+        ctx.save_for_backward(probs_NV, targets_N)
+        ctx.temperature, ctx.dtype = temperature, logits_NV.dtype
+        chosen_N, measured_N = torch.cat(chosen), torch.cat(measured)
+        ctx.mark_non_differentiable(measured_N)
+        return chosen_N, measured_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_N: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """d log p(target) / d logit = (1 at the target - p) / temperature; 0 for a banned token."""
+        grad_NV, targets_N = ctx.saved_tensors
+        for block in _blocks(grad_NV):
+            grad = grad_N[block].unsqueeze(-1)
+            grad_NV[block].mul_(-grad).scatter_add_(-1, targets_N[block].unsqueeze(-1), grad).div_(ctx.temperature)
+        return grad_NV.to(ctx.dtype), None, None, None, None, None
+
+
+def _blocks(values_NV: Tensor) -> Iterator[slice]:
+    """Rows that are worked on at a time; a GPU takes all of them."""
+    num_rows, vocabulary = values_NV.shape
+    size = num_rows if values_NV.is_cuda else max(BLOCK_LOGITS // vocabulary, 1)
+    return (slice(start, start + size) for start in range(0, max(num_rows, 1), max(size, 1)))
 
 
 def chunked_logprobs(

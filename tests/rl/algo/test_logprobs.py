@@ -81,3 +81,60 @@ def test_equal_to_trl() -> None:
     logprobs, entropy = logprobs_and_entropy(logits.flatten(0, 1), targets.flatten(), 0.9)
     assert torch.allclose(logprobs.view(2, 7), trl.selective_log_softmax(logits / 0.9, targets), atol=1e-5)
     assert torch.allclose(entropy.view(2, 7), trl.entropy_from_logits(logits / 0.9), atol=1e-5)
+
+
+def plain(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The log-probs as torch's own operations give them, with temperature 0.9 and token 5 banned."""
+    scaled = (logits.float() / 0.9).masked_fill(torch.arange(logits.shape[-1]) == 5, -torch.inf)
+    return scaled.log_softmax(-1).gather(-1, targets[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("block", [1, 40 * 3, 1 << 20])
+def test_blocks_change_no_bit_and_the_gradient_is_that_of_torch(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, block: int
+) -> None:
+    monkeypatch.setattr(rl.algo.logprobs, "BLOCK_LOGITS", block)
+    generator = torch.Generator().manual_seed(0)
+    logits = (torch.randn(7, 40, generator=generator) * 3).to(dtype)
+    targets, weights = torch.randint(6, 40, (7,), generator=generator), torch.randn(7, generator=generator)
+    found = []
+    for score in (plain, lambda one, its: logprobs_and_entropy(one, its, 0.9, (5,))[0]):
+        leaf = logits.clone().requires_grad_()
+        logprobs = score(leaf, targets)
+        (logprobs * weights).sum().backward()
+        found.append((logprobs.detach(), leaf.grad))
+    (by_torch, its_gradient), (ours, gradient) = found
+    assert torch.equal(ours, by_torch)
+    assert gradient is not None and its_gradient is not None and gradient.dtype == dtype
+    assert torch.allclose(gradient.float(), its_gradient.float(), rtol=0, atol=1e-6)
+
+
+def test_one_copy_of_the_logits_is_kept_and_none_where_nothing_learns() -> None:
+    kept: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    logits, targets = torch.randn(5, 64, requires_grad=True), torch.arange(5)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        logprobs_and_entropy(logits, targets, 0.9, (60,))
+        with torch.no_grad():
+            logprobs_and_entropy(logits, targets, 0.9, (60,))
+    assert kept.count(5 * 64) == 1 and sum(kept) == 5 * 64 + 5
+
+
+def test_a_second_backward_pass_is_an_error() -> None:
+    logits = torch.randn(5, 64, requires_grad=True)
+    logprobs, _ = logprobs_and_entropy(logits, torch.arange(5), 0.9, (60,))
+    logprobs.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        logprobs.sum().backward()
+
+
+def test_no_token_at_all_has_no_log_probs() -> None:
+    logits = torch.randn(0, 30, requires_grad=True)
+    logprobs, entropies = logprobs_and_entropy(logits, torch.zeros(0, dtype=torch.long), 0.9, (3,))
+    logprobs.sum().backward()
+    assert logprobs.shape == entropies.shape == (0,) and logits.grad is not None
