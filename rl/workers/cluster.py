@@ -64,7 +64,7 @@ class RaySession:
         self.folder = ""
         self.handles: list[Any] = []
         self.pools: dict[str, PlacementGroup] = {}
-        self.parcels = Parcels(ray.put)
+        self.parcels = Parcels(ray.put, config.model.dtype)
         # verl's import takes seconds that Ray's start spends waiting. Not the other way round: the kernel ends Ray's
         # processes together with the thread that started them, which is how they follow a driver that is killed.
         verl = threading.Thread(target=importlib.import_module, args=("verl.single_controller.ray",))

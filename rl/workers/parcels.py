@@ -2,7 +2,9 @@
 needs it is handed a reference.
 
 Pixels are most of what a step sends: without this they would travel with the log-probs of the policy, with those of the
-reference, and with the update.
+reference, and with the update. Where the run computes in bfloat16 they travel in it: the first thing that a vision
+tower does with them is to round them to it, so no bit of a result changes (tests/rl/policy/test_policy.py). In float32
+they stay what they are.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ import dataclasses
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from rl.policy.batching import Row
 from rollouts.prompt.processing import EncodedPrompt
@@ -38,10 +42,12 @@ class Parcels:
 
     Args:
         put: puts a value into the object store and returns a reference to it.
+        dtype: of the arithmetic of policy and reference (model.dtype).
     """
 
-    def __init__(self, put: Callable[[Any], Any]) -> None:
+    def __init__(self, put: Callable[[Any], Any], dtype: Literal["float32", "bfloat16"]) -> None:
         self._put = put
+        self._dtype = dtype
         # By identity: a prompt's own object goes through all verbs of a step.
         self._known: dict[int, tuple[weakref.ref[EncodedPrompt], Any]] = {}
 
@@ -57,8 +63,15 @@ class Parcels:
         key = id(prompt)
         if key not in self._known:
             watch = weakref.ref(prompt, lambda _: self._known.pop(key, None))
-            self._known[key] = watch, self._put(prompt)
+            self._known[key] = watch, self._put(in_bfloat16(prompt) if self._dtype == "bfloat16" else prompt)
         return self._known[key][1]
+
+
+def in_bfloat16(prompt: EncodedPrompt) -> EncodedPrompt:
+    """The prompt with the numbers of its media, and of its documents', in bfloat16: half the bytes. What counts, such
+    as a grid, stays as it is."""
+    media = {name: one.to(torch.bfloat16) if one.is_floating_point() else one for name, one in prompt.media.items()}
+    return dataclasses.replace(prompt, media=media, documents=tuple(map(in_bfloat16, prompt.documents)))
 
 
 def opens_letters(method: Callable[[Any, Any], Any]) -> Callable[..., Any]:

@@ -30,7 +30,7 @@ class AtOnce:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.answers: list[Any] = []
-        self.parcels = Parcels(lambda prompt: prompt)
+        self.parcels = Parcels(lambda prompt: prompt, "float32")
         names = ("log_probs", "reference_log_probs")
         methods = {name: SimpleNamespace(remote=functools.partial(self.answer, name)) for name in names}
         self.workers = [SimpleNamespace(**methods) for _ in range(self.world_size)]

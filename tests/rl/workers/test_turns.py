@@ -6,14 +6,14 @@ import dataclasses
 import gc
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from PIL import Image
 
 from rl.algo.denominators import denominators
-from rl.config import ComputeConfig, Config, GrpoConfig
+from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
 from rl.policy.batching import Row
 from rl.workers.cluster import Cluster, bring_up
 from rl.workers.failures import WorkerFailed
@@ -36,6 +36,7 @@ class Recorded:
     hosts: dict[str, list[str]]
     calls: list[str] = dataclasses.field(default_factory=list)
     timeout: float = 1.0
+    dtype: Literal["float32", "bfloat16"] = "float32"
     # What engines say they heard, and the call in which a worker dies; until then the policy still sends.
     heard: str = "checksum"
     dies: str = ""
@@ -44,7 +45,7 @@ class Recorded:
     called_bytes: int = 0
 
     def __post_init__(self) -> None:
-        self.parcels = Parcels(self.put)
+        self.parcels = Parcels(self.put, self.dtype)
 
     def put(self, value: Any) -> Answer:
         stored = pickle.dumps(value)
@@ -160,7 +161,7 @@ def started(config: Config, num_gpus: float, **hosts: str) -> tuple[Cluster, lis
         "reference": ["a"],
         **{name: list(one) for name, one in hosts.items()},
     }
-    session = Recorded(machines)
+    session = Recorded(machines, dtype=config.model.dtype)
     places = place(config.compute, num_gpus, held=config.grpo.beta > 0)
     cluster = bring_up(session, config, "model", places, 4)
     return cluster, session.calls
@@ -276,18 +277,19 @@ def test_threads_are_halved_only_where_policy_and_reference_stand_on_one_machine
 
 
 def prompt(number: int) -> EncodedPrompt:
-    """112 x 112 pixels: 147 KiB as the trainer's float32, 37 KiB as RGB."""
+    """112 x 112 pixels: 147 KiB as the trainer's float32, 74 KiB in bfloat16, 37 KiB as RGB."""
     pixels = torch.full((1, 3, 112, 112), float(number))
     image = Image.new("RGB", (112, 112), (number, 0, 0))
     return EncodedPrompt(f"p{number}", "text", tuple(range(60)), {"pixel_values": pixels}, {"image": (image,)})
 
 
-def test_a_step_sends_every_prompt_once_to_engines_and_once_to_trainers() -> None:
-    config = Config(compute=ComputeConfig(num_policy_workers=2))
+@pytest.mark.parametrize(("dtype", "num_bytes"), [("float32", 4), ("bfloat16", 2)])
+def test_a_step_sends_every_prompt_once_to_engines_and_once_to_trainers(dtype: Any, num_bytes: int) -> None:
+    config = Config(model=ModelConfig(dtype=dtype), compute=ComputeConfig(num_policy_workers=2))
     cluster, _ = started(config, num_gpus=0, policy="aa")
     session: Any = cluster._session
     asked = [prompt(number) for number in range(8)]
-    pixels = sum(3 * 112 * 112 * 4 + 112 * 112 * 3 for _ in asked)
+    pixels = sum(3 * 112 * 112 * num_bytes + 112 * 112 * 3 for _ in asked)
     before = session.put_bytes + session.called_bytes
     requests = [
         Request(one.prompt_id, index, one.text, one.engine_media, index, one.token_ids)
