@@ -3,19 +3,26 @@ to open."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from rollouts.imaging import greys, pictures
+from rollouts.imaging.cache import SETTLED_AFTER
 from rollouts.imaging.flat import reader as flat
+from rollouts.imaging.notes import READER_VERSION
 from rollouts.imaging.read import HEAD, what_it_is
 from rollouts.media import evenly_spaced
 from rollouts.records import BadSample, Media
+from rollouts.store.disk import write_atomically
 from rollouts.texts.reading import shorten
 
 # Read by `rollouts.imaging`, also where a row calls them an image.
@@ -26,10 +33,48 @@ _LONGEST_PATH = 4096
 _BASE64 = re.compile(r"data:|iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk[0-3]|SUkqA|TU0AK")
 
 
+class Opened:
+    """Pictures under one folder that an earlier start found whole: `CACHE/opened/<hash of the folder>.json` holds the
+    SHA-256 of each under its path, with the size, time and number of the file. What changed is opened again."""
+
+    def __init__(self, root: Path, cache: Path) -> None:
+        name = hashlib.sha256(f"{READER_VERSION}\n{root.absolute()}".encode(errors="surrogateescape")).hexdigest()
+        self._file = cache / "opened" / f"{name}.json"
+        self._known: dict[str, list[int | str]] = {}
+        self._changed = False
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(self._file.read_bytes())
+            if isinstance(known, dict):
+                self._known = {path: one for path, one in known.items() if isinstance(one, list) and len(one) == 4}
+
+    def find(self, path: Path) -> str | None:
+        """The SHA-256 of a picture that is as it was; None = it must be opened."""
+        known = self._known.get(str(path))
+        return str(known[-1]) if known is not None and known[:-1] == _state(path.stat()) else None
+
+    def add(self, path: Path, before: os.stat_result, sha256: str) -> None:
+        """A picture that was opened, and what was known of its file before. What changed a moment ago may change again
+        within the clock's tick: it is not kept."""
+        if time.time() - before.st_mtime > SETTLED_AFTER:
+            self._known[str(path)] = [*_state(before), sha256]
+            self._changed = True
+
+    def write(self) -> None:
+        """Write down what was added."""
+        if self._changed:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file, json.dumps(self._known).encode(), durable=False)
+            self._changed = False
+
+
+def _state(stat: os.stat_result) -> list[int | str]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
 @dataclass
 class ImageReader:
     """Opens images by path under one folder and remembers what it found, so that an image with ten questions is decoded
-    once."""
+    once, and with a cache once for all starts."""
 
     # Relative paths of a data file start here.
     root: Path
@@ -38,6 +83,11 @@ class ImageReader:
     _seen: dict[Path, Media | str] = field(default_factory=dict)
     # Volumes and videos by kind, files and most frames, so that their frames lie in memory once.
     _sequences: dict[tuple[str, tuple[str, ...], int], Media] = field(default_factory=dict)
+
+    @cached_property
+    def opened(self) -> Opened | None:
+        """What earlier starts opened; None = there is no cache."""
+        return None if self.cache is None else Opened(self.root, self.cache)
 
     def image(self, name: str) -> Media:
         """The image with its SHA-256, decoded once to be sure. Raises BadSample with the reason."""
@@ -157,6 +207,10 @@ class ImageReader:
             raise BadSample(f"image {shorten(name)} cannot be read: {error.strerror}") from error
 
     def _read(self, path: Path, name: str) -> Media | str:
+        opened = self.opened if path.is_file() else None
+        if opened is not None and (known := opened.find(path)) is not None:
+            return Media(kind="image", path=str(path), sha256=known)
+        before = path.stat() if opened is not None else None
         try:
             data = self._bytes("image", name)
         except BadSample as error:
@@ -165,7 +219,10 @@ class ImageReader:
             return f"image {shorten(name)} does not open: it is {what_it_is(data[:HEAD])}"
         if fault := pictures.fault(data):
             return f"image {shorten(name)} {fault}"
-        return Media(kind="image", path=str(path), sha256=hashlib.sha256(data).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        if opened is not None and before is not None:
+            opened.add(path, before, sha256)
+        return Media(kind="image", path=str(path), sha256=sha256)
 
 
 def image_fault(data: bytes) -> str | None:

@@ -87,6 +87,8 @@ class MediaReader:
         for row in self._rows:
             self._want(row)
         self._rows = []
+        if self.pictures.opened is not None:
+            self.pictures.opened.write()
         waiting = {key: one for key, one in self._waiting.items() if key not in self._read}
         self._waiting = {}
         if waiting:
