@@ -61,8 +61,8 @@ class Group:
     seconds: tuple[float, ...]
     # Log-probs of the tokens of each completion under the policy at the step's start, and under the reference; empty
     # until they are computed, the first also where the engine's own are the old ones (grpo.old_logprobs=engine).
-    old_logprobs: tuple[tuple[float, ...], ...] = ()
-    ref_logprobs: tuple[tuple[float, ...], ...] = ()
+    old_logprobs: tuple[Sequence[float], ...] = ()
+    ref_logprobs: tuple[Sequence[float], ...] = ()
     # The processor or the engine did not take the row: there are no tokens, and nothing to record (rl/refusals.py).
     refused: bool = False
     # Failed scores have had their second try.
@@ -186,7 +186,7 @@ class Drawing:
         self._samples = [asked.samples[place] for place in training_order(waits, self._whole_step)]
         self._by_id = {sample.id: sample for sample in self._samples}
         self._begun: set[int] = set()
-        self._reference: dict[int, Pending[list[list[float]]]] = {}
+        self._reference: dict[int, Pending[list[Sequence[float]]]] = {}
         in_order = [asked.prompts[place] for place in asking_order(waits)]
         self._prompts = {one.prompt_id: one for one in in_order if not isinstance(one, Refusal)}
         self._refused: dict[str, Refusal] = {}
@@ -388,7 +388,7 @@ class Drawing:
         num_rows = sum(len(group.completions) for group in members)
         if num_rows != len(values):
             raise ValueError(f"log-probs of {len(values)} rows came back for {num_rows} completions")
-        rows = map(tuple, values)
+        rows = iter(values)
         for group in members:
             found = {name: tuple(islice(rows, len(group.completions)))}
             self._groups[group.sample.id] = dataclasses.replace(group, **found)  # type: ignore[arg-type]

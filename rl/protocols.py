@@ -59,7 +59,7 @@ class Streams(Engines, Protocol):
 class Learner(Protocol):
     """The policy that learns: `rl.workers.groups.PolicyGroup`."""
 
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """Log-prob of every completion token, in nats, one list a row."""
 
     def start_piece(self, rows: Sequence[Row]) -> None:
@@ -73,7 +73,7 @@ class Learner(Protocol):
 class Frozen(Protocol):
     """The reference: `rl.workers.groups.Group`."""
 
-    def start_log_probs(self, rows: Sequence[Row]) -> Pending[list[list[float]]]:
+    def start_log_probs(self, rows: Sequence[Row]) -> Pending[list[Sequence[float]]]:
         """Begin to compute log-probs, one list a row."""
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -246,13 +247,22 @@ class Completion:
     # "stop" = the model ended by itself; "length" = cut at max_completion_length; "abort" = the engine gave up.
     finish_reason: Literal["stop", "length", "abort"]
     # Log-probability of each token under the distribution it was drawn from (temperature and bans applied); same length
-    # as token_ids.
-    logprobs: tuple[float, ...]
+    # as token_ids. Whatever sequence is given, an array of float32 is kept (`per_token`).
+    logprobs: Sequence[float] = field(hash=False)
     # Sampling seed of this completion: hash(seed, step, prompt id, sample index, attempt).
     seed: int
     # Version of the weights that drew it: number of optimiser steps of the controller at the last sync.
     policy_version: int
     engine: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "logprobs", per_token(self.logprobs))
+
+
+def per_token(values: Sequence[float]) -> array[float]:
+    """A number for each token as models compute it, in float32: a step holds millions. Reads, compares and travels like
+    any sequence of floats, and numpy and torch take it as it lies."""
+    return values if isinstance(values, array) and values.typecode == "f" else array("f", values)
 
 
 @dataclass(frozen=True)
@@ -335,12 +345,17 @@ class Rollout:
     valid: bool
     # Group-relative advantage; 0.0 for an invalid row; None = not computed yet.
     advantage: float | None = None
-    # Log-probs of each completion token under the policy at the step's start and under the frozen reference; None = not
-    # computed.
-    old_logprobs: tuple[float, ...] | None = None
-    ref_logprobs: tuple[float, ...] | None = None
+    # Log-probs of each completion token under the policy at the step's start and under the frozen reference, kept as
+    # those of the completion; None = not computed.
+    old_logprobs: Sequence[float] | None = field(default=None, hash=False)
+    ref_logprobs: Sequence[float] | None = field(default=None, hash=False)
     # Wall seconds by name: gen, reward.
     timings: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("old_logprobs", "ref_logprobs"):
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, per_token(values))
 
     @property
     def key(self) -> RolloutKey:
@@ -361,7 +376,7 @@ def to_dict(record: Any) -> Any:
         return {name: to_dict(value) for name, value in pairs if not _holds_bytes(value)}
     if isinstance(record, Mapping):
         return {str(key): to_dict(value) for key, value in record.items()}
-    if isinstance(record, (list, tuple)):
+    if isinstance(record, (list, tuple, array)):
         return [to_dict(value) for value in record]
     return record
 

@@ -8,6 +8,7 @@ tests/rollouts/engine/test_engine.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -55,9 +56,15 @@ def logprobs_and_entropy(
             f"temperature is {temperature}, expected above 0; log-probs of greedy decoding are not defined"
         )
     learns = torch.is_grad_enabled() and logits_NV.requires_grad
-    banned_B = torch.tensor(banned, dtype=torch.long, device=logits_NV.device)
+    banned_B = _on(logits_NV.device, tuple(banned))
     scored: tuple[Tensor, Tensor] = _Scored.apply(logits_NV, targets_N, temperature, banned_B, measure, learns)
     return scored
+
+
+@cache
+def _on(device: torch.device, tokens: tuple[int, ...]) -> Tensor:
+    """Ids of tokens on a device; a copy for every chunk would make the GPU wait."""
+    return torch.tensor(tokens, dtype=torch.long, device=device)
 
 
 class _Scored(torch.autograd.Function):

@@ -22,7 +22,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from rl.policy.batching import MicroBatch, Tree
+from rl.policy.batching import MicroBatch, Tree, onto
 
 Attention = Literal["auto", "dense", "flex"]
 # Tokens of a tree from which block masks pay on CUDA; below, the dense mask is a few megabytes and no block is empty.
@@ -85,11 +85,10 @@ def lay_out(
     if flex:
         batch = pad_to_multiple(batch, BLOCK, pad_id)
     positions = position_ids(batch, prompt_positions)
-    if flex:
-        return Laid(batch, {"attention_mask": block_mask(batch, device), "position_ids": positions.to(device)})
-    if device.type != "cpu":
-        mask = attention_mask(batch, dtype, device)
-        return Laid(batch, {"attention_mask": mask, "position_ids": positions.to(device)})
+    if flex or device.type != "cpu":
+        batch, (positions,) = batch.on(device), onto(device, positions)
+        mask = block_mask(batch, device) if flex else attention_mask(batch, dtype, device)
+        return Laid(batch, {"attention_mask": mask, "position_ids": positions})
     return Laid(
         end_to_end(batch),
         {

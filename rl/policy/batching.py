@@ -14,12 +14,16 @@ predicted in it: a token behind a past, each pair once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, takewhile
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rollouts.prompt.processing import EncodedPrompt
@@ -27,6 +31,7 @@ from rollouts.prompt.processing import EncodedPrompt
 # What a pair of tokens costs beside a token. A layer of width h multiplies about 12 h^2 times for a token and 2 h times
 # for a pair, so a pair is 1/(6 h) of a token; this is h = 2,048. Ranks are balanced by it, results do not depend on it.
 PAIR_COST = 1 / 12288
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,13 @@ class Row:
     advantage: float = 0.0
     # False = not trained on: in no sum and in no denominator.
     valid: bool = True
-    # Log-probs at the step's start; None = those of this very forward pass (right for the first update of a step).
-    old_logprobs: tuple[float, ...] | None = None
+    # Log-probs at the step's start; None = those of this very forward pass (right for the first update of a step). All
+    # log-probs are float32 (`per_token`).
+    old_logprobs: Sequence[float] | None = None
     # Log-probs under the frozen reference; None = no KL.
-    ref_logprobs: tuple[float, ...] | None = None
+    ref_logprobs: Sequence[float] | None = None
     # Log-probs that the engine drew with; read where it drew with older weights (grpo.max_staleness).
-    engine_logprobs: tuple[float, ...] | None = None
+    engine_logprobs: Sequence[float] | None = None
     # Where the completion's tokens stand inside the prompt, which is then a document, or several; None = behind it.
     places: tuple[int, ...] | None = None
 
@@ -82,6 +88,28 @@ class MicroBatch:
     targets: Tensor  # [K]
     # Which prediction each completion token is; several completions may begin with the same.
     predictions: Tensor  # [N]
+
+    def on(self, device: torch.device) -> MicroBatch:
+        """The same with its tensors there."""
+        names = ("input_ids", "ends", "offsets", "sources", "targets", "predictions")
+        there = onto(device, *(getattr(self, name) for name in names))
+        return dataclasses.replace(self, **dict(zip(names, there, strict=True)))
+
+
+def onto(device: torch.device, *tensors: Tensor) -> list[Tensor]:
+    """Tensors of one dtype on another device, by one copy that a GPU makes while this process goes on: each copy of its
+    own from ordinary memory would wait until the GPU has done all that it was told before. On the CPU they are what
+    they were."""
+    if device.type == "cpu":
+        return list(tensors)
+    return together(tensors, lambda whole: whole.pin_memory().to(device, non_blocking=True))
+
+
+def together(tensors: Sequence[Tensor], copy: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """Copies of tensors of one dtype, all made at once: `copy` is given them end to end."""
+    whole = copy(torch.cat([one.reshape(-1) for one in tensors]))
+    parts = whole.split([one.numel() for one in tensors])
+    return [part.view(one.shape) for part, one in zip(parts, tensors, strict=True)]
 
 
 def make_micro_batches(rows: Sequence[Row], token_budget: int, pad_id: int = 0) -> list[MicroBatch]:
@@ -150,13 +178,13 @@ def _cost(rows: Sequence[Row], places: Sequence[int]) -> float:
     return num_tokens + PAIR_COST * pairs
 
 
-def in_order(batches: Sequence[MicroBatch], values: Sequence[Tensor], num_rows: int) -> list[list[float]]:
-    """Per-token values [N] of each micro-batch as one list a row, in the order the rows were given; empty for rows
-    without tokens."""
-    by_row: list[list[float]] = [[] for _ in range(num_rows)]
+def in_order(batches: Sequence[MicroBatch], values: Sequence[Tensor], num_rows: int) -> list[Sequence[float]]:
+    """Per-token values [N] of each micro-batch, on the CPU, as one array a row, in the order the rows were given;
+    empty for rows without tokens."""
+    by_row: list[Sequence[float]] = [array("f")] * num_rows
     for batch, value in zip(batches, values, strict=True):
-        for row, part in zip(batch.rows, value.split(list(batch.lengths)), strict=True):
-            by_row[row] = part.tolist()
+        for row, part in zip(batch.rows, value.float().split(list(batch.lengths)), strict=True):
+            by_row[row] = array("f", part.numpy().tobytes())
     return by_row
 
 
@@ -211,72 +239,76 @@ def _cut(places: Sequence[int], rows: Sequence[Row], token_budget: int) -> list[
 class _Laid:
     """A tree as its tokens lie, put together completion by completion in the order of their tokens."""
 
-    def __init__(self, prompt: EncodedPrompt, length: int) -> None:
-        self.ids = list(prompt.token_ids)
-        ends = accumulate(len(one.token_ids) for one in prompt.documents)
-        documents = zip(prompt.documents, ends, strict=True)
-        self.ends = [end for one, end in documents for _ in one.token_ids] or [length] * len(self.ids)
-        self.offsets = list(range(len(self.ids)))
-        # In K: where it is predicted, and what.
-        self.sources: list[int] = []
-        self.targets: list[int] = []
-        self.predictions: list[int] = []
-        self._length, self._last_of_prompt = length, len(self.ids) - 1
+    def __init__(self, tree: Tree) -> None:
+        prompt = np.asarray(tree.prompt.token_ids, np.int64)
+        self.ids = np.zeros(tree.length, np.int64)
+        self.ids[: len(prompt)] = prompt
+        self.ends = np.full(tree.length, tree.length)
+        ends = accumulate(len(one.token_ids) for one in tree.prompt.documents)
+        for one, end in zip(tree.prompt.documents, ends, strict=True):
+            self.ends[end - len(one.token_ids) : end] = end
+        self.offsets = np.arange(tree.length)
+        # In K, piece by piece: where it is predicted, and what; and in N, which of them each token is.
+        self.sources: list[Places] = []
+        self.targets: list[Places] = []
+        self.predictions: list[Places] = []
+        self.num_predictions = 0
+        self._filled, self._last_of_prompt = len(prompt), len(prompt) - 1
         # Of the completion before: its tokens as they lie, and its predictions.
         self._before: Row | None = None
-        self._path: list[int] = []
-        self._predicted: list[int] = []
+        self._path = self._predicted = np.zeros(0, np.int64)
 
     def add(self, row: Row) -> None:
         """The next completion, or what is learnt of the documents."""
         known = fed = 0
         if self._before is not None:
             known, fed = _num_common(self._before, row), _shared(self._before, row)
-        num_inputs = _num_inputs(row)
-        for place in self._path[fed:]:  # nothing that comes now has seen them
-            self.ends[place] = len(self.ids)
-        self._path = self._path[:fed] + list(range(len(self.ids), len(self.ids) + num_inputs - fed))
-        self.ids += row.completion_ids[fed:num_inputs]
-        self.ends += [self._length] * (num_inputs - fed)
-        self.offsets += range(fed, num_inputs)
+        num_inputs, tokens = _num_inputs(row), np.asarray(row.completion_ids, np.int64)
+        self.ends[self._path[fed:]] = self._filled  # nothing that comes now has seen them
+        new = slice(self._filled, self._filled + num_inputs - fed)
+        self.ids[new], self.offsets[new] = tokens[fed:num_inputs], np.arange(fed, num_inputs)
+        self._path = np.concatenate([self._path[:fed], np.arange(new.start, new.stop)])
+        self._filled = new.stop
         # Each token is predicted by the one before it.
-        places = [self._last_of_prompt, *self._path] if row.places is None else [where - 1 for where in row.places]
-        new = range(len(self.targets), len(self.targets) + len(row.completion_ids) - known)
-        self.sources += places[known : len(row.completion_ids)]
-        self.targets += row.completion_ids[known:]
-        self._predicted = self._predicted[:known] + list(new)
-        self.predictions += self._predicted
+        places = np.append(self._last_of_prompt, self._path) if row.places is None else np.asarray(row.places) - 1
+        self.sources.append(places[known : len(tokens)])
+        self.targets.append(tokens[known:])
+        predicted = np.arange(self.num_predictions, self.num_predictions + len(tokens) - known)
+        self._predicted = np.concatenate([self._predicted[:known], predicted])
+        self.predictions.append(self._predicted)
+        self.num_predictions += len(predicted)
         self._before = row
 
 
 def _assemble(trees: Sequence[Tree], rows: Sequence[Row], pad_id: int) -> MicroBatch:
     length = max(tree.length for tree in trees)
-    input_ids = torch.full((len(trees), length), pad_id)
-    ends = torch.arange(1, length + 1).repeat(len(trees), 1)
-    offsets = torch.zeros((len(trees), length), dtype=torch.long)
-    sources: list[int] = []
-    targets: list[int] = []
-    predictions: list[int] = []
+    input_ids = np.full((len(trees), length), pad_id)
+    ends = np.tile(np.arange(1, length + 1), (len(trees), 1))
+    offsets = np.zeros((len(trees), length), np.int64)
+    sources: list[Places] = []
+    targets: list[Places] = []
+    predictions: list[Places] = []
+    num_before = 0
     for index, tree in enumerate(trees):
-        laid = _Laid(tree.prompt, tree.length)
+        laid = _Laid(tree)
         for place in tree.rows:
             laid.add(rows[place])
-        input_ids[index, : tree.length] = torch.tensor(laid.ids)
-        ends[index, : tree.length] = torch.tensor(laid.ends)
-        offsets[index, : tree.length] = torch.tensor(laid.offsets)
-        predictions += [len(targets) + one for one in laid.predictions]
+        input_ids[index, : tree.length] = laid.ids
+        ends[index, : tree.length] = laid.ends
+        offsets[index, : tree.length] = laid.offsets
         sources += [index * length + one for one in laid.sources]
         targets += laid.targets
+        predictions += [num_before + one for one in laid.predictions]
+        num_before += laid.num_predictions
     places = tuple(place for tree in trees for place in tree.rows)
-    lengths = tuple(len(rows[place].completion_ids) for place in places)
     return MicroBatch(
         trees=tuple(trees),
         rows=places,
-        lengths=lengths,
-        input_ids=input_ids,
-        ends=ends,
-        offsets=offsets,
-        sources=torch.tensor(sources),
-        targets=torch.tensor(targets),
-        predictions=torch.tensor(predictions),
+        lengths=tuple(len(rows[place].completion_ids) for place in places),
+        input_ids=torch.from_numpy(input_ids),
+        ends=torch.from_numpy(ends),
+        offsets=torch.from_numpy(offsets),
+        sources=torch.from_numpy(np.concatenate(sources)),
+        targets=torch.from_numpy(np.concatenate(targets)),
+        predictions=torch.from_numpy(np.concatenate(predictions)),
     )

@@ -7,9 +7,11 @@ N completion tokens of a micro-batch end to end, R its rows.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +20,9 @@ from rl.algo.estimators import estimator_of
 from rl.algo.logprobs import Measure, entropy, is_likeliest
 from rl.algo.losses import ENGINE_GAP, PER_ROW_GAP, engine_gap, policy_loss, row_bounds, truncated_importance
 from rl.config import GrpoConfig
-from rl.policy.batching import MicroBatch, Row
+from rl.policy.batching import MicroBatch, Row, onto
 from rl.policy.optimizer import OptimizerSettings
+from rollouts.records import per_token
 
 _RATIO_METRICS = ("ratio", "entropy", "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
 
@@ -96,39 +99,32 @@ class GrpoObjective:
 
     def finite(self, rows: Sequence[Row]) -> bool:
         """Advantages and log-probs from elsewhere."""
-        numbers = [
-            number for row in rows for number in (row.advantage, *(row.old_logprobs or ()), *(row.ref_logprobs or ()))
-        ]
-        return all(map(math.isfinite, numbers))
+        given = [values for row in rows for values in (row.old_logprobs, row.ref_logprobs) if values is not None]
+        return all(math.isfinite(row.advantage) for row in rows) and bool(_end_to_end(given).isfinite().all())
 
     def loss(
         self, batch: MicroBatch, rows: Sequence[Row], logprobs_N: Tensor, measured_N: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Objective.loss`; the measure is the entropy."""
         mine = [rows[place] for place in batch.rows]
-        lengths_R = torch.tensor(batch.lengths)
-        like = {"device": logprobs_N.device, "dtype": logprobs_N.dtype}
-        old_N = _given_or_current([row.old_logprobs for row in mine], logprobs_N, batch.lengths)
-        ref_N = None
-        if all(row.ref_logprobs is not None for row in mine):
-            ref_N = torch.tensor([value for row in mine for value in row.ref_logprobs or ()], **like)
-        advantages_N = torch.tensor([row.advantage for row in mine], **like).repeat_interleave(
-            lengths_R.to(like["device"])
-        )
-        weights_N = self.estimator.token_weights(lengths_R).to(like["device"])
+        given = self._numbers(mine, torch.tensor(batch.lengths))
+        at_N = dict(zip(given, onto(logprobs_N.device, *given.values()), strict=True))
+        weights_N, old_N = at_N["weights"], at_N.get("old")
+        if old_N is None:
+            old_N = _given_or_current([row.old_logprobs for row in mine], logprobs_N, batch.lengths)
+        (bounds_R1,) = onto(logprobs_N.device, row_bounds(batch.lengths))
         stale = {}
         if self.grpo.max_staleness:
-            engine_N = torch.tensor([value for row in mine for value in row.engine_logprobs or ()], **like)
-            importance_N = truncated_importance(old_N, engine_N, self.grpo.tis_cap)
+            importance_N = truncated_importance(old_N, at_N["engine"], self.grpo.tis_cap)
             weights_N = weights_N * importance_N
             stale = {"tis/weight": importance_N.sum(), "tis/capped": (importance_N >= self.grpo.tis_cap).sum()}
         loss, parts = policy_loss(
             logprobs_N,
             old_N,
-            ref_N,
-            advantages_N,
+            at_N.get("ref"),
+            at_N["advantages"],
             weights_N,
-            row_bounds(batch.lengths).to(like["device"]),
+            bounds_R1,
             log_ratio=self.estimator.log_ratio,
             epsilon=self.grpo.epsilon,
             epsilon_high=self.grpo.epsilon_high,
@@ -142,6 +138,18 @@ class GrpoObjective:
     def divisor(self, totals: Denominators) -> float:
         """That of the estimator."""
         return self.estimator.divisor(totals)
+
+    def _numbers(self, mine: Sequence[Row], lengths_R: Tensor) -> dict[str, Tensor]:
+        """What the rows bring along for each token, in fp32 on the CPU, [N] each: advantages, weights, and log-probs
+        where every row brings them."""
+        kinds = {"old": [row.old_logprobs for row in mine], "ref": [row.ref_logprobs for row in mine]}
+        if self.grpo.max_staleness:
+            kinds["engine"] = [row.engine_logprobs for row in mine]
+        return {
+            "advantages": torch.tensor([row.advantage for row in mine]).repeat_interleave(lengths_R),
+            "weights": self.estimator.token_weights(lengths_R),
+            **{name: _end_to_end(values) for name, values in kinds.items() if None not in values},
+        }
 
 
 class SupervisedObjective:
@@ -174,9 +182,15 @@ class SupervisedObjective:
         return max(totals.num_tokens, 1)
 
 
-def _given_or_current(by_row: Sequence[tuple[float, ...] | None], current_N: Tensor, lengths: Sequence[int]) -> Tensor:
+def _end_to_end(by_row: Sequence[Sequence[float] | None]) -> Tensor:
+    """Log-probs of some rows one behind the other, [N], in fp32 on the CPU; nothing of a row that brings none."""
+    joined = array("f", b"".join(per_token(values) for values in by_row if values is not None))
+    return torch.from_numpy(np.asarray(joined))
+
+
+def _given_or_current(by_row: Sequence[Sequence[float] | None], current_N: Tensor, lengths: Sequence[int]) -> Tensor:
     """Log-probs [N]: those of each row, or the current ones where a row brings none."""
     parts = current_N.detach().split(list(lengths))
     return torch.cat(
-        [part if values is None else torch.tensor(values).to(part) for values, part in zip(by_row, parts, strict=True)]
+        [part if one is None else _end_to_end([one]).to(part) for one, part in zip(by_row, parts, strict=True)]
     )

@@ -109,7 +109,7 @@ class Policy:
         self.skips_in_a_row = 0
         self._sums = _Sums()
 
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """Log-prob (nats, at most 0) of every completion token under the policy as it stands, one list a row, in the
         order given.
 
@@ -117,7 +117,7 @@ class Policy:
         """
         return _log_probs(self.tokens, rows, self.objective.micro_batch_tokens)
 
-    def reference_log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def reference_log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """`log_probs` under the base of the adapter, which is what the policy began as.
 
         Raises:
@@ -187,7 +187,8 @@ class Policy:
 
     def _step(self, sums: _Sums, norm: float, divisor: float, totals: Denominators) -> dict[str, float]:
         names = ["loss", *self.objective.metrics]
-        values = torch.stack([torch.as_tensor(sums.values.get(name, 0.0), dtype=torch.float64).cpu() for name in names])
+        zero = torch.zeros((), dtype=torch.float64, device=self.tokens.device)
+        values = torch.stack([sums.values.get(name, zero) for name in names]).cpu()
         local_fault = not (sums.finite and math.isfinite(norm) and bool(torch.isfinite(values).all()))
         fault = bool(_all_ranks(torch.tensor([float(local_fault)]), self.tokens, "max").item())
         values = _all_ranks(values, self.tokens)
@@ -382,14 +383,16 @@ class Reference:
         fill()
         self.micro_batch_tokens = micro_batch_tokens
 
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """Log-prob of every completion token under the reference, one list a row, in the order given. In shards all
         ranks must call it, a rank without rows with an empty list."""
         return _log_probs(self.tokens, rows, self.micro_batch_tokens, alone=self.alone)
 
 
 @torch.no_grad()
-def _log_probs(tokens: TokenModel, rows: Sequence[Row], token_budget: int, alone: bool = False) -> list[list[float]]:
+def _log_probs(
+    tokens: TokenModel, rows: Sequence[Row], token_budget: int, alone: bool = False
+) -> list[Sequence[float]]:
     batches = make_micro_batches(rows, token_budget, tokens.pad_id)
     on_all_ranks = batches if alone else _same_count_on_all_ranks(tokens, batches)
     values = [tokens(batch)[0].cpu() for batch in on_all_ranks]

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreT
 
 from rl.algo.logprobs import Measure, chunked_logprobs, entropy, nothing
 from rl.policy.attention import Attention, attends_by_tree, lay_out, use_tree_attention
-from rl.policy.batching import MicroBatch
+from rl.policy.batching import MicroBatch, onto
 from rl.policy.loading.files import Weights, WholeOnly, weights_of
 from rl.policy.loading.outline import Kind, fill, outline_of
 from rl.policy.parts import hold_frozen_matrices
@@ -96,23 +96,22 @@ class TokenModel(nn.Module):
         batch, told = lay_out(batch, positions, self.dtype, self.device, self.attention, self.pad_id)
         with self._arithmetic():
             output = self.model.base_model(
-                **self._inputs(batch.input_ids.to(self.device), seen=bool(media)),
+                **self._inputs(batch.input_ids, seen=bool(media)),
                 **told,
                 use_cache=False,
                 **{name: self._to_device(tensor) for name, tensor in media.items()},
             )
-            hidden_KH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.sources.to(self.device))
+            hidden_KH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.sources)
             logprobs_K, measured_K = self.head(
                 hidden_KH,
-                batch.targets.to(self.device),
+                batch.targets,
                 temperature=self.temperature,
                 banned=self.banned,
                 vocab_size=self.vocab_size,
                 # A pass without gradient is made for its log-probs alone.
                 measure=self.measure if torch.is_grad_enabled() else nothing,
             )
-        predictions = batch.predictions.to(self.device)
-        return logprobs_K.index_select(0, predictions), measured_K.index_select(0, predictions)
+        return logprobs_K.index_select(0, batch.predictions), measured_K.index_select(0, batch.predictions)
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         """Weights stay fp32 (a step of 1e-6 is lost in bf16); bfloat16 is the arithmetic only. FSDP2 hands out weights
@@ -134,7 +133,7 @@ class TokenModel(nn.Module):
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         cast = self.is_sharded and tensor.is_floating_point()
-        return tensor.to(self.device, self.dtype if cast else tensor.dtype)
+        return onto(self.device, tensor.to(self.dtype if cast else tensor.dtype))[0]
 
     def _inputs(self, input_ids: Tensor, seen: bool) -> dict[str, Tensor]:
         """Tokens, or their embeddings where a rank that saw no image must run the vision tower all the same: the other

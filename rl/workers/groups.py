@@ -134,17 +134,17 @@ class Group:
         except Gone:
             return []
 
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """Log-prob of every completion token, one list a row in the order given, under this group's model."""
         return self.start_log_probs(rows)()
 
-    def start_log_probs(self, rows: Sequence[Row], method: str = "log_probs") -> Pending[list[list[float]]]:
+    def start_log_probs(self, rows: Sequence[Row], method: str = "log_probs") -> Pending[list[Sequence[float]]]:
         """The same without waiting, so that two groups work at the same time."""
         places = split_rows(rows, self.size)
         references = self._ask_with_rows(method, [[rows[place] for place in part] for part in places])
 
-        def in_order(answers: list[list[list[float]]]) -> list[list[float]]:
-            values: list[list[float]] = [[] for _ in rows]
+        def in_order(answers: list[list[Sequence[float]]]) -> list[Sequence[float]]:
+            values: list[Sequence[float]] = [()] * len(rows)
             for part, answer in zip(places, answers, strict=True):
                 for place, value in zip(part, answer, strict=True):
                     values[place] = value

@@ -80,13 +80,13 @@ class PolicyWorker:
         self.shares_cores = shares
 
     @opens_letters
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
         with half_the_threads(self.shares_cores):
             return self.policy.log_probs(rows)
 
     @opens_letters
-    def reference_log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def reference_log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """The same under the base of the adapter (model.train=lora)."""
         return self.policy.reference_log_probs(rows)
 

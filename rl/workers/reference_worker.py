@@ -53,7 +53,7 @@ class ReferenceWorker:
         self.shares_cores = shares
 
     @opens_letters
-    def log_probs(self, rows: Sequence[Row]) -> list[list[float]]:
+    def log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """Log-prob (nats) of every completion token, one list a row, in the order given."""
         with half_the_threads(self.shares_cores):
             return self.reference.log_probs(rows)
@@ -66,6 +66,6 @@ class AdapterOff:
     def __init__(self, policy: PolicyGroup) -> None:
         self._policy = policy
 
-    def start_log_probs(self, rows: Sequence[Row]) -> Pending[list[list[float]]]:
+    def start_log_probs(self, rows: Sequence[Row]) -> Pending[list[Sequence[float]]]:
         """Log-prob of every completion token under the base."""
         return self._policy.start_log_probs(rows, "reference_log_probs")

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -30,6 +31,8 @@ _TEXT, _NUMBER, _COUNT, _TEXTS, _NUMBERS = (
     pa.list_(pa.string()),
     pa.list_(pa.float64()),
 )
+# A number for each token, of which a step holds millions: in float32, as models compute them.
+_PER_TOKEN = pa.list_(pa.float32())
 _NAMED_NUMBERS = pa.list_(pa.struct({"name": _TEXT, "value": _NUMBER}))
 _MEDIA = pa.struct(
     # `sha256` names the file of an image; `frames` names the files of a volume or video in order, null for an image.
@@ -61,14 +64,14 @@ SCHEMA = pa.schema(
         "rubric": pa.list_(pa.struct({"text": _TEXT, "points": _NUMBER})), "pair_id": _TEXT, "difficulty": _NUMBER,
         # What was asked and what came back.
         "prompt_text": _TEXT, "completion": _TEXT, "token_ids": pa.list_(pa.int32()), "finish_reason": _TEXT,
-        "logprobs": _NUMBERS,
+        "logprobs": _PER_TOKEN,
         "seed": _COUNT, "policy_version": _COUNT, "engine": _TEXT,
         "think": _TEXT, "answer": _TEXT, "letters": _TEXTS, "yes_no": _TEXT, "well_formed": pa.bool_(),
         "parse_reason": _TEXT, "parse_verdict": _TEXT,
         # What it was paid and why.
         "outcomes": pa.list_(_OUTCOME), "weights": _NAMED_NUMBERS, "total": _NUMBER, "valid": pa.bool_(),
         "advantage": _NUMBER,
-        "old_logprobs": _NUMBERS, "ref_logprobs": _NUMBERS, "timings": _NAMED_NUMBERS, "not_finite": _TEXTS,
+        "old_logprobs": _PER_TOKEN, "ref_logprobs": _PER_TOKEN, "timings": _NAMED_NUMBERS, "not_finite": _TEXTS,
     },
     metadata={"rounds_schema_version": str(SCHEMA_VERSION)},
 )  # fmt: skip
@@ -166,7 +169,7 @@ def to_json(value: Any) -> bytes:
     """JSON of any value, UTF-8, on one line: non-finite numbers as null, lone surrogates replaced, unknown objects as
     their text."""
     try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:
         # orjson refuses lone surrogates and integers beyond 64 bits.
         return json.dumps(
@@ -191,12 +194,12 @@ def _row_from_rollout(rollout: Rollout, media: Sequence[Row]) -> Row:
     row |= {name: getattr(completion, name) for name in _COMPLETION}
     row |= {
         "completion": completion.text,
-        "token_ids": [int(i) for i in completion.token_ids],
-        "logprobs": _floats(completion.logprobs),
+        "token_ids": list(completion.token_ids),
+        "logprobs": _per_token(completion.logprobs),
     }
     row |= scored_row(parsed, rollout.outcomes, rollout.weights, rollout.total, rollout.valid, rollout.advantage)
     row |= {"timings": _named(rollout.timings)}
-    row |= {"old_logprobs": _floats(rollout.old_logprobs), "ref_logprobs": _floats(rollout.ref_logprobs)}
+    row |= {"old_logprobs": _per_token(rollout.old_logprobs), "ref_logprobs": _per_token(rollout.ref_logprobs)}
     return row | {"not_finite": [name for name in _MEASURED if _holds_non_finite(row[name])]}
 
 
@@ -313,6 +316,11 @@ def _floats(values: Sequence[float] | None) -> list[float] | None:
     return None if values is None else [float(value) for value in values]
 
 
+def _per_token(values: Sequence[float] | None) -> np.ndarray[Any, Any] | None:
+    """The numbers of a record where they lie; orjson writes each with the few digits that make the same float32."""
+    return None if values is None else np.asarray(values, np.float32)
+
+
 def _named(values: Mapping[str, float]) -> list[Row]:
     return [{"name": name, "value": float(value)} for name, value in values.items()]
 
@@ -348,6 +356,8 @@ def _plain(values: Any) -> bool:
 def _holds_non_finite(value: Any) -> bool:
     if isinstance(value, float):
         return not math.isfinite(value)
+    if isinstance(value, np.ndarray):
+        return not np.isfinite(value).all()
     if isinstance(value, dict):
         return any(_holds_non_finite(item) for item in value.values())
     return isinstance(value, list) and not _plain(value) and any(_holds_non_finite(item) for item in value)
@@ -360,6 +370,8 @@ def _clean(value: Any) -> Any:
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, np.ndarray):
+        return _clean(value.tolist())
     if isinstance(value, (list, tuple)):
         return list(value) if _plain(value) else [_clean(item) for item in value]
     if isinstance(value, Mapping):

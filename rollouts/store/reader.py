@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
+import pyarrow.json
 import pyarrow.parquet as pq
 
 from rollouts.records import SCHEMA_VERSION, Media, Rollout
@@ -217,6 +218,23 @@ def read_jsonl(jsonl: Path) -> Iterator[Row]:
                 return
             raise DamagedStore(f"{jsonl}, line {number}: {error}") from error
         yield row
+
+
+def whole_table(jsonl: Path) -> pa.Table:
+    """The rows of a step whose lines are all written as a table of codec.SCHEMA, sorted by key. No number becomes a
+    Python object on the way. Raises DamagedStore."""
+    # One block, because a line must lie in one and may be as long as the file; Arrow's largest is 2 GiB.
+    one_block = pyarrow.json.ReadOptions(block_size=min(jsonl.stat().st_size + 1, 2**31 - 1))
+    known = pyarrow.json.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="error")
+    try:
+        table = pyarrow.json.read_json(jsonl, one_block, known)
+    except pa.ArrowException as error:
+        raise DamagedStore(f"{jsonl} cannot be read: {error}") from error
+    return (
+        table.select(SCHEMA.names)
+        .replace_schema_metadata(SCHEMA.metadata)
+        .sort_by([(n, "ascending") for n in KEY_COLUMNS])
+    )
 
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:

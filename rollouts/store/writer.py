@@ -25,7 +25,7 @@ from rollouts.imaging import pictures
 from rollouts.imaging.flat.chunks import without_words
 from rollouts.media import encoded_files, frames, with_hash
 from rollouts.records import SCHEMA_VERSION, Media, Rollout
-from rollouts.store.codec import SCHEMA, Row, line_from_rollout, media_row
+from rollouts.store.codec import Row, line_from_rollout, media_row
 from rollouts.store.disk import append_whole, replace_from, sha256_file, sync_files, sync_folder, write_atomically
 from rollouts.store.layout import (
     JSONL,
@@ -38,7 +38,7 @@ from rollouts.store.layout import (
     media_path,
     step_folder,
 )
-from rollouts.store.reader import files_of, read_jsonl, read_rollouts, sort_rows
+from rollouts.store.reader import files_of, read_jsonl, read_rollouts, whole_table
 
 __all__ = ["RunWriter", "media_path", "read_rollouts"]
 
@@ -103,8 +103,7 @@ class RunWriter:
             sync_files(self._unsynced)
             sync_folder(self.run_dir / "media")
             self._unsynced.clear()
-        table = pa.Table.from_pylist(sort_rows(read_jsonl(folder / JSONL)), schema=SCHEMA)
-        parquet = write_step(self.run_dir, step, table, self._hash_of)
+        parquet = write_step(self.run_dir, step, whole_table(folder / JSONL), self._hash_of)
         os.close(self._files.pop(step))
         del self._keys[step]
         (folder / JSONL).unlink()

@@ -1,4 +1,4 @@
-"""Log-probs from logits, beside all models: `python -m tests.bench.logprobs [--tokens 512] [--rounds 5]`.
+"""Log-probs from logits, beside all models: `python -m tests.bench.step.logprobs [--tokens 512] [--rounds 5]`.
 
 CPU seconds of a pass for log-probs alone, and of one for log-probs with entropy and gradient, by vocabulary.
 """
@@ -39,7 +39,7 @@ def passes(num_tokens: int, vocabulary: int, dtype: torch.dtype) -> dict[str, Ca
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.logprobs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.step.logprobs", description=__doc__)
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args(argv)

@@ -4,12 +4,13 @@ own."""
 from __future__ import annotations
 
 import random
+from array import array
 
 import pytest
 import torch
 
 from rl.policy.attention import attention_mask, position_ids
-from rl.policy.batching import Row, in_order, make_micro_batches, split_rows
+from rl.policy.batching import Row, in_order, make_micro_batches, onto, split_rows, together
 from rollouts.prompt.processing import EncodedPrompt
 
 
@@ -177,3 +178,24 @@ def test_ranks_are_balanced_by_pairs_as_well_as_tokens() -> None:
     rows = [Row(prompt("long", 19_999), (1, 2)), *(Row(prompt(f"p{index}", 2_499), (1, 2)) for index in range(12))]
     tokens = sorted(sum(len(rows[place].prompt.token_ids) + 1 for place in part) for part in split_rows(rows, 2))
     assert tokens == [20_000, 30_000]
+
+
+def test_log_probs_go_back_as_arrays_of_float32_in_the_order_of_the_rows() -> None:
+    rows = [Row(prompt("p", 3), ids) for ids in ((4, 5), (), (4, 6, 7))]
+    [batch] = make_micro_batches(rows, 64)
+    # In N: 4 5, then 4 6 7.
+    answers = in_order([batch], [torch.tensor([-0.25, -0.5, -0.25, -1.0, -2.0])], len(rows))
+    assert answers == [array("f", values) for values in ((-0.25, -0.5), (), (-0.25, -1.0, -2.0))]
+
+
+def test_tensors_that_travel_together_arrive_as_they_were_by_one_copy() -> None:
+    sent: list[int] = []
+
+    def copy(whole: torch.Tensor) -> torch.Tensor:
+        sent.append(len(whole))
+        return whole.clone()
+
+    given = [torch.arange(6).view(2, 3), torch.zeros(0, dtype=torch.long), torch.tensor([7])]
+    found = together(given, copy)
+    assert sent == [7] and all(torch.equal(one, other) for one, other in zip(given, found, strict=True))
+    assert all(one is other for one, other in zip(given, onto(torch.device("cpu"), *given), strict=True))
