@@ -31,7 +31,7 @@ def _two_ranks(rank: int, folder: Path, store: Path, port_file: Path) -> None:
     policy = policy_of(folder, **SMOOTH)
     rows = _rows_for_ranks(folder)
     mine = split_rows(rows, 2)[rank]
-    values = policy.log_probs([rows[place] for place in mine])
+    values = [list(one) for one in policy.log_probs([rows[place] for place in mine])]
     metrics = []
     for minibatch in _minibatches(rows):
         part = [minibatch[place] for place in split_rows(minibatch, 2)[rank]]

@@ -174,7 +174,7 @@ def _two_ranks(rank: int, folders: dict[str, Path], store: Path) -> None:
         rows = rows_of(folders[case.family])
         mine = parts_of(rows)[rank] if case.family != "llama" else rows[rank::2]
         begun = checksum(policy.weights()) if case.dtype == "float32" else ""
-        values = policy.log_probs(mine)
+        values = [list(one) for one in policy.log_probs(mine)]
         with counted("all_gather_single") as gathered, counted("reduce_scatter_single") as scattered:
             metrics = policy.update(mine, totals_of(rows))
         result = {"values": values, "metrics": metrics, "gathered": gathered, "scattered": scattered}
@@ -184,9 +184,9 @@ def _two_ranks(rank: int, folders: dict[str, Path], store: Path) -> None:
     for number, frozen in enumerate(FROZEN):
         reference = reference_with(folders["internvl"], frozen)
         held = sum(piece_of(parameter).rows.nbytes for parameter in reference.tokens.parameters())
-        values = reference.log_probs(parts_of(rows)[rank])
+        values = [list(one) for one in reference.log_probs(parts_of(rows)[rank])]
         # All rows are on the first rank: the other one gathers with it and has nothing to say.
-        lonely = reference.log_probs(rows if rank == 0 else [])
+        lonely = [list(one) for one in reference.log_probs(rows if rank == 0 else [])]
         torch.save({"values": values, "lonely": lonely, "held": held}, store / f"frozen_{number}_{rank}.pt")
     torch.save(memory_of_loading(folders["large"]), store / f"memory_{rank}.pt")
     dist.destroy_process_group()
