@@ -21,7 +21,7 @@ from PIL import Image
 from rl.config import MediaConfig
 from rl.data.jsonl import rows as jsonl
 from rl.data.media.reader import MediaReader
-from rl.sft.found import media_hashes
+from rl.sft.cache import media_hashes
 
 SIDE = 512
 
