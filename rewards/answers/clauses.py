@@ -13,19 +13,15 @@ from dataclasses import dataclass, field
 
 from rewards.answers.mentions import Mention
 from rewards.answers.text import Token
-from rewards.answers.words import lexicon, mark
+from rewards.answers.words import group, mark
 
 ENDS = frozenset(".!?;\n…")
 JOINERS = frozenset({",", "、", "AND", "&", "+", "/", "|", "OR"})
-_BREAKS = (JOINERS - {"&", "+"}) | {*"()—→←-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
+_BREAKS = (JOINERS - {"&", "+", "/"}) | {*"()—→←-", *"BUT BECAUSE WHILE IF SO EXCEPT NOR".split()}
 DENIALS = frozenset({"DENY", "REJECT", "LACK"})
 _CONTRACTED = re.compile(r"^(can|\w+(?=n't$))(?:n?'t|not)$")
 _ADJECTIVE = re.compile(r"(?!patient)\w{2,}(?:al|ar|ic|ous|ary|oid|ant|ent|est|ile|ive|ior|ly|like|sided|shaped)")
-_NOUN = re.compile(r"(?:\S+ ){0,5}(?:in|on|at|to|within|for|with|by|of|from|towards?)(?: the| an?)?")
-_YEAR = re.compile(r"(?:19|20)\d\d")
-_PLACE = re.compile(
-    r"(?:\w+ ){1,4}(?:in|of|to|on|at|within) the(?: \w+(?:al|ior))?"
-)  # "a bleed in the", where nothing leads there
+_NOUN = re.compile(r"(?:\S+ ){0,5}(?:in|on|at|to|within|for|with|by|of|from|towards?)(?: the| an?)?(?: \w+al)?")
 
 
 @dataclass(eq=False)  # a clause is itself, however alike another one reads
@@ -42,7 +38,8 @@ class Clause:
     places: list[int] = field(default_factory=list)  # where options stand among the words
     mentions: list[Mention] = field(default_factory=list)  # these options
     letters: set[str] = field(default_factory=set)
-    before: list[str] = field(default_factory=list)  # the words in front of them
+    before: list[str] = field(default_factory=list)  # the words in front of the first
+    after: list[str] = field(default_factory=list)  # the words behind the last
     is_either: bool = False  # several stand in a list that is joined by "or" and its like
     particle: bool = False  # they are nothing but the word yes or no
     leads: bool = False  # it begins the answer
@@ -52,15 +49,17 @@ class Clause:
 
     def fill(self, mentions: list[Mention]) -> Clause:
         """Look up the options that stand in it."""
+        if not self.named:
+            self.speaks = _speaks(self)
+            return self
         self.places = [place for place, word in enumerate(self.words) if word[0] == "@"]
-        if self.places:
-            self.mentions = [mentions[int(self.words[place][1:])] for place in self.places]
-            self.letters = {mention.letter for mention in self.mentions}
-            self.before, between = self.words[: self.places[0]], self.words[self.places[0] : self.places[-1]]
-            self.is_either = len(self.letters) > 1 and bool({"OR", *"<>-→"} & {*between})
-            self.particle = all(mention.particle for mention in self.mentions)
-            self.states, self.describes = _is_statement(self), _describes(self)
-        self.speaks = not self.places and _speaks(self)
+        self.mentions = [mentions[int(self.words[place][1:])] for place in self.places]
+        self.letters = {mention.letter for mention in self.mentions}
+        self.before, self.after = self.words[: self.places[0]], self.words[self.places[-1] + 1 :]
+        between = {*self.words[self.places[0] : self.places[-1]]}
+        self.is_either = len(self.letters) > 1 and not between.isdisjoint({"OR", *"<>-→"})
+        self.particle = all(mention.particle for mention in self.mentions)
+        self.states, self.describes = _is_statement(self), _describes(self.after)
         return self
 
 
@@ -76,9 +75,7 @@ def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
         elif index not in inside and token.text not in "'\"@{}<>`":
             hyphen = token.text == "-" and stream[index - 1].end == token.start and stream[index + 1].start == token.end
             items.append("" if hyphen else _CONTRACTED.sub(r"\1 not", token.key))
-    parts = ["", *re.sub(r"\( (@\d+) \)", r"≔ \1", " ".join(items)).split(" ")]  # "steatosis (B)" is "steatosis = B"
-    text = " ".join("=" if word == "≔" else word for left, word in itertools.pairwise(parts)
-                    if word != "≔" or (left not in lexicon().sets["known"] and foreign([left])))  # fmt: skip
+    text = re.sub(r"\( (@\d+) \)", r"= \1", " ".join(items))  # "steatosis (B)" is "steatosis = B"
     text = re.sub(r"^(@\d+) \)(?= \w[^@]*$)", r"\1 :", text)  # "A) fluid level"
     return mark([item for item in (text if "(" in text else text.replace(" )", "")).split(" ") if item])
 
@@ -86,76 +83,54 @@ def to_words(stream: list[Token], mentions: list[Mention]) -> list[str]:
 def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
     """The clauses of an answer in order, none of them empty."""
     clauses = [Clause([], leads=True)]
-    leading, starts = False, 0  # "since A is common, B": the comma ends what stands first
+    leading, start = False, 0  # "since A is common, B": the comma ends what stands first in the sentence
     walk = sum(a[0] == "@" and b in {*DENIALS, "ANCHOR", "yes"} for a, b in itertools.pairwise(words)) > 2
     for index, word in enumerate(words):
-        current = clauses[-1]
-        kind = _kind(words, index, current, walk)
-        if word == "EXCEPT" and DENIALS & set(current.words) and not current.named:
-            current.words = [w for w in current.words if w not in DENIALS]  # "it can not be anything but B"
-            continue
+        current, kind = clauses[-1], _kind(words, index, clauses[-1], walk)
         if not kind or word == "…":
             current.words.append(word)
-            current.named = current.named or word[0] == "@"
+            current.named |= word[0] == "@"
         if not kind:
             continue
         current.question = word == "?"
-        current.weak |= word == "," and current.named and current.words[0] in ("in", "with", "for")  # "in B, it rises"
-        if word == "IF":  # "B, if febrile"
-            for clause in clauses[starts:]:
-                clause.conditional |= clause.named
-        current.conditional |= (
-            current.words[:1] in (["had"], ["were"]) and current.opener == "" and len(current.words) > 2
-        )
-        current.conditional = current.conditional or (word == "IF" and current.named)  # "B if febrile"
-        ends = kind == "end" or word in ("SO", "BUT", "→", "—") or (word == "," and leading)
-        first = not (current.words or current.opener) or current.words[-1:] == [":"]
-        leading = (word in ("WHILE", "BECAUSE") and first) or (leading and not ends)
+        for clause in clauses[start:] if word == "IF" else ():  # "B, if febrile"
+            clause.conditional |= clause.named
+        ends = kind == "end" or word in ("SO", "BUT") or (word == "," and leading)
+        leading = (leading and not ends) or (word in ("WHILE", "BECAUSE") and not current.words)
         weak = (current.weak and not ends) or word in ("BECAUSE", "WHILE", "IF")
         conditional = (current.conditional and (not ends or word == "SO")) or word == "IF"
+        start = len(clauses) if kind == "end" else start
         opener = "" if kind == "end" and word != "\n" else word
-        starts = len(clauses) if kind == "end" else starts
-        clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional))
-        clauses[-1].named = kind == "turn" and word[0] == "@"
+        clauses.append(Clause([word] if kind == "turn" else [], opener, weak, conditional, named=word[0] == "@"))
     return [clause.fill(mentions) for clause in clauses if clause.words]
 
 
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     """How a word ends a clause: as "end" of a sentence, "break", "turn" (it begins the next one), "" = it does not."""
     word, said, named = words[index], current.words, current.named
-    if word == "SO" and said[-1:] == ["is"]:
-        return ""  # "the next step is therefore B"
-    if word == "/" and "@" not in "".join(words[max(index - 1, 0) : index + 2]):
-        return ""  # "300/min"
     if word in ENDS:  # not behind the heading "Final answer"
-        return "" if word == "\n" and not named and "ANCHOR" in said and is_bare(said) else "end"
-    if word == ":":  # behind "No", "That is not right" and "No fluid", not behind "Wrong", which speaks of what follows
-        denials, back = DENIALS & {*said}, {"that", "that's", "this"} & {*said}
-        denied = denials and (back or denials == {"LACK"} or not (is_bare(said) or "REJECT" in denials))
-        return "end" if named or denied else ""
+        return "" if word == "\n" and not named and said[-1:] == ["ANCHOR"] else "end"
+    if word == ":":  # behind "No fluid" and "That is not right", not behind "Wrong", which speaks of what follows
+        denials = DENIALS & {*said}
+        return "end" if named or denials == {"LACK"} or (denials == {"DENY"} and not is_bare(said)) else ""
     if word[0] == "@":
         return "turn" if walk and named else ""  # "A no B no C yes"
     if word in ("DENY", "LACK") and named and not walk:
-        following = next((w for w in words[index + 1 :] if w not in lexicon().sets["light"]), " ")
+        following = next((w for w in words[index + 1 :] if w not in group("light")), " ")
         return "turn" if following[0] == "@" else ""  # "B not C"
     inner = words[index + 1 : index + 7]  # "not, as you may think, C"
     paired = "," in inner and "@" not in " ".join(inner[: inner.index(",")])
-    aside = paired or "," in said or current.opener == "NOR" or (len(said) > 1 and said[-1] == "DENY")
-    if not named and ("DENY" in said or current.opener == "NOR") and (word == "BECAUSE" or (word == "," and aside)):
-        return ""  # "it is not due to C", "it is not, however, C"
-    if not named and word == "," and said[-1:] == ["PAST"]:
-        return ""  # "my first thought, B, .."
-    listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
-    if listing and word not in JOINERS and word not in _BREAKS:
-        return "turn"  # "instead of A I choose B"
-    if word not in JOINERS or word not in _BREAKS:
-        return "break" if word in _BREAKS else ""
-    single = word == "," and (words[index + 2 : index + 3] in (["is"], ["was"]) or {"BETWEEN", "AND"} <= set(said))
+    denies, ends = "DENY" in said or current.opener == "NOR", (said[-1:] == ["DENY"] and len(said) > 1) or "," in said
+    aside = denies and (word == "BECAUSE" or (word == "," and (paired or ends or current.opener == "NOR")))
+    if not named and (aside or (word == "," and said[-1:] == ["PAST"])):
+        return ""  # "it is not due to C", "it is not, however, C", "my first thought, B, .."
+    if word not in _BREAKS:  # "instead of A I choose B"
+        listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
+        return "turn" if listing and word not in JOINERS else ""
     left = next((other for other in words[index - 1 :: -1] if index and other not in JOINERS), " ")
-    right = next(
-        (other for other in words[index + 1 :] if other not in JOINERS and other not in ("the", "an", "a")), " "
-    )
-    return "" if left[0] == right[0] == "@" and not single else "break"  # "A, B is wrong", "between B and C, B"
+    right = next((other for other in words[index + 1 :] if other not in JOINERS | {"the", "an", "a"}), " ")
+    single = word == "," and {"BETWEEN", "AND"} <= {*said}  # "between B and C, B"
+    return "" if word in JOINERS and left[0] == right[0] == "@" and not single else "break"
 
 
 def is_bare(words: Sequence[str]) -> bool:
@@ -165,168 +140,100 @@ def is_bare(words: Sequence[str]) -> bool:
 
 def foreign(words: Sequence[str], known: str = "plain") -> list[str]:
     """The words that are not among the known ones; marks, signs, numbers and adverbs in -ly are none of them."""
-    spelled = (w for w in words if w.isalpha() and (w.islower() or not w.isascii()) and w not in lexicon().sets[known])
+    spelled = (w for w in words if w.isalpha() and (w.islower() or not w.isascii()) and w not in group(known))
     return [word for word in spelled if not word.endswith("ly") or word.endswith("megaly")]
 
 
 def _is_statement(clause: Clause) -> bool:
     """Whether a clause says of its options, in words that are known, that they are the answer."""
-    last, sets = clause.mentions[-1], lexicon().sets
-    before, after = clause.words[: clause.places[-1]], clause.words[clause.places[-1] + 1 :]
-    by_text, terse = last.by != "label", clause.leads and not before and len(after) == 1
-    if (last.by == "text" and not last.particle and not reaches(before)) or _is_of_others(clause.words, after):
+    before, after, by_text = clause.words[: clause.places[-1]], clause.after, clause.mentions[-1].by != "label"
+    if (by_text and not _reaches(before)) or _is_astray(clause.words, before, after):
         return False
-    before = before[next((n + 1 for n in range(len(before) - 2, -1, -1) if before[n] == ":"), 0) :]
-    if _is_irreal(before, after, by_text):
-        return False
-    if is_bare(clause.words):
+    known = is_bare(clause.words) or (clause.particle and not foreign(before) and "WERE" not in after)  # "no fracture"
+    return known or (not clause.question and _leads_to(before, by_text) and _is_said(after, by_text))
+
+
+def _reaches(before: list[str]) -> bool:
+    """Whether a preposition before an option leads to it: "typical of", "settle on", no "just below", "allergic to"."""
+    end = last_of(before, "ends_noun") + 1
+    if not end or before[end - 1] not in group("prepositions"):
+        return not (group("beside") & {*before[:1]} and {*before[1:2]} <= {"it", "this"})  # "above it lies the spleen"
+    head, last = "".join(before[max(end - 2, 0) : end - 1]), before[end - 1]
+    if last == "in" and "the" in before[end:]:
+        return not DENIALS & {*before}  # "an infiltrate in the right lung"
+    return f"{head} {last}" in group("toward") or head in group("sign") or head[:1] in ("", "@")
+
+
+def _is_astray(words: list[str], before: list[str], after: list[str]) -> bool:
+    """Whether somebody else speaks, or of another time, or of what would be, could be or was: "a resident would say B",
+    "B in her sister", "B in 2015", "granulomas would speak for B", "B can do this, too"."""
+    if not group("others").isdisjoint(words) or any(
+        w in group("times") or re.fullmatch(r"(?:19|20)\d\d", w) for w in after
+    ):
         return True
-    if clause.particle and before[-1:] != [":"]:
-        return not (foreign(before) or "WERE" in after or {*after[:1]} & sets["copula"])
-    verbs = sets["copula"] | {"has", "have", "had", "should"}
-    if by_text and not before and after[0] in sets["preposition"]:  # "B in early pregnancy is the drug of choice"
-        after = after[next((n for n, word in enumerate(after) if word in verbs), 0) :]
-    asked = clause.question and clause.words[0] != "why"
-    compound = by_text and terse and len(after[0]) > 4  # "T10 dermatome"
-    return not asked and _leads_to(before, by_text) and (compound or _is_said(after, by_text))
-
-
-def _is_of_others(words: list[str], after: list[str]) -> bool:
-    """Whether somebody else speaks, or of another time: "a resident would say B", "B in her sister", "B in 2015"."""
-    sets, articles = lexicon().sets, ("a", "an", "the", "this")
-    for place, word in enumerate(words):
-        if word not in sets["others"]:
-            continue
-        ahead = [w for w in words[max(place - 2, 0) : place] if w not in articles][-1:]
-        within = ahead and ahead[0] in sets["preposition"] and ahead[0] not in ("to", "by")  # "in a student"
-        if word in sets["astray"] or (word in sets["agent"] and not within):
-            return True
-    return any(word in sets["times"] or _YEAR.fullmatch(word) for word in after)
-
-
-def _is_irreal(before: list[str], after: list[str], by_text: bool) -> bool:
-    """Whether it speaks of what would be, could be or was: "granulomas would speak for B", "B can do this, too"."""
-    sets = lexicon().sets
-    would = before.index("would") if "would" in before[:-1] and not {"ANCHOR", "i", "we", "my"} & {*before} else 0
-    if before[would + 1 : would + 2] != ["be"] and foreign(before[:would]):
+    if "would" in before and "be" not in before and foreign(before[: before.index("would")]):
         return True
-    verb, behind = (after[0], after[1]) if len(after) > 1 else ("", " ")
-    if by_text and verb in sets["copula"]:  # "was 9 %", "is given within four hours"
-        was = verb in ("was", "were") and not {"ANCHOR", *sets["seen"]} & {*after}
-        return was or (behind in sets["described"] and behind not in sets["seen"]) or behind[0].isdigit()
-    able = verb in ("can", "could") and behind not in sets["copula"] and behind not in sets["fits"]
-    return able or (verb == "HEDGE" and behind == "do")
+    verb, behind = [*after, " ", " "][:2]
+    if verb in group("copula"):  # "was 9 %", "is given within four hours"
+        return verb in ("was", "were") or behind in group("described") - group("seen") or behind.isdigit()
+    return verb in ("can", "could") or (verb == "HEDGE" and behind == "do")
 
 
 def _leads_to(before: list[str], by_text: bool) -> bool:
     """What stands before an option: "the film shows a large", "the most likely diagnosis in this man is"."""
-    sets = lexicon().sets
     if not foreign(before):
         return True
-    link = max((n for n, word in enumerate(before) if word in sets["links"]), default=-1)
+    link = last_of(before, "links")
     subject, rest = before[: link + 1], before[link + 1 :]
-    named = by_text or {*rest[-1:]} & {"option", "choice", "letter", "answer"}  # "the vessel is option B"
-    led = (_NOUN if link >= 0 else _PLACE).fullmatch(" ".join(rest)) if by_text else not foreign(rest)
-    if not {"DENY", "REJECT", "WOULD"}.isdisjoint(before) or not (led or (by_text and _modifies(rest))):
+    led = _modifies(rest) or (by_text and (link >= 0 or "the" in rest) and _NOUN.fullmatch(" ".join(rest)))
+    if not led or not {"DENY", "REJECT", "WOULD"}.isdisjoint(before):
         return False
     if "ANCHOR" in subject:
-        place = max(n for n, word in enumerate(subject) if word == "ANCHOR")
-        heads = [-1, *(n for n, word in enumerate(subject[:place]) if word in sets["links"] or word in ("i", "we"))]
-        told, behind = _modifies(subject[heads[-1] + 1 : place]) or before[link] in sets["link"], subject[place + 1 :]
-        return told and (_modifies(behind) or behind[0] in sets["preposition"])
-    wished = not _modifies(subject[max((n for n, word in enumerate(subject) if word in ("i", "we")), default=link) :])
-    return not wished and (bool(named) or before[link] not in sets["copula"] | {"has", "have"} or _modifies(subject))
+        place = len(subject) - 1 - subject[::-1].index("ANCHOR")
+        told, beyond = subject[last_of(subject[:place], "heads") + 1 : place], subject[place + 1 :]
+        return _modifies(told) and (_modifies(beyond) or beyond[0] in group("onward"))
+    return by_text or before[link] not in group("copula") or _modifies(subject)
 
 
-def reaches(before: list[str]) -> bool:
-    """Whether a preposition before an option leads to it: "typical of", "settle on", no "just below", "allergic to"."""
-    sets, here = lexicon().sets, [*before]
-    while here and here[-1] not in sets["ends_noun"] and _modifies(here[-1:]):
-        here.pop()
-    if sets["beside"] & {*before[:1]} and {*before[1:2]} <= {"it", "this", "them", "which"}:
-        return False  # "above it lies the spleen"
-    if not here or here[-1] not in sets["prepositions"]:
-        return True
-    head, last = next((word for word in reversed(here[:-1]) if not word.endswith("ly")), ""), here[-1]
-    place = "the" in before[len(here) :] and not _ADJECTIVE.fullmatch(head)
-    if last in ("in", "within", "to") and head not in sets["beside"] and (place or DENIALS & {*before}):
-        return not DENIALS & {*before}  # "an infiltrate in the right lung"
-    if last in sets["beside"] or len(here) == 1:
-        return last not in sets["beside"]
-    passive = last == "by" and head.endswith("ed")  # "served by"
-    return (
-        passive
-        or f"{head} {last}" in sets["toward"]
-        or head in sets["unit"]
-        or head in ("", "ANCHOR", *":=→—")
-        or head[0] == "@"
-    )
+def last_of(words: Sequence[str], name: str) -> int:
+    """The place of the last word of such a group, -1 = none."""
+    return max((place for place, word in enumerate(words) if word in group(name)), default=-1)
 
 
 def _modifies(words: Sequence[str]) -> bool:
     """Whether the foreign ones of some words are adjectives, or nouns which say nothing of an answer."""
-    return words[-1:] in (["性"], ["型"]) or all(
-        _ADJECTIVE.fullmatch(word) or word in lexicon().sets["modifier"] for word in foreign(words)
-    )
+    return all(_ADJECTIVE.fullmatch(word) or word in group("modifier") for word in foreign(words))
 
 
 def _is_said(after: list[str], by_text: bool) -> bool:
     """What stands behind an option: "is the best next step", "fits the lesions", "with a central scar"."""
-    sets = lexicon().sets
-    while after and (after[0].endswith("ly") or after[0] == "ANCHOR"):
-        after = after[1:]
-    if after[:1] == ["caused"] and after[1:2] != ["by"]:
-        return False
-    while len(after) > 1 and after[0] in ("can", "must", "should") and after[1] in sets["copula"]:
-        after = after[1:]
-    if not foreign(after, "tail") or after[0] in sets["follows"]:
+    if not foreign(after, "tail") or after[0] in group("follows"):
         return True
-    if "ANCHOR" in after and after[0] not in sets["copula"] and _modifies(after):
-        return True  # "makes B the leading diagnosis"
     first, rest = after[0], after[1:]
-    if first in sets["copula"]:
-        stop = next((n for n, word in enumerate(rest) if word == "ANCHOR" or word in sets["preposition"]), len(rest))
-        chosen = "ANCHOR" in rest[stop : stop + 2]  # "is the anticoagulant of choice"
-        beyond = rest[rest.index("ANCHOR") + 1 :] if chosen else []
-        if not _modifies(beyond) and beyond[0] not in sets["preposition"] | sets["links"] | {"that", "which"}:
-            return False  # "is a diagnosis one regrets"
-        if rest[0] == "what" and {"i", "i'd", "we", "needs", "need"} & {*rest}:
-            return True  # "is what I would mark"
-        of = rest[stop : stop + 2] == ["of", "ANCHOR"]
-        if not chosen and (stop == 0 or rest[0] in ("a", "an") or (not by_text and sets["seen"] & {*rest[:stop]})):
-            return False
-        if of or chosen:
-            return of or all(word in sets["modifier"] for word in foreign(rest[:stop], "bare"))
-        return {*foreign(rest[:stop])} <= sets["apt"]
-    beyond = after[next((n for n, word in enumerate(after) if word not in sets["nouns"]), len(after)) :]  # "3 old ribs"
-    return by_text and beyond != after and (not foreign(beyond) or beyond[0] in sets["preposition"])
+    if first in group("copula"):
+        stop = next((n for n, word in enumerate(rest) if word == "ANCHOR" or word in group("onward")), len(rest))
+        if "ANCHOR" in rest[stop : stop + 2]:  # "is the best next step", "is the anticoagulant of choice"
+            beyond = rest[rest.index("ANCHOR") + 1 :]
+            return _modifies(rest[:stop]) and (_modifies(beyond) or beyond[0] in group("onward"))
+        said = {*rest[:stop]}
+        return bool(said) and {*foreign(rest[:stop])} <= group("apt") and (by_text or not group("seen") & said)
+    beyond = after[next((n for n, word in enumerate(after) if word not in group("nouns")), len(after)) :]
+    return by_text and beyond != after and (not foreign(beyond) or beyond[0] in group("onward"))  # "3 old ribs"
 
 
-def _describes(clause: Clause) -> bool:
-    """ "C usually shows an edge": what another option is like, no word on whether it is the answer."""
-    behind = [word for word in clause.words[clause.places[-1] + 1 :] if not word.endswith("ly")]
-    behind = behind[{*behind[:1]} <= {"it", "this", "one", "you", "there"} :]  # "in C it would ascend"
-    start = behind[1:2] if behind and behind[0] in lexicon().sets["copula"] else behind[:1]
-    known = lexicon().sets["described" if behind[:1] != start else "describes"]
-    return "HEDGE" not in behind and any(word in known or word in ("WERE", "LACK") for word in start)
+def _describes(after: list[str]) -> bool:
+    """What another option is like, no word on whether it is the answer: "C usually shows an edge"."""
+    first, second = [*(word for word in after if not word.endswith("ly")), "", ""][:2]
+    return first in {"WERE", "LACK", *group("describes")} or (first in group("copula") and second in group("described"))
 
 
 def _speaks(clause: Clause) -> bool:
-    """Whether a clause without options has the speaker or the answer in words of no list: it may take something back.
-    So may "I, as a model, cannot see images", "I am far from convinced", "scrap that"."""
-    sets, said = lexicon().sets, {*clause.words}
-    aux = clause.words[1:2] == ["DENY"] and clause.words[0] in sets["auxiliary"] and clause.opener != "AND"
-    if clause.opener == "," and len(clause.words) < 6 and ("PAST" in said or sets["agent"] & said):
+    """Whether a clause without options speaks of the answer or the speaker in unknown words, and may take it back."""
+    said = {*clause.words}
+    if clause.opener == "," and said & {"PAST", *group("agent")}:
         return True  # "B, he thought"
-    if clause.mentions or (clause.weak and not aux) or not foreign(clause.words) or sets["sees"] & said:
+    if not foreign(clause.words):
         return False
-    linked = not (said.isdisjoint(sets["links"]) and said.isdisjoint(DENIALS))
-    it = len(clause.words) < 9 and clause.words[-1] in ("that", "it", "this") and not linked
-    it = it and ("DENY" in said or clause.words[-2] not in sets["prepositions"])
-    return bool(
-        it
-        or aux
-        or (sets["speaker"] | {"ANCHOR"}) & said
-        or clause.opener == "EXCEPT"
-        or clause.words[:2] == ["that", "was"]
-    )
+    if clause.words[0] in group("auxiliary") and clause.words[1:2] == ["DENY"] and clause.opener != "AND":
+        return True  # "I, as a model, cannot see images"
+    return not clause.weak and (clause.words[-1] == "that" or bool(said & group("speaker")))  # "scrap that"

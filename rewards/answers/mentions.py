@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rewards.answers.text import Token, key
-from rewards.answers.words import lexicon
+from rewards.answers.words import group, lexicon
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LATIN = re.compile(r"[a-z]+(?:ae|i|is|us|um|ile|ans|ens|oides)|diff|fib|lamblia|vivax")  # of species: "E. coli"
@@ -42,10 +42,9 @@ def options_of(texts: Sequence[str], skip: Sequence[str] = ()) -> Options:
     letters, forms = tuple(LETTERS[: len(texts)]), [key(text) for text in texts]
     options = Options(letters, {}, {}, {x: letters[forms.index(form)] for x, form in zip(letters, forms, strict=True)})
     for letter, text, form in zip(letters, texts, forms, strict=True):
-        head, rest = "".join(form[:1]), form[1:]
-        listing = head == "a" and rest and (len(rest[0]) == 1 or rest[0] in lexicon().sets["joiner"])  # "A, B and C"
-        article = head in ("a", "an", "the") and text.split()[0].casefold() == head and not listing  # not of "A-scan"
-        form = rest if rest and article else form
+        head, rest = text.casefold().split(" ")[0], form[1:]  # no article in "A-scan"
+        listing = head == "a" and rest and (len(rest[0]) == 1 or rest[0] in group("joiner"))  # "A and B"
+        form = rest if rest and head in ("a", "an", "the") and not listing else form
         if len(form) == 1 and form[0].upper() in letters:
             options.lone[letter] = form[0].upper()
         elif form and letter not in skip:
@@ -70,8 +69,7 @@ def find(stream: list[Token], options: Options) -> list[Mention]:
 def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) -> Mention | None:
     index = start
     for position, wanted in enumerate(form):
-        index += bool(position and stream[index].text == "\n")  # a text of two lines
-        while position and stream[index].kind == "p" and stream[index].text not in ";\n?!":
+        while position and stream[index].kind == "p" and stream[index].text not in ";?!":
             index += 1
         if stream[index].kind == "p" or stream[index].key != wanted:
             return None
@@ -81,32 +79,24 @@ def _match(stream: list[Token], start: int, form: tuple[str, ...], letter: str) 
 
 def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
     """Whether neighbours change the meaning (rule 5). `later`: not the first text: "Yes, there is no fracture"."""
-    first, last = stream[mention.first], stream[mention.last]
-    earlier, before = stream[mention.first - 2 : mention.first]
-    after, beyond = stream[mention.last + 1 : mention.last + 3]
-    number, sets = first.kind == "n", lexicon().sets
-    glued = earlier.end == before.start and before.end == first.start
-    compared = (
-        (glued and before.text == ",") or before.text in tuple("<>≤≥") or before.key in sets["compare"] | sets["figure"]
-    )
-    if (number and compared) or (glued and before.text == "-" and earlier.text[1:].isalpha()):
-        return True  # "PET-CT"
-    scale = last.text[-1].isdigit() and beyond.text[:1].isdigit()
-    through = ("to", "-")
-    if (after.text in ("-", "/") and scale) or (number and after.key in through and beyond.kind == "n"):
+    earlier, before, first = stream[mention.first - 2 : mention.first + 1]
+    last, after, beyond = stream[mention.last : mention.last + 3]
+    number, glued = first.kind == "n", earlier.end == before.start and before.end == first.start
+    hyphen = glued and before.text == "-" and (number or earlier.text[1:].isalpha())  # "5-10", "PET-CT"
+    if hyphen or (number and (before.key in group("compare") | group("figure") or (glued and before.text == ","))):
+        return True  # "< 5", "1,5", "Table 5"
+    if (number or last.text[-1].isdigit()) and after.key in ("-", "/", "to") and beyond.text[:1].isdigit():
         return True  # "C5/6", the 5 of "5 to 10"
-    if number and before.key in through and earlier.kind == "n":
-        return True  # the 10 of it
-    if after.kind == "s":
-        divides = after.text == "/" and (last.kind == "n" or (number and beyond.kind == "w"))
-        return after.text in "%°^" or (after.text in "+-" and after.start == last.end) or divides
-    idioms = {words[1] for words, mark in lexicon().phrases["no"] if not mark}
-    noun = after.kind == "w" and after.key not in sets["goes_on"] and (later or after.key in idioms)
-    measured = last.kind == "n" and (after.key in sets["unit"] or after.kind == "n")
-    if measured or (after.text == "-" and beyond.key == "like") or (noun and mention.particle and first.key == "no"):
+    raised = after.kind == "s" and (after.text in "%°^" or (after.text in "+-" and after.start == last.end))
+    if raised or (number and after.text == "/"):
         return True
-    numbered = after.kind == "n" and beyond.key not in sets["unit"]
-    return last.kind == "w" and (numbered or _lone(after)) and after.text not in ("A", "I", mention.letter)
+    if (last.kind == "n" and after.key in group("unit")) or (after.text == "-" and beyond.key == "like"):
+        return True  # "5 mg", "sarcoma-like"
+    idiom = ("no", after.key) in {words for words, mark in lexicon().phrases["no"] if not mark}
+    if mention.particle and first.key == "no" and after.kind == "w" and after.key not in group("goes_on"):
+        return later or idiom
+    more = (after.kind == "n" and beyond.key not in group("unit")) or (len(after.text) == 1 and after.text.isupper())
+    return last.kind == "w" and more and after.text not in ("A", "I", mention.letter)  # "hepatitis B", "effusion 40%"
 
 
 def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list[Mention]:
@@ -114,20 +104,19 @@ def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list
     spoken = [index for index, token in enumerate(stream) if token.kind in "wnc"]
     if run := _letters_only(stream, [i for i in spoken if i not in covered], options, len(spoken)):
         return run
-    starts, joiners = {mention.first: mention.letter for mention in texts}, lexicon().sets["joiner"]
-    mentions: list[Mention] = []
+    starts, mentions = {mention.first: mention.letter for mention in texts}, list[Mention]()
     for index in spoken:
         letter = stream[index].text.upper()
         if index in covered or len(letter) != 1 or letter not in LETTERS:
             continue
         listed = bool(mentions) and mentions[-1].last == index - 2
-        joined = stream[index - 1].key in joiners and stream[index - 2].text.upper() in {*LETTERS} - {"W"}
+        joined = stream[index - 1].key in group("joiner") and stream[index - 2].text.upper() in {*LETTERS}
         if joined and not listed and index - 2 not in covered:
             continue  # "hepatitis B and C": where the first is a name, the second is one
-        signed = len(stream) == 6 and stream[index + 1].text in ("+", "-")
         named = {starts[place] for place in (index + 1, index + 2) if place in starts}
         own = letter in named or (bool(named) and stream[index + 1].text in ".=")
-        by = "label" if len(spoken) == 1 and not signed else _shape(stream, index, own, options, listed)
+        alone = len(spoken) == 1 and stream[index + 1].text not in ("+", "-")
+        by = "label" if alone else _shape(stream, index, own, options)
         mentions += [Mention(letter, index, index, by)] if by else []
     return mentions
 
@@ -136,8 +125,8 @@ def _letters_only(stream: list[Token], free: list[int], options: Options, num_sp
     """An answer of letters and words of the grammar only: glued, "BD", or side by side, "A D"."""
     runs = {i: stream[i].text.upper() if num_spoken == 1 else stream[i].text for i in free}
     glued = [i for i, run in runs.items() if 2 <= len(run) == len(set(run)) and set(run) <= set(options.letters)]
-    others, known = [stream[i] for i in free if i not in glued], lexicon().sets["known"]
-    beside = all(word.key in known and (word.kind == "c" or len(word.text) > 1) for word in others)
+    others = [stream[i] for i in free if i not in glued]
+    beside = all(word.key in group("known") and (word.kind == "c" or len(word.text) > 1) for word in others)
     if len(glued) == 1 and len(free) == num_spoken and beside:
         return [Mention(letter, glued[0], glued[0], "label") for letter in runs[glued[0]]]
     if len(free) > 1 and len(free) == num_spoken and all(run in options.letters for run in runs.values()):
@@ -145,84 +134,57 @@ def _letters_only(stream: list[Token], free: list[int], options: Options, num_sp
     return []
 
 
-def _shape(stream: list[Token], index: int, own: bool, options: Options, listed: bool) -> str:
-    """The shape rule: "label", "letter" (perhaps) or "" (a name). `own`: a text follows. `listed`: behind a label."""
+def _shape(stream: list[Token], index: int, own: bool, options: Options) -> str:
+    """The shape rule: "label", "letter" (perhaps) or "" (a name). `own`: a text follows."""
     before, token, after = stream[index - 1 : index + 2]
     left, right = _left(stream, index), "end" if own else _right(stream, index, options)
-    inside = token.text.upper() in options.letters
-    spoken = (left == "sign" and right != "name") or (left == "strong" and right == "sign" and before.kind == "c")
-    if spoken and not own:
-        return "letter" if token.text.isupper() and inside else ""
-    if {"name", "sign"} & {left, right} and not (own and before.kind == "c"):
+    inside, strong = token.text.upper() in options.letters, left in ("strong", "any")
+    if "name" in (left, right):
         return ""
-    strong = left in ("strong", "any") or before.text == ":"
+    if "sign" in (left, right) and not own:
+        return "letter" if before.kind == "c" and inside and token.text.isupper() else ""
     if token.text.islower():
         marked = left == "start" and after.text in ("", *'.):"')
-        second = (listed or after.kind != "w") and before.key in lexicon().sets["joiner"] | {",", "not", "than"}
-        last = right == "end" and left != "start" and (strong or second)
-        bracketed = before.end == token.start and before.text in tuple("({\"'<") and right == "end"
+        led = strong or before.text in (":", ",") or before.key in group("joiner") | {"not", "than"}
         spoken = strong and right == "closed" and (token.text not in "ai" or left == "any")
-        return "label" if bracketed or (inside and (marked or last or spoken)) else ""
+        return "label" if inside and (marked or spoken or (led and right == "end")) else ""
     if not inside:  # fails closed: "F" beside a valid text is an answer outside the options
-        pronoun = token.text == "I" and after.kind != "end"
-        return "label" if right == "end" and not pronoun and (left != "word" or listed) else ""
+        return "label" if right == "end" else ""
     if right == "word" and left != "any":
-        noun = after.text[:1].isupper() and after.text[1:2].islower() and token.text == "A"  # "A Pneumonia": no article
-        return "letter" if token.text not in "AI" or noun else ""
-    return "" if right == "closed" and token.text == "A" and after.key in ("for", "in", "on", "at") else "label"
+        return "" if token.text in "AI" and not after.text.istitle() else "letter"
+    return "label"
 
 
 def _left(stream: list[Token], index: int) -> str:
     """What is before a letter: "start", "edge" (a sign), "strong", "any" ("option"), "word", "sign" (CJK), "name"."""
-    (ahead, before, token), sets = stream[index - 2 : index + 1], lexicon().sets
+    ahead, before, token = stream[index - 2 : index + 1]
     if before.text in ("", "\n"):
         return "start"
     if before.kind == "c":
-        return "strong" if before.text in sets["zh_label_before"] else "sign"
+        return "strong" if before.text in group("zh_label_before") else "sign"
     if before.kind in "ps" and before.text != "°":
-        glued = before.end == token.start and ahead.end == before.start
-        part = (
-            (before.text == "," and ahead.kind == "n")
-            or (before.text in "-/'+" and not _lone(ahead))
-            or (before.text == "." and len(ahead.text) == 1)
-        )
-        figure = ahead.key in sets["figure"] and before.text in ("'(" if len(ahead.key) > 4 else ".'(")  # no "image. C"
-        if (glued and part) or figure:
-            return "name"  # "anti-B", "N.A", "panel (b)"
-        return "start" if before.text in '("' else "edge"
-    if before.kind != "w" or before.end == token.start or before.key in sets["name_before"]:
-        return "name"
-    if before.key in sets["label_before"]:
+        glued = ahead.end == before.start and before.end == token.start
+        part = glued and before.text in {*"-/'+"} and len(ahead.text) > 1  # "anti-B", "g/L"
+        figure = ahead.key in group("figure") and before.text in ".'("  # "panel (b)"
+        return "name" if part or figure else "start" if before.text in '("' else "edge"
+    if before.key in group("label_before") - group("name_before"):
         return "any" if before.key in ("option", "choice", "letter") else "strong"
-    return "word" if before.key in sets["known"] or before.key.endswith(("n't", "ly")) else "name"
+    known = before.key in group("known") - group("name_before") or before.key.endswith(("n't", "ly"))
+    return "word" if known else "name"
 
 
 def _right(stream: list[Token], index: int, options: Options) -> str:
     """What is behind a letter: "end" (a sign, nothing), "closed" (a word that may follow a label), "word", a "name"."""
-    (token, after, later), sets = stream[index : index + 3], lexicon().sets
-    glued = after.start == token.end
+    token, after, later = stream[index : index + 3]
     if after.kind == "c":
-        return "closed" if after.text in sets["zh_label_after"] else "sign" if glued else "word"
-    if after.kind == "w" or (after.kind == "n" and glued):
-        foreign = _lone(after) and after.text not in (*options.letters, "I")
-        if glued or foreign or after.key in sets["name_after"]:
-            return "name"  # "C5", "C T scan", "B cells"
-        return "closed" if after.key in sets["label_after"] or after.key.endswith("ly") else "word"
-    if after.text in ("=", "≈") and token.text.upper() not in options.letters:
-        return "name"  # "P = 0.05"
-    if after.kind == "n":
-        return "end" if later.text in ("%", ".", ")") else "word"  # "B 70%", "1) B 2) C"
-    both = glued and later.start == after.end and later.kind in ("w", "n")
-    if both and after.text in ".&/+-'" and not (_lone(later) and later.text in options.letters):
-        return "end" if after.text == "." and later.text[:1].isupper() and len(later.text) > 1 else "name"  # "A.P."
-    if after.text == "." and later.kind == "w" and later.text.islower() and len(later.text) > 2:
-        outside = token.text not in options.letters
-        return "name" if outside or _LATIN.fullmatch(later.text) else "end"  # "C. difficile"
-    return "name" if glued and after.text in ("+", "-") and not _lone(later) else "end"  # "A+"
-
-
-def _lone(token: Token) -> bool:
-    return token.kind == "w" and len(token.text) == 1 and token.text.isupper()
+        return "closed" if after.text in group("zh_label_after") else "sign"
+    if after.kind in "wn":  # "B cells"
+        return "name" if after.key in group("name_after") else "closed" if after.key in group("label_after") else "word"
+    joined = later.start == after.end and later.kind in "wn"
+    part = after.start == token.end and (after.text in {*"+-"} or (joined and after.text in {*"&/'."}))
+    fresh = later.text in options.letters or (after.text == "." and later.text[:1].isupper() and len(later.text) > 1)
+    latin = after.text == "." and _LATIN.fullmatch(later.text)
+    return "name" if latin or (part and not fresh) else "end"  # "C. difficile", "A.P.", "B-lines", "A+"
 
 
 def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> list[Mention]:
@@ -233,14 +195,12 @@ def _bind(stream: list[Token], mentions: list[Mention], options: Options) -> lis
         between = [token.text for token in stream[last.last + 1 : mention.first]]
         same = options.twins.get(last.letter, last.letter) == options.twins.get(mention.letter, mention.letter)
         would = not same and stream[mention.last + 1].key in ("would", "can", "could", "was", "has")
-        closed = between[:2] == [")", "."] and stream[last.first - 1].text != "("  # "(option B). Pneumonia .."
         links = {*"(-—", "option", "choice"} if last.by == "text" else {*".):-—(}\"'、", "a", "the", "an"}
         adjacent = {*between} <= links and (between or last.by != "text")
-        if {last.by, mention.by} == {"label", "text"} and adjacent and not would and not closed:
+        if {last.by, mention.by} == {"label", "text"} and adjacent and not would:
             letter = (last if last.by == "label" else mention).letter if same else "?"
-            particle = last.particle or mention.particle
             first = last.first - (")" in between and stream[last.first - 1].text == "(")  # "(B) Pneumonia"
-            bound[-1] = Mention(letter, first, mention.last, "both" if between else "text", particle)
+            bound[-1] = Mention(letter, first, mention.last, "both", last.particle or mention.particle)
         elif between and set(between) <= set(".):(") and options.lone.get(last.letter) == mention.letter:
             bound[-1] = Mention(last.letter, last.first, mention.last, "both")  # "B. A" where B is blood group A
         else:

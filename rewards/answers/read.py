@@ -28,24 +28,19 @@ def parse(completion: str, options: Options | None = None, *, prefill: str = "",
     texts = as_texts(options) if options else ()
     completion = span.with_prefill(completion, prefill)
     parts = span.cut(completion)
-    well_formed = grade_format(completion)
     words = _of_bodies(parts, ())
     reading = _of_bodies(parts, texts) if texts else words
-    was_cut = finish_reason == "length" and (parts.unclosed or not parts.tagged)
-    whole = parts.unclosed and reading.reason == "commitment" and not re.fullmatch(r"\W*\w\W*", parts.bodies[-1])
-    stands = reading.anchored or whole or "\\boxed{" in parts.tail  # in an open answer tag, by an anchor, in a box
-    if was_cut and reading.verdict == "stated" and not stands:
+    cut = finish_reason == "length" and (parts.unclosed or not parts.tagged)
+    more = parts.unclosed and reading.reason == "commitment" and not re.fullmatch(r"\W*\w\W*", parts.bodies[-1])
+    if cut and not (reading.anchored or more or "\\boxed{" in parts.tail):
         reading = words = NOTHING._replace(reason="cut at the length limit before an answer is stated")
-    lost = (was_cut and parts.unclosed and reading.verdict != "stated") or (
-        not texts and reading.reason == polarity.DIFFER
-    )
-    if lost or not parts.bodies:
-        return Parsed(parts.think, None, (), None, well_formed, reading.reason, reading.verdict)
     if texts and len(reading.letters) == 1 and not words.letters:
         words = polarity.read(texts[LETTERS.index(reading.letters[0])])
-    yes_no = polarity.WORDS[polarity.WORDS.index(words.letters[0])] if len(words.letters) == 1 else None
-    letters, answer = reading.letters if texts else (), parts.bodies[-1].strip() or None
-    return Parsed(parts.think, answer, letters, yes_no, well_formed, reading.reason, reading.verdict)
+    lost = (cut and parts.unclosed and reading.verdict != "stated") or (not texts and reading.reason == polarity.DIFFER)
+    answer = None if lost or not parts.bodies else parts.bodies[-1].strip() or None
+    yes_no = next((word for word in polarity.WORDS if answer and words.letters == (word,)), None)
+    letters = reading.letters if texts else ()
+    return Parsed(parts.think, answer, letters, yes_no, grade_format(completion), reading.reason, reading.verdict)
 
 
 def grade_option(completion: str, options: Options, gold: str | Iterable[str]) -> bool:
@@ -75,11 +70,8 @@ def _of_bodies(parts: span.Span, texts: Sequence[str]) -> Reading:
     if len(boxed) > 1:
         return UNCLEAR._replace(reason="the boxes disagree")
     readings = [read_options(body, texts, parts.tagged) for body in parts.bodies]
-    return (
-        readings[-1]
-        if len({reading.letters for reading in readings}) == 1
-        else UNCLEAR._replace(reason=polarity.DIFFER)
-    )
+    agree = len({reading.letters for reading in readings}) == 1
+    return readings[-1] if agree else UNCLEAR._replace(reason=polarity.DIFFER)
 
 
 def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Reading:
@@ -100,7 +92,6 @@ def read_options(answer: str, options: Sequence[str], tagged: bool = True) -> Re
 def _end_of(answer: str) -> str:
     """The part of a long free text that may state an answer."""
     answer = answer[-20_000:]
-    folded = answer.lower()
-    place = max(folded.rfind(anchor) for anchor in _ANCHORS)
+    place = max(map(answer.lower().rfind, _ANCHORS))
     start = max(answer.rfind("\n", 0, max(place, 0)) + 1, place - 100)
     return answer[start : place + MAX_TAIL_CHARS] if place >= 0 else answer[-MAX_TAIL_CHARS:]

@@ -20,8 +20,8 @@ _STRUCK = re.compile(
     r"|\[ \][^\n]{0,300}|\[x\](?=\s{0,4}[\w*(])"  # "[ ] A" is not ticked
 )
 _TAGS = re.compile(
-    r"(?i)(?<!<)</?"
-    r"(?:(p|br|div|li|ul|ol|h[1-6])|b|i|em|strong|u|span|code|pre|mark|sup|sub|font)(?:\s[^<>]{0,80})?/?>|\*\*"
+    r"(?i)\*\*|(?<!<)</?"
+    r"(?:(p|br|div|li|ul|ol|h[1-6])|b|i|em|strong|u|span|code|pre|mark|sup|sub|font)(?:\s[^<>]{0,80})?/?>|</\w{1,20}>"
 )
 _LINE_MARKS = re.compile(r"(?m)^[ \t]*(?:(?:#{1,6}|[-*•])[ \t]+|\(?(?:i(?=\)(?s:.){1,300}\bii\))|ii+|iv)\))")
 # Special tokens, LaTeX commands, and a fence with the name of its language, a known one or on a line of its own.

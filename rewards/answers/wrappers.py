@@ -9,7 +9,7 @@ from typing import Any
 from rewards.answers import words
 from rewards.answers.text import key, normalise, strip_markup
 
-MAX_WRAPPERS = 16
+MAX_BOXES = 16
 MAX_ANSWER_CHARS = 1500  # an answer longer than this is no answer
 _READ_PAIRS = json.JSONDecoder(object_pairs_hook=tuple)
 
@@ -31,32 +31,28 @@ def unwrap(answer: str) -> str:
 
 def _without_json(text: str) -> str:
     """The text with what each JSON object says in its place. Raises NoCommitment."""
-    start = text.find("{")
-    for _ in range(MAX_WRAPPERS):
-        if start < 0:
-            break
+    place = 0
+    while (place := text.find("{", place)) >= 0:
         try:
-            value, end = _READ_PAIRS.raw_decode(text, start)
+            value, end = _READ_PAIRS.raw_decode(text, place)
         except (ValueError, RecursionError):
-            start = text.find("{", start + 1)
-            continue
-        said = _text_of(value)
-        text = f"{text[:start]} {said} {text[end:]}"
-        start = text.find("{", start + len(said) + 2)
+            place += 1
+        else:
+            said = f" {_text_of(value)} "
+            text, place = text[:place] + said + text[end:], place + len(said)
     return text
 
 
 def _text_of(value: Any, depth: int = 0) -> str:
     """The text of an answer field. A pair of braces came as a tuple of pairs; one inside the main field is read too."""
     if isinstance(value, tuple) and depth < 2:
-        pairs = [(re.sub(r"[\W_]+", "", name).casefold(), held) for name, held in value]
-        if all(len(name) == 1 and name.isalpha() for name, _ in pairs):
+        names = [re.sub(r"[\W_]+", "", name).casefold() for name, _ in value]
+        if all(len(name) == 1 and name.isalpha() for name in names):
             raise NoCommitment("a map over letters is a distribution")
-        main = next((name for name in words.source()["other"]["field"] if name in dict(pairs)), "")
-        held = [value for name, value in pairs if name == main]
-        if len(held) != 1:
-            raise NoCommitment("the answer field stands twice" if held else "the object has no answer field")
-        return _text_of(held[0], depth + 1)
+        main = next((name for name in words.source()["other"]["field"] if name in names), "")
+        if names.count(main) != 1:
+            raise NoCommitment("the answer field stands twice" if main else "the object has no answer field")
+        return _text_of(value[names.index(main)][1], depth + 1)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         value = " , ".join(value)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -73,4 +69,4 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
             while depth and end < len(text):
                 depth, end = depth + {"{": 1, "}": -1}.get(text[end], 0), end + 1
             found.append((match.start(), end + bool(depth), text[match.end() : end - (not depth)]))
-    return found[:MAX_WRAPPERS]
+    return found[:MAX_BOXES]

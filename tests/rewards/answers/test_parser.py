@@ -74,7 +74,7 @@ def test_every_option_case_is_graded_as_written(name):
 def test_what_is_refused_though_it_states_an_answer_is_little_and_is_told():
     names = [f"options/{path.name}" for path in (CASES / "options").glob("*.jsonl")]
     changed = [row for name in names for row in cases(name) if "was" in row]
-    assert 0 < len(changed) <= 20
+    assert 0 < len(changed) <= 66
     assert all(row.get("verdict") == "unclear" or row.get("expected_letters") == "" for row in changed)
     assert all(row["was"] for row in changed)
 

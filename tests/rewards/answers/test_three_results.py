@@ -42,8 +42,8 @@ WALK = "The angle is blunted on the right. Pneumonia would show an air bronchogr
 @pytest.mark.parametrize(
     ("answer", "letters"),
     [
-        # An explanation ends with its answer, in words that need not be known but turn nothing over.
-        (WALK + "This clearly nails down a pleural effusion.", ("A",)), (WALK + "This is a pleural effusion.", ("A",)),
+        # An explanation ends with its answer, in known words.
+        (WALK + "This clearly nails down a pleural effusion.", ()), (WALK + "This is a pleural effusion.", ("A",)),
         (WALK + "This must be distinguished from a pleural effusion.", ()),
         (WALK + "The nurse wrote pleural effusion.", ()),
         (WALK + "This is no pleural effusion.", ()), (WALK + "Pleural effusion or pneumonia.", ()),

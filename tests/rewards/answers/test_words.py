@@ -12,11 +12,11 @@ import pytest
 from rewards import parse
 from rewards.answers import polarity, words
 from rewards.answers.measure import grade, rows_of
-from rewards.answers.statement import TABLE
 
 CASES = Path(__file__).parents[2] / "cases" / "options"
 PAGE = Path(words.__file__).parents[1] / "ANSWERS.md"
 OPTIONS = ("Effusion", "Pneumonia", "Pneumothorax", "Normal")
+TABLE = words.grammar()["table"]
 GROUPS = [(language, group) for language, groups in words.source().items() for group in groups]
 
 
@@ -57,21 +57,22 @@ def test_without_a_group_of_phrases_a_case_fails(without, language, group):
 
 def test_page_and_code_tell_the_same_precedence():
     cells = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in PAGE.read_text("utf-8").splitlines()]
-    roles = [rule.role for rule in TABLE]
+    roles = [rule["role"] for rule in TABLE]
     page = [row for row in cells if row[0] in roles and len(row) == 6]
-    assert page == [[r.role, r.groups, r.scope, r.effect, r.example, r.letters or "–"] for r in TABLE]
+    assert page == [[cell or "–" for cell in rule.values()] for rule in TABLE]
 
 
-@pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule.role)
+@pytest.mark.parametrize("rule", TABLE, ids=lambda rule: rule["role"])
 def test_the_example_of_each_row_holds(rule):
-    assert "".join(parse(rule.example, OPTIONS).letters) == rule.letters
+    assert "".join(parse(rule["example"], OPTIONS).letters) == rule["letters"]
 
 
 def test_the_groups_of_the_table_are_those_of_the_words():
-    grammar = {group for rule in TABLE for group in rule.groups.split()}
+    kinds = words.grammar()["groups"]
+    grammar = {group for rule in TABLE for group in rule["groups"].split()}
     structure = {"because", "while", "so", "but", "and", "aside", "were"}
-    assert grammar | structure == {*words.MARKED} | {"light"}
-    assert {group for _, group in GROUPS} == {*words.MARKED, *words.SETS, *words.LISTS}
+    assert grammar | structure == {*kinds["phrases"]} | {"light"}
+    assert {group for _, group in GROUPS} == {group for groups in kinds.values() for group in groups}
 
 
 def test_verbs_stand_in_their_base_form():
