@@ -69,7 +69,7 @@ class Group:
     settled: bool = False
 
 
-class Asked(NamedTuple):
+class Questions(NamedTuple):
     """What a step asks, ready for the engines."""
 
     step: int
@@ -91,10 +91,10 @@ def must_wait(run: ScoringRun, samples: Sequence[Sample]) -> list[bool]:
     return [any(bound.waits for bound in run.scorer.rubric.rewards_for(one).values()) for one in samples]
 
 
-def encoded(run: StepRun, step: int, indices: Sequence[int]) -> Asked:
+def encoded(run: StepRun, step: int, indices: Sequence[int]) -> Questions:
     """These rows of the RL set, in this order, as prompts of a step."""
     samples = [run.samples[index] for index in indices]
-    return Asked(step, samples, [encode_or_refuse(run.processor, sample) for sample in samples])
+    return Questions(step, samples, [encode_or_refuse(run.processor, sample) for sample in samples])
 
 
 def requests_for(prompts: Sequence[EncodedPrompt], num_generations: int, seed: int, step: int) -> list[Request]:
@@ -175,22 +175,22 @@ class Drawing:
     without tokens, neither recorded nor trained on.
     """
 
-    def __init__(self, run: StepRun, asked: Asked, version: int) -> None:
+    def __init__(self, run: StepRun, questions: Questions, version: int) -> None:
         """Ask the engines, which begin as soon as they hold the weights of `version`; these must be on their way."""
         grpo = run.config.grpo
-        waits = must_wait(run, asked.samples)
+        waits = must_wait(run, questions.samples)
         self._whole_step = estimator_of(grpo.loss_type).needs_whole_step(grpo)
-        self._run, self._step, self._version = run, asked.step, version
+        self._run, self._step, self._version = run, questions.step, version
         self._at_once = streams(run)
         self._in_flight = in_flight(run.config) if self._at_once and not any(waits) else None
-        self._samples = [asked.samples[place] for place in training_order(waits, self._whole_step)]
+        self._samples = [questions.samples[place] for place in training_order(waits, self._whole_step)]
         self._by_id = {sample.id: sample for sample in self._samples}
         self._begun: set[int] = set()
         self._reference: dict[int, Pending[list[Sequence[float]]]] = {}
-        in_order = [asked.prompts[place] for place in asking_order(waits)]
+        in_order = [questions.prompts[place] for place in asking_order(waits)]
         self._prompts = {one.prompt_id: one for one in in_order if not isinstance(one, Refusal)}
         self._refused: dict[str, Refusal] = {}
-        self._told: set[str] = set()
+        self._named: set[str] = set()
         # Completion, score and seconds since the start, by sample index, of groups that are not whole; None = refused.
         self._members: dict[str, dict[int, tuple[Completion, Future[Scored], float] | None]]
         self._members = {name: {} for name in self._prompts}
@@ -368,9 +368,9 @@ class Drawing:
 
     def _tell(self, samples: Sequence[Sample]) -> None:
         for name in (sample.id for sample in samples if sample.id in self._refused):
-            if name not in self._told:
+            if name not in self._named:
                 self._run.refuse(f"step {self._step}", self._refused[name])
-                self._told.add(name)
+                self._named.add(name)
                 self.num_refused += 1
 
     def _begin_reference(self) -> None:
@@ -390,8 +390,8 @@ class Drawing:
             raise ValueError(f"log-probs of {len(values)} rows came back for {num_rows} completions")
         rows = iter(values)
         for group in members:
-            found = {name: tuple(islice(rows, len(group.completions)))}
-            self._groups[group.sample.id] = dataclasses.replace(group, **found)  # type: ignore[arg-type]
+            logprobs = {name: tuple(islice(rows, len(group.completions)))}
+            self._groups[group.sample.id] = dataclasses.replace(group, **logprobs)  # type: ignore[arg-type]
 
 
 def rows_of(groups: Sequence[Group]) -> list[Row]:

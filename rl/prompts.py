@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
 from rl.algo.step_order import asking_order
-from rl.drawing import Asked, must_wait, requests_for, samples_of, sampling_settings
+from rl.drawing import Questions, must_wait, requests_for, samples_of, sampling_settings
 from rl.protocols import TrainingRun
 from rl.refusals import encode_or_refuse
 from rollouts.engine.requests import Refusal
@@ -46,24 +46,24 @@ class Prompts:
             self._step, self._samples, self._wanted = step, samples_of(self._run, step), True
             self._encoded = [self._threads.submit(self._encode, sample) for sample in self._samples]
 
-    def take(self, step: int) -> Asked:
+    def take(self, step: int) -> Questions:
         """The prompts of a step, begun now where they were not."""
         self.begin(step)
         self._wanted = False
-        return self._asked()
+        return self._questions()
 
     def hand_over(self) -> None:
         """Give the prompts that were begun last to the engines, which render them when they have drawn what they were
         asked before."""
         if self._wanted:
-            asked = self._asked()
-            order = asking_order(must_wait(self._run, asked.samples))
-            prompts = [one for one in (asked.prompts[place] for place in order) if isinstance(one, EncodedPrompt)]
-            requests = requests_for(prompts, 1, self._run.config.seed, asked.step)
-            self._run.cluster.rollout.prepare(requests, sampling_settings(self._run, asked.step - 1))
+            questions = self._questions()
+            order = asking_order(must_wait(self._run, questions.samples))
+            prompts = [one for one in (questions.prompts[place] for place in order) if isinstance(one, EncodedPrompt)]
+            requests = requests_for(prompts, 1, self._run.config.seed, questions.step)
+            self._run.cluster.rollout.prepare(requests, sampling_settings(self._run, questions.step - 1))
 
-    def _asked(self) -> Asked:
-        return Asked(self._step, self._samples, [one.result() for one in self._encoded])
+    def _questions(self) -> Questions:
+        return Questions(self._step, self._samples, [one.result() for one in self._encoded])
 
     def _encode(self, sample: Sample) -> EncodedPrompt | Refusal:
         if not hasattr(self._own, "processor"):

@@ -90,6 +90,8 @@ HEAVY = ("torch", "transformers", "vllm", "ray", "verl", "trl", "wandb", "datase
 CODE_FROM_DATA = ("pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib")
 PRAGMA = re.compile(r"  # (?:type: ignore|noqa)\b.*$")
 BAD_NAME = re.compile(r"^(utils?|common|core|helpers?|misc)$|_utils?$|^base_|_v\d+$")
+# Names that leave open what it is that was found, told or said.
+PARTICIPLES = frozenset({"found", "told", "asked", "judged", "covered", "said"})
 # Names of one workplace that mean nothing to a reader elsewhere, spelled in parts so that this file does not name them.
 WORKPLACE = tuple(
     "/".join(("", *parts)) for parts in (("work", "main"), ("work", "shared"), ("opt", "wheels"), ("opt", "pypi"))
@@ -311,6 +313,33 @@ def test_no_file_is_named_after_nothing() -> None:
         if any(BAD_NAME.search(Path(part).stem) for part in path.relative_to(ROOT).parts)
     ]
     report(faults, "no utils, common, core, base_ or _v2: a file is named after what it holds")
+
+
+def names_bound_in(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every name that a file gives: to variables, arguments, functions, classes and attributes; with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def test_names_are_no_participles() -> None:
+    examples = (path for path in (ROOT / "examples").rglob("*.py"))
+    faults = [
+        f"{name_of(path)}:{line} {name}"
+        for path in (*package_files(), *examples)
+        for line, name in (
+            *names_bound_in(ast.parse(path.read_text(encoding="utf-8"))),
+            (1, path.stem),
+        )
+        if name.strip("_").lower() in PARTICIPLES
+    ]
+    report(faults, "a name is a noun that says what it holds, or a verb that says what it does")
 
 
 def test_rewards_judges_and_records_load_no_torch() -> None:

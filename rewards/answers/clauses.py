@@ -107,12 +107,12 @@ def split(words: list[str], mentions: list[Mention]) -> list[Clause]:
 
 def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
     """How a word ends a clause: as "end" of a sentence, "break", "turn" (it begins the next one), "" = it does not."""
-    word, said, named = words[index], current.words, current.named
+    word, here, named = words[index], current.words, current.named
     if word in ENDS:  # not behind the heading "Final answer"
-        return "" if word == "\n" and not named and said[-1:] == ["ANCHOR"] else "end"
+        return "" if word == "\n" and not named and here[-1:] == ["ANCHOR"] else "end"
     if word == ":":  # behind "No fluid" and "That is not right", not behind "Wrong", which speaks of what follows
-        denials = DENIALS & {*said}
-        return "end" if named or denials == {"LACK"} or (denials == {"DENY"} and not is_bare(said)) else ""
+        denials = DENIALS & {*here}
+        return "end" if named or denials == {"LACK"} or (denials == {"DENY"} and not is_bare(here)) else ""
     if word[0] == "@":
         return "turn" if walk and named else ""  # "A no B no C yes"
     if word in ("DENY", "LACK") and named and not walk:
@@ -120,16 +120,16 @@ def _kind(words: list[str], index: int, current: Clause, walk: bool) -> str:
         return "turn" if following[0] == "@" else ""  # "B not C"
     inner = words[index + 1 : index + 7]  # "not, as you may think, C"
     paired = "," in inner and "@" not in " ".join(inner[: inner.index(",")])
-    denies, ends = "DENY" in said or current.opener == "NOR", (said[-1:] == ["DENY"] and len(said) > 1) or "," in said
+    denies, ends = "DENY" in here or current.opener == "NOR", (here[-1:] == ["DENY"] and len(here) > 1) or "," in here
     aside = denies and (word == "BECAUSE" or (word == "," and (paired or ends or current.opener == "NOR")))
-    if not named and (aside or (word == "," and said[-1:] == ["PAST"])):
+    if not named and (aside or (word == "," and here[-1:] == ["PAST"])):
         return ""  # "it is not due to C", "it is not, however, C", "my first thought, B, .."
     if word not in _BREAKS:  # "instead of A I choose B"
-        listing = said and said[-1][0] == "@" and ("BETWEEN" in said or current.opener == "EXCEPT")
+        listing = here and here[-1][0] == "@" and ("BETWEEN" in here or current.opener == "EXCEPT")
         return "turn" if listing and word not in JOINERS else ""
     left = next((other for other in words[index - 1 :: -1] if index and other not in JOINERS), " ")
     right = next((other for other in words[index + 1 :] if other not in JOINERS | {"the", "an", "a"}), " ")
-    single = word == "," and {"BETWEEN", "AND"} <= {*said}  # "between B and C, B"
+    single = word == "," and {"BETWEEN", "AND"} <= {*here}  # "between B and C, B"
     return "" if word in JOINERS and left[0] == right[0] == "@" and not single else "break"
 
 
@@ -190,8 +190,8 @@ def _leads_to(before: list[str], by_text: bool) -> bool:
         return False
     if "ANCHOR" in subject:
         place = len(subject) - 1 - subject[::-1].index("ANCHOR")
-        told, beyond = subject[last_of(subject[:place], "heads") + 1 : place], subject[place + 1 :]
-        return _modifies(told) and (_modifies(beyond) or beyond[0] in group("onward"))
+        lead, beyond = subject[last_of(subject[:place], "heads") + 1 : place], subject[place + 1 :]
+        return _modifies(lead) and (_modifies(beyond) or beyond[0] in group("onward"))
     return by_text or before[link] not in group("copula") or _modifies(subject)
 
 
@@ -215,8 +215,8 @@ def _is_said(after: list[str], by_text: bool) -> bool:
         if "ANCHOR" in rest[stop : stop + 2]:  # "is the best next step", "is the anticoagulant of choice"
             beyond = rest[rest.index("ANCHOR") + 1 :]
             return _modifies(rest[:stop]) and (_modifies(beyond) or beyond[0] in group("onward"))
-        said = {*rest[:stop]}
-        return bool(said) and {*foreign(rest[:stop])} <= group("apt") and (by_text or not group("seen") & said)
+        terms = {*rest[:stop]}
+        return bool(terms) and {*foreign(rest[:stop])} <= group("apt") and (by_text or not group("seen") & terms)
     beyond = after[next((n for n, word in enumerate(after) if word not in group("nouns")), len(after)) :]
     return by_text and beyond != after and (not foreign(beyond) or beyond[0] in group("onward"))  # "3 old ribs"
 
@@ -229,11 +229,11 @@ def _describes(after: list[str]) -> bool:
 
 def _speaks(clause: Clause) -> bool:
     """Whether a clause without options speaks of the answer or the speaker in unknown words, and may take it back."""
-    said = {*clause.words}
-    if clause.opener == "," and said & {"PAST", *group("agent")}:
+    words = {*clause.words}
+    if clause.opener == "," and words & {"PAST", *group("agent")}:
         return True  # "B, he thought"
     if not foreign(clause.words):
         return False
     if clause.words[0] in group("auxiliary") and clause.words[1:2] == ["DENY"] and clause.opener != "AND":
         return True  # "I, as a model, cannot see images"
-    return not clause.weak and (clause.words[-1] == "that" or bool(said & group("speaker")))  # "scrap that"
+    return not clause.weak and (clause.words[-1] == "that" or bool(words & group("speaker")))  # "scrap that"

@@ -100,18 +100,18 @@ def _part_of_more(stream: list[Token], mention: Mention, later: bool) -> bool:
 
 
 def _labels(stream: list[Token], options: Options, texts: list[Mention]) -> list[Mention]:
-    covered = {index for mention in texts for index in range(mention.first, mention.last + 1)}
+    inside = {index for mention in texts for index in range(mention.first, mention.last + 1)}
     spoken = [index for index, token in enumerate(stream) if token.kind in "wnc"]
-    if run := _letters_only(stream, [i for i in spoken if i not in covered], options, len(spoken)):
+    if run := _letters_only(stream, [i for i in spoken if i not in inside], options, len(spoken)):
         return run
     starts, mentions = {mention.first: mention.letter for mention in texts}, list[Mention]()
     for index in spoken:
         letter = stream[index].text.upper()
-        if index in covered or len(letter) != 1 or letter not in LETTERS:
+        if index in inside or len(letter) != 1 or letter not in LETTERS:
             continue
         listed = bool(mentions) and mentions[-1].last == index - 2
         joined = stream[index - 1].key in group("joiner") and stream[index - 2].text.upper() in {*LETTERS}
-        if joined and not listed and index - 2 not in covered:
+        if joined and not listed and index - 2 not in inside:
             continue  # "hepatitis B and C": where the first is a name, the second is one
         named = {starts[place] for place in (index + 1, index + 2) if place in starts}
         own = letter in named or (bool(named) and stream[index + 1].text in ".=")

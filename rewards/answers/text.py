@@ -66,7 +66,7 @@ def strip_markup(text: str) -> str:
 
 def tokens(text: str) -> list[Token]:
     """The tokens of a normalised text. The hyphen of "beta-blocker" is punctuation, the one of "-2" is a sign."""
-    found: list[Token] = []
+    tokens: list[Token] = []
     for match in _TOKEN.finditer(text):
         kind, value = match.lastgroup or "p", match.group()
         if kind == "p":
@@ -75,8 +75,8 @@ def tokens(text: str) -> list[Token]:
             inside = after.isalnum() and not (before.isdigit() and after.isdigit())
             kind = "s" if value in MEANING and not (value == "-" and (inside or not before.isalnum())) else "p"
         folded = value.replace(",", "") if kind == "n" else value.casefold()
-        found.append(Token(value, kind, match.start(), match.end(), folded))
-    return found
+        tokens.append(Token(value, kind, match.start(), match.end(), folded))
+    return tokens
 
 
 def key(text: str) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ class NoCommitment(Exception):
 def unwrap(answer: str) -> str:
     """The body without boxes, JSON and markup around what it says. Raises NoCommitment."""
     normal = normalise(answer)
-    found = boxes(normal)
-    for start, end, content in reversed(found):
-        normal = f"{normal[:start]} {'.' if len(found) > 1 else ''} answer : {content} . {normal[end:]}"
-    if found and (len({key(strip_markup(box[2])) for box in found}) > 1 or not found[-1][2].strip()):
+    inside = boxes(normal)
+    for start, end, content in reversed(inside):
+        normal = f"{normal[:start]} {'.' if len(inside) > 1 else ''} answer : {content} . {normal[end:]}"
+    if inside and (len({key(strip_markup(box[2])) for box in inside}) > 1 or not inside[-1][2].strip()):
         raise NoCommitment("the boxes disagree or are empty")
     return strip_markup(_without_json(normal))
 
@@ -38,8 +38,8 @@ def _without_json(text: str) -> str:
         except (ValueError, RecursionError):
             place += 1
         else:
-            said = f" {_text_of(value)} "
-            text, place = text[:place] + said + text[end:], place + len(said)
+            field = f" {_text_of(value)} "
+            text, place = text[:place] + field + text[end:], place + len(field)
     return text
 
 
@@ -62,11 +62,11 @@ def _text_of(value: Any, depth: int = 0) -> str:
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
     r"""Each `\boxed{..}` as (start, end, content), braces counted; an unclosed box reaches to the end."""
-    found: list[tuple[int, int, str]] = []
+    spans: list[tuple[int, int, str]] = []
     for match in re.finditer(r"\\boxed\s*\{", text):
         depth, end = 1, match.end()
-        if not found or match.start() >= found[-1][1]:
+        if not spans or match.start() >= spans[-1][1]:
             while depth and end < len(text):
                 depth, end = depth + {"{": 1, "}": -1}.get(text[end], 0), end + 1
-            found.append((match.start(), end + bool(depth), text[match.end() : end - (not depth)]))
-    return found[:MAX_BOXES]
+            spans.append((match.start(), end + bool(depth), text[match.end() : end - (not depth)]))
+    return spans[:MAX_BOXES]

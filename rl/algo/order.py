@@ -66,9 +66,9 @@ def replacements(step: int, *, seed: int, num_samples: int, prompts_per_step: in
     The epochs stay what they are: a step always asks what `plan` says, and what stood in for it may come again in its
     own turn.
     """
-    asked = set(plan(step, seed=seed, num_samples=num_samples, prompts_per_step=prompts_per_step))
+    taken = set(plan(step, seed=seed, num_samples=num_samples, prompts_per_step=prompts_per_step))
     generator = np.random.default_rng(stable_hash("refill", seed, step))
-    return [int(index) for index in generator.permutation(num_samples) if int(index) not in asked]
+    return [int(index) for index in generator.permutation(num_samples) if int(index) not in taken]
 
 
 def sampling_seed(seed: int, step: int, prompt_id: str, sample_index: int, attempt: int = 0) -> int:

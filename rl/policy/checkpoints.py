@@ -81,8 +81,8 @@ class Stored(Mapping[str, Tensor]):
                 begin, end = max(start - first, 0), min(stop - first, held.get_shape()[0])
                 if begin < end:
                     parts.append(held[begin:end])
-        if (found := sum(map(len, parts))) != stop - start:
-            raise CheckpointError(f"{self.path} holds {found} of the rows {start} to {stop} of {name}")
+        if (count := sum(map(len, parts))) != stop - start:
+            raise CheckpointError(f"{self.path} holds {count} of the rows {start} to {stop} of {name}")
         return torch.cat(parts) if parts else torch.empty((0, *self.shape(name)[1:]))
 
     def __getitem__(self, name: str) -> Tensor:
@@ -201,12 +201,12 @@ class Saving:
         while not all(file.exists() for file in files):
             if self._give_up.wait(LOOK_SECONDS):
                 return []
-        said = [json.loads(file.read_text()) for file in files]
+        metas = [json.loads(file.read_text()) for file in files]
         for file in files:
             file.unlink()
         return [
             _Shard(name, print_, {key: (tuple(shape), start) for key, (shape, start) in of.items()})
-            for name, print_, of in said
+            for name, print_, of in metas
         ]
 
 

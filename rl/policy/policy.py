@@ -292,12 +292,12 @@ class Policy:
             FrozenPartChanged: weights that must not learn are not those of the beginning.
         """
         self.parts.check_frozen()
-        found = {"rng": piece_of(torch.get_rng_state())}
+        pieces = {"rng": piece_of(torch.get_rng_state())}
         for name, parameter in self._learning():
-            found[f"weight/{name}"] = piece_of(parameter.detach())
+            pieces[f"weight/{name}"] = piece_of(parameter.detach())
             for key, value in self.optimizer.state[parameter].items():
-                found[f"{key}/{name}"] = piece_of(value, parameter)
-        return found, {
+                pieces[f"{key}/{name}"] = piece_of(value, parameter)
+        return pieces, {
             "updates": self.updates,
             "skips_in_a_row": self.skips_in_a_row,
             "total_updates": self.total_updates,

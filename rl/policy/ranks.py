@@ -95,6 +95,6 @@ def exchange(mine: T) -> list[T]:
     """What every rank has to say, in the order of ranks; small things only. Every rank must call it."""
     if world_size() == 1:
         return [mine]
-    said: list[Any] = [None] * world_size()
-    dist.all_gather_object(said, mine)
-    return said
+    answers: list[Any] = [None] * world_size()
+    dist.all_gather_object(answers, mine)
+    return answers

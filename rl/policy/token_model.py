@@ -93,11 +93,11 @@ class TokenModel(nn.Module):
         prompts = [tree.prompt for tree in batch.trees]
         media = collate_media([part.media for prompt in prompts for part in prompt.parts])
         positions = [prompt_positions(self.family, self.model, prompt) for prompt in prompts]
-        batch, told = lay_out(batch, positions, self.dtype, self.device, self.attention, self.pad_id)
+        batch, inputs = lay_out(batch, positions, self.dtype, self.device, self.attention, self.pad_id)
         with self._arithmetic():
             output = self.model.base_model(
                 **self._inputs(batch.input_ids, seen=bool(media)),
-                **told,
+                **inputs,
                 use_cache=False,
                 **{name: self._to_device(tensor) for name, tensor in media.items()},
             )

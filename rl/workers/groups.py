@@ -206,20 +206,20 @@ class PolicyGroup(Group):
         return self.wait(self.ask("restore", str(root)))[0]
 
 
-def wait_together(*asked: tuple[Group, Sequence[Any]]) -> list[list[Any]]:
+def wait_together(*calls: tuple[Group, Sequence[Any]]) -> list[list[Any]]:
     """The answers of several groups whose workers wait for one another, group by group; the first failure of any of
     them ends the wait. Raises what `Group.wait` raises."""
-    owners = {reference: (place, rank) for place, (_, refs) in enumerate(asked) for rank, reference in enumerate(refs)}
-    answers: list[list[Any]] = [[None] * len(references) for _, references in asked]
-    session = asked[0][0].session
+    owners = {reference: (place, rank) for place, (_, refs) in enumerate(calls) for rank, reference in enumerate(refs)}
+    answers: list[list[Any]] = [[None] * len(references) for _, references in calls]
+    session = calls[0][0].session
     deadline = time.monotonic() + session.timeout
     while owners:
         ready = session.first_ready(list(owners), max(0.0, deadline - time.monotonic()))
         if ready is None:
             place, rank = min(owners.values())
-            raise asked[place][0].failed(rank, f"gave no answer for {session.timeout:g} s")
+            raise calls[place][0].failed(rank, f"gave no answer for {session.timeout:g} s")
         place, rank = owners.pop(ready)
-        answers[place][rank] = asked[place][0].fetch(rank, ready)
+        answers[place][rank] = calls[place][0].fetch(rank, ready)
     return answers
 
 
@@ -426,8 +426,8 @@ class RolloutGroup(Group):
 
     def _draw(self, rank: int, requests: Sequence[Request], settings: SamplingSettings, stream: Stream | None) -> Any:
         there = {one.fingerprint for one in self._prepared[rank][0]}
-        asked = [dataclasses.replace(one, media=None) if one.fingerprint in there else one for one in requests]
-        return self.workers[rank].sample.options(num_returns="streaming").remote(asked, settings, stream)
+        light = [dataclasses.replace(one, media=None) if one.fingerprint in there else one for one in requests]
+        return self.workers[rank].sample.options(num_returns="streaming").remote(light, settings, stream)
 
     def _load(self, rank: int) -> Any:
         return self.workers[rank].load_weights.remote(*(self._weights or ()))

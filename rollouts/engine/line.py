@@ -37,7 +37,7 @@ class Address(NamedTuple):
     size: int
 
 
-class Told(NamedTuple):
+class Entry(NamedTuple):
     """One tensor of a bucket."""
 
     name: str
@@ -82,12 +82,12 @@ class Line:
         sums: dict[str, str] = {}
         for bucket in buckets(weights):
             sums |= fingerprints(dict(bucket))
-            told = [Told(name, str(one.dtype).removeprefix("torch."), tuple(one.shape)) for name, one in bucket]
-            spans, num_bytes = spans_of(told)
+            names = [Entry(name, str(one.dtype).removeprefix("torch."), tuple(one.shape)) for name, one in bucket]
+            spans, num_bytes = spans_of(names)
             payload = torch.empty(num_bytes, dtype=torch.uint8, device=self._device)
             for (start, stop), (_, tensor) in zip(spans, bucket, strict=True):
                 payload[start:stop] = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-            self._say({"version": version, "tensors": told})
+            self._say({"version": version, "tensors": names})
             self._broadcast(payload)
         self._say({"version": version, "checksum": (checksum := combined(sums))})
         return checksum
@@ -154,15 +154,15 @@ class Arriving:
             if "checksum" in words:
                 self.sent_checksum, self.checksum = words["checksum"], combined(sums)
                 return
-            told = [Told(name, dtype, tuple(shape)) for name, dtype, shape in words["tensors"]]
-            spans, num_bytes = spans_of(told)
+            names = [Entry(name, dtype, tuple(shape)) for name, dtype, shape in words["tensors"]]
+            spans, num_bytes = spans_of(names)
             payload = line.hear_bytes(num_bytes)
             bucket = {
                 one.name: payload[start:stop].view(getattr(torch, one.dtype)).view(one.shape)
-                for one, (start, stop) in zip(told, spans, strict=True)
+                for one, (start, stop) in zip(names, spans, strict=True)
             }
             sums |= fingerprints(bucket)
-            for one in told:
+            for one in names:
                 self.shapes[one.name] = one.shape
                 yield one.name, bucket[one.name]
 
@@ -188,10 +188,10 @@ def buckets(weights: Iterable[tuple[str, Tensor]], most_bytes: int | None = None
         yield bucket
 
 
-def spans_of(told: Sequence[Told]) -> tuple[list[tuple[int, int]], int]:
+def spans_of(names: Sequence[Entry]) -> tuple[list[tuple[int, int]], int]:
     """Where in its bucket each tensor lies, and the bytes of the bucket."""
     spans, end = [], 0
-    for one in told:
+    for one in names:
         start = math.ceil(end / ALIGNMENT) * ALIGNMENT
         spans.append((start, end := start + one.num_bytes))
     return spans, end

@@ -132,13 +132,13 @@ def media_row(medium: Media, frames: Sequence[str] | None, mask: Sequence[str] |
 
 def told_of_media(medium: Row) -> dict[str, Any]:
     """Fields of a Media record from a stored medium: all but its files. A run of schema 1 has the indices only."""
-    told = {name: _optional(medium.get(name)) for name in ("frame_times", "positions")}
+    extras = {name: _optional(medium.get(name)) for name in ("frame_times", "positions")}
     indices, labels, provenance = medium["frame_indices"], medium.get("labels"), medium.get("provenance")
     return {
         "sha256": medium["sha256"],
         "frame_indices": None if indices is None else tuple(indices),
         **{name: medium.get(name) or "" for name in ("source_sha256", "patient", "axes")},
-        **told,
+        **extras,
         "provenance": orjson.loads(provenance) if provenance else {},
         "labels": None if labels is None else tuple(labels),
     }

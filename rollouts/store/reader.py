@@ -71,17 +71,17 @@ def problems(run_dir: Path | str) -> list[Problem]:
     Raises:
         NotARun: the folder holds no rollouts.
     """
-    found: list[Problem] = []
+    problems: list[Problem] = []
     images: set[str] = set()
     for stored in list_steps(run_dir):
         try:
             images |= set(_look_at(stored))
         except StoreError as error:
-            found.append(Problem(stored.step, str(error)))
+            problems.append(Problem(stored.step, str(error)))
     folder = Path(run_dir) / "media"
     there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
     missing = sorted(name for name in images if f"{name}.png" not in there)
-    return found + [Problem(None, f"image {name} is missing from {folder}") for name in missing]
+    return problems + [Problem(None, f"image {name} is missing from {folder}") for name in missing]
 
 
 def _look_at(stored: StepFiles) -> Iterable[str]:
@@ -255,9 +255,9 @@ def media_opener(run_dir: Path | str) -> Callable[[Row], Media]:
 
 
 def _open_media(run_dir: Path, medium: Row) -> Media:
-    told = told_of_media(medium)
+    more = told_of_media(medium)
     if medium.get("mask"):
-        told["mask_files"] = tuple(str(media_path(run_dir, name)) for name in medium["mask"])
+        more["mask_files"] = tuple(str(media_path(run_dir, name)) for name in medium["mask"])
     if medium["frames"] is None:
-        return Media(medium["kind"], path=str(media_path(run_dir, medium["sha256"])), **told)
-    return Media(medium["kind"], frame_files=tuple(str(media_path(run_dir, name)) for name in medium["frames"]), **told)
+        return Media(medium["kind"], path=str(media_path(run_dir, medium["sha256"])), **more)
+    return Media(medium["kind"], frame_files=tuple(str(media_path(run_dir, name)) for name in medium["frames"]), **more)

@@ -178,9 +178,9 @@ class RunWriter:
             self._media[image.sha256] = sha256_file(path)
             return
         data = encoded_files(image)[0]
-        if (found := hashlib.sha256(data).hexdigest()) != image.sha256:
+        if (digest := hashlib.sha256(data).hexdigest()) != image.sha256:
             raise StoreError(
-                f"image {image.path or ''} has SHA-256 {found}, its record says {image.sha256}: the file changed since"
+                f"image {image.path or ''} has SHA-256 {digest}, its record says {image.sha256}: the file changed since"
                 " it was loaded"
             )
         # Nothing but the picture is kept: a name may stand in the texts of a file.
