@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rollouts.engine import line as lines
 from rollouts.engine.checksum import checksum
-from rollouts.engine.line import Line, LineBroken, Told, buckets, serve, spans_of
+from rollouts.engine.line import Line, LineBroken, Entry, buckets, serve, spans_of
 
 CPU = torch.device("cpu")
 
@@ -86,5 +86,5 @@ def test_buckets_are_as_full_as_they_may_be_and_a_large_tensor_comes_alone() -> 
 
 def test_tensors_of_a_bucket_begin_where_any_dtype_may() -> None:
     # 3 bytes, then the next multiple of 16; 5 x 4 bytes = 16..36, then 48.
-    told = [Told("a", "uint8", (3,)), Told("b", "float32", (5,)), Told("c", "bfloat16", (2, 2))]
+    told = [Entry("a", "uint8", (3,)), Entry("b", "float32", (5,)), Entry("c", "bfloat16", (2, 2))]
     assert spans_of(told) == ([(0, 3), (16, 36), (48, 56)], 56)
