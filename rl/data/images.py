@@ -35,40 +35,43 @@ _BASE64 = re.compile(r"data:|iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk[0-3]|SUkqA|TU0AK")
 
 class Opened:
     """Pictures under one folder that an earlier start found whole: `CACHE/opened/<hash of the folder>.json` holds the
-    SHA-256 of each under its path, with the size, time and number of the file. What changed is opened again."""
+    SHA-256 of each under a hash of its path with the size, time and number of the file, because a path may name a
+    patient. What changed is opened again."""
 
     def __init__(self, root: Path, cache: Path) -> None:
-        name = hashlib.sha256(f"{READER_VERSION}\n{root.absolute()}".encode(errors="surrogateescape")).hexdigest()
-        self._file = cache / "opened" / f"{name}.json"
-        self._known: dict[str, list[int | str]] = {}
+        self._file = cache / "opened" / f"{_digest(READER_VERSION, root.absolute())}.json"
+        self._pictures: dict[str, str] = {}
         self._changed = False
         with contextlib.suppress(OSError, ValueError):
-            known = json.loads(self._file.read_bytes())
-            if isinstance(known, dict):
-                self._known = {path: one for path, one in known.items() if isinstance(one, list) and len(one) == 4}
+            pictures = json.loads(self._file.read_bytes())
+            if isinstance(pictures, dict):
+                self._pictures = {key: one for key, one in pictures.items() if isinstance(one, str)}
 
     def find(self, path: Path) -> str | None:
         """The SHA-256 of a picture that is as it was; None = it must be opened."""
-        known = self._known.get(str(path))
-        return str(known[-1]) if known is not None and known[:-1] == _state(path.stat()) else None
+        return self._pictures.get(_state(path, path.stat()))
 
     def add(self, path: Path, before: os.stat_result, sha256: str) -> None:
         """A picture that was opened, and what was known of its file before. What changed a moment ago may change again
         within the clock's tick: it is not kept."""
         if time.time() - before.st_mtime > SETTLED_AFTER:
-            self._known[str(path)] = [*_state(before), sha256]
+            self._pictures[_state(path, before)] = sha256
             self._changed = True
 
     def write(self) -> None:
         """Write down what was added."""
         if self._changed:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, json.dumps(self._known).encode(), durable=False)
+            write_atomically(self._file, json.dumps(self._pictures).encode(), durable=False)
             self._changed = False
 
 
-def _state(stat: os.stat_result) -> list[int | str]:
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, parts)).encode(errors="surrogateescape")).hexdigest()
+
+
+def _state(path: Path, stat: os.stat_result) -> str:
+    return _digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 @dataclass

@@ -74,8 +74,8 @@ def _group(processor: Processor, group: list[Rollout], folder: Path) -> dict[str
             "seed": one.completion.seed,
             "advantage": one.advantage or 0.0,
             "valid": one.valid,
-            "old_logprobs": one.old_logprobs or one.completion.logprobs,
-            "ref_logprobs": one.ref_logprobs,
+            "old_logprobs": list(one.old_logprobs or one.completion.logprobs),
+            "ref_logprobs": None if one.ref_logprobs is None else list(one.ref_logprobs),
         }
         for one in group
     ]
