@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rollouts.engine import line as lines
 from rollouts.engine.checksum import checksum
-from rollouts.engine.line import Line, LineBroken, Entry, buckets, serve, spans_of
+from rollouts.engine.line import Entry, Line, LineBroken, buckets, serve, spans_of
 
 CPU = torch.device("cpu")
 
