@@ -178,6 +178,8 @@ def main() -> None:
         "overrides", nargs="*", help="settings of the run, such as grpo.prompts_per_step=8, or another experiment"
     )
     arguments = parser.parse_args()
+    if arguments.baseline:
+        baseline.require(arguments.baseline)
     if arguments.cpu:
         with tempfile.TemporaryDirectory() as parent:
             show_cpu(cpu_seconds(Path(parent) / "run", arguments.steps, arguments.overrides))

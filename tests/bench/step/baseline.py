@@ -36,6 +36,15 @@ BASELINE = "900f9f9"
 OLD_CODE = Path(__file__).with_name("old_code.py")
 
 
+def require(commit: str) -> None:
+    """Raise SystemExit where the history does not hold a commit, before anything is measured."""
+    look = ["git", "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}"]
+    if subprocess.run(look, cwd=ROOT, capture_output=True, check=False).returncode != 0:
+        sys.exit(
+            f"commit {commit} is not in the history of {ROOT}; fetch the whole history, or name another --baseline"
+        )
+
+
 @contextmanager
 def checked_out(commit: str, folder: Path) -> Iterator[Path]:
     """A work tree of a commit at `folder`. Raises SystemExit where the history does not hold it."""

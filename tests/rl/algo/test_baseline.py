@@ -18,6 +18,12 @@ def test_a_commit_that_the_history_does_not_hold_is_named(tmp_path: Path) -> Non
         pass
 
 
+def test_it_is_named_before_anything_is_measured() -> None:
+    baseline.require("HEAD")
+    with pytest.raises(SystemExit, match="commit 0123abc is not in the history of .*; fetch the whole history"):
+        baseline.require("0123abc")
+
+
 def test_the_code_that_runs_there_imports_nothing_of_today_at_its_head() -> None:
     tree = ast.parse(baseline.OLD_CODE.read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
