@@ -20,7 +20,7 @@ def test_a_commit_that_the_history_does_not_hold_is_named(tmp_path: Path) -> Non
 
 def test_it_is_named_before_anything_is_measured() -> None:
     baseline.require("HEAD")
-    with pytest.raises(SystemExit, match="commit 0123abc is not in the history of .*; fetch the whole history"):
+    with pytest.raises(SystemExit, match=r"commit 0123abc is not in the history of .*; fetch the whole history"):
         baseline.require("0123abc")
 
 
