@@ -23,6 +23,7 @@ class RulesJudge:
     """Accepts the gold text and its aliases, and nothing else. For debugging and for runs without an endpoint."""
 
     name = "rules"
+    is_instant = True
     shows_images = False
 
     def __init__(self) -> None:

@@ -136,6 +136,8 @@ class Judge(Protocol):
 
     # What the log and the transcript call it: "rules", "openai:MODEL".
     name: str
+    # Whether it has its verdicts at once, because it asks nobody: then nothing is gained by asking it early.
+    is_instant: bool
 
     @property
     def shows_images(self) -> bool:

@@ -36,6 +36,13 @@ class BoundReward:
         """Whether it has to be waited for: it is asynchronous, or lives in child processes."""
         return self.reward.is_async or self.reward.source is not None
 
+    @property
+    def takes_time(self) -> bool:
+        """Whether its outcome comes later than those of rules: it has to be waited for, and not on a judge that answers
+        at once."""
+        instant = self.judge is not None and self.judge.is_instant and "judge" in self.reward.supplied
+        return self.waits and (self.reward.source is not None or not instant)
+
     def _call(self, sample: Sample, members: Sequence[Member], group_key: str | None) -> Any:
         offered: dict[str, Any] = {
             "sample": sample,

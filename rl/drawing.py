@@ -87,8 +87,9 @@ def samples_of(run: StepRun, step: int) -> list[Sample]:
 
 
 def must_wait(run: ScoringRun, samples: Sequence[Sample]) -> list[bool]:
-    """Of each, whether its completions are scored by something that takes its time, such as a judge."""
-    return [any(bound.waits for bound in run.scorer.rubric.rewards_for(one).values()) for one in samples]
+    """Of each, whether its completions are scored by something that takes its time, such as a judge that asks a
+    model."""
+    return [any(bound.takes_time for bound in run.scorer.rubric.rewards_for(one).values()) for one in samples]
 
 
 def encoded(run: StepRun, step: int, indices: Sequence[int]) -> Questions:

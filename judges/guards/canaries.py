@@ -34,6 +34,8 @@ class CanaryJudge:
     (`on_canary` "stop") or the log says so ("warn").
     """
 
+    is_instant = False
+
     def __init__(
         self,
         live: Judge,

@@ -38,6 +38,8 @@ class PanelJudge:
     """Asks all members side by side. Fewer than `quorum` verdicts (None = more than half of the members), and the
     judgement fails."""
 
+    is_instant = False
+
     def __init__(
         self,
         members: Mapping[str, Judge],

@@ -23,6 +23,8 @@ class SecondOpinionJudge:
     fails: the judgement fails.
     """
 
+    is_instant = False
+
     def __init__(
         self, first: Judge, second: Judge, when: When, traffic: Callable[[], Mapping[str, float]] = dict
     ) -> None:

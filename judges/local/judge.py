@@ -72,6 +72,8 @@ class LocalJudge:
     """A judge whose server is a process of the run. Judgements wait until the server answers; closing the judge gives
     it back."""
 
+    is_instant = False
+
     def __init__(self, judge: Judge, server: JudgeServer) -> None:
         self.name = f"local:{server.served_name}"
         self._judge = judge

@@ -26,6 +26,8 @@ class LlmJudge:
     """Asks an OpenAI-compatible endpoint. It asks again up to `max_reasks` times where a reply is not one valid object;
     then the judgement fails."""
 
+    is_instant = False
+
     def __init__(
         self,
         client: ChatClient,

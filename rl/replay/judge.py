@@ -28,6 +28,8 @@ class StoredFirst:
     ask.
     """
 
+    is_instant = False
+
     def __init__(self, stored: Judge, live: Callable[[], Judge]) -> None:
         self.name = stored.name
         self.shows_images = stored.shows_images

@@ -52,6 +52,17 @@ class CountingJudge(RulesJudge):
         self.closed = True
 
 
+class Slow(RulesJudge):
+    is_instant = False
+
+
+@pytest.mark.parametrize(("judge", "takes_time"), [(RulesJudge(), False), (Slow(), True)])
+def test_what_a_judge_scores_takes_time_unless_it_asks_nobody(judge, takes_time):
+    rubric = Rubric(WEIGHTS, ROUTES, judge)
+    assert any(bound.takes_time for bound in rubric.rewards_for(OPEN).values()) is takes_time
+    assert not any(bound.takes_time for bound in rubric.rewards_for(MCQ).values())
+
+
 @pytest.fixture
 def scorer():
     with Scorer(Rubric(WEIGHTS, ROUTES, CountingJudge())) as made:

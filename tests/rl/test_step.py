@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from judges import Question, Verdict
+from judges import Question, RulesJudge, Verdict
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.algo.denominators import Denominators
@@ -66,7 +66,7 @@ def samples() -> list[Sample]:
 class Judge:
     """Knows the answer; how long it thinks and whether it fails is the test's choice."""
 
-    name, shows_images = "scripted", False
+    name, shows_images, is_instant = "scripted", False, False
 
     def __init__(self, think: Callable[[str], Any], fails: bool = False) -> None:
         self.think, self.fails = think, fails
@@ -248,7 +248,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def steps(
     model: Path,
     folder: Path,
-    judge: Judge,
+    judge: Judge | RulesJudge,
     after: Callable[[], None] = lambda: None,
     quick: bool = False,
     *,
@@ -325,6 +325,15 @@ def test_what_is_judged_is_asked_first_and_trained_on_last(model: Path, tmp_path
         # Four groups, four mini-batches: each is one group.
         assert [next(iter(names)) in judged for names in trained] == sorted(flags)
         assert set().union(*trained) == set(asked)
+
+
+def test_a_judge_that_asks_nobody_changes_no_order(model: Path, tmp_path: Path) -> None:
+    done = steps(model, tmp_path / "run", RulesJudge())
+    for step in (0, 1):
+        trained = done.started[4 * step : 4 * step + 4]
+        assert [next(iter(names)) for names in trained] == done.requested[step]
+    flags = [int(name[1:]) % 2 for name in done.requested[0]]
+    assert flags not in (sorted(flags), sorted(flags, reverse=True)), "open and closed ones come mixed"
 
 
 def test_updates_that_need_no_judge_are_made_while_it_thinks(model: Path, tmp_path: Path) -> None:

@@ -259,6 +259,7 @@ class SlowJudge(RulesJudge):
     """Thinks longer than a reward may take, and remembers what it was asked."""
 
     shows_images = True
+    is_instant = False
 
     def __init__(self) -> None:
         super().__init__()
