@@ -62,12 +62,14 @@ class Learner(Protocol):
     def log_probs(self, rows: Sequence[Row]) -> list[Sequence[float]]:
         """Log-prob of every completion token, in nats, one list a row."""
 
-    def start_piece(self, rows: Sequence[Row]) -> None:
+    def start_piece(self, rows: Sequence[Row], alone: bool = False) -> None:
         """Begin to add up the gradients of rows of a mini-batch that is not at its end."""
 
-    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
+    def start_update(
+        self, rows: Sequence[Row], totals: Denominators, alone: bool = False
+    ) -> Callable[[], dict[str, float]]:
         """Begin the optimiser update of the mini-batch that ends with these rows; the function that is returned waits
-        for its metrics."""
+        for its metrics. `alone`: no engine is expected to draw meanwhile."""
 
 
 class Frozen(Protocol):

@@ -18,7 +18,7 @@ from rewards.rubric import Scored
 from rl.algo.denominators import denominators
 from rl.algo.estimators import estimator_of
 from rl.algo.step_order import Piece
-from rl.drawing import Group, TooManyFailures
+from rl.drawing import Group, TooManyFailures, streams
 from rl.policy.batching import Row
 from rl.protocols import ScoringRun, StepRun
 from rollouts.records import Rollout
@@ -165,7 +165,9 @@ def start_updates(
     run: StepRun, pieces: Sequence[Piece], groups: Sequence[Group], rollouts: Sequence[Sequence[Rollout]]
 ) -> list[Callable[[], dict[str, float]]]:
     """Hand these pieces of the step to the policy, which trains on them one after the other. Each function that is
-    returned waits for the metrics of a mini-batch that ends with one of them.
+    returned waits for the metrics of a mini-batch that ends with one of them. Of a step that streams, engines have
+    drawn the last groups by the time that its second half is trained on, so the policy is alone with the machine then;
+    that is a rule and not a look at what is free, because bits depend on the number of threads.
 
     Args:
         groups: the first of the step, as many as there are so far.
@@ -182,10 +184,11 @@ def start_updates(
     updates = []
     for piece in pieces:
         rows = [_row(group, one, grpo.old_logprobs) for group, one in members[piece.rows]]
+        alone = streams(run) and 2 * piece.minibatch >= grpo.num_minibatches
         if piece.ends:
-            updates.append(run.cluster.policy.start_update(rows, totals[piece.minibatch]))
+            updates.append(run.cluster.policy.start_update(rows, totals[piece.minibatch], alone))
         else:
-            run.cluster.policy.start_piece(rows)
+            run.cluster.policy.start_piece(rows, alone)
     return updates
 
 

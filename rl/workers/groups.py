@@ -165,15 +165,19 @@ class PolicyGroup(Group):
         """One optimiser update on a minibatch, its rows dealt out over the ranks; metrics of the whole minibatch."""
         return self.start_update(rows, totals)()
 
-    def start_piece(self, rows: Sequence[Row]) -> None:
-        """Begin to add up the gradients of the first rows of a minibatch, or of some more; one rank only."""
-        self._pieces.append(self._ask_with_rows("accumulate", [rows]))
+    def start_piece(self, rows: Sequence[Row], alone: bool = False) -> None:
+        """Begin to add up the gradients of the first rows of a minibatch, or of some more; one rank only. `alone` is as
+        in `start_update`."""
+        self._pieces.append(self._ask_with_rows("accumulate", [rows], alone))
 
-    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
+    def start_update(
+        self, rows: Sequence[Row], totals: Denominators, alone: bool = False
+    ) -> Callable[[], dict[str, float]]:
         """Begin the update of a minibatch that ends with these rows: the function that is returned waits. Updates are
-        made in the order in which they were started."""
+        made in the order in which they were started. `alone`: no engine is expected to draw meanwhile; on CPU the ranks
+        then take all cores."""
         parts = [[rows[place] for place in part] for part in split_rows(rows, self.size)]
-        calls = [*self._pieces, self._ask_with_rows("update", parts, totals)]
+        calls = [*self._pieces, self._ask_with_rows("update", parts, totals, alone)]
         self._pieces = []
         return lambda: wait_together(*((self, references) for references in calls))[-1][0]
 

@@ -21,8 +21,15 @@ from rl.policy.policy import Policy
 from rl.policy.sharding import layout_of
 from rl.policy.token_model import DTYPES
 from rl.workers.parcels import opens_letters
-from rl.workers.placement import in_background
-from rl.workers.worker_setup import WorkerInfo, half_the_threads, join_process_group, ready_since, set_threads
+from rl.workers.placement import in_background, place_policy
+from rl.workers.worker_setup import (
+    WorkerInfo,
+    half_the_threads,
+    join_process_group,
+    ready_since,
+    set_threads,
+    threads_for,
+)
 from rollouts.engine.checksum import checksum as checksum_of
 from rollouts.engine.checksum import combined
 from rollouts.engine.handles import Handed, OfCuda, hand_over
@@ -91,15 +98,23 @@ class PolicyWorker:
         return self.policy.reference_log_probs(rows)
 
     @opens_letters
-    def accumulate(self, rows: Sequence[Row]) -> None:
-        """Add up the gradients of these rows; see `Policy.accumulate`."""
-        self.policy.accumulate(rows)
+    def accumulate(self, part: tuple[Sequence[Row], bool]) -> None:
+        """Add up the gradients of these rows; see `Policy.accumulate`. `alone` is as in `update`."""
+        rows, alone = part
+        with threads_for(self._threads(alone)):
+            self.policy.accumulate(rows)
 
     @opens_letters
-    def update(self, part: tuple[Sequence[Row], Denominators]) -> dict[str, float]:
+    def update(self, part: tuple[Sequence[Row], Denominators, bool]) -> dict[str, float]:
         """One optimiser update on this rank's rows; the denominators count the rows of all ranks. See
-        `Policy.update`."""
-        return self.policy.update(*part)
+        `Policy.update`. `alone`: no engine is expected to draw meanwhile, so that the policy may take all cores."""
+        rows, totals, alone = part
+        with threads_for(self._threads(alone)):
+            return self.policy.update(rows, totals)
+
+    def _threads(self, alone: bool) -> int | None:
+        compute = self.config.compute
+        return place_policy(compute).threads if alone and compute.device == "cpu" else None
 
     def export_weights(self) -> tuple[dict[str, Tensor], str]:
         """The weights and their checksum; the first rank's are used, the others help to collect them."""

@@ -37,15 +37,19 @@ def half_the_threads(halve: bool) -> Iterator[None]:
     """For work that policy and reference do at the same time on the same cores: on two cores, two passes of one thread
     each take less time than one after the other with two threads, which mostly wait for each other (LOG.md). Nothing
     changes where `halve` is False."""
-    if not halve:
+    with threads_for(max(1, torch.get_num_threads() // 2) if halve else None):
         yield
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // 2))
+
+
+@contextmanager
+def threads_for(count: int | None) -> Iterator[None]:
+    """So many threads for a piece of work; None = as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def join_process_group(device: str, timeout_seconds: float, alone_too: bool = False) -> None:

@@ -60,9 +60,11 @@ class Watched(Learner):
         super().__init__(policy, [], lambda: None)
         self.seen: list[torch.Tensor] = []
 
-    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
+    def start_update(
+        self, rows: Sequence[Row], totals: Denominators, alone: bool = False
+    ) -> Callable[[], dict[str, float]]:
         self.seen += [row.prompt.media["pixel_values"] for row in rows]
-        return super().start_update(rows, totals)
+        return super().start_update(rows, totals, alone)
 
 
 def one_step(model: Path, folder: Path, asked: Sequence[Sample]) -> tuple[Seeing, Watched]:

@@ -142,11 +142,18 @@ class Learner:
         # Of a mini-batch that has no end yet.
         self.pieces: list[set[str]] = []
 
-    def start_piece(self, rows: Sequence[Row]) -> None:
+        # Of each piece and update, whether it was told that no engine draws meanwhile.
+        self.alone: list[bool] = []
+
+    def start_piece(self, rows: Sequence[Row], alone: bool = False) -> None:
         self.pieces.append({row.prompt.prompt_id for row in rows})
+        self.alone.append(alone)
         self.policy.accumulate(rows)
 
-    def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
+    def start_update(
+        self, rows: Sequence[Row], totals: Denominators, alone: bool = False
+    ) -> Callable[[], dict[str, float]]:
+        self.alone.append(alone)
         self.started.append(set().union(*self.pieces, {row.prompt.prompt_id for row in rows}))
         self.pieces = []
         metrics = self.policy.update(rows, totals)

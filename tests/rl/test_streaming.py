@@ -186,6 +186,16 @@ def test_the_next_step_is_asked_when_the_last_update_has_begun(model: Path, tmp_
     assert asked == [(4 * step, step) for step in range(STEPS)]
 
 
+@pytest.mark.parametrize(("change", "expected"), [({}, [False, False, True, True]), ({"num_minibatches": 1}, [False]),
+                                                  ({"old_logprobs": "policy"}, [False] * 4)])  # fmt: skip
+def test_the_second_half_of_a_step_that_streams_has_the_machine_alone(
+    model: Path, tmp_path: Path, change: dict[str, Any], expected: list[bool]
+) -> None:
+    alone: list[bool] = []
+    learn(model, tmp_path / "run", Engine(), break_at=lambda run: setattr(run.cluster.policy, "alone", alone), **change)
+    assert alone == expected * STEPS
+
+
 @pytest.mark.parametrize("size", [8, 16])
 def test_a_mini_batch_is_trained_on_piece_by_piece(
     model: Path, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch

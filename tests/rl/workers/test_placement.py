@@ -11,12 +11,15 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable, last_log_lines
 from rl.workers.placement import place, reference_apart
+from rl.workers.policy_worker import PolicyWorker
 from rl.workers.rollout_worker import engine_settings
+from rl.workers.worker_setup import threads_for
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.requests import EngineSettings
 
@@ -41,6 +44,40 @@ def test_groups_that_work_at_once_have_half_the_cores_each(monkeypatch: pytest.M
 
     assert threads() == {"policy": 2, "reference": 4, "rollout": 4}
     assert threads(num_threads=3) == {"policy": 3, "reference": 3, "rollout": 3}
+
+
+class Counter:
+    """A policy that notes with how many threads it works."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def accumulate(self, rows: Any) -> None:
+        self.threads.append(torch.get_num_threads())
+
+    def update(self, rows: Any, totals: Any) -> dict[str, float]:
+        self.accumulate(rows)
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [({}, [1, 4, 1, 4]), ({"num_policy_workers": 2}, [1, 2, 1, 2]), ({"num_threads": 1}, [1] * 4)],
+)
+def test_a_policy_that_is_alone_with_the_machine_takes_all_cores(
+    compute: dict[str, int], expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    worker = PolicyWorker(Config(compute=ComputeConfig(**compute)), "nowhere", 1)  # type: ignore[arg-type]
+    counter = Counter()
+    worker.policy = counter  # type: ignore[assignment]
+    with threads_for(1):
+        for alone in (False, True):
+            worker.accumulate(((), alone))
+        for alone in (False, True):
+            worker.update(((), None, alone))  # type: ignore[arg-type]
+        assert torch.get_num_threads() == 1
+    assert counter.threads == expected
 
 
 def test_engines_get_gpus_of_their_own_where_there_are_enough() -> None:
