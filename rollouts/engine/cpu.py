@@ -4,6 +4,7 @@ what is vLLM's."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -48,9 +49,14 @@ def sample_in_few_steps(worker: Any, logprobs_tensors: Callable[..., Any]) -> No
 
     Args:
         logprobs_tensors: vLLM's record of log-probs (`LogprobsTensors`).
+
+    Raises:
+        RuntimeError: what is replaced takes other arguments than those that this was written for.
     """
     sampler = worker.model_runner.sampler
     whole, gather = sampler.topk_topp_sampler.forward_native, type(sampler).gather_logprobs
+    _refuse_others(whole, ["logits", "generators", "k", "p"])
+    _refuse_others(gather, ["logprobs", "num_logprobs", "token_ids"])
 
     def draw(
         logits_BV: Tensor, generators: Mapping[int, torch.Generator], k: Tensor | None, p: Tensor | None
@@ -72,6 +78,15 @@ def sample_in_few_steps(worker: Any, logprobs_tensors: Callable[..., Any]) -> No
 
     sampler.topk_topp_sampler.forward = draw
     sampler.gather_logprobs = gather_drawn
+
+
+def _refuse_others(function: Callable[..., Any], expected: list[str]) -> None:
+    names = list(signature(function).parameters)
+    if names != expected:
+        raise RuntimeError(
+            f"vLLM's {function.__qualname__} takes {', '.join(names)}, expected {', '.join(expected)}; this is another"
+            " vLLM than 0.30, install the versions of requirements/cpu.txt"
+        )
 
 
 def noise_of(generators: Mapping[int, torch.Generator], num_columns: int) -> Tensor:

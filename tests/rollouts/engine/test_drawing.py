@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -82,6 +83,21 @@ def test_short_blocks_are_admitted_once_and_to_no_other_list() -> None:
         assert backend.get_supported_kernel_block_sizes() == [Multiple(16)]
     with pytest.raises(RuntimeError, match=r"lists blocks of \[64\] tokens"):
         admit_short_blocks(Backend(64), Multiple)
+
+
+def test_another_sampler_than_the_known_one_is_left_as_it_is() -> None:
+    class Sampler:
+        def __init__(self) -> None:
+            self.topk_topp_sampler = SimpleNamespace(forward_native=lambda logits, generators, k, p: None)
+
+        @staticmethod
+        def gather_logprobs(logprobs: Any, num_logprobs: int, token_ids: Any, ranks: bool) -> None: ...
+
+    sampler = Sampler()
+    worker = SimpleNamespace(model_runner=SimpleNamespace(sampler=sampler))
+    with pytest.raises(RuntimeError, match=r"takes logprobs, num_logprobs, token_ids, ranks, expected logprobs"):
+        sample_in_few_steps(worker, LogprobsTensors)
+    assert not hasattr(sampler.topk_topp_sampler, "forward") and "gather_logprobs" not in vars(sampler)
 
 
 def test_prompts_rendered_ahead_need_no_media_and_give_the_same(
