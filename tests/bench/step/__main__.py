@@ -5,7 +5,8 @@ they were defined at first and as they are made of today (`tests/bench/step/pure
 GRPOTrainer. A streamed step may be below a floor, because it samples and trains at the same time. The parts take turns,
 so that a noisy machine disturbs all of them; ratios of medians are printed. The learning rate is next to nothing, so
 that every part draws and trains on the same tokens. `--baseline COMMIT` adds a third floor: the first one by the code
-of an earlier commit (`tests/bench/step/baseline.py`), which nothing that has become cheaper since lowers.
+of an earlier commit (`tests/bench/step/baseline.py`), which nothing that has become cheaper since lowers; and that
+commit's whole step.
 
 `--cpu` measures what other work on the machine changes little: the CPU seconds of a step, by process, of one run. Under
 what schedule ever, a step on two cores takes half of their sum at least.
@@ -39,7 +40,7 @@ FLOORS = {
     "floor of today's parts": ("sample_now", "train_now"),
 }
 # Those of `tests.bench.step.baseline`.
-OLD_PARTS = ("sample", "train")
+OLD_PARTS = ("sample", "train", "step")
 # The first step of a process compiles and fills caches.
 WARM_UP_STEPS = 1
 POLL_SECONDS = 0.2
@@ -78,8 +79,11 @@ def seconds_of(module: str, *arguments: str) -> list[float]:
 
 def measure(steps: int, rounds: int, overrides: list[str], with_trl: bool, commit: str | None = None) -> dict[str, Any]:
     """All parts in turn, `rounds` times; medians of seconds a step, and the ratios. `commit`: whose own code makes one
-    more floor."""
-    floors = FLOORS | ({f"floor by the code of {commit}": ("sample_then", "train_then")} if commit else {})
+    more floor, and whose whole step is measured."""
+    floors = dict(FLOORS)
+    if commit:
+        floors[f"floor by the code of {commit}"] = ("sample_then", "train_then")
+        floors[f"whole step of {commit}"] = ("step_then",)
     seconds: dict[str, list[float]] = {name: [] for name in (*PARTS, *sum(floors.values(), ()), "TRL step")}
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as parent:
@@ -171,7 +175,7 @@ def main() -> None:
     parser.add_argument(
         "--baseline",
         metavar="COMMIT",
-        help=f"also measure the floor by the code of this commit, such as {baseline.BASELINE}",
+        help=f"also measure floor and whole step by the code of this commit, such as {baseline.BASELINE}",
     )
     parser.add_argument("--json", type=Path, help="also write everything measured to this file")
     parser.add_argument(

@@ -1,10 +1,12 @@
-"""The floor of an earlier commit, by that commit's own code and on the tokens of a stored run of today: what pure
-sampling and pure training would take if nothing had become cheaper since.
+"""An earlier commit's step, by its own code.
 
 `python -m tests.bench.step.baseline PART RUN SFT [--commit 900f9f9]` prints seconds a step as JSON; `tests.bench.step
---baseline COMMIT` calls both parts. The commit is checked out beside this one for as long as the part runs; what it is
-asked is written down in plain files (prompts, pictures, tokens, settings), so that no record of today need be readable
-there. It needs the project's history, and a commit whose modules stand where those of 900f9f9 do.
+--baseline COMMIT` calls all parts. `sample` and `train` are the floor of then on the tokens of a stored run of today:
+what pure sampling and pure training would take if nothing had become cheaper since. `step` is the whole step of then:
+the commit's main command with the run's settings, as far as it knows them, from the same SFT model; it draws
+completions of its own. The commit is checked out beside this one for as long as the part runs; what the floor is asked
+is written down in plain files (prompts, pictures, tokens, settings), so that no record of today need be readable there.
+It needs the project's history, and a commit whose modules stand where those of 900f9f9 do.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from safetensors.torch import save_file
 
 from rl.config import Config
 from rl.config.door import load
+from rl.run.tracking import METRICS
 from rollouts.prompt.processing import EncodedPrompt, Processor, encode, load_processor
 from rollouts.records import Rollout
 from tests.bench.step.pure import stored_steps
@@ -107,8 +110,54 @@ def _pictures(prompt: EncodedPrompt, folder: Path, name: str) -> list[str]:
     return names
 
 
+def settings_known_to(tree: Path, config: Config) -> list[str]:
+    """The settings of a run that a commit in a work tree knows and has another default for, as it takes them from the
+    command line, those of SFT left out; the data of today by their whole path."""
+    code = "import dataclasses, json, rl.config as c; print(json.dumps(dataclasses.asdict(c.Config())))"
+    python = [sys.executable, "-P", "-c", code]
+    printed = subprocess.run(python, cwd=tree, env=_of(tree), stdout=subprocess.PIPE, text=True, check=True).stdout
+    known, ours = _flat(json.loads(printed)), _flat(json.loads(json.dumps(dataclasses.asdict(config))))
+    changes = {name: value for name, value in ours.items() if name in known and value != known[name]}
+    changes = {name: value for name, value in changes.items() if not name.startswith("sft.")}
+    if changes.get("data.root"):
+        changes["data.root"] = str(Path(changes["data.root"]).resolve())
+    return [f"{name}={'null' if value is None else value}" for name, value in changes.items()]
+
+
+def _flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Plain values by their dotted names; lists and mappings that may hold anything are left to their defaults."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{before}{name}.")
+        elif not isinstance(value, list):
+            flat[f"{before}{name}"] = value
+    return flat
+
+
+def _of(tree: Path) -> dict[str, str]:
+    """The environment in which Python imports the modules of a work tree."""
+    return {**os.environ, "PYTHONPATH": str(tree)}
+
+
+def seconds_of_steps(run: Path, sft: Path, commit: str = BASELINE) -> list[float]:
+    """Seconds of each whole step of the commit's main command, with the settings of a run and as many steps."""
+    config = load(run / "config.yaml")
+    with tempfile.TemporaryDirectory() as parent, checked_out(commit, Path(parent) / "tree") as tree:
+        model = dataclasses.replace(config.model, path=str(sft.resolve()))
+        config = dataclasses.replace(config, out_dir=str(Path(parent) / "run"), model=model)
+        settings = [*settings_known_to(tree, config), f"sft.checkpoint={model.path}"]
+        command = [sys.executable, "-P", "-m", "rl.train", *settings]
+        if subprocess.run(command, cwd=tree, env=_of(tree), stdout=subprocess.DEVNULL, check=False).returncode != 0:
+            sys.exit(f"rl.train of commit {commit} failed; its error is above")
+        lines = (Path(parent) / "run" / METRICS).read_text(encoding="utf-8").splitlines()
+    return [one["timing_s/step"] for one in map(json.loads, lines) if "timing_s/step" in one]
+
+
 def seconds_of(part: str, run: Path, sft: Path, commit: str = BASELINE) -> list[float]:
-    """Seconds of each stored step of a run for `part` ("sample" or "train") of the commit, in a process of its own."""
+    """Seconds of each step of a run for a part ("sample", "train" or "step") of the commit, in a process of its own."""
+    if part == "step":
+        return seconds_of_steps(run, sft, commit)
     with tempfile.TemporaryDirectory() as parent, checked_out(commit, Path(parent) / "tree") as tree:
         work = Path(parent) / "work"
         work.mkdir()
@@ -117,7 +166,7 @@ def seconds_of(part: str, run: Path, sft: Path, commit: str = BASELINE) -> list[
         done = subprocess.run(
             [sys.executable, "-P", str(OLD_CODE), part, str(work)],
             cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree)},
+            env=_of(tree),
             stdout=subprocess.PIPE,
             text=True,
             check=False,
@@ -129,7 +178,7 @@ def seconds_of(part: str, run: Path, sft: Path, commit: str = BASELINE) -> list[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("sample", "train"))
+    parser.add_argument("part", choices=("sample", "train", "step"))
     parser.add_argument("run", type=Path, help="a run folder with stored rollouts")
     parser.add_argument("sft", type=Path, help="the SFT model it began with (summary.json names it)")
     parser.add_argument("--commit", default=BASELINE)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rl.config import Config, DataConfig, GrpoConfig
 from tests.bench.step import baseline
 
 
@@ -29,3 +30,9 @@ def test_the_code_that_runs_there_imports_nothing_of_today_at_its_head() -> None
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not {name.split(".")[0] for name in names} & {"rl", "rollouts", "rewards", "judges", "conf", "tests"}
+
+
+def test_a_commit_is_given_the_settings_that_it_knows_and_has_another_default_for() -> None:
+    config = Config(seed=3, data=DataConfig(name="jsonl", root="rows.jsonl"), grpo=GrpoConfig(prompts_per_step=4))
+    expected = {"seed=3", "data.name=jsonl", f"data.root={Path('rows.jsonl').resolve()}", "grpo.prompts_per_step=4"}
+    assert set(baseline.settings_known_to(baseline.ROOT, config)) == expected
