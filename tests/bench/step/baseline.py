@@ -118,7 +118,7 @@ def settings_known_to(tree: Path, config: Config) -> list[str]:
     printed = subprocess.run(python, cwd=tree, env=_of(tree), stdout=subprocess.PIPE, text=True, check=True).stdout
     known, ours = _flat(json.loads(printed)), _flat(json.loads(json.dumps(dataclasses.asdict(config))))
     changes = {name: value for name, value in ours.items() if name in known and value != known[name]}
-    changes = {name: value for name, value in changes.items() if not name.startswith("sft.")}
+    changes = {name: value for name, value in changes.items() if not name.startswith(("sft.", "data.num_sft"))}
     if changes.get("data.root"):
         changes["data.root"] = str(Path(changes["data.root"]).resolve())
     return [f"{name}={'null' if value is None else value}" for name, value in changes.items()]
