@@ -305,7 +305,7 @@ class ComputeConfig:
     tensor_parallel_size: int = 1
     # Completions that an engine draws at once (vLLM's name); null = 64 on CPU, where more draw hardly faster and what
     # was asked first would finish as late as the rest, and 512 on GPUs. On CPU a step that streams and waits for no
-    # judge then draws those of one mini-batch at once, so that the policy can begin.
+    # judge that asks a model then draws those of one mini-batch at once, so that the policy can begin.
     max_num_seqs: int | None = None
     # Share of its GPU's memory that an engine of its own GPU may take (cuda), and its KV cache in GiB (cpu).
     gpu_memory_utilization: float = 0.5
@@ -345,7 +345,8 @@ class ComputeConfig:
     # store and the memory of the machines, by estimate a minute a step at 8 B parameters; but an engine that dies is
     # started again. "auto" = direct on GPUs, store on CPU.
     weight_transport: Literal["auto", "store", "direct"] = "auto"
-    # Threads of each worker on CPU; None = all cores, or half of them where groups work at once (grpo.old_logprobs).
+    # Threads of each worker on CPU; None = all cores, or half of them where groups work at once (grpo.old_logprobs), and
+    # all again for the second half of the updates of a step that streams.
     num_threads: int | None = None
     # No answer of a worker for so long ends the run with an error.
     worker_timeout_seconds: float = 600.0

@@ -56,9 +56,10 @@ def place(compute: ComputeConfig, num_gpus: float, held: bool = True, at_once: b
 
     On CPU each worker is a process with its share of the cores. Groups that take turns may use all of them each; groups
     that work at once (`at_once`: the step streams) have half each, because two passes of one thread each take less time
-    than one after the other with two threads (LOG.md). A count never depends on what is free, because bits depend on
-    it. On CUDA the reference stands on the policy's GPUs; engines have GPUs of their own where there are enough, else
-    they share the policy's, one to one. Without a reference (`held` = False, for grpo.beta=0) there is no such group.
+    than one after the other with two threads (LOG.md); what the policy does once engines have drawn takes all of them
+    (`place_policy`). A count never depends on what is free, because bits depend on it. On CUDA the reference stands on
+    the policy's GPUs; engines have GPUs of their own where there are enough, else they share the policy's, one to one.
+    Without a reference (`held` = False, for grpo.beta=0) there is no such group.
 
     Raises:
         ClusterUnavailable: there are too few GPUs.
@@ -96,7 +97,8 @@ def place(compute: ComputeConfig, num_gpus: float, held: bool = True, at_once: b
 
 
 def place_policy(compute: ComputeConfig) -> Placement:
-    """The policy group where it works alone (SFT): a whole GPU a rank on CUDA, a share of the cores on CPU."""
+    """The policy group where it works alone (SFT, the second half of a step that streams): a whole GPU a rank on CUDA,
+    a share of the cores on CPU."""
     count = compute.num_policy_workers
     threads = compute.num_threads or max(1, (os.cpu_count() or 1) // count)
     return Placement(count, 1.0 if compute.device == "cuda" else 0.0, threads, "policy")
