@@ -345,7 +345,7 @@ class ComputeConfig:
     # store and the memory of the machines, by estimate a minute a step at 8 B parameters; but an engine that dies is
     # started again. "auto" = direct on GPUs, store on CPU.
     weight_transport: Literal["auto", "store", "direct"] = "auto"
-    # Threads of each worker on CPU; None = all cores, or half of them where groups work at once (grpo.old_logprobs), and
+    # Threads of each worker on CPU; None = all cores, or half of them where groups work at once (grpo.old_logprobs);
     # all again for the second half of the updates of a step that streams.
     num_threads: int | None = None
     # No answer of a worker for so long ends the run with an error.
