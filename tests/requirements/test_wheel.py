@@ -107,7 +107,7 @@ def test_the_core_alone_scores_a_completion_as_a_reward_function_of_trl(wheel: P
     done = subprocess.run([python, *PIP, "install", "-q", wheel], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     scored = run(python, "-c", SCORE, cwd=tmp_path)
-    assert scored.stdout.strip() == "[1.0, 0.0] False 0.7.0", scored.stderr
+    assert scored.stdout.strip() == "[1.0, 0.0] False 0.8.0", scored.stderr
     cases = ("judges/cases/calibration.jsonl", "judge=rules", "--out", "graded.jsonl")
     graded = run(python, "-m", "judges.calibrate", *cases, cwd=tmp_path)
     assert graded.returncode == 0, graded.stdout + graded.stderr
