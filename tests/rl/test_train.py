@@ -58,9 +58,10 @@ def run(folder: Path, cache: Path, *more: str, temporary: str | None = None) -> 
 
 
 def told(folder: Path) -> list[dict[str, float | None]]:
-    """metrics.jsonl without wall seconds, which no two runs share, and without the judge's counter: a resumed run adds
-    its evaluation again."""
-    left_out = ("timing_s/", "judge/mean_seconds", "judge/judged")
+    """metrics.jsonl without wall seconds, which no two runs share, without the judge's counter, because a resumed run
+    adds its evaluation again, and without the questions that were asked while the same one was on its way: on a busy
+    machine more are."""
+    left_out = ("timing_s/", "judge/mean_seconds", "judge/judged", "judge/shared_in_flight")
     return [
         {name: value for name, value in line.items() if not name.startswith(left_out)} for line in read_metrics(folder)
     ]
@@ -78,7 +79,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Pat
     # A short name: sockets lie in it.
     with tempfile.TemporaryDirectory(prefix="rounds") as temporary:
         output = run(folder, cache, temporary=temporary)
-        assert os.listdir(temporary) == []
+        # torch makes an empty folder for its own compiler as soon as it is imported.
+        assert [name for name in os.listdir(temporary) if not name.startswith("torchinductor_")] == []
     return folder, output
 
 
