@@ -44,7 +44,7 @@ class OneRank:
 
     def start_update(self, rows: Sequence[Row], totals: Denominators) -> Callable[[], dict[str, float]]:
         """The update is done when this returns."""
-        metrics = self._worker.update((rows, totals))
+        metrics = self._worker.update((rows, totals, False))
         return lambda: metrics
 
     def checkpoint(self, root: str | Path, step: int, extra: Mapping[str, Any], keep: int | None = None) -> None:

@@ -161,10 +161,6 @@ class PolicyGroup(Group):
         # Pieces of the mini-batch that has no end yet.
         self._pieces: list[list[Any]] = []
 
-    def update(self, rows: Sequence[Row], totals: Denominators) -> dict[str, float]:
-        """One optimiser update on a minibatch, its rows dealt out over the ranks; metrics of the whole minibatch."""
-        return self.start_update(rows, totals)()
-
     def start_piece(self, rows: Sequence[Row], alone: bool = False) -> None:
         """Begin to add up the gradients of the first rows of a minibatch, or of some more; one rank only. `alone` is as
         in `start_update`."""
@@ -173,9 +169,9 @@ class PolicyGroup(Group):
     def start_update(
         self, rows: Sequence[Row], totals: Denominators, alone: bool = False
     ) -> Callable[[], dict[str, float]]:
-        """Begin the update of a minibatch that ends with these rows: the function that is returned waits. Updates are
-        made in the order in which they were started. `alone`: no engine is expected to draw meanwhile; on CPU the ranks
-        then take all cores."""
+        """Begin the update of a minibatch that ends with these rows, dealt out over the ranks: the function that is
+        returned waits for the metrics of the whole. Updates are made in the order in which they were started. `alone`:
+        no engine is expected to draw meanwhile; on CPU the ranks then take all cores."""
         parts = [[rows[place] for place in part] for part in split_rows(rows, self.size)]
         calls = [*self._pieces, self._ask_with_rows("update", parts, totals, alone)]
         self._pieces = []

@@ -304,7 +304,9 @@ def test_a_step_sends_every_prompt_once_to_engines_and_once_to_trainers(dtype: A
     wait = cluster.reference.start_log_probs(rows)
     assert cluster.policy.log_probs(rows) == wait() == [[0.0]] * 64
     for start in range(0, 64, 16):
-        assert cluster.policy.update(rows[start : start + 16], denominators([[20] * 16], 20)[0]) == {"loss": 0.0}
+        assert cluster.policy.start_update(rows[start : start + 16], denominators([[20] * 16], 20)[0])() == {
+            "loss": 0.0
+        }
     sent = session.put_bytes + session.called_bytes - before
     assert pixels < sent < 1.1 * pixels, "three times the trainer's pixels before"
     # With the step its prompts are gone from the store as well.

@@ -129,7 +129,7 @@ def test_two_ranks_make_the_update_of_one_and_engines_follow_it(
         ours, expected = cluster.policy.log_probs(rows), alone.log_probs(rows)
         for own, other in zip(ours, expected, strict=True):
             assert own == pytest.approx(other, abs=2e-4), f"update {update}"
-        metrics, alone_metrics = cluster.policy.update(rows, totals), alone.update(rows, totals)
+        metrics, alone_metrics = cluster.policy.start_update(rows, totals)(), alone.update(rows, totals)
         assert metrics["grad_norm"] == pytest.approx(alone_metrics["grad_norm"], rel=1e-3)
         assert metrics["loss"] == pytest.approx(alone_metrics["loss"], abs=1e-4)
     with pytest.raises(StaleWeights, match="sync the weights first"):
@@ -176,7 +176,7 @@ def test_a_checkpoint_comes_back_and_a_saved_model_is_the_policy(
     assert cluster.policy.restore(tmp_path / "none") is None
     cluster.policy.checkpoint(tmp_path / "checkpoints", 5, {"num_steps": 9})
     cluster.policy.save(tmp_path / "model")
-    cluster.policy.update(rows, totals)
+    cluster.policy.start_update(rows, totals)()
     assert cluster.policy.log_probs(rows) != before
     assert cluster.policy.restore(tmp_path / "checkpoints") == (5, {"num_steps": 9})
     assert cluster.policy.log_probs(rows) == before
