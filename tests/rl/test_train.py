@@ -58,10 +58,10 @@ def run(folder: Path, cache: Path, *more: str, temporary: str | None = None) -> 
 
 
 def told(folder: Path) -> list[dict[str, float | None]]:
-    """metrics.jsonl without wall seconds, which no two runs share, without the judge's counter, because a resumed run
-    adds its evaluation again, and without the questions that were asked while the same one was on its way: on a busy
-    machine more are."""
-    left_out = ("timing_s/", "judge/mean_seconds", "judge/judged", "judge/shared_in_flight")
+    """metrics.jsonl without wall seconds, which no two runs share, and without the judge's counters: a resumed run adds
+    its evaluation again, and on a busy machine more questions are shared while they are on their way. What was judged
+    is in the rewards."""
+    left_out = ("timing_s/", "judge/")
     return [
         {name: value for name, value in line.items() if not name.startswith(left_out)} for line in read_metrics(folder)
     ]
