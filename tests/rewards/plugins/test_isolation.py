@@ -104,20 +104,22 @@ def test_whatever_a_reward_does_costs_that_outcome_and_the_next_call_succeeds(
 
 
 @pytest.mark.parametrize(
-    ("completion", "line"),
+    ("completion", "lines"),
     [
-        ("spins", 'while what == "spins":'),
-        ("sleeps", "time.sleep(600)  # here"),
-        ("hangs in a regex", 're.match(r"(a+)+$", "a" * 64 + "b")'),
-        ("hangs in C", "ctypes.CDLL(None).pause()"),
+        # A loop stands at its head or in its body.
+        ("spins", ['while what == "spins":', "pass"]),
+        ("sleeps", ["time.sleep(600)  # here"]),
+        ("hangs in a regex", ['re.match(r"(a+)+$", "a" * 64 + "b")']),
+        ("hangs in C", ["ctypes.CDLL(None).pause()"]),
     ],
 )
 def test_a_hang_costs_that_outcome_a_timeout_and_tells_where_it_stood(
-    hasty: Scorer, completion: str, line: str
+    hasty: Scorer, completion: str, lines: list[str]
 ) -> None:
     found = outcome(hasty, completion)
     assert (found.value, found.status) == (None, "timeout")
-    assert found.reason.startswith(f"no outcome within 2 s (reward.plugin_timeout_seconds) at {place(line)} in _hangs")
+    words = [f"no outcome within 2 s (reward.plugin_timeout_seconds) at {place(line)} in _hangs" for line in lines]
+    assert found.reason.startswith(tuple(words))
     assert "hostile.py" in (found.evidence or {})["output"]
     assert outcome(hasty, "fine").value == 1.0
 
