@@ -13,12 +13,16 @@ import dataclasses
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 
 from rl.policy.batching import Row
 from rollouts.prompt.processing import EncodedPrompt
+
+Worker = TypeVar("Worker")
+Part = TypeVar("Part")
+Answer = TypeVar("Answer")
 
 _ELSEWHERE = EncodedPrompt("", "", (), {})
 
@@ -74,18 +78,19 @@ def in_bfloat16(prompt: EncodedPrompt) -> EncodedPrompt:
     return dataclasses.replace(prompt, media=media, documents=tuple(map(in_bfloat16, prompt.documents)))
 
 
-def opens_letters(method: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+def opens_letters(method: Callable[[Worker, Part], Answer]) -> Callable[[Worker, Part], Answer]:
     """A worker's method that takes rows, or a tuple that begins with rows: called with a letter, the rest of the tuple
-    and the prompts, it gets the rows as they were. Called plainly it is what it was.
+    and the prompts, as a group calls it through Ray, it gets the rows as they were. Called plainly it is what it was,
+    and its type says that alone.
 
-    It shows no signature of the method's (functools.wraps would), because Ray holds calls to that.
+    It shows no signature of the method's while it runs (functools.wraps would), because Ray holds calls to that.
     """
 
-    def call(self: Any, part: Any, rest: tuple[Any, ...] = (), *prompts: EncodedPrompt) -> Any:
+    def call(self: Worker, part: Any, rest: tuple[Any, ...] = (), *prompts: EncodedPrompt) -> Answer:
         if not isinstance(part, Letter):
             return method(self, part)
-        rows = part.opened(prompts)
-        return method(self, (rows, *rest) if rest else rows)
+        rows: Any = part.opened(prompts)
+        return method(self, (rows, *rest) if rest else rows)  # type: ignore[arg-type]
 
     call.__name__, call.__doc__ = method.__name__, method.__doc__
-    return call
+    return cast(Callable[[Worker, Part], Answer], call)
