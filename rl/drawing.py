@@ -23,7 +23,7 @@ from rewards.rubric import Scored
 from rl.algo.estimators import estimator_of
 from rl.algo.order import plan, sampling_seed
 from rl.algo.step_order import Part, asking_order, cuts_between, parts, training_order
-from rl.config import Config, GrpoConfig
+from rl.config.schedule import in_flight, passes_together, pieces_may_be_cut, why_whole, work_at_once
 from rl.policy.batching import Row
 from rl.protocols import Pending, ScoringRun, StepRun
 from rl.refusals import encode_or_refuse, no_completion, no_prompt, no_score
@@ -123,49 +123,10 @@ def sampling_settings(run: StepRun, version: int, in_flight: int | None = None) 
     )
 
 
-def stale(step: int, grpo: GrpoConfig) -> bool:
-    """Whether a step is drawn while the one before is trained on, with the weights of version step - 2. What follows a
-    checkpoint is not, so that a checkpoint holds all that a resumed run needs."""
-    return grpo.max_staleness > 0 and step > 1 and (step - 1) % grpo.save_steps != 0
-
-
-def why_whole(config: Config) -> str:
-    """Why a step of this configuration is drawn and scored as a whole before its first update; "" = it streams."""
-    grpo = config.grpo
-    if grpo.max_staleness:
-        return f"grpo.max_staleness={grpo.max_staleness} draws it while the step before is trained on"
-    if grpo.old_logprobs == "policy":
-        return "grpo.old_logprobs=policy needs the weights as they were at the step's start"
-    if estimator_of(grpo.loss_type).needs_whole_step(grpo):
-        return f"loss_type={grpo.loss_type} with these advantages needs all scores of a step"
-    if grpo.refill != "none":
-        return f"grpo.refill={grpo.refill} looks at all scores of a step"
-    return ""
-
-
 def streams(run: StepRun) -> bool:
     """Whether the first mini-batches of a step are trained on while the rest is still drawn. It changes no bit of what
     is learnt (tests/rl/test_streaming.py)."""
     return run.cluster.side_by_side and not why_whole(run.config)
-
-
-def in_flight(config: Config) -> int | None:
-    """How many completions each engine draws at once for a step that streams and whose first groups are asked first:
-    on a CPU those of a mini-batch, because with twice as many the first mini-batch is there when nearly all of the step
-    is (LOG.md), and the policy would wait for it. None = as many as an engine holds: where compute.max_num_seqs says
-    it, and on GPUs, which draw many as fast as few."""
-    grpo, compute = config.grpo, config.compute
-    if compute.device != "cpu" or compute.max_num_seqs is not None:
-        return None
-    return -(-grpo.prompts_per_step * grpo.num_generations // (grpo.num_minibatches * compute.num_rollout_workers))
-
-
-def pieces_may_be_cut(config: Config) -> bool:
-    """Whether the policy may begin with a mini-batch before all of it is drawn. Not where the step does not stream,
-    because nothing is gained; not on several ranks, which add up their gradients in the last backward pass of a
-    mini-batch; and not on a GPU, which wants many rows at once."""
-    compute = config.compute
-    return compute.device == "cpu" and compute.num_policy_workers == 1 and not why_whole(config)
 
 
 class Drawing:
@@ -221,8 +182,10 @@ class Drawing:
 
     @cached_property
     def _passes(self) -> list[slice]:
-        """On which groups the reference computes log-probs in one go."""
-        whole = self._run.config.grpo.old_logprobs == "policy"
+        """On which groups the reference computes log-probs in one go: on all of them where it does so beside the
+        policy's own pass, or alone with the machine."""
+        config = self._run.config
+        whole = passes_together(config) or not work_at_once(config)
         return [slice(0, len(self._samples))] if whole else [part.groups for part in self.parts]
 
     def _ask(self) -> Iterable[tuple[RequestKey, Completion | Refusal] | None]:

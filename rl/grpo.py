@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from rewards.rubric import Scored
 from rl import step as verbs
-from rl.drawing import Drawing, Group, stale, streams
+from rl.config.schedule import stale
+from rl.drawing import Drawing, Group, streams
 from rl.prompts import Prompts
 from rl.protocols import TrainingRun
 from rl.refill import refill

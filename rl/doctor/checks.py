@@ -20,6 +20,7 @@ from rl.algo.estimators import estimator_of
 from rl.algo.order import steps_per_epoch
 from rl.config import Config, GrpoConfig
 from rl.config.controls import TAKEN_AWAY
+from rl.config.schedule import why_whole
 from rl.data.controls import check_controls, controlled
 from rl.data.load import load_for
 from rl.data.sets import DataSplits
@@ -38,10 +39,9 @@ from rl.doctor.data import (
 from rl.doctor.fitting import check_memory
 from rl.doctor.judge import check_judge, estimate
 from rl.doctor.memory import GIB, checkpoint_bytes
-from rl.doctor.model import MODEL_FIX, check_model, start_of, unseen_model
+from rl.doctor.model import MODEL_FIX, check_arithmetic, check_model, start_of, unseen_model
 from rl.doctor.parts import LEARN_FIX, check_parts, check_weights
 from rl.doctor.stages import STAGES, check_stages
-from rl.drawing import why_whole
 from rl.protocols import RubricScoring
 from rl.run.contents import check_contents, contents_of
 from rl.run.failures import EXPECTED
@@ -84,7 +84,7 @@ def arithmetic(config: Config, splits: DataSplits) -> list[str]:
         ),
         "GRPO schedule: "
         + (
-            f"a step is drawn and scored before its first update, because {why}"
+            f"a step is drawn as a whole before its first update, because {why}"
             if (why := why_whole(config))
             else "a mini-batch is trained on as soon as it is scored, while engines draw the rest (unless they share"
             " the policy's GPUs)"
@@ -250,7 +250,7 @@ def check_rows_and_model(splits: DataSplits, processor: Processor, config: Confi
     samples = [*splits.rl, *splits.eval]
     yield "Data", check_data(splits, config)
     model = guard(lambda: check_model(processor, [*samples, *(row.sample for row in splits.sft)]), MODEL_FIX)
-    yield "Model", model
+    yield "Model", [*model, *check_arithmetic(config)]
     yield "What learns", guard(lambda: what_learns(config), LEARN_FIX)
     if all(finding.good for finding in model):
         yield "Template", guard(lambda: check_template(processor, splits, config), MODEL_FIX)

@@ -1,9 +1,12 @@
-"""What the doctor says of the model's family and of its chat template: pure functions from a processor to findings."""
+"""What the doctor says of the model's family, of its chat template, and of the arithmetic it is computed in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import torch
 
 from rl.config import Config
 from rl.doctor.architecture import published
@@ -15,11 +18,45 @@ from rollouts.prompt.processing import Processor, media_fault, media_token_ids
 from rollouts.records import Sample
 
 MODEL_FIX = "model.path=A_FOLDER_WITH_A_MODEL_AND_ITS_PROCESSOR"
+# Side of the matrices that are multiplied to see how fast a CPU is, and how often.
+PROBE_SIDE, PROBE_TIMES = 256, 3
+# bfloat16 is for speed; a CPU that takes longer than this many times float32 has no units for it.
+SLOW = 2.0
 
 
 def start_of(config: Config) -> Path:
     """The folder or Hub id whose processor the run asks with: that of a given SFT model, else the model's."""
     return Path(config.sft.checkpoint or config.model.path)
+
+
+def check_arithmetic(config: Config, seconds: Callable[[torch.dtype], float] | None = None) -> list[Finding]:
+    """Whether the CPU is any faster in bfloat16, where that is asked for: one without units for it takes up to a
+    hundred times as long as in float32. It is measured, because no list of processors stays true.
+
+    Args:
+        seconds: of a product of two matrices; None = those of this machine.
+    """
+    if config.compute.device != "cpu" or config.model.dtype != "bfloat16":
+        return []
+    of = seconds or seconds_of_a_product
+    ratio = of(torch.bfloat16) / of(torch.float32)
+    if ratio <= SLOW:
+        return [Finding(True, f"bfloat16: this CPU takes {ratio:.1f} times as long as in float32")]
+    return [
+        Finding(True, f"bfloat16 is slow here: this CPU takes {ratio:.0f} times as long as in float32",
+                "model.dtype=float32")
+    ]  # fmt: skip
+
+
+def seconds_of_a_product(dtype: torch.dtype) -> float:
+    """The least seconds that this machine takes for a product of two matrices in `dtype`."""
+    matrix = torch.ones(PROBE_SIDE, PROBE_SIDE, dtype=dtype)
+    least = float("inf")
+    for _ in range(PROBE_TIMES):
+        started = time.perf_counter()
+        matrix @ matrix
+        least = min(least, time.perf_counter() - started)
+    return least
 
 
 def unseen_model(error: HubOutOfReach) -> list[Finding]:

@@ -144,7 +144,10 @@ def check_machine(config: Config, splits: DataSplits, num_steps: int, display: D
         for finding in findings:
             _require(finding)
             if heading == "Model":
-                display.say(finding.text)
+                if finding.fix:
+                    display.warn(f"{finding.text}; mend it by {finding.fix}")
+                else:
+                    display.say(finding.text)
     for finding in check_memory(config) if config.compute.device == "cuda" else ():
         _require(finding)
     _require(check_ray(config))

@@ -27,20 +27,19 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from rl.config import Config
+from rl.config.schedule import passes_together, work_at_once
 from rl.workers import interrupts, processes
 from rl.workers.failures import ClusterUnavailable
 from rl.workers.groups import Gone, Group, PolicyGroup, RolloutGroup, Session
 from rl.workers.parcels import Parcels
-from rl.workers.placement import STRATEGY, Placement, place, place_policy, reference_apart, work_at_once
+from rl.workers.placement import STRATEGY, Placement, place, place_policy, reference_apart
 from rl.workers.policy_worker import Job, PolicyWorker
 from rl.workers.reference_worker import AdapterOff, ReferenceWorker
 from rl.workers.rollout_worker import RolloutWorker
-from rl.workers.transport import Transport, transport_for
+from rl.workers.transport import LEAST_STORE_BYTES, Transport, store_bytes, transport_for
 from rollouts.engine.requests import PrefixHits
 
 log = logging.getLogger(__name__)
-# Rows and two versions of the weights; what does not fit is spilled to disk.
-OBJECT_STORE_BYTES = 512 << 20
 LOOPBACK = "127.0.0.1"
 CONNECT_SECONDS = 10.0
 # Read by Ray's own processes. No usage report, no Python processes that wait for tasks that never come, and workers
@@ -57,12 +56,13 @@ class RaySession:
     """A Ray of our own on this machine, or a connection to one that is there already; nothing of ours is left after
     `close`."""
 
-    def __init__(self, config: Config, num_workers: int) -> None:
+    def __init__(self, config: Config, num_workers: int, store_bytes: int = LEAST_STORE_BYTES) -> None:
         self.timeout = config.compute.worker_timeout_seconds
         self.own = config.compute.ray_address is None
         self.handlers = interrupts.install()
         self.folder = ""
         self.handles: list[Any] = []
+        self._store_bytes = store_bytes
         self.pools: dict[str, PlacementGroup] = {}
         self.parcels = Parcels(ray.put, config.model.dtype)
         # verl's import takes seconds that Ray's start spends waiting. Not the other way round: the kernel ends Ray's
@@ -112,7 +112,7 @@ class RaySession:
             "address": "local",
             "num_cpus": num_workers,
             "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
+            "object_store_memory": self._store_bytes,
             "_temp_dir": self.folder,
         }
 
@@ -295,7 +295,8 @@ def start(config: Config, model_path: str | Path, *, total_updates: int | None) 
     path = _model_path(model_path)
     kind = {"held": reference_apart(config), "at_once": work_at_once(config)}
     counts: Mapping[str, Placement] = place(config.compute, float("inf"), **kind)
-    session = RaySession(config, sum(placement.count for placement in counts.values()))
+    num_workers = sum(placement.count for placement in counts.values())
+    session = RaySession(config, num_workers, store_bytes(config, path))
     try:
         places = place(config.compute, ray.cluster_resources().get("GPU", 0.0), **kind)
         return bring_up(session, config, path, places, total_updates)
@@ -331,7 +332,7 @@ def bring_up(
         reference = AdapterOff(policy)
     for group in learning if shares_gpu else (rollout, *learning):
         group.wait_until_ready()
-    if config.compute.device == "cpu" and not work_at_once(config):
+    if config.compute.device == "cpu" and passes_together(config) and not work_at_once(config):
         share_cores(learning)
     for group in learning if shares_gpu else ():
         group.before_work = rollout.sleep

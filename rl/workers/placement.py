@@ -45,12 +45,6 @@ def reference_apart(config: Config) -> bool:
     return config.grpo.beta > 0 and config.model.train != "lora"
 
 
-def work_at_once(config: Config) -> bool:
-    """Whether engines draw while policy and reference work (`rl.drawing`): the step streams, or the next one is drawn
-    ahead."""
-    return config.grpo.old_logprobs == "engine" or config.grpo.max_staleness > 0
-
-
 def place(compute: ComputeConfig, num_gpus: float, held: bool = True, at_once: bool = False) -> dict[str, Placement]:
     """The groups policy, reference and rollout on a cluster with so many GPUs (0 on CPU).
 

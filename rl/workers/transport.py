@@ -13,11 +13,22 @@ version counts as given only when all agree.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
-from rl.config import ComputeConfig
+import torch
+
+from rl.config import ComputeConfig, Config
 from rl.workers.groups import PolicyGroup, RolloutGroup, wait_together
+from rollouts.engine.live_weights import checkpoint_shapes, count_elements
 from rollouts.engine.requests import WeightsRejected
+
+# Of an object store, whatever the model.
+LEAST_STORE_BYTES = 512 << 20
+# What a step's prompts, rows and log-probs take of it.
+ROWS_BYTES = 256 << 20
+# The share of its store above which Ray writes objects to disk (object_spilling_threshold).
+SPILLS_ABOVE = 0.8
 
 
 class Transport(Protocol):
@@ -104,8 +115,24 @@ class Handles:
         return wait
 
 
+def uses_store(compute: ComputeConfig) -> bool:
+    """Whether weights go through Ray's object store."""
+    return compute.weight_transport == "store" or (compute.weight_transport == "auto" and compute.device == "cpu")
+
+
+def store_bytes(config: Config, model_path: str) -> int:
+    """Room that an object store of our own needs: rows, and two versions of the weights where they go through it, the
+    engines' and the next one. With less room Ray writes them to disk and reads them again, which doubles the
+    seconds of a hand-over (LOG.md)."""
+    weights = 0
+    if uses_store(config.compute):
+        shapes = checkpoint_shapes(Path(model_path))
+        weights = count_elements(shapes, tied=False) * getattr(torch, config.model.dtype).itemsize
+    return max(LEAST_STORE_BYTES, int((ROWS_BYTES + 2 * weights) / SPILLS_ABOVE))
+
+
 def transport_for(compute: ComputeConfig, policy: PolicyGroup, rollout: RolloutGroup, shares_gpu: bool) -> Transport:
     """The one that the placement asks for, or the settings."""
-    if compute.weight_transport == "store" or (compute.weight_transport == "auto" and compute.device == "cpu"):
+    if uses_store(compute):
         return ObjectStore(policy, rollout)
     return Handles(policy, rollout) if shares_gpu else OverLine(policy, rollout, compute.tensor_parallel_size)

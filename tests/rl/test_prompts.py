@@ -11,8 +11,8 @@ import pytest
 
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
-from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
-from rl.drawing import in_flight, samples_of
+from rl.config import Config, ModelConfig
+from rl.drawing import samples_of
 from rl.prompts import Prompts
 from rollouts.engine.requests import Refusal
 from rollouts.prompt.processing import encode, load_processor
@@ -78,13 +78,3 @@ def test_a_row_that_does_not_open_is_refused_alone(model: Path, tmp_path: Path) 
             asked = prompts.take(1)
             refused = [one.prompt_id for one in asked.prompts if isinstance(one, Refusal)]
             assert refused == [one.id for one in asked.samples if one.id == "q3"] and len(asked.prompts) == 4
-
-
-@pytest.mark.parametrize(
-    ("compute", "expected"),
-    [({}, 32), ({"num_rollout_workers": 3}, 11), ({"max_num_seqs": 48}, None), ({"device": "cuda"}, None)],
-)
-def test_a_cpu_draws_a_mini_batch_at_once(compute: dict[str, object], expected: int | None) -> None:
-    # 16 x 8 completions in 4 mini-batches: 32 each; over three engines 10.7, rounded up.
-    grpo = GrpoConfig(prompts_per_step=16, num_generations=8, num_minibatches=4)
-    assert in_flight(Config(grpo=grpo, compute=ComputeConfig(**compute))) == expected  # type: ignore[arg-type]

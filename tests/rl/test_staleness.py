@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rl.config import GrpoConfig
-from rl.drawing import stale
+from rl.config.schedule import stale
 from tests.rl.test_step import Engine, model
 from tests.rl.test_streaming import InOrder, Killed, Learnt, after_calls, learn
 

@@ -14,7 +14,7 @@ import torch
 
 from rewards.rubric import Rubric
 from rewards.scorer import Scorer
-from rl.config import Config, ModelConfig
+from rl.config import ComputeConfig, Config, ModelConfig
 from rl.drawing import LostCompletions
 from rl.grpo import train
 from rl.policy.objectives import GrpoObjective
@@ -116,7 +116,9 @@ def learn(
 ) -> Learnt:
     """Three steps of GRPO, from the last of `states` on where there is one; `break_at` may break the run."""
     grpo = dataclasses.replace(GRPO, **{"num_steps": STEPS, "save_steps": 1, **changes})
-    config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
+    # Engines hold a quarter of a step, so that there is something to stream.
+    compute = ComputeConfig(max_num_seqs=4)
+    config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)), compute=compute)
     policy = Policy(model, GrpoObjective(grpo), total_updates=(grpo.num_steps or 0) * grpo.num_minibatches)
     states = {} if states is None else states
     done = max(states, default=0)

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from rl.config import ComputeConfig, Config, GrpoConfig, JudgeConfig, ModelConfig
 from rl.doctor import checks as doctor
+from rl.doctor.model import check_arithmetic, seconds_of_a_product
 from rl.run.folder import RunFolder
 from tests.fakes.scripted_judge import MODEL, Reply, ScriptedJudge, always
 
@@ -104,3 +106,20 @@ def test_the_ray_address_is_tried() -> None:
         assert doctor.check_ray(
             Config(compute=ComputeConfig(ray_address=f"127.0.0.1:{listening.getsockname()[1]}"))
         ).good
+
+
+def test_a_cpu_that_is_slow_in_bfloat16_is_told_by_measurement() -> None:
+    asked = Config(model=ModelConfig(dtype="bfloat16"))
+    seconds = {torch.float32: 0.01, torch.bfloat16: 0.76}
+    [slow] = check_arithmetic(asked, seconds.__getitem__)
+    assert slow.good, "a slow run is no wrong run"
+    assert (slow.text, slow.fix) == (
+        "bfloat16 is slow here: this CPU takes 76 times as long as in float32",
+        "model.dtype=float32",
+    )
+    seconds[torch.bfloat16] = 0.005
+    [fast] = check_arithmetic(asked, seconds.__getitem__)
+    assert (fast.text, fast.fix) == ("bfloat16: this CPU takes 0.5 times as long as in float32", "")
+    assert check_arithmetic(Config()) == []
+    assert check_arithmetic(replace(asked, compute=ComputeConfig(device="cuda"))) == []
+    assert 0 < seconds_of_a_product(torch.float32) < 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from rl.workers.failures import ClusterUnavailable, last_log_lines
 from rl.workers.placement import place, reference_apart
 from rl.workers.policy_worker import PolicyWorker
 from rl.workers.rollout_worker import engine_settings
+from rl.workers.transport import LEAST_STORE_BYTES, store_bytes
 from rl.workers.worker_setup import threads_for
 from rollouts.engine.arguments import engine_arguments
 from rollouts.engine.requests import EngineSettings
@@ -240,3 +242,22 @@ def test_the_last_words_are_the_end_of_the_log(tmp_path: Path) -> None:
     (tmp_path / "a.err").write_text("\n".join(f"line {number}" for number in range(30)) + "\n\n")
     assert last_log_lines([tmp_path / "a.err"], num_lines=2) == "  | line 28\n  | line 29"
     assert "no log" in last_log_lines([])
+
+
+def test_an_object_store_has_room_for_two_versions_of_the_weights(tmp_path: Path) -> None:
+    size = 4 * 300_000_000
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1000, 300_000], "data_offsets": [0, size]}}).encode()
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)  # a file with a hole: nothing is written
+
+    def room(**changes: Any) -> int:
+        return store_bytes(Config(compute=ComputeConfig(**changes)), str(tmp_path))
+
+    # Two times 1.2 GB and 256 MiB for rows, of which Ray keeps 80 % in memory.
+    assert room() == int((2**28 + 2 * 1.2e9) / 0.8) == 3_335_544_320
+    halved = Config(model=ModelConfig(dtype="bfloat16"))
+    assert store_bytes(halved, str(tmp_path)) == int((2**28 + 1.2e9) / 0.8)
+    assert room(device="cuda") == LEAST_STORE_BYTES, "weights go another way"
+    assert room(device="cuda", weight_transport="store") == 3_335_544_320
+    assert store_bytes(Config(), "a/hub-id") == LEAST_STORE_BYTES
