@@ -20,7 +20,7 @@ from rewards.rubric import Rubric
 from rewards.scorer import Scorer
 from rl.algo.denominators import Denominators
 from rl.algo.order import plan
-from rl.config import Config, GrpoConfig, ModelConfig
+from rl.config import ComputeConfig, Config, GrpoConfig, ModelConfig
 from rl.drawing import TooManyFailures
 from rl.evaluate.asking import prepare
 from rl.evaluate.quick import quick_evaluation
@@ -38,6 +38,8 @@ from rollouts.store.reader import media_opener
 from rollouts.store.writer import RunWriter, read_rollouts
 from tests.fakes.tiny_models import make_internvl, open_think
 
+# Engines hold a quarter of a step, so that there is something to stream.
+HOLDS_FOUR = ComputeConfig(max_num_seqs=4)
 GRPO = GrpoConfig(
     num_steps=2,
     prompts_per_step=4,
@@ -267,7 +269,7 @@ def steps(
     """Two steps of GRPO; `after` is called after each update, and the engine takes none of the prompts it `refuses`.
     `quick`: some other items are asked after each step. `held`: there is a reference."""
     grpo = dataclasses.replace(GRPO, **changes)
-    config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)))
+    config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)), compute=HOLDS_FOUR)
     policy = Policy(model, GrpoObjective(grpo), total_updates=8)
     engine, started = Engine(refuses), []  # type: ignore[var-annotated]
     reference = Frozen(Reference(model, temperature=grpo.temperature)) if held else None

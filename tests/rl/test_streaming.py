@@ -25,6 +25,7 @@ from rollouts.records import Completion, Rollout
 from rollouts.store.writer import RunWriter, read_rollouts
 from tests.rl.test_step import (
     GRPO,
+    HOLDS_FOUR,
     SEED,
     Engine,
     Frozen,
@@ -112,12 +113,11 @@ def learn(
     break_at: Callable[[Checkpointed], None] = lambda run: None,
     after: Callable[[], None] = lambda: None,
     started: list[set[str]] | None = None,
+    compute: ComputeConfig = HOLDS_FOUR,
     **changes: Any,
 ) -> Learnt:
     """Three steps of GRPO, from the last of `states` on where there is one; `break_at` may break the run."""
     grpo = dataclasses.replace(GRPO, **{"num_steps": STEPS, "save_steps": 1, **changes})
-    # Engines hold a quarter of a step, so that there is something to stream.
-    compute = ComputeConfig(max_num_seqs=4)
     config = Config(seed=SEED, grpo=grpo, model=ModelConfig(path=str(model)), compute=compute)
     policy = Policy(model, GrpoObjective(grpo), total_updates=(grpo.num_steps or 0) * grpo.num_minibatches)
     states = {} if states is None else states
@@ -177,6 +177,26 @@ def test_mini_batches_are_trained_on_while_later_groups_are_drawn(model: Path, t
     first_step = seen[:16]
     assert first_step[0] == 0 and first_step[-1] >= 1, first_step
     assert first_step == sorted(first_step)
+
+
+def test_a_step_that_engines_hold_whole_is_drawn_first_and_by_all_cores(model: Path, tmp_path: Path) -> None:
+    started: list[set[str]] = []
+    seen: list[int] = []
+    alone: list[bool] = []
+    passes: list[int] = []
+
+    def watch(run: Checkpointed) -> None:
+        reference = run.cluster.reference
+        ask = reference.start_log_probs
+        reference.start_log_probs = lambda rows: passes.append(len(rows)) or ask(rows)  # type: ignore[func-returns-value]
+        run.cluster.policy.alone = alone
+
+    engine = InOrder(lambda: seen.append(len(started)))
+    learn(model, tmp_path / "run", engine, started=started, break_at=watch, compute=ComputeConfig())
+    # 16 completions a step, which any engine holds; four updates, and one pass of the reference over all of it.
+    assert seen == [4 * step for step in range(STEPS) for _ in range(16)]
+    assert passes == [16] * STEPS
+    assert alone == [False] * (4 * STEPS), "all cores are the policy's from the start, so none are added"
 
 
 def test_the_next_step_is_asked_when_the_last_update_has_begun(model: Path, tmp_path: Path, whole: Learnt) -> None:

@@ -30,6 +30,8 @@ STEPS, PROMPTS, GENERATIONS = 4, 4, 4
 SMALL = (
     "+experiment=med_grpo", f"grpo.num_steps={STEPS}", f"grpo.prompts_per_step={PROMPTS}",
     f"grpo.num_generations={GENERATIONS}",
+    # Engines hold a quarter of a step, so that it streams.
+    "compute.max_num_seqs=4",
     "grpo.save_steps=2", "grpo.learning_rate=1e-3", "data.num_sft=64", "data.num_rl=48", "data.num_eval=24",
     "sft.batch_size=32",
     "eval.num_samples=1", "eval.every_steps=2", "eval.quick_items=8",
