@@ -68,10 +68,11 @@ class RaySession:
         # verl's import takes seconds that Ray's start spends waiting. Not the other way round: the kernel ends Ray's
         # processes together with the thread that started them, which is how they follow a driver that is killed.
         verl = threading.Thread(target=importlib.import_module, args=("verl.single_controller.ray",))
-        verl.start()
         try:
-            self._connect(config.compute.ray_address, num_workers)
-            verl.join()
+            with interrupts.put_off():
+                verl.start()
+                self._connect(config.compute.ray_address, num_workers)
+                verl.join()
         except BaseException:
             self.close()
             raise
@@ -85,7 +86,7 @@ class RaySession:
         while True:
             try:
                 ray.init(**quiet, **(_joining(address) if address is not None else self._own_cluster(num_workers)))
-                return
+                break
             except SystemExit as error:
                 if error.code == signal.SIGTERM:  # Ray's own handler is in place while it starts
                     raise interrupts.Interrupted(128 + signal.SIGTERM) from None
@@ -154,6 +155,7 @@ class RaySession:
         return group
 
     def first_ready(self, references: Sequence[Any], seconds: float) -> Any | None:
+        interrupts.raise_if_lost()
         ready, _ = ray.wait(list(references), num_returns=1, timeout=seconds)
         return ready[0] if ready else None
 

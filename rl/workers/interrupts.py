@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
 # Signals that came since `install`.
 _received: list[int] = []
+# One for each `put_off` that is being gone through.
+_put_off: list[None] = []
+# What told of ignored exceptions before `install`.
+_hooks: list[Callable[[Any], Any]] = []
 
 
 class Interrupted(SystemExit):
@@ -30,6 +35,9 @@ def install() -> dict[signal.Signals, Any]:
     before = {number: signal.signal(number, _raise) for number in CAUGHT}
     if _raise not in before.values():
         _received.clear()
+    if sys.unraisablehook is not _tell_unraisable:
+        _hooks.append(sys.unraisablehook)
+        sys.unraisablehook = _tell_unraisable
     return before
 
 
@@ -37,6 +45,8 @@ def restore(handlers: dict[signal.Signals, Any]) -> None:
     """Put back what `install` returned."""
     for number, handler in handlers.items():
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if _raise not in handlers.values() and sys.unraisablehook is _tell_unraisable:
+        sys.unraisablehook = _hooks.pop()
 
 
 @contextlib.contextmanager
@@ -53,6 +63,18 @@ def held_back() -> Iterator[None]:
         restore(before)
 
 
+@contextlib.contextmanager
+def put_off() -> Iterator[None]:
+    """The first interruption inside is raised at the end: for what a library must not be torn out of, such as a start
+    that forks and imports, and would leave its locks taken. The second is raised at once."""
+    _put_off.append(None)
+    try:
+        yield
+    finally:
+        _put_off.pop()
+    raise_if_lost()
+
+
 def raise_if_interrupted(error: BaseException | None) -> None:
     """Raise Interrupted for a bare SystemExit that follows a signal: Ray makes that of an Interrupted that is raised
     inside one of its waits."""
@@ -60,6 +82,22 @@ def raise_if_interrupted(error: BaseException | None) -> None:
         raise Interrupted(128 + _received[-1]) from None
 
 
-def _raise(number: int, _frame: FrameType | None) -> NoReturn:
+def raise_if_lost() -> None:
+    """Raise Interrupted for a signal whose exception went nowhere: Python ignores what is raised inside a finaliser or
+    a hook of fork, of which a library's start is full. To be called wherever the main thread waits; it does nothing in
+    other threads, and while an exception unwinds."""
+    if _received and sys.exc_info()[0] is None and threading.current_thread() is threading.main_thread():
+        raise Interrupted(128 + _received[-1])
+
+
+def _tell_unraisable(unraisable: Any) -> None:
+    """As before, but not of an interruption that Python ignored: `raise_if_lost` will raise it."""
+    if unraisable.exc_type is not Interrupted:
+        _hooks[-1](unraisable)
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
     _received.append(number)
+    if _put_off and len(_received) == 1:
+        return
     raise Interrupted(128 + number)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,50 @@ def test_a_signal_unwinds_contexts_and_gives_its_exit_code(number: signal.Signal
         interrupts.restore(handlers)
     assert (caught.value.code, unwound) == (code, [number])
     assert signal.getsignal(number) == before
+
+
+class Finalised:
+    """Something that is finalised the moment that it goes, as a library's objects are at any time."""
+
+
+def test_an_interruption_that_python_ignored_comes_at_the_next_wait(capfd: pytest.CaptureFixture[str]) -> None:
+    handlers = interrupts.install()
+    try:
+        interrupts.raise_if_lost()  # no signal came
+        thing = Finalised()
+        # What is raised in a callback like this one, or in a hook of fork, goes nowhere.
+        watch = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        del thing
+        assert watch() is None
+        with pytest.raises(interrupts.Interrupted) as caught:
+            interrupts.raise_if_lost()
+        try:
+            raise ValueError("the run is being cleaned up")
+        except ValueError:
+            interrupts.raise_if_lost()  # not in the middle of that
+    finally:
+        interrupts.restore(handlers)
+    assert caught.value.code == 130
+    assert "ignored" not in capfd.readouterr().err, "it is not lost, so nobody is told that it is"
+
+
+def start_slowly(number: signal.Signals, done: list[str]) -> None:
+    with interrupts.put_off():
+        os.kill(os.getpid(), number)
+        done.append(f"not torn out by {number.name}")
+
+
+def test_an_interruption_is_put_off_once() -> None:
+    done: list[str] = []
+    handlers = interrupts.install()
+    try:
+        with pytest.raises(interrupts.Interrupted) as caught:
+            start_slowly(signal.SIGTERM, done)
+        with pytest.raises(interrupts.Interrupted):
+            start_slowly(signal.SIGINT, done)
+    finally:
+        interrupts.restore(handlers)
+    assert (caught.value.code, done) == (143, ["not torn out by SIGTERM"]), "who asks twice need not wait"
 
 
 def test_what_ray_makes_of_an_interruption_is_one_again() -> None:
