@@ -42,10 +42,8 @@ def check_arithmetic(config: Config, seconds: Callable[[torch.dtype], float] | N
     ratio = of(torch.bfloat16) / of(torch.float32)
     if ratio <= SLOW:
         return [Finding(True, f"bfloat16: this CPU takes {ratio:.1f} times as long as in float32")]
-    return [
-        Finding(True, f"bfloat16 is slow here: this CPU takes {ratio:.0f} times as long as in float32",
-                "model.dtype=float32")
-    ]  # fmt: skip
+    slow = f"bfloat16 is slow here: this CPU takes {ratio:.0f} times as long as in float32"
+    return [Finding(True, slow, "model.dtype=float32")]
 
 
 def seconds_of_a_product(dtype: torch.dtype) -> float:

@@ -86,7 +86,7 @@ class RaySession:
         while True:
             try:
                 ray.init(**quiet, **(_joining(address) if address is not None else self._own_cluster(num_workers)))
-                break
+                return
             except SystemExit as error:
                 if error.code == signal.SIGTERM:  # Ray's own handler is in place while it starts
                     raise interrupts.Interrupted(128 + signal.SIGTERM) from None

@@ -16,8 +16,8 @@ CAUGHT = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
 # One for each `put_off` that is being gone through.
 _put_off: list[None] = []
-# What told of ignored exceptions before `install`.
-_hooks: list[Callable[[Any], Any]] = []
+# What told of ignored exceptions before each first `install`.
+_hooks: list[Callable[[Any], Any]] = [sys.__unraisablehook__]
 
 
 class Interrupted(SystemExit):
@@ -35,9 +35,9 @@ def install() -> dict[signal.Signals, Any]:
     before = {number: signal.signal(number, _raise) for number in CAUGHT}
     if _raise not in before.values():
         _received.clear()
-    if sys.unraisablehook is not _tell_unraisable:
-        _hooks.append(sys.unraisablehook)
-        sys.unraisablehook = _tell_unraisable
+        if sys.unraisablehook is not _tell_unraisable:
+            _hooks.append(sys.unraisablehook)
+            sys.unraisablehook = _tell_unraisable
     return before
 
 
@@ -45,7 +45,7 @@ def restore(handlers: dict[signal.Signals, Any]) -> None:
     """Put back what `install` returned."""
     for number, handler in handlers.items():
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
-    if _raise not in handlers.values() and sys.unraisablehook is _tell_unraisable:
+    if handlers and _raise not in handlers.values() and sys.unraisablehook is _tell_unraisable:
         sys.unraisablehook = _hooks.pop()
 
 
